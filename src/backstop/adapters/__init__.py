@@ -1,0 +1,1 @@
+"""Thin adapters: they translate, time out and name the failure; they never decide."""

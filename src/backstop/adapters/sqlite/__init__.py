@@ -1,0 +1,1 @@
+"""The journal and the audit tables in one SQLite file."""

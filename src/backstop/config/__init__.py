@@ -1,0 +1,1 @@
+"""Settings and credentials, shared by every process of Backstop."""

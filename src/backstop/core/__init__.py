@@ -1,0 +1,1 @@
+"""The deterministic core: it decides and touches nothing (no clock, no I/O, no asyncio, no logging)."""

@@ -1,0 +1,88 @@
+"""Requests, in the imperative: everything the core may ask the world to do.
+
+Prices are Decimal points, exactly on the tick: what the wire needs, already decided.
+"""
+
+from decimal import Decimal
+from enum import StrEnum
+
+from msgspec import Struct
+
+from backstop.domain.order import OrderType, Side
+
+
+class Severity(StrEnum):
+    """How loudly an alert speaks."""
+
+    INFO = "INFO"
+    WARNING = "WARNING"
+    CRITICAL = "CRITICAL"
+
+
+class Command(Struct, frozen=True, kw_only=True, tag_field="kind", tag=True):
+    """Base of all commands; journaled before it is carried out."""
+
+
+class PlaceOrder(Command, frozen=True, kw_only=True, tag=True):
+    """Send one order. Bracket offsets are signed ticks from the fill price, as the wire wants."""
+
+    client_order_id: str
+    custom_tag: str
+    account_id: int
+    contract_id: str
+    type: OrderType
+    side: Side
+    quantity: int
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    trail_price: Decimal | None = None
+    stop_loss_offset_ticks: int | None = None
+    take_profit_offset_ticks: int | None = None
+
+
+class CancelOrder(Command, frozen=True, kw_only=True, tag=True):
+    """Cancel one order at the venue."""
+
+    account_id: int
+    broker_order_id: int
+    reason: str
+
+
+class ModifyOrder(Command, frozen=True, kw_only=True, tag=True):
+    """Change one order at the venue; None leaves a member as it is."""
+
+    account_id: int
+    broker_order_id: int
+    quantity: int | None = None
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    reason: str = ""
+
+
+class LookUpOrder(Command, frozen=True, kw_only=True, tag=True):
+    """Search one order of ours by its tag in everything the venue shows; answers OrderLookedUp."""
+
+    client_order_id: str
+    custom_tag: str
+    account_id: int
+    since_utc_us: int
+
+
+class AuditAccount(Command, frozen=True, kw_only=True, tag=True):
+    """Read the account's orders and trades since the cursor, live orders and positions."""
+
+    reason: str
+    account_id: int
+    since_utc_us: int
+
+
+class RaiseAlert(Command, frozen=True, kw_only=True, tag=True):
+    """Tell a person. ``code`` names the situation and its page in the runbook."""
+
+    severity: Severity
+    code: str
+    message: str
+
+
+Request = PlaceOrder | CancelOrder | ModifyOrder | LookUpOrder | AuditAccount | RaiseAlert
+"""Every command there is."""

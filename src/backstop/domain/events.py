@@ -1,0 +1,273 @@
+"""Facts, in the past tense: everything that can make the core decide.
+
+Every event is journaled before it is acted on, and a replay of the journal rebuilds the state.
+``utc_us`` (microseconds since 1970, UTC) is for people and records; order comes from the journal's
+sequence number, deadlines from the monotonic time that goes beside each event.
+"""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerPosition, BrokerTrade
+from backstop.domain.instrument import Instrument
+from backstop.domain.order import OrderRequest
+from backstop.domain.quote import Quote
+
+
+class Source(StrEnum):
+    """Which way a fact reached us."""
+
+    HUB = "HUB"
+    REST = "REST"
+
+
+class Hub(StrEnum):
+    """The two SignalR hubs of a ProjectX gateway."""
+
+    USER = "USER"
+    MARKET = "MARKET"
+
+
+class Answer(StrEnum):
+    """What an answer to a request that changes something proves."""
+
+    YES = "YES"  # the gateway accepted it
+    NO = "NO"  # the gateway refused it, and says so in its envelope
+    UNKNOWN = "UNKNOWN"  # no answer, or one that proves nothing
+    NOT_SENT = "NOT_SENT"  # no byte of the request left this machine
+
+
+class Event(Struct, frozen=True, kw_only=True, tag_field="kind", tag=True):
+    """Base of all facts."""
+
+    utc_us: int
+
+
+# -- life of the guard ---------------------------------------------------------------------------
+
+
+class GuardStarted(Event, frozen=True, kw_only=True, tag=True):
+    """A process began to guard ``account_id``; monotonic times before it mean nothing any more."""
+
+    boot_id: str
+    process_id: int
+    account_id: int
+    gateway_host: str
+    version: str
+
+
+class InstrumentsLoaded(Event, frozen=True, kw_only=True, tag=True):
+    """The contract rows of the gateway that may be traded."""
+
+    instruments: tuple[Instrument, ...]
+
+
+class TimerFired(Event, frozen=True, kw_only=True, tag=True):
+    """The deadline that the core asked for has come."""
+
+
+# -- wishes of bots and operators ----------------------------------------------------------------
+
+
+class OrderRequested(Event, frozen=True, kw_only=True, tag=True):
+    """A bot asked for an order; ``reference`` is the market as the guard knew it then."""
+
+    request: OrderRequest
+    reference: Quote | None = None
+
+
+class CancelRequested(Event, frozen=True, kw_only=True, tag=True):
+    """A bot or an operator asked to cancel an order of ours."""
+
+    client_order_id: str
+    reason: str
+
+
+class ModifyRequested(Event, frozen=True, kw_only=True, tag=True):
+    """A bot asked to change an order of ours; None leaves a member as it is. Levels in ticks."""
+
+    client_order_id: str
+    quantity: int | None = None
+    limit_ticks: int | None = None
+    stop_ticks: int | None = None
+
+
+class HaltRequested(Event, frozen=True, kw_only=True, tag=True):
+    """A person asked to stop new exposure."""
+
+    reason: str
+    operator: str
+
+
+class ResumeRequested(Event, frozen=True, kw_only=True, tag=True):
+    """A person asked to trade again."""
+
+    reason: str
+    operator: str
+
+
+# -- answers, or their absence -------------------------------------------------------------------
+
+
+class OrderDispatched(Event, frozen=True, kw_only=True, tag=True):
+    """The durable request was handed to the network."""
+
+    client_order_id: str
+
+
+class PlaceAnswered(Event, frozen=True, kw_only=True, tag=True):
+    """What came back for a place request.
+
+    ``code`` is the gateway's number for this endpoint where it gave one; ``tag_in_use`` says that
+    the refusal itself proves an earlier request with this tag arrived.
+    """
+
+    client_order_id: str
+    answer: Answer
+    broker_order_id: int | None = None
+    code: int | None = None
+    message: str = ""
+    tag_in_use: bool = False
+    raw: str = ""
+
+
+class CancelAnswered(Event, frozen=True, kw_only=True, tag=True):
+    """What came back for a cancel request."""
+
+    broker_order_id: int
+    answer: Answer
+    code: int | None = None
+    message: str = ""
+
+
+class ModifyAnswered(Event, frozen=True, kw_only=True, tag=True):
+    """What came back for a modify request."""
+
+    broker_order_id: int
+    answer: Answer
+    code: int | None = None
+    message: str = ""
+
+
+# -- facts of the hubs ---------------------------------------------------------------------------
+
+
+class HubConnected(Event, frozen=True, kw_only=True, tag=True):
+    """A hub is connected and subscribed; ``generation`` grows with every connection."""
+
+    hub: Hub
+    generation: int
+
+
+class HubLost(Event, frozen=True, kw_only=True, tag=True):
+    """A hub connection ended or is not to be trusted; what happens meanwhile is not told."""
+
+    hub: Hub
+    generation: int
+    reason: str
+
+
+class SessionEvicted(Event, frozen=True, kw_only=True, tag=True):
+    """The gateway said ``GatewayLogout``: another session may have taken ours."""
+
+    hub: Hub
+    generation: int
+    message: str
+
+
+class OrderReported(Event, frozen=True, kw_only=True, tag=True):
+    """One order row, pushed by the hub or read singly."""
+
+    order: BrokerOrder
+    source: Source
+
+
+class TradeReported(Event, frozen=True, kw_only=True, tag=True):
+    """One trade row, pushed by the hub."""
+
+    trade: BrokerTrade
+    source: Source
+
+
+class PositionReported(Event, frozen=True, kw_only=True, tag=True):
+    """One position row, pushed by the hub."""
+
+    position: BrokerPosition
+    source: Source
+
+
+class AccountReported(Event, frozen=True, kw_only=True, tag=True):
+    """One account row."""
+
+    account: BrokerAccount
+    source: Source
+
+
+class PayloadRejected(Event, frozen=True, kw_only=True, tag=True):
+    """A payload of the gateway that breaks its schema; kept as it came, cut to a bound."""
+
+    source: Source
+    target: str
+    fault: str
+    raw: str
+
+
+# -- reads: complete pictures, or honest failures ------------------------------------------------
+
+
+class AccountAudited(Event, frozen=True, kw_only=True, tag=True):
+    """One audit of the account: orders and trades since a cursor, live orders, positions.
+
+    A part that could not be read completely is None, which proves nothing. ``sent_ns`` is the
+    monotonic time at which the first read was sent; what was true before says nothing after.
+    """
+
+    reason: str
+    sent_ns: int
+    orders: tuple[BrokerOrder, ...] | None
+    live_orders: tuple[BrokerOrder, ...] | None
+    trades: tuple[BrokerTrade, ...] | None
+    positions: tuple[BrokerPosition, ...] | None
+    fault: str = ""
+
+
+class OrderLookedUp(Event, frozen=True, kw_only=True, tag=True):
+    """A search for one order by its tag over order search, every status and the trades.
+
+    ``complete`` is true only when every page of all three reads came back.
+    """
+
+    client_order_id: str
+    sent_ns: int
+    complete: bool
+    orders: tuple[BrokerOrder, ...] = ()
+    trades: tuple[BrokerTrade, ...] = ()
+    fault: str = ""
+
+
+Fact = (
+    GuardStarted
+    | InstrumentsLoaded
+    | TimerFired
+    | OrderRequested
+    | CancelRequested
+    | ModifyRequested
+    | HaltRequested
+    | ResumeRequested
+    | OrderDispatched
+    | PlaceAnswered
+    | CancelAnswered
+    | ModifyAnswered
+    | HubConnected
+    | HubLost
+    | SessionEvicted
+    | OrderReported
+    | TradeReported
+    | PositionReported
+    | AccountReported
+    | PayloadRejected
+    | AccountAudited
+    | OrderLookedUp
+)
+"""Every event there is: the closed set that ``core.engine.step`` matches over."""

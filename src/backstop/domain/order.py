@@ -1,0 +1,143 @@
+"""Orders: what was asked for, what is sent, and the table of order states."""
+
+import hashlib
+from base64 import b32encode
+from decimal import Decimal
+from enum import StrEnum
+
+import msgspec
+from msgspec import Struct
+
+
+class Side(StrEnum):
+    """Direction of an order or a trade."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+
+    @property
+    def sign(self) -> int:
+        """+1 for a buy, -1 for a sell."""
+        return 1 if self is Side.BUY else -1
+
+    @property
+    def opposite(self) -> "Side":
+        """The side that takes this one back."""
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+
+class OrderType(StrEnum):
+    """How an order meets the market."""
+
+    MARKET = "MARKET"
+    LIMIT = "LIMIT"
+    STOP = "STOP"
+    TRAILING_STOP = "TRAILING_STOP"
+
+
+class OrderState(StrEnum):
+    """Where one order of ours stands, by evidence."""
+
+    INTENDED = "INTENDED"
+    SENT = "SENT"
+    WORKING = "WORKING"
+    PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    FILLED = "FILLED"
+    CANCELLED = "CANCELLED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+    UNKNOWN = "UNKNOWN"
+    NOT_SUBMITTED = "NOT_SUBMITTED"
+
+
+_LIVE = frozenset(
+    {
+        OrderState.WORKING,
+        OrderState.PARTIALLY_FILLED,
+        OrderState.FILLED,
+        OrderState.CANCELLED,
+        OrderState.REJECTED,
+        OrderState.EXPIRED,
+    }
+)
+
+ORDER_TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
+    # A crash can lose the note that the request left, so evidence may find an order INTENDED.
+    OrderState.INTENDED: _LIVE | {OrderState.SENT, OrderState.UNKNOWN, OrderState.NOT_SUBMITTED},
+    OrderState.SENT: _LIVE | {OrderState.UNKNOWN, OrderState.NOT_SUBMITTED},
+    OrderState.UNKNOWN: _LIVE | {OrderState.NOT_SUBMITTED},
+    OrderState.WORKING: _LIVE - {OrderState.WORKING},
+    # A voided trade takes a partial fill back.
+    OrderState.PARTIALLY_FILLED: _LIVE - {OrderState.REJECTED},
+    # Voided trades take a fill back: what is left of the order is done at the venue.
+    OrderState.FILLED: frozenset({OrderState.CANCELLED, OrderState.PARTIALLY_FILLED}),
+    # A trade is the strongest evidence there is: a fill that raced the cancel counts.
+    OrderState.CANCELLED: frozenset({OrderState.FILLED, OrderState.PARTIALLY_FILLED}),
+    OrderState.EXPIRED: frozenset({OrderState.FILLED, OrderState.PARTIALLY_FILLED}),
+    OrderState.REJECTED: frozenset({OrderState.FILLED, OrderState.PARTIALLY_FILLED}),
+    # A tag that is seen later reopens the order.
+    OrderState.NOT_SUBMITTED: _LIVE,
+}
+"""From each state, the states that may follow it. Everything else is refused and recorded."""
+
+TERMINAL_STATES = frozenset(
+    {
+        OrderState.FILLED,
+        OrderState.CANCELLED,
+        OrderState.REJECTED,
+        OrderState.EXPIRED,
+        OrderState.NOT_SUBMITTED,
+    }
+)
+
+
+class OrderRequest(Struct, frozen=True, kw_only=True):
+    """An order as a bot asks for it; prices in points, as asked, not yet on the tick."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: int
+    type: OrderType
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    stop_loss_price: Decimal | None = None
+    take_profit_price: Decimal | None = None
+    strategy_id: str | None = None
+
+
+class OrderIntent(Struct, frozen=True, kw_only=True):
+    """An order that passed every check; prices are levels in whole ticks of its contract.
+
+    ``stop_ticks`` is the first level of a trailing stop. ``stop_loss_ticks`` and
+    ``take_profit_ticks`` are the levels of the protective legs.
+    """
+
+    client_order_id: str
+    account_id: int
+    contract_id: str
+    symbol: str
+    side: Side
+    quantity: int
+    type: OrderType
+    limit_ticks: int | None = None
+    stop_ticks: int | None = None
+    stop_loss_ticks: int | None = None
+    take_profit_ticks: int | None = None
+    strategy_id: str | None = None
+
+
+TAG_PREFIX = "bs-"
+"""Marks the orders that Backstop placed among those of others."""
+
+
+def custom_tag(intent: OrderIntent) -> str:
+    """Return the broker tag of ``intent``: a pure function of it, unique per account.
+
+    A replay makes the same tag, so a second delivery is refused by the broker instead of being
+    executed. The tag is ``bs-`` and 26 lower-case letters and digits (130 bits of SHA-256 over
+    the canonical intent): short enough that ``-SL`` and ``-TP`` always fit behind it.
+    """
+    canonical = msgspec.json.encode(intent, order="deterministic")
+    digest = hashlib.sha256(b"backstop order intent v1\0" + canonical).digest()
+    return TAG_PREFIX + b32encode(digest).decode("ascii").lower()[:26]

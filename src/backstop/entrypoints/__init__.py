@@ -1,0 +1,1 @@
+"""Entry points parse, call and print."""

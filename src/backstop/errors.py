@@ -1,0 +1,118 @@
+"""Every exception that Backstop raises on purpose, in one tree.
+
+BackstopError
+├── DomainError                    a value that cannot exist
+│   ├── OffTickError               a price that is not a whole number of ticks
+│   └── InvalidTransitionError     an order state that cannot follow from the one before
+├── SetupError                     unusable settings or set-up: exit code 2
+│   ├── SettingError               one setting: its name, its fault, what is allowed
+│   ├── CredentialError            one credential: its name and each source asked, never a value
+│   ├── StateFolderError           the state folder or a database in it cannot be used
+│   ├── AlreadyRunningError        another guard holds the account
+│   └── DataFileError              a data file: file, line, fault
+├── GatewayError                   the broker's gateway: named at the adapter
+│   ├── LoginRefusedError          the gateway knows us and says no
+│   ├── GatewayUnreachableError    no connection or no answer
+│   └── GatewayAnswerError         an answer that is not what the API promises
+├── JournalError                   the journal could not make a record durable
+└── InvariantError                 our own broken promise: stops the process
+"""
+
+from decimal import Decimal
+
+
+class BackstopError(Exception):
+    """Base of every exception that Backstop raises on purpose."""
+
+
+class DomainError(BackstopError):
+    """A value that cannot exist in the trade's terms."""
+
+
+class OffTickError(DomainError):
+    """A price that lies between two ticks of its instrument."""
+
+    def __init__(self, symbol: str, price: Decimal, tick_size: Decimal) -> None:
+        self.symbol = symbol
+        self.price = price
+        self.tick_size = tick_size
+        super().__init__(f"{symbol} price {price} is not a multiple of the tick size {tick_size}.")
+
+
+class InvalidTransitionError(DomainError):
+    """A fact that would move an order to a state that cannot follow its present one."""
+
+    def __init__(self, client_order_id: str, from_state: str, to_state: str, cause: str) -> None:
+        self.client_order_id = client_order_id
+        self.from_state = from_state
+        self.to_state = to_state
+        self.cause = cause
+        super().__init__(
+            f"Order {client_order_id} is {from_state} and cannot become {to_state} by {cause}."
+        )
+
+
+class SetupError(BackstopError):
+    """Unusable settings or set-up; the program ends with exit code 2 before it trades."""
+
+
+class SettingError(SetupError):
+    """One setting that cannot be used."""
+
+    def __init__(self, name: str, fault: str, allowed: str) -> None:
+        self.name = name
+        self.fault = fault
+        self.allowed = allowed
+        super().__init__(f"{name}: {fault}. Allowed: {allowed}.")
+
+
+class CredentialError(SetupError):
+    """A credential that no source could give, or that cannot be one."""
+
+    def __init__(self, name: str, fault: str, remedy: str) -> None:
+        self.name = name
+        self.fault = fault
+        self.remedy = remedy
+        super().__init__(f"{name}: {fault}. {remedy}")
+
+
+class StateFolderError(SetupError):
+    """The state folder, or a database in it, cannot be used as it is."""
+
+
+class AlreadyRunningError(SetupError):
+    """Another guard holds the right to send for this account."""
+
+
+class DataFileError(SetupError):
+    """A market-data file that cannot be read; names file, line and fault."""
+
+    def __init__(self, path: str, line_number: int, fault: str) -> None:
+        self.path = path
+        self.line_number = line_number
+        self.fault = fault
+        super().__init__(f"{path}, line {line_number}: {fault}")
+
+
+class GatewayError(BackstopError):
+    """The broker's gateway failed us in a way that its adapter can name."""
+
+
+class LoginRefusedError(GatewayError):
+    """The gateway answered the login with a no."""
+
+
+class GatewayUnreachableError(GatewayError):
+    """No connection to the gateway, or no answer within the deadline."""
+
+
+class GatewayAnswerError(GatewayError):
+    """The gateway answered with something that its API does not promise."""
+
+
+class JournalError(BackstopError):
+    """The journal could not make a record durable."""
+
+
+class InvariantError(BackstopError):
+    """Our own broken promise; the process stops and leaves the watchdog in charge."""

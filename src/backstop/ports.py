@@ -1,0 +1,131 @@
+"""What the application needs of the world; adapters implement these, tests use the simulator."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from backstop.domain.commands import (
+    AuditAccount,
+    CancelOrder,
+    LookUpOrder,
+    ModifyOrder,
+    PlaceOrder,
+)
+from backstop.domain.events import (
+    AccountAudited,
+    CancelAnswered,
+    Fact,
+    ModifyAnswered,
+    OrderLookedUp,
+    PlaceAnswered,
+)
+from backstop.domain.instrument import Instrument
+from backstop.domain.quote import Quote
+
+
+class Clock(Protocol):
+    """Two times: one for deadlines, one for people."""
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds that only grow within one boot of the machine, suspend counted."""
+
+    def utc_us(self) -> int:
+        """Microseconds since 1970, UTC; may step."""
+
+
+class Gateway(Protocol):
+    """The broker, one account. What changes something never raises: its answer is a fact."""
+
+    async def place_order(self, command: PlaceOrder) -> PlaceAnswered:
+        """Send one order, once."""
+
+    async def cancel_order(self, command: CancelOrder) -> CancelAnswered:
+        """Cancel one order, once."""
+
+    async def modify_order(self, command: ModifyOrder) -> ModifyAnswered:
+        """Change one order, once."""
+
+    async def look_up_order(self, command: LookUpOrder) -> OrderLookedUp:
+        """Search one order by tag in order search, every status and the trades."""
+
+    async def audit_account(self, command: AuditAccount) -> AccountAudited:
+        """Read orders, live orders, trades and positions; a part that failed is None."""
+
+    async def instruments(self) -> tuple[Instrument, ...]:
+        """Return every contract that the gateway offers; raises GatewayError."""
+
+
+FactSink = Callable[[Fact], None]
+"""Where hubs put the facts they hear; called on the event loop, never blocks."""
+
+QuoteSink = Callable[[Quote, int], None]
+"""Where the market hub puts merged quotes, with the monotonic time in ns at which they came."""
+
+
+class Hubs(Protocol):
+    """Both hubs of the gateway, kept connected for ever."""
+
+    async def run(self, on_user_connected: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Stay connected and subscribed until cancelled."""
+
+
+class AuditRow(Struct, frozen=True, kw_only=True):
+    """One row of the specification's ``OrderAudit`` table, as the core wants it to stand."""
+
+    order_id: str
+    client_order_id: str | None
+    submitted_utc_us: int
+    symbol: str
+    side: str
+    quantity: int
+    price: str | None
+    status: str
+    execution_proof: str | None = None
+    replaces_order_id: str | None = None  # the provisional id (client order id) this row had
+
+
+class FillRow(Struct, frozen=True, kw_only=True):
+    """One row of the specification's ``FillAudit`` table; also the key that makes it once."""
+
+    fill_id: str
+    order_id: str
+    fill_utc_us: int
+    price: str
+    quantity: int
+    commission: str
+    voided: bool = False
+
+
+class JournalRecord(Struct, frozen=True, kw_only=True):
+    """One record as stored: its place, its monotonic time, what it is, and its JSON bytes."""
+
+    seq: int
+    kind: str  # "event" or "command" or "proof" or "start"
+    monotonic_ns: int
+    utc_us: int
+    payload: bytes
+
+
+class JournalBatch(Struct, frozen=True, kw_only=True):
+    """What one decision makes durable together."""
+
+    records: tuple[JournalRecord, ...]
+    orders: tuple[AuditRow, ...] = ()
+    fills: tuple[FillRow, ...] = ()
+
+
+class Journal(Protocol):
+    """The durable record. One writer."""
+
+    def read_all(self) -> Sequence[JournalRecord]:
+        """Return every record in order; used at start."""
+
+    def append(self, batch: JournalBatch) -> Awaitable[None]:
+        """Return an awaitable that ends when ``batch`` is on disk (fsync), or raises JournalError.
+
+        Batches become durable in the order of the calls; the call itself does not block.
+        """
+
+    async def close(self) -> None:
+        """Write what is pending and close the file."""
