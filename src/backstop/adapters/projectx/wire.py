@@ -98,10 +98,10 @@ class OrderRow(Struct, kw_only=True, rename="camel"):
     fill_volume: int = 0
     filled_price: Decimal | None = None
     custom_tag: str | None = None
-    trail_distance: int | None | UnsetType = UNSET
-    trail_price: Decimal | None | UnsetType = UNSET
-    parent_order_id: int | None | UnsetType = UNSET
-    linked_order_id: int | None | UnsetType = UNSET
+    trail_distance: int | UnsetType | None = UNSET
+    trail_price: Decimal | UnsetType | None = UNSET
+    parent_order_id: int | UnsetType | None = UNSET
+    linked_order_id: int | UnsetType | None = UNSET
 
 
 class TradeRow(Struct, kw_only=True, rename="camel"):
@@ -114,7 +114,7 @@ class TradeRow(Struct, kw_only=True, rename="camel"):
     price: Decimal
     profit_and_loss: Decimal | None = None
     fees: Decimal = Decimal(0)
-    commissions: Decimal | None | UnsetType = UNSET
+    commissions: Decimal | UnsetType | None = UNSET
     side: int
     size: int
     voided: bool = False
@@ -127,7 +127,7 @@ class PositionRow(Struct, kw_only=True, rename="camel"):
     id: int
     account_id: int
     contract_id: str
-    contract_display_name: str | None | UnsetType = UNSET
+    contract_display_name: str | UnsetType | None = UNSET
     creation_timestamp: str
     type: int
     size: int

@@ -1,0 +1,309 @@
+"""The broker as the application sees it: commands in, facts out (``ports.Gateway``)."""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable
+from typing import Self, TypeVar
+
+from backstop.adapters.projectx import translate
+from backstop.adapters.projectx.rate_budget import RateBudget
+from backstop.adapters.projectx.rest import LIVE_STATUSES, ProjectXRest, RestTimings
+from backstop.adapters.projectx.session import RevealsSecret, Session
+from backstop.adapters.projectx.transport import Transport
+from backstop.adapters.projectx.verdict import Change
+from backstop.adapters.projectx.wire import BarsBody, WireOrderStatus
+from backstop.domain.broker import BrokerAccount
+from backstop.domain.commands import (
+    AuditAccount,
+    CancelOrder,
+    LookUpOrder,
+    ModifyOrder,
+    PlaceOrder,
+)
+from backstop.domain.events import (
+    AccountAudited,
+    CancelAnswered,
+    ModifyAnswered,
+    OrderLookedUp,
+    PayloadRejected,
+    PlaceAnswered,
+    Source,
+)
+from backstop.domain.instrument import Instrument
+from backstop.errors import GatewayAnswerError, GatewayError
+from backstop.ports import Clock, FactSink
+
+LOOK_UP_MARGIN_US = 300_000_000
+"""A look-up starts five minutes before the request: the two clocks may differ by minutes."""
+
+LEG_SUFFIXES = ("-SL", "-TP")
+"""What the gateway appends to the tag of an entry for its stop and target legs."""
+
+_Part = TypeVar("_Part")
+
+
+class ProjectXGateway:
+    """One account at a ProjectX gateway; use as an async context manager.
+
+    Attributes:
+        budget: the call limits, for ``spare()`` and for setting the reserve.
+        session: the token, shared with the hubs; its ``keep_fresh`` belongs into a task.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_url: str,
+        user_name: str,
+        clock: Clock,
+        api_key: RevealsSecret | None = None,
+        token: RevealsSecret | None = None,
+        sink: FactSink | None = None,
+        timings: RestTimings | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Prepare; nothing is sent before the first call.
+
+        Args:
+            api_url: root of the REST API, without ``/api``.
+            user_name: the platform login.
+            clock: monotonic time for deadlines, UTC for the records.
+            api_key: of the user; or a ready ``token``, or both.
+            token: a JWT that replaces the login until it ends.
+            sink: where rows that break their schema are reported.
+            timings: deadlines of calls.
+            tls: trust in other authorities than the system's.
+
+        Raises:
+            SettingError: ``api_url`` cannot be used.
+            LoginRefusedError: neither key nor token.
+        """
+        self._clock = clock
+        self._sink = sink
+        self._transport = Transport(api_url, clock=clock, tls=tls)
+        self.budget = RateBudget(clock=clock)
+        self.session = Session(
+            transport=self._transport,
+            budget=self.budget,
+            clock=clock,
+            user_name=user_name,
+            api_key=api_key,
+            token=token,
+        )
+        self._rest = ProjectXRest(
+            transport=self._transport,
+            session=self.session,
+            budget=self.budget,
+            clock=clock,
+            timings=timings,
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; requests on their way end with an unknown outcome."""
+        await self.session.close()
+        await self._transport.close()
+
+    @property
+    def venue_clock_offset_ms(self) -> int | None:
+        """The gateway's wall clock minus ours (median of three answers); None before the first."""
+        return self._transport.venue_clock_offset_ms
+
+    @property
+    def venue_clock_readings_ms(self) -> tuple[int, ...]:
+        """The readings behind ``venue_clock_offset_ms``, at most three, oldest first."""
+        return self._transport.venue_clock_readings_ms
+
+    # -- changes ---------------------------------------------------------------------------------
+
+    async def place_order(self, command: PlaceOrder, *, urgent: bool = False) -> PlaceAnswered:
+        """Send one order, once; ``urgent`` orders may use the emergency reserve of calls."""
+        body = translate.place_body(command)
+        verdict = await self._rest.change(Change.PLACE, body, urgent=urgent)
+        return PlaceAnswered(
+            utc_us=self._clock.utc_us(),
+            client_order_id=command.client_order_id,
+            answer=verdict.answer,
+            broker_order_id=verdict.order_id,
+            code=verdict.code,
+            message=verdict.message,
+            tag_in_use=verdict.tag_in_use,
+            raw=verdict.raw,
+        )
+
+    async def cancel_order(self, command: CancelOrder, *, urgent: bool = True) -> CancelAnswered:
+        """Cancel one order, once."""
+        body = {"accountId": command.account_id, "orderId": command.broker_order_id}
+        verdict = await self._rest.change(Change.CANCEL, body, urgent=urgent)
+        return CancelAnswered(
+            utc_us=self._clock.utc_us(),
+            broker_order_id=command.broker_order_id,
+            answer=verdict.answer,
+            code=verdict.code,
+            message=verdict.message,
+        )
+
+    async def modify_order(self, command: ModifyOrder, *, urgent: bool = True) -> ModifyAnswered:
+        """Change one order, once."""
+        body = translate.modify_body(command)
+        verdict = await self._rest.change(Change.MODIFY, body, urgent=urgent)
+        return ModifyAnswered(
+            utc_us=self._clock.utc_us(),
+            broker_order_id=command.broker_order_id,
+            answer=verdict.answer,
+            code=verdict.code,
+            message=verdict.message,
+        )
+
+    # -- reads -----------------------------------------------------------------------------------
+
+    async def look_up_order(self, command: LookUpOrder, *, urgent: bool = False) -> OrderLookedUp:
+        """Search one order by its tag in order search, every status and the trades.
+
+        The answer holds the order and its bracket legs as each read shows them (so the same order
+        may come twice), and the trades of all of them.
+        """
+        since_utc_us = command.since_utc_us - LOOK_UP_MARGIN_US
+        account_id = command.account_id
+        sent_ns = self._clock.monotonic_ns()
+        searched, queried, trades = await asyncio.gather(
+            _part(self._rest.orders_since(account_id, since_utc_us, urgent=urgent)),
+            _part(
+                self._rest.query_orders(
+                    account_id, tuple(WireOrderStatus), since_utc_us=since_utc_us, urgent=urgent
+                )
+            ),
+            _part(self._rest.trades_since(account_id, since_utc_us, urgent=urgent)),
+        )
+        tags = {command.custom_tag, *(command.custom_tag + suffix for suffix in LEG_SUFFIXES)}
+        found = tuple(
+            order
+            for part in (searched, queried)
+            if not isinstance(part, GatewayError)
+            for order in part
+            if order.custom_tag in tags
+        )
+        ids = {order.broker_order_id for order in found}
+        fault = _faults(orders=searched, query=queried, trades=trades)
+        return OrderLookedUp(
+            utc_us=self._clock.utc_us(),
+            client_order_id=command.client_order_id,
+            sent_ns=sent_ns,
+            complete=not fault,
+            orders=found,
+            trades=()
+            if isinstance(trades, GatewayError)
+            else tuple(trade for trade in trades if trade.broker_order_id in ids),
+            fault=fault,
+        )
+
+    async def audit_account(self, command: AuditAccount, *, urgent: bool = False) -> AccountAudited:
+        """Read orders, live orders, trades and positions at once; a part that failed is None."""
+        account_id, since_utc_us = command.account_id, command.since_utc_us
+        sent_ns = self._clock.monotonic_ns()
+        orders, live, trades, positions = await asyncio.gather(
+            _part(self._rest.orders_since(account_id, since_utc_us, urgent=urgent)),
+            _part(self._rest.query_orders(account_id, LIVE_STATUSES, urgent=urgent)),
+            _part(self._rest.trades_since(account_id, since_utc_us, urgent=urgent)),
+            _part(self._rest.positions(account_id, urgent=urgent)),
+        )
+        return AccountAudited(
+            utc_us=self._clock.utc_us(),
+            reason=command.reason,
+            sent_ns=sent_ns,
+            orders=_or_none(orders),
+            live_orders=_or_none(live),
+            trades=_or_none(trades),
+            positions=_or_none(positions),
+            fault=_faults(orders=orders, live_orders=live, trades=trades, positions=positions),
+        )
+
+    async def instruments(self) -> tuple[Instrument, ...]:
+        """Return every contract that the gateway offers; an odd row is reported and left out."""
+        return await self._rest.instruments(self._reject_contract)
+
+    async def account(self, wanted: int | str) -> BrokerAccount:
+        """Return the account with the id or name ``wanted``.
+
+        Raises:
+            GatewayAnswerError: there is none, or only an inactive one; names those that exist.
+        """
+        text = str(wanted).strip()
+        active = await self._rest.accounts(only_active=True)
+        for account in active:
+            if text in {str(account.account_id), account.name}:
+                return account
+        existing = ", ".join(f"{account.account_id} ({account.name})" for account in active)
+        raise GatewayAnswerError(
+            f"The gateway has no active account {text!r} for this user, so nothing will be sent. "
+            f"Its active accounts: {existing or 'none'}. Set TOPSTEPX_ACCOUNT_ID to one of them."
+        )
+
+    async def bars(
+        self,
+        contract_id: str,
+        *,
+        start_utc_us: int,
+        end_utc_us: int,
+        unit: int,
+        number: int,
+        limit: int,
+    ) -> tuple[translate.HistoryBar, ...]:
+        """Return finished history bars of one contract, oldest first.
+
+        Args:
+            contract_id: the gateway's id of the contract month.
+            start_utc_us: begin of the window, microseconds since 1970 UTC.
+            end_utc_us: its end; the newest ``limit`` bars of the window come.
+            unit: 1 second, 2 minute, 3 hour, 4 day, 5 week, 6 month.
+            number: units in one bar.
+            limit: at most 20 000.
+        """
+        return await self._rest.bars(
+            BarsBody(
+                contract_id=contract_id,
+                live=False,
+                start_time=translate.timestamp(start_utc_us),
+                end_time=translate.timestamp(end_utc_us),
+                unit=unit,
+                unit_number=number,
+                limit=limit,
+                include_partial_bar=False,
+            )
+        )
+
+    def _reject_contract(self, row: translate.Row, fault: GatewayAnswerError) -> None:
+        if self._sink is not None:
+            self._sink(
+                PayloadRejected(
+                    utc_us=self._clock.utc_us(),
+                    source=Source.REST,
+                    target="Contract/available",
+                    fault=str(fault),
+                    raw=translate.rejected_text(row),
+                )
+            )
+
+
+async def _part(read: Awaitable[_Part]) -> _Part | GatewayError:
+    """Return what a read gives, or how it failed: the other parts still count."""
+    try:
+        return await read
+    except GatewayError as error:
+        return error
+
+
+def _or_none(part: tuple[_Part, ...] | GatewayError) -> tuple[_Part, ...] | None:
+    return None if isinstance(part, GatewayError) else part
+
+
+def _faults(**parts: object) -> str:
+    """Name the parts that failed and why, or return the empty text."""
+    return "; ".join(
+        f"{name}: {part}" for name, part in parts.items() if isinstance(part, GatewayError)
+    )

@@ -1,0 +1,161 @@
+"""The gateway's call limits, known and kept on our side, with a reserve for emergencies.
+
+The gateway allows 200 calls in 60 s over every endpoint, logins included, and 50 calls in 30 s for
+history bars; what exceeds them gets HTTP 429. It does not tell how much is left, so we count. An
+ordinary call leaves ``reserve`` calls untouched; an urgent one (it reduces risk) may use them all.
+
+A call is remembered a little longer than the gateway's window: it counts calls when they arrive,
+and one that travels fast must not land in the window of one that travelled slowly.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from backstop.errors import GatewayUnreachableError
+from backstop.ports import Clock
+
+CALLS_MAX = 200
+CALLS_WINDOW_NS = 60_000_000_000
+BARS_MAX = 50
+BARS_WINDOW_NS = 30_000_000_000
+WINDOW_MARGIN_NS = 1_000_000_000
+"""Longer than the difference between the slowest and the fastest way to the gateway."""
+
+RESERVE_DEFAULT = 20
+"""Calls that only urgent requests may use while no position is open; the owner raises it."""
+
+_ORDINARY_PAUSES_NS = tuple(seconds * 1_000_000_000 for seconds in (2, 5, 10, 20, 60))
+_URGENT_PAUSES_NS = tuple(seconds * 250_000_000 for seconds in (1, 2, 4, 8, 8))
+_RETRY_AFTER_MAX_NS = 120_000_000_000  # a longer wish would switch the guard off
+_NS_PER_S = 1_000_000_000
+
+
+class BudgetSpentError(GatewayUnreachableError):
+    """No call is left within the deadline; nothing was sent."""
+
+
+class Window:
+    """The calls of one sliding window; ``stamps`` are monotonic ns, oldest first."""
+
+    def __init__(self, *, calls_max: int, window_ns: int) -> None:
+        self._calls_max = calls_max
+        self._window_ns = window_ns + WINDOW_MARGIN_NS
+        self._stamps: deque[int] = deque()  # never longer than calls_max
+
+    def left(self, now_ns: int) -> int:
+        """Return how many calls may leave now."""
+        while self._stamps and now_ns - self._stamps[0] >= self._window_ns:
+            self._stamps.popleft()
+        return self._calls_max - len(self._stamps)
+
+    def free_at_ns(self, *, keep: int) -> int | None:
+        """Return when more than ``keep`` calls will be left; None: never, ``keep`` is too high."""
+        index = keep - (self._calls_max - len(self._stamps))
+        if not 0 <= index < len(self._stamps):
+            return None
+        return self._stamps[index] + self._window_ns
+
+    def take(self, now_ns: int) -> None:
+        """Count one call."""
+        self._stamps.append(now_ns)
+
+    def give_back(self, stamp_ns: int) -> None:
+        """Forget a call of which no byte left."""
+        if stamp_ns in self._stamps:
+            self._stamps.remove(stamp_ns)
+
+
+class Permit:
+    """The right to send one call."""
+
+    def __init__(self, window: Window, stamp_ns: int) -> None:
+        self._window = window
+        self._stamp_ns = stamp_ns
+
+    def give_back(self) -> None:
+        """Undo the count, because no byte of the call left this machine."""
+        self._window.give_back(self._stamp_ns)
+
+
+class RateBudget:
+    """Both windows of one user; everything that calls the gateway for this user shares it."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        reserve: int = RESERVE_DEFAULT,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self.reserve = reserve
+        """Calls kept for urgent requests; the owner sets it as positions and orders change."""
+        self._clock = clock
+        self._sleep = sleep
+        self._calls = Window(calls_max=CALLS_MAX, window_ns=CALLS_WINDOW_NS)
+        self._bars = Window(calls_max=BARS_MAX, window_ns=BARS_WINDOW_NS)
+        self._refusals = 0  # answers 429 in a row
+        self._ordinary_from_ns = 0
+        self._urgent_from_ns = 0
+
+    def spare(self) -> int:
+        """Return how many ordinary calls could leave now; 0 while a 429 makes us pause."""
+        now_ns = self._clock.monotonic_ns()
+        if now_ns < self._ordinary_from_ns:
+            return 0
+        return max(0, self._calls.left(now_ns) - self.reserve)
+
+    async def acquire(
+        self, *, deadline_ns: int, urgent: bool = False, bars: bool = False
+    ) -> Permit:
+        """Wait until a call may leave, and count it.
+
+        Args:
+            deadline_ns: monotonic time after which waiting makes no sense.
+            urgent: the call reduces risk: it may use the reserve and waits less after a 429.
+            bars: the call is for history bars, which have a window of their own.
+
+        Raises:
+            BudgetSpentError: no call will be free before the deadline; raised at once.
+        """
+        window = self._bars if bars else self._calls
+        keep = 0 if urgent or bars else self.reserve
+        while True:
+            now_ns = self._clock.monotonic_ns()
+            due_ns = self._due_ns(window, keep=keep, urgent=urgent, now_ns=now_ns)
+            if due_ns is not None and due_ns <= now_ns:
+                window.take(now_ns)
+                return Permit(window, now_ns)
+            if due_ns is None or due_ns > deadline_ns:
+                raise BudgetSpentError(
+                    "The gateway's call budget is spent, so nothing was sent. "
+                    f"{window.left(now_ns)} calls are left, of which {keep} are kept for "
+                    "requests that reduce risk."
+                )
+            await self._sleep((due_ns - now_ns) / _NS_PER_S)
+
+    def refused(self, *, retry_after_s: float | None = None) -> None:
+        """Note an answer 429: the gateway counts differently, so everybody pauses.
+
+        Ordinary calls wait for ``retry_after_s`` where the gateway gave it, else longer at each
+        refusal in a row. Urgent calls wait at most 2 s: a flatten goes on knocking.
+        """
+        step = min(self._refusals, len(_ORDINARY_PAUSES_NS) - 1)
+        self._refusals += 1
+        now_ns = self._clock.monotonic_ns()
+        pause_ns = _ORDINARY_PAUSES_NS[step]
+        if retry_after_s is not None:
+            pause_ns = min(max(int(retry_after_s * _NS_PER_S), 0), _RETRY_AFTER_MAX_NS)
+        self._ordinary_from_ns = max(self._ordinary_from_ns, now_ns + pause_ns)
+        self._urgent_from_ns = now_ns + min(pause_ns, _URGENT_PAUSES_NS[step])
+
+    def answered(self) -> None:
+        """Note an answer that was not 429: the next refusal starts with the short pause."""
+        self._refusals = 0
+
+    def _due_ns(self, window: Window, *, keep: int, urgent: bool, now_ns: int) -> int | None:
+        paused_ns = self._urgent_from_ns if urgent else self._ordinary_from_ns
+        if window.left(now_ns) > keep:
+            return max(now_ns, paused_ns)
+        free_ns = window.free_at_ns(keep=keep)
+        return None if free_ns is None else max(free_ns, paused_ns)

@@ -1,0 +1,359 @@
+"""The REST calls of the gateway: changes are sent once, reads are repeated within a deadline.
+
+A change is judged and never repeated, whatever happens (``verdict.py``). A read has no effect, so
+it is repeated with growing, jittered pauses until its deadline; it returns everything it was asked
+for or raises, because half a list looks like an answer and is not one.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from backstop.adapters.projectx import translate
+from backstop.adapters.projectx.rate_budget import Permit, RateBudget
+from backstop.adapters.projectx.session import BearerToken, Session
+from backstop.adapters.projectx.transport import HttpReply, NothingSentError, Transport
+from backstop.adapters.projectx.verdict import (
+    Change,
+    Verdict,
+    judge,
+    not_sent,
+    problem_text,
+    unanswered,
+)
+from backstop.adapters.projectx.wire import BarsBody, QueryBody, QueryFilter, WireOrderStatus
+from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerPosition, BrokerTrade
+from backstop.domain.instrument import Instrument
+from backstop.errors import GatewayAnswerError, GatewayError, GatewayUnreachableError
+from backstop.ports import Clock
+
+LIVE_STATUSES = (
+    WireOrderStatus.OPEN,
+    WireOrderStatus.PENDING,
+    WireOrderStatus.PENDING_CANCELLATION,
+    WireOrderStatus.SUSPENDED,
+)
+"""1, 6, 7 and 8: what ``Order/searchOpen`` hides is exactly what a safety layer must see."""
+
+PAGE_ROWS = 100
+"""The gateway never gives more rows of ``v2/query``, whatever is asked."""
+
+PAGES_MAX = 50
+"""5000 orders in one picture: far above any account, and 50 of the 200 calls a minute."""
+
+BARS_MAX = 20_000
+"""The gateway's limit for one call of ``retrieveBars``."""
+
+_PICTURES_MAX = 3  # how often a picture whose rows moved is taken again
+_ATTEMPTS_MAX = 5
+_PAUSES_S = (0.2, 0.5, 1.0, 2.0)
+_NS_PER_S = 1_000_000_000
+_OK, _BAD_REQUEST, _UNAUTHORIZED, _TOO_MANY, _SERVER_ERROR = 200, 400, 401, 429, 500
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+"""Prices go out as JSON numbers: the gateway's binder refuses strings."""
+
+_random = random.SystemRandom()
+
+_Fact = TypeVar("_Fact")
+
+
+class RestTimings(Struct, frozen=True, kw_only=True):
+    """Deadlines of whole calls, waiting for the call budget included."""
+
+    change_s: float = 8.0
+    read_s: float = 10.0
+    attempt_s: float = 4.0  # of a read: a dead connection must leave time for another attempt
+
+
+class _Answer(Struct, kw_only=True, rename="camel"):
+    """The envelope of every read; the payload members are filled as the endpoint has them."""
+
+    success: bool
+    error_code: int
+    error_message: str | None = None
+    accounts: list[Raw] | None = None
+    contracts: list[Raw] | None = None
+    orders: list[Raw] | None = None
+    trades: list[Raw] | None = None
+    positions: list[Raw] | None = None
+    bars: list[Raw] | None = None
+    total_count: int | None = None
+
+
+class _RowsMovedError(GatewayAnswerError):
+    """Orders entered or left a paged picture while it was being taken."""
+
+
+class _PassingFaultError(GatewayError):
+    """A read failed in a way that may be gone at the next attempt; ``cause`` tells the caller."""
+
+    def __init__(self, cause: GatewayError) -> None:
+        self.cause = cause
+        super().__init__(str(cause))
+
+
+class ProjectXRest:
+    """The gateway's REST API for one user."""
+
+    def __init__(
+        self,
+        *,
+        transport: Transport,
+        session: Session,
+        budget: RateBudget,
+        clock: Clock,
+        timings: RestTimings | None = None,
+        jitter: Callable[[], float] = _random.random,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._transport = transport
+        self._session = session
+        self._budget = budget
+        self._clock = clock
+        self._timings = timings or RestTimings()
+        self._jitter = jitter
+        self._sleep = sleep
+
+    # -- changes: sent once ----------------------------------------------------------------------
+
+    async def change(self, change: Change, body: object, *, urgent: bool = False) -> Verdict:
+        """Send one changing request, once, and judge its answer; never raises GatewayError."""
+        deadline_ns = self._deadline_ns(self._timings.change_s)
+        try:
+            # A token or a place in the budget that cannot be had in time means: nothing was sent.
+            async with asyncio.timeout(self._timings.change_s):
+                token = await self._session.token(urgent=urgent)
+                permit = await self._budget.acquire(deadline_ns=deadline_ns, urgent=urgent)
+        except TimeoutError:
+            return not_sent("nothing was sent: no session within the deadline")
+        except GatewayError as error:
+            return not_sent(f"nothing was sent: {error}")
+        try:
+            reply = await self._exchange(change, body, token, permit, deadline_ns=deadline_ns)
+        except NothingSentError as error:
+            return not_sent(f"nothing was sent: {error}")
+        except GatewayError as error:
+            return unanswered(f"it may have arrived: {error}")
+        return judge(change, reply)
+
+    # -- reads: whole or an error ----------------------------------------------------------------
+
+    async def accounts(self, *, only_active: bool = True) -> tuple[BrokerAccount, ...]:
+        """Return the accounts of the user."""
+        answer = await self._read("/api/Account/search", {"onlyActiveAccounts": only_active})
+        return _rows("accounts", answer.accounts, translate.broker_account)
+
+    async def instruments(
+        self, on_rejected: Callable[[Raw, GatewayAnswerError], None]
+    ) -> tuple[Instrument, ...]:
+        """Return the contracts of the simulated data subscription; hand over rows that are none.
+
+        One odd contract must not take the others away, so it does not make the read fail.
+        """
+        answer = await self._read("/api/Contract/available", {"live": False})
+        instruments = []
+        for row in _present("contracts", answer.contracts):
+            try:
+                instruments.append(translate.instrument(row))
+            except GatewayAnswerError as error:
+                on_rejected(row, error)
+        return tuple(instruments)
+
+    async def orders_since(
+        self, account_id: int, since_utc_us: int, *, urgent: bool = False
+    ) -> tuple[BrokerOrder, ...]:
+        """Return the orders of any status since ``since_utc_us`` (``Order/search``)."""
+        answer = await self._read(
+            "/api/Order/search", _since(account_id, since_utc_us), urgent=urgent
+        )
+        return _rows("orders", answer.orders, translate.broker_order)
+
+    async def trades_since(
+        self, account_id: int, since_utc_us: int, *, urgent: bool = False
+    ) -> tuple[BrokerTrade, ...]:
+        """Return the half-turn trades since ``since_utc_us``."""
+        answer = await self._read(
+            "/api/Trade/search", _since(account_id, since_utc_us), urgent=urgent
+        )
+        return _rows("trades", answer.trades, translate.broker_trade)
+
+    async def positions(
+        self, account_id: int, *, urgent: bool = False
+    ) -> tuple[BrokerPosition, ...]:
+        """Return the open positions; a flat contract has no row."""
+        answer = await self._read(
+            "/api/Position/searchOpen", {"accountId": account_id}, urgent=urgent
+        )
+        return _rows("positions", answer.positions, translate.broker_position)
+
+    async def query_orders(
+        self,
+        account_id: int,
+        statuses: Sequence[WireOrderStatus],
+        *,
+        since_utc_us: int | None = None,
+        urgent: bool = False,
+    ) -> tuple[BrokerOrder, ...]:
+        """Return every order in one of ``statuses`` (``v2/query``), all pages or an error.
+
+        ``pageOffset`` counts rows. Each page begins with the last row of the page before: when an
+        order left the picture meanwhile the rows have moved up, the overlap does not match, and
+        the picture is refused instead of missing an order.
+        """
+        query = QueryBody(
+            filter=QueryFilter(
+                account_id=account_id,
+                statuses=[int(status) for status in statuses],
+                created_after=None if since_utc_us is None else translate.timestamp(since_utc_us),
+            ),
+            page_size=PAGE_ROWS,
+        )
+        for _ in range(_PICTURES_MAX - 1):
+            with suppress(_RowsMovedError):
+                return await self._query(query, urgent=urgent)
+        return await self._query(query, urgent=urgent)
+
+    async def _query(self, query: QueryBody, *, urgent: bool) -> tuple[BrokerOrder, ...]:
+        orders: list[BrokerOrder] = []
+        total: int | None = None
+        for _ in range(PAGES_MAX):
+            query.page_offset = max(0, len(orders) - 1)
+            answer = await self._read("/api/Order/v2/query", query, urgent=urgent)
+            page = _rows("orders", answer.orders, translate.broker_order)
+            total = _joined(orders, page, total=total, stated=answer.total_count)
+            if len(orders) == total:
+                return tuple(orders)
+        raise GatewayAnswerError(
+            f"v2/query: {total} orders, more than the {PAGES_MAX * PAGE_ROWS} that are read."
+        )
+
+    async def bars(self, body: BarsBody) -> tuple[translate.HistoryBar, ...]:
+        """Return history bars, oldest first, each open time once."""
+        answer = await self._read("/api/History/retrieveBars", body, bars=True)
+        rows = _rows("bars", answer.bars, translate.history_bar)
+        by_time = {bar.utc_us: bar for bar in rows}
+        return tuple(by_time[utc_us] for utc_us in sorted(by_time))
+
+    async def _read(
+        self, path: str, body: object, *, urgent: bool = False, bars: bool = False
+    ) -> _Answer:
+        """Ask until an answer makes sense, at most ``_ATTEMPTS_MAX`` times, within the deadline."""
+        deadline_ns = self._deadline_ns(self._timings.read_s)
+        attempt = 0
+        while True:
+            try:
+                async with asyncio.timeout((deadline_ns - self._clock.monotonic_ns()) / _NS_PER_S):
+                    return await self._ask(
+                        path, body, urgent=urgent, bars=bars, deadline_ns=deadline_ns
+                    )
+            except TimeoutError:
+                raise GatewayUnreachableError(f"{path}: no answer within the deadline.") from None
+            except _PassingFaultError as passing:
+                attempt += 1
+                pause_s = _PAUSES_S[min(attempt, len(_PAUSES_S)) - 1] * (0.5 + self._jitter())
+                resumes_ns = self._clock.monotonic_ns() + int(pause_s * _NS_PER_S)
+                if attempt == _ATTEMPTS_MAX or resumes_ns >= deadline_ns:
+                    raise passing.cause from None
+                await self._sleep(pause_s)
+
+    async def _ask(
+        self, path: str, body: object, *, urgent: bool, bars: bool, deadline_ns: int
+    ) -> _Answer:
+        permit = await self._budget.acquire(deadline_ns=deadline_ns, urgent=urgent, bars=bars)
+        attempt_ends_ns = min(deadline_ns, self._deadline_ns(self._timings.attempt_s))
+        try:
+            token = await self._session.token(urgent=urgent)
+            reply = await self._exchange(path, body, token, permit, deadline_ns=attempt_ends_ns)
+        except GatewayUnreachableError as error:
+            raise _PassingFaultError(error) from None
+        return _understood(path, reply)
+
+    async def _exchange(
+        self, path: str, body: object, token: BearerToken, permit: Permit, *, deadline_ns: int
+    ) -> HttpReply:
+        """Make one HTTP exchange and tell session and budget what they learn from it."""
+        try:
+            reply = await self._transport.exchange(
+                path, _encode(body), headers=token.headers(), deadline_ns=deadline_ns
+            )
+        except NothingSentError:
+            permit.give_back()
+            raise
+        if reply.status == _UNAUTHORIZED:
+            self._session.refuse(token)
+        if reply.status == _TOO_MANY:
+            self._budget.refused(retry_after_s=reply.retry_after_s)
+        else:
+            self._budget.answered()
+        return reply
+
+    def _deadline_ns(self, timeout_s: float) -> int:
+        return self._clock.monotonic_ns() + int(timeout_s * _NS_PER_S)
+
+
+def _understood(path: str, reply: HttpReply) -> _Answer:
+    """Return the envelope, or raise: passing faults as such, lasting ones as they are."""
+    if reply.status in {_UNAUTHORIZED, _TOO_MANY} or reply.status >= _SERVER_ERROR:
+        raise _PassingFaultError(GatewayUnreachableError(f"{path}: HTTP {reply.status}."))
+    if reply.status != _OK:
+        said = problem_text(reply.body) if reply.status == _BAD_REQUEST else None
+        raise GatewayAnswerError(f"{path}: HTTP {reply.status}. {said or ''}".rstrip())
+    try:
+        answer = msgspec.json.decode(reply.body, type=_Answer)
+    except (msgspec.MsgspecError, ValueError) as error:
+        fault = GatewayAnswerError(f"{path}: the answer is not what the API promises: {error}.")
+        raise _PassingFaultError(fault) from None
+    if not answer.success or answer.error_code != 0:
+        said = (answer.error_message or "")[:500]
+        raise GatewayAnswerError(f"{path}: refused with code {answer.error_code}. {said}".rstrip())
+    return answer
+
+
+def _present(member: str, rows: list[Raw] | None) -> list[Raw]:
+    """Return the list; a missing one is a fault, because it would look like an empty one."""
+    if rows is None:
+        raise GatewayAnswerError(f"The answer has no list {member!r}.")
+    return rows
+
+
+def _rows(
+    member: str, rows: list[Raw] | None, translated: Callable[[Raw], _Fact]
+) -> tuple[_Fact, ...]:
+    """Translate every row; one that cannot be read makes the whole picture incomplete."""
+    return tuple(translated(row) for row in _present(member, rows))
+
+
+def _joined(
+    orders: list[BrokerOrder],
+    page: tuple[BrokerOrder, ...],
+    *,
+    total: int | None,
+    stated: int | None,
+) -> int:
+    """Append ``page`` to ``orders`` and return the total, or raise when they do not fit."""
+    if stated is None or stated < 0:
+        raise GatewayAnswerError("v2/query: no total count, so nothing says that it is complete.")
+    if total is not None and stated != total:
+        raise _RowsMovedError(f"v2/query: the total moved from {total} to {stated} meanwhile.")
+    fresh = page
+    if orders:
+        if not page or page[0].broker_order_id != orders[-1].broker_order_id:
+            raise _RowsMovedError("v2/query: the rows moved while they were being read.")
+        fresh = page[1:]
+    known = {order.broker_order_id for order in orders}
+    orders.extend(fresh)
+    if len({order.broker_order_id for order in fresh} - known) != len(fresh):
+        raise GatewayAnswerError("v2/query: an order came twice.")
+    if len(orders) > stated or (not fresh and len(orders) < stated):
+        raise GatewayAnswerError(f"v2/query: {len(orders)} rows came, {stated} were announced.")
+    return stated
+
+
+def _since(account_id: int, since_utc_us: int) -> dict[str, object]:
+    return {"accountId": account_id, "startTimestamp": translate.timestamp(since_utc_us)}
