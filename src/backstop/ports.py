@@ -5,6 +5,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from backstop.domain.audit import AuditRow as AuditRow
+from backstop.domain.audit import FillRow as FillRow
 from backstop.domain.commands import (
     AuditAccount,
     CancelOrder,
@@ -68,33 +70,6 @@ class Hubs(Protocol):
 
     async def run(self, on_user_connected: Callable[[], Awaitable[None]] | None = None) -> None:
         """Stay connected and subscribed until cancelled."""
-
-
-class AuditRow(Struct, frozen=True, kw_only=True):
-    """One row of the specification's ``OrderAudit`` table, as the core wants it to stand."""
-
-    order_id: str
-    client_order_id: str | None
-    submitted_utc_us: int
-    symbol: str
-    side: str
-    quantity: int
-    price: str | None
-    status: str
-    execution_proof: str | None = None
-    replaces_order_id: str | None = None  # the provisional id (client order id) this row had
-
-
-class FillRow(Struct, frozen=True, kw_only=True):
-    """One row of the specification's ``FillAudit`` table; also the key that makes it once."""
-
-    fill_id: str
-    order_id: str
-    fill_utc_us: int
-    price: str
-    quantity: int
-    commission: str
-    voided: bool = False
 
 
 class JournalRecord(Struct, frozen=True, kw_only=True):

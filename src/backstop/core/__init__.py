@@ -1,1 +1,1 @@
-"""The deterministic core: it decides and touches nothing (no clock, no I/O, no asyncio, no logging)."""
+"""The deterministic core: it decides and touches nothing: no clock, no I/O, no tasks, no logs."""

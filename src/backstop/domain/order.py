@@ -74,7 +74,10 @@ ORDER_TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     # A trade is the strongest evidence there is: a fill that raced the cancel counts.
     OrderState.CANCELLED: frozenset({OrderState.FILLED, OrderState.PARTIALLY_FILLED}),
     OrderState.EXPIRED: frozenset({OrderState.FILLED, OrderState.PARTIALLY_FILLED}),
-    OrderState.REJECTED: frozenset({OrderState.FILLED, OrderState.PARTIALLY_FILLED}),
+    # "Tag in use" shows that a refusal was for a twin: the order itself is to be found.
+    OrderState.REJECTED: frozenset(
+        {OrderState.FILLED, OrderState.PARTIALLY_FILLED, OrderState.UNKNOWN}
+    ),
     # A tag that is seen later reopens the order.
     OrderState.NOT_SUBMITTED: _LIVE,
 }

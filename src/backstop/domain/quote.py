@@ -20,6 +20,6 @@ class Quote(Struct, frozen=True, kw_only=True):
     age_ms: int = 0
 
     def touch(self, side: Side) -> Decimal | None:
-        """Return the price that a market order on ``side`` would meet first, else the last trade."""
+        """Return the price a market order on ``side`` would meet first, else the last trade."""
         opposite = self.ask if side is Side.BUY else self.bid
         return self.last if opposite is None else opposite

@@ -1,0 +1,105 @@
+"""Orders and trades as rows of the specification's two audit tables."""
+
+from datetime import UTC, datetime
+
+from backstop.core.book import VenueOrder
+from backstop.core.tracked_order import TrackedOrder
+from backstop.domain.audit import AuditRow, FillRow
+from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
+from backstop.domain.instrument import Instrument
+from backstop.domain.numbers import fraction_text, money, plain
+from backstop.domain.order import OrderState
+
+
+def order_row(
+    order: TrackedOrder, instrument: Instrument, *, execution_proof: str | None = None
+) -> AuditRow:
+    """Return the row of an order of ours; its id is provisional until the broker's is known."""
+    known = order.broker_order_id is not None
+    return AuditRow(
+        order_id=str(order.broker_order_id) if known else order.client_order_id,
+        client_order_id=order.client_order_id,
+        submitted_utc_us=order.requested_utc_us,
+        symbol=instrument.symbol,
+        side=str(order.intent.side),
+        quantity=order.intent.quantity,
+        price=_order_price(order, instrument),
+        status=str(order.state),
+        execution_proof=execution_proof,
+        replaces_order_id=order.client_order_id if known else None,
+    )
+
+
+def _order_price(order: TrackedOrder, instrument: Instrument) -> str | None:
+    """Return the asked level, or for a market order the average fill once there is one."""
+    intent = order.intent
+    ticks = intent.limit_ticks if intent.limit_ticks is not None else intent.stop_ticks
+    if ticks is not None:
+        return f"{plain(instrument.price(ticks)):f}"
+    average = order.average_price
+    return None if average is None else fraction_text(average)
+
+
+def venue_row(venue_order: VenueOrder, symbol: str, *, filled_quantity: int) -> AuditRow:
+    """Return the row of an order that no request of ours placed by itself."""
+    row = venue_order.row
+    price = row.limit_price if row.limit_price is not None else row.stop_price
+    return AuditRow(
+        order_id=str(row.broker_order_id),
+        client_order_id=None,
+        submitted_utc_us=row.created_utc_us,
+        symbol=symbol,
+        side=str(row.side),
+        quantity=row.quantity,
+        price=None if price is None else f"{plain(price):f}",
+        status=str(_venue_state(row, filled_quantity)),
+    )
+
+
+def traded_order_row(trade: BrokerTrade, symbol: str) -> AuditRow:
+    """Return the row of an order of which only a trade is known so far."""
+    return AuditRow(
+        order_id=str(trade.broker_order_id),
+        client_order_id=None,
+        submitted_utc_us=trade.created_utc_us,
+        symbol=symbol,
+        side=str(trade.side),
+        quantity=trade.quantity,
+        price=f"{plain(trade.price):f}",
+        status=str(OrderState.PARTIALLY_FILLED),
+    )
+
+
+def fill_row(trade: BrokerTrade) -> FillRow:
+    """Return the row of one trade; its id is the key that counts it once."""
+    return FillRow(
+        fill_id=str(trade.trade_id),
+        order_id=str(trade.broker_order_id),
+        fill_utc_us=trade.created_utc_us,
+        price=f"{plain(trade.price):f}",
+        quantity=trade.quantity,
+        commission=f"{money(trade.fees_micros + trade.commissions_micros):f}",
+        voided=trade.voided,
+    )
+
+
+def utc_text(utc_us: int) -> str:
+    """Return microseconds since 1970 as ISO-8601 UTC text for people."""
+    moment = datetime.fromtimestamp(utc_us // 1_000_000, tz=UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{utc_us % 1_000_000:06d}Z"
+
+
+def _venue_state(row: BrokerOrder, filled_quantity: int) -> OrderState:
+    match row.status:
+        case BrokerStatus.FILLED if filled_quantity >= row.quantity:
+            return OrderState.FILLED
+        case BrokerStatus.CANCELLED:
+            return OrderState.CANCELLED
+        case BrokerStatus.EXPIRED:
+            return OrderState.EXPIRED
+        case BrokerStatus.REJECTED:
+            return OrderState.REJECTED
+        case _ if filled_quantity:
+            return OrderState.PARTIALLY_FILLED
+        case _:
+            return OrderState.WORKING

@@ -1,0 +1,209 @@
+"""Everything the guard knows, in one place with one writer: the state that events are folded into.
+
+The containers are mutable because one writer owns them and a copy per event would cost more than
+the decision; the values inside are frozen and only pure functions make new ones.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from msgspec import Struct
+
+from backstop.core.policy import SECOND_NS, Policy
+from backstop.core.positions import PositionView
+from backstop.core.tracked_order import TrackedOrder
+from backstop.core.trading_state import (
+    Condition,
+    Latch,
+    Readiness,
+    TradingState,
+    state_reasons,
+    trading_state,
+)
+from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerStatus, BrokerTrade
+from backstop.domain.instrument import Instrument
+from backstop.domain.order import OrderRequest, OrderType, Side
+
+AUDIT_INTERVAL_NS = 5 * SECOND_NS
+"""How often orders, trades and positions are read, whatever the hubs say."""
+
+AUDIT_STALE_NS = 3 * AUDIT_INTERVAL_NS
+"""Without a complete audit for this long the account counts as stale."""
+
+MARKET_LINK_GRACE_NS = 2 * SECOND_NS
+"""How long the market hub may be away before entries are blocked."""
+
+ORDERS_KEPT = 20_000
+"""Finished orders in memory; older ones are in the journal and in the audit tables."""
+
+TRADES_KEPT = 200_000
+"""Trade ids in memory; the audit table's primary key guards against older ones."""
+
+VENUE_ORDERS_KEPT = 20_000
+"""Finished legs and foreign orders in memory."""
+
+
+class LegRole(StrEnum):
+    """What a bracket leg is for."""
+
+    STOP_LOSS = "STOP_LOSS"
+    TAKE_PROFIT = "TAKE_PROFIT"
+
+
+class VenueOrder(Struct, frozen=True, kw_only=True):
+    """An order of the venue that no request of ours placed by itself: a bracket leg, or foreign.
+
+    ``owner`` is the client id of the entry a leg belongs to; None marks a foreign order.
+    """
+
+    row: BrokerOrder
+    owner: str | None = None
+    role: LegRole | None = None
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """An accepted entry, remembered for the rate and look-alike rules."""
+
+    accepted_ns: int
+    request: OrderRequest
+
+
+@dataclass(slots=True)
+class Links:
+    """The hubs, as far as the core needs to know them."""
+
+    user_up: bool = False
+    user_since_ns: int = 0
+    market_up: bool = False
+    market_lost_ns: int = 0
+
+
+@dataclass(slots=True)
+class AuditClock:
+    """When the account was read, and when it will be."""
+
+    requested_ns: int = 0  # 0: none is under way
+    due_ns: int = 0
+    complete_sent_ns: int = 0
+    complete_ns: int = 0
+    cursor_utc_us: int = 0  # trades before it have all been read
+
+
+@dataclass(slots=True)
+class Counters:
+    """Facts that changed nothing, counted because silence about them would hide trouble."""
+
+    duplicate_trades: int = 0
+    contradictions: int = 0
+    rejected_payloads: int = 0
+    adjustments: int = 0
+
+
+@dataclass(slots=True)
+class Book:
+    """The state of one guarded account."""
+
+    policy: Policy
+    instruments: dict[str, Instrument] = field(default_factory=dict)
+    contract_of: dict[str, str] = field(default_factory=dict)  # symbol -> active contract id
+    orders: dict[str, TrackedOrder] = field(default_factory=dict)
+    live: dict[str, None] = field(default_factory=dict)  # client ids of unfinished orders
+    client_of_tag: dict[str, str] = field(default_factory=dict)
+    client_of_broker_id: dict[int, str] = field(default_factory=dict)
+    venue_orders: dict[int, VenueOrder] = field(default_factory=dict)
+    trades: dict[int, BrokerTrade] = field(default_factory=dict)
+    trades_of: dict[int, tuple[int, ...]] = field(default_factory=dict)  # broker order -> trades
+    positions: dict[str, PositionView] = field(default_factory=dict)
+    account: BrokerAccount | None = None
+    entries: deque[Entry] = field(default_factory=deque)
+    latches: tuple[Latch, ...] = ()
+    links: Links = field(default_factory=Links)
+    audit: AuditClock = field(default_factory=AuditClock)
+    counters: Counters = field(default_factory=Counters)
+    recovered: bool = False
+    asked: dict[int, int] = field(default_factory=dict)  # leg id -> when we last asked to change it
+    sweep_due_ns: int = 0  # when legs without a position are looked at
+
+    def readiness(self, now_ns: int) -> Readiness:
+        """Return what allows or blocks new exposure at ``now_ns``."""
+        return Readiness(
+            instruments_loaded=bool(self.instruments),
+            recovered=self.recovered,
+            conditions=tuple(self._conditions(now_ns)),
+            latches=self.latches,
+        )
+
+    def trading_state(self, now_ns: int) -> TradingState:
+        """Return the trading state at ``now_ns``."""
+        return trading_state(self.readiness(now_ns))
+
+    def state_reasons(self, now_ns: int) -> tuple[str, ...]:
+        """Return why the trading state is not ACTIVE at ``now_ns``."""
+        return state_reasons(self.readiness(now_ns))
+
+    def _conditions(self, now_ns: int) -> Iterator[Condition]:
+        links, audit = self.links, self.audit
+        if not links.user_up or audit.complete_sent_ns < links.user_since_ns:
+            yield Condition.USER_HUB_LOST
+        if not links.market_up and now_ns - links.market_lost_ns > MARKET_LINK_GRACE_NS:
+            yield Condition.MARKET_HUB_LOST
+        if self.recovered and now_ns - audit.complete_ns > AUDIT_STALE_NS:
+            yield Condition.ACCOUNT_STALE
+        if self.account is not None and not self.account.can_trade:
+            yield Condition.ACCOUNT_CANNOT_TRADE
+
+    def instrument_for(self, symbol: str) -> Instrument | None:
+        """Return the contract that ``symbol`` (a root, or a contract id) stands for."""
+        contract_id = self.contract_of.get(symbol, symbol)
+        return self.instruments.get(contract_id)
+
+    def position(self, contract_id: str) -> PositionView:
+        """Return what is believed of one contract; UNKNOWN when nothing ever spoke of it."""
+        return self.positions.get(contract_id) or PositionView(contract_id=contract_id)
+
+    def live_orders(self) -> Iterator[TrackedOrder]:
+        """Yield our unfinished orders, oldest first."""
+        for client_order_id in self.live:
+            yield self.orders[client_order_id]
+
+    def live_legs(self, contract_id: str) -> Iterator[VenueOrder]:
+        """Yield the bracket legs and foreign orders of one contract that can still fill."""
+        for venue_order in self.venue_orders.values():
+            row = venue_order.row
+            if row.contract_id == contract_id and row.status.is_live:
+                yield venue_order
+
+    def open_exits(self, contract_id: str, position: int) -> int:
+        """Return contracts of our unfinished orders that would reduce ``position``."""
+        if position == 0:
+            return 0
+        reducing_side = Side.SELL if position > 0 else Side.BUY
+        return sum(
+            order.open_quantity
+            for order in self.live_orders()
+            if order.intent.contract_id == contract_id and order.intent.side is reducing_side
+        )
+
+    def stop_cover(self, contract_id: str, position: int) -> int:
+        """Return contracts of ``position`` that working stops at the venue would close."""
+        side = Side.SELL if position > 0 else Side.BUY
+        return sum(
+            row.quantity - row.filled_quantity
+            for row in self.working_rows(contract_id)
+            if row.side is side
+            and row.status is BrokerStatus.OPEN
+            and row.type in {OrderType.STOP, OrderType.TRAILING_STOP}
+        )
+
+    def working_rows(self, contract_id: str | None = None) -> Iterator[BrokerOrder]:
+        """Yield every order row that can still fill, ours, legs and foreign ones."""
+        for order in self.live_orders():
+            row = order.venue
+            if row is not None and contract_id in {None, row.contract_id} and row.status.is_live:
+                yield row
+        for venue_order in self.venue_orders.values():
+            row = venue_order.row
+            if contract_id in {None, row.contract_id} and row.status.is_live:
+                yield row

@@ -1,0 +1,131 @@
+"""What one step of the engine brings forth, and the workbench on which it is put together."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from msgspec import Struct
+
+from backstop.core.book import Book
+from backstop.core.guardrails import Assessment
+from backstop.core.tracked_order import TrackedOrder
+from backstop.domain.audit import AuditRow, FillRow
+from backstop.domain.broker import BrokerTrade
+from backstop.domain.commands import RaiseAlert, Request, Severity
+from backstop.domain.denial import Denial
+from backstop.domain.order import TERMINAL_STATES
+
+
+class Tag(StrEnum):
+    """The specification's log tags; each log line carries one as its component."""
+
+    CRITICAL_SYSTEM = "[CriticalSystem]"
+    CORRELATION_REJECT = "[CORRELATION_REJECT]"
+    CRITICAL = "[CRITICAL]"
+    ORDER = "[ORDER]"
+    TRADE = "[TRADE]"
+
+
+class Note(Struct, frozen=True, kw_only=True):
+    """One line for the log: the component, a fixed event name, and fields with units."""
+
+    tag: Tag
+    name: str
+    fields: dict[str, str | int]
+
+
+class DecisionKind(StrEnum):
+    """What became of a wish."""
+
+    ACCEPTED = "ACCEPTED"
+    REFUSED = "REFUSED"
+    REPEATED = "REPEATED"  # the same wish again: the same order
+    CONFLICT = "CONFLICT"  # the same client order id with another body
+    UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
+    UNKNOWN_ORDER = "UNKNOWN_ORDER"
+    NOT_POSSIBLE = "NOT_POSSIBLE"  # the order cannot be changed or cancelled in its state
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """The answer to whoever asked for something."""
+
+    kind: DecisionKind
+    order: TrackedOrder | None = None
+    assessment: Assessment | None = None
+    denials: tuple[Denial, ...] = ()
+    message: str = ""
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """Everything one event leads to; nothing of it leaves before the event is durable."""
+
+    commands: tuple[Request, ...] = ()
+    order_rows: tuple[AuditRow, ...] = ()
+    fill_rows: tuple[FillRow, ...] = ()
+    proofs_due: tuple[str, ...] = ()  # client ids of orders whose fills are now proven in full
+    changed_orders: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+    decision: Decision | None = None
+
+
+@dataclass(slots=True)
+class Workbench:
+    """What one event is doing to the book; turned into a Step at the end."""
+
+    book: Book
+    now_ns: int
+    utc_us: int
+    commands: list[Request] = field(default_factory=list)
+    touched_orders: dict[str, None] = field(default_factory=dict)
+    touched_venue_orders: dict[int, None] = field(default_factory=dict)
+    touched_contracts: dict[str, None] = field(default_factory=dict)
+    new_trades: dict[int, BrokerTrade] = field(default_factory=dict)
+    proofs_due: dict[str, None] = field(default_factory=dict)
+    notes: list[Note] = field(default_factory=list)
+    decision: Decision | None = None
+
+    def note(self, tag: Tag, name: str, **fields: str | int) -> None:
+        """Add one line for the log."""
+        self.notes.append(Note(tag=tag, name=name, fields=fields))
+
+    def alert(self, severity: Severity, code: str, message: str) -> None:
+        """Ask for a person's attention."""
+        self.commands.append(RaiseAlert(severity=severity, code=code, message=message))
+        tag = Tag.CRITICAL if severity is Severity.CRITICAL else Tag.CRITICAL_SYSTEM
+        self.note(tag, "alert", code=code, message=message)
+
+    def keep(self, order: TrackedOrder) -> None:
+        """Put ``order`` back into the book and note what changed about it."""
+        book = self.book
+        before = book.orders.get(order.client_order_id)
+        if before == order:
+            return
+        book.orders[order.client_order_id] = order
+        if before is not None and before.broker_order_id != order.broker_order_id:
+            book.client_of_broker_id.pop(before.broker_order_id or 0, None)
+        if order.broker_order_id is not None:
+            book.client_of_broker_id[order.broker_order_id] = order.client_order_id
+        if order.state in TERMINAL_STATES:
+            book.live.pop(order.client_order_id, None)
+        else:
+            book.live[order.client_order_id] = None
+        self.touched_orders[order.client_order_id] = None
+        self.touched_contracts[order.intent.contract_id] = None
+        if before is None or before.state is not order.state:
+            self._note_state(before, order)
+        if order.is_terminal and order.fills and (before is None or not before.is_terminal):
+            self.proofs_due[order.client_order_id] = None
+
+    def _note_state(self, before: TrackedOrder | None, order: TrackedOrder) -> None:
+        fields: dict[str, str | int] = {
+            "client_order_id": order.client_order_id,
+            "state": str(order.state),
+            "filled_quantity": order.filled_quantity,
+            "quantity": order.intent.quantity,
+        }
+        if before is not None:
+            fields["from_state"] = str(before.state)
+        if order.broker_order_id is not None:
+            fields["broker_order_id"] = order.broker_order_id
+        if order.venue_message:
+            fields["venue_message"] = order.venue_message
+        self.notes.append(Note(tag=Tag.ORDER, name="order_state", fields=fields))

@@ -1,0 +1,186 @@
+"""One order of ours and the evidence about it: a value that only the transitions below change."""
+
+from decimal import Decimal
+from fractions import Fraction
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
+from backstop.domain.order import (
+    ORDER_TRANSITIONS,
+    TERMINAL_STATES,
+    OrderIntent,
+    OrderRequest,
+    OrderState,
+)
+from backstop.errors import InvalidTransitionError
+
+TRANSITIONS_KEPT = 64
+"""History kept per order in memory; the journal keeps all of it."""
+
+
+class Transition(Struct, frozen=True, kw_only=True):
+    """One change of state: what it was, what it became, the fact that did it."""
+
+    from_state: OrderState
+    to_state: OrderState
+    cause: str
+    utc_us: int
+
+
+class TrackedOrder(Struct, frozen=True, kw_only=True):
+    """An order of ours.
+
+    Attributes:
+        request: as the bot asked; a repeat is compared with it.
+        intent: as it passed the checks, in ticks.
+        custom_tag: the broker tag, a pure function of ``intent``.
+        reference_price: what a fill is measured against, in points; None when nothing was known.
+        requested_utc_us: when the intent became durable.
+        venue: the newest order row of the venue.
+        fills: trades of this order that were not voided, in the order of their ids.
+        voided_quantity: contracts of its trades that the venue took back.
+        due_ns: monotonic time of the next look at this order; 0 for none.
+        lookups: complete look-ups that did not find the tag, since the last sign of it.
+        first_absent_ns: when the first of those was sent.
+        sent_ns: when the request left, monotonic; a look-up proves absence only long after it.
+        refused_twins: broker ids of refused requests that carried this order's tag again.
+        attempts: looks taken in the present state, for growing pauses.
+    """
+
+    request: OrderRequest
+    intent: OrderIntent
+    custom_tag: str
+    state: OrderState = OrderState.INTENDED
+    reference_price: Decimal | None = None
+    requested_utc_us: int = 0
+    broker_order_id: int | None = None
+    venue: BrokerOrder | None = None
+    venue_message: str = ""
+    venue_code: int | None = None
+    fills: tuple[BrokerTrade, ...] = ()
+    voided_quantity: int = 0
+    transitions: tuple[Transition, ...] = ()
+    sent_ns: int = 0
+    due_ns: int = 0
+    attempts: int = 0
+    refused_twins: tuple[int, ...] = ()
+    lookups: int = 0
+    first_absent_ns: int = 0
+
+    @property
+    def client_order_id(self) -> str:
+        """The bot's own name for the order."""
+        return self.intent.client_order_id
+
+    @property
+    def is_terminal(self) -> bool:
+        """No further fill is expected; evidence can still reopen it."""
+        return self.state in TERMINAL_STATES
+
+    @property
+    def filled_quantity(self) -> int:
+        """Contracts proven by trades with their own ids."""
+        return sum(fill.quantity for fill in self.fills)
+
+    @property
+    def open_quantity(self) -> int:
+        """Contracts that could still fill, worst case: UNKNOWN counts in full."""
+        if self.is_terminal:
+            return 0
+        quantity = self.intent.quantity if self.venue is None else self.venue.quantity
+        return max(0, max(quantity, self.intent.quantity) - self.filled_quantity)
+
+    @property
+    def average_price(self) -> Fraction | None:
+        """Volume-weighted fill price in points, exact; None without a fill."""
+        if not self.fills:
+            return None
+        total = sum((Fraction(fill.price) * fill.quantity for fill in self.fills), Fraction(0))
+        return total / self.filled_quantity
+
+    @property
+    def lacks_trades(self) -> bool:
+        """The venue says more was filled than its trades have shown us so far."""
+        if self.venue is None:
+            return False
+        return self.venue.filled_quantity > self.filled_quantity + self.voided_quantity
+
+
+def moved(order: TrackedOrder, to_state: OrderState, *, cause: str, utc_us: int) -> TrackedOrder:
+    """Return ``order`` in ``to_state``, or raise InvalidTransitionError; no-op when it is there."""
+    if order.state is to_state:
+        return order
+    if to_state not in ORDER_TRANSITIONS[order.state]:
+        raise InvalidTransitionError(order.client_order_id, order.state, to_state, cause)
+    step = Transition(from_state=order.state, to_state=to_state, cause=cause, utc_us=utc_us)
+    return replace(
+        order,
+        state=to_state,
+        transitions=(*order.transitions, step)[-TRANSITIONS_KEPT:],
+        attempts=0,
+    )
+
+
+def newer_row(held: BrokerOrder | None, row: BrokerOrder) -> BrokerOrder:
+    """Return what to believe after ``row`` arrived while ``held`` was known.
+
+    Rows come late, doubled and out of order. A finished order does not come back to life, the
+    filled quantity never falls, and of two living rows the later update wins. REST rows of a
+    filled order keep an old update time, so time alone never decides.
+    """
+    if held is None:
+        return row
+    if not held.status.is_live and row.status.is_live:
+        return held
+    if row.filled_quantity < held.filled_quantity and row.status.is_live:
+        return held
+    if held.status.is_live and row.status.is_live and row.updated_utc_us < held.updated_utc_us:
+        return held
+    # Hub rows of a leg and REST rows each leave out what the other states: keep the union.
+    return replace(
+        row,
+        custom_tag=row.custom_tag or held.custom_tag,
+        parent_order_id=row.parent_order_id or held.parent_order_id,
+        linked_order_id=row.linked_order_id or held.linked_order_id,
+        filled_quantity=max(row.filled_quantity, held.filled_quantity),
+        raw=row.raw or held.raw,
+    )
+
+
+def settled(order: TrackedOrder, *, cause: str, utc_us: int) -> TrackedOrder:
+    """Return ``order`` in the state that its venue row and its trades prove together.
+
+    The one place where evidence becomes a state. FILLED needs trades whose quantities add up;
+    CANCELLED, EXPIRED and REJECTED need every trade that the venue says there was. A finished
+    order stays finished while trades that the venue counted are still being fetched.
+    """
+    target = _proven_state(order)
+    finished = order.is_terminal and order.state is not OrderState.NOT_SUBMITTED
+    if target is None or (finished and target is OrderState.WORKING):
+        return order
+    return moved(order, target, cause=cause, utc_us=utc_us)
+
+
+def _proven_state(order: TrackedOrder) -> OrderState | None:
+    venue = order.venue
+    if order.filled_quantity >= final_quantity(order):
+        return OrderState.FILLED
+    if venue is not None and not venue.status.is_live and not order.lacks_trades:
+        if venue.status is BrokerStatus.REJECTED and not order.fills:
+            return OrderState.REJECTED
+        if venue.status is BrokerStatus.EXPIRED:
+            return OrderState.EXPIRED
+        # Also a filled order of which a trade was voided: what is left is all it got.
+        return OrderState.CANCELLED
+    if order.fills:
+        return OrderState.PARTIALLY_FILLED
+    if venue is not None or order.broker_order_id is not None:
+        return OrderState.WORKING
+    return None
+
+
+def final_quantity(order: TrackedOrder) -> int:
+    """Return the contracts that make the order complete: the venue's size once it is known."""
+    return order.intent.quantity if order.venue is None else order.venue.quantity

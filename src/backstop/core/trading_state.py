@@ -1,0 +1,65 @@
+"""May new exposure be taken on? Conditions lift by themselves, latches need a person."""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class TradingState(StrEnum):
+    """What the guard lets through; exits pass in every state."""
+
+    STARTING = "STARTING"  # nothing is known of the account yet
+    RECOVERING = "RECOVERING"  # the broker's truth is being read
+    ACTIVE = "ACTIVE"
+    REDUCING = "REDUCING"  # a condition blocks entries until fresh evidence lifts it
+    HALTED = "HALTED"  # a latch blocks entries until a person resumes
+
+
+class Condition(StrEnum):
+    """Why entries are blocked until fresh evidence says otherwise."""
+
+    USER_HUB_LOST = "USER_HUB_LOST"
+    MARKET_HUB_LOST = "MARKET_HUB_LOST"
+    ACCOUNT_STALE = "ACCOUNT_STALE"
+    ACCOUNT_CANNOT_TRADE = "ACCOUNT_CANNOT_TRADE"
+
+
+class Latch(Struct, frozen=True, kw_only=True):
+    """A block that only a person lifts."""
+
+    cause: str
+    operator: str
+    utc_us: int
+
+
+class Readiness(Struct, frozen=True, kw_only=True):
+    """What has been established since the process began."""
+
+    instruments_loaded: bool
+    recovered: bool  # a complete audit was read after the user hub connected, once
+    conditions: tuple[Condition, ...]
+    latches: tuple[Latch, ...]
+
+
+def trading_state(ready: Readiness) -> TradingState:
+    """Return the one state that follows from ``ready``; the gravest reason wins."""
+    if ready.latches:
+        return TradingState.HALTED
+    if not ready.instruments_loaded:
+        return TradingState.STARTING
+    if not ready.recovered:
+        return TradingState.RECOVERING
+    if ready.conditions:
+        return TradingState.REDUCING
+    return TradingState.ACTIVE
+
+
+def state_reasons(ready: Readiness) -> tuple[str, ...]:
+    """Return why the state is not ACTIVE, gravest first."""
+    reasons = [f"halted by {latch.operator}: {latch.cause}" for latch in ready.latches]
+    if not ready.instruments_loaded:
+        reasons.append("the gateway's contracts are not loaded yet")
+    elif not ready.recovered:
+        reasons.append("the account has not been read completely yet")
+    reasons.extend(str(condition) for condition in ready.conditions)
+    return tuple(reasons)

@@ -1,0 +1,239 @@
+"""What bots ask for: new orders, cancels and changes, each answered by a decision."""
+
+from decimal import Decimal
+
+from backstop.core.book import Book, Entry
+from backstop.core.guardrails import Assessment, Circumstances, Exposure, assess
+from backstop.core.policy import SECOND_NS
+from backstop.core.step import Decision, DecisionKind, Tag, Workbench
+from backstop.core.tracked_order import TrackedOrder
+from backstop.domain.commands import CancelOrder, ModifyOrder, PlaceOrder
+from backstop.domain.events import CancelRequested, ModifyRequested, OrderRequested
+from backstop.domain.instrument import Instrument
+from backstop.domain.order import OrderIntent, OrderRequest, OrderType, custom_tag
+from backstop.domain.quote import Quote
+
+
+def judge(
+    book: Book, request: OrderRequest, reference: Quote | None, *, now_ns: int
+) -> Assessment | None:
+    """Return the pipeline's judgement, the same for a what-if and for the real thing.
+
+    None means that no contract of the gateway goes by the symbol.
+    """
+    instrument = book.instrument_for(request.symbol)
+    if instrument is None:
+        return None
+    view = book.position(instrument.contract_id)
+    around = Circumstances(
+        trading_state=book.trading_state(now_ns),
+        state_reasons=book.state_reasons(now_ns),
+        instrument=instrument,
+        reference=reference,
+        exposure=Exposure(
+            position=view.quantity,
+            exits=book.open_exits(instrument.contract_id, view.quantity),
+        ),
+        look_alike=_look_alike(book, request, now_ns),
+        recent_entries=sum(now_ns - entry.accepted_ns < SECOND_NS for entry in book.entries),
+    )
+    return assess(request, around, book.policy)
+
+
+def order_requested(work: Workbench, event: OrderRequested) -> None:
+    """Decide about a new order; once accepted it is INTENDED, and the request may leave."""
+    book, request = work.book, event.request
+    known = book.orders.get(request.client_order_id)
+    if known is not None:
+        same = known.request == request
+        work.decision = Decision(
+            kind=DecisionKind.REPEATED if same else DecisionKind.CONFLICT,
+            order=known,
+            message="" if same else "this client_order_id belongs to an order with another body",
+        )
+        return
+    assessment = judge(book, request, event.reference, now_ns=work.now_ns)
+    if assessment is None:
+        work.decision = Decision(
+            kind=DecisionKind.UNKNOWN_SYMBOL, message=f"no contract goes by {request.symbol}"
+        )
+        return
+    gate = assessment.gate
+    denials = assessment.denials if gate is None else (gate, *assessment.denials)
+    if denials:
+        work.note(
+            Tag.ORDER,
+            "order_refused",
+            client_order_id=request.client_order_id,
+            codes=",".join(denial.code for denial in denials),
+            message="; ".join(denial.message for denial in denials),
+        )
+        work.decision = Decision(kind=DecisionKind.REFUSED, assessment=assessment, denials=denials)
+        return
+    _accept(work, request, assessment, event.reference)
+
+
+def _accept(
+    work: Workbench, request: OrderRequest, assessment: Assessment, reference: Quote | None
+) -> None:
+    book, intent = work.book, assessment.intent
+    tag = custom_tag(intent)
+    instrument = book.instruments[intent.contract_id]
+    order = TrackedOrder(
+        request=request,
+        intent=intent,
+        custom_tag=tag,
+        reference_price=reference_price(intent, instrument, reference),
+        requested_utc_us=work.utc_us,
+    )
+    book.client_of_tag[tag] = intent.client_order_id
+    if not assessment.reducing:
+        _remember_entry(book, request, work.now_ns)
+    work.keep(order)
+    work.commands.append(place_command(intent, assessment.entry_ticks, instrument, tag))
+    work.decision = Decision(kind=DecisionKind.ACCEPTED, order=order, assessment=assessment)
+
+
+def place_command(
+    intent: OrderIntent, entry_ticks: int | None, instrument: Instrument, tag: str
+) -> PlaceOrder:
+    """Return the wire-ready request for ``intent``; bracket offsets are signed ticks."""
+
+    def price(ticks: int | None) -> Decimal | None:
+        return None if ticks is None else instrument.price(ticks)
+
+    def offset(level: int | None) -> int | None:
+        return None if level is None or entry_ticks is None else level - entry_ticks
+
+    trailing = intent.type is OrderType.TRAILING_STOP
+    return PlaceOrder(
+        client_order_id=intent.client_order_id,
+        custom_tag=tag,
+        account_id=intent.account_id,
+        contract_id=intent.contract_id,
+        type=intent.type,
+        side=intent.side,
+        quantity=intent.quantity,
+        limit_price=price(intent.limit_ticks),
+        stop_price=None if trailing else price(intent.stop_ticks),
+        trail_price=price(intent.stop_ticks) if trailing else None,
+        stop_loss_offset_ticks=offset(intent.stop_loss_ticks),
+        take_profit_offset_ticks=offset(intent.take_profit_ticks),
+    )
+
+
+def reference_price(
+    intent: OrderIntent, instrument: Instrument, reference: Quote | None
+) -> Decimal | None:
+    """Return what a fill is measured against: limit, stop, or the touch at submission."""
+    if intent.type is OrderType.LIMIT and intent.limit_ticks is not None:
+        return instrument.price(intent.limit_ticks)
+    if intent.type is OrderType.STOP and intent.stop_ticks is not None:
+        return instrument.price(intent.stop_ticks)
+    if intent.type is OrderType.MARKET and reference is not None:
+        return reference.touch(intent.side)
+    return None
+
+
+def _look_alike(book: Book, request: OrderRequest, now_ns: int) -> str | None:
+    for entry in book.entries:
+        other = entry.request
+        if now_ns - entry.accepted_ns >= book.policy.duplicate_window_ns:
+            continue
+        if other.client_order_id != request.client_order_id and _shape(other) == _shape(request):
+            return other.client_order_id
+    return None
+
+
+def _shape(request: OrderRequest) -> tuple[object, ...]:
+    return (
+        request.symbol,
+        request.side,
+        request.quantity,
+        request.type,
+        request.limit_price,
+        request.stop_price,
+        request.stop_loss_price,
+        request.take_profit_price,
+        request.strategy_id,
+    )
+
+
+def _remember_entry(book: Book, request: OrderRequest, now_ns: int) -> None:
+    keep_ns = max(SECOND_NS, book.policy.duplicate_window_ns)
+    book.entries.append(Entry(accepted_ns=now_ns, request=request))
+    while book.entries and now_ns - book.entries[0].accepted_ns >= keep_ns:
+        book.entries.popleft()
+
+
+def cancel_requested(work: Workbench, event: CancelRequested) -> None:
+    """Ask the venue to cancel an order of ours; what it answers is another fact."""
+    order = work.book.orders.get(event.client_order_id)
+    refused = _unchangeable(work, order, event.client_order_id)
+    if refused is not None or order is None or order.broker_order_id is None:
+        work.decision = refused
+        return
+    work.commands.append(
+        CancelOrder(
+            account_id=order.intent.account_id,
+            broker_order_id=order.broker_order_id,
+            reason=event.reason,
+        )
+    )
+    work.decision = Decision(kind=DecisionKind.ACCEPTED, order=order)
+
+
+def modify_requested(work: Workbench, event: ModifyRequested) -> None:
+    """Ask the venue to change an order of ours."""
+    order = work.book.orders.get(event.client_order_id)
+    refused = _unchangeable(work, order, event.client_order_id)
+    if refused is not None or order is None or order.broker_order_id is None:
+        work.decision = refused
+        return
+    if event.quantity is not None and event.quantity > order.intent.quantity:
+        work.decision = Decision(
+            kind=DecisionKind.NOT_POSSIBLE,
+            order=order,
+            message=(
+                f"the quantity can be lowered from {order.intent.quantity}, not raised: "
+                "more is a new order and goes through every check"
+            ),
+        )
+        return
+    instrument = work.book.instruments[order.intent.contract_id]
+    limit, stop = event.limit_ticks, event.stop_ticks
+    work.commands.append(
+        ModifyOrder(
+            account_id=order.intent.account_id,
+            broker_order_id=order.broker_order_id,
+            quantity=event.quantity,
+            limit_price=None if limit is None else instrument.price(limit),
+            stop_price=None if stop is None else instrument.price(stop),
+            reason="asked for",
+        )
+    )
+    work.decision = Decision(kind=DecisionKind.ACCEPTED, order=order)
+
+
+def _unchangeable(
+    work: Workbench, order: TrackedOrder | None, client_order_id: str
+) -> Decision | None:
+    if order is None:
+        return Decision(
+            kind=DecisionKind.UNKNOWN_ORDER, message=f"no order goes by {client_order_id}"
+        )
+    if order.is_terminal:
+        return Decision(
+            kind=DecisionKind.NOT_POSSIBLE, order=order, message=f"the order is {order.state}"
+        )
+    if order.broker_order_id is None:
+        return Decision(
+            kind=DecisionKind.NOT_POSSIBLE,
+            order=order,
+            message=f"the order is {order.state} and the broker's id is not known yet",
+        )
+    if not work.book.policy.sends:
+        return Decision(
+            kind=DecisionKind.NOT_POSSIBLE, order=order, message="the gate is closed (dry run)"
+        )
+    return None

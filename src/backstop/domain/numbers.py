@@ -1,0 +1,38 @@
+"""Exact numbers as text for people and JSON."""
+
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from fractions import Fraction
+
+MICROS = 1_000_000
+"""Millionths in one unit of money."""
+
+
+def micros(amount: Decimal) -> int:
+    """Return ``amount`` of money in millionths, half-even when it has more than six decimals."""
+    return int((amount * MICROS).to_integral_value(ROUND_HALF_EVEN))
+
+
+def money(amount_micros: int) -> Decimal:
+    """Return millionths as a Decimal amount, exactly, without needless zeros."""
+    return plain(Decimal(amount_micros) / MICROS)
+
+
+def plain(number: Decimal) -> Decimal:
+    """Return ``number`` without trailing zeros and never in exponent form."""
+    normal = number.normalize()
+    return normal.quantize(Decimal(1)) if normal.as_tuple().exponent > 0 else normal  # type: ignore[operator]
+
+
+def fraction_text(value: Fraction, *, places: int = 9) -> str:
+    """Return ``value`` as decimal text: exact when ``places`` decimals suffice, else cut there."""
+    scaled = value.numerator * 10**places
+    quotient = abs(scaled) // value.denominator
+    number = Decimal(quotient if scaled >= 0 else -quotient).scaleb(-places)
+    return f"{plain(number):f}"
+
+
+def ratio_text(numerator: int, denominator: int) -> str:
+    """Return a ratio with one to four decimals, rounded towards zero: ``2.0``, ``1.875``."""
+    ratio = (Decimal(numerator) / Decimal(denominator)).quantize(Decimal("0.0001"), ROUND_DOWN)
+    text = f"{ratio:f}".rstrip("0")
+    return text + "0" if text.endswith(".") else text
