@@ -33,7 +33,9 @@ def at(text: str) -> int:
     ],
 )
 def test_globex_opens_on_sunday_evening_and_closes_on_friday_afternoon(
-    moment: str, opened: bool
+    moment: str,
+    *,
+    opened: bool,
 ) -> None:
     assert is_open(at(moment)) is opened
 
