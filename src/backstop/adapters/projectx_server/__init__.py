@@ -1,1 +1,1 @@
-"""The server side of the ProjectX Gateway API: REST envelope and SignalR hubs in front of a venue."""
+"""The server side of the ProjectX Gateway API: REST and SignalR hubs in front of a venue."""

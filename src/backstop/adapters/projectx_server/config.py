@@ -1,0 +1,53 @@
+"""What the operator of a ProjectX surface may set; what is unknown of the real one is a switch."""
+
+from enum import StrEnum
+
+from msgspec import Struct, field
+
+from backstop.adapters.projectx_server.rate_limit import RateLimit
+
+
+class TokenExpiryOnHub(StrEnum):
+    """What becomes of an open hub connection when its token expires: not publicly known."""
+
+    KEEP = "keep"
+    DROP = "drop"
+
+
+class HubTimings(Struct, frozen=True, kw_only=True):
+    """Times of the hub protocol; the defaults are the framework's."""
+
+    ping_interval_s: float = 15.0
+    client_timeout_s: float = 30.0  # armed by the first ping of the client
+    handshake_timeout_s: float = 15.0
+    negotiated_life_s: int = 15  # how long a negotiated id waits for its socket
+
+
+class ServerConfig(Struct, frozen=True, kw_only=True):
+    """Settings of one surface.
+
+    Attributes:
+        users: API key by user name; names match without regard to case.
+        apps: verify key by app id, for the withdrawn ``loginApp``; empty: no app is registered.
+        signing_key: secret of the tokens; None makes a random one per process.
+        retry_after: whether a 429 carries ``Retry-After``.
+        live_data: whether ``live: true`` finds contracts; simulated accounts get an empty list.
+        refuse_handshake_version_0: whether version 0 is refused as one report says.
+        resubscribe_doubles: whether subscribing twice on a connection doubles its events.
+        logout_older_connections: whether a new user-hub connection sends ``GatewayLogout`` to the
+            user's older ones, as field reports say.
+    """
+
+    users: dict[str, str] = field(default_factory=dict)
+    apps: dict[str, str] = field(default_factory=dict)
+    signing_key: bytes | None = None
+    token_life_s: int = 86_400
+    general_limit: RateLimit | None = RateLimit(calls=200, window_s=60)
+    bars_limit: RateLimit | None = RateLimit(calls=50, window_s=30)
+    retry_after: bool = False
+    live_data: bool = False
+    refuse_handshake_version_0: bool = False
+    resubscribe_doubles: bool = True
+    logout_older_connections: bool = False
+    token_expiry_on_hub: TokenExpiryOnHub = TokenExpiryOnHub.KEEP
+    timings: HubTimings = HubTimings()
