@@ -23,6 +23,7 @@ from backstop.core.trading_state import (
     trading_state,
 )
 from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerStatus, BrokerTrade
+from backstop.domain.events import RiskEstimated
 from backstop.domain.instrument import Instrument
 from backstop.domain.order import OrderRequest, OrderType, Side
 
@@ -124,6 +125,7 @@ class Book:
     counters: Counters = field(default_factory=Counters)
     recovered: bool = False
     asked: dict[int, int] = field(default_factory=dict)  # leg id -> when we last asked to change it
+    estimate: RiskEstimated | None = None
     sweep_due_ns: int = 0  # when legs without a position are looked at
 
     def readiness(self, now_ns: int) -> Readiness:

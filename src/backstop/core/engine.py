@@ -56,6 +56,7 @@ from backstop.domain.events import (
     PlaceAnswered,
     PositionReported,
     ResumeRequested,
+    RiskEstimated,
     SessionEvicted,
     TimerFired,
     TradeReported,
@@ -132,6 +133,8 @@ def _apply(work: Workbench, event: Fact) -> None:
             _timer_fired(work)
         case HubConnected() | HubLost() | SessionEvicted():
             _hub_changed(work, event)
+        case RiskEstimated():
+            work.book.estimate = event
         case InstrumentsLoaded():
             _instruments_loaded(work, event)
         case GuardStarted():

@@ -4,6 +4,8 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from backstop.core.exposure import ExposureLimits
+
 SECOND_NS = 1_000_000_000
 MILLISECOND_NS = 1_000_000
 
@@ -29,6 +31,7 @@ class Policy(Struct, frozen=True, kw_only=True):
         stale_quote_ns: a reference price older than this is none.
         execution_timeout_ns: an order without proof for this long is looked up by its tag.
         max_slippage_ticks: adverse ticks above which an execution is a breach.
+        exposure_limits: of correlation protection; None while it is switched off.
     """
 
     account_id: int
@@ -48,6 +51,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     stale_quote_ns: int = 30 * SECOND_NS
     execution_timeout_ns: int = 10 * SECOND_NS
     max_slippage_ticks: Decimal = Decimal(2)
+    exposure_limits: ExposureLimits | None = None
 
     @property
     def sends(self) -> bool:

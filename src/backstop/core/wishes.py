@@ -2,20 +2,29 @@
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from backstop.core.book import Book, Entry
 from backstop.core.guardrails import Assessment, Circumstances, Exposure, assess
 from backstop.core.policy import SECOND_NS
+from backstop.core.portfolio import exposure_denials
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.commands import CancelOrder, ModifyOrder, PlaceOrder
+from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.events import CancelRequested, ModifyRequested, OrderRequested
 from backstop.domain.instrument import Instrument
 from backstop.domain.order import OrderIntent, OrderRequest, OrderType, custom_tag
-from backstop.domain.quote import Quote
+from backstop.domain.quote import Mark, Quote
 
 
 def judge(
-    book: Book, request: OrderRequest, reference: Quote | None, *, now_ns: int
+    book: Book,
+    request: OrderRequest,
+    reference: Quote | None,
+    *,
+    now_ns: int,
+    marks: tuple[Mark, ...] = (),
 ) -> Assessment | None:
     """Return the pipeline's judgement, the same for a what-if and for the real thing.
 
@@ -37,7 +46,11 @@ def judge(
         look_alike=_look_alike(book, request, now_ns),
         recent_entries=sum(now_ns - entry.accepted_ns < SECOND_NS for entry in book.entries),
     )
-    return assess(request, around, book.policy)
+    assessment = assess(request, around, book.policy)
+    if assessment.reducing:
+        return assessment
+    exposure = exposure_denials(book, assessment.intent, marks)
+    return replace(assessment, denials=(*assessment.denials, *exposure))
 
 
 def order_requested(work: Workbench, event: OrderRequested) -> None:
@@ -52,7 +65,7 @@ def order_requested(work: Workbench, event: OrderRequested) -> None:
             message="" if same else "this client_order_id belongs to an order with another body",
         )
         return
-    assessment = judge(book, request, event.reference, now_ns=work.now_ns)
+    assessment = judge(book, request, event.reference, now_ns=work.now_ns, marks=event.marks)
     if assessment is None:
         work.decision = Decision(
             kind=DecisionKind.UNKNOWN_SYMBOL, message=f"no contract goes by {request.symbol}"
@@ -61,16 +74,34 @@ def order_requested(work: Workbench, event: OrderRequested) -> None:
     gate = assessment.gate
     denials = assessment.denials if gate is None else (gate, *assessment.denials)
     if denials:
-        work.note(
-            Tag.ORDER,
-            "order_refused",
-            client_order_id=request.client_order_id,
-            codes=",".join(denial.code for denial in denials),
-            message="; ".join(denial.message for denial in denials),
-        )
+        _note_refusal(work, request, denials)
         work.decision = Decision(kind=DecisionKind.REFUSED, assessment=assessment, denials=denials)
         return
     _accept(work, request, assessment, event.reference)
+
+
+_EXPOSURE_CODES = frozenset(
+    {
+        DenialCode.CORRELATION_EXPOSURE,
+        DenialCode.ES_NQ_COMBINED_EXPOSURE,
+        DenialCode.CONCENTRATION_DIRECTIONAL,
+        DenialCode.GROSS_EXPOSURE,
+    }
+)
+
+
+def _note_refusal(work: Workbench, request: OrderRequest, denials: tuple[Denial, ...]) -> None:
+    exposure = [denial for denial in denials if denial.code in _EXPOSURE_CODES]
+    work.note(
+        Tag.CORRELATION_REJECT if exposure else Tag.ORDER,
+        "order_refused",
+        client_order_id=request.client_order_id,
+        symbol=request.symbol,
+        side=str(request.side),
+        quantity=request.quantity,
+        codes=",".join(denial.code for denial in denials),
+        message="; ".join(denial.message for denial in denials),
+    )
 
 
 def _accept(

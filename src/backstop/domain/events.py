@@ -12,7 +12,7 @@ from msgspec import Struct
 from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerPosition, BrokerTrade
 from backstop.domain.instrument import Instrument
 from backstop.domain.order import OrderRequest
-from backstop.domain.quote import Quote
+from backstop.domain.quote import Mark, Quote
 
 
 class Source(StrEnum):
@@ -63,6 +63,33 @@ class InstrumentsLoaded(Event, frozen=True, kw_only=True, tag=True):
     instruments: tuple[Instrument, ...]
 
 
+class FamilyVolatility(Struct, frozen=True, kw_only=True):
+    """One family's daily volatility, parts per million of its price, and which rule gave it."""
+
+    family: str
+    sigma_ppm: int
+    origin: str
+
+
+class PairCorrelation(Struct, frozen=True, kw_only=True):
+    """One pair's correlation of five-minute returns; only a MEASURED one may lower a risk."""
+
+    first: str
+    second: str
+    origin: str
+    value: float | None = None
+    aligned_bars: int = 0
+    as_of_utc_us: int | None = None
+    age_s: int | None = None
+
+
+class RiskEstimated(Event, frozen=True, kw_only=True, tag=True):
+    """What the estimators make of the market's bars; replaces every earlier estimate."""
+
+    volatilities: tuple[FamilyVolatility, ...]
+    correlations: tuple[PairCorrelation, ...]
+
+
 class TimerFired(Event, frozen=True, kw_only=True, tag=True):
     """The deadline that the core asked for has come."""
 
@@ -71,10 +98,15 @@ class TimerFired(Event, frozen=True, kw_only=True, tag=True):
 
 
 class OrderRequested(Event, frozen=True, kw_only=True, tag=True):
-    """A bot asked for an order; ``reference`` is the market as the guard knew it then."""
+    """A bot asked for an order.
+
+    ``reference`` is the market of its contract as the guard knew it then, ``marks`` the last
+    prices of every contract that was quoted: what the decision was based on.
+    """
 
     request: OrderRequest
     reference: Quote | None = None
+    marks: tuple[Mark, ...] = ()
 
 
 class CancelRequested(Event, frozen=True, kw_only=True, tag=True):
@@ -250,6 +282,7 @@ Fact = (
     GuardStarted
     | InstrumentsLoaded
     | TimerFired
+    | RiskEstimated
     | OrderRequested
     | CancelRequested
     | ModifyRequested

@@ -23,3 +23,10 @@ class Quote(Struct, frozen=True, kw_only=True):
         """Return the price a market order on ``side`` would meet first, else the last trade."""
         opposite = self.ask if side is Side.BUY else self.bid
         return self.last if opposite is None else opposite
+
+
+class Mark(Struct, frozen=True, kw_only=True):
+    """The last known price of one contract, in points, as a decision used it."""
+
+    contract_id: str
+    price: Decimal
