@@ -7,7 +7,6 @@ fixed-width numbers, and a length before each text. The stand-alone audit check 
 import struct
 
 from backstop.core import merkle
-from backstop.ports import JournalRecord
 
 _PREFIX = b"backstop journal record v1\0"
 _NUMBERS = struct.Struct(">QQqq")
@@ -15,16 +14,43 @@ _NUMBERS = struct.Struct(">QQqq")
 _LENGTH = struct.Struct(">I")
 
 
-def leaf_bytes(record: JournalRecord, *, account: str, epoch: int) -> bytes:
-    """Return the canonical bytes of ``record`` as written under ``account`` and ``epoch``."""
-    numbers = _NUMBERS.pack(record.seq, epoch, record.monotonic_ns, record.utc_us)
-    parts = [_PREFIX, numbers]
-    for part in (record.kind.encode(), account.encode(), record.payload):
+def leaf_bytes(
+    *,
+    seq: int,
+    kind: str,
+    account: str,
+    epoch: int,
+    monotonic_ns: int,
+    utc_us: int,
+    payload: bytes,
+) -> bytes:
+    """Return the canonical bytes of one record: everything that is stored of it."""
+    parts = [_PREFIX, _NUMBERS.pack(seq, epoch, monotonic_ns, utc_us)]
+    for part in (kind.encode(), account.encode(), payload):
         parts.append(_LENGTH.pack(len(part)))
         parts.append(part)
     return b"".join(parts)
 
 
-def leaf_hash(record: JournalRecord, account: str, epoch: int) -> bytes:
-    """Return the RFC 6962 leaf hash of ``record`` (32 bytes)."""
-    return merkle.leaf_hash(leaf_bytes(record, account=account, epoch=epoch))
+def leaf_hash(
+    *,
+    seq: int,
+    kind: str,
+    account: str,
+    epoch: int,
+    monotonic_ns: int,
+    utc_us: int,
+    payload: bytes,
+) -> bytes:
+    """Return the RFC 6962 leaf hash (32 bytes) of one record."""
+    return merkle.leaf_hash(
+        leaf_bytes(
+            seq=seq,
+            kind=kind,
+            account=account,
+            epoch=epoch,
+            monotonic_ns=monotonic_ns,
+            utc_us=utc_us,
+            payload=payload,
+        )
+    )

@@ -1,0 +1,92 @@
+"""Writes the rows of ``OrderAudit`` and ``FillAudit`` inside the journal's transaction."""
+
+import sqlite3
+
+from backstop.domain.utc import utc_text
+from backstop.ports import AuditRow, FillRow
+
+_UPSERT_ORDER = """
+INSERT INTO OrderAudit (OrderId, ClientOrderId, SubmittedTime, Symbol, Side, Quantity, Price,
+                        Status, ExecutionProof, Account, JournalSeq)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (OrderId) DO UPDATE SET
+    ClientOrderId = excluded.ClientOrderId, SubmittedTime = excluded.SubmittedTime,
+    Symbol = excluded.Symbol, Side = excluded.Side, Quantity = excluded.Quantity,
+    Price = excluded.Price, Status = excluded.Status,
+    ExecutionProof = coalesce(excluded.ExecutionProof, ExecutionProof),
+    JournalSeq = excluded.JournalSeq
+"""
+
+_UPSERT_FILL = """
+INSERT INTO FillAudit (FillId, OrderId, FillTime, FillPrice, FillQuantity, Commission, Voided,
+                       Account, JournalSeq)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (FillId) DO UPDATE SET
+    OrderId = excluded.OrderId, FillTime = excluded.FillTime, FillPrice = excluded.FillPrice,
+    FillQuantity = excluded.FillQuantity, Commission = excluded.Commission,
+    Voided = excluded.Voided, JournalSeq = excluded.JournalSeq
+"""
+
+
+def write_order(connection: sqlite3.Connection, row: AuditRow, *, account: str, seq: int) -> None:
+    """Write ``row`` as it now stands; ``seq`` is the journal record that says so.
+
+    A row that had a provisional id takes the new one, and its fills follow it.
+    """
+    connection.execute(
+        _UPSERT_ORDER,
+        (
+            row.order_id,
+            row.client_order_id,
+            utc_text(row.submitted_utc_us),
+            row.symbol,
+            row.side,
+            row.quantity,
+            row.price,
+            row.status,
+            row.execution_proof,
+            account,
+            seq,
+        ),
+    )
+    if row.replaces_order_id is not None and row.replaces_order_id != row.order_id:
+        _take_over(connection, old_id=row.replaces_order_id, new_id=row.order_id)
+
+
+def write_fill(connection: sqlite3.Connection, row: FillRow, *, account: str, seq: int) -> None:
+    """Write ``row``; a second delivery of the same fill changes nothing."""
+    connection.execute(
+        _UPSERT_FILL,
+        (
+            row.fill_id,
+            row.order_id,
+            utc_text(row.fill_utc_us),
+            row.price,
+            row.quantity,
+            row.commission,
+            int(row.voided),
+            account,
+            seq,
+        ),
+    )
+
+
+def _take_over(connection: sqlite3.Connection, *, old_id: str, new_id: str) -> None:
+    """Move what hangs on the row ``old_id`` to the row ``new_id``, and remove the old row.
+
+    The new row exists before the fills move and the old one goes last, so the foreign key holds
+    after each statement.
+    """
+    old = connection.execute(
+        "SELECT CreatedAt, ExecutionProof FROM OrderAudit WHERE OrderId = ?", (old_id,)
+    ).fetchone()
+    if old is None:
+        return
+    created_at, execution_proof = old
+    connection.execute(
+        "UPDATE OrderAudit SET CreatedAt = ?, ExecutionProof = coalesce(ExecutionProof, ?) "
+        "WHERE OrderId = ?",
+        (created_at, execution_proof, new_id),
+    )
+    connection.execute("UPDATE FillAudit SET OrderId = ? WHERE OrderId = ?", (new_id, old_id))
+    connection.execute("DELETE FROM OrderAudit WHERE OrderId = ?", (old_id,))

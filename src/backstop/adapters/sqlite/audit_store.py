@@ -1,0 +1,184 @@
+"""Reads ``audit.db`` for people and for the audit: orders, fills, records; never writes.
+
+A reader works beside the running guard, without one, and on a copied folder. Prices and
+commissions come back as text.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from msgspec import Struct
+
+from backstop.adapters.sqlite.schema import open_for_reading
+
+MAX_ROWS = 1000
+"""Rows of one answer, so that no question about a long history fills the memory."""
+
+_ORDER = """
+SELECT OrderId, ClientOrderId, SubmittedTime, Symbol, Side, Quantity, Price, Status,
+       ExecutionProof, CreatedAt, JournalSeq
+FROM OrderAudit
+"""
+
+_FILL = """
+SELECT FillId, OrderId, FillTime, FillPrice, FillQuantity, Commission,
+       Voided, JournalSeq
+FROM FillAudit
+"""
+
+
+class StoredOrder(Struct, frozen=True, kw_only=True):
+    """One row of ``OrderAudit``; ``journal_seq`` is the record that wrote it last."""
+
+    order_id: str
+    client_order_id: str | None
+    submitted_time: str
+    symbol: str
+    side: str
+    quantity: int
+    price: str | None
+    status: str
+    execution_proof: str | None
+    created_at: str
+    journal_seq: int
+
+
+class StoredFill(Struct, frozen=True, kw_only=True):
+    """One row of ``FillAudit``; ``journal_seq`` is the record that wrote it last."""
+
+    fill_id: str
+    order_id: str
+    fill_time: str
+    fill_price: str
+    fill_quantity: int
+    commission: str
+    voided: bool
+    journal_seq: int
+
+
+class StoredRecord(Struct, frozen=True, kw_only=True):
+    """One journal record with everything that is stored of it."""
+
+    seq: int
+    kind: str
+    account: str
+    epoch: int
+    monotonic_ns: int
+    utc_us: int
+    payload: bytes
+    leaf_hash: bytes
+
+
+class AuditStore:
+    """A read-only view of one ``audit.db``; use it in a ``with`` block, on one thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Open ``path``; raises StateFolderError when it is missing, damaged or not ours."""
+        self._connection = open_for_reading(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def orders(
+        self, *, limit: int = MAX_ROWS, after: StoredOrder | None = None
+    ) -> tuple[StoredOrder, ...]:
+        """Return orders, the one that changed last first; at most MAX_ROWS.
+
+        Args:
+            limit: how many at most.
+            after: the last row of the page before this one.
+        """
+        rows = self._connection.execute(
+            f"{_ORDER} WHERE ?1 IS NULL OR (JournalSeq, OrderId) < (?1, ?2)"
+            " ORDER BY JournalSeq DESC, OrderId DESC LIMIT ?3",
+            (after and after.journal_seq, after and after.order_id, min(limit, MAX_ROWS)),
+        )
+        return tuple(_order(row) for row in rows)
+
+    def order(self, order_id: str) -> StoredOrder | None:
+        """Return the order with this broker order id or client order id; None if unknown."""
+        row = self._connection.execute(
+            f"{_ORDER} WHERE OrderId = ?1 OR ClientOrderId = ?1 ORDER BY OrderId = ?1 DESC LIMIT 1",
+            (order_id,),
+        ).fetchone()
+        return None if row is None else _order(row)
+
+    def fills(self, order_id: str) -> tuple[StoredFill, ...]:
+        """Return the fills of the order with this ``OrderId``, in the order of their times."""
+        rows = self._connection.execute(
+            f"{_FILL} WHERE OrderId = ? ORDER BY FillTime, FillId", (order_id,)
+        )
+        return tuple(_fill(row) for row in rows)
+
+    def all_orders(self) -> Iterator[StoredOrder]:
+        """Iterate over every order, by id; one row in memory at a time."""
+        return map(_order, self._connection.execute(f"{_ORDER} ORDER BY OrderId"))
+
+    def all_fills(self) -> Iterator[StoredFill]:
+        """Iterate over every fill, by id; one row in memory at a time."""
+        return map(_fill, self._connection.execute(f"{_FILL} ORDER BY FillId"))
+
+    def records(self, *, from_seq: int = 1, limit: int | None = None) -> Iterator[StoredRecord]:
+        """Iterate over journal records from ``from_seq`` on, unchecked, as they are stored."""
+        rows = self._connection.execute(
+            "SELECT seq, kind, account, epoch, monotonic_ns, utc_us, payload, leaf_hash"
+            " FROM Journal WHERE seq >= ? ORDER BY seq LIMIT ?",
+            (from_seq, -1 if limit is None else limit),
+        )
+        return map(_record, rows)
+
+    def leaf_hashes(self) -> tuple[bytes, ...]:
+        """Return the stored leaf hash of every record in order: the leaves of the Merkle tree."""
+        rows = self._connection.execute("SELECT leaf_hash FROM Journal ORDER BY seq")
+        return tuple(leaf for (leaf,) in rows)
+
+    def last_seq(self) -> int:
+        """Return the number of the newest record; 0 when there is none."""
+        (last,) = self._connection.execute("SELECT max(seq) FROM Journal").fetchone()
+        return 0 if last is None else int(last)
+
+
+_Row = tuple[Any, ...]
+"""One row as SQLite gives it, in the order of the members of the Struct that it becomes."""
+
+
+def _order(row: _Row) -> StoredOrder:
+    members = dict(zip(StoredOrder.__struct_fields__, row, strict=True))
+    price = members["price"]
+    return StoredOrder(**(members | {"price": None if price is None else _number_text(price)}))
+
+
+def _fill(row: _Row) -> StoredFill:
+    members = dict(zip(StoredFill.__struct_fields__, row, strict=True))
+    return StoredFill(
+        **members
+        | {
+            "fill_price": _number_text(members["fill_price"]),
+            "commission": _number_text(members["commission"]),
+            "voided": bool(members["voided"]),
+        }
+    )
+
+
+def _record(row: _Row) -> StoredRecord:
+    return StoredRecord(**dict(zip(StoredRecord.__struct_fields__, row, strict=True)))
+
+
+def _number_text(value: float | str) -> str:
+    """Return a DECIMAL as plain text: the shortest that reads back as the stored number."""
+    return f"{Decimal(str(value)):f}"

@@ -1,0 +1,111 @@
+"""The records of a journal as a sequence that is read from the file as it is used."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Protocol, overload
+
+from backstop.adapters.sqlite.schema import FIRST_SEQ, connect_read_only
+from backstop.errors import StateFolderError
+from backstop.ports import JournalRecord
+
+_COLUMNS = "seq, kind, account, epoch, monotonic_ns, utc_us, payload, leaf_hash"
+
+_Row = tuple[int, str, str, int, int, int, bytes, bytes]
+
+
+class LeafHash(Protocol):
+    """Hashes everything that is stored of one record: ``core.journal_leaf.leaf_hash``."""
+
+    def __call__(
+        self,
+        *,
+        seq: int,
+        kind: str,
+        account: str,
+        epoch: int,
+        monotonic_ns: int,
+        utc_us: int,
+        payload: bytes,
+    ) -> bytes:
+        """Return 32 bytes."""
+
+
+class JournalView(Sequence[JournalRecord]):
+    """All records in order, however many: iterating holds one in memory at a time.
+
+    Each is checked when read: its place in the sequence, and its hash.
+    """
+
+    def __init__(self, path: Path, *, leaf_hash: LeafHash) -> None:
+        self._path = path
+        self._leaf_hash = leaf_hash
+
+    def __len__(self) -> int:
+        """Return the number of the last record, which is also how many there must be."""
+        with closing(connect_read_only(self._path)) as connection:
+            (last,) = connection.execute("SELECT max(seq) FROM Journal").fetchone()
+        return 0 if last is None else int(last) - FIRST_SEQ + 1
+
+    def __iter__(self) -> Iterator[JournalRecord]:
+        """Read from the first record to the last that was durable at the first step.
+
+        Raises:
+            StateFolderError: a record is missing, or is not what was written.
+        """
+        yield from self._read(FIRST_SEQ, len(self))
+
+    @overload
+    def __getitem__(self, index: int) -> JournalRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[JournalRecord]: ...
+    def __getitem__(self, index: int | slice) -> JournalRecord | Sequence[JournalRecord]:
+        """Return the records at ``index``, counted from 0 as in every sequence."""
+        places = range(len(self))[index]
+        if isinstance(places, int):
+            return next(self._read(FIRST_SEQ + places, 1))
+        if places.step == 1:
+            return tuple(self._read(FIRST_SEQ + places.start, len(places)))
+        return tuple(self[place] for place in places)
+
+    def _read(self, first_seq: int, count: int) -> Iterator[JournalRecord]:
+        expected, end = first_seq, first_seq + count
+        with closing(connect_read_only(self._path)) as connection:
+            try:
+                for row in connection.execute(
+                    f"SELECT {_COLUMNS} FROM Journal WHERE seq >= ? AND seq < ? ORDER BY seq",  # noqa: S608 - a constant
+                    (first_seq, end),
+                ):
+                    if row[0] != expected:
+                        break
+                    expected += 1
+                    yield self._checked(row)
+            except sqlite3.Error as error:
+                raise self._fault(f"record {expected} cannot be read: {error}") from error
+        if expected != end:
+            raise self._fault(f"record {expected} is missing")
+
+    def _checked(self, row: _Row) -> JournalRecord:
+        seq, kind, account, epoch, monotonic_ns, utc_us, payload, leaf_hash = row
+        found = self._leaf_hash(
+            seq=seq,
+            kind=kind,
+            account=account,
+            epoch=epoch,
+            monotonic_ns=monotonic_ns,
+            utc_us=utc_us,
+            payload=payload,
+        )
+        if found != leaf_hash:
+            raise self._fault(f"record {seq} is not what was written")
+        return JournalRecord(
+            seq=seq, kind=kind, monotonic_ns=monotonic_ns, utc_us=utc_us, payload=payload
+        )
+
+    def _fault(self, fault: str) -> StateFolderError:
+        return StateFolderError(
+            f"{self._path}: {fault}, so the state cannot be rebuilt from it. It was not changed. "
+            "Keep a copy of the whole folder, then restore it from a backup, or move it away to "
+            "start a new record: positions and orders are then read from the broker."
+        )

@@ -1,0 +1,233 @@
+"""The file ``audit.db``: its tables, its versions, and how it is opened safely.
+
+``OrderAudit`` and ``FillAudit`` begin with exactly the columns that other programs rely on; ours
+come after them. Moments are ISO-8601 text in UTC. ``DECIMAL`` gives a column numeric affinity, so
+SQLite keeps ``5000.25`` as a number; up to 15 significant digits come back exactly, which covers
+every price and commission there is. The exact text stands in the journal.
+
+A file that this version cannot use is refused untouched: it may be the only record of what was
+executed.
+"""
+
+import os
+import sqlite3
+import sys
+from pathlib import Path
+
+from backstop.errors import StateFolderError
+
+SCHEMA_VERSION = 1
+"""The newest layout this version writes; SQLite's ``user_version``."""
+
+APPLICATION_ID = 0x42535450
+"""``BSTP``: SQLite's ``application_id``, so that no foreign database is taken for ours."""
+
+FIRST_SEQ = 1
+"""Sequence number of the first record of every journal; each next one is one more."""
+
+READ_TIMEOUT_S = 2.0
+"""How long a connection waits for another one's short exclusive moments (start and end)."""
+
+_MIGRATIONS = (
+    """
+    CREATE TABLE OrderAudit (
+        OrderId TEXT PRIMARY KEY,
+        ClientOrderId TEXT,
+        SubmittedTime DATETIME,
+        Symbol TEXT,
+        Side TEXT,
+        Quantity INTEGER,
+        Price DECIMAL,
+        Status TEXT,
+        ExecutionProof TEXT,
+        CreatedAt DATETIME DEFAULT CURRENT_TIMESTAMP,
+        Account TEXT,
+        JournalSeq INTEGER
+    );
+    CREATE INDEX OrderAuditByClientOrderId ON OrderAudit (ClientOrderId);
+    CREATE TABLE FillAudit (
+        FillId TEXT PRIMARY KEY,
+        OrderId TEXT,
+        FillTime DATETIME,
+        FillPrice DECIMAL,
+        FillQuantity INTEGER,
+        Commission DECIMAL,
+        Voided INTEGER NOT NULL DEFAULT 0,
+        Account TEXT,
+        JournalSeq INTEGER,
+        FOREIGN KEY (OrderId) REFERENCES OrderAudit(OrderId)
+    );
+    CREATE INDEX FillAuditByOrderId ON FillAudit (OrderId);
+    CREATE TABLE Journal (
+        seq INTEGER PRIMARY KEY,
+        kind TEXT NOT NULL,
+        account TEXT NOT NULL,
+        epoch INTEGER NOT NULL,
+        monotonic_ns INTEGER NOT NULL,
+        utc_us INTEGER NOT NULL,
+        payload BLOB NOT NULL,
+        leaf_hash BLOB NOT NULL
+    );
+    """,
+)
+"""Element ``n`` leads from version ``n`` to ``n + 1``; once released, never edited."""
+
+
+def open_for_writing(path: Path) -> sqlite3.Connection:
+    """Open ``path`` as its one writer; make it, or bring its layout up to date, where needed.
+
+    The connection may be handed to another thread. Every commit on it is on disk (fsync).
+
+    Raises:
+        StateFolderError: the folder or file cannot be used, is damaged, belongs to another
+            program or to a newer version; the file is left as it was.
+    """
+    new = _make_file(path)
+    if not new:
+        open_for_reading(path).close()
+    try:
+        connection = sqlite3.connect(
+            path, timeout=READ_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        try:
+            _make_durable(connection, path)
+            _migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
+        if new:
+            _sync_folder(path.parent)
+    except (sqlite3.Error, OSError) as error:
+        raise _unusable(path, error) from error
+    return connection
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """Open ``path`` read-only, beside a writer or without one, after checking that it is sound.
+
+    The check (SQLite's ``quick_check``) reads the whole file: about a second per gigabyte.
+
+    Raises:
+        StateFolderError: there is no such file, or it cannot be used; it is left as it was.
+    """
+    if not path.is_file():
+        raise StateFolderError(
+            f"{path} does not exist. If this state folder was in use, its audit record is gone: "
+            "restore it from a copy. Otherwise check BACKSTOP_STATE_DIR."
+        )
+    try:
+        connection = connect_read_only(path)
+        try:
+            _check(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+    return connection
+
+
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """Connect to ``path`` read-only and unchecked; raises sqlite3.Error."""
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        timeout=READ_TIMEOUT_S,
+        isolation_level=None,
+    )
+
+
+def _make_file(path: Path) -> bool:
+    """Make an empty private file at ``path``; False when there is one already."""
+    try:
+        if not path.parent.is_dir():
+            path.parent.mkdir(mode=0o700, parents=True)
+            _sync_folder(path.parent.parent)
+        if path.exists():
+            # A power cut may have left an empty file behind: that one is new as well.
+            return path.is_file() and path.stat().st_size == 0
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise _unusable(path, error) from error
+    return True
+
+
+def _make_durable(connection: sqlite3.Connection, path: Path) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise StateFolderError(
+            f"{path.parent} is on a file system without shared memory (often a network share), "
+            "where commits cannot be made safely. Set BACKSTOP_STATE_DIR to a local folder."
+        )
+    connection.execute("PRAGMA synchronous = FULL")
+    # On macOS a plain fsync leaves the data in the drive's cache; these two mean nothing elsewhere.
+    connection.execute("PRAGMA fullfsync = ON")
+    connection.execute("PRAGMA checkpoint_fullfsync = ON")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    version = _number(connection, "PRAGMA user_version")
+    for number, script in enumerate(_MIGRATIONS, start=1):
+        if number > version:
+            # One transaction: a crash leaves the old layout or the new one, nothing between.
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID};"
+                f" PRAGMA user_version = {number}; COMMIT;"
+            )
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    application_id = _number(connection, "PRAGMA application_id")
+    version = _number(connection, "PRAGMA user_version")
+    tables = _number(connection, "SELECT count(*) FROM sqlite_schema")
+    if application_id != APPLICATION_ID and (tables or application_id):
+        raise StateFolderError(
+            f"{path} is a database of another program. It was not changed. "
+            "Move it away, or set BACKSTOP_STATE_DIR to another folder."
+        )
+    if version > SCHEMA_VERSION:
+        raise StateFolderError(
+            f"{path} has layout {version}, written by a newer Backstop; this one knows layouts up "
+            f"to {SCHEMA_VERSION}. It was not changed. Install the newer version again, or set "
+            "BACKSTOP_STATE_DIR to another folder."
+        )
+    (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if finding != "ok":
+        raise _damaged(path, finding)
+
+
+def _number(connection: sqlite3.Connection, statement: str) -> int:
+    (number,) = connection.execute(statement).fetchone()
+    return int(number)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` durable; Windows does so by itself and has no call for it."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unusable(path: Path, error: Exception) -> StateFolderError:
+    broken = isinstance(error, sqlite3.DatabaseError) and not isinstance(
+        error, sqlite3.OperationalError
+    )
+    if broken:
+        return _damaged(path, str(error))
+    return StateFolderError(
+        f"{path} cannot be opened: {error}. Check that BACKSTOP_STATE_DIR is a local folder that "
+        "this user can write, and that the disk has room."
+    )
+
+
+def _damaged(path: Path, finding: str) -> StateFolderError:
+    return StateFolderError(
+        f"{path} is damaged: {finding}. It was not changed. Keep a copy of the whole folder "
+        f"(with {path.name}-wal), then restore {path.name} from a backup, or move the folder away "
+        "to start a new record: positions and orders are then read from the broker."
+    )
