@@ -1,0 +1,183 @@
+"""What the simulated exchange is made of: accounts, contracts, and a switch per open question.
+
+Defaults follow recordings of live traffic where there is one, else the documentation, else the
+more dangerous of the readings, so that a client that survives the simulator survives the venue.
+"""
+
+from decimal import Decimal
+from enum import Enum, IntEnum, auto
+
+from msgspec import Struct
+
+from backstop.adapters.projectx.wire import ContractRow
+
+LatencyRange = tuple[int, int]
+"""Shortest and longest delay in microseconds, both included; one is drawn for each use."""
+
+
+class BracketMode(Enum):
+    """How an account protects positions; the API cannot read it."""
+
+    AUTO_OCO = auto()  # brackets travel with each order
+    POSITION = auto()  # the platform's own brackets: orders that carry brackets are rejected
+
+
+class PartialFill(Enum):
+    """How much of an order one look at the market fills."""
+
+    NEVER = auto()  # all of it, whatever the displayed size
+    BY_LIQUIDITY = auto()  # what the quoted size and the traded volume leave
+    SLICES = auto()  # ``fill_slices`` parts, ``slice_gap_us`` apart
+
+
+class MarketRemainder(Enum):
+    """Where a market order goes when the touch is used up (PartialFill.BY_LIQUIDITY)."""
+
+    NEXT_TICK = auto()  # the next level is one tick worse and as deep as the touch
+    WAIT = auto()  # it waits for the next quote
+
+
+class LegsOnFlat(Enum):
+    """What becomes of bracket legs when their position is closed some other way."""
+
+    KEEP = auto()  # recorded: they stay and can open a new position
+    AUTO_CANCEL = auto()
+
+
+class SiblingOnCancel(Enum):
+    """What becomes of the other leg when a client cancels one."""
+
+    KEEP = auto()
+    CANCEL = auto()
+
+
+class LegsOnPartialEntry(Enum):
+    """When the legs of a partly filled entry begin to work."""
+
+    FILLED_QUANTITY = auto()  # at once, for what has filled; they grow with it
+    WAIT_FOR_ALL = auto()  # when the entry has filled completely
+
+
+class SiblingOnPartialLeg(Enum):
+    """What becomes of the other leg when one leg fills in part."""
+
+    REDUCE = auto()  # it shrinks by the same quantity
+    KEEP = auto()  # it keeps its size until the leg is complete
+
+
+class Reversal(Enum):
+    """The position row after one fill that goes through flat."""
+
+    NEW_ROW = auto()  # the old row closes, another id opens
+    SAME_ROW = auto()
+
+
+class DuplicateTag(Enum):
+    """The stored row of an order that was rejected because its tag was already used."""
+
+    WITHOUT_TAG = auto()  # a tag names one order for ever
+    WITH_TAG = auto()
+
+
+class ClosedMarketCode(IntEnum):
+    """The code of an order refused because the market is closed."""
+
+    ORDER_REJECTED = 2  # recorded
+    OUTSIDE_TRADING_HOURS = 5  # documented
+
+
+class AccountSpec(Struct, frozen=True, kw_only=True):
+    """One account as it is at the start.
+
+    ``max_position`` is the firm's limit in contracts per contract month, None for no enforcement.
+    ``follower`` marks a copy-trading follower, which may not cancel or modify.
+    """
+
+    id: int
+    name: str
+    user: str
+    starting_balance: Decimal
+    can_trade: bool = True
+    bracket_mode: BracketMode = BracketMode.AUTO_OCO
+    simulated: bool = True
+    follower: bool = False
+    max_position: int | None = None
+
+
+class ContractSpec(Struct, frozen=True, kw_only=True):
+    """One contract month with its costs.
+
+    Attributes:
+        row: identity, tick and tick value, as the gateway lists them.
+        fee: dollars per contract and fill; recorded 0.36 for MNQ and MES, 0.51 for MCL, near
+            1.40 for the minis.
+        commission: dollars per contract and fill; shown on the hub only.
+        expiry_us: when the month ends, microseconds since 1970 UTC; None: never.
+    """
+
+    row: ContractRow
+    fee: Decimal = Decimal("0.36")
+    commission: Decimal = Decimal("0.25")
+    expiry_us: int | None = None
+
+
+class ExchangeConfig(Struct, frozen=True, kw_only=True):
+    """Everything that decides how the exchange behaves; equal configs replay equally.
+
+    Attributes:
+        start_us: the first instant, microseconds since 1970 UTC.
+        bracket_activation_us: from the creation of a market entry, or the fill of a resting one,
+            to the legs' first working status.
+        sibling_cancel_us: from the fill of one leg to the cancel of the other.
+        position_row_us: from a trade to its position row and account row.
+        price_collar_ticks: a limit or stop further than this from the market is refused; None
+            for no collar.
+        legs_keep_offset: hub events of a leg go on carrying ``trailDistance`` and ``trailPrice``
+            after its activation, as recorded; REST rows of working and ended legs never do.
+        cancel_finished_code: the answer to the cancel of an order that already ended.
+        close_is_reduce_only: a close order never fills more than is open when it executes.
+    """
+
+    seed: int
+    accounts: tuple[AccountSpec, ...]
+    contracts: tuple[ContractSpec, ...]
+    start_us: int = 0
+    market_open: bool = True
+
+    market_fill_us: LatencyRange = (6_000, 9_000)
+    close_fill_us: LatencyRange = (3_000, 4_000)
+    reject_us: LatencyRange = (2_000, 2_400)
+    resting_us: LatencyRange = (1_000, 3_000)  # limit and stop orders: accepted → in the book
+    cancel_us: LatencyRange = (1_000, 3_000)
+    bracket_activation_us: LatencyRange = (17_000, 32_000)
+    sibling_cancel_us: LatencyRange = (11_000, 14_000)
+    position_row_us: LatencyRange = (4_000, 4_000)
+    legs_on_flat_us: LatencyRange = (20_000, 60_000)
+
+    partial_fill: PartialFill = PartialFill.NEVER
+    fill_slices: int = 2
+    slice_gap_us: int = 5_000
+    market_remainder: MarketRemainder = MarketRemainder.NEXT_TICK
+    stop_slippage_ticks: tuple[int, int] = (0, 2)
+
+    legs_on_flat: LegsOnFlat = LegsOnFlat.KEEP
+    sibling_on_manual_cancel: SiblingOnCancel = SiblingOnCancel.KEEP
+    legs_on_partial_entry: LegsOnPartialEntry = LegsOnPartialEntry.FILLED_QUANTITY
+    sibling_on_partial_leg: SiblingOnPartialLeg = SiblingOnPartialLeg.REDUCE
+    legs_keep_offset: bool = True
+    modify_suspended_leg: bool = False
+    reversal: Reversal = Reversal.NEW_ROW
+    duplicate_tag: DuplicateTag = DuplicateTag.WITHOUT_TAG
+
+    closed_market_code: ClosedMarketCode = ClosedMarketCode.ORDER_REJECTED
+    cancel_finished_code: int = 5
+    show_pending_cancellation: bool = False
+    price_collar_ticks: int | None = None
+    close_is_reduce_only: bool = False
+    query_ignores_contract: bool = True
+    trailing_move_events: bool = False
+    settle_on_expiry: bool = True
+
+    first_order_id: int = 3_501_000_000
+    first_trade_id: int = 3_090_000_000
+    first_position_id: int = 840_000_000
