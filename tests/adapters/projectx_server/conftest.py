@@ -197,8 +197,10 @@ class Hub:
         await self.send(
             {"type": 1, "invocationId": call_id, "target": target, "arguments": arguments}
         )
+        early = []  # events may overtake the answer: they stay readable
         while (record := await self.next()).get("invocationId") != call_id:
-            pass
+            early.append(json.dumps(record).encode())
+        self._records[:0] = early
         return record
 
     async def next(self) -> Any:
@@ -306,6 +308,13 @@ async def running(
             yield gateway
     finally:
         await runner.cleanup()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Give the server turns of the event loop until ``condition`` holds."""
+    async with asyncio.timeout(WAIT_S):
+        while not condition():  # noqa: ASYNC110 - the server announces no such event
+            await asyncio.sleep(0)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from backstop.adapters.projectx_server.config import ServerConfig
 from backstop.adapters.projectx_server.rate_limit import RateLimit
 from backstop.adapters.projectx_server.venue import Outcome
 
-OLD_CALLS = [
+OLD_CALLS: list[tuple[str, dict[str, Any]]] = [
     ("Account/search", {"onlyActiveAccounts": True}),
     ("Contract/search", {"searchText": "MNQ", "live": False}),
     ("Contract/searchById", {"contractId": CONTRACT}),
@@ -44,7 +44,7 @@ OLD_CALLS = [
     ("Position/partialCloseContract", {"accountId": ACCOUNT, "contractId": CONTRACT, "size": 1}),
     ("Trade/search", {"accountId": ACCOUNT, "startTimestamp": "2026-10-02T14:00:00Z"}),
 ]  # fmt: skip
-ALL_CALLS = [
+ALL_CALLS: list[tuple[str, dict[str, Any]]] = [
     *OLD_CALLS,
     ("Auth/validate", {}),
     ("Auth/logout", {}),
