@@ -7,7 +7,7 @@ target legs up to the position are not part of it, because they only take risk a
 """
 
 from collections.abc import Iterable, Mapping
-from decimal import ROUND_FLOOR, Decimal, InvalidOperation
+from decimal import ROUND_FLOOR, Decimal
 from enum import StrEnum
 
 from msgspec import Struct
@@ -17,6 +17,9 @@ from backstop.domain.denial import DenialCode
 from backstop.errors import DomainError, SettingError
 
 MICROS = 1_000_000
+
+LARGEST_LIMIT_DOLLARS = 1_000_000_000_000
+"""More than any account holds: a larger setting is a slip of the keyboard, not a limit."""
 
 
 class LimitName(StrEnum):
@@ -248,10 +251,11 @@ def dollars(micros: int) -> str:
 
 
 def _micros(name: str, amount: Decimal) -> int:
-    try:
-        micros = int((amount * MICROS).to_integral_value(ROUND_FLOOR))
-    except InvalidOperation:
-        raise SettingError(name, f"{amount} is too large", "less than 1e20 dollars") from None
+    if amount > LARGEST_LIMIT_DOLLARS:
+        allowed = f"up to {LARGEST_LIMIT_DOLLARS} dollars"
+        raise SettingError(name, f"it means a limit of {amount} dollars", allowed)
+    micros = int((amount * MICROS).to_integral_value(ROUND_FLOOR))
     if micros < 1:
-        raise SettingError(name, f"it means a limit of {amount} dollars", "a millionth or more")
+        allowed = "a millionth of a dollar or more"
+        raise SettingError(name, f"it means a limit of {amount} dollars", allowed)
     return micros
