@@ -45,13 +45,13 @@ def default_config(**switches: Any) -> ExchangeConfig:
                 id=ACCOUNT,
                 name="PRAC-V2-1-1",
                 user=USER,
-                starting_balance=Decimal("50000"),
+                starting_balance=Decimal(50000),
             ),
             AccountSpec(
                 id=OTHER_ACCOUNT,
                 name="PRAC-V2-1-2",
                 user=USER,
-                starting_balance=Decimal("50000"),
+                starting_balance=Decimal(50000),
             ),
         ),
         "contracts": (

@@ -4,9 +4,6 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
-
-from backstop.adapters.projectx.wire import ModifyBody
-from backstop.simulator.exchange_config import ClosedMarketCode, MarketRemainder, PartialFill
 from tests.simulator.exchange.conftest import (
     ACCOUNT,
     BUY,
@@ -22,6 +19,9 @@ from tests.simulator.exchange.conftest import (
     World,
     default_config,
 )
+
+from backstop.adapters.projectx.wire import ModifyBody
+from backstop.simulator.exchange_config import ClosedMarketCode, MarketRemainder, PartialFill
 
 MakeWorld = Callable[..., World]
 
