@@ -11,9 +11,9 @@ executed.
 
 import os
 import sqlite3
-import sys
 from pathlib import Path
 
+from backstop.adapters.folders import sync_folder
 from backstop.errors import StateFolderError
 
 SCHEMA_VERSION = 1
@@ -96,7 +96,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
             connection.close()
             raise
         if new:
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     except (sqlite3.Error, OSError) as error:
         raise _unusable(path, error) from error
     return connection
@@ -142,7 +142,7 @@ def _make_file(path: Path) -> bool:
     try:
         if not path.parent.is_dir():
             path.parent.mkdir(mode=0o700, parents=True)
-            _sync_folder(path.parent.parent)
+            sync_folder(path.parent.parent)
         if path.exists():
             # A power cut may have left an empty file behind: that one is new as well.
             return path.is_file() and path.stat().st_size == 0
@@ -200,17 +200,6 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 def _number(connection: sqlite3.Connection, statement: str) -> int:
     (number,) = connection.execute(statement).fetchone()
     return int(number)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` durable; Windows does so by itself and has no call for it."""
-    if sys.platform == "win32":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unusable(path: Path, error: Exception) -> StateFolderError:
