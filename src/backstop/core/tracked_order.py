@@ -89,13 +89,12 @@ class TrackedOrder(Struct, frozen=True, kw_only=True):
         """Contracts that could still fill, worst case: UNKNOWN counts in full."""
         if self.is_terminal:
             return 0
-        quantity = self.intent.quantity if self.venue is None else self.venue.quantity
-        return max(0, max(quantity, self.intent.quantity) - self.filled_quantity)
+        return max(0, final_quantity(self) - self.filled_quantity)
 
     @property
     def average_price(self) -> Fraction | None:
         """Volume-weighted fill price in points, exact; None without a fill."""
-        if not self.fills:
+        if not self.filled_quantity:
             return None
         total = sum((Fraction(fill.price) * fill.quantity for fill in self.fills), Fraction(0))
         return total / self.filled_quantity
@@ -132,20 +131,40 @@ def newer_row(held: BrokerOrder | None, row: BrokerOrder) -> BrokerOrder:
     """
     if held is None:
         return row
-    if not held.status.is_live and row.status.is_live:
-        return held
-    if row.filled_quantity < held.filled_quantity and row.status.is_live:
-        return held
-    if held.status.is_live and row.status.is_live and row.updated_utc_us < held.updated_utc_us:
-        return held
-    # Hub rows of a leg and REST rows each leave out what the other states: keep the union.
+    return _completed(held, by=row) if _is_older(row, held) else _completed(row, by=held)
+
+
+_PROGRESS = {
+    # What the venue says while an order begins; all that follows counts as further on.
+    BrokerStatus.NONE: 0,
+    BrokerStatus.SUSPENDED: 1,
+    BrokerStatus.PENDING: 2,
+}
+
+
+def _is_older(row: BrokerOrder, held: BrokerOrder) -> bool:
+    if not row.status.is_live:
+        return False
+    if not held.status.is_live or row.filled_quantity < held.filled_quantity:
+        return True
+    if row.updated_utc_us != held.updated_utc_us:
+        return row.updated_utc_us < held.updated_utc_us
+    return _PROGRESS.get(row.status, 3) < _PROGRESS.get(held.status, 3)
+
+
+def _completed(newer: BrokerOrder, *, by: BrokerOrder) -> BrokerOrder:
+    """Return ``newer`` with what only the other row states: hub and REST rows differ in members."""
     return replace(
-        row,
-        custom_tag=row.custom_tag or held.custom_tag,
-        parent_order_id=row.parent_order_id or held.parent_order_id,
-        linked_order_id=row.linked_order_id or held.linked_order_id,
-        filled_quantity=max(row.filled_quantity, held.filled_quantity),
-        raw=row.raw or held.raw,
+        newer,
+        type=newer.type if newer.type is not None else by.type,
+        limit_price=newer.limit_price if newer.limit_price is not None else by.limit_price,
+        stop_price=newer.stop_price if newer.stop_price is not None else by.stop_price,
+        filled_price=newer.filled_price if newer.filled_price is not None else by.filled_price,
+        custom_tag=newer.custom_tag or by.custom_tag,
+        parent_order_id=newer.parent_order_id or by.parent_order_id,
+        linked_order_id=newer.linked_order_id or by.linked_order_id,
+        filled_quantity=max(newer.filled_quantity, by.filled_quantity),
+        raw=newer.raw or by.raw,
     )
 
 
@@ -157,10 +176,21 @@ def settled(order: TrackedOrder, *, cause: str, utc_us: int) -> TrackedOrder:
     order stays finished while trades that the venue counted are still being fetched.
     """
     target = _proven_state(order)
-    finished = order.is_terminal and order.state is not OrderState.NOT_SUBMITTED
-    if target is None or (finished and target is OrderState.WORKING):
+    if target is None or (target is OrderState.WORKING and not _may_work(order)):
         return order
     return moved(order, target, cause=cause, utc_us=utc_us)
+
+
+def _may_work(order: TrackedOrder) -> bool:
+    """Say whether an order without fills may (again) count as working."""
+    match order.state:
+        case OrderState.REJECTED:
+            # A late "pending" row changes nothing; one that is open contradicts the refusal.
+            return order.venue is not None and order.venue.status is BrokerStatus.OPEN
+        case OrderState.CANCELLED | OrderState.EXPIRED:
+            return False
+        case _:
+            return True
 
 
 def _proven_state(order: TrackedOrder) -> OrderState | None:

@@ -1,7 +1,9 @@
 """Futures contracts: identity, tick arithmetic, value of a tick."""
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
+from fractions import Fraction
+from math import ceil, floor
 from typing import NewType
 
 from msgspec import Struct
@@ -18,13 +20,6 @@ class Rounding(StrEnum):
     DOWN = "DOWN"
     UP = "UP"
     NEAREST = "NEAREST"
-
-
-_DECIMAL_ROUNDING = {
-    Rounding.DOWN: ROUND_FLOOR,
-    Rounding.UP: ROUND_CEILING,
-    Rounding.NEAREST: ROUND_HALF_EVEN,
-}
 
 
 class Instrument(Struct, frozen=True, kw_only=True):
@@ -56,8 +51,15 @@ class Instrument(Struct, frozen=True, kw_only=True):
 
     def rounded_ticks(self, price: Decimal, rounding: Rounding) -> PriceTicks:
         """Return ``price`` (price points) in ticks, rounded the way ``rounding`` says."""
-        exact = price / self.tick_size
-        return PriceTicks(int(exact.to_integral_value(_DECIMAL_ROUNDING[rounding])))
+        # Fractions, for a Decimal quotient is itself rounded, to 28 digits, before we round it.
+        exact = Fraction(price) / Fraction(self.tick_size)
+        match rounding:
+            case Rounding.DOWN:
+                return PriceTicks(floor(exact))
+            case Rounding.UP:
+                return PriceTicks(ceil(exact))
+            case Rounding.NEAREST:
+                return PriceTicks(round(exact))  # half-even
 
     def price(self, ticks: int) -> Decimal:
         """Return the price in points that ``ticks`` stands for, exactly."""

@@ -66,20 +66,34 @@ ORDER_TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     OrderState.INTENDED: _LIVE | {OrderState.SENT, OrderState.UNKNOWN, OrderState.NOT_SUBMITTED},
     OrderState.SENT: _LIVE | {OrderState.UNKNOWN, OrderState.NOT_SUBMITTED},
     OrderState.UNKNOWN: _LIVE | {OrderState.NOT_SUBMITTED},
-    OrderState.WORKING: _LIVE - {OrderState.WORKING},
+    # The row that showed it working may turn out to be that of a refused twin.
+    OrderState.WORKING: (_LIVE - {OrderState.WORKING}) | {OrderState.UNKNOWN},
     # A voided trade takes a partial fill back.
-    OrderState.PARTIALLY_FILLED: _LIVE - {OrderState.REJECTED},
-    # Voided trades take a fill back: what is left of the order is done at the venue.
-    OrderState.FILLED: frozenset({OrderState.CANCELLED, OrderState.PARTIALLY_FILLED}),
+    OrderState.PARTIALLY_FILLED: _LIVE - {OrderState.REJECTED, OrderState.PARTIALLY_FILLED},
+    # Voided trades take a fill back: the order stands again where the venue's row puts it.
+    OrderState.FILLED: frozenset(
+        {
+            OrderState.CANCELLED,
+            OrderState.EXPIRED,
+            OrderState.PARTIALLY_FILLED,
+            OrderState.WORKING,
+        }
+    ),
     # A trade is the strongest evidence there is: a fill that raced the cancel counts.
     OrderState.CANCELLED: frozenset({OrderState.FILLED, OrderState.PARTIALLY_FILLED}),
     OrderState.EXPIRED: frozenset({OrderState.FILLED, OrderState.PARTIALLY_FILLED}),
-    # "Tag in use" shows that a refusal was for a twin: the order itself is to be found.
+    # "Tag in use" shows that a refusal was for a twin: the order itself is to be found. A row that
+    # shows it open, and a trade, outweigh the refusal we read.
     OrderState.REJECTED: frozenset(
-        {OrderState.FILLED, OrderState.PARTIALLY_FILLED, OrderState.UNKNOWN}
+        {
+            OrderState.FILLED,
+            OrderState.PARTIALLY_FILLED,
+            OrderState.UNKNOWN,
+            OrderState.WORKING,
+        }
     ),
     # A tag that is seen later reopens the order.
-    OrderState.NOT_SUBMITTED: _LIVE,
+    OrderState.NOT_SUBMITTED: _LIVE | {OrderState.UNKNOWN},
 }
 """From each state, the states that may follow it. Everything else is refused and recorded."""
 
