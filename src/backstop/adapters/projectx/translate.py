@@ -142,7 +142,7 @@ def broker_trade(row: Row) -> BrokerTrade:
             contract_id=wire.contract_id,
             side=_side(wire.side),
             quantity=_positive("size", wire.size),
-            price=_number("price", wire.price),
+            price=checked_number("price", wire.price),
             fees_micros=_micros("fees", wire.fees, rounding=ROUND_CEILING),
             commissions_micros=_micros(
                 "commissions", _set_or_none(wire.commissions) or Decimal(0), rounding=ROUND_CEILING
@@ -167,7 +167,7 @@ def broker_position(row: Row) -> BrokerPosition:
             account_id=_identifier("accountId", wire.account_id),
             contract_id=wire.contract_id,
             quantity=_signed_quantity(wire.type, _size("size", wire.size)),
-            average_price=_number("averagePrice", wire.average_price),
+            average_price=checked_number("averagePrice", wire.average_price),
             created_utc_us=utc_us(wire.creation_timestamp),
             raw=row_text(row),
         )
@@ -217,10 +217,10 @@ def history_bar(row: Row) -> HistoryBar:
         wire = _decode_bar(_bounded(row))
         return HistoryBar(
             utc_us=utc_us(wire.t),
-            open=_number("o", wire.o),
-            high=_number("h", wire.h),
-            low=_number("l", wire.l),
-            close=_number("c", wire.c),
+            open=checked_number("o", wire.o),
+            high=checked_number("h", wire.h),
+            low=checked_number("l", wire.l),
+            close=checked_number("c", wire.c),
             volume=wire.v,
         )
     except (msgspec.MsgspecError, ValueError) as error:
@@ -341,7 +341,7 @@ def _positive(member: str, number: int) -> int:
     return number
 
 
-def _number(member: str, number: Decimal) -> Decimal:
+def checked_number(member: str, number: Decimal) -> Decimal:
     """Refuse what no price or amount is: NaN, infinity, and exponents that exhaust memory."""
     if not number.is_finite():
         raise ValueError(f"{member} {number} is not a number")
@@ -352,7 +352,7 @@ def _number(member: str, number: Decimal) -> Decimal:
 
 
 def _above_zero(member: str, number: Decimal) -> Decimal:
-    if _number(member, number) <= 0:
+    if checked_number(member, number) <= 0:
         raise ValueError(f"{member} {number} is not above 0")
     return number
 
@@ -365,11 +365,11 @@ def _whole_micros(member: str, dollars: Decimal) -> int:
 
 
 def _optional_number(member: str, number: Decimal | None) -> Decimal | None:
-    return None if number is None else _number(member, number)
+    return None if number is None else checked_number(member, number)
 
 
 def _micros(member: str, dollars: Decimal, *, rounding: str) -> int:
-    return int((_number(member, dollars) * _MICROS).to_integral_value(rounding))
+    return int((checked_number(member, dollars) * _MICROS).to_integral_value(rounding))
 
 
 def _set_or_none(value: _Value | UnsetType | None) -> _Value | None:

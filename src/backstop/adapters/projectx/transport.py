@@ -159,7 +159,7 @@ class Transport:
             self._read_clock(response.headers.get("Date"), sent_utc_us=sent_utc_us)
             return HttpReply(
                 status=response.status,
-                body=await _read_bounded(response),
+                body=await read_bounded(response, bytes_max=ANSWER_BYTES_MAX),
                 retry_after_s=_seconds(response.headers.get("Retry-After")),
             )
 
@@ -259,11 +259,12 @@ def _phrase(status: int) -> str:
         return ""
 
 
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+async def read_bounded(response: aiohttp.ClientResponse, *, bytes_max: int) -> bytes:
+    """Return the whole body, or raise aiohttp.ClientPayloadError when it is longer."""
     body = bytearray()
     async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
         body += chunk
-        if len(body) > ANSWER_BYTES_MAX:
+        if len(body) > bytes_max:
             raise aiohttp.ClientPayloadError("too long")
     return bytes(body)
 

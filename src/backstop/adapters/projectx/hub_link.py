@@ -1,0 +1,199 @@
+"""A hub that stays connected for ever: tokens, attempts with growing pauses, generations.
+
+Nothing is replayed after a drop and the new connection has no subscriptions, so every connection
+is a generation of its own and the listener learns where one ends. The official clients give up
+after a while, or at an orderly close; this one never does.
+"""
+
+import asyncio
+import random
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import NoReturn, Protocol
+
+from msgspec import Raw, Struct
+
+from backstop.adapters.projectx.session import BearerToken
+from backstop.adapters.projectx.signalr import (
+    HubConnection,
+    HubEndedError,
+    HubTimings,
+    Negotiate,
+    TokenRefusedError,
+    connected,
+)
+from backstop.errors import GatewayError
+from backstop.ports import Clock
+
+EVICTED_ATTEMPT = 4
+"""Where in the row of delays a link goes on after ``GatewayLogout``: two sessions that take the
+connection from each other at full speed help nobody."""
+
+_NS_PER_S = 1_000_000_000
+_random = random.SystemRandom()
+
+
+class TokenSource(Protocol):
+    """Where a link gets its tokens; ``Session`` is one."""
+
+    async def token(self) -> BearerToken:
+        """Return a token that is good for now, or raise GatewayError."""
+
+    def refuse(self, token: BearerToken) -> None:
+        """Note that ``token`` was answered with 401."""
+
+
+class LinkListener(Protocol):
+    """Who hears the hub; every method is called on the event loop and must not block."""
+
+    async def subscribe(self, connection: HubConnection) -> None:
+        """Make the subscriptions of a new connection; may raise what ``invoke`` raises."""
+
+    def on_begin(self, generation: int) -> None:
+        """A connection shook hands: events of ``generation`` may come, also before it is ready."""
+
+    def on_connected(self, generation: int) -> None:
+        """Every subscription was acknowledged."""
+
+    def on_lost(self, generation: int, reason: str) -> None:
+        """A connection that was reported as connected has ended."""
+
+    def on_event(self, target: str, arguments: list[Raw]) -> None:
+        """One event, in order of arrival."""
+
+    def on_rejected(self, target: str, fault: str, payload: bytes) -> None:
+        """A record that makes no sense, or that this version does not know."""
+
+
+class LinkHealth(Struct, frozen=True, kw_only=True):
+    """How a hub is doing; ``last_fault`` is why the last connection or attempt ended."""
+
+    is_connected: bool
+    generation: int
+    attempts: int
+    drops: int
+    last_fault: str
+
+
+class HubLink:
+    """Keeps one hub connected."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        tokens: TokenSource,
+        listener: LinkListener,
+        clock: Clock,
+        timings: HubTimings | None = None,
+        negotiate: Negotiate = Negotiate.ASK,
+        tls: ssl.SSLContext | None = None,
+        jitter: Callable[[], float] = _random.random,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        self._url = url
+        self._tokens = tokens
+        self._listener = listener
+        self._clock = clock
+        self._timings = timings or HubTimings()
+        self._negotiate = negotiate
+        self._tls = tls
+        self._jitter = jitter
+        self._sleep = sleep
+        self._connection: HubConnection | None = None
+        self._is_ready = False
+        self._ready_ns = 0
+        self._generation = 0
+        self._attempts = 0
+        self._drops = 0
+        self._failures = 0  # in a row: where in the delays we are
+        self._last_fault = ""
+
+    @property
+    def generation(self) -> int:
+        """The number of the connection that is open or was open last; 0 before the first."""
+        return self._generation
+
+    def health(self) -> LinkHealth:
+        """Return how the link is doing."""
+        return LinkHealth(
+            is_connected=self._is_ready,
+            generation=self._generation,
+            attempts=self._attempts,
+            drops=self._drops,
+            last_fault=self._last_fault,
+        )
+
+    async def run(self) -> NoReturn:
+        """Stay connected until cancelled."""
+        while True:
+            await self._sleep(self._next_delay_s())
+            self._attempts += 1
+            try:
+                await self._connect_once()
+            except GatewayError as error:
+                self._last_fault = str(error)
+            if self._is_ready:
+                self._is_ready = False
+                self._drops += 1
+                if self._clock.monotonic_ns() - self._ready_ns >= self._proven_ns():
+                    self._failures = 0
+                self._listener.on_lost(self._generation, self._last_fault)
+
+    async def invoke(self, target: str, *arguments: object) -> None:
+        """Call ``target`` on the open connection; raises what ``HubConnection.invoke`` raises."""
+        if self._connection is None:
+            raise HubEndedError("the hub is not connected")
+        await self._connection.invoke(target, *arguments)
+
+    def rebuild(self, reason: str, *, evicted: bool = False) -> None:
+        """Give the open connection up and make a new one."""
+        if self._connection is None:
+            return
+        self._connection.end(reason)
+        if evicted:
+            # Not proven, however long it lived: what evicted us is still there.
+            self._ready_ns = self._clock.monotonic_ns()
+            self._failures = max(self._failures, EVICTED_ATTEMPT)
+
+    async def _connect_once(self) -> None:
+        """Connect, serve, and raise the GatewayError that ended it."""
+        token = await self._tokens.token()
+        try:
+            async with connected(
+                self._url,
+                token,
+                listener=self._listener,
+                clock=self._clock,
+                timings=self._timings,
+                negotiate=self._negotiate,
+                tls=self._tls,
+            ) as connection:
+                self._connection = connection
+                self._generation += 1
+                self._listener.on_begin(self._generation)
+                await connection.serve(self._get_ready)
+        except TokenRefusedError:
+            self._tokens.refuse(token)
+            raise
+        finally:
+            self._connection = None
+
+    async def _get_ready(self) -> None:
+        if self._connection is None:
+            return
+        await self._listener.subscribe(self._connection)
+        self._is_ready = True
+        self._ready_ns = self._clock.monotonic_ns()
+        self._last_fault = ""
+        self._listener.on_connected(self._generation)
+
+    def _next_delay_s(self) -> float:
+        delays_s = self._timings.delays_s
+        delay_s = delays_s[min(self._failures, len(delays_s) - 1)]
+        self._failures += 1
+        # Between half and one and a half: guards that lost one server must not return as one.
+        return delay_s * (0.5 + self._jitter())
+
+    def _proven_ns(self) -> int:
+        return int(self._timings.proven_s * _NS_PER_S)

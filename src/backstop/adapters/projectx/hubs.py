@@ -1,0 +1,163 @@
+"""Both hubs of the gateway, kept connected and subscribed for ever (``ports.Hubs``)."""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
+
+from msgspec import Struct
+
+from backstop.adapters.projectx.hub_link import HubLink, LinkHealth, LinkListener, TokenSource
+from backstop.adapters.projectx.hub_reports import HubCounts, HubReports
+from backstop.adapters.projectx.market_hub import MarketHub, SilenceLimits
+from backstop.adapters.projectx.signalr import HubTimings, Negotiate
+from backstop.adapters.projectx.transport import checked_url
+from backstop.adapters.projectx.user_hub import LOGOUT, UserHub
+from backstop.domain.events import Hub
+from backstop.errors import GatewayError
+from backstop.ports import Clock, FactSink, QuoteSink
+
+
+class HubHealth(Struct, frozen=True, kw_only=True):
+    """How one hub is doing, and how often it was not understood."""
+
+    link: LinkHealth
+    counts: HubCounts
+
+
+class ProjectXHubs:
+    """The user hub of one account and the market hub of its contracts."""
+
+    def __init__(
+        self,
+        *,
+        user_hub_url: str,
+        market_hub_url: str,
+        tokens: TokenSource,
+        clock: Clock,
+        account_id: int,
+        contract_ids: Iterable[str],
+        sink: FactSink,
+        quotes: QuoteSink,
+        expects_data: Callable[[str], bool] = lambda _contract_id: True,
+        silence: SilenceLimits | None = None,
+        timings: HubTimings | None = None,
+        negotiate: Negotiate = Negotiate.ASK,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """Prepare; nothing connects before ``run``.
+
+        Args:
+            user_hub_url: ``https://…/hubs/user``.
+            market_hub_url: ``https://…/hubs/market``.
+            tokens: the session that REST uses too.
+            clock: monotonic time for ages and deadlines, UTC for the records.
+            account_id: whose orders, positions and trades are heard.
+            contract_ids: whose quotes and trades are heard; more with ``add_contracts``.
+            sink: takes every fact, on the event loop, in order of arrival.
+            quotes: takes every merged quote and the monotonic ns of its arrival.
+            expects_data: whether a contract trades now, so that silence means a fault.
+            silence: how long data may be missing.
+            timings: deadlines and rhythms of the connections.
+            negotiate: how connections begin.
+            tls: trust in other authorities than the system's.
+
+        Raises:
+            SettingError: an address cannot be used.
+        """
+        self._user_ready = asyncio.Event()
+        self._reports = {hub: HubReports(clock=clock, sink=sink) for hub in Hub}
+        self._user = UserHub(
+            account_id=account_id,
+            clock=clock,
+            sink=sink,
+            reports=self._reports[Hub.USER],
+            on_evicted=lambda words: self._evicted(Hub.USER, words),
+            on_ready=self._user_ready.set,
+        )
+        self._market = MarketHub(
+            clock=clock,
+            sink=sink,
+            quotes=quotes,
+            reports=self._reports[Hub.MARKET],
+            expects_data=expects_data,
+            limits=silence or SilenceLimits(),
+            on_evicted=lambda words: self._evicted(Hub.MARKET, words),
+        )
+        for contract_id in contract_ids:
+            self._market.add(contract_id)
+        addresses = {
+            Hub.USER: checked_url(user_hub_url, setting="TOPSTEPX_USER_HUB_URL"),
+            Hub.MARKET: checked_url(market_hub_url, setting="TOPSTEPX_MARKET_HUB_URL"),
+        }
+        listeners: dict[Hub, LinkListener] = {Hub.USER: self._user, Hub.MARKET: self._market}
+        self._links = {
+            hub: HubLink(
+                addresses[hub],
+                tokens=tokens,
+                listener=listeners[hub],
+                clock=clock,
+                timings=timings,
+                negotiate=negotiate,
+                tls=tls,
+            )
+            for hub in Hub
+        }
+
+    async def run(self, on_user_connected: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Stay connected and subscribed until cancelled.
+
+        ``on_user_connected`` is awaited after each connection of the user hub, never twice at
+        once, and goes on when that connection drops meanwhile. What it raises ends ``run``.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._links[Hub.USER].run())
+            tasks.create_task(self._links[Hub.MARKET].run())
+            tasks.create_task(self._watch_silence())
+            if on_user_connected is not None:
+                tasks.create_task(self._announce(on_user_connected))
+
+    async def add_contracts(self, contract_ids: Iterable[str]) -> None:
+        """Hear more contracts; on an open connection they are subscribed at once."""
+        fresh = [contract_id for contract_id in contract_ids if self._market.add(contract_id)]
+        if self._market.is_ready:
+            for contract_id in fresh:
+                await self._subscribe_anew(contract_id, is_joined=False)
+
+    def data_age_ms(self, contract_id: str) -> int | None:
+        """Return how long ago the market hub said something of the contract; None: never."""
+        return self._market.data_age_ms(contract_id)
+
+    def health(self, hub: Hub) -> HubHealth:
+        """Return how ``hub`` is doing."""
+        return HubHealth(link=self._links[hub].health(), counts=self._reports[hub].counts())
+
+    def rebuild(self, hub: Hub, reason: str) -> None:
+        """Give the connection of ``hub`` up and make a new one."""
+        self._links[hub].rebuild(reason)
+
+    async def _announce(self, on_user_connected: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await self._user_ready.wait()
+            self._user_ready.clear()
+            await on_user_connected()
+
+    async def _watch_silence(self) -> None:
+        while True:
+            await asyncio.sleep(self._market.limits.check_s)
+            if self._market.is_hub_silent():
+                self._links[Hub.MARKET].rebuild("connected, but no market data")
+                continue
+            for contract_id in self._market.silent_contracts():
+                await self._subscribe_anew(contract_id, is_joined=True)
+
+    async def _subscribe_anew(self, contract_id: str, *, is_joined: bool) -> None:
+        invoke = self._links[Hub.MARKET].invoke
+        try:
+            if is_joined:
+                await self._market.leave(contract_id, invoke)
+            await self._market.join(contract_id, invoke)
+        except GatewayError as error:
+            self._links[Hub.MARKET].rebuild(f"subscribing {contract_id} failed: {error}")
+
+    def _evicted(self, hub: Hub, words: str) -> None:
+        self._links[hub].rebuild(f"{LOGOUT}: {words}".rstrip(": "), evicted=True)

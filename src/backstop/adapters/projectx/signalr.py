@@ -1,0 +1,414 @@
+"""One SignalR connection: connect, shake hands, serve until it ends, and say why it ended.
+
+The client libraries for Python lose events next to the handshake, stop at unknown records, or never
+notice a silent server; a safety daemon cannot afford any of it, so this is written by hand. Events
+reach the listener in the order of their arrival, synchronously, on the event loop.
+
+The server is alive as long as SignalR data comes. WebSocket pings do not count: a proxy in between
+answers them for a server that is long gone.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Literal, Protocol
+
+import aiohttp
+import msgspec
+from msgspec import Raw, Struct
+from yarl import URL
+
+from backstop.adapters.projectx import hub_protocol as protocol
+from backstop.adapters.projectx.hub_protocol import Record, RecordType
+from backstop.adapters.projectx.transport import describe, read_bounded
+from backstop.errors import (
+    GatewayAnswerError,
+    GatewayError,
+    GatewayUnreachableError,
+    InvariantError,
+)
+from backstop.ports import Clock
+
+REDIRECTS_MAX = 5
+INVOCATIONS_MAX = 256
+"""Open calls at once: two for each of the contracts that a market hub may carry."""
+
+NEGOTIATION_BYTES_MAX = 65_536
+MESSAGE_BYTES_MAX = protocol.RECORD_BYTES_MAX + 65_536
+
+_CLOSE_S = 0.5  # an orderly goodbye is a courtesy; stopping must not wait for a dead server
+_RECORDS_BETWEEN_BREATHS = 256  # a burst must not keep the event loop from everything else
+_NS_PER_S = 1_000_000_000
+
+
+BytesSocket = aiohttp.ClientWebSocketResponse[Literal[False]]
+"""A WebSocket that hands over text undecoded: the JSON decoder reads bytes."""
+
+
+class Negotiate(StrEnum):
+    """How a connection begins."""
+
+    ASK = "ASK"  # ask ``negotiate`` first; a server without it is connected to directly
+    SKIP = "SKIP"  # open the WebSocket at once, as the gateway's own sample does
+
+
+class HubTimings(Struct, frozen=True, kw_only=True):
+    """Deadlines and rhythms of a hub connection, in seconds."""
+
+    connect_s: float = 10.0
+    handshake_s: float = 10.0
+    invoke_s: float = 10.0
+    send_s: float = 10.0
+    ping_s: float = 15.0  # the server forgets a client that is silent for 30 s
+    silence_s: float = 30.0  # the server pings every 15 s
+    delays_s: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0)  # before each attempt
+    proven_s: float = 5.0  # a connection that lived this long starts the delays anew
+
+
+class HubEndedError(GatewayUnreachableError):
+    """The connection is over; the message says why."""
+
+
+class TokenRefusedError(HubEndedError):
+    """The server answered 401 to the token."""
+
+
+class InvocationFailedError(GatewayError):
+    """The server answered a call with an error, or did not answer it in time."""
+
+
+class BearsToken(Protocol):
+    """What a connection needs of a token: the header; it never goes into the address."""
+
+    def headers(self) -> dict[str, str]:
+        """Return the authorization header."""
+
+
+class Listener(Protocol):
+    """Who hears what the server says."""
+
+    def on_event(self, target: str, arguments: list[Raw]) -> None:
+        """Take one event; called in order of arrival, must not block."""
+
+    def on_rejected(self, target: str, fault: str, payload: bytes) -> None:
+        """Take a record that makes no sense, or that this version does not know."""
+
+
+class HubConnection:
+    """One open connection whose handshake succeeded."""
+
+    def __init__(
+        self,
+        socket: BytesSocket,
+        *,
+        listener: Listener,
+        clock: Clock,
+        timings: HubTimings,
+    ) -> None:
+        self._socket = socket
+        self._listener = listener
+        self._clock = clock
+        self._timings = timings
+        self._buffer = protocol.RecordBuffer()
+        self._early: list[bytes] = []  # records that came with the handshake's answer
+        self._open: dict[str, asyncio.Future[None]] = {}
+        self._invocations = 0
+        self._heard_ns = clock.monotonic_ns()
+        self._end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def shake_hands(self) -> None:
+        """Agree on the protocol, or raise HubEndedError."""
+        await self._send(protocol.HANDSHAKE)
+        try:
+            async with asyncio.timeout(self._timings.handshake_s):
+                records: list[bytes] = []
+                while not records:
+                    records = self._buffer.feed(await self._message())
+        except TimeoutError:
+            raise HubEndedError("no answer to the handshake within the deadline") from None
+        try:
+            answer = protocol.decode_handshake(records[0])
+        except msgspec.MsgspecError:
+            raise HubEndedError("the handshake's answer makes no sense") from None
+        if answer.error is not None:
+            raise HubEndedError(f"handshake refused: {answer.error[:300]}")
+        self._early = records[1:]
+
+    async def serve(self, on_ready: Callable[[], Awaitable[None]]) -> None:
+        """Deliver events until the connection ends; ``on_ready`` subscribes meanwhile.
+
+        Raises:
+            HubEndedError: always, unless cancelled.
+        """
+        ended: HubEndedError | None = None
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read())
+                tasks.create_task(self._keep_alive())
+                tasks.create_task(self._wait_for_end())
+                tasks.create_task(_ready(on_ready))
+        except* HubEndedError as group:
+            ended = _first(group)
+        finally:
+            self._fail_open_invocations()
+        raise ended or InvariantError("A hub connection ended without a reason.")
+
+    def end(self, reason: str) -> None:
+        """End the connection from our side."""
+        if not self._end.done():
+            self._end.set_result(reason)
+
+    async def invoke(self, target: str, *arguments: object) -> None:
+        """Call ``target`` and wait for its completion.
+
+        Raises:
+            InvocationFailedError: the server said no, or nothing within the deadline.
+            HubEndedError: the connection ended first.
+        """
+        if len(self._open) >= INVOCATIONS_MAX:
+            raise InvocationFailedError(f"{target}: {INVOCATIONS_MAX} calls are open already")
+        self._invocations += 1
+        invocation_id = str(self._invocations)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._open[invocation_id] = done
+        try:
+            async with asyncio.timeout(self._timings.invoke_s):
+                await self._send(protocol.invocation(invocation_id, target, arguments))
+                await done
+        except TimeoutError:
+            raise InvocationFailedError(
+                f"{target}: no completion within {self._timings.invoke_s:g} s"
+            ) from None
+        finally:
+            self._open.pop(invocation_id, None)
+
+    # -- the four tasks of a connection ----------------------------------------------------------
+
+    async def _read(self) -> None:
+        self._take(self._early)
+        self._early = []
+        since_breath = 0
+        while True:
+            try:
+                records = self._buffer.feed(await self._message())
+            except GatewayAnswerError as error:
+                raise HubEndedError(str(error)) from None
+            self._take(records)
+            since_breath += len(records)
+            if since_breath >= _RECORDS_BETWEEN_BREATHS:
+                since_breath = 0
+                await asyncio.sleep(0)
+
+    async def _keep_alive(self) -> None:
+        """Ping at once and then in rhythm; notice silence, also one that the machine slept through.
+
+        The server starts to watch its clients at their first ping.
+        """
+        timings = self._timings
+        tick_s = min(1.0, timings.silence_s / 10, timings.ping_s / 4)
+        ping_due_ns = self._clock.monotonic_ns()
+        while True:
+            now_ns = self._clock.monotonic_ns()
+            silent_s = (now_ns - self._heard_ns) / _NS_PER_S
+            if silent_s > timings.silence_s:
+                raise HubEndedError(f"no SignalR data for {silent_s:.1f} s")
+            if now_ns >= ping_due_ns:
+                await self._send(protocol.PING)
+                ping_due_ns = now_ns + int(timings.ping_s * _NS_PER_S)
+            await asyncio.sleep(tick_s)
+
+    async def _wait_for_end(self) -> None:
+        raise HubEndedError(await self._end)
+
+    # -- records ---------------------------------------------------------------------------------
+
+    def _take(self, records: list[bytes]) -> None:
+        for data in records:
+            try:
+                record = protocol.decode_record(data)
+            except (msgspec.MsgspecError, ValueError) as error:
+                self._listener.on_rejected("", f"no SignalR record: {error}", data)
+                continue
+            match record.type:
+                case RecordType.INVOCATION:
+                    self._deliver(record, data)
+                case RecordType.COMPLETION:
+                    self._complete(record, data)
+                case RecordType.PING:
+                    pass
+                case RecordType.CLOSE:
+                    # With or without ``allowReconnect``: a safety daemon always comes back.
+                    raise HubEndedError(f"the server closed: {record.error or 'no reason'}"[:300])
+                case _:
+                    fault = f"SignalR record of unknown type {record.type}"
+                    self._listener.on_rejected("", fault, data)
+
+    def _deliver(self, record: Record, data: bytes) -> None:
+        target = record.target or ""
+        try:
+            arguments = protocol.decode_arguments(record.arguments)
+        except (msgspec.MsgspecError, ValueError) as error:
+            self._listener.on_rejected(target, f"no list of arguments: {error}", data)
+            return
+        try:
+            self._listener.on_event(target, arguments)
+        except InvariantError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one bad event must not end the stream
+            self._listener.on_rejected(target, f"its handler failed: {error!r}"[:300], data)
+
+    def _complete(self, record: Record, data: bytes) -> None:
+        done = self._open.get(record.invocation_id or "")
+        if done is None or done.done():
+            self._listener.on_rejected("", "completion of a call that is not open", data)
+        elif record.error is not None:
+            done.set_exception(InvocationFailedError(record.error[:300]))
+        else:
+            done.set_result(None)
+
+    # -- the socket ------------------------------------------------------------------------------
+
+    async def _message(self) -> bytes:
+        """Return the data of the next message, or raise HubEndedError when there is no other."""
+        while True:
+            message = await self._socket.receive()
+            match message.type:
+                case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
+                    if message.data:
+                        self._heard_ns = self._clock.monotonic_ns()
+                        data: bytes = message.data
+                        return data
+                case aiohttp.WSMsgType.ERROR:
+                    fault = self._socket.exception()
+                    words = describe(fault) if fault is not None else "broken frame"
+                    raise HubEndedError(f"the WebSocket failed: {words}")
+                case aiohttp.WSMsgType.CLOSE | aiohttp.WSMsgType.CLOSING | aiohttp.WSMsgType.CLOSED:
+                    raise HubEndedError(f"the WebSocket ended (code {self._socket.close_code})")
+                case _:
+                    pass
+
+    async def _send(self, data: bytes) -> None:
+        try:
+            async with asyncio.timeout(self._timings.send_s):
+                await self._socket.send_str(data.decode())
+        except (aiohttp.ClientError, OSError) as error:
+            raise HubEndedError(f"sending failed: {describe(error)}") from None
+
+    def _fail_open_invocations(self) -> None:
+        for done in self._open.values():
+            if not done.done():
+                done.set_exception(HubEndedError("the connection ended before the completion"))
+
+
+@asynccontextmanager
+async def connected(
+    url: str,
+    token: BearsToken,
+    *,
+    listener: Listener,
+    clock: Clock,
+    timings: HubTimings,
+    negotiate: Negotiate = Negotiate.ASK,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[HubConnection]:
+    """Open a connection to the hub at ``url``; it ends with the context.
+
+    Raises:
+        TokenRefusedError: the server answered 401.
+        HubEndedError: no connection, for any other reason.
+    """
+    # A session of its own: nothing of an earlier, perhaps half-dead connection is used again, and
+    # a load balancer's cookie leads the WebSocket to the server that negotiated.
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=tls if tls is not None else True)
+    ) as http:
+        try:
+            async with asyncio.timeout(timings.connect_s):
+                socket = await _socket(http, URL(url), token.headers(), negotiate=negotiate)
+        except (aiohttp.ClientError, OSError, ValueError, msgspec.MsgspecError) as error:
+            refused = isinstance(error, aiohttp.ClientResponseError) and (
+                error.status == HTTPStatus.UNAUTHORIZED
+            )
+            kind = TokenRefusedError if refused else HubEndedError
+            raise kind(f"connecting failed: {describe(error)}") from None
+        try:
+            connection = HubConnection(socket, listener=listener, clock=clock, timings=timings)
+            await connection.shake_hands()
+            yield connection
+        finally:
+            with suppress(aiohttp.ClientError, OSError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await socket.close()
+
+
+async def _socket(
+    http: aiohttp.ClientSession, url: URL, headers: dict[str, str], *, negotiate: Negotiate
+) -> BytesSocket:
+    """Negotiate where asked to, and open the WebSocket."""
+    if negotiate is Negotiate.ASK:
+        url, headers = await _negotiated(http, url, headers)
+    return await http.ws_connect(
+        url,
+        headers=headers,
+        max_msg_size=MESSAGE_BYTES_MAX,
+        decode_text=False,
+        heartbeat=None,
+        timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_S),
+    )
+
+
+async def _negotiated(
+    http: aiohttp.ClientSession, url: URL, headers: dict[str, str]
+) -> tuple[URL, dict[str, str]]:
+    """Return the WebSocket's address and headers, following redirects."""
+    for _ in range(REDIRECTS_MAX):
+        ask = url.with_path(url.path.rstrip("/") + "/negotiate").with_query(url.query)
+        async with http.post(
+            ask.update_query(negotiateVersion="1"),
+            data=b"",
+            headers=headers,
+            allow_redirects=False,
+        ) as response:
+            if response.status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+                return url, headers  # a server without negotiation: connect directly
+            if response.status != HTTPStatus.OK:
+                raise aiohttp.ClientResponseError(response.request_info, (), status=response.status)
+            body = await read_bounded(response, bytes_max=NEGOTIATION_BYTES_MAX)
+        answer = protocol.decode_negotiation(body)
+        if answer.error is not None:
+            raise HubEndedError(f"negotiation refused: {answer.error[:300]}")
+        if answer.url is None:
+            if answer.socket_id is None or not answer.offers_web_sockets:
+                raise HubEndedError("negotiation offers no WebSocket")
+            return url.update_query(id=answer.socket_id), headers
+        url, headers = _redirected(url, URL(answer.url), headers, answer.access_token)
+    raise HubEndedError(f"negotiation was redirected more than {REDIRECTS_MAX} times")
+
+
+def _redirected(
+    old: URL, new: URL, headers: dict[str, str], access_token: str | None
+) -> tuple[URL, dict[str, str]]:
+    """Go where the server says; our token goes to another host only if that has none of its own."""
+    if new.scheme != old.scheme:
+        raise HubEndedError("negotiation redirects to another scheme")
+    if access_token is not None:
+        return new, {"Authorization": f"Bearer {access_token}"}
+    if new.origin() != old.origin():
+        raise HubEndedError("negotiation redirects to another host without a token for it")
+    return new, headers
+
+
+async def _ready(on_ready: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await on_ready()
+    except InvocationFailedError as error:
+        raise HubEndedError(f"subscribing failed: {error}") from None
+
+
+def _first(group: BaseExceptionGroup[HubEndedError]) -> HubEndedError:
+    """Return the first reason; the others are its consequences."""
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,125 @@
+import json
+from typing import Any
+
+import pytest
+
+from backstop.adapters.projectx.transport import HttpReply
+from backstop.adapters.projectx.verdict import Change, judge
+from backstop.domain.events import Answer
+
+
+def reply(body: Any, *, status: int = 200) -> HttpReply:
+    text = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return HttpReply(status=status, body=text)
+
+
+def envelope(code: int, **members: Any) -> dict[str, Any]:
+    return {"success": code == 0, "errorCode": code, "errorMessage": None, **members}
+
+
+def test_an_accepted_order_is_a_yes_with_its_id() -> None:
+    verdict = judge(Change.PLACE, reply(envelope(0, orderId=3501000101)))
+
+    assert (verdict.answer, verdict.order_id, verdict.code) == (Answer.YES, 3501000101, 0)
+
+
+@pytest.mark.parametrize("change", [Change.CANCEL, Change.MODIFY])
+def test_cancel_and_modify_need_no_order_id(change: Change) -> None:
+    assert judge(change, reply(envelope(0))).answer is Answer.YES
+
+
+@pytest.mark.parametrize(
+    ("change", "codes"),
+    [
+        (Change.PLACE, (1, 2, 3, 4, 5, 8, 9, 10)),
+        (Change.CANCEL, (1, 2, 3, 6)),
+        (Change.MODIFY, (1, 2, 3, 6, 7)),
+    ],
+)
+def test_exactly_the_refusal_numbers_of_an_endpoint_are_a_no(
+    change: Change, codes: tuple[int, ...]
+) -> None:
+    """Pending, unknown error and numbers of a later version prove nothing."""
+    proven = {
+        code for code in range(1, 40) if judge(change, reply(envelope(code))).answer is Answer.NO
+    }
+    others = {judge(change, reply(envelope(code))).answer for code in set(range(1, 40)) - proven}
+
+    assert proven == set(codes)
+    assert others == {Answer.UNKNOWN}
+
+
+def test_a_rejected_order_keeps_its_id_code_and_words() -> None:
+    words = "Invalid stop loss ticks (40). Ticks should be less than zero when longing."
+    verdict = judge(Change.PLACE, reply(envelope(2, orderId=3501000102, errorMessage=words)))
+
+    assert verdict.answer is Answer.NO
+    assert (verdict.order_id, verdict.code, verdict.message) == (3501000102, 2, words)
+    assert not verdict.tag_in_use
+
+
+def test_a_tag_in_use_proves_that_an_earlier_request_arrived() -> None:
+    words = "Specified custom tag is already in use: custom tag should be unique per account"
+    verdict = judge(Change.PLACE, reply(envelope(2, errorMessage=words)))
+
+    assert (verdict.answer, verdict.tag_in_use) == (Answer.NO, True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        envelope(0),  # no order id
+        envelope(0, orderId=None),
+        envelope(0, orderId=0),
+        envelope(0, orderId="3501000101"),
+        {"success": True, "errorCode": 2, "orderId": 1},
+        {"success": False, "errorCode": 0, "orderId": 1},
+        {"success": True, "orderId": 1},
+        {"errorCode": 0, "orderId": 1},
+        {"success": 1, "errorCode": 0, "orderId": 1},
+        [],
+        None,
+        b"",
+        b'{"orderId":1,"success":true,"errorCode":',
+        b'{"orderId":1,"success":true,"errorCode":0} trailing',
+        b"<html>504 Gateway Time-out</html>",
+        b"\xff\xfe\x00",
+    ],
+)
+def test_an_answer_that_is_not_whole_proves_nothing(body: Any) -> None:
+    assert judge(Change.PLACE, reply(body)).answer is Answer.UNKNOWN
+
+
+@pytest.mark.parametrize("change", list(Change))
+@pytest.mark.parametrize(
+    "status", [201, 204, 301, 302, 401, 403, 404, 405, 408, 413, 429, 500, 503]
+)
+def test_no_other_status_proves_anything_even_with_a_perfect_body(
+    change: Change, status: int
+) -> None:
+    verdict = judge(change, reply(envelope(0, orderId=1), status=status))
+
+    assert verdict.answer is Answer.UNKNOWN
+    assert str(status) in verdict.message
+
+
+def test_a_request_that_did_not_bind_is_a_no_that_says_why() -> None:
+    fault = "The JSON value could not be converted to System.Int32."
+    problem = {"title": "One or more", "status": 400, "errors": {"$.accountId": [fault]}}
+
+    verdict = judge(Change.PLACE, reply(problem, status=400))
+
+    assert verdict.answer is Answer.NO
+    assert "$.accountId" in verdict.message
+    assert fault in verdict.message
+
+
+@pytest.mark.parametrize("body", [b"<html>Bad Request</html>", b"", b"{}", b'{"status":500}'])
+def test_a_400_that_the_gateway_did_not_write_proves_nothing(body: bytes) -> None:
+    assert judge(Change.PLACE, reply(body, status=400)).answer is Answer.UNKNOWN
+
+
+def test_what_is_kept_of_an_answer_is_bounded() -> None:
+    verdict = judge(Change.PLACE, reply(b"x" * 1_000_000, status=502))
+
+    assert len(verdict.raw) == 4_096
