@@ -147,7 +147,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     market_fill_us: LatencyRange = (6_000, 9_000)
     close_fill_us: LatencyRange = (3_000, 4_000)
     reject_us: LatencyRange = (2_000, 2_400)
-    resting_us: LatencyRange = (1_000, 3_000)  # limit and stop orders: accepted → in the book
+    resting_us: LatencyRange = (1_000, 3_000)  # limit and stop orders and changes: to the book
     cancel_us: LatencyRange = (1_000, 3_000)
     bracket_activation_us: LatencyRange = (17_000, 32_000)
     sibling_cancel_us: LatencyRange = (11_000, 14_000)

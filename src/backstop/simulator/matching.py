@@ -208,11 +208,11 @@ def _price(order: Order, touch: Touch, *, levels_behind: int, arriving: bool) ->
     """Return what ``order`` pays or gets.
 
     A stop slips 0 to 2 ticks beyond its level in a moving market; when the market has gapped
-    past that, it gets the market.
+    past that, it gets the market, and so does what is left of it later.
     """
     opposite = touch.ask_ticks if order.sign > 0 else touch.bid_ticks
     market_ticks = opposite + order.sign * levels_behind
-    if order.triggered and order.stop_ticks is not None:
+    if order.triggered and order.stop_ticks is not None and not order.fill_volume:
         slipped = order.stop_ticks + order.sign * order.slippage_ticks
         return _worse(order, market_ticks, slipped)
     if order.limit_ticks is None:

@@ -14,7 +14,13 @@ from backstop.simulator.codes import CancelCode, ModifyCode, PlaceCode
 from backstop.simulator.exchange_config import DuplicateTag
 from backstop.simulator.exchange_state import ExchangeState
 from backstop.simulator.order_desk import OrderDesk, Ticket
-from backstop.simulator.place_rules import TAG_IN_USE, Refusal, judge, judge_modify
+from backstop.simulator.place_rules import (
+    MAX_ORDERS_PER_ACCOUNT,
+    TAG_IN_USE,
+    Refusal,
+    judge,
+    judge_modify,
+)
 from backstop.simulator.records import Account, Market, Order
 
 FOLLOWER_CANNOT_CANCEL = "Follower accounts cannot cancel orders"
@@ -31,7 +37,7 @@ class OrderCalls:
     def place(self, body: PlaceBody) -> Outcome:
         """Accept or reject one order; a rejected one is filed and gets an id as well.
 
-        Only an account or contract that does not exist leaves no order behind.
+        Only an account or contract that does not exist, or a full file, leaves no order behind.
         """
         account = self._state.accounts.get(body.account_id)
         if account is None:
@@ -39,6 +45,9 @@ class OrderCalls:
         market = self._state.markets.get(body.contract_id)
         if market is None:
             return Outcome(code=PlaceCode.CONTRACT_NOT_FOUND)
+        if len(account.order_ids) >= MAX_ORDERS_PER_ACCOUNT:  # no recording
+            message = f"Number of orders exceeds {MAX_ORDERS_PER_ACCOUNT}."
+            return Outcome(code=PlaceCode.UNKNOWN_ERROR, message=message)
         exposure = self._exposure(account, market, body)
         verdict = judge(
             body, account=account, market=market, config=self._state.config, exposure=exposure
@@ -64,7 +73,7 @@ class OrderCalls:
         return Outcome(order_id=order.id)
 
     def modify(self, body: ModifyBody) -> Outcome:
-        """Change a working order."""
+        """Begin to change a working order; until it takes effect the old terms can fill."""
         account = self._state.accounts.get(body.account_id)
         if account is None:
             return Outcome(code=ModifyCode.ACCOUNT_NOT_FOUND)
@@ -77,7 +86,7 @@ class OrderCalls:
         )
         if isinstance(verdict, Refusal):
             return Outcome(code=verdict.code, message=verdict.message)
-        self._desk.amend(order, levels=verdict, size=body.size)
+        self._desk.request_change(order, levels=verdict, size=body.size)
         return Outcome()
 
     def cancel(self, account_id: int, order_id: int) -> Outcome:

@@ -96,6 +96,7 @@ class OrderDesk:
         market.book[order.id] = order
         touch = touch_of(market, with_trade=False)
         if touch is not None:
+            follow([order], touch)
             self._trigger([order], touch)
             self._match(market, [order], touch, arriving=True)
 
@@ -129,16 +130,28 @@ class OrderDesk:
         self._show_change(order)
         self._brackets.on_end(order)
 
-    def amend(self, order: Order, *, levels: Levels, size: int | None) -> None:
-        """Change a working order; it loses its place in the queue."""
-        order.limit_ticks = levels.limit_ticks
-        order.stop_ticks = levels.stop_ticks
-        order.trail_ticks = levels.trail_ticks
-        if size is not None:
+    def request_change(self, order: Order, *, levels: Levels, size: int | None) -> None:
+        """Begin to change a working order; changes take effect in the order they were asked."""
+        delay_us = self._state.draw(self._state.config.resting_us)
+        order.change_due_us = max(self._state.now_us + delay_us, order.change_due_us)
+        change = partial(self._change, order, levels, size)
+        self._state.at(order.change_due_us, change)
+
+    def _change(self, order: Order, levels: Levels, size: int | None) -> None:
+        """Let a change take effect, unless the order has ended or filled past the new size."""
+        if not order.is_live:
+            return
+        if levels.limit_ticks is not None:
+            order.limit_ticks = levels.limit_ticks
+        if levels.stop_ticks is not None:
+            order.stop_ticks = levels.stop_ticks
+        if levels.trail_ticks is not None:
+            order.trail_ticks = levels.trail_ticks
+        if size is not None and size > order.fill_volume:
             order.size = size
         self._show_change(order)
         if order.id in self._state.markets[order.contract_id].book:
-            self._state.later(self._state.config.resting_us, partial(self.arrive, order))
+            self.arrive(order)
 
     def fill_at(self, order: Order, *, price_ticks: int, size: int) -> None:
         """Book a fill of ``order`` and everything that follows from it."""

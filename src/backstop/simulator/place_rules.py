@@ -34,7 +34,7 @@ MAX_LIVE_ORDERS_PER_ACCOUNT = 500
 """Live orders of one account, bracket legs included; bounds the work of one quote."""
 
 MAX_ORDERS_PER_ACCOUNT = 500_000
-"""Orders of one account over the life of the exchange, which keeps them all: months of trading."""
+"""Orders of one account that the exchange keeps, all there ever were: months of trading."""
 
 MAX_TAG_LENGTH = 200
 """Characters of a tag; the venue's own limit is unpublished."""
@@ -133,8 +133,6 @@ def _refuse_state(
         return Refusal(code=config.closed_market_code, message=MARKET_CLOSED)
     if len(account.live_order_ids) >= MAX_LIVE_ORDERS_PER_ACCOUNT:  # no recording
         return _rejected(f"Number of working orders exceeds {MAX_LIVE_ORDERS_PER_ACCOUNT}.")
-    if len(account.order_ids) >= MAX_ORDERS_PER_ACCOUNT:  # no recording
-        return _rejected(f"Number of orders exceeds {MAX_ORDERS_PER_ACCOUNT}.")
     if body.type == WireOrderType.MARKET and not market.is_quoted:
         return _rejected(NO_QUOTE)
     return None
@@ -282,63 +280,57 @@ def _type_name(number: int) -> str:
 def judge_modify(
     body: ModifyBody, *, order: Order, account: Account, market: Market, config: ExchangeConfig
 ) -> Levels | Refusal:
-    """Accept a change of ``order`` with the levels it leads to, or refuse it."""
+    """Accept a change of ``order``, or refuse it; levels that stay as they are stay None."""
     if account.spec.follower:
         return Refusal(code=ModifyCode.ACCOUNT_REJECTED, message=None)
     if order.status is WireOrderStatus.PENDING or order.cancel_requested:
         return Refusal(code=ModifyCode.PENDING, message=None)
     suspended = order.status is WireOrderStatus.SUSPENDED
-    if suspended and not config.modify_suspended_leg:
-        return Refusal(code=ModifyCode.REJECTED, message=None)
-    if not order.is_live:
+    if not order.is_live or (suspended and not config.modify_suspended_leg):
         return Refusal(code=ModifyCode.REJECTED, message=None)
     if not market.is_open:
         return Refusal(code=ModifyCode.REJECTED, message=MARKET_CLOSED)
     if body.size is not None and not order.fill_volume < body.size <= MAX_ORDER_SIZE:
         return Refusal(code=ModifyCode.REJECTED, message=f"Invalid size ({body.size}).")
-    changed = _modified_levels(body, order, market, config)
+    changed = _changed_levels(body, order, market, config)
     if isinstance(changed, Refusal):
         return Refusal(code=ModifyCode.REJECTED, message=changed.message)
     return changed
 
 
-def _modified_levels(
+def _changed_levels(
     body: ModifyBody, order: Order, market: Market, config: ExchangeConfig
 ) -> Levels | Refusal:
-    """Return the levels after the change; members that do not belong to the type are ignored."""
-    unchanged = Levels(
-        limit_ticks=order.limit_ticks, stop_ticks=order.stop_ticks, trail_ticks=order.trail_ticks
-    )
+    """Return the new levels; members that do not belong to the type of order are ignored."""
     match order.type:
         case WireOrderType.LIMIT | WireOrderType.JOIN_BID | WireOrderType.JOIN_ASK:
-            if body.limit_price is None:
-                return unchanged
-            return _limit_level(body.limit_price, market, config)
+            if body.limit_price is not None:
+                return _limit_level(body.limit_price, market, config)
         case WireOrderType.STOP:
-            if body.stop_price is None:
-                return unchanged
-            if not market.on_tick(body.stop_price):
-                return _rejected("Invalid stop price. Price is not aligned to tick size.")
-            ticks = market.ticks(body.stop_price)
-            if _past_market(market, sign=order.sign, stop_ticks=ticks):
-                return _rejected(WRONG_SIDE_OF_MARKET)
-            return Levels(stop_ticks=ticks)
+            if body.stop_price is not None:
+                return _changed_stop(body.stop_price, order, market)
         case WireOrderType.TRAILING_STOP:
-            return _modified_trail(body, order, market, unchanged)
+            if body.trail_price is not None:
+                return _changed_trail(body.trail_price, order, market)
         case _:
-            return unchanged
+            pass
+    return Levels()
 
 
-def _modified_trail(
-    body: ModifyBody, order: Order, market: Market, unchanged: Levels
-) -> Levels | Refusal:
-    if body.trail_price is None:
-        return unchanged
-    if not market.on_tick(body.trail_price):
+def _changed_stop(price: Decimal, order: Order, market: Market) -> Levels | Refusal:
+    if not market.on_tick(price):
+        return _rejected("Invalid stop price. Price is not aligned to tick size.")
+    ticks = market.ticks(price)
+    if _past_market(market, sign=order.sign, stop_ticks=ticks):
+        return _rejected(WRONG_SIDE_OF_MARKET)
+    return Levels(stop_ticks=ticks)
+
+
+def _changed_trail(price: Decimal, order: Order, market: Market) -> Levels | Refusal:
+    if not market.on_tick(price):
         return _rejected("Invalid trail price. Price is not aligned to tick size.")
     if market.last is None:
         return _rejected(NO_LAST_PRICE)
     # No maximum here: a distance sent as a level is accepted and gives an absurd trail.
-    ticks = trail_distance(market, market.last, body.trail_price)
-    level = market.ticks(market.last) + order.sign * ticks
-    return Levels(trail_ticks=ticks, stop_ticks=level)
+    ticks = trail_distance(market, market.last, price)
+    return Levels(trail_ticks=ticks, stop_ticks=market.ticks(market.last) + order.sign * ticks)

@@ -56,6 +56,7 @@ class Order(Struct, kw_only=True):
         covered: contracts of the entry's fill that a leg's size counts already.
         closes: sent by a close call or by the firm.
         not_before_us: no further fill earlier than this (fills in slices).
+        change_due_us: when the newest requested change takes effect.
         sign: +1 for a buy, -1 for a sell; follows from the side.
     """
 
@@ -88,6 +89,7 @@ class Order(Struct, kw_only=True):
     closes: bool = False
     cancel_requested: bool = False
     not_before_us: int = 0
+    change_due_us: int = 0
     sign: int = 0
 
     def __post_init__(self) -> None:

@@ -326,6 +326,63 @@ def test_modify_moves_the_price_keeps_the_id_and_can_fill(world: World) -> None:
     assert world.net() == 3
 
 
+def test_until_a_change_takes_effect_the_old_terms_can_fill(world: World) -> None:
+    order_id = world.accepted(STOP, SELL, stop="21005")
+    world.settle()
+    body = ModifyBody(account_id=ACCOUNT, order_id=order_id, stop_price=Decimal(20000))
+    assert world.exchange.modify(body).code == 0
+
+    world.quote("21004")
+    world.settle()
+
+    assert (world.row(order_id).status, world.row(order_id).stop_price) == (2, Decimal(21005))
+
+
+def test_changes_take_effect_in_the_order_they_were_asked_and_keep_each_other(
+    make_world: MakeWorld,
+) -> None:
+    for seed in range(10):
+        world = make_world(seed=seed, resting_us=(0, 5_000))
+        order_id = world.accepted(LIMIT, BUY, limit="21000")
+        world.settle()
+        for level in (Decimal(21001), Decimal(21002)):
+            world.exchange.modify(
+                ModifyBody(account_id=ACCOUNT, order_id=order_id, limit_price=level)
+            )
+        world.exchange.modify(ModifyBody(account_id=ACCOUNT, order_id=order_id, size=4))
+        world.settle()
+
+        row = world.row(order_id)
+        assert (row.limit_price, row.size) == (Decimal(21002), 4)
+
+
+def test_a_limit_moved_through_the_market_fills_at_the_market(world: World) -> None:
+    order_id = world.accepted(LIMIT, BUY, limit="21000")
+    world.settle()
+    world.exchange.modify(
+        ModifyBody(account_id=ACCOUNT, order_id=order_id, limit_price=Decimal(21050))
+    )
+    world.quote("21009")
+    world.settle()
+
+    assert world.row(order_id).filled_price == Decimal("21009.25")
+
+
+def test_what_is_left_of_a_stop_fills_at_the_market_of_its_time(make_world: MakeWorld) -> None:
+    world = make_world(
+        partial_fill=PartialFill.BY_LIQUIDITY,
+        market_remainder=MarketRemainder.WAIT,
+        stop_slippage_ticks=(2, 2),
+    )
+    world.accepted(STOP, SELL, 2, stop="21005")
+    world.settle()
+    world.quote("21005", size=1)
+    world.quote("21030", size=1)
+
+    trades = world.exchange.trades(ACCOUNT, None, None)
+    assert [trade.price for trade in reversed(trades)] == [Decimal("21004.5"), Decimal(21030)]
+
+
 def test_modify_answers_name_what_is_wrong(world: World) -> None:
     limit_id = world.accepted(LIMIT, BUY, limit="21000")
     stop_id = world.accepted(STOP, SELL, stop="21000")
@@ -362,6 +419,7 @@ def test_a_distance_sent_as_trail_level_to_modify_is_accepted_and_gives_an_absur
     body = ModifyBody(account_id=ACCOUNT, order_id=order_id, trail_price=Decimal(10))
 
     assert world.exchange.modify(body).code == 0
+    world.settle()
     assert world.row(order_id).trail_distance == 84_000
 
 
