@@ -176,9 +176,9 @@ def test_one_feed_that_stops_makes_its_pairs_stale_however_fresh_the_other_is() 
     assert got.origin is CorrelationOrigin.STALE
 
 
-def test_a_series_that_does_not_move_has_no_correlation() -> None:
-    moving = series("ES", [0.001, -0.001] * 50)
-    got = measured(moving + series("CL", [0.0] * 100))
+@pytest.mark.parametrize(("moving", "still"), [("ES", "CL"), ("CL", "ES")])
+def test_a_series_that_does_not_move_has_no_correlation(moving: str, still: str) -> None:
+    got = measured(series(moving, [0.001, -0.001] * 50) + series(still, [0.0] * 100))
     assert (got.origin, got.value) == (CorrelationOrigin.ZERO_VARIANCE, None)
 
 

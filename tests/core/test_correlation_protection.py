@@ -14,7 +14,7 @@ from backstop.core.exposure import (
     LimitName,
     family_exposures,
 )
-from backstop.core.exposure_book import LIMIT_CHECKS
+from backstop.core.exposure_book import LIMIT_CHECKS, ExposureBook
 from backstop.core.instrument_table import CONTRACTS
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.order import Side
@@ -310,6 +310,14 @@ def test_a_position_without_a_price_blocks_every_entry_and_no_exit() -> None:
     assert denials(held, "CL", 2, side=Side.SELL) == ()
     assert denials(held, "CL", 3, side=Side.SELL)[0].max_quantity == 2
     assert evaluate(held, UNKNOWN, LIMITS).unpriced == ("CL",)
+
+
+def test_a_price_that_comes_back_lets_entries_go_again() -> None:
+    kept = ExposureBook(LIMITS, UNKNOWN, book({"CL": 1}, prices={"CL": None}))
+    assert kept.check(symbol="MES", side=Side.SELL, quantity=1) != ()
+    for exposure in book({"CL": 1}):
+        kept.update(exposure)
+    assert kept.check(symbol="MES", side=Side.SELL, quantity=1) == ()
 
 
 def test_a_flat_family_without_a_price_hinders_no_other() -> None:

@@ -95,6 +95,20 @@ def test_a_roll_to_the_next_month_is_no_return() -> None:
     assert got.sigma_ppm == pytest.approx(math.sqrt(275e-6) * 1e6, abs=1)
 
 
+@pytest.mark.parametrize(("next_session", "counts"), [(3, 1), (4, 0)])
+def test_a_step_over_a_hole_in_the_history_is_no_opening_gap(
+    next_session: int, counts: int
+) -> None:
+    quiet = swinging(0.0006, bars=BARS)
+    far = [close * 1.05 for close in quiet]
+    got = after(
+        [session(0, quiet), session(next_session, far), session(next_session + 1, far[-1:])]
+    )
+    step = counts * math.log(far[0] / quiet[-1]) ** 2
+    expected = math.sqrt(275 * 0.0006**2 + 0.06 * step)
+    assert got.sigma_ppm == pytest.approx(expected * 1e6, abs=1)
+
+
 def test_sessions_are_weighted_by_094() -> None:
     steps = [0.001, 0.002, 0.0005]
     sessions = [session(day, swinging(step)) for day, step in enumerate(steps)]

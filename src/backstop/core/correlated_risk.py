@@ -37,11 +37,9 @@ def worst_contribution(
     """
     if direction is Direction.SHORT:
         low_micros, high_micros = -high_micros, -low_micros
-    low = _contribution(weight, low_micros)
-    high = _contribution(weight, high_micros)
-    worst = max(low, high)
-    # Linear on either side of zero: beside the ends only flat can be the worst.
-    return max(worst, 0) if low_micros <= 0 <= high_micros else worst
+    # Linear on either side of zero, and no pair is a hedge on both: flat is never worse than
+    # the worse of the two ends.
+    return max(_contribution(weight, low_micros), _contribution(weight, high_micros))
 
 
 def _contribution(weight: PairWeight, micros: int) -> int:

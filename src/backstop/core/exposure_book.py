@@ -107,7 +107,8 @@ class ExposureBook:
         ):
             if own > row.own_micros:
                 value = correlated_micros(own, row.adds, row.hedges)
-                worst = worse(worst, change.family, row.value_micros, value, limit)
+                if value > limit:
+                    worst = worse(worst, change.family, row.value_micros, value, limit)
         growth = max(change.high_micros - entry.high_micros, entry.low_micros - change.low_micros)
         # No weight is above one, so no other family's sum grows by more than the order itself.
         if growth <= self._least_room_micros:
@@ -120,7 +121,8 @@ class ExposureBook:
                 after = worst_contribution(weight, direction, change.low_micros, change.high_micros)
                 if after != before:
                     value = row.value_if_shifted(before, after)
-                    worst = worse(worst, family, row.value_micros, value, limit)
+                    if value > limit:
+                        worst = worse(worst, family, row.value_micros, value, limit)
         return worst
 
     def es_nq_violation(self, change: Change) -> Violation | None:
@@ -140,6 +142,8 @@ class ExposureBook:
         entry = self._entries[change.family]
         longs = self._long_micros - entry.long.own_micros + max(0, change.high_micros)
         shorts = self._short_micros - entry.short.own_micros + max(0, -change.low_micros)
+        if longs <= limit and shorts <= limit:
+            return None
         worst = worse(None, Direction.LONG, self._long_micros, longs, limit)
         return worse(worst, Direction.SHORT, self._short_micros, shorts, limit)
 

@@ -85,10 +85,13 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 def reducible_units(exposure: FamilyExposure, side: Side) -> int:
-    """Return how many units an order on ``side`` can take before it could open or flip."""
+    """Return how many units an order on ``side`` can take before it could open or flip.
+
+    The exits that are pending already are taken off: the range holds them.
+    """
     if side is Side.BUY:
-        return max(0, -exposure.net_if_buys_fill_units) if exposure.filled_units < 0 else 0
-    return max(0, exposure.net_if_sells_fill_units) if exposure.filled_units > 0 else 0
+        return max(0, -exposure.net_if_buys_fill_units)
+    return max(0, exposure.net_if_sells_fill_units)
 
 
 def only_reduces(exposure: FamilyExposure, side: Side, units: int) -> bool:
