@@ -1,0 +1,195 @@
+"""One right to send per account on this machine: a lock that the operating system holds for us.
+
+The lock is on a file in the user's runtime folder, named by a hash of gateway host and account, so
+that two guards for one account meet whatever their state folders are. The system lets go of it
+when the process ends, however it ends, so there is no stale lock. The file itself stays; its
+content, the process id, is for people only.
+"""
+
+import hashlib
+import ipaddress
+import os
+import stat
+import sys
+import warnings
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from platformdirs import user_runtime_dir
+
+from backstop.errors import AlreadyRunningError, StateFolderError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_LOCKED_BYTE = 1 << 30
+"""Windows locks bytes against reading too: this one lies far behind the process id."""
+
+MAX_REPLACED = 8
+"""Attempts when the file is replaced while we open it; a cleaner does that once, not for ever."""
+
+
+class AccountLock:
+    """The right to send for one account; take it before anything can be sent.
+
+    Attributes:
+        path: the locked file.
+        account: the account, for messages.
+        gateway_host: host and port of the gateway, in one spelling.
+    """
+
+    def __init__(
+        self, *, gateway_host: str, account: str, runtime_folder: Path | None = None
+    ) -> None:
+        """Name the lock; nothing is touched yet.
+
+        Args:
+            gateway_host: host of the gateway, with its port if it has one.
+            account: the broker's account id.
+            runtime_folder: where locks are; the user's runtime folder if None.
+        """
+        self.account = account
+        self.gateway_host = one_spelling(gateway_host)
+        self._descriptor: int | None = None
+        identity = f"{self.gateway_host}\n{account}".encode()
+        folder = default_runtime_folder() if runtime_folder is None else runtime_folder
+        self.path = folder / f"{hashlib.sha256(identity).hexdigest()}.lock"
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    @property
+    def is_held(self) -> bool:
+        """We hold the lock, and its file is still the one that others would find.
+
+        False also when somebody removed the file: a second guard could then lock a new one.
+        """
+        return self._descriptor is not None and _is_file_at(self._descriptor, self.path)
+
+    def acquire(self) -> None:
+        """Take the lock at once, or refuse; never waits.
+
+        Raises:
+            AlreadyRunningError: another process, or another lock of this one, holds it.
+            StateFolderError: the runtime folder cannot be used or is not private.
+        """
+        if self.is_held:
+            return
+        self.release()
+        try:
+            _make_private(self.path.parent)
+            descriptor = self._locked_file()
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            raise StateFolderError(
+                f"The lock {self.path} cannot be taken: {error}. Check that this user owns "
+                f"{self.path.parent}."
+            ) from error
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Give the lock back; harmless when it is not held."""
+        if self._descriptor is not None:
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
+
+    def _locked_file(self) -> int:
+        for _ in range(MAX_REPLACED):
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
+            try:
+                locked = _try_lock(descriptor)
+                if locked and _is_file_at(descriptor, self.path):
+                    return descriptor
+                holder = None if locked else _holder(descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            os.close(descriptor)
+            if not locked:
+                raise AlreadyRunningError(
+                    f"Another guard holds account {self.account} at {self.gateway_host}: "
+                    f"{holder}. Two would trade twice. Stop it first, or use it."
+                )
+        raise StateFolderError(f"{self.path} is replaced again and again by another program.")
+
+
+def default_runtime_folder() -> Path:
+    """Return the folder for locks: private to the user, emptied at the latest by a restart."""
+    with warnings.catch_warnings():
+        # Without a session of systemd the folder is under /tmp, which is as good for a lock.
+        warnings.simplefilter("ignore")
+        return Path(user_runtime_dir("backstop", appauthor=False))
+
+
+def one_spelling(gateway_host: str) -> str:
+    """Return host and port in the one spelling that two guards of the same gateway share."""
+    host, colon, port = gateway_host.lower().rstrip(".").rpartition(":")
+    if not colon or not port.isdigit():
+        host, port = gateway_host.lower().rstrip("."), ""
+    bare = host.strip("[]").rstrip(".")
+    try:
+        loopback = bare == "localhost" or ipaddress.ip_address(bare).is_loopback
+    except ValueError:
+        loopback = False
+    name = "localhost" if loopback else bare
+    return f"{name}:{port}" if port and port != "443" else name
+
+
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    return True
+
+
+def _holder(descriptor: int) -> str:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    written = os.read(descriptor, 32).decode("ascii", errors="replace").strip()
+    # Empty for a moment while the holder writes its number.
+    return f"process {written}" if written.isdigit() else "a process that is just starting"
+
+
+def _is_file_at(descriptor: int, path: Path) -> bool:
+    try:
+        ours, there = os.fstat(descriptor), path.stat()
+    except OSError:
+        return False
+    return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _make_private(folder: Path) -> None:
+    """Make ``folder`` for this user only; refuse one that somebody else prepared for us."""
+    for missing in reversed([folder, *folder.parents]):
+        if not missing.exists():
+            missing.mkdir(mode=0o700, exist_ok=True)
+    if sys.platform == "win32":
+        return
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise StateFolderError(
+            f"{folder} is not a folder of this user, so a lock in it protects nothing. Remove it."
+        )
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        folder.chmod(0o700)
