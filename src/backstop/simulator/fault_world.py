@@ -1,0 +1,110 @@
+"""Faults that strike connections, tokens, feeds and the clock, and not one call or event."""
+
+from backstop.adapters.projectx_server import signalr
+from backstop.adapters.projectx_server.app import GatewayServer
+from backstop.adapters.projectx_server.hub import Hub
+from backstop.adapters.projectx_server.hub_connection import HubConnection, Silence
+from backstop.simulator.fault_rules import FaultKind, FaultRule, HubName
+from backstop.simulator.fault_timers import FaultTimers
+
+_GARBAGE = b'{"type":1,"target":"GatewayUser\x1e'
+_UNKNOWN_TYPE = b'{"type":99,"sequence":1}\x1e'
+
+
+class FaultWorld:
+    """What is wrong with the gateway as a whole, beside its calls and events."""
+
+    def __init__(self, timers: FaultTimers) -> None:
+        self._timers = timers
+        self._server: GatewayServer | None = None
+        self._frozen_contracts: list[str] = []
+        self.skew_s = 0.0
+
+    def attach(self, server: GatewayServer) -> None:
+        """Take over the hubs and tokens of ``server``."""
+        self._server = server
+
+    def heal(self) -> None:
+        """End silences, frozen feeds and skew; what was dropped stays dropped."""
+        self._frozen_contracts.clear()
+        self.skew_s = 0.0
+        for connection in self._connections(HubName.BOTH, None):
+            connection.silent(Silence.NONE)
+
+    def strike(self, rule: FaultRule) -> None:
+        """Do what ``rule`` says, now."""
+        match rule.act:
+            case FaultKind.KILL_TOKENS:
+                self._kill_tokens(rule)
+            case FaultKind.FREEZE_QUOTES:
+                self._freeze_quotes(rule)
+            case FaultKind.SKEW_CLOCK:
+                self.skew_s = rule.skew_s
+                if rule.for_ms is not None:
+                    self._timers.after(rule.for_ms, self._unskew)
+            case _:
+                for connection in self._connections(rule.hub, rule.user):
+                    self._strike_connection(rule, connection)
+
+    def _strike_connection(self, rule: FaultRule, connection: HubConnection) -> None:
+        match rule.act:
+            case FaultKind.HUB_RESET:
+                connection.reset()
+            case FaultKind.HUB_END:
+                connection.end_of_file()
+            case FaultKind.HUB_CLOSE:
+                connection.close(error=rule.message, allow_reconnect=rule.allow_reconnect)
+            case FaultKind.HUB_MUTE:
+                self._silence(rule, connection, Silence.NO_EVENTS)
+            case FaultKind.HUB_FREEZE:
+                self._silence(rule, connection, Silence.FROZEN)
+            case FaultKind.HUB_GARBAGE:
+                connection.send_raw(_GARBAGE)
+            case FaultKind.HUB_UNKNOWN_TYPE:
+                connection.send_raw(_UNKNOWN_TYPE)
+            case _:  # FaultKind.LOGOUT: the notice goes out, then nothing more
+                connection.send_raw(signalr.invocation("GatewayLogout"))
+                self._silence(rule, connection, Silence.NO_EVENTS)
+
+    def _silence(self, rule: FaultRule, connection: HubConnection, silence: Silence) -> None:
+        connection.silent(silence)
+        if rule.for_ms is not None:
+            self._timers.after(rule.for_ms, lambda: connection.silent(Silence.NONE))
+
+    def _kill_tokens(self, rule: FaultRule) -> None:
+        if self._server is None:
+            return
+        users = self._server.config.users if rule.user is None else [rule.user]
+        for user in users:
+            self._server.tokens.revoke_all(user)
+        if rule.drop:
+            for connection in self._connections(HubName.BOTH, rule.user):
+                connection.close(error="Connection closed with an error.", allow_reconnect=True)
+
+    def _freeze_quotes(self, rule: FaultRule) -> None:
+        frozen = rule.contract or ""
+        self._frozen_contracts.append(frozen)
+
+        def thaw() -> None:
+            if frozen in self._frozen_contracts:
+                self._frozen_contracts.remove(frozen)
+
+        if rule.for_ms is not None:
+            self._timers.after(rule.for_ms, thaw)
+
+    def is_frozen(self, contract_id: str) -> bool:
+        """Tell whether the market events of a contract are held back."""
+        return any(frozen in contract_id for frozen in self._frozen_contracts)
+
+    def _connections(self, hub_name: HubName, user: str | None) -> list[HubConnection]:
+        if self._server is None:
+            return []
+        hubs: list[Hub] = []
+        if hub_name is not HubName.MARKET:
+            hubs.append(self._server.user_hub)
+        if hub_name is not HubName.USER:
+            hubs.append(self._server.market_hub)
+        return [connection for hub in hubs for connection in hub.connections_of(user)]
+
+    def _unskew(self) -> None:
+        self.skew_s = 0.0
