@@ -141,12 +141,15 @@ class Brackets:
     def _release(self, entry: Order, leg: Order) -> None:
         """Let the leg work for what its entry has filled, or grow it by what came since."""
         grown = entry.fill_volume - leg.covered
-        if not leg.is_live or not grown:
+        if not leg.is_live or leg.cancel_requested or not grown:
             return
         leg.covered = entry.fill_volume
         released = leg.status is WireOrderStatus.SUSPENDED
         if released:
-            leg.size = grown
+            if grown <= leg.owed:
+                self._handler.end(leg)
+                return
+            leg.size = grown - leg.owed
             leg.status = WireOrderStatus.OPEN
             self._price(entry, leg)
         else:
@@ -178,7 +181,8 @@ class Brackets:
 
     def _shrink(self, sibling: Order, size: int) -> None:
         if sibling.status is WireOrderStatus.SUSPENDED:
-            return  # it takes its size from the entry when it is released
+            sibling.owed += size
+            return
         if sibling.remaining <= size:
             self._handler.end(sibling)
             return

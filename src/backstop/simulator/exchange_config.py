@@ -90,6 +90,8 @@ class AccountSpec(Struct, frozen=True, kw_only=True):
     """One account as it is at the start.
 
     ``max_position`` is the firm's limit in contracts per contract month, None for no enforcement.
+    ``position_stop_ticks`` and ``position_target_ticks`` are the distances of the platform's own
+    stop and target in BracketMode.POSITION, positive; None: the owner has set none.
     ``follower`` marks a copy-trading follower, which may not cancel or modify.
     """
 
@@ -102,6 +104,8 @@ class AccountSpec(Struct, frozen=True, kw_only=True):
     simulated: bool = True
     follower: bool = False
     max_position: int | None = None
+    position_stop_ticks: int | None = None
+    position_target_ticks: int | None = None
 
 
 class ContractSpec(Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from backstop.simulator.matching import (
     touch_of,
 )
 from backstop.simulator.place_rules import Levels
+from backstop.simulator.position_brackets import PositionBrackets
 from backstop.simulator.records import Market, Order
 
 
@@ -45,6 +46,7 @@ class OrderDesk:
         self._state = state
         self._ledger = ledger
         self._brackets = Brackets(state, self)
+        self._position_brackets = PositionBrackets(state, self)
 
     def accept(self, ticket: Ticket) -> Order:
         """File the order with its suspended legs, push them, and send the order on its way.
@@ -167,6 +169,7 @@ class OrderDesk:
         state.emit_order(order)
         self._ledger.book(order, price_ticks=price_ticks, size=size)
         self._brackets.on_fill(order, size)
+        self._position_brackets.on_fill(order)
         if not state.holding(order.account_id, order.contract_id).quantity:
             self._brackets.on_flat(order.account_id, order.contract_id)
 

@@ -54,6 +54,7 @@ class Order(Struct, kw_only=True):
         priority: place in the queue of its market; smaller is earlier.
         triggered: a stop whose level was reached; it trades like a market order now.
         covered: contracts of the entry's fill that a leg's size counts already.
+        owed: contracts that the other leg filled while this one was still suspended.
         closes: sent by a close call or by the firm.
         not_before_us: no further fill earlier than this (fills in slices).
         change_due_us: when the newest requested change takes effect.
@@ -83,6 +84,7 @@ class Order(Struct, kw_only=True):
     leg: Leg | None = None
     leg_offset_ticks: int = 0
     covered: int = 0
+    owed: int = 0
     priority: int = 0
     triggered: bool = False
     slippage_ticks: int = 0

@@ -316,6 +316,44 @@ def test_a_partly_filled_leg_shrinks_its_sibling_unless_the_switch_says_otherwis
     assert (stop.status, stop.size) == (1, sibling_size)
 
 
+def test_a_leg_released_after_its_sibling_filled_in_part_covers_only_the_rest(
+    make_world: MakeWorld,
+) -> None:
+    later_releases = 0
+    for seed in range(12):
+        world = make_world(
+            seed=seed,
+            partial_fill=PartialFill.BY_LIQUIDITY,
+            market_remainder=MarketRemainder.WAIT,
+            bracket_activation_us=(17_000, 170_000),
+            sibling_cancel_us=(0, 0),
+        )
+        entry_id = world.accepted(MARKET, BUY, 3, sl=-40, tp=80)
+        while world.legs(entry_id)[1].status == 8:
+            due_us = world.exchange.next_event_us()
+            assert due_us is not None
+            world.exchange.advance(due_us)
+        later_releases += world.legs(entry_id)[0].status == 8
+        world.quote("21030.25", "21030.5", last="21030", size=1)
+        world.settle()
+        stop, target = world.legs(entry_id)
+        assert (target.fill_volume, stop.status, stop.size) == (1, 1, 2)
+
+    assert later_releases > 0
+
+
+def test_one_quote_that_reaches_both_legs_fills_one_of_them_under_immediate_cancel(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(sibling_cancel_us=(0, 0))
+    entry_id = world.accepted(MARKET, BUY, sl=-40, tp=80)
+    world.settle()
+    world.quote("21040", last="20990")
+
+    assert sorted(row.status for row in world.legs(entry_id)) == [2, 3]
+    assert world.net() == 0
+
+
 def test_a_trailing_stop_leg_starts_at_its_offset_and_follows(make_world: MakeWorld) -> None:
     world = make_world(stop_slippage_ticks=NO_SLIP)
     world.accepted(MARKET, BUY, sl=-40, sl_type=TRAIL)
@@ -351,3 +389,17 @@ def test_ids_of_entry_and_legs_usually_follow_each_other(world: World) -> None:
         consecutive += target.id == entry_id + 2
 
     assert 50 < consecutive < 100
+
+
+def test_a_suspended_leg_whose_cancel_is_under_way_is_not_released(make_world: MakeWorld) -> None:
+    world = make_world(show_pending_cancellation=True, cancel_us=(90_000, 90_000))
+    entry_id = world.accepted(MARKET, BUY, 2, sl=-40, tp=80)
+    stop, _ = world.legs(entry_id)
+    world.exchange.cancel(ACCOUNT, stop.id)
+    world.wait(50_000)
+    assert world.row(stop.id).status == 7
+    assert world.row(stop.id).size == 2
+
+    world.settle()
+
+    assert [row.status for row in world.legs(entry_id)] == [3, 1]

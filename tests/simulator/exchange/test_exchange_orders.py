@@ -176,6 +176,14 @@ def test_a_trailing_stop_can_tell_each_move_when_asked_to(make_world: MakeWorld)
     assert [row.stop_price for row in world.hub_rows("GatewayUserOrder")] == [Decimal(21002)]
 
 
+def test_a_trailing_stop_follows_what_happened_before_it_arrived(world: World) -> None:
+    order_id = world.accepted(TRAIL, SELL, trail="21000")
+    world.quote("21030")
+    world.settle()
+
+    assert world.row(order_id).stop_price == Decimal(21020)
+
+
 @pytest.mark.parametrize(
     ("kind", "side", "price"), [(JOIN_BID, BUY, "21010"), (JOIN_ASK, SELL, "21010.25")]
 )
@@ -201,6 +209,18 @@ def test_a_large_market_order_walks_the_book_one_tick_at_a_time(make_world: Make
     ]
     assert [row.status for row in world.hub_rows("GatewayUserOrder")] == [6, 1, 1, 2]
     assert world.row(order_id).filled_price == Decimal("21010.45")
+
+
+def test_each_quote_brings_fresh_depth_at_its_touch(make_world: MakeWorld) -> None:
+    world = make_world(partial_fill=PartialFill.BY_LIQUIDITY)
+    world.quote("21010", size=1)
+    world.accepted(MARKET, BUY, 3)
+    world.settle()
+    world.quote("21010", size=1)
+    world.accepted(MARKET, BUY, 1)
+    world.settle()
+
+    assert world.exchange.trades(ACCOUNT, None, None)[0].price == Decimal("21010.25")
 
 
 def test_the_rest_of_a_market_order_can_wait_for_the_next_quote(make_world: MakeWorld) -> None:
@@ -231,6 +251,28 @@ def test_orders_share_the_liquidity_by_price_and_then_by_time(make_world: MakeWo
     assert world.row(second, account=OTHER_ACCOUNT).fill_volume == 1
 
 
+def test_a_changed_order_goes_to_the_end_of_the_queue(make_world: MakeWorld) -> None:
+    world = make_world(partial_fill=PartialFill.BY_LIQUIDITY, market_remainder=MarketRemainder.WAIT)
+    first = world.accepted(LIMIT, BUY, 1, limit="21005")
+    world.settle()
+    second = world.accepted(LIMIT, BUY, 1, limit="21005")
+    world.settle()
+    third = world.accepted(LIMIT, BUY, 1, limit="21005")
+    world.settle()
+    world.exchange.modify(ModifyBody(account_id=ACCOUNT, order_id=first, size=2))
+    world.settle()
+    # An order at a better price arrives last and is served first.
+    best = world.accepted(LIMIT, BUY, 1, limit="21005.25")
+    world.settle()
+
+    filled = []
+    for _ in range(5):
+        world.quote("21004", "21005", size=1, last="21006")
+        filled.append(world.exchange.trades(ACCOUNT, None, None)[0].order_id)
+
+    assert filled == [best, second, third, first, first]
+
+
 def test_trades_beyond_the_limit_fill_no_more_than_traded(make_world: MakeWorld) -> None:
     world = make_world(partial_fill=PartialFill.BY_LIQUIDITY)
     order_id = world.accepted(LIMIT, BUY, 5, limit="21005")
@@ -249,6 +291,18 @@ def test_an_order_can_fill_in_slices(make_world: MakeWorld) -> None:
     sizes = [trade.size for trade in reversed(world.exchange.trades(ACCOUNT, None, None))]
     assert sizes == [3, 3, 1]
     assert world.net() == 7
+
+
+def test_quotes_between_two_slices_fill_nothing(make_world: MakeWorld) -> None:
+    world = make_world(partial_fill=PartialFill.SLICES, slice_gap_us=5_000)
+    order_id = world.accepted(MARKET, BUY, 4)
+    world.wait(9_000)
+    world.quote("21011")
+    assert world.row(order_id).fill_volume == 2
+
+    world.settle()
+
+    assert world.row(order_id).fill_volume == 4
 
 
 def test_a_cancelled_order_ends_in_status_three_with_a_moved_update_time(world: World) -> None:
@@ -354,6 +408,22 @@ def test_changes_take_effect_in_the_order_they_were_asked_and_keep_each_other(
 
         row = world.row(order_id)
         assert (row.limit_price, row.size) == (Decimal(21002), 4)
+
+
+def test_a_change_of_size_that_the_fills_have_overtaken_has_no_effect(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(partial_fill=PartialFill.BY_LIQUIDITY)
+    order_id = world.accepted(LIMIT, BUY, 5, limit="21005")
+    world.settle()
+    assert (
+        world.exchange.modify(ModifyBody(account_id=ACCOUNT, order_id=order_id, size=2)).code == 0
+    )
+    world.quote("21004", "21005.25", size=3, last="21004", last_size=3)
+    world.settle()
+
+    row = world.row(order_id)
+    assert (row.status, row.size, row.fill_volume) == (1, 5, 3)
 
 
 def test_a_limit_moved_through_the_market_fills_at_the_market(world: World) -> None:

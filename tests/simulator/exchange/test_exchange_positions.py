@@ -224,6 +224,28 @@ def test_partial_close_answers_name_what_is_wrong(world: World) -> None:
     assert world.net() == -1
 
 
+def test_a_close_leaves_out_what_a_partial_close_is_closing_already(world: World) -> None:
+    fill(world, BUY, 3, "21010")
+    assert world.exchange.partial_close(ACCOUNT, MNQ, 1).code == 0
+    assert world.exchange.close_position(ACCOUNT, MNQ).code == 0
+    world.settle()
+
+    assert world.net() == 0
+
+
+def test_an_expired_month_does_not_trade_again_when_the_session_opens(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(settle_on_expiry=False)
+    fill(world, BUY, 1, "21010")
+    world.exchange.expire_contract(MNQ)
+    world.exchange.liquidate_account(ACCOUNT, "risk")
+    world.exchange.set_market_open(None, True)
+    world.settle()
+
+    assert world.net() == 1
+
+
 def test_a_month_that_is_no_longer_active_cannot_be_closed(make_world: MakeWorld) -> None:
     world = make_world(settle_on_expiry=False)
     fill(world, BUY, 1, "21010")

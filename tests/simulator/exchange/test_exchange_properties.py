@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from hypothesis import given, settings
@@ -22,7 +23,7 @@ from tests.simulator.exchange.conftest import (
 )
 
 from backstop.adapters.projectx.wire import ModifyBody
-from backstop.simulator.accounts import Net, net_fill
+from backstop.simulator.accounts import Net, divide_half_even, net_fill
 from backstop.simulator.exchange_config import (
     LegsOnFlat,
     LegsOnPartialEntry,
@@ -280,3 +281,13 @@ def test_realised_and_open_result_add_up_to_the_cash_of_all_fills(
     invested = net.quantity * net.average_nanoticks
     # Each average is rounded once, by at most half a billionth of a tick per contract held.
     assert abs(realised - (cash + invested)) <= steps
+
+
+@given(dividend=st.integers(-(10**20), 10**20), divisor=st.integers(1, 10**10))
+def test_rounding_is_to_the_nearest_and_ties_go_to_the_even_one(
+    dividend: int, divisor: int
+) -> None:
+    assert divide_half_even(dividend, divisor) == round(Fraction(dividend, divisor))
+    assert divide_half_even(divisor * (2 * dividend + 1), 2 * divisor) == round(
+        Fraction(2 * dividend + 1, 2)
+    )

@@ -25,7 +25,7 @@ from tests.simulator.exchange.conftest import (
 )
 
 from backstop.simulator.exchange_config import AccountSpec, BracketMode, DuplicateTag
-from backstop.simulator.place_rules import MAX_LIVE_ORDERS_PER_ACCOUNT
+from backstop.simulator.place_rules import MAX_LIVE_ORDERS_PER_ACCOUNT, MAX_TAG_LENGTH
 
 MakeWorld = Callable[..., World]
 
@@ -184,6 +184,11 @@ def test_a_tag_is_unique_per_account_for_ever_also_after_cancel_and_reject(world
             "Specified custom tag is already in use: custom tag should be unique per account"
         )
     assert world.place(MARKET, BUY, tag="filled", account=OTHER_ACCOUNT).code == 0
+
+
+def test_a_tag_has_a_greatest_length(world: World) -> None:
+    assert world.place(MARKET, BUY, tag="t" * MAX_TAG_LENGTH).code == 0
+    assert world.place(MARKET, BUY, tag="t" * (MAX_TAG_LENGTH + 1)).code == 2
 
 
 def test_a_tag_of_a_bracket_leg_is_used_too(world: World) -> None:
