@@ -1,0 +1,60 @@
+"""The token of the guard's HTTP interface: where it is kept, for the guard and its callers."""
+
+import ipaddress
+import os
+import secrets
+from pathlib import Path
+
+from backstop.errors import StateFolderError
+
+TOKEN_FILE = "api_token"  # noqa: S105 - a file name
+TOKEN_BYTES = 32
+
+
+def stored_token(state_folder: Path) -> str | None:
+    """Return the token that a guard of this state folder made; None when there is none."""
+    try:
+        return (state_folder / TOKEN_FILE).read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StateFolderError(
+            f"{state_folder / TOKEN_FILE} cannot be read: {error}. "
+            "Check BACKSTOP_STATE_DIR, or set BACKSTOP_API_TOKEN."
+        ) from error
+
+
+def stored_or_made_token(state_folder: Path) -> str:
+    """Return the token of ``state_folder``; makes one, readable for this user only, if needed."""
+    path = state_folder / TOKEN_FILE
+    token = stored_token(state_folder)
+    try:
+        if token is not None:
+            path.chmod(0o600)
+            return token
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Never a moment in which others can read it, or in which it is half written.
+        temporary = path.with_suffix(f".{os.getpid()}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(token + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise StateFolderError(
+            f"The API token cannot be kept in {path}: {error}. Check that BACKSTOP_STATE_DIR is a "
+            "folder this user can write, or set BACKSTOP_API_TOKEN."
+        ) from error
+    return token
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether ``host``, a name or an address, can only mean this machine."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""The guard's HTTP interface; loaded only after the guard is armed."""

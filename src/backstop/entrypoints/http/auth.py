@@ -1,0 +1,113 @@
+"""Who may talk to the guard: the bearer token, and the names it may be called by.
+
+The token keeps other programs of the machine out. Host and Origin keep web pages out: a page that
+a browser shows may send requests to loopback addresses, also by a name of its own that it points
+there (DNS rebinding), so only loopback names, and only pages of the guard itself, are answered.
+"""
+
+import hmac
+from urllib.parse import urlsplit
+
+import msgspec
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from backstop.entrypoints.api_token import is_loopback
+from backstop.entrypoints.http.errors import ApiError, ErrorCode
+
+OPEN_PATHS = frozenset({"/v1/health"})
+"""Answered without a token: whether the guard is well is no secret on its own machine."""
+
+_ANSWER_HEADERS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+
+
+class Gatekeeper:
+    """The outermost layer: everything passes it or is answered by it.
+
+    Args:
+        app: what is guarded.
+        token: the bearer token.
+        loopback_only: the guard listens on loopback and answers to loopback names only. Beyond
+            loopback it speaks TLS, and there a foreign name fails at the certificate.
+    """
+
+    def __init__(self, app: ASGIApp, *, token: str, loopback_only: bool) -> None:
+        self._app = app
+        self._token = token.encode("utf-8")
+        self._loopback_only = loopback_only
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or let through."""
+        if scope["type"] != "http":
+            return
+
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), *_ANSWER_HEADERS]}
+            await send(message)
+
+        try:
+            self._check(scope)
+        except ApiError as error:
+            await _answer(send_marked, error)
+            return
+        # The client's order id may hold any character, a slash included: routes are matched on
+        # the path as it was sent, and the endpoint decodes the id.
+        scope = {**scope, "path": scope["raw_path"].decode("ascii", "replace")}
+        await self._app(scope, receive, send_marked)
+
+    def _check(self, scope: Scope) -> None:
+        headers: list[tuple[bytes, bytes]] = list(scope["headers"])
+        host = _single(headers, b"host")
+        if self._loopback_only and not is_loopback(_host_name(host)):
+            raise ApiError(
+                403,
+                ErrorCode.HOST_NOT_ALLOWED,
+                "the Host header must be a loopback name or address, such as 127.0.0.1",
+            )
+        origin = _single(headers, b"origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != (host or "").lower():
+            raise ApiError(
+                403, ErrorCode.ORIGIN_NOT_ALLOWED, "pages of other origins may not use this API"
+            )
+        if scope["path"] not in OPEN_PATHS and not self._is_authorised(headers):
+            raise ApiError(
+                401,
+                ErrorCode.TOKEN_REQUIRED,
+                "send the header 'Authorization: Bearer TOKEN' with the token that "
+                "BACKSTOP_API_TOKEN holds, or the file api_token in the state folder",
+            )
+
+    def _is_authorised(self, headers: list[tuple[bytes, bytes]]) -> bool:
+        given = [value for name, value in headers if name == b"authorization"]
+        if len(given) != 1:
+            return False
+        scheme, _, token = given[0].partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
+
+
+def _single(headers: list[tuple[bytes, bytes]], wanted: bytes) -> str | None:
+    """Return the one value of a header; a repeated one counts as an unusable value."""
+    values = [value for name, value in headers if name == wanted]
+    if not values:
+        return None
+    return values[0].decode("latin-1") if len(values) == 1 else ""
+
+
+def _host_name(host: str | None) -> str:
+    """Return a Host header without its port and without an IPv6 address's brackets."""
+    try:
+        return urlsplit(f"//{host or ''}").hostname or ""
+    except ValueError:
+        return ""
+
+
+async def _answer(send: Send, error: ApiError) -> None:
+    body = msgspec.json.encode(error.answer())
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode("ascii")),
+    ]
+    if error.code is ErrorCode.TOKEN_REQUIRED:
+        headers.append((b"www-authenticate", b'Bearer realm="backstop"'))
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

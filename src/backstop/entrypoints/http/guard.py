@@ -1,0 +1,58 @@
+"""What the HTTP interface needs of a guard; ``CriticalSystemManager`` is one."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Protocol
+
+from backstop.core.book import Book
+from backstop.core.execution_verification import Verification
+from backstop.core.guardrails import Assessment
+from backstop.core.step import Decision
+from backstop.domain.order import OrderRequest
+
+
+class Guard(Protocol):
+    """A guard that is initialised; its book is only read here."""
+
+    @property
+    def book(self) -> Book:
+        """Everything the guard knows."""
+
+    @property
+    def components(self) -> Mapping[str, str]:
+        """What is not well, by component; empty when everything is."""
+
+    def now_ns(self) -> int:
+        """Return monotonic time as the book counts it."""
+
+    def validate_order(self, request: OrderRequest) -> Assessment | None:
+        """Judge an order without doing anything; None when no contract goes by its symbol."""
+
+    async def submit_order(self, request: OrderRequest) -> Decision:
+        """Ask for an order; raises JournalError when the wish could not be made durable."""
+
+    async def cancel_order(self, client_order_id: str, *, reason: str) -> Decision:
+        """Ask the venue to cancel an order."""
+
+    async def modify_order(
+        self,
+        client_order_id: str,
+        *,
+        quantity: int | None,
+        limit_price: Decimal | None,
+        stop_price: Decimal | None,
+    ) -> Decision:
+        """Ask the venue to change an order."""
+
+    async def verify_execution(
+        self,
+        client_order_id: str,
+        *,
+        expected_quantity: int | None = None,
+        max_slippage_ticks: Decimal | None = None,
+        timeout_s: float | None = None,
+    ) -> Verification | None:
+        """Wait for the evidence about an order and judge it; None for an unknown order."""
+
+    def execution_proof(self, client_order_id: str) -> bytes | None:
+        """Return the signed proof of an order's fills as JSON, None while there is none."""

@@ -1,0 +1,77 @@
+"""Serves the interface on a socket that is bound already, inside the guard's own event loop."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+CONNECTIONS_MAX = 256
+"""Callers at one time; each costs memory, and a bot needs one."""
+
+KEEP_ALIVE_S = 30
+STOP_LIMIT_S = 2
+"""How long calls under way may take at a stop; an order among them stays in the record."""
+
+
+class _GuestServer(uvicorn.Server):
+    """A guest in the guard's loop: the process has one owner of signals, and it is not this."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.answers = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.answers.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class ApiServer:
+    """The running interface; ``serve`` until ``stop``."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        listener: socket.socket,
+        *,
+        tls_certificate: Path | None = None,
+        tls_key: Path | None = None,
+    ) -> None:
+        self._listener = listener
+        self._server = _GuestServer(
+            uvicorn.Config(
+                app,
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=True,
+                proxy_headers=False,
+                limit_concurrency=CONNECTIONS_MAX,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=STOP_LIMIT_S,
+                ssl_certfile=tls_certificate,
+                ssl_keyfile=tls_key,
+            )
+        )
+
+    async def serve(self) -> None:
+        """Answer calls until ``stop``, then finish those under way."""
+        await self._server.serve(sockets=[self._listener])
+
+    def stop(self) -> None:
+        """Take no more calls; ``serve`` ends soon after."""
+        self._server.should_exit = True
+
+    async def started(self) -> None:
+        """Wait until calls are answered."""
+        await self._server.answers.wait()

@@ -1,0 +1,284 @@
+"""What the interface shows of the guard itself: its state, its gates, its limits, its pulse."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from backstop import __version__
+from backstop.core.book import Book, VenueOrder
+from backstop.core.policy import MILLISECOND_NS, SECOND_NS, Policy
+from backstop.core.trading_state import TradingState
+from backstop.domain.broker import BrokerOrder, BrokerStatus
+from backstop.domain.numbers import money, plain
+from backstop.domain.order import OrderState, OrderType, Side
+from backstop.entrypoints.http.guard import Guard
+from backstop.entrypoints.http.views import (
+    OrderRecord,
+    PositionRow,
+    order_record,
+    position_rows,
+    price_text,
+)
+
+DRY_RUN_BANNER = "DRY RUN: NOTHING IS SENT"
+EXECUTE_OFF_BANNER = "EXECUTE IS OFF: NOTHING IS SENT"
+OBSERVE_ONLY_BANNER = "OBSERVE ONLY: NOTHING IS SENT"
+SENDING_BANNER = "SENDING: ORDERS GO TO THE GATEWAY"
+
+
+class HealthView(Struct, frozen=True, kw_only=True):
+    """May the guard be relied on now? ``reasons`` says why not; empty when it may."""
+
+    status: str
+    trading_state: TradingState
+    reasons: tuple[str, ...]
+
+
+class WorkingOrder(Struct, frozen=True, kw_only=True):
+    """One order that can still fill at the venue: ours, a leg of ours, or foreign.
+
+    ``client_order_id`` is the order it is, or the entry it protects; null marks a foreign order.
+    """
+
+    broker_order_id: int
+    client_order_id: str | None
+    role: str  # ENTRY_OR_EXIT, STOP_LOSS, TAKE_PROFIT or FOREIGN
+    tag: str | None
+    symbol: str
+    contract_id: str
+    side: Side
+    quantity: int
+    filled_quantity: int
+    type: OrderType | None
+    limit_price: str | None
+    stop_price: str | None
+    status: BrokerStatus
+
+
+class Gates(Struct, frozen=True, kw_only=True):
+    """The two keys, and whether orders leave; ``banner`` says it in words."""
+
+    dry_run: bool
+    execute: bool
+    observe_only: bool
+    sends: bool
+    banner: str
+
+
+class ExposureLimitsView(Struct, frozen=True, kw_only=True):
+    """The limits of correlation protection, in risk dollars."""
+
+    correlation: str
+    es_nq_combined: str
+    directional: str
+    gross: str
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What bounds a new order; ``exposure`` is null while correlation protection is off."""
+
+    symbols: tuple[str, ...]
+    max_order_quantity: int
+    max_orders_per_second: int
+    duplicate_window_ms: int
+    min_r_multiple: str | None
+    stale_quote_ms: int
+    execution_timeout_s: str
+    max_slippage_ticks: str
+    exposure: ExposureLimitsView | None
+
+
+class NakedPosition(Struct, frozen=True, kw_only=True):
+    """A position that its stops do not cover, and since when."""
+
+    symbol: str
+    naked_ms: int
+
+
+class Protection(Struct, frozen=True, kw_only=True):
+    """How positions are protected, and what is not."""
+
+    stop_required: bool
+    default_stop_ticks: int | None
+    allow_flip: bool
+    switched_off: tuple[str, ...]
+    allow_unprotected: bool
+    naked: tuple[NakedPosition, ...]
+
+
+class Heartbeats(Struct, frozen=True, kw_only=True):
+    """Signs of life, in ms before now; null: never since the guard started.
+
+    ``faults`` holds what is not well, by component.
+    """
+
+    user_hub_connected: bool
+    user_hub_connected_for_ms: int | None
+    market_hub_connected: bool
+    market_hub_lost_for_ms: int | None
+    audit_age_ms: int | None
+    faults: dict[str, str]
+
+
+class StatusView(Struct, frozen=True, kw_only=True):
+    """The whole guard on one page."""
+
+    trading_state: TradingState
+    reasons: tuple[str, ...]
+    account_id: int
+    version: str
+    gates: Gates
+    positions: tuple[PositionRow, ...]
+    working_orders: tuple[WorkingOrder, ...]
+    unknown_orders: tuple[OrderRecord, ...]
+    limits: Limits
+    protection: Protection
+    heartbeats: Heartbeats
+
+
+def health_view(guard: Guard) -> HealthView:
+    """Return whether the guard is ACTIVE and sound, and every reason why not."""
+    now_ns = guard.now_ns()
+    state = guard.book.trading_state(now_ns)
+    reasons = (
+        *guard.book.state_reasons(now_ns),
+        *(f"{component}: {fault}" for component, fault in guard.components.items()),
+    )
+    sound = state is TradingState.ACTIVE and not reasons
+    return HealthView(status="OK" if sound else "NOT_READY", trading_state=state, reasons=reasons)
+
+
+def status_view(guard: Guard) -> StatusView:
+    """Return everything at one moment."""
+    book, now_ns = guard.book, guard.now_ns()
+    positions = position_rows(book, now_ns=now_ns)
+    return StatusView(
+        trading_state=book.trading_state(now_ns),
+        reasons=book.state_reasons(now_ns),
+        account_id=book.policy.account_id,
+        version=__version__,
+        gates=gates(book.policy),
+        positions=positions,
+        working_orders=working_orders(book),
+        unknown_orders=tuple(
+            order_record(book, order)
+            for order in book.live_orders()
+            if order.state is OrderState.UNKNOWN
+        ),
+        limits=_limits(book.policy),
+        protection=_protection(book.policy, positions),
+        heartbeats=_heartbeats(book, guard.components, now_ns=now_ns),
+    )
+
+
+def gates(policy: Policy) -> Gates:
+    """Return the state of the two keys."""
+    if policy.observe_only:
+        banner = OBSERVE_ONLY_BANNER
+    elif policy.dry_run:
+        banner = DRY_RUN_BANNER
+    elif not policy.execute:
+        banner = EXECUTE_OFF_BANNER
+    else:
+        banner = SENDING_BANNER
+    return Gates(
+        dry_run=policy.dry_run,
+        execute=policy.execute,
+        observe_only=policy.observe_only,
+        sends=policy.sends,
+        banner=banner,
+    )
+
+
+def working_orders(book: Book) -> tuple[WorkingOrder, ...]:
+    """Return every order that can still fill at the venue, foreign ones included."""
+    ours = (
+        _working(book, order.venue, order.client_order_id, "ENTRY_OR_EXIT", order.custom_tag)
+        for order in book.live_orders()
+        if order.venue is not None and order.venue.status.is_live
+    )
+    others = (
+        _working(book, held.row, held.owner, _role(held), held.row.custom_tag)
+        for held in book.venue_orders.values()
+        if held.row.status.is_live
+    )
+    return (*ours, *others)
+
+
+def _role(held: VenueOrder) -> str:
+    return "FOREIGN" if held.owner is None or held.role is None else str(held.role)
+
+
+def _working(
+    book: Book, row: BrokerOrder, client_order_id: str | None, role: str, tag: str | None
+) -> WorkingOrder:
+    instrument = book.instruments.get(row.contract_id)
+    return WorkingOrder(
+        broker_order_id=row.broker_order_id,
+        client_order_id=client_order_id,
+        role=role,
+        tag=tag,
+        symbol=row.contract_id if instrument is None else instrument.symbol,
+        contract_id=row.contract_id,
+        side=row.side,
+        quantity=row.quantity,
+        filled_quantity=row.filled_quantity,
+        type=row.type,
+        limit_price=price_text(row.limit_price),
+        stop_price=price_text(row.stop_price),
+        status=row.status,
+    )
+
+
+def _limits(policy: Policy) -> Limits:
+    exposure = policy.exposure_limits
+    wanted = policy.min_r_multiple
+    return Limits(
+        symbols=policy.symbols,
+        max_order_quantity=policy.max_order_quantity,
+        max_orders_per_second=policy.max_orders_per_second,
+        duplicate_window_ms=policy.duplicate_window_ns // MILLISECOND_NS,
+        min_r_multiple=None if wanted is None else f"{plain(wanted):f}",
+        stale_quote_ms=policy.stale_quote_ns // MILLISECOND_NS,
+        execution_timeout_s=f"{policy.execution_timeout_ns / SECOND_NS:g}",
+        max_slippage_ticks=f"{plain(policy.max_slippage_ticks):f}",
+        exposure=None
+        if exposure is None
+        else ExposureLimitsView(
+            correlation=f"{money(exposure.correlation_micros):f}",
+            es_nq_combined=f"{money(exposure.es_nq_combined_micros):f}",
+            directional=f"{money(exposure.directional_micros):f}",
+            gross=f"{money(exposure.gross_micros):f}",
+        ),
+    )
+
+
+def _protection(policy: Policy, positions: tuple[PositionRow, ...]) -> Protection:
+    return Protection(
+        stop_required=policy.stop_required,
+        default_stop_ticks=policy.default_stop_ticks,
+        allow_flip=policy.allow_flip,
+        switched_off=policy.unprotected,
+        allow_unprotected=policy.allow_unprotected,
+        naked=tuple(
+            NakedPosition(symbol=row.symbol, naked_ms=row.naked_ms)
+            for row in positions
+            if row.naked_ms
+        ),
+    )
+
+
+def _heartbeats(book: Book, faults: Mapping[str, str], *, now_ns: int) -> Heartbeats:
+    links, audit = book.links, book.audit
+
+    def age_ms(since_ns: int) -> int | None:
+        return (now_ns - since_ns) // MILLISECOND_NS if since_ns else None
+
+    return Heartbeats(
+        user_hub_connected=links.user_up,
+        user_hub_connected_for_ms=age_ms(links.user_since_ns) if links.user_up else None,
+        market_hub_connected=links.market_up,
+        market_hub_lost_for_ms=None if links.market_up else age_ms(links.market_lost_ns),
+        audit_age_ms=age_ms(audit.complete_ns),
+        faults=dict(faults),
+    )

@@ -1,0 +1,359 @@
+"""What the interface shows of orders, positions and decisions: pure functions from core types.
+
+The structs are the published shapes. Prices and averages are exact decimal text, moments ISO-8601
+text in UTC, quantities whole contracts.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from msgspec import Struct
+
+from backstop.core.book import Book, LegRole, VenueOrder
+from backstop.core.execution_verification import Verdict, Verification
+from backstop.core.guardrails import Assessment
+from backstop.core.positions import Knowledge, PositionView
+from backstop.core.tracked_order import TrackedOrder
+from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
+from backstop.domain.denial import Denial
+from backstop.domain.instrument import Instrument
+from backstop.domain.numbers import fraction_text, plain
+from backstop.domain.order import OrderState, OrderType, Side
+from backstop.domain.utc import utc_text
+
+NANOSECONDS_PER_MS = 1_000_000
+
+
+class FillRecord(Struct, frozen=True, kw_only=True):
+    """One trade of an order; ``fill_id`` is the broker's trade id."""
+
+    fill_id: int
+    price: str
+    quantity: int
+    time: str
+
+
+class TransitionRecord(Struct, frozen=True, kw_only=True, rename={"from_state": "from"}):
+    """One change of state and the fact that caused it."""
+
+    from_state: OrderState
+    to: OrderState
+    cause: str
+    time: str
+
+
+class LegRecord(Struct, frozen=True, kw_only=True):
+    """One protective order of an entry, as the venue shows it."""
+
+    broker_order_id: int
+    role: LegRole | None
+    status: BrokerStatus
+    quantity: int
+    filled_quantity: int
+    price: str | None
+
+
+class OrderRecord(Struct, frozen=True, kw_only=True):
+    """One order of ours; the level prices are those that were sent, on the tick."""
+
+    client_order_id: str
+    broker_order_id: int | None
+    symbol: str
+    contract_id: str
+    side: Side
+    quantity: int
+    type: OrderType
+    limit_price: str | None
+    stop_price: str | None
+    stop_loss_price: str | None
+    take_profit_price: str | None
+    strategy_id: str | None
+    state: OrderState
+    filled_quantity: int
+    average_price: str | None
+    fills: tuple[FillRecord, ...]
+    venue_message: str
+    transitions: tuple[TransitionRecord, ...]
+    custom_tag: str
+    requested_at: str
+    legs: tuple[LegRecord, ...]
+
+
+class OrderList(Struct, frozen=True, kw_only=True):
+    """Orders, newest first; ``total`` counts those that match, shown or not."""
+
+    orders: tuple[OrderRecord, ...]
+    total: int
+
+
+class ProtectiveOrder(Struct, frozen=True, kw_only=True):
+    """A working stop or target of a position."""
+
+    broker_order_id: int
+    price: str | None
+    quantity: int
+    type: OrderType | None
+
+
+class PositionRow(Struct, frozen=True, kw_only=True):
+    """One position. ``stop`` is the working stop that would be hit first, ``stops`` are all.
+
+    ``quantity`` is signed; ``naked_ms`` says for how long the stops have not covered it, 0 while
+    they do.
+    """
+
+    symbol: str
+    contract_id: str
+    quantity: int
+    average_price: str | None
+    stop: ProtectiveOrder | None
+    target: ProtectiveOrder | None
+    knowledge: Knowledge
+    naked_ms: int
+    stops: tuple[ProtectiveOrder, ...]
+    targets: tuple[ProtectiveOrder, ...]
+
+
+class PositionList(Struct, frozen=True, kw_only=True):
+    """Every position that is not known to be flat."""
+
+    positions: tuple[PositionRow, ...]
+
+
+class RoundedPrices(Struct, frozen=True, kw_only=True):
+    """The prices of an order on the tick; null where it has none."""
+
+    limit_price: str | None
+    stop_price: str | None
+    stop_loss_price: str | None
+    take_profit_price: str | None
+
+
+class ValidationView(Struct, frozen=True, kw_only=True):
+    """What would become of an order. ``gate`` is what would keep an approved one from leaving."""
+
+    decision: str
+    denials: tuple[Denial, ...]
+    rounded: RoundedPrices
+    r_multiple: str | None
+    reducing: bool
+    gate: Denial | None
+
+
+class VerificationView(Struct, frozen=True, kw_only=True):
+    """The verdict about an execution, with its reason and the numbers behind it."""
+
+    verdict: Verdict
+    reason: str
+    filled_quantity: int
+    expected_quantity: int
+    slippage_ticks: str | None
+    max_slippage_ticks: str
+
+
+# -- numbers -------------------------------------------------------------------------------------
+
+
+def price_text(price: Decimal | None) -> str | None:
+    """Return a price in points as plain decimal text."""
+    return None if price is None else f"{plain(price):f}"
+
+
+def level_text(instrument: Instrument | None, ticks: int | None) -> str | None:
+    """Return a level in ticks as a price in points."""
+    return None if instrument is None or ticks is None else price_text(instrument.price(ticks))
+
+
+# -- orders --------------------------------------------------------------------------------------
+
+
+def order_record(book: Book, order: TrackedOrder) -> OrderRecord:
+    """Return the published record of ``order``."""
+    intent, average = order.intent, order.average_price
+    instrument = book.instruments.get(intent.contract_id)
+    return OrderRecord(
+        client_order_id=order.client_order_id,
+        broker_order_id=order.broker_order_id,
+        symbol=intent.symbol,
+        contract_id=intent.contract_id,
+        side=intent.side,
+        quantity=intent.quantity,
+        type=intent.type,
+        limit_price=level_text(instrument, intent.limit_ticks),
+        stop_price=level_text(instrument, intent.stop_ticks),
+        stop_loss_price=level_text(instrument, intent.stop_loss_ticks),
+        take_profit_price=level_text(instrument, intent.take_profit_ticks),
+        strategy_id=intent.strategy_id,
+        state=order.state,
+        filled_quantity=order.filled_quantity,
+        average_price=None if average is None else fraction_text(average),
+        fills=tuple(_fill(trade) for trade in order.fills),
+        venue_message=order.venue_message,
+        transitions=tuple(
+            TransitionRecord(
+                from_state=step.from_state,
+                to=step.to_state,
+                cause=step.cause,
+                time=utc_text(step.utc_us),
+            )
+            for step in order.transitions
+        ),
+        custom_tag=order.custom_tag,
+        requested_at=utc_text(order.requested_utc_us),
+        legs=tuple(
+            _leg(leg) for leg in book.venue_orders.values() if leg.owner == order.client_order_id
+        ),
+    )
+
+
+def order_list(book: Book, *, state: OrderState | None, limit: int) -> OrderList:
+    """Return the newest ``limit`` orders, of one state if it is given."""
+    matching = [order for order in book.orders.values() if state in {None, order.state}]
+    newest = reversed(matching[-limit:])
+    return OrderList(
+        orders=tuple(order_record(book, order) for order in newest), total=len(matching)
+    )
+
+
+def _fill(trade: BrokerTrade) -> FillRecord:
+    return FillRecord(
+        fill_id=trade.trade_id,
+        price=f"{plain(trade.price):f}",
+        quantity=trade.quantity,
+        time=utc_text(trade.created_utc_us),
+    )
+
+
+def _leg(leg: VenueOrder) -> LegRecord:
+    row = leg.row
+    return LegRecord(
+        broker_order_id=row.broker_order_id,
+        role=leg.role,
+        status=row.status,
+        quantity=row.quantity,
+        filled_quantity=row.filled_quantity,
+        price=price_text(row.stop_price if row.limit_price is None else row.limit_price),
+    )
+
+
+# -- positions -----------------------------------------------------------------------------------
+
+
+def position_rows(book: Book, *, now_ns: int) -> tuple[PositionRow, ...]:
+    """Return every position that is not known to be flat: what is not known may be one."""
+    return tuple(
+        _position_row(book, view, now_ns=now_ns)
+        for view in book.positions.values()
+        if view.quantity or view.ledger or view.knowledge is not Knowledge.KNOWN
+    )
+
+
+def _position_row(book: Book, view: PositionView, *, now_ns: int) -> PositionRow:
+    instrument = book.instruments.get(view.contract_id)
+    stops = tuple(_protective(row) for row in _working_stops(book, view))
+    targets = tuple(_protective(row) for row in _working_targets(book, view))
+    naked_ns = now_ns - view.naked_since_ns if view.naked_since_ns else 0
+    return PositionRow(
+        symbol=view.contract_id if instrument is None else instrument.symbol,
+        contract_id=view.contract_id,
+        quantity=view.quantity,
+        average_price=price_text(view.average_price) if view.quantity else None,
+        stop=stops[0] if stops else None,
+        target=targets[0] if targets else None,
+        knowledge=view.knowledge,
+        naked_ms=naked_ns // NANOSECONDS_PER_MS,
+        stops=stops,
+        targets=targets,
+    )
+
+
+def _working_stops(book: Book, view: PositionView) -> list[BrokerOrder]:
+    """Return the stops that would close the position, the one that is hit first in front."""
+    side = Side.SELL if view.quantity > 0 else Side.BUY
+    rows = [
+        row
+        for row in book.working_rows(view.contract_id)
+        if view.quantity
+        and row.side is side
+        and row.status is BrokerStatus.OPEN
+        and row.type in {OrderType.STOP, OrderType.TRAILING_STOP}
+    ]
+    return sorted(rows, key=lambda row: side.sign * (row.stop_price or Decimal(0)))
+
+
+def _working_targets(book: Book, view: PositionView) -> list[BrokerOrder]:
+    """Return the target legs of the position, the one that is hit first in front."""
+    side = Side.SELL if view.quantity > 0 else Side.BUY
+    rows = [
+        leg.row
+        for leg in book.live_legs(view.contract_id)
+        if view.quantity
+        and leg.role is LegRole.TAKE_PROFIT
+        and leg.row.side is side
+        and leg.row.status is BrokerStatus.OPEN
+    ]
+    return sorted(rows, key=lambda row: -side.sign * (row.limit_price or Decimal(0)))
+
+
+def _protective(row: BrokerOrder) -> ProtectiveOrder:
+    return ProtectiveOrder(
+        broker_order_id=row.broker_order_id,
+        price=price_text(row.stop_price if row.limit_price is None else row.limit_price),
+        quantity=row.quantity - row.filled_quantity,
+        type=row.type,
+    )
+
+
+# -- decisions -----------------------------------------------------------------------------------
+
+
+def validation_view(book: Book, assessment: Assessment) -> ValidationView:
+    """Return the answer to a what-if; the gate does not deny one, it is shown beside."""
+    return ValidationView(
+        decision="DENIED" if assessment.denials else "APPROVED",
+        denials=assessment.denials,
+        rounded=rounded_prices(book, assessment),
+        r_multiple=assessment.r_multiple,
+        reducing=assessment.reducing,
+        gate=assessment.gate,
+    )
+
+
+def refused_validation(denials: Iterable[Denial]) -> ValidationView:
+    """Return the answer to a what-if that cannot be judged yet: nothing is known to round to."""
+    nothing = RoundedPrices(
+        limit_price=None, stop_price=None, stop_loss_price=None, take_profit_price=None
+    )
+    return ValidationView(
+        decision="DENIED",
+        denials=tuple(denials),
+        rounded=nothing,
+        r_multiple=None,
+        reducing=False,
+        gate=None,
+    )
+
+
+def rounded_prices(book: Book, assessment: Assessment) -> RoundedPrices:
+    """Return the prices of the judged order as they would be sent."""
+    intent = assessment.intent
+    instrument = book.instruments.get(intent.contract_id)
+    return RoundedPrices(
+        limit_price=level_text(instrument, intent.limit_ticks),
+        stop_price=level_text(instrument, intent.stop_ticks),
+        stop_loss_price=level_text(instrument, intent.stop_loss_ticks),
+        take_profit_price=level_text(instrument, intent.take_profit_ticks),
+    )
+
+
+def verification_view(verification: Verification) -> VerificationView:
+    """Return the published verdict; slippage is cut after nine decimals if it never ends."""
+    slippage = verification.slippage_ticks
+    return VerificationView(
+        verdict=verification.verdict,
+        reason=verification.reason,
+        filled_quantity=verification.filled_quantity,
+        expected_quantity=verification.expected_quantity,
+        slippage_ticks=None if slippage is None else fraction_text(slippage),
+        max_slippage_ticks=f"{plain(verification.max_slippage_ticks):f}",
+    )

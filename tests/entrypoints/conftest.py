@@ -1,0 +1,282 @@
+"""A guard of core parts and a hand-held venue, and the real HTTP server in front of it."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import aiohttp
+import pytest
+from msgspec.structs import replace
+
+from backstop.core.book import Book
+from backstop.core.engine import new_book, step
+from backstop.core.execution_verification import Verification, verify
+from backstop.core.guardrails import Assessment
+from backstop.core.policy import SECOND_NS, Policy
+from backstop.core.step import Decision, Step
+from backstop.core.wishes import judge
+from backstop.domain.broker import BrokerAccount
+from backstop.domain.commands import PlaceOrder
+from backstop.domain.events import (
+    AccountAudited,
+    AccountReported,
+    Answer,
+    CancelRequested,
+    Fact,
+    Hub,
+    HubConnected,
+    InstrumentsLoaded,
+    ModifyRequested,
+    OrderDispatched,
+    OrderRequested,
+    PlaceAnswered,
+    Source,
+)
+from backstop.domain.instrument import Instrument
+from backstop.domain.order import OrderRequest, OrderType, Side
+from backstop.domain.quote import Quote
+from backstop.entrypoints.http.app import make_api
+from backstop.entrypoints.http.auth import Gatekeeper
+from backstop.entrypoints.http.server import ApiServer
+
+ACCOUNT_ID = 4711
+TOKEN = "a-token-of-this-test"
+UTC_US = 1_793_629_800_000_000
+
+ES = Instrument(
+    contract_id="CON.F.US.EP.Z26",
+    symbol="ES",
+    name="ESZ6",
+    tick_size=Decimal("0.25"),
+    tick_value_micros=12_500_000,
+)
+
+
+def a_request(client_order_id: str = "entry-1", **changes: Any) -> OrderRequest:
+    return replace(
+        OrderRequest(
+            client_order_id=client_order_id,
+            symbol="ES",
+            side=Side.BUY,
+            quantity=2,
+            type=OrderType.LIMIT,
+            limit_price=Decimal("5000.25"),
+            stop_loss_price=Decimal("4995.25"),
+            take_profit_price=Decimal("5010.25"),
+        ),
+        **changes,
+    )
+
+
+def an_order_body(client_order_id: str = "entry-1", **changes: Any) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "client_order_id": client_order_id,
+        "symbol": "ES",
+        "side": "BUY",
+        "quantity": 2,
+        "type": "LIMIT",
+        "limit_price": "5000.25",
+        "stop_loss_price": "4995.25",
+        "take_profit_price": "5010.25",
+    }
+    return {**body, **changes}
+
+
+@dataclass
+class HandGuard:
+    """A guard without a network: facts are fed by hand, the core does the rest."""
+
+    book: Book
+    clock_ns: int = 10 * SECOND_NS
+    components: dict[str, str] = field(default_factory=dict)
+    proofs: dict[str, bytes] = field(default_factory=dict)
+    next_broker_id: int = 9001
+    answer: Answer = Answer.YES
+    failure: Exception | None = None
+
+    def now_ns(self) -> int:
+        return self.clock_ns
+
+    def feed(self, fact: Fact) -> Step:
+        return step(self.book, fact, self.clock_ns)
+
+    def become_active(self) -> None:
+        self.feed(InstrumentsLoaded(utc_us=UTC_US, instruments=(ES,)))
+        for hub in Hub:
+            self.feed(HubConnected(utc_us=UTC_US, hub=hub, generation=1))
+        self.feed(
+            AccountReported(
+                utc_us=UTC_US,
+                account=BrokerAccount(
+                    account_id=ACCOUNT_ID,
+                    name="practice",
+                    balance_micros=50_000_000_000,
+                    can_trade=True,
+                    simulated=True,
+                ),
+                source=Source.REST,
+            )
+        )
+        self.clock_ns += SECOND_NS
+        self.feed(
+            AccountAudited(
+                utc_us=UTC_US,
+                reason="recovery",
+                sent_ns=self.clock_ns,
+                orders=(),
+                live_orders=(),
+                trades=(),
+                positions=(),
+            )
+        )
+
+    def quote(self) -> Quote:
+        return Quote(
+            contract_id=ES.contract_id,
+            bid=Decimal("5000.25"),
+            ask=Decimal("5000.5"),
+            last=Decimal("5000.5"),
+        )
+
+    def validate_order(self, request: OrderRequest) -> Assessment | None:
+        return judge(self.book, request, self.quote(), now_ns=self.clock_ns)
+
+    async def submit_order(self, request: OrderRequest) -> Decision:
+        if self.failure is not None:
+            raise self.failure
+        result = self.feed(OrderRequested(utc_us=UTC_US, request=request, reference=self.quote()))
+        for command in result.commands:
+            if isinstance(command, PlaceOrder):
+                self._place(command)
+        assert result.decision is not None
+        if result.decision.order is None:
+            return result.decision
+        return replace(result.decision, order=self.book.orders[request.client_order_id])
+
+    def _place(self, command: PlaceOrder) -> None:
+        self.feed(OrderDispatched(utc_us=UTC_US, client_order_id=command.client_order_id))
+        self.feed(
+            PlaceAnswered(
+                utc_us=UTC_US,
+                client_order_id=command.client_order_id,
+                answer=self.answer,
+                broker_order_id=self.next_broker_id if self.answer is Answer.YES else None,
+                message="" if self.answer is Answer.YES else "the venue said so",
+            )
+        )
+        self.next_broker_id += 1
+
+    async def cancel_order(self, client_order_id: str, *, reason: str) -> Decision:
+        decision = self.feed(
+            CancelRequested(utc_us=UTC_US, client_order_id=client_order_id, reason=reason)
+        ).decision
+        assert decision is not None
+        return decision
+
+    async def modify_order(
+        self,
+        client_order_id: str,
+        *,
+        quantity: int | None,
+        limit_price: Decimal | None,
+        stop_price: Decimal | None,
+    ) -> Decision:
+        decision = self.feed(
+            ModifyRequested(
+                utc_us=UTC_US,
+                client_order_id=client_order_id,
+                quantity=quantity,
+                limit_ticks=None if limit_price is None else ES.price_ticks(limit_price),
+                stop_ticks=None if stop_price is None else ES.price_ticks(stop_price),
+            )
+        ).decision
+        assert decision is not None
+        return decision
+
+    async def verify_execution(
+        self,
+        client_order_id: str,
+        *,
+        expected_quantity: int | None = None,
+        max_slippage_ticks: Decimal | None = None,
+        timeout_s: float | None = None,  # noqa: ARG002 - evidence is fed before, never awaited
+    ) -> Verification | None:
+        order = self.book.orders.get(client_order_id)
+        if order is None:
+            return None
+        return verify(
+            order,
+            ES,
+            expected_quantity=expected_quantity or order.intent.quantity,
+            max_slippage_ticks=max_slippage_ticks or Decimal(2),
+        )
+
+    def execution_proof(self, client_order_id: str) -> bytes | None:
+        return self.proofs.get(client_order_id)
+
+
+def a_guard(*, active: bool = True, **policy: Any) -> HandGuard:
+    rules = Policy(account_id=ACCOUNT_ID, dry_run=False, execute=True)
+    guard = HandGuard(book=new_book(replace(rules, **policy)))
+    if active:
+        guard.become_active()
+    return guard
+
+
+@asynccontextmanager
+async def serving(guard: HandGuard) -> AsyncIterator[str]:
+    """Run the real server in front of ``guard``; gives its base address."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        app = Gatekeeper(make_api(guard), token=TOKEN, loopback_only=True)
+        server = ApiServer(app, listener)
+        port = listener.getsockname()[1]
+        task = asyncio.create_task(server.serve())
+        try:
+            async with asyncio.timeout(10):
+                await server.started()
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.stop()
+            async with asyncio.timeout(10):
+                await task
+
+
+@dataclass
+class Caller:
+    """A client of the interface that knows the token."""
+
+    session: aiohttp.ClientSession
+    url: str
+
+    async def ask(self, method: str, path: str, **arguments: Any) -> tuple[int, Any]:
+        async with self.session.request(method, self.url + path, **arguments) as response:
+            return response.status, await response.json()
+
+
+@asynccontextmanager
+async def calling(guard: HandGuard) -> AsyncIterator[Caller]:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with serving(guard) as url, aiohttp.ClientSession(headers=headers) as session:
+        yield Caller(session=session, url=url)
+
+
+class Desk:
+    """What the tests of this folder make their guards and callers with."""
+
+    ES = ES
+    TOKEN = TOKEN
+    UTC_US = UTC_US
+    guard = staticmethod(a_guard)
+    request = staticmethod(a_request)
+    body = staticmethod(an_order_body)
+    serving = staticmethod(serving)
+    calling = staticmethod(calling)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()

@@ -1,0 +1,174 @@
+"""Who may call the guard: the token, and the names a browser may know it by."""
+
+import asyncio
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backstop.entrypoints.api_token import is_loopback, stored_or_made_token, stored_token
+from backstop.errors import StateFolderError
+
+
+async def raw_call(url: str, *lines: str) -> tuple[int, dict[str, str], Any]:
+    """Send a request line and headers exactly as written; return status, headers and JSON."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write("\r\n".join((*lines, "Connection: close", "", "")).encode("latin-1"))
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+    first, *rest = head.decode("latin-1").split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in rest)
+    return int(first.split()[1]), headers, json.loads(body)
+
+
+async def test_only_health_is_answered_without_a_token(desk: Any) -> None:
+    async with desk.serving(desk.guard()) as url:
+        status, _, _ = await raw_call(url, "GET /v1/health HTTP/1.1", "Host: 127.0.0.1")
+        assert status == 200
+
+        for path in ("/v1/status", "/v1/orders", "/v1/openapi.json", "/", "/v1/health/"):
+            status, headers, body = await raw_call(url, f"GET {path} HTTP/1.1", "Host: 127.0.0.1")
+            assert (status, body["error"]["code"]) == (401, "TOKEN_REQUIRED")
+            assert headers["www-authenticate"].startswith("bearer")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Bearer wrong",
+        "Bearer ",
+        "Bearer",
+        "Basic {token}",
+        "{token}",
+        "Bearer {token}x",
+        "Bearer é",
+    ],
+)
+async def test_a_wrong_token_is_refused(desk: Any, value: str) -> None:
+    header = "Authorization: " + value.format(token=desk.TOKEN)
+    async with desk.serving(desk.guard()) as url:
+        status, _, _ = await raw_call(url, "GET /v1/status HTTP/1.1", "Host: 127.0.0.1", header)
+
+    assert status == 401
+
+
+async def test_two_tokens_in_one_request_are_refused(desk: Any) -> None:
+    right = f"Authorization: Bearer {desk.TOKEN}"
+    async with desk.serving(desk.guard()) as url:
+        status, _, _ = await raw_call(
+            url, "GET /v1/status HTTP/1.1", "Host: 127.0.0.1", right, right
+        )
+
+    assert status == 401
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("127.0.0.1", True),
+        ("127.0.0.1:9999", True),
+        ("localhost:80", True),
+        ("LOCALHOST", True),
+        ("[::1]:8720", True),
+        ("evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("localhost.evil.example", False),
+        ("192.168.1.7", False),
+        ("[::1", False),
+        ("", False),
+    ],
+)
+async def test_only_loopback_names_are_answered(desk: Any, host: str, *, allowed: bool) -> None:
+    async with desk.serving(desk.guard()) as url:
+        status, _, body = await raw_call(url, "GET /v1/health HTTP/1.1", f"Host: {host}")
+
+    assert (status == 200) is allowed
+    assert allowed or body["error"]["code"] == "HOST_NOT_ALLOWED"
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"),
+    [
+        ("http://127.0.0.1:8720", True),
+        ("http://127.0.0.1:3000", False),
+        ("https://evil.example", False),
+        ("null", False),
+        ("", False),
+    ],
+)
+async def test_pages_of_other_origins_are_refused(desk: Any, origin: str, *, allowed: bool) -> None:
+    async with desk.serving(desk.guard()) as url:
+        status, _, body = await raw_call(
+            url, "GET /v1/health HTTP/1.1", "Host: 127.0.0.1:8720", f"Origin: {origin}"
+        )
+
+    assert (status == 200) is allowed
+    assert allowed or body["error"]["code"] == "ORIGIN_NOT_ALLOWED"
+
+
+async def test_answers_are_not_cached_and_do_not_name_the_server(desk: Any) -> None:
+    async with desk.serving(desk.guard()) as url:
+        _, headers, _ = await raw_call(url, "GET /v1/health HTTP/1.1", "Host: localhost")
+
+    assert headers["cache-control"] == "no-store"
+    assert "server" not in headers
+
+
+def test_a_made_token_is_kept_for_this_user_only(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+
+    token = stored_or_made_token(folder)
+
+    assert len(token) >= 32
+    assert stat.S_IMODE((folder / "api_token").stat().st_mode) == 0o600
+    assert stored_or_made_token(folder) == token
+    assert stored_token(folder) == token
+    assert [entry.name for entry in folder.iterdir()] == ["api_token"]
+
+
+def test_two_state_folders_have_different_tokens(tmp_path: Path) -> None:
+    assert stored_or_made_token(tmp_path / "a") != stored_or_made_token(tmp_path / "b")
+
+
+def test_a_token_that_others_could_read_is_closed_to_them(tmp_path: Path) -> None:
+    (tmp_path / "api_token").write_text("copied\n")
+    (tmp_path / "api_token").chmod(0o644)
+
+    assert stored_or_made_token(tmp_path) == "copied"
+    assert stat.S_IMODE((tmp_path / "api_token").stat().st_mode) == 0o600
+
+
+def test_an_empty_token_file_counts_as_none(tmp_path: Path) -> None:
+    (tmp_path / "api_token").write_text("\n")
+
+    assert stored_token(tmp_path) is None
+    assert stored_or_made_token(tmp_path)
+
+
+def test_a_folder_that_cannot_hold_a_token_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StateFolderError, match="BACKSTOP_STATE_DIR"):
+        stored_or_made_token(tmp_path / "file" / "state")
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.10", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),  # noqa: S104 - the very address that must not count as loopback
+        ("::", False),
+        ("10.0.0.1", False),
+        ("example.org", False),
+    ],
+)
+def test_loopback_is_known_by_address_not_by_looks(host: str, *, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
