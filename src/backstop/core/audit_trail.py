@@ -1,7 +1,5 @@
 """Orders and trades as rows of the specification's two audit tables."""
 
-from datetime import UTC, datetime
-
 from backstop.core.book import VenueOrder
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.audit import AuditRow, FillRow
@@ -56,15 +54,15 @@ def venue_row(venue_order: VenueOrder, symbol: str, *, filled_quantity: int) -> 
     )
 
 
-def traded_order_row(trade: BrokerTrade, symbol: str) -> AuditRow:
-    """Return the row of an order of which only a trade is known so far."""
+def traded_order_row(trade: BrokerTrade, symbol: str, *, filled_quantity: int) -> AuditRow:
+    """Return the row of an order of which only trades are known so far; ``trade`` is one."""
     return AuditRow(
         order_id=str(trade.broker_order_id),
         client_order_id=None,
         submitted_utc_us=trade.created_utc_us,
         symbol=symbol,
         side=str(trade.side),
-        quantity=trade.quantity,
+        quantity=filled_quantity or trade.quantity,
         price=f"{plain(trade.price):f}",
         status=str(OrderState.PARTIALLY_FILLED),
     )
@@ -81,12 +79,6 @@ def fill_row(trade: BrokerTrade) -> FillRow:
         commission=f"{money(trade.fees_micros + trade.commissions_micros):f}",
         voided=trade.voided,
     )
-
-
-def utc_text(utc_us: int) -> str:
-    """Return microseconds since 1970 as ISO-8601 UTC text for people."""
-    moment = datetime.fromtimestamp(utc_us // 1_000_000, tz=UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{utc_us % 1_000_000:06d}Z"
 
 
 def _venue_state(row: BrokerOrder, filled_quantity: int) -> OrderState:

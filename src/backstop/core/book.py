@@ -4,7 +4,7 @@ The containers are mutable because one writer owns them and a copy per event wou
 the decision; the values inside are frozen and only pure functions make new ones.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,7 +12,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from backstop.core.policy import SECOND_NS, Policy
-from backstop.core.positions import PositionView
+from backstop.core.positions import Knowledge, PositionView
 from backstop.core.tracked_order import TrackedOrder
 from backstop.core.trading_state import (
     Condition,
@@ -30,6 +30,9 @@ from backstop.domain.order import OrderRequest, OrderType, Side
 AUDIT_INTERVAL_NS = 5 * SECOND_NS
 """How often orders, trades and positions are read, whatever the hubs say."""
 
+FIRST_LOOK_BACK_US = 24 * 3600 * 1_000_000
+"""How far an audit without a cursor reads back: a full trading day."""
+
 AUDIT_STALE_NS = 3 * AUDIT_INTERVAL_NS
 """Without a complete audit for this long the account counts as stale."""
 
@@ -41,6 +44,9 @@ ORDERS_KEPT = 20_000
 
 TRADES_KEPT = 200_000
 """Trade ids in memory; the audit table's primary key guards against older ones."""
+
+LATCHES_KEPT = 32
+"""Different causes of a halt that are remembered; one is enough to stay halted."""
 
 VENUE_ORDERS_KEPT = 20_000
 """Finished legs and foreign orders in memory."""
@@ -89,7 +95,11 @@ class AuditClock:
     due_ns: int = 0
     complete_sent_ns: int = 0
     complete_ns: int = 0
-    cursor_utc_us: int = 0  # trades before it have all been read
+    cursor_utc_us: int = 0  # the venue's time up to which all orders and trades have been read
+    newest_utc_us: int = 0  # the venue's time of the newest order or trade we heard of
+    reach_back_utc_us: int = 0  # the next audit starts this early; 0: at the cursor
+    asked: bool = False  # somebody wants the next audit early
+    hurries: int = 0  # early audits in a row; each next one waits twice as long
 
 
 @dataclass(slots=True)
@@ -100,6 +110,7 @@ class Counters:
     contradictions: int = 0
     rejected_payloads: int = 0
     adjustments: int = 0
+    foreign_accounts: int = 0  # rows of an account that is not ours
 
 
 @dataclass(slots=True)
@@ -109,13 +120,16 @@ class Book:
     policy: Policy
     instruments: dict[str, Instrument] = field(default_factory=dict)
     contract_of: dict[str, str] = field(default_factory=dict)  # symbol -> active contract id
-    orders: dict[str, TrackedOrder] = field(default_factory=dict)
+    orders: OrderedDict[str, TrackedOrder] = field(default_factory=OrderedDict)
     live: dict[str, None] = field(default_factory=dict)  # client ids of unfinished orders
     client_of_tag: dict[str, str] = field(default_factory=dict)
     client_of_broker_id: dict[int, str] = field(default_factory=dict)
-    venue_orders: dict[int, VenueOrder] = field(default_factory=dict)
-    trades: dict[int, BrokerTrade] = field(default_factory=dict)
+    venue_orders: OrderedDict[int, VenueOrder] = field(default_factory=OrderedDict)
+    live_venue: dict[int, None] = field(default_factory=dict)  # ids of those that can still fill
+    unlisted: dict[int, int] = field(default_factory=dict)  # of those: audits that lacked it
+    trades: OrderedDict[int, BrokerTrade] = field(default_factory=OrderedDict)
     trades_of: dict[int, tuple[int, ...]] = field(default_factory=dict)  # broker order -> trades
+    forgotten_trade_id: int = 0  # trades up to it that are not held were counted and forgotten
     positions: dict[str, PositionView] = field(default_factory=dict)
     account: BrokerAccount | None = None
     entries: deque[Entry] = field(default_factory=deque)
@@ -124,7 +138,10 @@ class Book:
     audit: AuditClock = field(default_factory=AuditClock)
     counters: Counters = field(default_factory=Counters)
     recovered: bool = False
-    asked: dict[int, int] = field(default_factory=dict)  # leg id -> when we last asked to change it
+    aligned: dict[int, None] = field(default_factory=dict)  # legs that were set to their level once
+    asked: dict[int, int] = field(
+        default_factory=dict
+    )  # broker order -> when we asked to cancel it
     estimate: RiskEstimated | None = None
     sweep_due_ns: int = 0  # when legs without a position are looked at
 
@@ -133,6 +150,7 @@ class Book:
         return Readiness(
             instruments_loaded=bool(self.instruments),
             recovered=self.recovered,
+            risk_estimated=self.estimate is not None or self.policy.exposure_limits is None,
             conditions=tuple(self._conditions(now_ns)),
             latches=self.latches,
         )
@@ -162,8 +180,13 @@ class Book:
         return self.instruments.get(contract_id)
 
     def position(self, contract_id: str) -> PositionView:
-        """Return what is believed of one contract; UNKNOWN when nothing ever spoke of it."""
-        return self.positions.get(contract_id) or PositionView(contract_id=contract_id)
+        """Return what is believed of one contract of which nothing may ever have been said."""
+        held = self.positions.get(contract_id)
+        if held is not None:
+            return held
+        # A complete read of all positions that does not name the contract says it is flat.
+        knowledge = Knowledge.KNOWN if self.recovered else Knowledge.UNKNOWN
+        return PositionView(contract_id=contract_id, knowledge=knowledge)
 
     def live_orders(self) -> Iterator[TrackedOrder]:
         """Yield our unfinished orders, oldest first."""
@@ -172,10 +195,14 @@ class Book:
 
     def live_legs(self, contract_id: str) -> Iterator[VenueOrder]:
         """Yield the bracket legs and foreign orders of one contract that can still fill."""
-        for venue_order in self.venue_orders.values():
-            row = venue_order.row
-            if row.contract_id == contract_id and row.status.is_live:
+        for venue_order in self.live_venue_orders():
+            if venue_order.row.contract_id == contract_id:
                 yield venue_order
+
+    def live_venue_orders(self) -> Iterator[VenueOrder]:
+        """Yield the bracket legs and foreign orders that can still fill."""
+        for broker_order_id in self.live_venue:
+            yield self.venue_orders[broker_order_id]
 
     def open_exits(self, contract_id: str, position: int) -> int:
         """Return contracts of our unfinished orders that would reduce ``position``."""
@@ -205,7 +232,6 @@ class Book:
             row = order.venue
             if row is not None and contract_id in {None, row.contract_id} and row.status.is_live:
                 yield row
-        for venue_order in self.venue_orders.values():
-            row = venue_order.row
-            if contract_id in {None, row.contract_id} and row.status.is_live:
-                yield row
+        for venue_order in self.live_venue_orders():
+            if contract_id in {None, venue_order.row.contract_id}:
+                yield venue_order.row

@@ -11,6 +11,8 @@ from backstop.core import wishes
 from backstop.core.audit_trail import fill_row, order_row, traded_order_row, venue_row
 from backstop.core.book import (
     AUDIT_INTERVAL_NS,
+    FIRST_LOOK_BACK_US,
+    LATCHES_KEPT,
     ORDERS_KEPT,
     TRADES_KEPT,
     VENUE_ORDERS_KEPT,
@@ -23,13 +25,15 @@ from backstop.core.evidence import (
     book_order_row,
     book_position_row,
     book_trade,
+    contradiction,
     recount_trades,
 )
+from backstop.core.halting import cancel_entries_while_halted
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.positions import distrusted
 from backstop.core.protection import sweep_orphans, watch_contract
 from backstop.core.reconciliation import book_audit, book_look_up, condensed
-from backstop.core.step import Step, Tag, Workbench
+from backstop.core.step import Decision, DecisionKind, Step, Tag, Workbench
 from backstop.core.trading_state import Latch
 from backstop.domain.audit import AuditRow
 from backstop.domain.commands import AuditAccount, LookUpOrder, Severity
@@ -61,13 +65,13 @@ from backstop.domain.events import (
     TimerFired,
     TradeReported,
 )
-from backstop.errors import InvalidTransitionError
+from backstop.domain.order import OrderState
+
+HURRIES_MAX = 8
+"""Doublings of the pause between early audits; the audit interval bounds it long before."""
 
 AUDIT_ANSWER_LIMIT_NS = 20 * SECOND_NS
 """An audit that has not come back by then is asked for again."""
-
-FIRST_LOOK_BACK_US = 24 * 3600 * 1_000_000
-"""How far the very first audit of an account reads back: a full trading day."""
 
 __all__ = ["condensed", "new_book", "next_deadline_ns", "step"]
 
@@ -97,6 +101,7 @@ def step(book: Book, event: Fact, now_ns: int) -> Step:
     for contract_id in work.touched_contracts:
         watch_contract(work, contract_id)
     sweep_orphans(work)
+    cancel_entries_while_halted(work)
     result = _finish(work)
     _forget_the_oldest(book)
     return result
@@ -139,8 +144,10 @@ def _apply(work: Workbench, event: Fact) -> None:
             _instruments_loaded(work, event)
         case GuardStarted():
             _guard_started(work, event)
-        case HaltRequested() | ResumeRequested():
-            _latch_changed(work, event)
+        case HaltRequested():
+            _halt_requested(work, event)
+        case ResumeRequested():
+            _resume_requested(work, event)
         case PayloadRejected():
             work.book.counters.rejected_payloads += 1
             work.alert(
@@ -164,26 +171,14 @@ def _order_dispatched(work: Workbench, event: OrderDispatched) -> None:
 def _place_answered(work: Workbench, event: PlaceAnswered) -> None:
     order = work.book.orders.get(event.client_order_id)
     if order is None:
-        work.alert(
-            Severity.CRITICAL, "CONTRADICTION", f"answer for unknown order {event.client_order_id}"
-        )
+        contradiction(work, f"answer for unknown order {event.client_order_id}")
         return
-    try:
-        apply_order_step(work, verification.answered(order, event, now_ns=work.now_ns))
-    except InvalidTransitionError as error:
-        work.book.counters.contradictions += 1
-        work.alert(Severity.WARNING, "CONTRADICTION", str(error))
-        return
-    recount_trades(work, work.book.orders[event.client_order_id], cause="trades of the order")
-    _adopt_venue_order(work, event.broker_order_id, taken=event.answer is Answer.YES)
-
-
-def _adopt_venue_order(work: Workbench, broker_order_id: int | None, *, taken: bool) -> None:
-    """Take over a row that came before the answer told us the order is ours."""
-    if not taken or broker_order_id is None:
-        return
-    held = work.book.venue_orders.pop(broker_order_id, None)
+    apply_order_step(work, verification.answered(order, event, now_ns=work.now_ns))
+    now = work.book.orders[event.client_order_id]
+    recount_trades(work, now, cause="trades of the order")
+    held = work.book.venue_orders.get(now.broker_order_id or 0)
     if held is not None:
+        # Its row came before the answer told us that the order is ours.
         book_order_row(work, held.row)
 
 
@@ -224,7 +219,11 @@ def _look_at_clocks(work: Workbench) -> None:
         return
     clock.requested_ns = work.now_ns
     clock.due_ns = work.now_ns + AUDIT_INTERVAL_NS
+    clock.hurries = min(clock.hurries + 1, HURRIES_MAX) if clock.asked else 0
+    clock.asked = False
     since_us = clock.cursor_utc_us or work.utc_us - FIRST_LOOK_BACK_US
+    since_us = min(since_us, clock.reach_back_utc_us or since_us)
+    clock.reach_back_utc_us = 0
     work.commands.append(
         AuditAccount(
             reason="interval" if work.book.recovered else "recovery",
@@ -285,14 +284,18 @@ def _guard_started(work: Workbench, event: GuardStarted) -> None:
     book.links.user_since_ns = work.now_ns
     book.recovered = False
     book.audit.requested_ns = book.audit.due_ns = 0
+    book.audit.hurries = 0
     book.audit.complete_ns = book.audit.complete_sent_ns = 0
     book.sweep_due_ns = 0
     book.asked.clear()
     book.entries.clear()
     for contract_id, view in book.positions.items():
         book.positions[contract_id] = replace(
-            distrusted(view), evidence_ns=0, differing_ns=0, naked_since_ns=0
+            distrusted(view), evidence_ns=0, differing_ns=0, agreed_ns=0, naked_since_ns=0
         )
+        if view.quantity:
+            # How long it is naked counts anew, from now.
+            work.touched_contracts[contract_id] = None
     for order in list(book.live_orders()):
         apply_order_step(
             work,
@@ -311,15 +314,32 @@ def _guard_started(work: Workbench, event: GuardStarted) -> None:
     )
 
 
-def _latch_changed(work: Workbench, event: HaltRequested | ResumeRequested) -> None:
+def _halt_requested(work: Workbench, event: HaltRequested) -> None:
     book = work.book
-    if isinstance(event, HaltRequested):
-        latch = Latch(cause=event.reason, operator=event.operator, utc_us=event.utc_us)
-        book.latches = (*book.latches, latch)
-        work.alert(Severity.CRITICAL, "HALTED", f"Halted by {event.operator}: {event.reason}.")
-    else:
-        book.latches = ()
-        work.note(Tag.CRITICAL_SYSTEM, "resumed", operator=event.operator, reason=event.reason)
+    work.decision = Decision(kind=DecisionKind.ACCEPTED)
+    held = any((it.cause, it.operator) == (event.reason, event.operator) for it in book.latches)
+    if held or len(book.latches) >= LATCHES_KEPT:
+        return
+    latch = Latch(cause=event.reason, operator=event.operator, utc_us=event.utc_us)
+    book.latches = (*book.latches, latch)
+    work.alert(Severity.CRITICAL, "HALTED", f"Halted by {event.operator}: {event.reason}.")
+
+
+def _resume_requested(work: Workbench, event: ResumeRequested) -> None:
+    """Lift the latches for a person with a name and a reason, while nothing is in doubt."""
+    book = work.book
+    unknown = [it.client_order_id for it in book.live_orders() if it.state is OrderState.UNKNOWN]
+    message = ""
+    if unknown:
+        message = f"the fate of {', '.join(unknown[:3])} is UNKNOWN ({len(unknown)} in all)"
+    elif not event.operator.strip() or not event.reason.strip():
+        message = "to resume takes a person with a name and a reason"
+    if message:
+        work.decision = Decision(kind=DecisionKind.NOT_POSSIBLE, message=message)
+        return
+    book.latches = ()
+    work.decision = Decision(kind=DecisionKind.ACCEPTED)
+    work.note(Tag.CRITICAL_SYSTEM, "resumed", operator=event.operator, reason=event.reason)
 
 
 # -- the end of a step ---------------------------------------------------------------------------
@@ -355,7 +375,8 @@ def _finish(work: Workbench) -> Step:
             filled = _filled(book, trade.broker_order_id)
             rows[order_id] = venue_row(venue_order, symbol, filled_quantity=filled)
         else:
-            rows[order_id] = traded_order_row(trade, symbol)
+            filled = _filled(book, trade.broker_order_id)
+            rows[order_id] = traded_order_row(trade, symbol, filled_quantity=filled)
     return Step(
         commands=tuple(work.commands),
         order_rows=tuple(rows.values()),
@@ -379,20 +400,33 @@ def _filled(book: Book, broker_order_id: int) -> int:
 
 def _forget_the_oldest(book: Book) -> None:
     """Keep memory bounded: finished orders and old trades stay in the journal."""
-    if len(book.orders) > ORDERS_KEPT:
+    while len(book.orders) > ORDERS_KEPT:
         oldest = next((name for name in book.orders if name not in book.live), None)
-        if oldest is not None:
-            order = book.orders.pop(oldest)
-            book.client_of_tag.pop(order.custom_tag, None)
-            if order.broker_order_id is not None:
-                book.client_of_broker_id.pop(order.broker_order_id, None)
-    if len(book.trades) > TRADES_KEPT:
-        trade = book.trades.pop(next(iter(book.trades)))
-        book.trades_of.pop(trade.broker_order_id, None)
-    if len(book.venue_orders) > VENUE_ORDERS_KEPT:
-        oldest_id = next(
-            (key for key, order in book.venue_orders.items() if not order.row.status.is_live), None
-        )
-        if oldest_id is not None:
-            del book.venue_orders[oldest_id]
-            book.asked.pop(oldest_id, None)
+        if oldest is None:
+            break
+        order = book.orders.pop(oldest)
+        book.client_of_tag.pop(order.custom_tag, None)
+        book.client_of_broker_id.pop(order.broker_order_id or 0, None)
+    while len(book.venue_orders) > VENUE_ORDERS_KEPT:
+        oldest_id = next((key for key in book.venue_orders if key not in book.live_venue), None)
+        if oldest_id is None:
+            break
+        del book.venue_orders[oldest_id]
+    for _ in range(len(book.trades) - TRADES_KEPT):
+        _forget_trade(book, next(iter(book.trades)))
+
+
+def _forget_trade(book: Book, trade_id: int) -> None:
+    trade = book.trades[trade_id]
+    if trade.broker_order_id in book.client_of_broker_id:
+        # Its order is still held, and is made of its trades: look at it again a round later.
+        book.trades.move_to_end(trade_id)
+        return
+    del book.trades[trade_id]
+    others = tuple(it for it in book.trades_of[trade.broker_order_id] if it != trade_id)
+    if others:
+        book.trades_of[trade.broker_order_id] = others
+    else:
+        del book.trades_of[trade.broker_order_id]
+    # The venue numbers its trades upwards: what is older than this one was counted.
+    book.forgotten_trade_id = max(book.forgotten_trade_id, trade_id)

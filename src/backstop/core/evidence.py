@@ -1,11 +1,11 @@
 """Books what the venue says: order rows, trades and positions, whichever way they came."""
 
 from backstop.core import positions
-from backstop.core.book import LegRole, VenueOrder
-from backstop.core.execution_verification import Ask, OrderStep, reported, traded
+from backstop.core.book import AUDIT_INTERVAL_NS, LegRole, VenueOrder
+from backstop.core.execution_verification import Ask, OrderStep, doubled, reported, traded
 from backstop.core.step import Tag, Workbench
 from backstop.core.tracked_order import TrackedOrder, final_quantity, newer_row
-from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerTrade
+from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerStatus, BrokerTrade
 from backstop.domain.commands import LookUpOrder, Severity
 from backstop.domain.numbers import plain
 from backstop.domain.order import TAG_PREFIX, OrderType
@@ -21,7 +21,12 @@ LOOK_BACK_US = 60_000_000
 def apply_order_step(work: Workbench, step: OrderStep) -> None:
     """Put the order of ``step`` into the book and ask what it asks."""
     order = step.order
+    before = work.book.orders.get(order.client_order_id)
     work.keep(order)
+    if order.broker_order_id is not None and (
+        before is None or before.broker_order_id != order.broker_order_id
+    ):
+        _claim_legs(work, order.broker_order_id)
     match step.ask:
         case Ask.LOOK_UP:
             work.commands.append(
@@ -39,17 +44,22 @@ def apply_order_step(work: Workbench, step: OrderStep) -> None:
 
 
 def ask_for_audit(work: Workbench) -> None:
-    """Have the account read as soon as a read can say something new."""
-    due_ns = work.now_ns + positions.SETTLE_NS
+    """Have the account read as soon as a read can say something new.
+
+    Reads that settle nothing are repeated ever more slowly, for the venue counts our calls.
+    """
     clock = work.book.audit
+    due_ns = work.now_ns + min(positions.SETTLE_NS << clock.hurries, AUDIT_INTERVAL_NS)
     clock.due_ns = min(clock.due_ns or due_ns, due_ns)
+    clock.asked = True
 
 
 def book_order_row(work: Workbench, row: BrokerOrder) -> None:
     """Book one order row: of an order of ours, of a leg, or of somebody else."""
     book = work.book
-    if row.account_id != book.policy.account_id:
+    if _is_foreign_account(work, row.account_id):
         return
+    book.audit.newest_utc_us = max(book.audit.newest_utc_us, row.created_utc_us, row.updated_utc_us)
     work.touched_contracts[row.contract_id] = None
     client_order_id = book.client_of_broker_id.get(row.broker_order_id)
     if client_order_id is None and row.custom_tag is not None:
@@ -60,18 +70,40 @@ def book_order_row(work: Workbench, row: BrokerOrder) -> None:
     order = book.orders[client_order_id]
     if row.broker_order_id in order.refused_twins:
         return
-    if order.broker_order_id not in {None, row.broker_order_id}:
-        # Same tag, other id: a refused twin of a request that had arrived already.
-        _contradiction(work, f"tag {row.custom_tag} stands on order {row.broker_order_id} as well")
-        return
-    if book.venue_orders.pop(row.broker_order_id, None) is not None:
-        work.touched_venue_orders.pop(row.broker_order_id, None)
     try:
-        apply_order_step(work, reported(order, row, utc_us=work.utc_us))
+        if order.broker_order_id in {None, row.broker_order_id}:
+            row = _taken_over(work, row)
+            found: OrderStep | None = reported(order, row, utc_us=work.utc_us)
+        else:
+            found = doubled(order, row, utc_us=work.utc_us, now_ns=work.now_ns)
     except InvalidTransitionError as error:
-        _contradiction(work, str(error))
+        contradiction(work, str(error))
         return
+    if found is None:
+        if row.broker_order_id not in book.venue_orders:
+            contradiction(work, f"tag {row.custom_tag} is on order {row.broker_order_id} as well")
+        _book_venue_order(work, row)
+        return
+    apply_order_step(work, found)
     recount_trades(work, book.orders[client_order_id], cause="trades of the order")
+
+
+def _taken_over(work: Workbench, row: BrokerOrder) -> BrokerOrder:
+    """Return ``row`` with what was held of it before it was known to be of an order of ours."""
+    held = work.book.venue_orders.pop(row.broker_order_id, None)
+    if held is None:
+        return row
+    work.book.live_venue.pop(row.broker_order_id, None)
+    work.book.unlisted.pop(row.broker_order_id, None)
+    work.touched_venue_orders.pop(row.broker_order_id, None)
+    return newer_row(held.row, row)
+
+
+def _claim_legs(work: Workbench, parent_order_id: int) -> None:
+    """Give an order the legs that were heard of before its broker id was."""
+    for venue_order in list(work.book.live_venue_orders()):
+        if venue_order.owner is None and venue_order.row.parent_order_id == parent_order_id:
+            _book_venue_order(work, venue_order.row)
 
 
 def recount_trades(work: Workbench, order: TrackedOrder, *, cause: str) -> None:
@@ -80,11 +112,7 @@ def recount_trades(work: Workbench, order: TrackedOrder, *, cause: str) -> None:
     if order.broker_order_id is None:
         return
     trades = [book.trades[trade_id] for trade_id in book.trades_of.get(order.broker_order_id, ())]
-    try:
-        apply_order_step(work, traded(order, trades, cause=cause, utc_us=work.utc_us))
-    except InvalidTransitionError as error:
-        _contradiction(work, str(error))
-        return
+    apply_order_step(work, traded(order, trades, cause=cause, utc_us=work.utc_us))
     now = book.orders[order.client_order_id]
     if now.filled_quantity > final_quantity(now) >= order.filled_quantity:
         work.alert(
@@ -104,8 +132,14 @@ def _book_venue_order(work: Workbench, row: BrokerOrder) -> None:
     if held == venue_order:
         return
     book.venue_orders[row.broker_order_id] = venue_order
+    if believed.status.is_live:
+        book.live_venue[row.broker_order_id] = None
+    else:
+        for by_id in (book.live_venue, book.unlisted, book.asked, book.aligned):
+            by_id.pop(row.broker_order_id, None)
     work.touched_venue_orders[row.broker_order_id] = None
     if held is None or held.row.status is not believed.status:
+        _suspect_position(work, believed)
         work.note(
             Tag.ORDER,
             "leg_state" if owner is not None else "foreign_order",
@@ -114,6 +148,13 @@ def _book_venue_order(work: Workbench, row: BrokerOrder) -> None:
             owner=owner or "",
             custom_tag=believed.custom_tag or "",
         )
+
+
+def _suspect_position(work: Workbench, row: BrokerOrder) -> None:
+    """A leg opens when its entry fills: that contract may be flat no longer."""
+    view = work.book.positions.get(row.contract_id)
+    if view is not None and row.status is BrokerStatus.OPEN:
+        work.book.positions[row.contract_id] = positions.in_motion(view, now_ns=work.now_ns)
 
 
 def _leg_of(work: Workbench, row: BrokerOrder) -> tuple[str | None, LegRole | None]:
@@ -132,13 +173,18 @@ def _leg_of(work: Workbench, row: BrokerOrder) -> tuple[str | None, LegRole | No
     return owner, role
 
 
-def book_trade(work: Workbench, trade: BrokerTrade) -> None:
-    """Book one trade, once for ever; a voided one is taken back, also when it comes first."""
+def book_trade(work: Workbench, trade: BrokerTrade, *, seen_ns: int | None = None) -> None:
+    """Book one trade, once for ever; a voided one is taken back, also when it comes first.
+
+    ``seen_ns`` is when the read that shows it was sent; None: it was pushed just now.
+    """
     book = work.book
-    if trade.account_id != book.policy.account_id:
+    if _is_foreign_account(work, trade.account_id):
         return
+    book.audit.newest_utc_us = max(book.audit.newest_utc_us, trade.created_utc_us)
     held = book.trades.get(trade.trade_id)
-    if held is not None and (held.voided or not trade.voided):
+    forgotten = held is None and trade.trade_id <= book.forgotten_trade_id
+    if forgotten or (held is not None and (held.voided or not trade.voided)):
         book.counters.duplicate_trades += 1
         return
     book.trades[trade.trade_id] = trade
@@ -152,7 +198,7 @@ def book_trade(work: Workbench, trade: BrokerTrade) -> None:
             book.position(trade.contract_id),
             effect,
             traded_utc_us=trade.created_utc_us,
-            now_ns=work.now_ns,
+            now_ns=work.now_ns if seen_ns is None else seen_ns,
         )
         book.positions[trade.contract_id] = view
         work.touched_contracts[trade.contract_id] = None
@@ -176,16 +222,15 @@ def book_trade(work: Workbench, trade: BrokerTrade) -> None:
 
 def _effect(held: BrokerTrade | None, trade: BrokerTrade) -> int:
     """Return by how many signed contracts a newly told trade moves the position."""
-    signed = trade.side.sign * trade.quantity
     if held is None:
-        return 0 if trade.voided else signed
-    return -signed  # it counted before, and is voided now
+        return 0 if trade.voided else trade.side.sign * trade.quantity
+    return -held.side.sign * held.quantity  # what was counted before is voided now
 
 
 def book_position_row(work: Workbench, row: BrokerPosition) -> None:
     """Book a position row that the hub pushed."""
     book = work.book
-    if row.account_id != book.policy.account_id:
+    if _is_foreign_account(work, row.account_id):
         return
     view = positions.after_row(
         book.position(row.contract_id), row.quantity, row.average_price, now_ns=work.now_ns
@@ -210,12 +255,12 @@ def book_position_read(
         sent_ns=sent_ns,
         utc_us=work.utc_us,
     )
+    if not view.is_settled:
+        ask_for_audit(work)
     if view == held:
         return
     book.positions[contract_id] = view
     work.touched_contracts[contract_id] = None
-    if view.differing is not None:
-        ask_for_audit(work)
     if delta:
         book.counters.adjustments += 1
         work.alert(
@@ -226,6 +271,15 @@ def book_position_read(
         )
 
 
-def _contradiction(work: Workbench, what: str) -> None:
+def _is_foreign_account(work: Workbench, account_id: int) -> bool:
+    """Say, and count, whether a row is of an account that is not ours to guard."""
+    if account_id == work.book.policy.account_id:
+        return False
+    work.book.counters.foreign_accounts += 1
+    return True
+
+
+def contradiction(work: Workbench, what: str) -> None:
+    """Count and report a fact that cannot be true together with what is known."""
     work.book.counters.contradictions += 1
     work.alert(Severity.WARNING, "CONTRADICTION", what)

@@ -15,20 +15,19 @@ from msgspec.structs import replace
 
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.tracked_order import TrackedOrder, moved, newer_row, settled
-from backstop.domain.broker import BrokerOrder, BrokerTrade
+from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
 from backstop.domain.events import Answer, OrderLookedUp, PlaceAnswered
 from backstop.domain.instrument import Instrument
 from backstop.domain.numbers import fraction_text
 from backstop.domain.order import OrderState, OrderType
 
-MARKET_POLL_NS = 500 * MILLISECOND_NS
-"""A market order without proof after this long is asked about; it should be filled by then."""
+PENDING_POLL_NS = 500 * MILLISECOND_NS
+"""A request without an answer, or a market order without proof, is asked about after this long."""
 
 REPLY_LIMIT_NS = 15 * SECOND_NS
 """The adapter answers every request within its own deadline; this is the belt behind it."""
 
 LOOK_UP_PAUSES_NS = (
-    0,
     500 * MILLISECOND_NS,
     SECOND_NS,
     2 * SECOND_NS,
@@ -46,6 +45,23 @@ ABSENCE_MIN_GAP_NS = 5 * SECOND_NS
 """Two complete reads that prove absence lie at least this far apart."""
 
 ABSENT_READS_NEEDED = 2
+
+POLL_DOUBLINGS_MAX = 8
+"""Keeps the growing pause a small number; the timeout bounds it long before."""
+
+TWINS_KEPT = 16
+"""Refused twins remembered per order; a request leaves once, so one is already unusual."""
+
+_LOSABLE = frozenset(
+    {
+        OrderState.INTENDED,
+        OrderState.SENT,
+        OrderState.WORKING,
+        OrderState.REJECTED,
+        OrderState.NOT_SUBMITTED,
+    }
+)
+"""States from which an order without a broker id can turn out to be of unknown fate."""
 
 
 class Ask(StrEnum):
@@ -68,7 +84,7 @@ def dispatched(order: TrackedOrder, *, utc_us: int, now_ns: int) -> OrderStep:
     if order.state is not OrderState.INTENDED:
         return OrderStep(order=order)
     sent = moved(order, OrderState.SENT, cause="dispatched", utc_us=utc_us)
-    return OrderStep(order=replace(sent, sent_ns=now_ns, due_ns=now_ns + REPLY_LIMIT_NS))
+    return OrderStep(order=replace(sent, sent_ns=now_ns, due_ns=now_ns + PENDING_POLL_NS))
 
 
 def answered(order: TrackedOrder, fact: PlaceAnswered, *, now_ns: int) -> OrderStep:
@@ -83,11 +99,14 @@ def answered(order: TrackedOrder, fact: PlaceAnswered, *, now_ns: int) -> OrderS
     )
     unproven = order.state in {OrderState.INTENDED, OrderState.SENT, OrderState.UNKNOWN}
     match fact.answer:
+        case Answer.YES if order.broker_order_id is None:
+            # A yes without an order id names nothing that could be working.
+            return _unknown(order, "accepted without an order id", fact.utc_us, now_ns=now_ns)
         case Answer.YES:
-            due_ns = now_ns + MARKET_POLL_NS if order.intent.type is OrderType.MARKET else 0
+            due_ns = now_ns + PENDING_POLL_NS if order.intent.type is OrderType.MARKET else 0
             accepted = settled(order, cause="accepted", utc_us=fact.utc_us)
             return _asking(replace(accepted, due_ns=0 if accepted.is_terminal else due_ns))
-        case Answer.NO if unproven:
+        case Answer.NO if unproven or _only_pending(order):
             rejected = moved(order, OrderState.REJECTED, cause="rejected", utc_us=fact.utc_us)
             return OrderStep(order=replace(rejected, due_ns=0))
         case Answer.NOT_SENT if unproven:
@@ -100,29 +119,73 @@ def answered(order: TrackedOrder, fact: PlaceAnswered, *, now_ns: int) -> OrderS
             return OrderStep(order=order)
 
 
+def _only_pending(order: TrackedOrder) -> bool:
+    """Say whether all that was heard of the order is that the venue is still thinking."""
+    return (
+        order.state is OrderState.WORKING
+        and not order.fills
+        and order.venue is not None
+        and order.venue.status in {BrokerStatus.NONE, BrokerStatus.PENDING}
+    )
+
+
 def _twin_refused(order: TrackedOrder, fact: PlaceAnswered, *, now_ns: int) -> OrderStep:
     """Read "tag in use" as what it proves: an earlier request with this tag arrived.
 
     The id in the refusal belongs to the refused twin, never to the order that lives.
     """
-    twin = fact.broker_order_id
-    if twin is not None:
-        order = replace(order, refused_twins=(*order.refused_twins, twin))
-    if order.broker_order_id == twin:
-        order = replace(order, broker_order_id=None, venue=None)
+    if fact.broker_order_id is not None:
+        order = _with_twin(order, fact.broker_order_id)
     return _unknown(order, "tag in use", fact.utc_us, now_ns=now_ns)
+
+
+def _with_twin(order: TrackedOrder, twin: int) -> TrackedOrder:
+    """Return the order with ``twin`` known as refused, and no longer mistaken for the order."""
+    if twin not in order.refused_twins:
+        order = replace(order, refused_twins=(*order.refused_twins, twin)[-TWINS_KEPT:])
+    if order.broker_order_id == twin and not order.fills:
+        order = replace(order, broker_order_id=None, venue=None)
+    return order
+
+
+def doubled(order: TrackedOrder, row: BrokerOrder, *, utc_us: int, now_ns: int) -> OrderStep | None:
+    """Return the order after a row of another venue order with its tag; None: both are live.
+
+    A request that arrives twice is refused the second time, so of two orders with one tag the
+    refused one is the twin, whichever is heard of first.
+    """
+    if row.status is BrokerStatus.REJECTED:
+        return OrderStep(order=_with_twin(order, row.broker_order_id))
+    held = order.broker_order_id
+    if held is None or order.state is not OrderState.REJECTED:
+        return None
+    found = _unknown(_with_twin(order, held), "tag on another order", utc_us, now_ns=now_ns).order
+    return reported(found, row, utc_us=utc_us)
 
 
 def reported(order: TrackedOrder, row: BrokerOrder, *, utc_us: int) -> OrderStep:
     """Return the order after a row of the venue about it, from whichever side it came."""
+    venue = newer_row(order.venue, row)
     believed = replace(
         order,
         broker_order_id=row.broker_order_id,
-        venue=newer_row(order.venue, row),
+        venue=venue,
+        reference_price=_reference_after(order, venue),
         lookups=0,
         first_absent_ns=0,
     )
     return _asking(settled(believed, cause=f"venue {row.status}", utc_us=utc_us))
+
+
+def _reference_after(order: TrackedOrder, venue: BrokerOrder) -> Decimal | None:
+    """Return what fills are measured against: a level that was moved since counts as moved."""
+    match order.intent.type:
+        case OrderType.LIMIT if venue.limit_price is not None:
+            return venue.limit_price
+        case OrderType.STOP if venue.stop_price is not None:
+            return venue.stop_price
+        case _:
+            return order.reference_price
 
 
 def traded(
@@ -149,7 +212,9 @@ def looked_up(order: TrackedOrder, fact: OrderLookedUp, *, now_ns: int) -> Order
     due_ns = now_ns + _pause_ns(order.attempts)
     waiting = replace(order, due_ns=due_ns, attempts=order.attempts + 1)
     late_enough = fact.sent_ns >= order.sent_ns + REPLY_LIMIT_NS + ABSENCE_MIN_AGE_NS
-    if not fact.complete or not late_enough:
+    # Also a leg of it shows that it arrived.
+    shown = any(row.broker_order_id not in order.refused_twins for row in fact.orders)
+    if not fact.complete or not late_enough or shown:
         return OrderStep(order=waiting)
     if order.lookups == 0:
         return OrderStep(order=replace(waiting, lookups=1, first_absent_ns=fact.sent_ns))
@@ -169,16 +234,29 @@ def on_time(order: TrackedOrder, *, utc_us: int, now_ns: int, timeout_ns: int) -
     if not order.due_ns or now_ns < order.due_ns or order.is_terminal:
         return OrderStep(order=order)
     match order.state:
-        case OrderState.SENT:
+        case OrderState.SENT if now_ns >= order.sent_ns + REPLY_LIMIT_NS:
             return _unknown(order, "silence", utc_us, now_ns=now_ns)
         case OrderState.UNKNOWN:
             # The answer to the look-up sets the next time; this one holds should it never come.
             waiting = replace(order, due_ns=now_ns + REPLY_LIMIT_NS)
             return OrderStep(order=waiting, ask=Ask.LOOK_UP)
-        case _:
-            pause_ns = min(timeout_ns, MARKET_POLL_NS << min(order.attempts, 8))
-            waiting = replace(order, due_ns=now_ns + pause_ns, attempts=order.attempts + 1)
+        case OrderState.SENT:
+            waiting = _polled(order, now_ns=now_ns, pause_max_ns=timeout_ns)
+            limit_ns = order.sent_ns + REPLY_LIMIT_NS
+            return OrderStep(
+                order=replace(waiting, due_ns=min(waiting.due_ns, limit_ns)), ask=Ask.LOOK_UP
+            )
+        case _ if order.intent.type is OrderType.MARKET or order.lacks_trades:
+            waiting = _polled(order, now_ns=now_ns, pause_max_ns=timeout_ns)
             return OrderStep(order=waiting, ask=Ask.LOOK_UP)
+        case _:
+            # A resting order may rest: the account audits watch it.
+            return OrderStep(order=replace(order, due_ns=0))
+
+
+def _polled(order: TrackedOrder, *, now_ns: int, pause_max_ns: int) -> TrackedOrder:
+    pause_ns = min(pause_max_ns, PENDING_POLL_NS << min(order.attempts, POLL_DOUBLINGS_MAX))
+    return replace(order, due_ns=now_ns + pause_ns, attempts=order.attempts + 1)
 
 
 def after_restart(order: TrackedOrder, *, utc_us: int, now_ns: int) -> OrderStep:
@@ -195,10 +273,11 @@ def after_restart(order: TrackedOrder, *, utc_us: int, now_ns: int) -> OrderStep
 def _unknown(order: TrackedOrder, cause: str, utc_us: int, *, now_ns: int) -> OrderStep:
     if order.state is OrderState.UNKNOWN:
         return OrderStep(order=order)
-    if order.state not in {OrderState.INTENDED, OrderState.SENT, OrderState.REJECTED}:
+    if order.broker_order_id is not None or order.state not in _LOSABLE:
         return OrderStep(order=order)
     unknown = moved(order, OrderState.UNKNOWN, cause=cause, utc_us=utc_us)
-    sent_ns = order.sent_ns or now_ns
+    # Only the time of a request that is under way in this process means anything.
+    sent_ns = order.sent_ns if order.state is OrderState.SENT else now_ns
     asked = replace(unknown, sent_ns=sent_ns, due_ns=now_ns + REPLY_LIMIT_NS)
     return OrderStep(order=asked, ask=Ask.LOOK_UP)
 
@@ -210,7 +289,7 @@ def _asking(order: TrackedOrder) -> OrderStep:
 
 
 def _pause_ns(attempts: int) -> int:
-    return LOOK_UP_PAUSES_NS[min(attempts + 1, len(LOOK_UP_PAUSES_NS) - 1)]
+    return LOOK_UP_PAUSES_NS[min(attempts, len(LOOK_UP_PAUSES_NS) - 1)]
 
 
 # -- the verdict ---------------------------------------------------------------------------------
@@ -270,7 +349,7 @@ def verify(
         return verdict(
             Verdict.REFUTED, f"{filled} contracts were filled, {expected_quantity} were expected"
         )
-    if not order.is_terminal:
+    if not order.is_terminal or order.lacks_trades:
         return verdict(
             Verdict.UNKNOWN,
             f"the order is {order.state} with {filled} of {expected_quantity} contracts proven",

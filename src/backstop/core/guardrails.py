@@ -23,6 +23,9 @@ MIN_BRACKET_TICKS = 4
 PRICE_LIMIT_TICKS = 1_000_000_000
 """No contract trades this far from zero; a larger number is a wrong unit, not a price."""
 
+PRICE_DECIMALS_MAX = 18
+"""The finest tick has seven decimals; a double printed in full has no more than this."""
+
 
 class Exposure(Struct, frozen=True, kw_only=True):
     """What the contract of an order already holds and could hold, in contracts.
@@ -93,7 +96,7 @@ def assess(request: OrderRequest, around: Circumstances, policy: Policy) -> Asse
         *_stop_present(intent, policy),
         *_size(intent, policy),
         *_repetition(around, policy),
-        *_reference(around, policy),
+        *_reference(intent.side, around, policy),
     )
     risk_ticks, reward_ticks = _risk_and_reward(intent, entry_ticks)
     return Assessment(
@@ -168,7 +171,7 @@ def _number_faults(request: OrderRequest, instrument: Instrument) -> tuple[Denia
                 )
             )
     for name, price in _named_prices(request):
-        if not price.is_finite() or abs(price / instrument.tick_size) > PRICE_LIMIT_TICKS:
+        if not _is_price(price, instrument):
             faults.append(
                 Denial(
                     code=DenialCode.PRICE_INVALID,
@@ -177,6 +180,16 @@ def _number_faults(request: OrderRequest, instrument: Instrument) -> tuple[Denia
                 )
             )
     return tuple(faults)
+
+
+def _is_price(price: Decimal, instrument: Instrument) -> bool:
+    """Say whether a number can be a price: finite, above zero, and not absurdly large or fine."""
+    if not price.is_finite() or price <= 0:
+        return False
+    exponent = price.as_tuple().exponent
+    fine = isinstance(exponent, int) and exponent < -PRICE_DECIMALS_MAX
+    # Compared, not divided: a quotient can leave the range of a Decimal.
+    return not fine and price <= PRICE_LIMIT_TICKS * instrument.tick_size
 
 
 def _named_prices(request: OrderRequest) -> tuple[tuple[str, Decimal], ...]:
@@ -439,10 +452,10 @@ def _repetition(around: Circumstances, policy: Policy) -> tuple[Denial, ...]:
     return tuple(denials)
 
 
-def _reference(around: Circumstances, policy: Policy) -> tuple[Denial, ...]:
+def _reference(side: Side, around: Circumstances, policy: Policy) -> tuple[Denial, ...]:
     limit_ms = policy.stale_quote_ns // MILLISECOND_NS
     symbol = around.instrument.symbol
-    if around.reference is None or around.reference.touch(Side.BUY) is None:
+    if around.reference is None or around.reference.touch(side) is None:
         return (
             Denial(
                 code=DenialCode.STALE_REFERENCE,

@@ -77,10 +77,8 @@ def _pending(book: Book) -> dict[str, tuple[int, int]]:
     for order in book.live_orders():
         add(order.intent.contract_id, order.intent.side, order.open_quantity)
     legs: dict[tuple[str, Side], dict[LegRole, int]] = {}
-    for venue_order in book.venue_orders.values():
+    for venue_order in book.live_venue_orders():
         row = venue_order.row
-        if not row.status.is_live:
-            continue
         open_quantity = row.quantity - row.filled_quantity
         if venue_order.owner is None:
             add(row.contract_id, row.side, open_quantity)

@@ -12,10 +12,17 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from backstop.core.policy import MILLISECOND_NS
+from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 
 SETTLE_NS = 250 * MILLISECOND_NS
 """Two reads closer together than this are one: the venue's snapshots lag its stream."""
+
+SNAPSHOT_LAG_NS = SECOND_NS
+"""A read must be sent this long after the last trade or row to decide against them: snapshots have
+been seen 800 ms behind the stream."""
+
+FLAT_READS = 2
+"""Fresh reads in a row that must agree before a position counts as proven."""
 
 
 class Knowledge(StrEnum):
@@ -36,7 +43,9 @@ class PositionView(Struct, frozen=True, kw_only=True):
         adjusted_utc_us: when; older trades that arrive later explain it.
         evidence_ns: when the last trade or row about it was applied, monotonic.
         differing: what the last fresh read said, when that was not the ledger.
-        differing_ns: when that read was sent.
+        differing_ns: when the first read that said so was sent.
+        agreed_reads: fresh reads in a row that agreed with ledger and rows, counted to FLAT_READS.
+        agreed_ns: when the newest of those was sent.
         naked_since_ns: since when its stops do not cover it; 0 while they do.
     """
 
@@ -50,6 +59,8 @@ class PositionView(Struct, frozen=True, kw_only=True):
     evidence_ns: int = 0
     differing: int | None = None
     differing_ns: int = 0
+    agreed_reads: int = 0
+    agreed_ns: int = 0
     naked_since_ns: int = 0
 
     @property
@@ -62,6 +73,16 @@ class PositionView(Struct, frozen=True, kw_only=True):
         """Trades and rows say the same."""
         return self.ledger == self.quantity
 
+    @property
+    def is_settled(self) -> bool:
+        """Every witness says the same, and the newest read does not speak against them."""
+        return self.knowledge is Knowledge.KNOWN and self.is_agreed and self.differing is None
+
+    @property
+    def is_proven(self) -> bool:
+        """Enough fresh reads in a row agreed with trades and rows."""
+        return self.is_settled and self.agreed_reads >= FLAT_READS
+
     def naked_since(self, since_ns: int) -> "PositionView":
         """Return the view with the time since when its stops do not cover it; 0: they do."""
         return replace(self, naked_since_ns=since_ns)
@@ -70,7 +91,11 @@ class PositionView(Struct, frozen=True, kw_only=True):
 def after_trade(
     view: PositionView, signed_quantity: int, *, traded_utc_us: int, now_ns: int
 ) -> PositionView:
-    """Count one trade (negative quantity: a sell, or a voided buy)."""
+    """Count one trade (negative quantity: a sell, or a voided buy).
+
+    ``now_ns`` is when the trade was known to be true: for a trade out of a read, when the read was
+    sent, so that the positions of the same read still count as one look.
+    """
     was_agreed = view.is_agreed
     distance = abs(view.quantity - view.ledger)
     explained = 0
@@ -82,8 +107,9 @@ def after_trade(
         view,
         traded=view.traded + signed_quantity,
         adjustment=view.adjustment - explained,
-        evidence_ns=now_ns,
+        evidence_ns=max(view.evidence_ns, now_ns),
         differing=None,
+        agreed_reads=0,
     )
     if was_agreed:
         return replace(counted, quantity=counted.ledger)
@@ -93,6 +119,12 @@ def after_trade(
     return replace(counted, quantity=view.quantity + signed_quantity - explained)
 
 
+def in_motion(view: PositionView, *, now_ns: int) -> PositionView:
+    """Return the view after a sign that it may have changed: only later reads can prove it."""
+    evidence_ns = max(view.evidence_ns, now_ns)
+    return replace(view, evidence_ns=evidence_ns, differing=None, agreed_reads=0)
+
+
 def after_row(
     view: PositionView, quantity: int, average_price: Decimal, *, now_ns: int
 ) -> PositionView:
@@ -100,10 +132,11 @@ def after_row(
     return replace(
         view,
         quantity=quantity,
-        average_price=average_price,
+        average_price=average_price if quantity else None,
         knowledge=Knowledge.KNOWN,
-        evidence_ns=now_ns,
+        evidence_ns=max(view.evidence_ns, now_ns),
         differing=None,
+        agreed_reads=0,
     )
 
 
@@ -123,34 +156,68 @@ def after_read(
     if sent_ns < view.evidence_ns:
         # The snapshot may be older than what was applied since: it says nothing.
         return view, 0
-    if quantity == view.ledger:
-        agreed = replace(
-            view,
-            quantity=quantity,
-            average_price=average_price if average_price is not None else view.average_price,
-            knowledge=Knowledge.KNOWN,
-            differing=None,
-        )
-        return agreed, 0
-    confirmed = view.differing == quantity and sent_ns >= view.differing_ns + SETTLE_NS
-    if not confirmed:
-        first_ns = view.differing_ns if view.differing == quantity else sent_ns
-        return replace(view, differing=quantity, differing_ns=first_ns), 0
+    price = (average_price or view.average_price) if quantity else None
+    if quantity == view.ledger == view.quantity:
+        return _agreed(replace(view, average_price=price), sent_ns=sent_ns), 0
+    if not _confirms(view, quantity, sent_ns=sent_ns):
+        return _doubted(view, quantity, price, sent_ns=sent_ns), 0
     delta = quantity - view.ledger
     adjusted = replace(
         view,
         quantity=quantity,
-        average_price=average_price if average_price is not None else view.average_price,
+        average_price=price,
         knowledge=Knowledge.KNOWN,
         adjustment=view.adjustment + delta,
-        adjusted_utc_us=utc_us,
+        adjusted_utc_us=utc_us if delta else view.adjusted_utc_us,
         differing=None,
+        agreed_reads=FLAT_READS,
+        agreed_ns=sent_ns,
     )
     return adjusted, delta
 
 
+def _agreed(view: PositionView, *, sent_ns: int) -> PositionView:
+    another = view.agreed_reads == 0 or sent_ns >= view.agreed_ns + SETTLE_NS
+    counted = another and view.agreed_reads < FLAT_READS
+    return replace(
+        view,
+        knowledge=Knowledge.KNOWN,
+        differing=None,
+        agreed_reads=view.agreed_reads + 1 if counted else view.agreed_reads,
+        agreed_ns=sent_ns if counted else view.agreed_ns,
+    )
+
+
+def _confirms(view: PositionView, quantity: int, *, sent_ns: int) -> bool:
+    return (
+        view.differing == quantity
+        and sent_ns >= view.differing_ns + SETTLE_NS
+        and sent_ns >= view.evidence_ns + SNAPSHOT_LAG_NS
+    )
+
+
+def _doubted(
+    view: PositionView, quantity: int, price: Decimal | None, *, sent_ns: int
+) -> PositionView:
+    repeated = view.differing == quantity
+    doubted = replace(
+        view,
+        differing=quantity,
+        differing_ns=view.differing_ns if repeated else sent_ns,
+        agreed_reads=0,
+    )
+    if view.knowledge is Knowledge.UNKNOWN:
+        # Nothing was known, so nothing is contradicted: it counts from the first evidence.
+        return replace(doubted, quantity=quantity, average_price=price)
+    return doubted
+
+
 def distrusted(view: PositionView) -> PositionView:
     """Return the view after the link that kept it true was lost."""
-    if view.knowledge is Knowledge.KNOWN:
-        return replace(view, knowledge=Knowledge.STALE, differing=None)
-    return replace(view, differing=None)
+    stale = view.knowledge is Knowledge.KNOWN
+    return replace(
+        view,
+        knowledge=Knowledge.STALE if stale else view.knowledge,
+        differing=None,
+        agreed_reads=0,
+    )

@@ -6,8 +6,9 @@ would open a new one.
 """
 
 from backstop.core.book import LegRole, VenueOrder
+from backstop.core.evidence import ask_for_audit
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
-from backstop.core.positions import Knowledge
+from backstop.core.positions import Knowledge, PositionView
 from backstop.core.step import Tag, Workbench
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import CancelOrder, ModifyOrder
@@ -28,6 +29,8 @@ def watch_contract(work: Workbench, contract_id: str) -> None:
         return
     _time_nakedness(work, contract_id)
     instrument = book.instruments.get(contract_id)
+    if not book.policy.sends:
+        return
     for leg in book.live_legs(contract_id):
         if leg.owner is None or leg.row.status is not BrokerStatus.OPEN:
             continue
@@ -44,15 +47,18 @@ def sweep_orphans(work: Workbench) -> None:
     if not book.sweep_due_ns or work.now_ns < book.sweep_due_ns:
         return
     book.sweep_due_ns = 0
-    for leg in list(book.venue_orders.values()):
+    for leg in book.live_venue_orders():
         view = book.positions.get(leg.row.contract_id)
         if leg.owner is None or leg.row.status is not BrokerStatus.OPEN or view is None:
             continue
-        flat = view.quantity == 0 and view.ledger == 0 and view.knowledge is Knowledge.KNOWN
-        if not flat:
+        if view.quantity or view.ledger:
             continue
         again_ns = work.now_ns + ASK_AGAIN_NS
         book.sweep_due_ns = min(book.sweep_due_ns or again_ns, again_ns)
+        if not _is_orphan(work, leg.owner, view):
+            # Its entry may have filled while the trade is on the way: read, and look again.
+            ask_for_audit(work)
+            continue
         if _may_ask(work, leg):
             work.note(
                 Tag.ORDER,
@@ -69,9 +75,27 @@ def sweep_orphans(work: Workbench) -> None:
             )
 
 
+def _is_orphan(work: Workbench, owner: str, view: PositionView) -> bool:
+    """Say whether a leg has nothing left to protect; ``view`` says that its contract is flat.
+
+    Flat from before the entry filled proves nothing: either the trades of the entry are complete
+    and closed again, or reads sent since the last event agree.
+    """
+    if view.knowledge is not Knowledge.KNOWN:
+        return False
+    entry = work.book.orders.get(owner)
+    counted = (
+        entry is not None and entry.is_terminal and bool(entry.fills) and not entry.lacks_trades
+    )
+    return counted or view.is_proven
+
+
 def _align(work: Workbench, leg: VenueOrder, instrument: Instrument) -> None:
     """Move a leg that the venue measured from the fill to the level that was asked for."""
-    intent = work.book.orders[leg.owner or ""].intent
+    entry = work.book.orders.get(leg.owner or "")
+    if entry is None:
+        return
+    intent = entry.intent
     if leg.role is LegRole.STOP_LOSS:
         asked, stands = intent.stop_loss_ticks, leg.row.stop_price
     else:
@@ -79,9 +103,12 @@ def _align(work: Workbench, leg: VenueOrder, instrument: Instrument) -> None:
     if asked is None or stands is None:
         return
     wanted = instrument.price(asked)
-    if stands == wanted or leg.row.broker_order_id in work.book.asked:
+    if leg.row.broker_order_id in work.book.aligned:
         return
-    work.book.asked[leg.row.broker_order_id] = work.now_ns
+    # Once, when it first stands: later moves are the trader's own.
+    work.book.aligned[leg.row.broker_order_id] = None
+    if stands == wanted:
+        return
     stop = leg.role is LegRole.STOP_LOSS
     work.commands.append(
         ModifyOrder(

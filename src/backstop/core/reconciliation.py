@@ -4,9 +4,11 @@ A part that could not be read is None and proves nothing. An order that is missi
 searched by its tag; only two complete searches can speak for its absence.
 """
 
+from collections.abc import Set as AbstractSet
+
 from msgspec.structs import replace
 
-from backstop.core.book import Book
+from backstop.core.book import FIRST_LOOK_BACK_US, Book
 from backstop.core.evidence import (
     apply_order_step,
     ask_for_audit,
@@ -16,10 +18,14 @@ from backstop.core.evidence import (
 )
 from backstop.core.execution_verification import Ask, OrderStep, looked_up
 from backstop.core.step import Tag, Workbench
+from backstop.core.tracked_order import newer_row
 from backstop.domain.broker import BrokerOrder, BrokerPosition
+from backstop.domain.commands import Severity
 from backstop.domain.events import AccountAudited, OrderLookedUp
 from backstop.domain.order import OrderState
-from backstop.errors import InvalidTransitionError
+
+UNLISTED_READS_MAX = 3
+"""Reads that reach back for an order which no list shows, before a person is told."""
 
 
 def book_audit(work: Workbench, event: AccountAudited) -> None:
@@ -29,9 +35,11 @@ def book_audit(work: Workbench, event: AccountAudited) -> None:
     for row in (*(event.orders or ()), *(event.live_orders or ())):
         book_order_row(work, row)
     for trade in event.trades or ():
-        book_trade(work, trade)
+        book_trade(work, trade, seen_ns=event.sent_ns)
     if event.live_orders is not None:
-        _search_missing(work, event.live_orders, sent_ns=event.sent_ns)
+        listed = {row.broker_order_id for row in event.live_orders}
+        _search_missing(work, listed, sent_ns=event.sent_ns)
+        _reach_for_unlisted(work, listed)
     if event.positions is not None:
         _book_positions(work, event.positions, sent_ns=event.sent_ns)
     parts = (event.orders, event.live_orders, event.trades, event.positions)
@@ -45,9 +53,16 @@ def _complete(work: Workbench, sent_ns: int) -> None:
     book, clock = work.book, work.book.audit
     clock.complete_sent_ns = sent_ns
     clock.complete_ns = work.now_ns
-    if not any(order.lacks_trades for order in book.live_orders()):
-        clock.cursor_utc_us = max(clock.cursor_utc_us, work.utc_us)
-    if not book.recovered and book.links.user_up and sent_ns >= book.links.user_since_ns:
+    if any(order.lacks_trades for order in book.live_orders()):
+        ask_for_audit(work)
+    else:
+        # The venue's own times, so that a wrong clock of ours makes no gap; and never ahead of
+        # ours, so that one absurd time of theirs makes none either.
+        read_to_us = min(clock.newest_utc_us, work.utc_us)
+        clock.cursor_utc_us = max(clock.cursor_utc_us, read_to_us)
+    fresh = book.links.user_up and sent_ns >= book.links.user_since_ns
+    settled = all(view.is_settled for view in book.positions.values())
+    if not book.recovered and fresh and settled:
         book.recovered = True
         work.note(
             Tag.CRITICAL_SYSTEM,
@@ -57,9 +72,8 @@ def _complete(work: Workbench, sent_ns: int) -> None:
         )
 
 
-def _search_missing(work: Workbench, live_orders: tuple[BrokerOrder, ...], *, sent_ns: int) -> None:
+def _search_missing(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) -> None:
     """Search orders that we hold for working and that the list of live ones lacks."""
-    listed = {row.broker_order_id for row in live_orders}
     for order in list(work.book.live_orders()):
         if order.broker_order_id is None or order.broker_order_id in listed:
             continue
@@ -67,6 +81,35 @@ def _search_missing(work: Workbench, live_orders: tuple[BrokerOrder, ...], *, se
         finished_at_venue = order.venue is not None and not order.venue.status.is_live
         if working and not finished_at_venue and sent_ns > order.sent_ns:
             apply_order_step(work, OrderStep(order=order, ask=Ask.LOOK_UP))
+
+
+def _reach_for_unlisted(work: Workbench, listed: AbstractSet[int]) -> None:
+    """Read back as far as legs and foreign orders that the list of live ones lacks.
+
+    Such an order ended while nobody told us, and a read from the cursor on may not show it, for
+    the venue lists orders by their creation.
+    """
+    book = work.book
+    for venue_order in list(book.live_venue_orders()):
+        row = venue_order.row
+        if row.broker_order_id in listed:
+            book.unlisted.pop(row.broker_order_id, None)
+            continue
+        times = book.unlisted.get(row.broker_order_id, 0) + 1
+        if times > UNLISTED_READS_MAX + 1:
+            continue
+        book.unlisted[row.broker_order_id] = times
+        if times > UNLISTED_READS_MAX:
+            work.alert(
+                Severity.WARNING,
+                "ORDER_VANISHED",
+                f"Order {row.broker_order_id} ({row.contract_id}) is in no list of live orders "
+                f"and the venue does not say how it ended; it still counts as {row.status}.",
+            )
+            continue
+        since_us = row.created_utc_us or work.utc_us - FIRST_LOOK_BACK_US
+        book.audit.reach_back_utc_us = min(book.audit.reach_back_utc_us or since_us, since_us)
+        ask_for_audit(work)
 
 
 def _book_positions(work: Workbench, rows: tuple[BrokerPosition, ...], *, sent_ns: int) -> None:
@@ -81,16 +124,12 @@ def book_look_up(work: Workbench, event: OrderLookedUp) -> None:
     for row in event.orders:
         book_order_row(work, row)
     for trade in event.trades:
-        book_trade(work, trade)
+        book_trade(work, trade, seen_ns=event.sent_ns)
     order = work.book.orders.get(event.client_order_id)
     if order is None:
         return
-    try:
-        apply_order_step(work, looked_up(order, event, now_ns=work.now_ns))
-    except InvalidTransitionError as error:
-        work.note(Tag.CRITICAL, "contradiction", message=str(error))
-    now = work.book.orders[event.client_order_id]
-    if now.lacks_trades:
+    apply_order_step(work, looked_up(order, event, now_ns=work.now_ns))
+    if work.book.orders[event.client_order_id].lacks_trades:
         ask_for_audit(work)
 
 
@@ -127,12 +166,9 @@ def _held(book: Book, row: BrokerOrder) -> bool:
     else:
         venue_order = book.venue_orders.get(row.broker_order_id)
         held = None if venue_order is None else venue_order.row
-    if held is None:
-        return False
-    if not held.status.is_live:
-        return True
-    return _essence(held) == _essence(row)
+    return held is not None and _essence(newer_row(held, row)) == _essence(held)
 
 
-def _essence(row: BrokerOrder) -> tuple[object, ...]:
-    return (row.status, row.quantity, row.filled_quantity, row.limit_price, row.stop_price)
+def _essence(row: BrokerOrder) -> BrokerOrder:
+    """Return the row without what may change although nothing happened."""
+    return replace(row, raw="", updated_utc_us=0)

@@ -106,13 +106,17 @@ class Workbench:
             book.client_of_broker_id[order.broker_order_id] = order.client_order_id
         if order.state in TERMINAL_STATES:
             book.live.pop(order.client_order_id, None)
+            book.asked.pop(order.broker_order_id or 0, None)
         else:
             book.live[order.client_order_id] = None
         self.touched_orders[order.client_order_id] = None
         self.touched_contracts[order.intent.contract_id] = None
         if before is None or before.state is not order.state:
             self._note_state(before, order)
-        if order.is_terminal and order.fills and (before is None or not before.is_terminal):
+        if _is_proven(order) and (
+            before is None or not _is_proven(before) or before.fills != order.fills
+        ):
+            # Also again, when a late or voided trade changes what was proven.
             self.proofs_due[order.client_order_id] = None
 
     def _note_state(self, before: TrackedOrder | None, order: TrackedOrder) -> None:
@@ -129,3 +133,8 @@ class Workbench:
         if order.venue_message:
             fields["venue_message"] = order.venue_message
         self.notes.append(Note(tag=Tag.ORDER, name="order_state", fields=fields))
+
+
+def _is_proven(order: TrackedOrder) -> bool:
+    """Nothing more is expected of the order, and trades account for all that was filled."""
+    return order.is_terminal and bool(order.fills) and not order.lacks_trades

@@ -9,7 +9,7 @@ from backstop.core.guardrails import Assessment, Circumstances, Exposure, assess
 from backstop.core.policy import SECOND_NS
 from backstop.core.portfolio import exposure_denials
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
-from backstop.core.tracked_order import TrackedOrder
+from backstop.core.tracked_order import TrackedOrder, final_quantity
 from backstop.domain.commands import CancelOrder, ModifyOrder, PlaceOrder
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.events import CancelRequested, ModifyRequested, OrderRequested
@@ -171,14 +171,17 @@ def _look_alike(book: Book, request: OrderRequest, now_ns: int) -> str | None:
         other = entry.request
         if now_ns - entry.accepted_ns >= book.policy.duplicate_window_ns:
             continue
-        if other.client_order_id != request.client_order_id and _shape(other) == _shape(request):
+        if other.client_order_id == request.client_order_id:
+            continue
+        if _shape(book, other) == _shape(book, request):
             return other.client_order_id
     return None
 
 
-def _shape(request: OrderRequest) -> tuple[object, ...]:
+def _shape(book: Book, request: OrderRequest) -> tuple[object, ...]:
     return (
-        request.symbol,
+        # The root and the contract id name the same contract.
+        book.contract_of.get(request.symbol, request.symbol),
         request.side,
         request.quantity,
         request.type,
@@ -221,15 +224,9 @@ def modify_requested(work: Workbench, event: ModifyRequested) -> None:
     if refused is not None or order is None or order.broker_order_id is None:
         work.decision = refused
         return
-    if event.quantity is not None and event.quantity > order.intent.quantity:
-        work.decision = Decision(
-            kind=DecisionKind.NOT_POSSIBLE,
-            order=order,
-            message=(
-                f"the quantity can be lowered from {order.intent.quantity}, not raised: "
-                "more is a new order and goes through every check"
-            ),
-        )
+    fault = _change_fault(order, event)
+    if fault:
+        work.decision = Decision(kind=DecisionKind.NOT_POSSIBLE, order=order, message=fault)
         return
     instrument = work.book.instruments[order.intent.contract_id]
     limit, stop = event.limit_ticks, event.stop_ticks
@@ -244,6 +241,28 @@ def modify_requested(work: Workbench, event: ModifyRequested) -> None:
         )
     )
     work.decision = Decision(kind=DecisionKind.ACCEPTED, order=order)
+
+
+def _change_fault(order: TrackedOrder, event: ModifyRequested) -> str:
+    """Return why an order of ours cannot be changed as asked; empty when it can."""
+    quantity, type_ = event.quantity, order.intent.type
+    if quantity is None and event.limit_ticks is None and event.stop_ticks is None:
+        return "nothing to change: give a quantity or a price"
+    if quantity is not None and quantity > final_quantity(order):
+        return (
+            f"the quantity can be lowered from {final_quantity(order)}, not raised: "
+            "more is a new order and goes through every check"
+        )
+    if quantity is not None and quantity <= order.filled_quantity:
+        return (
+            f"the quantity must stay above the {order.filled_quantity} contracts that are filled: "
+            "cancel the order to end it"
+        )
+    if event.limit_ticks is not None and type_ is not OrderType.LIMIT:
+        return f"a {type_} order has no limit price"
+    if event.stop_ticks is not None and type_ is not OrderType.STOP:
+        return f"the stop price of a {type_} order cannot be moved"
+    return ""
 
 
 def _unchangeable(

@@ -68,17 +68,9 @@ ORDER_TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     OrderState.UNKNOWN: _LIVE | {OrderState.NOT_SUBMITTED},
     # The row that showed it working may turn out to be that of a refused twin.
     OrderState.WORKING: (_LIVE - {OrderState.WORKING}) | {OrderState.UNKNOWN},
-    # A voided trade takes a partial fill back.
-    OrderState.PARTIALLY_FILLED: _LIVE - {OrderState.REJECTED, OrderState.PARTIALLY_FILLED},
     # Voided trades take a fill back: the order stands again where the venue's row puts it.
-    OrderState.FILLED: frozenset(
-        {
-            OrderState.CANCELLED,
-            OrderState.EXPIRED,
-            OrderState.PARTIALLY_FILLED,
-            OrderState.WORKING,
-        }
-    ),
+    OrderState.PARTIALLY_FILLED: _LIVE - {OrderState.PARTIALLY_FILLED},
+    OrderState.FILLED: _LIVE - {OrderState.FILLED},
     # A trade is the strongest evidence there is: a fill that raced the cancel counts.
     OrderState.CANCELLED: frozenset({OrderState.FILLED, OrderState.PARTIALLY_FILLED}),
     OrderState.EXPIRED: frozenset({OrderState.FILLED, OrderState.PARTIALLY_FILLED}),

@@ -1,0 +1,39 @@
+"""While a latch holds, no order of ours that could open or enlarge a position stays working."""
+
+from backstop.core.book import Book
+from backstop.core.policy import SECOND_NS
+from backstop.core.step import Workbench
+from backstop.core.tracked_order import TrackedOrder
+from backstop.domain.commands import CancelOrder
+from backstop.domain.order import OrderState
+
+CANCEL_AGAIN_NS = 2 * SECOND_NS
+"""How long a cancel may take before it is asked for again."""
+
+
+def cancel_entries_while_halted(work: Workbench) -> None:
+    """Ask the venue to cancel our working entries; exits and protective legs stay."""
+    book = work.book
+    if not book.latches or not book.policy.sends:
+        return
+    for order in list(book.live_orders()):
+        broker_order_id = order.broker_order_id
+        if broker_order_id is None or order.state is OrderState.UNKNOWN or _is_exit(book, order):
+            continue
+        asked_ns = book.asked.get(broker_order_id)
+        if asked_ns is not None and work.now_ns - asked_ns < CANCEL_AGAIN_NS:
+            continue
+        book.asked[broker_order_id] = work.now_ns
+        work.commands.append(
+            CancelOrder(
+                account_id=order.intent.account_id,
+                broker_order_id=broker_order_id,
+                reason=f"halted: {book.latches[0].cause}",
+            )
+        )
+
+
+def _is_exit(book: Book, order: TrackedOrder) -> bool:
+    position = book.position(order.intent.contract_id).quantity
+    opposite = position * order.intent.side.sign < 0
+    return opposite and order.open_quantity <= abs(position)
