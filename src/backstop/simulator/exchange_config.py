@@ -139,6 +139,8 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
         legs_keep_offset: hub events of a leg go on carrying ``trailDistance`` and ``trailPrice``
             after its activation, as recorded; REST rows of working and ended legs never do.
         cancel_finished_code: the answer to the cancel of an order that already ended.
+        max_orders_per_account: orders of one account that the exchange keeps, all there ever
+            were; months of trading. Beyond it place answers UnknownError and files nothing.
         close_is_reduce_only: a close order never fills more than is open when it executes.
     """
 
@@ -182,6 +184,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     trailing_move_events: bool = False
     settle_on_expiry: bool = True
 
+    max_orders_per_account: int = 500_000
     first_order_id: int = 3_501_000_000
     first_trade_id: int = 3_090_000_000
     first_position_id: int = 840_000_000

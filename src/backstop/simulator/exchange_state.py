@@ -57,7 +57,6 @@ class ExchangeState:
         self._last_order_id = config.first_order_id
         self._last_trade_id = config.first_trade_id
         self._last_position_id = config.first_position_id
-        self._last_priority = 0
 
     # --- time and chance ---
 
@@ -93,11 +92,6 @@ class ExchangeState:
         """Return a new position row id."""
         self._last_position_id += 1 + self._random.randint(0, MAX_FOREIGN_IDS)
         return self._last_position_id
-
-    def next_priority(self) -> int:
-        """Return the place at the end of every queue."""
-        self._last_priority += 1
-        return self._last_priority
 
     # --- events ---
 

@@ -95,7 +95,7 @@ def executions(
 
     Args:
         market: the contract month; what its touch still offers goes down with each fill.
-        orders: those that may fill now.
+        orders: those that may fill now, in order of arrival.
         touch: the market in ticks.
         config: how orders fill in parts.
         now_us: the present, for slices.
@@ -138,10 +138,11 @@ def _crossed(limit_ticks: int, sign: int, touch: Touch) -> bool:
     return touch.bid_ticks >= limit_ticks
 
 
-def _queue(order: Order) -> tuple[bool, int, int]:
+def _queue(order: Order) -> tuple[bool, int]:
+    """Sort key; the sort is stable, so equal ones stay in order of arrival."""
     if order.limit_ticks is None:
-        return (False, 0, order.priority)
-    return (True, -order.sign * order.limit_ticks, order.priority)
+        return (False, 0)
+    return (True, -order.sign * order.limit_ticks)
 
 
 def _slice(order: Order, config: ExchangeConfig) -> int:

@@ -15,7 +15,6 @@ from backstop.simulator.exchange_config import DuplicateTag
 from backstop.simulator.exchange_state import ExchangeState
 from backstop.simulator.order_desk import OrderDesk, Ticket
 from backstop.simulator.place_rules import (
-    MAX_ORDERS_PER_ACCOUNT,
     TAG_IN_USE,
     Refusal,
     judge,
@@ -45,8 +44,9 @@ class OrderCalls:
         market = self._state.markets.get(body.contract_id)
         if market is None:
             return Outcome(code=PlaceCode.CONTRACT_NOT_FOUND)
-        if len(account.order_ids) >= MAX_ORDERS_PER_ACCOUNT:  # no recording
-            message = f"Number of orders exceeds {MAX_ORDERS_PER_ACCOUNT}."
+        limit = self._state.config.max_orders_per_account
+        if len(account.order_ids) >= limit:  # no recording
+            message = f"Number of orders exceeds {limit}."
             return Outcome(code=PlaceCode.UNKNOWN_ERROR, message=message)
         exposure = self._exposure(account, market, body)
         verdict = judge(

@@ -93,8 +93,7 @@ class OrderDesk:
         if not order.is_live or order.status is WireOrderStatus.SUSPENDED:
             return
         market = self._state.markets[order.contract_id]
-        order.priority = self._state.next_priority()
-        market.book.pop(order.id, None)
+        market.book.pop(order.id, None)  # an order that changed goes to the end of the queue
         market.book[order.id] = order
         touch = touch_of(market, with_trade=False)
         if touch is not None:

@@ -33,9 +33,6 @@ MAX_ORDER_SIZE = 10_000
 MAX_LIVE_ORDERS_PER_ACCOUNT = 500
 """Live orders of one account, bracket legs included; bounds the work of one quote."""
 
-MAX_ORDERS_PER_ACCOUNT = 500_000
-"""Orders of one account that the exchange keeps, all there ever were: months of trading."""
-
 MAX_TAG_LENGTH = 200
 """Characters of a tag; the venue's own limit is unpublished."""
 

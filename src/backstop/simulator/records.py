@@ -51,7 +51,6 @@ class Order(Struct, kw_only=True):
         fill_cost_ticks: sum of price times quantity over the fills.
         trail_ticks: distance of a trailing stop, positive.
         leg_offset_ticks: signed distance of a bracket leg from the fill of its entry.
-        priority: place in the queue of its market; smaller is earlier.
         triggered: a stop whose level was reached; it trades like a market order now.
         covered: contracts of the entry's fill that a leg's size counts already.
         owed: contracts that the other leg filled while this one was still suspended.
@@ -85,7 +84,6 @@ class Order(Struct, kw_only=True):
     leg_offset_ticks: int = 0
     covered: int = 0
     owed: int = 0
-    priority: int = 0
     triggered: bool = False
     slippage_ticks: int = 0
     closes: bool = False
@@ -168,6 +166,7 @@ class Account(Struct, kw_only=True):
 class Market(Struct, kw_only=True):
     """One contract month: its last quote and the orders that wait in it.
 
+    The book is in order of arrival, which is the order of the queue at each price.
     The quote stays in price points until an order needs it, so that a replay without orders is
     cheap. ``ask_left``/``bid_left`` are what the touch still offers after our own fills, and
     ``ask_levels``/``bid_levels`` how many levels behind the touch they have eaten.

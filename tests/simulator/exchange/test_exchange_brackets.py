@@ -342,6 +342,32 @@ def test_a_leg_released_after_its_sibling_filled_in_part_covers_only_the_rest(
     assert later_releases > 0
 
 
+def test_a_leg_whose_enlarged_sibling_has_closed_everything_is_never_released(
+    make_world: MakeWorld,
+) -> None:
+    for seed in range(12):
+        world = make_world(
+            seed=seed,
+            partial_fill=PartialFill.BY_LIQUIDITY,
+            market_remainder=MarketRemainder.WAIT,
+            bracket_activation_us=(17_000, 170_000),
+            sibling_cancel_us=(0, 0),
+            resting_us=(0, 0),
+        )
+        entry_id = world.accepted(MARKET, BUY, 2, sl=-40, tp=80)
+        while world.legs(entry_id)[1].status == 8:
+            due_us = world.exchange.next_event_us()
+            assert due_us is not None
+            world.exchange.advance(due_us)
+        stop, target = world.legs(entry_id)
+        world.exchange.modify(ModifyBody(account_id=ACCOUNT, order_id=target.id, size=9))
+        world.quote("21030.25", "21030.5", last="21030", size=2)
+        world.settle()
+
+        assert world.net() == 0
+        assert world.row(stop.id).status == 3
+
+
 def test_one_quote_that_reaches_both_legs_fills_one_of_them_under_immediate_cancel(
     make_world: MakeWorld,
 ) -> None:

@@ -223,6 +223,18 @@ def test_each_quote_brings_fresh_depth_at_its_touch(make_world: MakeWorld) -> No
     assert world.exchange.trades(ACCOUNT, None, None)[0].price == Decimal("21010.25")
 
 
+def test_where_nothing_is_displayed_nothing_fills(make_world: MakeWorld) -> None:
+    world = make_world(partial_fill=PartialFill.BY_LIQUIDITY)
+    world.quote("21010", size=0, last_size=0)
+    order_id = world.accepted(MARKET, BUY)
+    world.settle()
+    assert world.row(order_id).status == 6
+
+    world.quote("21010", size=1)
+
+    assert world.row(order_id).status == 2
+
+
 def test_the_rest_of_a_market_order_can_wait_for_the_next_quote(make_world: MakeWorld) -> None:
     world = make_world(partial_fill=PartialFill.BY_LIQUIDITY, market_remainder=MarketRemainder.WAIT)
     world.quote("21010", size=2)

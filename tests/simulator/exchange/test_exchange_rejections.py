@@ -254,6 +254,17 @@ def test_the_number_of_live_orders_has_a_limit(world: World) -> None:
     assert world.place(LIMIT, BUY, limit="20000").code == 2
 
 
+def test_the_number_of_orders_kept_has_a_limit(make_world: MakeWorld) -> None:
+    world = make_world(max_orders_per_account=2)
+    world.accepted(MARKET, BUY)
+    world.place(MARKET, BUY, 0)
+
+    outcome = world.place(MARKET, BUY)
+
+    assert (outcome.code, outcome.order_id) == (7, None)
+    assert len(world.exchange.orders(ACCOUNT, 0, None)) == 2
+
+
 def test_the_firms_position_limit_counts_working_orders_and_lets_exits_through(
     make_world: MakeWorld,
 ) -> None:
