@@ -8,13 +8,14 @@ after a while, or at an orderly close; this one never does.
 import asyncio
 import random
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn, Protocol
 
 from msgspec import Raw, Struct
 
 from backstop.adapters.projectx.session import BearerToken
 from backstop.adapters.projectx.signalr import (
+    Call,
     HubConnection,
     HubEndedError,
     HubTimings,
@@ -46,8 +47,8 @@ class TokenSource(Protocol):
 class LinkListener(Protocol):
     """Who hears the hub; every method is called on the event loop and must not block."""
 
-    async def subscribe(self, connection: HubConnection) -> None:
-        """Make the subscriptions of a new connection; may raise what ``invoke`` raises."""
+    def subscriptions(self) -> Sequence[Call]:
+        """Return the calls that this connection still lacks; asked until there are none."""
 
     def on_begin(self, generation: int) -> None:
         """A connection shook hands: events of ``generation`` may come, also before it is ready."""
@@ -172,17 +173,14 @@ class HubLink:
                 self._connection = connection
                 self._generation += 1
                 self._listener.on_begin(self._generation)
-                await connection.serve(self._get_ready)
+                await connection.serve(self._listener.subscriptions, self._note_ready)
         except TokenRefusedError:
             self._tokens.refuse(token)
             raise
         finally:
             self._connection = None
 
-    async def _get_ready(self) -> None:
-        if self._connection is None:
-            return
-        await self._listener.subscribe(self._connection)
+    def _note_ready(self) -> None:
         self._is_ready = True
         self._ready_ns = self._clock.monotonic_ns()
         self._last_fault = ""

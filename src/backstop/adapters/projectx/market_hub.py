@@ -6,14 +6,14 @@ growing pauses, because a quiet night looks the same.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 from msgspec import Raw, Struct
 
 from backstop.adapters.projectx.hub_reports import HubReports
 from backstop.adapters.projectx.quote_book import QuoteBook
-from backstop.adapters.projectx.signalr import HubConnection
+from backstop.adapters.projectx.signalr import Call
 from backstop.adapters.projectx.user_hub import LOGOUT, logout_message, rows_of
 from backstop.domain.events import Hub, HubConnected, HubLost, SessionEvicted
 from backstop.errors import GatewayAnswerError
@@ -76,6 +76,7 @@ class MarketHub:
         self._contract_patience: dict[str, _Patience] = {}
         self._hub_patience = _Patience(clock.monotonic_ns())
         self._generation = 0
+        self._joined: set[str] = set()  # contracts subscribed on the open connection
         self._is_ready = False
 
     @property
@@ -96,20 +97,24 @@ class MarketHub:
 
     # -- the link's listener ---------------------------------------------------------------------
 
-    async def subscribe(self, connection: HubConnection) -> None:
+    def subscriptions(self) -> Sequence[Call]:
         """Subscribe quotes and trades of every contract, also of those added meanwhile."""
-        joined: set[str] = set()
-        while missing := [
-            contract_id for contract_id in self._book.contract_ids if contract_id not in joined
-        ]:
-            await asyncio.gather(
-                *(self.join(contract_id, connection.invoke) for contract_id in missing)
-            )
-            joined.update(missing)
+        missing = [
+            contract_id
+            for contract_id in self._book.contract_ids
+            if contract_id not in self._joined
+        ]
+        self._joined.update(missing)
+        return [
+            Call(f"Subscribe{stream}", (contract_id,))
+            for contract_id in missing
+            for stream in _STREAMS
+        ]
 
     def on_begin(self, generation: int) -> None:
         """Forget prices of the connection before: the hub sends only what changes."""
         self._generation = generation
+        self._joined.clear()
         self._book.forget()
         self._reports.begin()
 

@@ -10,7 +10,7 @@ answers them for a server that is long gone.
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
 from http import HTTPStatus
@@ -87,6 +87,13 @@ class BearsToken(Protocol):
         """Return the authorization header."""
 
 
+class Call(Struct, frozen=True):
+    """A call of the server: ``target`` and its arguments."""
+
+    target: str
+    arguments: tuple[object, ...] = ()
+
+
 class Listener(Protocol):
     """Who hears what the server says."""
 
@@ -115,6 +122,10 @@ class HubConnection:
         self._buffer = protocol.RecordBuffer()
         self._early: list[bytes] = []  # records that came with the handshake's answer
         self._open: dict[str, asyncio.Future[None]] = {}
+        self._subscriptions: Callable[[], Sequence[Call]] = tuple
+        self._on_ready: Callable[[], None] = lambda: None
+        self._awaited: dict[str, str] = {}  # subscriptions without completion: id and target
+        self._round: asyncio.Future[Sequence[Call]] | None = None
         self._invocations = 0
         self._heard_ns = clock.monotonic_ns()
         self._end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -137,19 +148,27 @@ class HubConnection:
             raise HubEndedError(f"handshake refused: {answer.error[:300]}")
         self._early = records[1:]
 
-    async def serve(self, on_ready: Callable[[], Awaitable[None]]) -> None:
-        """Deliver events until the connection ends; ``on_ready`` subscribes meanwhile.
+    async def serve(
+        self, subscriptions: Callable[[], Sequence[Call]], on_ready: Callable[[], None]
+    ) -> None:
+        """Subscribe, and deliver events until the connection ends.
+
+        Args:
+            subscriptions: the calls to make first; asked again when all are acknowledged, until
+                there are none.
+            on_ready: called at that moment, between the events before and after it.
 
         Raises:
             HubEndedError: always, unless cancelled.
         """
         ended: HubEndedError | None = None
+        self._subscriptions, self._on_ready = subscriptions, on_ready
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._subscribe())
                 tasks.create_task(self._read())
                 tasks.create_task(self._keep_alive())
                 tasks.create_task(self._wait_for_end())
-                tasks.create_task(_ready(on_ready))
         except* HubEndedError as group:
             ended = _first(group)
         finally:
@@ -170,8 +189,7 @@ class HubConnection:
         """
         if len(self._open) >= INVOCATIONS_MAX:
             raise InvocationFailedError(f"{target}: {INVOCATIONS_MAX} calls are open already")
-        self._invocations += 1
-        invocation_id = str(self._invocations)
+        invocation_id = self._next_id()
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._open[invocation_id] = done
         try:
@@ -186,6 +204,24 @@ class HubConnection:
             self._open.pop(invocation_id, None)
 
     # -- the four tasks of a connection ----------------------------------------------------------
+
+    async def _subscribe(self) -> None:
+        """Make the subscriptions, round by round; ``_acknowledge`` ends each round."""
+        calls = self._subscriptions()
+        if not calls:
+            self._on_ready()
+        while calls:
+            requests = {self._next_id(): call for call in calls}
+            self._awaited = {number: call.target for number, call in requests.items()}
+            self._round = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(self._timings.invoke_s):
+                    for number, call in requests.items():
+                        await self._send(protocol.invocation(number, call.target, call.arguments))
+                    calls = await self._round
+            except TimeoutError:
+                missing = ", ".join(self._awaited.values())
+                raise HubEndedError(f"subscribing failed: no completion of {missing}") from None
 
     async def _read(self) -> None:
         self._take(self._early)
@@ -222,6 +258,10 @@ class HubConnection:
 
     async def _wait_for_end(self) -> None:
         raise HubEndedError(await self._end)
+
+    def _next_id(self) -> str:
+        self._invocations += 1
+        return str(self._invocations)
 
     # -- records ---------------------------------------------------------------------------------
 
@@ -261,6 +301,9 @@ class HubConnection:
             self._listener.on_rejected(target, f"its handler failed: {error!r}"[:300], data)
 
     def _complete(self, record: Record, data: bytes) -> None:
+        if record.invocation_id in self._awaited:
+            self._acknowledge(self._awaited.pop(record.invocation_id), record)
+            return
         done = self._open.get(record.invocation_id or "")
         if done is None or done.done():
             self._listener.on_rejected("", "completion of a call that is not open", data)
@@ -268,6 +311,21 @@ class HubConnection:
             done.set_exception(InvocationFailedError(record.error[:300]))
         else:
             done.set_result(None)
+
+    def _acknowledge(self, target: str, record: Record) -> None:
+        """Count a completed subscription here, where records are read.
+
+        So ``on_ready`` falls exactly between the events before and after the last completion; a
+        task that waits for it would wake up some events late.
+        """
+        if record.error is not None:
+            raise HubEndedError(f"subscribing failed: {target}: {record.error[:300]}")
+        if not self._awaited:
+            calls = self._subscriptions()
+            if not calls:
+                self._on_ready()
+            if self._round is not None and not self._round.done():
+                self._round.set_result(calls)
 
     # -- the socket ------------------------------------------------------------------------------
 
@@ -399,13 +457,6 @@ def _redirected(
     if new.origin() != old.origin():
         raise HubEndedError("negotiation redirects to another host without a token for it")
     return new, headers
-
-
-async def _ready(on_ready: Callable[[], Awaitable[None]]) -> None:
-    try:
-        await on_ready()
-    except InvocationFailedError as error:
-        raise HubEndedError(f"subscribing failed: {error}") from None
 
 
 def _first(group: BaseExceptionGroup[HubEndedError]) -> HubEndedError:

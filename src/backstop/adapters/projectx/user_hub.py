@@ -5,15 +5,14 @@ lists of either have been seen. All are understood. ``action`` decides nothing: 
 undocumented, and status, type and size say more.
 """
 
-import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from backstop.adapters.projectx import translate
 from backstop.adapters.projectx.hub_reports import HubReports
-from backstop.adapters.projectx.signalr import HubConnection
+from backstop.adapters.projectx.signalr import Call
 from backstop.domain.events import (
     AccountReported,
     Fact,
@@ -79,20 +78,23 @@ class UserHub:
         self._on_evicted = on_evicted
         self._on_ready = on_ready
         self._generation = 0
+        self._wanted: tuple[Call, ...] = ()
 
-    async def subscribe(self, connection: HubConnection) -> None:
+    def subscriptions(self) -> Sequence[Call]:
         """Subscribe everything of the account; ``SubscribeAccounts`` takes no argument."""
-        await asyncio.gather(
-            connection.invoke("SubscribeAccounts"),
-            connection.invoke("SubscribeOrders", self._account_id),
-            connection.invoke("SubscribePositions", self._account_id),
-            connection.invoke("SubscribeTrades", self._account_id),
-        )
+        wanted, self._wanted = self._wanted, ()
+        return wanted
 
     def on_begin(self, generation: int) -> None:
         """Note the generation that the next events belong to."""
         self._generation = generation
         self._reports.begin()
+        self._wanted = (
+            Call("SubscribeAccounts"),
+            Call("SubscribeOrders", (self._account_id,)),
+            Call("SubscribePositions", (self._account_id,)),
+            Call("SubscribeTrades", (self._account_id,)),
+        )
 
     def on_connected(self, generation: int) -> None:
         """Tell the core, and whoever waits for the hub."""
