@@ -43,5 +43,9 @@ lock: setup
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet pyproject.toml --extra build -o requirements.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet pyproject.toml --extra build --extra dev -o requirements-dev.lock
 
+# Clients that are not ours against the simulator; needs Node, npm and PyPI beside the set-up.
+foreign-clients: .venv/.run.stamp
+	$(BIN)/python tools/foreign_clients/run.py
+
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
