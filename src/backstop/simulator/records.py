@@ -24,6 +24,9 @@ MICROS = 1_000_000
 NANOTICKS = 1_000_000_000
 """Parts of one tick in which an average price is kept: nine decimals, as the gateway prints."""
 
+MAX_PRICE = Decimal(1_000_000_000)
+"""Points; beyond every future's price, and small enough for exact arithmetic on ticks."""
+
 LIVE_STATUSES = frozenset(
     {
         WireOrderStatus.OPEN,
@@ -198,8 +201,8 @@ class Market(Struct, kw_only=True):
         return int(price // self.tick_size)
 
     def on_tick(self, price: Decimal) -> bool:
-        """Tell whether ``price`` is a whole number of ticks."""
-        return not price % self.tick_size
+        """Tell whether ``price`` is a whole number of ticks, and a price at all."""
+        return price.is_finite() and abs(price) <= MAX_PRICE and not price % self.tick_size
 
     @property
     def bid_ticks(self) -> int | None:

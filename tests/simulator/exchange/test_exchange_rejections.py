@@ -137,6 +137,18 @@ def test_a_refusal_says_why_in_the_recorded_words(
     assert world.net() == 0
 
 
+@pytest.mark.parametrize("price", ["NaN", "sNaN", "Infinity", "-Infinity", "1e40", "-1e40"])
+def test_what_is_not_a_price_is_refused_like_one_off_the_tick(world: World, price: str) -> None:
+    for outcome in (
+        world.place(LIMIT, BUY, limit=price),
+        world.place(STOP, BUY, stop=price),
+        world.place(TRAIL, BUY, trail=price),
+    ):
+        assert outcome.code == 2
+        assert outcome.message is not None
+        assert outcome.message.endswith("Price is not aligned to tick size.")
+
+
 def test_the_longest_trail_is_a_thousand_ticks(world: World) -> None:
     assert world.place(TRAIL, SELL, trail="20760").code == 0
     assert world.place(TRAIL, SELL, trail="20759.75").code == 2
