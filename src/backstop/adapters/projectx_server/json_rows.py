@@ -14,6 +14,8 @@ from msgspec import UNSET, Struct, UnsetType
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
+_PLAIN_TYPES = frozenset({str, int, bool, float, type(None)})
+
 
 def encode(value: object) -> bytes:
     """Return ``value`` (plain JSON-able data, Decimals as numbers) as JSON text."""
@@ -51,6 +53,8 @@ def hub_row(row: Struct) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     """Return JSON-able data with every Decimal in minimal form."""
+    if type(value) in _PLAIN_TYPES:  # most members, and much faster than asking for ABCs
+        return value
     if isinstance(value, Decimal):
         return minimal_number(value)
     if isinstance(value, Mapping):
