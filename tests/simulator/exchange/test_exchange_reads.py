@@ -1,14 +1,10 @@
 """Searches: windows, order, paging, time formats, and the shapes of recorded rows."""
 
-import json
-import os
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from tests.simulator.exchange.conftest import (
     ACCOUNT,
@@ -18,9 +14,7 @@ from tests.simulator.exchange.conftest import (
     MNQ,
     NQ,
     OTHER_ACCOUNT,
-    SELL,
     START_US,
-    STOP,
     USER,
     World,
     default_config,
@@ -29,7 +23,6 @@ from tests.simulator.exchange.conftest import (
 from backstop.adapters.projectx.wire import (
     BarRow,
     BarsBody,
-    ModifyBody,
     OrderRow,
     QueryBody,
     QueryFilter,
@@ -231,136 +224,3 @@ def test_market_events_reach_the_same_sinks() -> None:
     exchange.publish(event)
 
     assert seen == [event]
-
-
-# --- the shapes of recorded rows ---
-
-RECORDINGS = (
-    Path(os.environ.get("BACKSTOP_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
-    / "gateway"
-    / "projectx"
-)
-CAPTURES = sorted(RECORDINGS.glob("capture-*"))
-ORDER_FILES = [file for path in CAPTURES for file in path.glob("historical_orders.json")]
-TRADE_FILES = [file for path in CAPTURES for file in path.glob("historical_trades.json")]
-EVENT_FILES = [file for path in CAPTURES for file in path.glob("stream_event_samples.json")]
-
-REST_ORDER = {
-    "id", "accountId", "contractId", "symbolId", "creationTimestamp", "updateTimestamp", "status",
-    "type", "side", "size", "limitPrice", "stopPrice", "fillVolume", "filledPrice", "customTag",
-}  # fmt: skip
-REST_TRADE = {
-    "id", "accountId", "contractId", "creationTimestamp", "price", "profitAndLoss", "fees", "side",
-    "size", "voided", "orderId",
-}  # fmt: skip
-POSITION = {
-    "id", "accountId", "contractId", "contractDisplayName", "creationTimestamp", "type", "size",
-    "averagePrice",
-}  # fmt: skip
-
-
-def rest(row: object) -> dict[str, Any]:
-    """Return a row as REST writes it: nulls stay, unset members are left out."""
-    decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.Encoder().encode(row))
-    return decoded
-
-
-def hub(row: object) -> dict[str, Any]:
-    """Return a row as the hub writes it: nulls are left out."""
-    return {name: value for name, value in rest(row).items() if value is not None}
-
-
-def shape(row: dict[str, Any]) -> frozenset[tuple[str, bool]]:
-    """Return the member names with whether each is null."""
-    return frozenset((name, value is None) for name, value in row.items())
-
-
-def full_life(world: World) -> World:
-    """Live through every kind of row: fills by both legs, cancels, rejections, a close."""
-    for price in ("21040", "21000"):
-        world.quote("21010")
-        world.accepted(MARKET, BUY, tag=f"to-{price}", sl=-40, tp=80)
-        world.settle()
-        world.quote(price)
-        world.settle()
-    world.quote("21010")
-    world.place(MARKET, SELL, tag="rejected", sl=-40)
-    for kind, limit, stop in ((LIMIT, "21000", None), (STOP, None, "21020")):
-        order_id = world.accepted(kind, BUY, tag=f"cancelled-{kind}", limit=limit, stop=stop)
-        world.settle()
-        world.exchange.cancel(ACCOUNT, order_id)
-    stop_id = world.accepted(STOP, BUY, stop="21030", tag="moved")
-    world.settle()
-    world.exchange.modify(
-        ModifyBody(account_id=ACCOUNT, order_id=stop_id, stop_price=Decimal(21025))
-    )
-    world.accepted(MARKET, SELL, tag="opened")
-    world.settle()
-    world.exchange.close_position(ACCOUNT, MNQ)
-    world.settle()
-    return world
-
-
-def test_rest_rows_have_the_members_of_the_interface(world: World) -> None:
-    full_life(world)
-
-    for row in world.exchange.orders(ACCOUNT, 0, None):
-        assert set(rest(row)) - {"parentOrderId", "linkedOrderId"} == REST_ORDER
-    for trade in world.exchange.trades(ACCOUNT, None, None):
-        assert set(rest(trade)) == REST_TRADE
-    world.accepted(MARKET, BUY)
-    world.settle()
-    assert set(rest(world.exchange.positions(ACCOUNT)[0])) == POSITION
-
-
-@pytest.mark.parametrize("file", ORDER_FILES, ids=lambda file: file.parent.name)
-def test_every_recorded_kind_of_order_row_is_produced_with_the_same_members(
-    world: World, file: Path
-) -> None:
-    def kind(row: dict[str, Any]) -> tuple[int, int, frozenset[tuple[str, bool]]]:
-        return row["status"], row["type"], shape(row)
-
-    recorded = {kind(row) for row in json.loads(file.read_text())["payload"]}
-    produced = {kind(rest(row)) for row in full_life(world).exchange.orders(ACCOUNT, 0, None)}
-
-    assert recorded <= produced
-
-
-@pytest.mark.parametrize("file", TRADE_FILES, ids=lambda file: file.parent.name)
-def test_every_recorded_kind_of_trade_row_is_produced_with_the_same_members(
-    world: World, file: Path
-) -> None:
-    recorded = {shape(row) for row in json.loads(file.read_text())["payload"]}
-    produced = {shape(rest(row)) for row in full_life(world).exchange.trades(ACCOUNT, None, None)}
-
-    assert recorded == produced
-
-
-@pytest.mark.parametrize("file", EVENT_FILES, ids=lambda file: file.parent.name)
-def test_every_recorded_user_event_is_produced_with_the_same_members(
-    world: World, file: Path
-) -> None:
-    targets = {
-        "account": "GatewayUserAccount",
-        "order": "GatewayUserOrder",
-        "position": "GatewayUserPosition",
-        "trade": "GatewayUserTrade",
-    }
-    full_life(world)
-    compared = 0
-    for sample in json.loads(file.read_text())["payload"]["samples"]:
-        target = targets.get(sample["event_type"])
-        if target is None or sample["raw_payload"] is None:
-            continue
-        data = sample["raw_payload"]["data"]
-        assert set(data) in [set(hub(row)) for row in world.hub_rows(target)], data
-        compared += 1
-
-    assert compared == 4
-
-
-def test_a_row_written_and_read_again_is_the_same(world: World) -> None:
-    (row, *_) = full_life(world).exchange.orders(ACCOUNT, 0, None)
-    encoded = msgspec.json.Encoder(decimal_format="number").encode(row)
-
-    assert msgspec.json.decode(encoded, type=OrderRow) == row
