@@ -39,15 +39,25 @@ class OrderState(StrEnum):
     """Where one order of ours stands, by evidence."""
 
     INTENDED = "INTENDED"
+    """Accepted and in the journal; not known to have left."""
     SENT = "SENT"
+    """The request left; the venue has not answered yet."""
     WORKING = "WORKING"
+    """The venue shows it as open or pending."""
     PARTIALLY_FILLED = "PARTIALLY_FILLED"
+    """The broker's trades fill a part of it."""
     FILLED = "FILLED"
+    """The broker's trades, each with its own id, add up to the whole quantity."""
     CANCELLED = "CANCELLED"
+    """The venue cancelled it; what was filled before stays filled."""
     REJECTED = "REJECTED"
+    """The venue refused it."""
     EXPIRED = "EXPIRED"
+    """The venue ended it by time."""
     UNKNOWN = "UNKNOWN"
+    """No answer: it may be live. It is looked up by its tag and never sent again."""
     NOT_SUBMITTED = "NOT_SUBMITTED"
+    """Proven never to have arrived at the venue."""
 
 
 _LIVE = frozenset(

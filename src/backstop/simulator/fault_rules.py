@@ -40,35 +40,62 @@ class FaultKind(StrEnum):
     """Everything that can go wrong on purpose."""
 
     # Calls.
-    DELAY_REQUEST = "delay_request"  # the venue sees the call delay_ms late
-    DELAY_RESPONSE = "delay_response"  # the venue acts at once, the answer is delay_ms late
-    LOSE_RESPONSE = "lose_response"  # the venue acts, then the connection is reset
-    RESET_BEFORE = "reset_before"  # the connection is reset before the venue sees the call
-    RESET_MID_BODY = "reset_mid_body"  # the venue acts, the connection ends inside the body
-    HTTP_ERROR = "http_error"  # http_status with an empty body; accepted says if the venue acts
-    HTML_BODY = "html_body"  # http_status with a web page; accepted says if the venue acts
-    CUT_JSON = "cut_json"  # the venue acts, the answer is half a JSON text
-    MISSING_ORDER_ID = "missing_order_id"  # success without orderId
-    PENDING = "pending"  # "still being processed"; the venue acts delay_ms later
-    ERROR_CODE = "error_code"  # code and message with success false; accepted as above
+    DELAY_REQUEST = "delay_request"
+    """The venue sees the call `delay_ms` late."""
+    DELAY_RESPONSE = "delay_response"
+    """The venue acts at once, the answer is `delay_ms` late."""
+    LOSE_RESPONSE = "lose_response"
+    """The venue acts, then the connection is reset."""
+    RESET_BEFORE = "reset_before"
+    """The connection is reset before the venue sees the call."""
+    RESET_MID_BODY = "reset_mid_body"
+    """The venue acts, the connection ends inside the body."""
+    HTTP_ERROR = "http_error"
+    """`http_status` with an empty body; `accepted` says if the venue acts."""
+    HTML_BODY = "html_body"
+    """`http_status` with a web page; `accepted` says if the venue acts."""
+    CUT_JSON = "cut_json"
+    """The venue acts, the answer is half a JSON text."""
+    MISSING_ORDER_ID = "missing_order_id"
+    """Success without `orderId`."""
+    PENDING = "pending"
+    """Answers "still being processed"; the venue acts `delay_ms` later."""
+    ERROR_CODE = "error_code"
+    """`code` and `message` with success false; `accepted` says if the venue acts."""
     # Events.
     DROP_EVENT = "drop_event"
+    """The event never comes."""
     DELAY_EVENT = "delay_event"
-    DUPLICATE_EVENT = "duplicate_event"  # copies more of it, delay_ms apart
-    REORDER_EVENT = "reorder_event"  # let the next event pass first, wait at most delay_ms
-    CONTRADICT_EVENT = "contradict_event"  # afterwards an older status of the same order
+    """The event comes `delay_ms` late."""
+    DUPLICATE_EVENT = "duplicate_event"
+    """`copies` more of it, `delay_ms` apart."""
+    REORDER_EVENT = "reorder_event"
+    """Lets the next event pass first, waits at most `delay_ms`."""
+    CONTRADICT_EVENT = "contradict_event"
+    """Afterwards an older status of the same order."""
     # Connections, tokens, feeds and clocks.
     HUB_RESET = "hub_reset"
-    HUB_END = "hub_end"  # end of file without a word
-    HUB_CLOSE = "hub_close"  # Close record, allow_reconnect
-    HUB_MUTE = "hub_mute"  # pings and answers go on, events do not
-    HUB_FREEZE = "hub_freeze"  # half-dead: open, nothing read, nothing written
-    HUB_GARBAGE = "hub_garbage"  # a record that is no JSON
-    HUB_UNKNOWN_TYPE = "hub_unknown_type"  # a record of a type nobody knows
-    LOGOUT = "logout"  # GatewayLogout, then silence
-    KILL_TOKENS = "kill_tokens"  # every token so far is 401; drop ends hub connections too
-    FREEZE_QUOTES = "freeze_quotes"  # no market events of matching contracts
-    SKEW_CLOCK = "skew_clock"  # the Date header is skew_s ahead
+    """The connection is reset."""
+    HUB_END = "hub_end"
+    """End of file without a word."""
+    HUB_CLOSE = "hub_close"
+    """A Close record with `allow_reconnect`."""
+    HUB_MUTE = "hub_mute"
+    """Pings and answers go on, events do not."""
+    HUB_FREEZE = "hub_freeze"
+    """Half-dead: open, nothing read, nothing written."""
+    HUB_GARBAGE = "hub_garbage"
+    """A record that is no JSON."""
+    HUB_UNKNOWN_TYPE = "hub_unknown_type"
+    """A record of a type nobody knows."""
+    LOGOUT = "logout"
+    """`GatewayLogout`, then silence."""
+    KILL_TOKENS = "kill_tokens"
+    """Every token so far is 401; `drop` ends hub connections too."""
+    FREEZE_QUOTES = "freeze_quotes"
+    """No market events of matching contracts."""
+    SKEW_CLOCK = "skew_clock"
+    """The `Date` header is `skew_s` ahead."""
 
 
 CALL_KINDS: Final = frozenset(list(FaultKind)[:11])
