@@ -1,5 +1,7 @@
 """Books what the venue says: order rows, trades and positions, whichever way they came."""
 
+from msgspec.structs import replace
+
 from backstop.core import positions
 from backstop.core.book import AUDIT_INTERVAL_NS, LegRole, VenueOrder
 from backstop.core.execution_verification import Ask, OrderStep, doubled, reported, traded
@@ -187,6 +189,9 @@ def book_trade(work: Workbench, trade: BrokerTrade, *, seen_ns: int | None = Non
     if forgotten or (held is not None and (held.voided or not trade.voided)):
         book.counters.duplicate_trades += 1
         return
+    if held is not None:
+        # A void takes back the trade that was counted, whatever else its row says.
+        trade = replace(held, voided=True, raw=trade.raw or held.raw)
     book.trades[trade.trade_id] = trade
     if held is None:
         known = book.trades_of.get(trade.broker_order_id, ())
