@@ -505,6 +505,19 @@ async def test_an_order_that_leaves_between_two_pages_hides_no_other(
     assert found == [*range(1, 4), *range(5, 152)]
 
 
+async def test_an_order_that_comes_between_two_pages_is_read_with_the_last(
+    api: ScriptedApi, gateway: ProjectXGateway
+) -> None:
+    orders = PagedOrders(150)
+    orders.before_page[2] = lambda rows: rows.append(a_row(151))
+    api.answer(QUERY, orders)
+
+    found, _ = await live_orders(gateway)
+
+    assert found == list(range(1, 152))
+    assert orders.pages == 2
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -221,12 +221,12 @@ class ProjectXRest:
 
     async def _query(self, query: QueryBody, *, urgent: bool) -> tuple[BrokerOrder, ...]:
         orders: list[BrokerOrder] = []
-        total: int | None = None
+        total = 0
         for _ in range(PAGES_MAX):
             query.page_offset = max(0, len(orders) - 1)
             answer = await self._read("/api/Order/v2/query", query, urgent=urgent)
             page = _rows("orders", answer.orders, translate.broker_order)
-            total = _joined(orders, page, total=total, stated=answer.total_count)
+            total = _joined(orders, page, stated=answer.total_count)
             if len(orders) == total:
                 return tuple(orders)
         raise GatewayAnswerError(
@@ -333,14 +333,14 @@ def _joined(
     orders: list[BrokerOrder],
     page: tuple[BrokerOrder, ...],
     *,
-    total: int | None,
     stated: int | None,
 ) -> int:
-    """Append ``page`` to ``orders`` and return the total, or raise when they do not fit."""
+    """Append ``page`` to ``orders`` and return the total, or raise when they do not fit.
+
+    The total may move while later rows come and go; rows that were read already may not.
+    """
     if stated is None or stated < 0:
         raise GatewayAnswerError("v2/query: no total count, so nothing says that it is complete.")
-    if total is not None and stated != total:
-        raise _RowsMovedError(f"v2/query: the total moved from {total} to {stated} meanwhile.")
     fresh = page
     if orders:
         if not page or page[0].broker_order_id != orders[-1].broker_order_id:
