@@ -9,7 +9,9 @@ BackstopError
 │   ├── CredentialError            one credential: its name and each source asked, never a value
 │   ├── StateFolderError           the state folder or a database in it cannot be used
 │   ├── AlreadyRunningError        another guard holds the account
-│   └── DataFileError              a data file: file, line, fault
+│   ├── DataFileError              a data file: file, line, fault
+│   ├── CredentialSourceError      one source of credentials cannot answer; the next is asked
+│   └── SetupFaults                several of these, reported together
 ├── GatewayError                   the broker's gateway: named at the adapter
 │   ├── LoginRefusedError          the gateway knows us and says no
 │   ├── GatewayUnreachableError    no connection or no answer
@@ -85,13 +87,29 @@ class AlreadyRunningError(SetupError):
 
 
 class DataFileError(SetupError):
-    """A market-data file that cannot be read; names file, line and fault."""
+    """A market-data file that cannot be read; names file, line and fault.
+
+    Line 0 stands for the file as a whole.
+    """
 
     def __init__(self, path: str, line_number: int, fault: str) -> None:
         self.path = path
         self.line_number = line_number
         self.fault = fault
-        super().__init__(f"{path}, line {line_number}: {fault}")
+        place = f"{path}, line {line_number}" if line_number else path
+        super().__init__(f"{place}: {fault}")
+
+
+class CredentialSourceError(SetupError):
+    """One source of credentials that cannot answer; its words hold no secret."""
+
+
+class SetupFaults(SetupError):  # noqa: N818 - not one error but all that were found
+    """Everything that is wrong with the set-up, so that it can be mended in one go."""
+
+    def __init__(self, faults: tuple[SetupError, ...]) -> None:
+        self.faults = faults
+        super().__init__("\n".join(str(fault) for fault in faults))
 
 
 class GatewayError(BackstopError):

@@ -1,0 +1,53 @@
+"""The closed sets that settings choose from."""
+
+from decimal import Decimal
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Calendar(StrEnum):
+    """Which sessions, flat-by times and expiries are enforced."""
+
+    CME = "cme"
+    ALWAYS_OPEN = "always-open"  # none of them: for the simulator
+
+
+class ExternalPositionPolicy(StrEnum):
+    """What happens to a position that Backstop did not open."""
+
+    PROTECT = "protect"
+    FLATTEN = "flatten"
+    ALERT = "alert"
+
+
+class Profile(StrEnum):
+    """The rules of a kind of account."""
+
+    NONE = "none"
+    TOPSTEP_50K = "topstep-50k"
+    TOPSTEP_100K = "topstep-100k"
+    TOPSTEP_150K = "topstep-150k"
+
+
+class ProfileDefaults(Struct, frozen=True, kw_only=True):
+    """Limits that go with a profile where no setting says otherwise; risk dollars."""
+
+    risk_budget: Decimal
+    es_nq_max_combined_exposure: Decimal
+
+
+PROFILE_DEFAULTS = {
+    Profile.NONE: ProfileDefaults(
+        risk_budget=Decimal(10_000), es_nq_max_combined_exposure=Decimal(5_000)
+    ),
+    Profile.TOPSTEP_50K: ProfileDefaults(
+        risk_budget=Decimal(10_000), es_nq_max_combined_exposure=Decimal(5_000)
+    ),
+    Profile.TOPSTEP_100K: ProfileDefaults(
+        risk_budget=Decimal(20_000), es_nq_max_combined_exposure=Decimal(10_000)
+    ),
+    Profile.TOPSTEP_150K: ProfileDefaults(
+        risk_budget=Decimal(30_000), es_nq_max_combined_exposure=Decimal(15_000)
+    ),
+}

@@ -1,0 +1,245 @@
+"""Kinds of settings: how the text of one becomes a value, and what is allowed, in words.
+
+Each function returns a Kind; its ``parse`` raises ValueError with the fault in words. The faults
+repeat what was given, which is why credentials have kinds of their own that do not.
+"""
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from backstop.config.credential_manager import credential_fault
+from backstop.config.secret import Secret
+
+MAX_SYMBOLS = 64
+"""Roots that one guard watches; the hub takes a subscription for each."""
+
+MAX_ALERT_URLS = 32
+"""Every alert goes to all of them."""
+
+_ON = frozenset({"1", "true", "yes", "on"})
+_OFF = frozenset({"0", "false", "no", "off"})
+_SYMBOL = re.compile(r"[A-Z0-9]{1,6}")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]{0,12})?|\.[0-9]{1,12})")
+
+
+class Kind(Struct, frozen=True, kw_only=True):
+    """How one setting is read.
+
+    Attributes:
+        type_name: the value's type, for the documentation.
+        allowed: what passes, in words.
+        parse: turns text into the value; raises ValueError with the fault.
+        secret: the value must not be shown.
+    """
+
+    type_name: str
+    allowed: str
+    parse: Callable[[str], object]
+    secret: bool = False
+
+
+class ListenAddress(Struct, frozen=True, kw_only=True):
+    """Where the API listens; port 0 takes any free one."""
+
+    host: str
+    port: int
+
+
+def switch() -> Kind:
+    """On or off."""
+
+    def parse(text: str) -> bool:
+        word = text.lower()
+        if word in _ON:
+            return True
+        if word in _OFF:
+            return False
+        raise ValueError(f"{text!r} is neither on nor off")
+
+    return Kind(type_name="switch", allowed="1 or 0 (also true/false, yes/no, on/off)", parse=parse)
+
+
+def whole(least: int, most: int) -> Kind:
+    """A whole number from ``least`` to ``most``."""
+
+    def parse(text: str) -> int:
+        if not _WHOLE.fullmatch(text):
+            raise ValueError(f"{text!r} is not a whole number")
+        number = msgspec.convert(text.removeprefix("+"), int, strict=False)
+        if not least <= number <= most:
+            raise ValueError(f"{text} is outside what is allowed")
+        return number
+
+    return Kind(type_name="whole number", allowed=f"{least} to {most}", parse=parse)
+
+
+def number(least: str, most: str, *, above: bool = False) -> Kind:
+    """A decimal number from ``least`` (or ``above`` it) to ``most``."""
+    lowest, highest = Decimal(least), Decimal(most)
+
+    def parse(text: str) -> Decimal:
+        value = _decimal(text)
+        if not lowest <= value <= highest or (above and value == lowest):
+            raise ValueError(f"{text} is outside what is allowed")
+        return value
+
+    allowed = f"above {least}, at most {most}" if above else f"{least} to {most}"
+    return Kind(type_name="number", allowed=allowed, parse=parse)
+
+
+def duration_ns(least: str, most: str, *, unit_ns: int) -> Kind:
+    """A duration in units of ``unit_ns``, kept in whole nanoseconds."""
+    in_units = number(least, most)
+
+    def parse(text: str) -> int:
+        value = in_units.parse(text)
+        assert isinstance(value, Decimal)  # noqa: S101 - number gives nothing else
+        return int(value * unit_ns)
+
+    return Kind(type_name="duration", allowed=in_units.allowed, parse=parse)
+
+
+def choice(choices: type[StrEnum]) -> Kind:
+    """One word of a closed set."""
+
+    def parse(text: str) -> StrEnum:
+        try:
+            return choices(text.lower())
+        except ValueError:
+            raise ValueError(f"{text!r} is none of them") from None
+
+    words = " | ".join(member.value for member in choices)
+    return Kind(type_name="choice", allowed=words, parse=parse)
+
+
+def symbols() -> Kind:
+    """Exchange roots, separated by commas."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        roots = [part.strip().upper() for part in text.split(",")]
+        for root in roots:
+            if not _SYMBOL.fullmatch(root):
+                raise ValueError(f"{root!r} is not an exchange root")
+        if len(set(roots)) != len(roots):
+            raise ValueError("a root stands there twice")
+        if len(roots) > MAX_SYMBOLS:
+            raise ValueError(f"there are {len(roots)} roots")
+        return tuple(roots)
+
+    allowed = f"1 to {MAX_SYMBOLS} different roots with commas between them, such as ES,NQ"
+    return Kind(type_name="list", allowed=allowed, parse=parse)
+
+
+def path() -> Kind:
+    """A path; ``~`` is the home folder, a relative one counts from the current folder."""
+
+    def parse(text: str) -> Path:
+        if "\0" in text:
+            raise ValueError("it has a zero byte in it")
+        return Path(text).expanduser().absolute()
+
+    return Kind(type_name="path", allowed="a path", parse=parse)
+
+
+def existing_file() -> Kind:
+    """A path to a file that is there."""
+    as_path = path()
+
+    def parse(text: str) -> object:
+        found = as_path.parse(text)
+        if not (isinstance(found, Path) and found.is_file()):
+            raise ValueError(f"{text} is not a file")
+        return found
+
+    return Kind(type_name="path", allowed="a path to a file", parse=parse)
+
+
+def listen_address() -> Kind:
+    """``host:port``; an IPv6 address in brackets."""
+
+    def parse(text: str) -> ListenAddress:
+        host, colon, port = text.rpartition(":")
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if not colon or not bare or (":" in bare and bare == host) or not port.isdecimal():
+            raise ValueError(f"{text!r} is not of the form host:port")
+        if len(port) > len("65535") or int(port) > 65535:  # noqa: PLR2004 - the largest port
+            raise ValueError(f"{port} is not a port")
+        return ListenAddress(host=bare, port=int(port))
+
+    return Kind(type_name="address", allowed="host:port, port 0 to 65535", parse=parse)
+
+
+def gateway_url() -> Kind:
+    """The root of a ProjectX gateway; ``/api`` at its end, as some tools want it, is taken off."""
+
+    def parse(text: str) -> str:
+        return _http_url(text).removesuffix("/api").rstrip("/")
+
+    allowed = "http:// or https:// and a host, without user, query or /api"
+    return Kind(type_name="URL", allowed=allowed, parse=parse)
+
+
+def hub_url() -> Kind:
+    """A SignalR hub."""
+    allowed = "http:// or https:// and a host and path (not ws://, the hub chooses that itself)"
+    return Kind(type_name="URL", allowed=allowed, parse=_http_url)
+
+
+def credential() -> Kind:
+    """A secret; its faults never repeat it."""
+
+    def parse(text: str) -> Secret:
+        fault = credential_fault(text)
+        if fault is not None:
+            raise ValueError(f"the value {fault}")
+        return Secret(text)
+
+    return Kind(type_name="secret", allowed="the value itself", parse=parse, secret=True)
+
+
+def alert_urls() -> Kind:
+    """Addresses of alert channels; they hold tokens, so they are secrets."""
+
+    def parse(text: str) -> tuple[Secret, ...]:
+        urls = text.replace(",", " ").split()
+        if len(urls) > MAX_ALERT_URLS:
+            raise ValueError(f"there are {len(urls)} addresses")
+        if any("://" not in url for url in urls):
+            raise ValueError("one of the addresses has no scheme such as discord://")
+        return tuple(Secret(url) for url in urls)
+
+    allowed = f"up to {MAX_ALERT_URLS} Apprise URLs with spaces or commas between them"
+    return Kind(type_name="list of secrets", allowed=allowed, parse=parse, secret=True)
+
+
+def _decimal(text: str) -> Decimal:
+    # No exponents, no NaN, no infinity, no digits of other scripts: what people write as a number.
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{text!r} is not a number")
+    return Decimal(text)
+
+
+def _http_url(text: str) -> str:
+    """Return ``text`` without a slash at its end; faults do not repeat it: it may hold a token."""
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("it is not a URL") from None
+    if parts.scheme not in {"http", "https"}:
+        raise ValueError(f"its scheme is {parts.scheme!r}" if parts.scheme else "it has no scheme")
+    if not host or port == 0 or any(c.isspace() or not c.isprintable() for c in text):
+        raise ValueError("it has no usable host")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("it has a user or a password in it")
+    if parts.query or parts.fragment:
+        raise ValueError("it has a query or a fragment")
+    return text.rstrip("/")

@@ -1,0 +1,211 @@
+"""The settings of one process: read once, checked together, typed, never changed.
+
+Command line beats environment beats ``.env.local`` in the current folder beats the default. All
+faults are reported at once. ``Settings.hermetic`` reads nothing of all that: demos and tests must
+not be able to touch a real account.
+"""
+
+import os
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from backstop.config.choices import Calendar, ExternalPositionPolicy, Profile
+from backstop.config.env_file import ENV_FILE, open_to_others, read_env_file
+from backstop.config.gateway_urls import is_loopback
+from backstop.config.secret import Secret
+from backstop.config.setting_kinds import ListenAddress
+from backstop.config.settings_reader import NAMES, read_settings
+from backstop.errors import SettingError, SetupError, SetupFaults
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Every setting as a typed value; meanings, units and reasons are in ``settings_table``.
+
+    Durations are whole nanoseconds, risk and balances dollars. ``warnings`` are sentences for the
+    person who starts the process: what was probably meant otherwise.
+    """
+
+    # credentials; user_name is "" and account_id 0 only where they were not required
+    user_name: str
+    account_id: int
+    api_key: Secret | None
+    token: Secret | None
+    emergency_api_key: Secret | None
+    # gates
+    dry_run: bool
+    execute: bool
+    critical_system_enable: bool
+    execution_verification_enable: bool
+    disaster_recovery_enable: bool
+    correlation_protection_enable: bool
+    allow_unprotected: bool
+    # gateway
+    api_url: str
+    user_hub_url: str
+    market_hub_url: str
+    symbols: tuple[str, ...]
+    calendar: Calendar
+    # process
+    state_folder: Path
+    kill_file: Path
+    listen: ListenAddress
+    api_token: Secret | None
+    tls_cert: Path | None
+    tls_key: Path | None
+    alert_urls: tuple[Secret, ...]
+    test_data: Path
+    # exposure
+    profile: Profile
+    risk_budget: Decimal
+    max_gross_exposure: Decimal
+    max_correlation_exposure: Decimal
+    es_nq_max_combined_exposure: Decimal
+    max_directional_share: Decimal
+    correlation_update_s: float
+    account_high_close: Decimal | None
+    # orders
+    max_order_quantity: int
+    max_orders_per_second: int
+    duplicate_window_ns: int
+    stale_quote_ns: int | None
+    stop_required: bool
+    default_stop_ticks: int | None
+    min_r_multiple: Decimal | None
+    allow_flip: bool
+    # verification and recovery
+    execution_timeout_ns: int
+    max_slippage_ticks: Decimal
+    slippage_breaches_to_reduce: int
+    state_persistence_interval_ns: int
+    emergency_liquidation_threshold_ns: int
+    external_position_policy: ExternalPositionPolicy
+    # what a person should hear
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        overrides: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        env_file: Path | None = None,
+        require_credentials: bool = True,
+    ) -> Self:
+        """Read the settings of this process.
+
+        Args:
+            overrides: names and texts from the command line.
+            environment: the process's own if None.
+            env_file: ``.env.local`` in the current folder if None.
+            require_credentials: False for commands that log in nowhere.
+
+        Raises:
+            SetupFaults: everything that is unusable or missing, together.
+            SetupError: the file cannot be read.
+        """
+        file = Path(ENV_FILE) if env_file is None else env_file
+        layers = {
+            "the command line": dict(overrides or {}),
+            "the environment": dict(os.environ if environment is None else environment),
+            ENV_FILE: read_env_file(file),
+        }
+        members, warnings = read_settings(layers, require_credentials=require_credentials)
+        if layers[ENV_FILE] and open_to_others(file):
+            warnings.append(f"{file} can be read by others; run: chmod 600 {file}")
+        return cls(**members, warnings=tuple(warnings))
+
+    @classmethod
+    def hermetic(cls, **values: object) -> Self:
+        """Return settings made of ``values`` and defaults alone: no environment, no file.
+
+        Args:
+            **values: by the settings' own names, ``DRY_RUN=False``; anything whose text can be
+                read as that setting, a tuple as a list with commas.
+
+        Raises:
+            SetupFaults: a value is unusable, a credential is missing, the state folder is not
+                named, or a gateway is not on this machine.
+        """
+        texts = {name: _text(value) for name, value in values.items()}
+        faults = [
+            SettingError(name, "is no setting", "a name of the settings reference")
+            for name in texts
+            if name not in NAMES
+        ]
+        faults += [
+            SettingError(name, "is not set", "a value of its own, so that nothing real is touched")
+            for name in ("BACKSTOP_STATE_DIR", "TOPSTEPX_API_URL")
+            if name not in texts
+        ]
+        if faults:
+            raise SetupFaults(tuple(faults))
+        texts.setdefault("BACKSTOP_LISTEN", "127.0.0.1:0")
+        members, warnings = read_settings({"the program": texts}, require_credentials=True)
+        settings = cls(**members, warnings=tuple(warnings))
+        far = tuple(
+            SettingError(name, "is not on this machine", "a loopback address")
+            for name, url in settings.gateway_urls.items()
+            if not is_loopback(url)
+        )
+        if far:
+            raise SetupFaults(far)
+        return settings
+
+    @property
+    def gateway_urls(self) -> dict[str, str]:
+        """Every address of the gateway, by the setting that names it."""
+        return {
+            "TOPSTEPX_API_URL": self.api_url,
+            "TOPSTEPX_USER_HUB_URL": self.user_hub_url,
+            "TOPSTEPX_MARKET_HUB_URL": self.market_hub_url,
+        }
+
+    @property
+    def unprotected(self) -> tuple[str, ...]:
+        """The components that are switched off, by the setting that does it."""
+        switches = {
+            "EXECUTION_VERIFICATION_ENABLE": self.execution_verification_enable,
+            "DISASTER_RECOVERY_ENABLE": self.disaster_recovery_enable,
+            "CORRELATION_PROTECTION_ENABLE": self.correlation_protection_enable,
+        }
+        return tuple(name for name, on in switches.items() if not on)
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Every secret among the settings, for the log to strike out."""
+        single = (self.api_key, self.token, self.emergency_api_key, self.api_token)
+        return (*(secret for secret in single if secret is not None), *self.alert_urls)
+
+
+def refuse_live_gateway(settings: Settings) -> None:
+    """Refuse to send orders to a gateway that is not on this machine; raises SetupError.
+
+    Recovery, protection and the whole pre-trade pipeline do not exist yet; until they do, a real
+    account must not be traded through this program.
+    """
+    if settings.dry_run or not settings.execute:
+        return
+    for name, url in settings.gateway_urls.items():
+        if not is_loopback(url):
+            raise SetupError(
+                f"EXECUTE=1 with DRY_RUN=0 would send orders to {urlsplit(url).hostname} "
+                f"({name}). This version sends only to a gateway on this machine, because "
+                "recovery and protection are not complete. Nothing was sent. Set DRY_RUN=1."
+            )
+
+
+def _text(value: object) -> str:
+    match value:
+        case bool():
+            return "1" if value else "0"
+        case tuple() | list():
+            return ",".join(_text(part) for part in value)
+        case Secret():
+            return value.reveal()
+        case _:
+            return str(value)

@@ -1,0 +1,157 @@
+"""Turns layers of texts into the members of ``Settings``, collecting everything that is wrong."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_data_dir
+
+from backstop.config.choices import PROFILE_DEFAULTS
+from backstop.config.credential_manager import CredentialManager, MappingSource
+from backstop.config.gateway_urls import HubPath, hub_url, is_loopback
+from backstop.config.secret import Secret
+from backstop.config.settings_table import CREDENTIALS, PLAIN_SETTINGS, SETTINGS, Setting
+from backstop.errors import CredentialError, SettingError, SetupError, SetupFaults
+
+NAMES = frozenset(setting.name for setting in SETTINGS)
+"""The name of every setting."""
+
+_OUR_PREFIX = "BACKSTOP_"
+
+Layers = Mapping[str, Mapping[str, str]]
+"""Names and texts, by what people call the place; the first place that has a name wins."""
+
+
+def read_settings(layers: Layers, *, require_credentials: bool) -> tuple[dict[str, Any], list[str]]:
+    """Return the members of ``Settings`` but its warnings, and the warnings.
+
+    Raises:
+        SetupFaults: everything that is unusable or missing.
+    """
+    members: dict[str, Any] = {}
+    faults: list[SetupError] = []
+    for setting in PLAIN_SETTINGS:
+        try:
+            members[setting.member] = _read(setting, layers)
+        except SettingError as error:
+            faults.append(error)
+    credentials, credential_faults = _read_credentials(layers, required=require_credentials)
+    members |= credentials
+    faults += credential_faults
+    if (members.get("tls_cert") is None) != (members.get("tls_key") is None):
+        allowed = "both, or neither"
+        faults.append(
+            SettingError("BACKSTOP_TLS_CERT", "BACKSTOP_TLS_KEY must go with it", allowed)
+        )
+    if faults:
+        raise SetupFaults(tuple(faults))
+    _derive(members)
+    return members, _unknown_names(layers) + _doubts(members)
+
+
+def _read(setting: Setting, layers: Layers) -> object:
+    """Return the value of one setting; None when it is unset and has no default."""
+    place, text = "the default", setting.default
+    for name, texts in layers.items():
+        if setting.name in texts:
+            place, text = name, texts[setting.name].strip()
+            break
+    if text is None or (not text and setting.may_be_blank):
+        return None
+    try:
+        return _parsed(setting, text)
+    except ValueError as error:
+        unit = f", in {setting.unit}" if setting.unit else ""
+        raise SettingError(
+            setting.name, f"{error} (from {place})", f"{setting.kind.allowed}{unit}"
+        ) from None
+
+
+def _parsed(setting: Setting, text: str) -> object:
+    if not text:
+        # An undefined shell variable looks like this; taking the default would hide it.
+        raise ValueError("the value is blank")
+    return setting.kind.parse(text)
+
+
+def _read_credentials(
+    layers: Layers, *, required: bool
+) -> tuple[dict[str, Any], tuple[SetupError, ...]]:
+    manager = CredentialManager(
+        [MappingSource(name.removeprefix("the "), texts) for name, texts in layers.items()]
+    )
+    faults: tuple[SetupError, ...] = ()
+    if required:
+        try:
+            manager.validate_required_credentials()
+        except SetupFaults as error:
+            faults = error.faults
+    reported = {fault.name for fault in faults if isinstance(fault, CredentialError)}
+    members: dict[str, Any] = {}
+    for setting in CREDENTIALS:
+        try:
+            secret = manager.try_get_credential(setting.name)
+            members[setting.member] = secret and setting.kind.parse(secret.reveal())
+        except CredentialError as error:
+            faults += () if setting.name in reported else (error,)
+        except ValueError as error:
+            faults += (SettingError(setting.name, str(error), setting.kind.allowed),)
+    user_name = members.get("user_name")
+    members["user_name"] = user_name.reveal() if isinstance(user_name, Secret) else ""
+    members["account_id"] = members.get("account_id") or 0
+    return members, faults
+
+
+def _derive(members: dict[str, Any]) -> None:
+    """Fill in what follows from other settings where nothing was said."""
+    profile = PROFILE_DEFAULTS[members["profile"]]
+    api_url: str = members["api_url"]
+    state_folder: Path = (
+        members["state_folder"] or Path(user_data_dir("backstop", False)).absolute()
+    )
+    risk_budget = members["risk_budget"] or profile.risk_budget
+    derived = {
+        "user_hub_url": hub_url(api_url, HubPath.USER),
+        "market_hub_url": hub_url(api_url, HubPath.MARKET),
+        "state_folder": state_folder,
+        "kill_file": state_folder / "KILL",
+        "risk_budget": risk_budget,
+        "max_gross_exposure": 2 * risk_budget,
+        "es_nq_max_combined_exposure": profile.es_nq_max_combined_exposure,
+        "alert_urls": (),
+    }
+    for member, value in derived.items():
+        if members[member] is None:
+            members[member] = value
+    members["correlation_update_s"] = float(members["correlation_update_s"])
+
+
+def _unknown_names(layers: Layers) -> list[str]:
+    """Name what looks like a setting of ours and is none: a typing mistake changes nothing."""
+    warnings: list[str] = []
+    for place, texts in layers.items():
+        for name in sorted(texts):
+            if name.startswith(_OUR_PREFIX) and name not in NAMES:
+                meant = difflib.get_close_matches(name, NAMES, n=1)
+                hint = f"; was {meant[0]} meant?" if meant else ""
+                warnings.append(f"{name} in {place} is no setting and was ignored{hint}")
+    return warnings
+
+
+def _doubts(members: Mapping[str, Any]) -> list[str]:
+    """Say what is allowed and was perhaps not meant."""
+    warnings: list[str] = []
+    if members["api_url"].startswith("http://") and not is_loopback(members["api_url"]):
+        warnings.append("TOPSTEPX_API_URL is http:// to another machine: the key travels readable")
+    listen = members["listen"]
+    if members["tls_cert"] is None and not is_loopback(f"http://{_bracketed(listen.host)}/"):
+        warnings.append(
+            f"BACKSTOP_LISTEN opens the API on {listen.host} without TLS: "
+            "the token travels readable"
+        )
+    return warnings
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

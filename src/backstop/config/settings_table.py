@@ -1,0 +1,434 @@
+"""Every setting, once: name, kind, unit, default and the reason for it.
+
+The settings are read by this table and documented from it. A default is text, read like any other;
+where it follows from other settings, ``default_words`` says how, and ``settings`` derives it.
+"""
+
+from msgspec import Struct
+
+from backstop.config import setting_kinds as kinds
+from backstop.config.choices import Calendar, ExternalPositionPolicy, Profile
+from backstop.config.setting_kinds import Kind
+
+_MILLISECOND_NS = 1_000_000
+_SECOND_NS = 1_000 * _MILLISECOND_NS
+_MINUTE_NS = 60 * _SECOND_NS
+
+
+class Setting(Struct, frozen=True, kw_only=True):
+    """One setting.
+
+    Attributes:
+        name: as in the environment.
+        member: the member of ``Settings`` that it becomes.
+        kind: how its text is read and what is allowed.
+        default: text of the default; None when there is none or it is derived.
+        default_words: how a derived default follows, or what unset means.
+        unit: of the text; empty for none.
+        reason: what it is for, and why the default is what it is.
+    """
+
+    name: str
+    member: str
+    kind: Kind
+    default: str | None = None
+    default_words: str = ""
+    unit: str = ""
+    reason: str
+
+    @property
+    def may_be_blank(self) -> bool:
+        """A blank value means unset; elsewhere it would hide a mistake."""
+        return self.default is None
+
+
+def _setting(
+    name: str,
+    member: str,
+    kind: Kind,
+    reason: str,
+    *,
+    default: str | None = None,
+    default_words: str = "",
+    unit: str = "",
+) -> Setting:
+    return Setting(
+        name=name,
+        member=member,
+        kind=kind,
+        default=default,
+        default_words=default_words,
+        unit=unit,
+        reason=reason,
+    )
+
+
+def _component(name: str, member: str, what: str) -> Setting:
+    reason = f"Switches {what} on. Off, it is named at start and entries are refused."
+    return _setting(name, member, kinds.switch(), reason, default="1")
+
+
+_GATES = (
+    _setting(
+        "DRY_RUN",
+        "dry_run",
+        kinds.switch(),
+        "On, nothing is ever sent, liquidation included. On by default: never live by accident.",
+        default="1",
+    ),
+    _setting(
+        "EXECUTE",
+        "execute",
+        kinds.switch(),
+        "The second key: orders are sent only with EXECUTE=1 and DRY_RUN=0 together.",
+        default="0",
+    ),
+    _setting(
+        "CRITICAL_SYSTEM_ENABLE",
+        "critical_system_enable",
+        kinds.switch(),
+        "Off, Backstop observes only and sends nothing.",
+        default="1",
+    ),
+    _component(
+        "EXECUTION_VERIFICATION_ENABLE",
+        "execution_verification_enable",
+        "the proof of what was executed",
+    ),
+    _component("DISASTER_RECOVERY_ENABLE", "disaster_recovery_enable", "recovery after a crash"),
+    _component(
+        "CORRELATION_PROTECTION_ENABLE",
+        "correlation_protection_enable",
+        "the limits on positions that move together",
+    ),
+    _setting(
+        "ALLOW_UNPROTECTED",
+        "allow_unprotected",
+        kinds.switch(),
+        "Permits entries while a component is switched off.",
+        default="0",
+    ),
+)
+
+_GATEWAY = (
+    _setting(
+        "TOPSTEPX_API_URL",
+        "api_url",
+        kinds.gateway_url(),
+        "The root of the ProjectX gateway, without /api.",
+        default="https://api.topstepx.com",
+    ),
+    _setting(
+        "TOPSTEPX_USER_HUB_URL",
+        "user_hub_url",
+        kinds.hub_url(),
+        "Where orders, trades and positions are pushed.",
+        default_words="/hubs/user at the rtc. host of an api. host, else at the gateway itself",
+    ),
+    _setting(
+        "TOPSTEPX_MARKET_HUB_URL",
+        "market_hub_url",
+        kinds.hub_url(),
+        "Where quotes are pushed.",
+        default_words="/hubs/market at the rtc. host of an api. host, else at the gateway itself",
+    ),
+    _setting(
+        "BACKSTOP_INSTRUMENTS",
+        "symbols",
+        kinds.symbols(),
+        "The roots that may be traded; an order for any other is refused.",
+        default="ES,NQ,MES,MNQ",
+    ),
+    _setting(
+        "BACKSTOP_CALENDAR",
+        "calendar",
+        kinds.choice(Calendar),
+        "always-open: no session, flat-by or expiry refusals, for the simulator.",
+        default="cme",
+    ),
+)
+
+_PROCESS = (
+    _setting(
+        "BACKSTOP_STATE_DIR",
+        "state_folder",
+        kinds.path(),
+        "Audit, state and keys; one folder for each account, on a local disk.",
+        default_words="the user's data folder of this platform",
+    ),
+    _setting(
+        "KILL_FILE",
+        "kill_file",
+        kinds.path(),
+        "While this file is there, entries are refused: a stop that needs no program.",
+        default_words="KILL in the state folder",
+    ),
+    _setting(
+        "BACKSTOP_LISTEN",
+        "listen",
+        kinds.listen_address(),
+        "Where the API and the dashboard listen; on loopback only the own machine reaches them.",
+        default="127.0.0.1:8720",
+    ),
+    _setting(
+        "BACKSTOP_API_TOKEN",
+        "api_token",
+        kinds.credential(),
+        "What callers of the API show.",
+        default_words="made at first start and kept in the state folder",
+    ),
+    _setting(
+        "BACKSTOP_TLS_CERT",
+        "tls_cert",
+        kinds.existing_file(),
+        "Certificate of the API, PEM; together with BACKSTOP_TLS_KEY.",
+        default_words="unset: plain HTTP",
+    ),
+    _setting(
+        "BACKSTOP_TLS_KEY",
+        "tls_key",
+        kinds.existing_file(),
+        "Private key of the API, PEM; together with BACKSTOP_TLS_CERT.",
+        default_words="unset: plain HTTP",
+    ),
+    _setting(
+        "BACKSTOP_ALERT_URLS",
+        "alert_urls",
+        kinds.alert_urls(),
+        "Where alerts go besides the log.",
+        default_words="unset: the log only",
+    ),
+    _setting(
+        "BACKSTOP_TEST_DATA",
+        "test_data",
+        kinds.path(),
+        "Recorded market and gateway data for tests and demos that find it.",
+        default="../shared/data",
+    ),
+)
+
+_VERIFICATION = (
+    _setting(
+        "EXECUTION_TIMEOUT_SECONDS",
+        "execution_timeout_ns",
+        kinds.duration_ns("0.5", "600", unit_ns=_SECOND_NS),
+        "An order without proof for this long is looked up by its tag.",
+        default="10",
+        unit="seconds",
+    ),
+    _setting(
+        "MAX_SLIPPAGE_TICKS",
+        "max_slippage_ticks",
+        kinds.number("0", "1000"),
+        "Adverse ticks above which an execution is a breach.",
+        default="2",
+        unit="ticks",
+    ),
+    _setting(
+        "SLIPPAGE_BREACHES_TO_REDUCE",
+        "slippage_breaches_to_reduce",
+        kinds.whole(1, 1000),
+        "Breaches within a session after which only exits pass.",
+        default="3",
+    ),
+)
+
+_RECOVERY = (
+    _setting(
+        "STATE_PERSISTENCE_INTERVAL_MS",
+        "state_persistence_interval_ns",
+        kinds.duration_ns("10", "60000", unit_ns=_MILLISECOND_NS),
+        "How often the state is written to trading_state.json.",
+        default="100",
+        unit="milliseconds",
+    ),
+    _setting(
+        "EMERGENCY_LIQUIDATION_THRESHOLD_MINUTES",
+        "emergency_liquidation_threshold_ns",
+        kinds.duration_ns("0.05", "1440", unit_ns=_MINUTE_NS),
+        "After a crash, freeze or suspend longer than this, open positions are liquidated.",
+        default="1",
+        unit="minutes",
+    ),
+    _setting(
+        "EXTERNAL_POSITION_POLICY",
+        "external_position_policy",
+        kinds.choice(ExternalPositionPolicy),
+        "What happens to a position that Backstop did not open.",
+        default="protect",
+    ),
+)
+
+_EXPOSURE = (
+    _setting(
+        "BACKSTOP_PROFILE",
+        "profile",
+        kinds.choice(Profile),
+        "The rules of a kind of account; sets the defaults of the limits below.",
+        default="none",
+    ),
+    _setting(
+        "RISK_BUDGET",
+        "risk_budget",
+        kinds.number("0", "1000000000", above=True),
+        "What the account may lose on a one-sigma day; the other limits are shares of it.",
+        default_words="10000; with topstep-100k 20000, with topstep-150k 30000",
+        unit="risk dollars",
+    ),
+    _setting(
+        "MAX_GROSS_EXPOSURE",
+        "max_gross_exposure",
+        kinds.number("0", "1000000000", above=True),
+        "The risk of longs and shorts together.",
+        default_words="2 x RISK_BUDGET",
+        unit="risk dollars",
+    ),
+    _setting(
+        "MAX_CORRELATION_EXPOSURE",
+        "max_correlation_exposure",
+        kinds.number("0", "1", above=True),
+        "The share of RISK_BUDGET that one bet may take, with all that moves with it.",
+        default="0.7",
+        unit="share of RISK_BUDGET",
+    ),
+    _setting(
+        "ES_NQ_MAX_COMBINED_EXPOSURE",
+        "es_nq_max_combined_exposure",
+        kinds.number("0", "1000000000", above=True),
+        "The risk that the S&P and Nasdaq families may carry together.",
+        default_words="5000; with topstep-100k 10000, with topstep-150k 15000",
+        unit="risk dollars",
+    ),
+    _setting(
+        "MAX_DIRECTIONAL_SHARE",
+        "max_directional_share",
+        kinds.number("0", "1", above=True),
+        "The share of MAX_GROSS_EXPOSURE that all longs, or all shorts, may take.",
+        default="0.5",
+        unit="share of MAX_GROSS_EXPOSURE",
+    ),
+    _setting(
+        "CORRELATION_UPDATE_SECONDS",
+        "correlation_update_s",
+        kinds.number("1", "3600"),
+        "Correlations are computed anew at the latest this often.",
+        default="300",
+        unit="seconds",
+    ),
+    _setting(
+        "ACCOUNT_HIGH_CLOSE",
+        "account_high_close",
+        kinds.number("0", "1000000000", above=True),
+        "The account's best end-of-day balance, from which a trailing loss limit counts.",
+        default_words="unset: from complete trades, else the strictest floor",
+        unit="dollars",
+    ),
+)
+
+_ORDERS = (
+    _setting(
+        "MAX_ORDER_QUANTITY",
+        "max_order_quantity",
+        kinds.whole(1, 100_000),
+        "Contracts in one order; catches a notional typed as a quantity.",
+        default="50",
+        unit="contracts",
+    ),
+    _setting(
+        "MAX_ORDERS_PER_SECOND",
+        "max_orders_per_second",
+        kinds.whole(1, 1000),
+        "Entries within any second; catches a loop gone wild.",
+        default="10",
+    ),
+    _setting(
+        "DUPLICATE_WINDOW_MS",
+        "duplicate_window_ns",
+        kinds.duration_ns("0", "3600000", unit_ns=_MILLISECOND_NS),
+        "Equal orders with different client ids within this time are refused.",
+        default="1000",
+        unit="milliseconds",
+    ),
+    _setting(
+        "STALE_QUOTE_MS",
+        "stale_quote_ns",
+        kinds.duration_ns("100", "3600000", unit_ns=_MILLISECOND_NS),
+        "Without a message for this long, a contract's entries are refused.",
+        default_words="2000 for ES, NQ and their micros from 08:30 to 15:00 Chicago, else 30000",
+        unit="milliseconds",
+    ),
+    _setting(
+        "STOP_REQUIRED",
+        "stop_required",
+        kinds.switch(),
+        "An entry without a stop is refused.",
+        default="1",
+    ),
+    _setting(
+        "DEFAULT_STOP_TICKS",
+        "default_stop_ticks",
+        kinds.whole(1, 100_000),
+        "Distance of the stop that an entry or an external position without one gets.",
+        default_words="unset: none is made up",
+        unit="ticks",
+    ),
+    _setting(
+        "MIN_R_MULTIPLE",
+        "min_r_multiple",
+        kinds.number("0", "1000", above=True),
+        "Smallest reward for one unit of risk, from the rounded prices.",
+        default_words="unset: not checked",
+    ),
+    _setting(
+        "ALLOW_FLIP",
+        "allow_flip",
+        kinds.switch(),
+        "An order beyond the position is judged as an entry for its excess; off, it is refused.",
+        default="0",
+    ),
+)
+
+CREDENTIALS = (
+    _setting(
+        "TOPSTEPX_USERNAME",
+        "user_name",
+        kinds.credential(),
+        "The platform login, neither e-mail nor account name.",
+        default_words="required",
+    ),
+    _setting(
+        "TOPSTEPX_ACCOUNT_ID",
+        "account_id",
+        kinds.whole(1, 2**31 - 1),
+        "The one account that is traded, by its number; any other is refused.",
+        default_words="required",
+    ),
+    _setting(
+        "TOPSTEPX_API_KEY",
+        "api_key",
+        kinds.credential(),
+        "The key of the gateway's API.",
+        default_words="required, unless TOPSTEPX_JWT is set",
+    ),
+    _setting(
+        "TOPSTEPX_JWT",
+        "token",
+        kinds.credential(),
+        "A session token that replaces the key until it expires.",
+        default_words="unset",
+    ),
+    _setting(
+        "TOPSTEPX_EMERGENCY_API_KEY",
+        "emergency_api_key",
+        kinds.credential(),
+        "For exits when the first key is refused.",
+        default_words="unset",
+    ),
+)
+"""Settings that the credential manager finds, wherever they are kept."""
+
+PLAIN_SETTINGS = _GATES + _GATEWAY + _PROCESS + _EXPOSURE + _ORDERS + _VERIFICATION + _RECOVERY
+"""Settings that stand in the environment, in ``.env.local`` or on the command line."""
+
+SETTINGS = CREDENTIALS + PLAIN_SETTINGS
+"""Every setting there is."""

@@ -1,0 +1,553 @@
+"""Settings: typed, from the right place, all faults at once, and never live by accident."""
+
+import os
+import re
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from backstop.config.choices import Calendar, ExternalPositionPolicy, Profile
+from backstop.config.secret import Secret, stars
+from backstop.config.setting_kinds import ListenAddress
+from backstop.config.settings import Settings, refuse_live_gateway
+from backstop.config.settings_table import CREDENTIALS, PLAIN_SETTINGS, SETTINGS
+from backstop.errors import CredentialError, SettingError, SetupError, SetupFaults
+
+LOGIN = {
+    "TOPSTEPX_USERNAME": "trader77",
+    "TOPSTEPX_ACCOUNT_ID": "42",
+    "TOPSTEPX_API_KEY": "hunter2hunter2",
+}
+SECOND_NS = 1_000_000_000
+
+
+def load(
+    environment: dict[str, str] | None = None,
+    *,
+    file: Path | None = None,
+    overrides: dict[str, str] | None = None,
+    login: bool = True,
+) -> Settings:
+    return Settings.load(
+        overrides=overrides,
+        environment=(LOGIN if login else {}) | (environment or {}),
+        env_file=Path("/nonexistent/.env.local") if file is None else file,
+    )
+
+
+def faults(environment: dict[str, str], *, login: bool = True) -> dict[str, SetupError]:
+    with pytest.raises(SetupFaults) as refused:
+        load(environment, login=login)
+    return {
+        fault.name: fault
+        for fault in refused.value.faults
+        if isinstance(fault, SettingError | CredentialError)
+    }
+
+
+def test_the_defaults_are_the_pinned_ones(tmp_path: Path) -> None:
+    settings = load({"BACKSTOP_STATE_DIR": str(tmp_path)})
+
+    assert msgspec.structs.asdict(settings) == {
+        "user_name": "trader77",
+        "account_id": 42,
+        "api_key": Secret("hunter2hunter2"),
+        "token": None,
+        "emergency_api_key": None,
+        "dry_run": True,
+        "execute": False,
+        "critical_system_enable": True,
+        "execution_verification_enable": True,
+        "disaster_recovery_enable": True,
+        "correlation_protection_enable": True,
+        "allow_unprotected": False,
+        "api_url": "https://api.topstepx.com",
+        "user_hub_url": "https://rtc.topstepx.com/hubs/user",
+        "market_hub_url": "https://rtc.topstepx.com/hubs/market",
+        "symbols": ("ES", "NQ", "MES", "MNQ"),
+        "calendar": Calendar.CME,
+        "state_folder": tmp_path,
+        "kill_file": tmp_path / "KILL",
+        "listen": ListenAddress(host="127.0.0.1", port=8720),
+        "api_token": None,
+        "tls_cert": None,
+        "tls_key": None,
+        "alert_urls": (),
+        "test_data": Path("../shared/data").absolute(),
+        "profile": Profile.NONE,
+        "risk_budget": Decimal(10_000),
+        "max_gross_exposure": Decimal(20_000),
+        "max_correlation_exposure": Decimal("0.7"),
+        "es_nq_max_combined_exposure": Decimal(5_000),
+        "max_directional_share": Decimal("0.5"),
+        "correlation_update_s": 300.0,
+        "account_high_close": None,
+        "max_order_quantity": 50,
+        "max_orders_per_second": 10,
+        "duplicate_window_ns": SECOND_NS,
+        "stale_quote_ns": None,
+        "stop_required": True,
+        "default_stop_ticks": None,
+        "min_r_multiple": None,
+        "allow_flip": False,
+        "execution_timeout_ns": 10 * SECOND_NS,
+        "max_slippage_ticks": Decimal(2),
+        "slippage_breaches_to_reduce": 3,
+        "state_persistence_interval_ns": SECOND_NS // 10,
+        "emergency_liquidation_threshold_ns": 60 * SECOND_NS,
+        "external_position_policy": ExternalPositionPolicy.PROTECT,
+        "warnings": (),
+    }
+
+
+def test_the_command_line_beats_the_environment_beats_the_file(tmp_path: Path) -> None:
+    file = tmp_path / ".env.local"
+    file.write_text("MAX_ORDER_QUANTITY=1\nMAX_SLIPPAGE_TICKS=1\nRISK_BUDGET=1\n")
+    file.chmod(0o600)
+
+    settings = load(
+        {"MAX_ORDER_QUANTITY": "2", "MAX_SLIPPAGE_TICKS": "2.5"},
+        file=file,
+        overrides={"MAX_ORDER_QUANTITY": "3"},
+    )
+
+    assert settings.max_order_quantity == 3
+    assert settings.max_slippage_ticks == Decimal("2.5")
+    assert settings.risk_budget == 1
+    assert settings.warnings == ()
+
+
+def test_credentials_may_stand_in_the_file(tmp_path: Path) -> None:
+    file = tmp_path / ".env.local"
+    file.write_text("".join(f"{name}='{value}'\n" for name, value in LOGIN.items()))
+    file.chmod(0o644)
+
+    settings = load(file=file, login=False)
+
+    assert settings.api_key == Secret("hunter2hunter2")
+    assert settings.warnings == (f"{file} can be read by others; run: chmod 600 {file}",)
+
+
+def test_the_file_is_the_one_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env.local").write_text("MAX_ORDER_QUANTITY=7\n")
+    monkeypatch.chdir(tmp_path)
+
+    assert Settings.load(environment=LOGIN).max_order_quantity == 7
+
+
+def test_the_environment_of_the_process_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in (LOGIN | {"MAX_ORDER_QUANTITY": "8"}).items():
+        monkeypatch.setenv(name, value)
+
+    assert Settings.load().max_order_quantity == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "member", "value"),
+    [
+        ("DRY_RUN", "0", "dry_run", False),
+        ("DRY_RUN", "False", "dry_run", False),
+        ("EXECUTE", "YES", "execute", True),
+        ("EXECUTION_TIMEOUT_SECONDS", "2.5", "execution_timeout_ns", 2_500_000_000),
+        (
+            "EMERGENCY_LIQUIDATION_THRESHOLD_MINUTES",
+            "0.1",
+            "emergency_liquidation_threshold_ns",
+            6 * SECOND_NS,
+        ),
+        ("STALE_QUOTE_MS", "1500", "stale_quote_ns", 1_500_000_000),
+        ("DUPLICATE_WINDOW_MS", "0", "duplicate_window_ns", 0),
+        ("BACKSTOP_INSTRUMENTS", " es, mcl ", "symbols", ("ES", "MCL")),
+        ("BACKSTOP_CALENDAR", "always-open", "calendar", Calendar.ALWAYS_OPEN),
+        ("EXTERNAL_POSITION_POLICY", "flatten", "external_position_policy", "flatten"),
+        ("BACKSTOP_LISTEN", "[::1]:0", "listen", ListenAddress(host="::1", port=0)),
+        ("MIN_R_MULTIPLE", "1.5", "min_r_multiple", Decimal("1.5")),
+        ("MIN_R_MULTIPLE", "", "min_r_multiple", None),
+        ("DEFAULT_STOP_TICKS", "20", "default_stop_ticks", 20),
+        ("KILL_FILE", "/tmp/stop", "kill_file", Path("/tmp/stop")),  # noqa: S108 - only a name
+        ("CORRELATION_UPDATE_SECONDS", "30", "correlation_update_s", 30.0),
+        ("RISK_BUDGET", "12500.50", "risk_budget", Decimal("12500.50")),
+        ("TOPSTEPX_JWT", "a.b.c", "token", Secret("a.b.c")),
+    ],
+)
+def test_a_text_becomes_a_typed_value(name: str, text: str, member: str, value: object) -> None:
+    found = getattr(load({name: text}), member)
+
+    assert found == value
+    assert type(found) is type(value) or isinstance(found, str)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fault"),
+    [
+        ("DRY_RUN", "maybe", "'maybe' is neither on nor off"),
+        ("DRY_RUN", "", "the value is blank"),
+        ("EXECUTE", "2", "'2' is neither on nor off"),
+        ("MAX_ORDER_QUANTITY", "0", "0 is outside what is allowed"),
+        ("MAX_ORDER_QUANTITY", "-5", "-5 is outside"),
+        ("MAX_ORDER_QUANTITY", "1.5", "'1.5' is not a whole number"),
+        ("MAX_ORDER_QUANTITY", "58000000", "58000000 is outside"),
+        ("MAX_ORDER_QUANTITY", "1_000", "'1_000' is not a whole number"),
+        ("MAX_CORRELATION_EXPOSURE", "NaN", "'NaN' is not a number"),
+        ("MAX_CORRELATION_EXPOSURE", "Infinity", "is not a number"),
+        ("MAX_CORRELATION_EXPOSURE", "1e3", "is not a number"),
+        ("MAX_CORRELATION_EXPOSURE", "0", "0 is outside"),
+        ("MAX_CORRELATION_EXPOSURE", "1.01", "1.01 is outside"),
+        ("MAX_CORRELATION_EXPOSURE", "0,7", "'0,7' is not a number"),
+        ("MAX_SLIPPAGE_TICKS", "-1", "-1 is outside"),
+        ("RISK_BUDGET", "$10000", "is not a number"),
+        ("EXECUTION_TIMEOUT_SECONDS", "0", "0 is outside"),
+        ("EMERGENCY_LIQUIDATION_THRESHOLD_MINUTES", "0", "0 is outside"),
+        ("STATE_PERSISTENCE_INTERVAL_MS", "1", "1 is outside"),
+        ("BACKSTOP_INSTRUMENTS", "ES,,NQ", "'' is not an exchange root"),
+        ("BACKSTOP_INSTRUMENTS", "ES,es", "a root stands there twice"),
+        ("BACKSTOP_INSTRUMENTS", "CON.F.US.EP.Z25", "is not an exchange root"),
+        ("BACKSTOP_CALENDAR", "nyse", "'nyse' is none of them"),
+        ("BACKSTOP_PROFILE", "topstep", "'topstep' is none of them"),
+        ("BACKSTOP_LISTEN", "8720", "'8720' is not of the form host:port"),
+        ("BACKSTOP_LISTEN", "::1:8720", "is not of the form host:port"),
+        ("BACKSTOP_LISTEN", "localhost:99999", "99999 is not a port"),
+        ("BACKSTOP_TLS_CERT", "/nonexistent", "/nonexistent is not a file"),
+        ("TOPSTEPX_API_URL", "api.topstepx.com", "it has no scheme"),
+        ("TOPSTEPX_API_URL", "ftp://api.topstepx.com", "its scheme is 'ftp'"),
+        ("TOPSTEPX_API_URL", "https://", "it has no usable host"),
+        ("TOPSTEPX_API_URL", "https://u:hunter2@h", "it has a user or a password"),
+        ("TOPSTEPX_API_URL", "https://h/?k=hunter2", "it has a query"),
+        ("TOPSTEPX_API_URL", "https://[::1", "it is not a URL"),
+        ("TOPSTEPX_API_URL", "https://h:99999", "it is not a URL"),
+        ("TOPSTEPX_USER_HUB_URL", "wss://rtc.topstepx.com/hubs/user", "its scheme is 'wss'"),
+        ("TOPSTEPX_ACCOUNT_ID", "PRAC-42", "'PRAC-42' is not a whole number"),
+        ("TOPSTEPX_ACCOUNT_ID", "0", "0 is outside"),
+        ("BACKSTOP_API_TOKEN", "'hunter2'", "the value has quotation marks"),
+        ("BACKSTOP_ALERT_URLS", "hunter2", "one of the addresses has no scheme"),
+    ],
+)
+def test_an_unusable_value_is_refused_with_name_fault_and_range(
+    name: str, text: str, fault: str
+) -> None:
+    found = faults({name: text})
+
+    assert list(found) == [name]
+    error = found[name]
+    assert isinstance(error, SettingError)
+    assert fault in error.fault
+    assert error.allowed
+    assert re.match(rf"{name}: .*\. Allowed: .*\.$", str(error))
+    assert "hunter2" not in str(error)
+
+
+def test_a_credential_that_is_missing_is_named() -> None:
+    found = faults({}, login=False)
+
+    assert list(found) == ["TOPSTEPX_USERNAME", "TOPSTEPX_ACCOUNT_ID", "TOPSTEPX_API_KEY"]
+    assert "environment: not set; .env.local: not set" in str(found["TOPSTEPX_API_KEY"])
+
+
+def test_all_faults_are_told_together() -> None:
+    found = faults(
+        {"DRY_RUN": "maybe", "RISK_BUDGET": "-1", "TOPSTEPX_ACCOUNT_ID": "x"}, login=False
+    )
+
+    assert set(found) == {
+        "DRY_RUN",
+        "RISK_BUDGET",
+        "TOPSTEPX_ACCOUNT_ID",
+        "TOPSTEPX_USERNAME",
+        "TOPSTEPX_API_KEY",
+    }
+
+
+def test_a_fault_says_where_the_value_came_from(tmp_path: Path) -> None:
+    file = tmp_path / ".env.local"
+    file.write_text("DRY_RUN=maybe\n")
+
+    with pytest.raises(SetupFaults, match=r"\(from \.env\.local\)"):
+        load(file=file)
+
+
+def test_commands_that_log_in_nowhere_need_no_credentials() -> None:
+    settings = Settings.load(
+        environment={}, env_file=Path("/nonexistent"), require_credentials=False
+    )
+
+    assert (settings.user_name, settings.account_id, settings.api_key) == ("", 0, None)
+
+
+def test_both_halves_of_tls_belong_together(tmp_path: Path) -> None:
+    pem = tmp_path / "cert.pem"
+    pem.touch()
+
+    assert "BACKSTOP_TLS_CERT" in faults({"BACKSTOP_TLS_CERT": str(pem)})
+    assert "BACKSTOP_TLS_CERT" in faults({"BACKSTOP_TLS_KEY": str(pem)})
+    both = load({"BACKSTOP_TLS_CERT": str(pem), "BACKSTOP_TLS_KEY": str(pem)})
+    assert both.tls_cert == both.tls_key == pem
+
+
+def test_a_misspelt_name_of_ours_is_pointed_out() -> None:
+    settings = load({"BACKSTOP_STATEDIR": "x", "UNRELATED": "y"})
+
+    (warning,) = settings.warnings
+    assert warning.startswith("BACKSTOP_STATEDIR in the environment is no setting and was ignored")
+    assert warning.endswith("; was BACKSTOP_STATE_DIR meant?")
+
+
+@pytest.mark.parametrize(
+    ("profile", "budget", "combined"),
+    [
+        ("none", 10_000, 5_000),
+        ("topstep-50k", 10_000, 5_000),
+        ("topstep-100k", 20_000, 10_000),
+        ("topstep-150k", 30_000, 15_000),
+    ],
+)
+def test_a_profile_sets_the_defaults_of_the_limits(
+    profile: str, budget: int, combined: int
+) -> None:
+    settings = load({"BACKSTOP_PROFILE": profile})
+
+    assert settings.risk_budget == budget
+    assert settings.max_gross_exposure == 2 * budget
+    assert settings.es_nq_max_combined_exposure == combined
+    assert load({"BACKSTOP_PROFILE": profile, "RISK_BUDGET": "77"}).risk_budget == 77
+
+
+@pytest.mark.parametrize(
+    ("url", "root", "user_hub"),
+    [
+        ("https://api.topstepx.com/", "https://api.topstepx.com", "https://rtc.topstepx.com"),
+        ("https://api.topstepx.com/api", "https://api.topstepx.com", "https://rtc.topstepx.com"),
+        ("https://api.topstepx.com/api/", "https://api.topstepx.com", "https://rtc.topstepx.com"),
+        (
+            "https://api.e8.projectx.com",
+            "https://api.e8.projectx.com",
+            "https://rtc.e8.projectx.com",
+        ),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:5000", "http://127.0.0.1:5000"),
+        ("http://localhost:5000/api", "http://localhost:5000", "http://localhost:5000"),
+        ("http://[::1]:5000/", "http://[::1]:5000", "http://[::1]:5000"),
+        ("http://simulator:5000", "http://simulator:5000", "http://simulator:5000"),
+    ],
+)
+def test_the_hubs_follow_from_the_gateway(url: str, root: str, user_hub: str) -> None:
+    settings = load({"TOPSTEPX_API_URL": url})
+
+    assert settings.api_url == root
+    assert settings.user_hub_url == user_hub + "/hubs/user"
+    assert settings.market_hub_url == user_hub + "/hubs/market"
+
+
+def test_a_hub_that_is_named_is_kept() -> None:
+    settings = load({"TOPSTEPX_USER_HUB_URL": "http://127.0.0.1:9/hubs/user/"})
+
+    assert settings.user_hub_url == "http://127.0.0.1:9/hubs/user"
+    assert settings.market_hub_url == "https://rtc.topstepx.com/hubs/market"
+
+
+def test_readable_traffic_is_pointed_out() -> None:
+    settings = load({"TOPSTEPX_API_URL": "http://10.0.0.5:80", "BACKSTOP_LISTEN": "0.0.0.0:8720"})
+
+    assert len(settings.warnings) == 2
+    assert "the key travels readable" in settings.warnings[0]
+    assert "the token travels readable" in settings.warnings[1]
+
+
+def test_settings_show_no_secret() -> None:
+    settings = load({"BACKSTOP_ALERT_URLS": "discord://hunter2/hunter2"})
+
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in str(msgspec.structs.asdict(settings))
+    assert b"hunter2" not in msgspec.json.encode(settings, enc_hook=_json_form)
+    assert {secret.reveal() for secret in settings.secrets} == {
+        "hunter2hunter2",
+        "discord://hunter2/hunter2",
+    }
+
+
+def _json_form(value: object) -> str:
+    return str(value) if isinstance(value, Path) else stars(value)
+
+
+def test_components_that_are_off_are_named() -> None:
+    assert load().unprotected == ()
+    assert load({"DISASTER_RECOVERY_ENABLE": "0"}).unprotected == ("DISASTER_RECOVERY_ENABLE",)
+
+
+# -- never live by accident ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "gates",
+    [
+        {},
+        {"EXECUTE": "1"},
+        {"DRY_RUN": "0"},
+        {"EXECUTE": "0", "DRY_RUN": "0"},
+        {"EXECUTE": "1", "DRY_RUN": "0", "TOPSTEPX_API_URL": "http://127.0.0.1:5000"},
+        {"EXECUTE": "1", "DRY_RUN": "0", "TOPSTEPX_API_URL": "http://localhost:5000"},
+        {"EXECUTE": "1", "DRY_RUN": "0", "TOPSTEPX_API_URL": "http://[::1]:5000"},
+    ],
+)
+def test_what_cannot_reach_a_real_account_may_start(gates: dict[str, str]) -> None:
+    refuse_live_gateway(load(gates))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://api.topstepx.com",
+        "http://192.168.1.5:5000",
+        "http://127.0.0.1.example.com",
+        "http://localhost.example.com",
+        "http://2130706433",
+        "http://0.0.0.0:5000",
+    ],
+)
+def test_sending_to_another_machine_is_refused(url: str) -> None:
+    settings = load({"EXECUTE": "1", "DRY_RUN": "0", "TOPSTEPX_API_URL": url})
+
+    with pytest.raises(SetupError, match=r"Nothing was sent\. Set DRY_RUN=1"):
+        refuse_live_gateway(settings)
+
+
+def test_a_hub_on_another_machine_is_refused_as_well() -> None:
+    settings = load(
+        {
+            "EXECUTE": "1",
+            "DRY_RUN": "0",
+            "TOPSTEPX_API_URL": "http://127.0.0.1:5000",
+            "TOPSTEPX_MARKET_HUB_URL": "https://rtc.topstepx.com/hubs/market",
+        }
+    )
+
+    with pytest.raises(SetupError, match=r"rtc\.topstepx\.com \(TOPSTEPX_MARKET_HUB_URL\)"):
+        refuse_live_gateway(settings)
+
+
+HERMETIC: dict[str, Any] = {
+    "TOPSTEPX_API_URL": "http://127.0.0.1:5000",
+    "TOPSTEPX_USERNAME": "demo",
+    "TOPSTEPX_ACCOUNT_ID": 1,
+    "TOPSTEPX_API_KEY": Secret("demo-key"),
+}
+
+
+def test_hermetic_settings_ignore_environment_and_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env.local").write_text("TOPSTEPX_API_KEY=real\nEXECUTE=1\nnot even a line\n")
+    monkeypatch.chdir(tmp_path)
+    for setting in SETTINGS:
+        monkeypatch.setenv(setting.name, "poison")
+
+    settings = Settings.hermetic(**HERMETIC, BACKSTOP_STATE_DIR=tmp_path, DRY_RUN=False)
+
+    assert settings.api_key == Secret("demo-key")
+    assert settings.account_id == 1
+    assert settings.state_folder == tmp_path
+    assert (settings.dry_run, settings.execute) == (False, False)
+    assert settings.listen == ListenAddress(host="127.0.0.1", port=0)
+    assert settings.user_hub_url == "http://127.0.0.1:5000/hubs/user"
+    assert "poison" not in repr(settings)
+
+
+def test_hermetic_settings_take_typed_values(tmp_path: Path) -> None:
+    settings = Settings.hermetic(
+        **HERMETIC,
+        BACKSTOP_STATE_DIR=tmp_path,
+        EXECUTE=True,
+        BACKSTOP_INSTRUMENTS=("ES", "MES"),
+        BACKSTOP_CALENDAR=Calendar.ALWAYS_OPEN,
+        MAX_CORRELATION_EXPOSURE=Decimal("0.5"),
+    )
+
+    assert settings.execute
+    assert settings.symbols == ("ES", "MES")
+    assert settings.calendar is Calendar.ALWAYS_OPEN
+    assert settings.max_correlation_exposure == Decimal("0.5")
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"TOPSTEPX_API_URL": "https://api.topstepx.com"}, "TOPSTEPX_API_URL: is not on this mach"),
+        ({"TOPSTEPX_USER_HUB_URL": "https://rtc.topstepx.com/x"}, "TOPSTEPX_USER_HUB_URL: is not"),
+        ({"DRYRUN": "1"}, "DRYRUN: is no setting"),
+        ({"DRY_RUN": "maybe"}, "DRY_RUN: 'maybe' is neither on nor off"),
+        ({"TOPSTEPX_API_KEY": ""}, "TOPSTEPX_API_KEY: no source has it"),
+    ],
+)
+def test_hermetic_settings_cannot_reach_out(
+    tmp_path: Path, change: dict[str, Any], fault: str
+) -> None:
+    values: dict[str, Any] = HERMETIC | {"BACKSTOP_STATE_DIR": tmp_path} | change
+
+    with pytest.raises(SetupFaults, match=fault):
+        Settings.hermetic(**values)
+
+
+def test_hermetic_settings_need_a_folder_and_a_gateway_of_their_own() -> None:
+    with pytest.raises(SetupFaults) as refused:
+        Settings.hermetic()
+
+    assert [fault.name for fault in refused.value.faults if isinstance(fault, SettingError)] == [
+        "BACKSTOP_STATE_DIR",
+        "TOPSTEPX_API_URL",
+    ]
+
+
+# -- the table -------------------------------------------------------------------------------------
+
+PINNED_NAMES = """
+TOPSTEPX_API_KEY TOPSTEPX_USERNAME TOPSTEPX_ACCOUNT_ID TOPSTEPX_JWT CRITICAL_SYSTEM_ENABLE
+EXECUTION_VERIFICATION_ENABLE DISASTER_RECOVERY_ENABLE CORRELATION_PROTECTION_ENABLE
+MAX_CORRELATION_EXPOSURE ES_NQ_MAX_COMBINED_EXPOSURE EXECUTION_TIMEOUT_SECONDS MAX_SLIPPAGE_TICKS
+STATE_PERSISTENCE_INTERVAL_MS EMERGENCY_LIQUIDATION_THRESHOLD_MINUTES DRY_RUN EXECUTE
+TOPSTEPX_API_URL TOPSTEPX_USER_HUB_URL TOPSTEPX_MARKET_HUB_URL BACKSTOP_STATE_DIR BACKSTOP_LISTEN
+BACKSTOP_API_TOKEN BACKSTOP_INSTRUMENTS BACKSTOP_CALENDAR BACKSTOP_PROFILE RISK_BUDGET
+MAX_GROSS_EXPOSURE MAX_ORDER_QUANTITY MAX_ORDERS_PER_SECOND DUPLICATE_WINDOW_MS
+EXTERNAL_POSITION_POLICY KILL_FILE SLIPPAGE_BREACHES_TO_REDUCE MIN_R_MULTIPLE DEFAULT_STOP_TICKS
+STOP_REQUIRED ALLOW_FLIP ALLOW_UNPROTECTED MAX_DIRECTIONAL_SHARE STALE_QUOTE_MS
+CORRELATION_UPDATE_SECONDS ACCOUNT_HIGH_CLOSE BACKSTOP_ALERT_URLS BACKSTOP_TLS_CERT
+BACKSTOP_TLS_KEY TOPSTEPX_EMERGENCY_API_KEY BACKSTOP_TEST_DATA
+"""
+
+
+def test_the_table_has_every_setting_once() -> None:
+    names = [setting.name for setting in SETTINGS]
+
+    assert sorted(names) == sorted(PINNED_NAMES.split())
+    assert len(names) == len(set(names))
+    assert SETTINGS == CREDENTIALS + PLAIN_SETTINGS
+
+
+def test_each_setting_says_its_reason_and_its_default() -> None:
+    members = set(Settings.__struct_fields__) - {"warnings"}
+
+    assert {setting.member for setting in SETTINGS} == members
+    for setting in SETTINGS:
+        assert setting.reason.endswith(".")
+        assert setting.kind.allowed
+        assert (setting.default is None) is bool(setting.default_words), setting.name
+
+
+@pytest.mark.parametrize(
+    "setting", [s for s in PLAIN_SETTINGS if s.default is not None], ids=lambda s: s.name
+)
+def test_each_default_is_itself_allowed(setting: Any) -> None:
+    assert setting.kind.parse(setting.default) is not None
+
+
+def test_relative_paths_count_from_the_current_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/someone")
+    settings = load({"BACKSTOP_STATE_DIR": "state", "KILL_FILE": "~/KILL"})
+
+    assert settings.state_folder == Path(os.getcwd()) / "state"  # noqa: PTH109 - independent of it
+    assert settings.kill_file == Path("/home/someone/KILL")
