@@ -39,9 +39,7 @@ from backstop.domain.events import (
 from backstop.domain.instrument import Instrument
 from backstop.domain.order import OrderRequest, OrderType, Side
 from backstop.domain.quote import Quote
-from backstop.entrypoints.http.app import make_api
-from backstop.entrypoints.http.auth import Gatekeeper
-from backstop.entrypoints.http.server import ApiServer
+from backstop.entrypoints.http.server import api_server
 
 ACCOUNT_ID = 4711
 TOKEN = "a-token-of-this-test"
@@ -231,8 +229,7 @@ def a_guard(*, active: bool = True, **policy: Any) -> HandGuard:
 async def serving(guard: HandGuard) -> AsyncIterator[str]:
     """Run the real server in front of ``guard``; gives its base address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        app = Gatekeeper(make_api(guard), token=TOKEN, loopback_only=True)
-        server = ApiServer(app, listener)
+        server = api_server(guard, listener, token=TOKEN, loopback_only=True)
         port = listener.getsockname()[1]
         task = asyncio.create_task(server.serve())
         try:

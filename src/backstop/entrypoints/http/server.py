@@ -9,12 +9,30 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
+from backstop.entrypoints.http.app import make_api
+from backstop.entrypoints.http.auth import Gatekeeper
+from backstop.entrypoints.http.guard import Guard
+
 CONNECTIONS_MAX = 256
 """Callers at one time; each costs memory, and a bot needs one."""
 
 KEEP_ALIVE_S = 30
 STOP_LIMIT_S = 2
 """How long calls under way may take at a stop; an order among them stays in the record."""
+
+
+def api_server(
+    guard: Guard,
+    listener: socket.socket,
+    *,
+    token: str,
+    loopback_only: bool,
+    tls_certificate: Path | None = None,
+    tls_key: Path | None = None,
+) -> "ApiServer":
+    """Return the interface of ``guard`` behind its gatekeeper, ready to ``serve``."""
+    app = Gatekeeper(make_api(guard), token=token, loopback_only=loopback_only)
+    return ApiServer(app, listener, tls_certificate=tls_certificate, tls_key=tls_key)
 
 
 class _GuestServer(uvicorn.Server):

@@ -1,0 +1,99 @@
+"""The verbs that read ``audit.db``: orders and fills as they were recorded, guard or no guard."""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from backstop.adapters.sqlite.schema import open_for_reading
+from backstop.entrypoints.place import state_folder
+from backstop.entrypoints.terminal import columns, say, say_json
+from backstop.errors import SetupError
+
+ORDERS_SHOWN = 50
+ORDERS_SHOWN_MAX = 100_000
+
+audit = typer.Typer(
+    help="Read the audit record of the state folder.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+_ORDER_COLUMNS = (
+    "OrderId, ClientOrderId, SubmittedTime, Symbol, Side, Quantity, "
+    "CAST(Price AS TEXT) AS Price, Status, ExecutionProof"
+)
+_FILL_COLUMNS = (
+    "FillId, OrderId, FillTime, CAST(FillPrice AS TEXT) AS FillPrice, FillQuantity, "
+    "CAST(Commission AS TEXT) AS Commission, Voided"
+)
+
+
+@audit.command()
+def orders(
+    *,
+    limit: Annotated[
+        int, typer.Option(min=1, max=ORDERS_SHOWN_MAX, help="Orders to show.")
+    ] = ORDERS_SHOWN,
+    as_json: AsJson = False,
+) -> None:
+    """List recorded orders, newest first."""
+    rows = _rows(
+        f"SELECT {_ORDER_COLUMNS} FROM OrderAudit ORDER BY JournalSeq DESC LIMIT ?",  # noqa: S608 - a constant
+        (limit,),
+    )
+    if as_json:
+        say_json({"orders": rows})
+    elif rows:
+        heads = ("OrderId", "ClientOrderId", "SubmittedTime", "Symbol", "Side", "Quantity")
+        shown = (*heads, "Price", "Status")
+        say(columns(shown, ([row[name] for name in shown] for row in rows)))
+    else:
+        say("no orders recorded")
+
+
+@audit.command()
+def show(
+    order_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The client order id, or the broker's order id.")
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show one recorded order with its fills."""
+    found = _rows(
+        f"SELECT {_ORDER_COLUMNS} FROM OrderAudit WHERE ClientOrderId = ?1 OR OrderId = ?1"  # noqa: S608 - a constant
+        " ORDER BY ClientOrderId IS NOT ?1",
+        (order_id,),
+    )
+    if not found:
+        raise SetupError(
+            f"No recorded order has the id {order_id}. 'backstop audit orders' lists them."
+        )
+    order = found[0]
+    fills = _rows(
+        f"SELECT {_FILL_COLUMNS} FROM FillAudit WHERE OrderId = ? ORDER BY FillTime, FillId",  # noqa: S608 - a constant
+        (order["OrderId"],),
+    )
+    if as_json:
+        say_json({"order": order, "fills": fills})
+        return
+    for name, value in order.items():
+        say(f"{name:<14} {'-' if value is None else value}")
+    if fills:
+        say(columns(tuple(fills[0]), (tuple(fill.values()) for fill in fills)))
+    else:
+        say("no fills")
+
+
+def _rows(query: str, parameters: Sequence[object]) -> list[dict[str, Any]]:
+    path: Path = state_folder() / "audit.db"
+    with closing(open_for_reading(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute(query, parameters)]

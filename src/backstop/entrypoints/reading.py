@@ -1,0 +1,178 @@
+"""The verbs that ask the running guard: ``status``, ``positions``, ``validate``."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import typer
+
+from backstop.entrypoints.api_client import GuardClient, GuardRefusedError
+from backstop.entrypoints.place import guard_client
+from backstop.entrypoints.terminal import columns, say, say_json
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, as the API gives it.")]
+PriceOption = Annotated[str | None, typer.Option(help="A price in points, such as 5000.25.")]
+
+DENIED = 1
+"""Exit code of an order that would be refused."""
+
+
+def status(*, as_json: AsJson = False) -> None:
+    """Show the running guard's state, gates and limits."""
+    body = _read(guard_client(), "/v1/status")
+    if as_json:
+        say_json(body)
+        return
+    gates, heartbeats = body["gates"], body["heartbeats"]
+    say(gates["banner"])
+    say(f"trading state  {body['trading_state']}")
+    for reason in body["reasons"]:
+        say(f"               {reason}")
+    say(f"account        {body['account_id']}   backstop {body['version']}")
+    say(f"user hub       {_up(heartbeats['user_hub_connected'])}")
+    say(f"market hub     {_up(heartbeats['market_hub_connected'])}")
+    say(f"account read   {_ago(heartbeats['audit_age_ms'])}")
+    for component, fault in heartbeats["faults"].items():
+        say(f"fault          {component}: {fault}")
+    for name in body["protection"]["switched_off"]:
+        say(f"SWITCHED OFF   {name}")
+    _say_positions(body["positions"])
+    _say_working(body["working_orders"])
+    for order in body["unknown_orders"]:
+        say(f"UNKNOWN ORDER  {order['client_order_id']} {order['side']} {order['quantity']}")
+
+
+def positions(*, as_json: AsJson = False) -> None:
+    """Show positions with their stops and targets."""
+    body = _read(guard_client(), "/v1/positions")
+    if as_json:
+        say_json(body)
+        return
+    _say_positions(body["positions"])
+
+
+def validate(
+    symbol: Annotated[str, typer.Argument(help="An exchange root such as ES.")],
+    side: Annotated[str, typer.Argument(help="BUY or SELL, LONG or SHORT.")],
+    quantity: Annotated[int, typer.Argument(metavar="QTY", help="Contracts.")],
+    *,
+    order_type: Annotated[
+        str, typer.Option("--type", help="MARKET, LIMIT, STOP or TRAILING_STOP.")
+    ] = "MARKET",
+    limit: PriceOption = None,
+    stop: PriceOption = None,
+    stop_loss: PriceOption = None,
+    take_profit: PriceOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the running guard whether an order would pass; sends nothing.
+
+    Ends with 0 when it would, 1 when it would be refused.
+    """
+    reply = guard_client().call(
+        "POST",
+        "/v1/orders/validate",
+        {
+            "symbol": symbol.upper() if "." not in symbol else symbol,
+            "side": side.upper(),
+            "quantity": quantity,
+            "type": order_type.upper(),
+            "limit_price": limit,
+            "stop_price": stop,
+            "stop_loss_price": stop_loss,
+            "take_profit_price": take_profit,
+        },
+    )
+    body = _checked(reply.status, reply.body)
+    if as_json:
+        say_json(body)
+    else:
+        _say_judgement(body)
+    if body["decision"] != "APPROVED":
+        raise typer.Exit(DENIED)
+
+
+def _read(client: GuardClient, path: str) -> Any:
+    reply = client.call("GET", path)
+    return _checked(reply.status, reply.body)
+
+
+def _checked(status: int, body: Any) -> Any:
+    if status == HTTPStatus.OK:
+        return body
+    message = body.get("error", {}).get("message") if isinstance(body, dict) else None
+    raise GuardRefusedError(message or f"The guard answered with HTTP {status}.")
+
+
+def _say_judgement(body: dict[str, Any]) -> None:
+    say(body["decision"])
+    for denial in body["denials"]:
+        largest = denial["max_quantity"]
+        hint = "" if largest is None else f" (largest quantity that passes: {largest})"
+        say(f"  {denial['code']}: {denial['message']}{hint}")
+    for name, price in body["rounded"].items():
+        if price is not None:
+            say(f"  {name} {price}")
+    if body["r_multiple"] is not None:
+        say(f"  reward for one unit of risk {body['r_multiple']}")
+    if body["gate"] is not None:
+        say(f"  not sent anyway: {body['gate']['message']}")
+
+
+def _say_positions(rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        say("no positions")
+        return
+    say(
+        columns(
+            ("SYMBOL", "QTY", "AVERAGE", "STOP", "TARGET", "KNOWLEDGE", "NAKED MS"),
+            (
+                (
+                    row["symbol"],
+                    f"{row['quantity']:+d}",
+                    row["average_price"],
+                    _level(row["stop"]),
+                    _level(row["target"]),
+                    row["knowledge"],
+                    row["naked_ms"],
+                )
+                for row in rows
+            ),
+        )
+    )
+
+
+def _say_working(rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        say("no working orders")
+        return
+    say(
+        columns(
+            ("WORKING", "OF", "SYMBOL", "SIDE", "QTY", "TYPE", "LIMIT", "STOP", "TAG"),
+            (
+                (
+                    row["broker_order_id"],
+                    row["client_order_id"] or row["role"],
+                    row["symbol"],
+                    row["side"],
+                    row["quantity"],
+                    row["type"],
+                    row["limit_price"],
+                    row["stop_price"],
+                    row["tag"],
+                )
+                for row in rows
+            ),
+        )
+    )
+
+
+def _level(protective: dict[str, Any] | None) -> str | None:
+    return None if protective is None else f"{protective['quantity']} @ {protective['price']}"
+
+
+def _up(connected: object) -> str:
+    return "connected" if connected else "NOT CONNECTED"
+
+
+def _ago(age_ms: int | None) -> str:
+    return "NEVER" if age_ms is None else f"{age_ms / 1000:.1f} s ago"

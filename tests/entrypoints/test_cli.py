@@ -1,0 +1,272 @@
+"""The command line as a process: what it prints, where, and with which exit code."""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from backstop.adapters.sqlite.journal import SqliteJournal
+from backstop.core.journal_leaf import leaf_hash
+from backstop.domain.audit import AuditRow, FillRow
+from backstop.ports import JournalBatch, JournalRecord
+
+PROGRAM = Path(sys.executable).with_name("backstop")
+
+
+class Outcome(NamedTuple):
+    code: int | None
+    out: str
+    err: str
+
+
+Call = Callable[..., Coroutine[Any, Any, Outcome]]
+
+
+@pytest.fixture
+def backstop(tmp_path: Path) -> Call:
+    """Run the program in an empty folder with nothing of this machine's environment."""
+
+    async def call(*arguments: str, **settings: str) -> Outcome:
+        process = await asyncio.create_subprocess_exec(
+            PROGRAM,
+            *arguments,
+            cwd=tmp_path,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(tmp_path),
+                "BACKSTOP_STATE_DIR": str(tmp_path / "state"),
+                **settings,
+            },
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(60):
+            out, err = await process.communicate()
+        assert b"Traceback" not in err
+        return Outcome(process.returncode, out.decode(), err.decode())
+
+    return call
+
+
+@pytest.fixture
+def reading(backstop: Call, desk: Any, tmp_path: Path) -> Call:
+    """Run the program against a guard that serves in this process."""
+
+    async def call(guard: Any, *arguments: str) -> Outcome:
+        (tmp_path / "state").mkdir(exist_ok=True)
+        (tmp_path / "state" / "api_token").write_text(desk.TOKEN)
+        async with desk.serving(guard) as url:
+            return await backstop(*arguments, BACKSTOP_LISTEN=url.removeprefix("http://"))
+
+    return call
+
+
+async def test_help_lists_every_verb_and_no_verb_is_unusable_input(backstop: Call) -> None:
+    listed = await backstop("--help")
+    nothing = await backstop()
+
+    assert listed.code == 0
+    for verb in ("demo", "run", "simulate", "status", "positions", "validate", "audit"):
+        assert verb in listed.out
+    assert nothing.code == 2
+
+
+async def test_the_version_is_told(backstop: Call) -> None:
+    assert (await backstop("--version")).out.startswith("backstop 0.")
+
+
+async def test_a_mistyped_verb_is_refused_with_the_one_that_was_meant(backstop: Call) -> None:
+    outcome = await backstop("statsu")
+
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "status" in outcome.err
+
+
+# -- asking a guard ------------------------------------------------------------------------------
+
+
+async def test_status_is_read_by_people_and_by_programs(reading: Call, desk: Any) -> None:
+    guard = desk.guard(dry_run=True)
+
+    told = await reading(guard, "status")
+    parsed = await reading(guard, "status", "--json")
+
+    assert (told.code, told.err) == (0, "")
+    assert told.out.startswith("DRY RUN: NOTHING IS SENT\n")
+    assert "ACTIVE" in told.out
+    assert json.loads(parsed.out)["trading_state"] == "ACTIVE"
+
+
+async def test_positions_of_a_flat_account_are_none(reading: Call, desk: Any) -> None:
+    told = await reading(desk.guard(), "positions")
+    parsed = await reading(desk.guard(), "positions", "--json")
+
+    assert (told.code, told.out) == (0, "no positions\n")
+    assert json.loads(parsed.out) == {"positions": []}
+
+
+async def test_validate_ends_with_0_for_a_good_order_and_1_for_a_refused_one(
+    reading: Call, desk: Any
+) -> None:
+    order = ("validate", "es", "long", "2", "--type", "limit", "--limit", "5000.30")
+    bracket = ("--stop-loss", "4995.25", "--take-profit", "5010.25")
+
+    good = await reading(desk.guard(), *order, *bracket)
+    bad = await reading(desk.guard(), *order, "--json")
+
+    assert good.code == 0
+    assert good.out.startswith("APPROVED\n")
+    assert "limit_price 5000.25" in good.out
+    assert "reward for one unit of risk 2.0" in good.out
+    assert bad.code == 1
+    assert json.loads(bad.out)["denials"][0]["code"] == "STOP_REQUIRED"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("ZZ", "BUY", "1"), "no contract of the gateway goes by ZZ"),
+        (("ES", "UP", "1"), "side must be BUY, SELL, LONG or SHORT"),
+        (("ES", "BUY", "0"), "quantity must be a whole JSON number"),
+        (("ES", "BUY", "one"), "QTY"),
+        (("ES", "BUY"), "QTY"),
+    ],
+)
+async def test_validate_refuses_unusable_input_in_a_sentence(
+    reading: Call, desk: Any, arguments: tuple[str, ...], said: str
+) -> None:
+    outcome = await reading(desk.guard(), "validate", *arguments)
+
+    assert (outcome.code, outcome.out) == (2, "")
+    assert said in outcome.err
+
+
+async def test_a_negative_price_is_a_value_and_not_an_option(reading: Call, desk: Any) -> None:
+    outcome = await reading(
+        desk.guard(), "validate", "ES", "SELL", "1", "--type", "LIMIT", "--limit", "-37.63"
+    )
+
+    assert outcome.code == 1
+    assert "limit_price -37.63" in outcome.out
+
+
+async def test_without_a_guard_the_reader_is_told_how_to_start_one(
+    backstop: Call, tmp_path: Path
+) -> None:
+    never = await backstop("status")
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "api_token").write_text("left-behind")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    gone = await backstop("status", BACKSTOP_LISTEN=f"127.0.0.1:{port}")
+
+    for outcome in (never, gone):
+        assert (outcome.code, outcome.out) == (2, "")
+        assert "backstop run" in outcome.err
+
+
+async def test_a_foreign_token_is_named_as_the_fault(backstop: Call, desk: Any) -> None:
+    async with desk.serving(desk.guard()) as url:
+        outcome = await backstop(
+            "status",
+            BACKSTOP_LISTEN=url.removeprefix("http://"),
+            BACKSTOP_API_TOKEN="of-another-guard",
+        )
+
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "BACKSTOP_API_TOKEN" in outcome.err
+    assert "of-another-guard" not in outcome.err
+
+
+async def test_another_server_on_the_port_is_not_taken_for_a_guard(backstop: Call) -> None:
+    async def talk_nonsense(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example ESMTP\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(talk_nonsense, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        outcome = await backstop(
+            "status", BACKSTOP_LISTEN=f"127.0.0.1:{port}", BACKSTOP_API_TOKEN="a-token"
+        )
+
+    assert outcome.code == 2
+    assert "is not a guard" in outcome.err
+
+
+# -- reading the record --------------------------------------------------------------------------
+
+
+async def write_record(folder: Path) -> None:
+    journal = SqliteJournal.open(folder / "audit.db", account="4711", epoch=1, leaf_hash=leaf_hash)
+    for seq, client_order_id in enumerate(("entry-1", "entry-2"), start=1):
+        order = AuditRow(
+            order_id=str(9000 + seq),
+            client_order_id=client_order_id,
+            submitted_utc_us=1_793_629_800_000_000 + seq,
+            symbol="ES",
+            side="BUY",
+            quantity=2,
+            price="5000.25",
+            status="FILLED",
+        )
+        fill = FillRow(
+            fill_id=str(500 + seq),
+            order_id=order.order_id,
+            fill_utc_us=1_793_629_801_000_000,
+            price="5000.25",
+            quantity=2,
+            commission="2.8",
+        )
+        record = JournalRecord(seq=seq, kind="event", monotonic_ns=seq, utc_us=seq, payload=b"{}")
+        await journal.append(JournalBatch(records=(record,), orders=(order,), fills=(fill,)))
+    await journal.close()
+
+
+async def test_recorded_orders_are_listed_newest_first_without_a_guard(
+    backstop: Call, tmp_path: Path
+) -> None:
+    await write_record(tmp_path / "state")
+
+    told = await backstop("audit", "orders")
+    parsed = await backstop("audit", "orders", "--json", "--limit", "1")
+
+    assert told.code == 0
+    assert told.out.index("entry-2") < told.out.index("entry-1")
+    (row,) = json.loads(parsed.out)["orders"]
+    assert (row["OrderId"], row["ClientOrderId"], row["Price"]) == ("9002", "entry-2", "5000.25")
+
+
+@pytest.mark.parametrize("name", ["entry-1", "9001"])
+async def test_a_recorded_order_is_shown_by_either_of_its_ids(
+    backstop: Call, tmp_path: Path, name: str
+) -> None:
+    await write_record(tmp_path / "state")
+
+    told = await backstop("audit", "show", name)
+    parsed = json.loads((await backstop("audit", "show", name, "--json")).out)
+
+    assert "FILLED" in told.out
+    assert parsed["order"]["ClientOrderId"] == "entry-1"
+    (fill,) = parsed["fills"]
+    assert (fill["FillId"], fill["FillPrice"], fill["FillQuantity"]) == ("501", "5000.25", 2)
+    assert fill["Commission"] == "2.8"
+
+
+async def test_a_record_that_is_missing_or_lacks_the_order_is_said(
+    backstop: Call, tmp_path: Path
+) -> None:
+    missing = await backstop("audit", "orders")
+    await write_record(tmp_path / "state")
+    unknown = await backstop("audit", "show", "nobody")
+
+    assert (missing.code, unknown.code) == (2, 2)
+    assert "audit.db does not exist" in missing.err
+    assert "nobody" in unknown.err
