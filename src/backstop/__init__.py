@@ -1,0 +1,44 @@
+"""Backstop: the safety layer between an automated futures trader and the broker.
+
+The public names; each is imported when it is first used, because a guard that restarts must be
+back at once.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from backstop.app.critical_system_manager import CriticalSystemManager
+    from backstop.app.orchestrator_agent import OrchestratorAgent, Strategy
+    from backstop.config.settings import Settings
+    from backstop.domain.order import OrderRequest, OrderType, Side
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CriticalSystemManager",
+    "OrchestratorAgent",
+    "OrderRequest",
+    "OrderType",
+    "Settings",
+    "Side",
+    "Strategy",
+    "__version__",
+]
+
+_HOMES = {
+    "CriticalSystemManager": "backstop.app.critical_system_manager",
+    "OrchestratorAgent": "backstop.app.orchestrator_agent",
+    "OrderRequest": "backstop.domain.order",
+    "OrderType": "backstop.domain.order",
+    "Settings": "backstop.config.settings",
+    "Side": "backstop.domain.order",
+    "Strategy": "backstop.app.orchestrator_agent",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'backstop' has no attribute {name!r}")
+    return getattr(import_module(home), name)

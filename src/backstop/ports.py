@@ -90,6 +90,17 @@ class JournalBatch(Struct, frozen=True, kw_only=True):
     fills: tuple[FillRow, ...] = ()
 
 
+class WritableJournal(Protocol):
+    """Where the decision loop writes."""
+
+    @property
+    def next_seq(self) -> int:
+        """The sequence number that the next appended record must have."""
+
+    def append(self, batch: JournalBatch) -> Awaitable[None]:
+        """Return an awaitable that ends when ``batch`` is on disk, or raises JournalError."""
+
+
 class Journal(Protocol):
     """The durable record. One writer."""
 

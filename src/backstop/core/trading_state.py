@@ -37,6 +37,7 @@ class Readiness(Struct, frozen=True, kw_only=True):
 
     instruments_loaded: bool
     recovered: bool  # a complete audit was read after the user hub connected, once
+    risk_estimated: bool  # volatilities and correlations were measured, or found missing
     conditions: tuple[Condition, ...]
     latches: tuple[Latch, ...]
 
@@ -47,7 +48,7 @@ def trading_state(ready: Readiness) -> TradingState:
         return TradingState.HALTED
     if not ready.instruments_loaded:
         return TradingState.STARTING
-    if not ready.recovered:
+    if not ready.recovered or not ready.risk_estimated:
         return TradingState.RECOVERING
     if ready.conditions:
         return TradingState.REDUCING
@@ -61,5 +62,7 @@ def state_reasons(ready: Readiness) -> tuple[str, ...]:
         reasons.append("the gateway's contracts are not loaded yet")
     elif not ready.recovered:
         reasons.append("the account has not been read completely yet")
+    elif not ready.risk_estimated:
+        reasons.append("volatilities and correlations have not been estimated yet")
     reasons.extend(str(condition) for condition in ready.conditions)
     return tuple(reasons)

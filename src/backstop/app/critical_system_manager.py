@@ -1,0 +1,486 @@
+"""One lifecycle, one pre-trade pipeline, one place to embed.
+
+Starting is recovering: lock, journal, replay, then the broker's truth, then ACTIVE. There is no
+other start-up path. Everything that a bot or an operator asks for goes through here.
+"""
+
+import asyncio
+import os
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Self
+from urllib.parse import urlsplit
+
+from backstop import __version__
+from backstop.adapters.clock import SystemClock
+from backstop.adapters.lock import AccountLock
+from backstop.adapters.projectx.gateway import ProjectXGateway
+from backstop.adapters.projectx.hubs import ProjectXHubs
+from backstop.adapters.signing import AuditKeys
+from backstop.adapters.sqlite.audit_store import AuditStore
+from backstop.adapters.sqlite.journal import SqliteJournal
+from backstop.app.broker_link import BrokerLink
+from backstop.app.dispatch import Dispatcher
+from backstop.app.loop import DecisionLoop
+from backstop.app.market_risk import MarketRisk
+from backstop.app.notes import log_note
+from backstop.app.policy import policy_from_settings
+from backstop.app.proofs import ProofMaker
+from backstop.app.quote_board import QuoteBoard
+from backstop.config.settings import Settings, refuse_live_gateway
+from backstop.core.book import Book
+from backstop.core.engine import new_book
+from backstop.core.execution_verification import REPLY_LIMIT_NS, Verdict, Verification, verify
+from backstop.core.guardrails import Assessment
+from backstop.core.journal_leaf import leaf_hash
+from backstop.core.step import Decision, DecisionKind, Note, Tag
+from backstop.core.tracked_order import TrackedOrder
+from backstop.core.trading_state import TradingState
+from backstop.core.wishes import judge
+from backstop.domain.commands import RaiseAlert
+from backstop.domain.events import (
+    CancelRequested,
+    GuardStarted,
+    HaltRequested,
+    ModifyRequested,
+    OrderRequested,
+    ResumeRequested,
+)
+from backstop.domain.instrument import Rounding
+from backstop.domain.order import OrderRequest, OrderState, Side
+from backstop.errors import GatewayAnswerError, GatewayUnreachableError, SetupError
+from backstop.ports import Clock
+
+AUDIT_DATABASE = "audit.db"
+
+FIRST_CONTACT_LIMIT_S = 10.0
+"""How long the start waits to hear whether the credentials are good."""
+
+ALERTS_KEPT = 1000
+"""Newest alerts in memory; all of them are in the journal."""
+
+STATE_CHECK_S = 0.02
+"""Pause between looks at a state that no single order owns."""
+
+
+class CriticalSystemManager:
+    """Guards one account; use as an async context manager."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        on_note: Callable[[Note], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.quotes = QuoteBoard(self.clock)
+        self.session_id = uuid.uuid4().hex[:12]
+        self.alerts: deque[RaiseAlert] = deque(maxlen=ALERTS_KEPT)
+        self._on_note = on_note
+        self._loop: DecisionLoop | None = None
+        self._tasks: asyncio.Task[None] | None = None
+        self._close_steps: list[Callable[[], Awaitable[None]]] = []
+        self._health: dict[str, str] = {}
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        on_note: Callable[[Note], None] | None = None,
+    ) -> Self:
+        """Return a manager that is not started yet."""
+        return cls(settings, clock=clock, on_note=on_note)
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Return a manager for the settings of the environment and of ``.env.local``."""
+        return cls(Settings.load())
+
+    async def __aenter__(self) -> Self:
+        await self.initialize()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # -- lifecycle -------------------------------------------------------------------------------
+
+    async def initialize(self) -> None:
+        """Take the right to send, recover the book, and begin to connect.
+
+        Returns once the gateway accepted the credentials, or could not be reached yet: then the
+        guard keeps trying and stays in STARTING.
+
+        Raises:
+            SetupError: settings, state folder, keys, or another guard on the account.
+            LoginRefusedError: the gateway refuses the credentials.
+        """
+        refuse_live_gateway(self.settings)
+        try:
+            await self._start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _start(self) -> None:
+        settings = self.settings
+        host = urlsplit(settings.api_url).netloc
+        lock = AccountLock(gateway_host=host, account=str(settings.account_id))
+        lock.acquire()
+        self._close_steps.append(_later(lock.release))
+        journal = SqliteJournal.open(
+            settings.state_folder / AUDIT_DATABASE,
+            account=str(settings.account_id),
+            epoch=1,
+            leaf_hash=leaf_hash,
+        )
+        self._close_steps.append(journal.close)
+        keys = AuditKeys.open(settings.state_folder / "keys")
+        policy = policy_from_settings(settings)
+        gateway = ProjectXGateway(
+            api_url=settings.api_url,
+            user_name=settings.user_name,
+            api_key=settings.api_key,
+            token=settings.token,
+            clock=self.clock,
+            sink=lambda fact: self._running().put(fact),
+        )
+        self._close_steps.append(gateway.close)
+        dispatcher = Dispatcher(
+            gateway=gateway,
+            clock=self.clock,
+            policy=policy,
+            holds_right_to_send=lambda: lock.is_held,
+            on_alert=self._alert,
+        )
+        self._close_steps.append(dispatcher.close)
+        loop = DecisionLoop(
+            book=new_book(policy),
+            journal=journal,
+            clock=self.clock,
+            dispatcher=dispatcher,
+            proofs=ProofMaker(keys),
+            on_note=self.note,
+        )
+        replayed = loop.replay(journal.read_all())
+        self._loop = loop
+        self._health["journal"] = f"{replayed} facts replayed"
+        loop.put(
+            GuardStarted(
+                utc_us=self.clock.utc_us(),
+                boot_id=self.session_id,
+                process_id=os.getpid(),
+                account_id=policy.account_id,
+                gateway_host=host,
+                version=__version__,
+            )
+        )
+        link = BrokerLink(
+            gateway=gateway,
+            hubs=ProjectXHubs(
+                user_hub_url=settings.user_hub_url,
+                market_hub_url=settings.market_hub_url,
+                account_id=policy.account_id,
+                contract_ids=(),
+                tokens=gateway.session,
+                clock=self.clock,
+                sink=loop.put,
+                quotes=self.quotes.put,
+            ),
+            clock=self.clock,
+            account=policy.account_id,
+            symbols=policy.symbols,
+            sink=loop.put,
+            on_fault=self._fault("gateway"),
+        )
+        risk = MarketRisk(
+            clock=self.clock,
+            read_bars=gateway.bars,
+            sink=loop.put,
+            on_fault=self._fault("market history"),
+            update_interval_s=settings.correlation_update_s,
+        )
+        await self._first_contact(link)
+        self._tasks = asyncio.create_task(self._supervise(loop, link, gateway, risk))
+
+    async def _first_contact(self, link: BrokerLink) -> None:
+        """Hear whether the credentials are good; an unreachable gateway is tried on later."""
+        try:
+            async with asyncio.timeout(FIRST_CONTACT_LIMIT_S):
+                await link.greet()
+        except GatewayAnswerError as error:
+            raise SetupError(str(error)) from error
+        except (GatewayUnreachableError, TimeoutError) as error:
+            self._fault("gateway")(str(error) or "no answer from the gateway yet")
+
+    async def _supervise(
+        self, loop: DecisionLoop, link: BrokerLink, gateway: ProjectXGateway, risk: MarketRisk
+    ) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(loop.run(), name="decision loop")
+            tasks.create_task(link.run(), name="broker link")
+            tasks.create_task(gateway.session.keep_fresh(), name="session")
+            tasks.create_task(self._follow_risk(link, risk), name="market risk")
+
+    async def _follow_risk(self, link: BrokerLink, risk: MarketRisk) -> None:
+        await link.greeted()
+        self._health.pop("gateway", None)
+        await risk.run(link.instruments)
+
+    async def failed(self) -> None:
+        """Wait for ever, or raise what ended one of the guard's own tasks."""
+        if self._tasks is None:
+            raise SetupError("The guard was not started: call initialize() first.")
+        await asyncio.shield(self._tasks)
+
+    async def close(self) -> None:
+        """Stop taking wishes, write everything down, give the right to send back.
+
+        Orders and protective legs stay at the venue.
+        """
+        if self._tasks is not None:
+            self._tasks.cancel()
+            await asyncio.gather(self._tasks, return_exceptions=True)
+            self._tasks = None
+        while self._close_steps:
+            await self._close_steps.pop()()
+
+    # -- wishes ----------------------------------------------------------------------------------
+
+    def validate_order(self, request: OrderRequest) -> Assessment | None:
+        """Judge an order without doing anything; None when no contract goes by its symbol."""
+        instrument = self.book.instrument_for(request.symbol)
+        reference = None
+        if instrument is not None:
+            reference = self.quotes.reference(instrument.contract_id)
+        return judge(self.book, request, reference, now_ns=self.now_ns(), marks=self.quotes.marks())
+
+    async def submit_order(self, request: OrderRequest) -> Decision:
+        """Ask for an order; an accepted one is returned when the venue answered, or did not.
+
+        Raises:
+            JournalError: the intent could not be made durable; nothing was sent.
+        """
+        loop = self._running()
+        instrument = self.book.instrument_for(request.symbol)
+        reference = None
+        if instrument is not None:
+            reference = self.quotes.reference(instrument.contract_id)
+        decision = await loop.decide(
+            OrderRequested(
+                utc_us=self.clock.utc_us(),
+                request=request,
+                reference=reference,
+                marks=self.quotes.marks(),
+            )
+        )
+        if decision.kind is not DecisionKind.ACCEPTED or decision.order is None:
+            return decision
+        order = await self._until_answered(decision.order.client_order_id)
+        return Decision(
+            kind=decision.kind,
+            order=order,
+            assessment=decision.assessment,
+            denials=decision.denials,
+            message=decision.message,
+        )
+
+    async def register_pending_order(self, request: OrderRequest) -> Decision:
+        """Ask for an order like ``submit_order``; the specification's other word for it."""
+        return await self.submit_order(request)
+
+    async def cancel_order(self, client_order_id: str, *, reason: str) -> Decision:
+        """Ask the venue to cancel an order; what comes of it shows in the order."""
+        return await self._running().decide(
+            CancelRequested(
+                utc_us=self.clock.utc_us(), client_order_id=client_order_id, reason=reason
+            )
+        )
+
+    async def modify_order(
+        self,
+        client_order_id: str,
+        *,
+        quantity: int | None,
+        limit_price: Decimal | None,
+        stop_price: Decimal | None,
+    ) -> Decision:
+        """Ask the venue to change an order; prices go to the tick as for a new order."""
+        order = self.book.orders.get(client_order_id)
+        limit_ticks = stop_ticks = None
+        if order is not None:
+            instrument = self.book.instruments[order.intent.contract_id]
+            buying = order.intent.side is Side.BUY
+            passive = Rounding.DOWN if buying else Rounding.UP
+            away = Rounding.UP if buying else Rounding.DOWN
+            if limit_price is not None:
+                limit_ticks = instrument.rounded_ticks(limit_price, passive)
+            if stop_price is not None:
+                stop_ticks = instrument.rounded_ticks(stop_price, away)
+        return await self._running().decide(
+            ModifyRequested(
+                utc_us=self.clock.utc_us(),
+                client_order_id=client_order_id,
+                quantity=quantity,
+                limit_ticks=limit_ticks,
+                stop_ticks=stop_ticks,
+            )
+        )
+
+    async def halt(self, *, reason: str, operator: str) -> None:
+        """Block new exposure until a person resumes; exits stay possible."""
+        await self._running().decide(
+            HaltRequested(utc_us=self.clock.utc_us(), reason=reason, operator=operator)
+        )
+
+    async def resume(self, *, reason: str, operator: str) -> None:
+        """Lift what a person or a machine latched."""
+        await self._running().decide(
+            ResumeRequested(utc_us=self.clock.utc_us(), reason=reason, operator=operator)
+        )
+
+    # -- evidence --------------------------------------------------------------------------------
+
+    async def verify_execution(
+        self,
+        client_order_id: str,
+        *,
+        expected_quantity: int | None = None,
+        max_slippage_ticks: Decimal | None = None,
+        timeout_s: float | None = None,
+    ) -> Verification | None:
+        """Wait for the evidence about an order and judge it; None for an unknown order.
+
+        Args:
+            client_order_id: the bot's own id of the order.
+            expected_quantity: contracts that should have been filled; all of the order if None.
+            max_slippage_ticks: adverse ticks allowed; the setting if None.
+            timeout_s: how long to wait for a verdict other than UNKNOWN; the setting if None.
+        """
+        policy = self.book.policy
+        wait_s = policy.execution_timeout_ns / 1e9 if timeout_s is None else timeout_s
+        slippage = policy.max_slippage_ticks if max_slippage_ticks is None else max_slippage_ticks
+
+        def judged() -> Verification | None:
+            order = self.book.orders.get(client_order_id)
+            if order is None:
+                return None
+            return verify(
+                order,
+                self.book.instruments[order.intent.contract_id],
+                expected_quantity=(
+                    order.intent.quantity if expected_quantity is None else expected_quantity
+                ),
+                max_slippage_ticks=slippage,
+            )
+
+        try:
+            async with asyncio.timeout(wait_s):
+                while (verdict := judged()) is not None and verdict.verdict is Verdict.UNKNOWN:
+                    await self._running().order_changed(client_order_id)
+        except TimeoutError:
+            return judged()
+        return verdict
+
+    def execution_proof(self, client_order_id: str) -> bytes | None:
+        """Return the signed proof of an order's fills as JSON, None while there is none."""
+        recent = self._running().proof_of(client_order_id)
+        if recent is not None:
+            return recent
+        with AuditStore(self.settings.state_folder / AUDIT_DATABASE) as store:
+            row = store.order(client_order_id)
+        if row is None or row.execution_proof is None:
+            return None
+        return row.execution_proof.encode()
+
+    async def _until_answered(self, client_order_id: str) -> TrackedOrder:
+        """Return the order once the venue answered for it, or its silence became UNKNOWN."""
+        unanswered = {OrderState.INTENDED, OrderState.SENT}
+        try:
+            async with asyncio.timeout(2 * REPLY_LIMIT_NS / 1e9):
+                while self.book.orders[client_order_id].state in unanswered:
+                    await self._running().order_changed(client_order_id)
+        except TimeoutError:
+            pass  # the order says by its state that it is not answered
+        return self.book.orders[client_order_id]
+
+    # -- what is true ----------------------------------------------------------------------------
+
+    @property
+    def book(self) -> Book:
+        """The guard's knowledge; read only for everybody but the decision loop."""
+        return self._running().book
+
+    @property
+    def components(self) -> dict[str, str]:
+        """What is not well, by component; empty when everything is."""
+        health = dict(self._health)
+        if self._loop is not None and self._loop.failure is not None:
+            health["journal"] = self._loop.failure
+        return health
+
+    @property
+    def steps(self) -> int:
+        """Facts handled since the start: work done, the pulse of the decision loop."""
+        return 0 if self._loop is None else self._loop.steps
+
+    def now_ns(self) -> int:
+        """Return monotonic time as the book counts it."""
+        return self.clock.monotonic_ns()
+
+    async def user_hub_connected(self) -> None:
+        """Wait until the user hub is connected and subscribed."""
+        await self._until(lambda: self.book.links.user_up)
+
+    async def reached(self, state: TradingState) -> None:
+        """Wait until the trading state is ``state``."""
+        await self._until(lambda: self.book.trading_state(self.now_ns()) is state)
+
+    async def _until(self, is_true: Callable[[], bool]) -> None:
+        while not is_true():
+            if self._tasks is not None and self._tasks.done():
+                await self._tasks
+            await asyncio.sleep(STATE_CHECK_S)
+
+    # -- outlets ---------------------------------------------------------------------------------
+
+    def note(self, note: Note) -> None:
+        """Write one line to the log and to whoever listens."""
+        log_note(note, seq=self.steps)
+        if self._on_note is not None:
+            self._on_note(note)
+
+    def _alert(self, alert: RaiseAlert) -> None:
+        """Keep the newest alerts for whoever asks; the log has them with their step."""
+        self.alerts.append(alert)
+
+    def _fault(self, component: str) -> Callable[[str], None]:
+        def report(what: str) -> None:
+            self._health[component] = what
+            self.note(
+                Note(
+                    tag=Tag.CRITICAL_SYSTEM,
+                    name="component_fault",
+                    fields={"part": component, "message": what},
+                )
+            )
+
+        return report
+
+    def _running(self) -> DecisionLoop:
+        if self._loop is None:
+            raise SetupError("The guard was not started: call initialize() first.")
+        return self._loop
+
+
+def _later(release: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    async def step() -> None:
+        release()
+
+    return step

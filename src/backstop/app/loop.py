@@ -1,0 +1,260 @@
+"""One queue, one writer: the path of every fact.
+
+fact -> journal -> core.step -> commands -> journal -> durable -> gateway, answers, log, watchers
+
+The core runs ahead of the disk, the world does not: nothing that a step brings forth leaves this
+process before its records are on disk. Facts that come while the disk is busy share the next
+commit, so a busy market costs latency, never order.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from backstop.app.codec import COMMAND_KIND, EVENT_KIND, PROOF_KIND, decode_fact, encode
+from backstop.app.dispatch import Dispatcher
+from backstop.app.proofs import ProofMaker
+from backstop.core.book import Book
+from backstop.core.engine import condensed, next_deadline_ns, step
+from backstop.core.step import Decision, DecisionKind, Note, Step, Tag
+from backstop.domain.audit import AuditRow
+from backstop.domain.commands import PlaceOrder
+from backstop.domain.events import (
+    AccountAudited,
+    Answer,
+    Fact,
+    OrderDispatched,
+    PlaceAnswered,
+    TimerFired,
+)
+from backstop.errors import JournalError
+from backstop.ports import Clock, JournalBatch, JournalRecord, WritableJournal
+
+MAX_QUEUED_FACTS = 100_000
+"""Facts waiting for the core: minutes of the busiest market; beyond it the process is not sound."""
+
+FACTS_PER_TURN = 64
+"""Facts handled before other tasks get a turn."""
+
+PROOFS_KEPT = 2_000
+"""Newest proofs in memory; all of them stand in the audit table."""
+
+NoteSink = Callable[[Note], None]
+
+
+@dataclass(slots=True)
+class _Pending:
+    """One step on its way to the disk, and who waits for its decision."""
+
+    result: Step
+    durable: asyncio.Future[None]
+    asker: asyncio.Future[Decision] | None
+    proofs: dict[str, bytes]
+
+
+class DecisionLoop:
+    """Owns the book; the only place where it changes."""
+
+    def __init__(
+        self,
+        *,
+        book: Book,
+        journal: WritableJournal,
+        clock: Clock,
+        dispatcher: Dispatcher,
+        proofs: ProofMaker,
+        on_note: NoteSink,
+    ) -> None:
+        self.book = book
+        self.failure: str | None = None  # why nothing is durable any more
+        self.steps = 0  # work done: a pulse that carries it cannot lie about a stuck loop
+        self._journal = journal
+        self._clock = clock
+        self._dispatcher = dispatcher
+        self._proofs = proofs
+        self._bundles: dict[str, bytes] = {}
+        self._on_note = on_note
+        self._queue: deque[tuple[Fact, asyncio.Future[Decision] | None]] = deque()
+        self._arrived = asyncio.Event()
+        self._unreleased: asyncio.Queue[_Pending] = asyncio.Queue()
+        self._watchers: dict[str, list[asyncio.Future[None]]] = {}
+        dispatcher.bind(self.put)
+
+    # -- in ----------------------------------------------------------------------------------
+
+    def put(self, fact: Fact) -> None:
+        """Queue one fact; called on the event loop, never blocks."""
+        self._put(fact, None)
+
+    async def decide(self, fact: Fact) -> Decision:
+        """Queue a wish and return its decision once that is durable.
+
+        Raises:
+            JournalError: the decision could not be made durable, and nothing was sent.
+        """
+        asker: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        self._put(fact, asker)
+        return await asker
+
+    def _put(self, fact: Fact, asker: asyncio.Future[Decision] | None) -> None:
+        if len(self._queue) >= MAX_QUEUED_FACTS:
+            # To drop a fact would falsify the book; to stop is safe, the watchdog takes over.
+            raise JournalError(f"{MAX_QUEUED_FACTS} facts are waiting: the guard does not keep up.")
+        self._queue.append((fact, asker))
+        self._arrived.set()
+
+    def replay(self, records: Iterable[JournalRecord]) -> int:
+        """Fold the journal into the book; returns how many facts there were."""
+        count = 0
+        for record in records:
+            if record.kind == EVENT_KIND:
+                step(self.book, decode_fact(record), record.monotonic_ns)
+                count += 1
+        return count
+
+    # -- the one writer ----------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Handle facts and deadlines until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._release_in_order(), name="release")
+            while True:
+                await self._next_fact_or_deadline()
+                for _ in range(min(len(self._queue), FACTS_PER_TURN)):
+                    fact, asker = self._queue.popleft()
+                    self._handle(fact, asker)
+                await asyncio.sleep(0)
+
+    async def _next_fact_or_deadline(self) -> None:
+        if self._queue:
+            return
+        self._arrived.clear()
+        due_ns = next_deadline_ns(self.book)
+        wait_s = None if not due_ns else max(0, due_ns - self._clock.monotonic_ns()) / 1e9
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._arrived.wait()
+        except TimeoutError:
+            self.put(TimerFired(utc_us=self._clock.utc_us()))
+
+    def _handle(self, fact: Fact, asker: asyncio.Future[Decision] | None) -> None:
+        now_ns = self._clock.monotonic_ns()
+        if isinstance(fact, AccountAudited):
+            fact = condensed(self.book, fact)
+        result = step(self.book, fact, now_ns)
+        self.steps += 1
+        durable, proofs = self._record(fact, result, now_ns)
+        self._unreleased.put_nowait(
+            _Pending(result=result, durable=durable, asker=asker, proofs=proofs)
+        )
+
+    def _record(
+        self, fact: Fact, result: Step, now_ns: int
+    ) -> tuple[asyncio.Future[None], dict[str, bytes]]:
+        utc_us = self._clock.utc_us()
+        seq = self._journal.next_seq
+
+        def record(kind: str, payload: bytes) -> JournalRecord:
+            nonlocal seq
+            made = JournalRecord(
+                seq=seq, kind=kind, monotonic_ns=now_ns, utc_us=utc_us, payload=payload
+            )
+            seq += 1
+            return made
+
+        records = [record(EVENT_KIND, encode(fact))]
+        event_seq = records[0].seq
+        records.extend(record(COMMAND_KIND, encode(command)) for command in result.commands)
+        order_rows: tuple[AuditRow, ...] = result.order_rows
+        bundles: dict[str, bytes] = {}
+        for client_order_id in result.proofs_due:
+            bundle = self._proofs.make(self.book, client_order_id, journal_seq=event_seq)
+            records.append(record(PROOF_KIND, bundle))
+            bundles[client_order_id] = bundle
+            order_rows = self._proofs.with_proof(self.book, order_rows, client_order_id, bundle)
+        batch = JournalBatch(records=tuple(records), orders=order_rows, fills=result.fill_rows)
+        return asyncio.ensure_future(self._journal.append(batch)), bundles
+
+    # -- out ---------------------------------------------------------------------------------
+
+    async def _release_in_order(self) -> None:
+        while True:
+            pending = await self._unreleased.get()
+            try:
+                await pending.durable
+            except JournalError as error:
+                self._release_without_journal(pending, error)
+            else:
+                self._release(pending)
+
+    def _release(self, pending: _Pending) -> None:
+        result = pending.result
+        self._keep_proofs(pending.proofs)
+        for note in result.notes:
+            self._on_note(note)
+        for command in result.commands:
+            if isinstance(command, PlaceOrder):
+                self.put(
+                    OrderDispatched(
+                        utc_us=self._clock.utc_us(), client_order_id=command.client_order_id
+                    )
+                )
+            self._dispatcher.dispatch(command)
+        if pending.asker is not None and not pending.asker.done():
+            pending.asker.set_result(result.decision or Decision(kind=DecisionKind.ACCEPTED))
+        for client_order_id in result.changed_orders:
+            for watcher in self._watchers.pop(client_order_id, ()):
+                if not watcher.done():
+                    watcher.set_result(None)
+
+    def _release_without_journal(self, pending: _Pending, error: JournalError) -> None:
+        """Let go only what reduces risk: a full disk must not hold a position open."""
+        if self.failure is None:
+            self.failure = str(error)
+            self._on_note(
+                Note(tag=Tag.CRITICAL, name="journal_failed", fields={"message": str(error)})
+            )
+        decision = pending.result.decision
+        entry = decision is not None and not (
+            decision.assessment is not None and decision.assessment.reducing
+        )
+        if not entry:
+            self._release(pending)
+            return
+        for command in pending.result.commands:
+            if isinstance(command, PlaceOrder):
+                self.put(
+                    PlaceAnswered(
+                        utc_us=self._clock.utc_us(),
+                        client_order_id=command.client_order_id,
+                        answer=Answer.NOT_SENT,
+                        message="the intent could not be made durable",
+                    )
+                )
+        if pending.asker is not None and not pending.asker.done():
+            pending.asker.set_exception(error)
+
+    def _keep_proofs(self, proofs: dict[str, bytes]) -> None:
+        self._bundles.update(proofs)
+        while len(self._bundles) > PROOFS_KEPT:
+            del self._bundles[next(iter(self._bundles))]
+
+    def proof_of(self, client_order_id: str) -> bytes | None:
+        """Return the signed proof of an order that this process completed; None otherwise."""
+        return self._bundles.get(client_order_id)
+
+    # -- watching ----------------------------------------------------------------------------
+
+    async def order_changed(self, client_order_id: str) -> None:
+        """Wait until a durable step changes the order."""
+        watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        watchers = self._watchers.setdefault(client_order_id, [])
+        watchers.append(watcher)
+        try:
+            await watcher
+        finally:
+            if watcher in watchers:
+                watchers.remove(watcher)
+            if not watchers and self._watchers.get(client_order_id) is watchers:
+                del self._watchers[client_order_id]

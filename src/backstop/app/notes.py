@@ -1,0 +1,16 @@
+"""The core's notes as log lines: the core says what happened, the adapter writes it down."""
+
+from backstop.adapters.log import component_logger
+from backstop.core.step import Note, Tag
+
+
+def log_note(note: Note, *, seq: int) -> None:
+    """Write one note; ``seq`` is the number of the step it belongs to."""
+    logger = component_logger(note.tag)
+    match note.tag:
+        case Tag.CRITICAL:
+            logger.critical(note.name, seq=seq, **note.fields)
+        case Tag.CORRELATION_REJECT:
+            logger.warning(note.name, seq=seq, **note.fields)
+        case Tag.CRITICAL_SYSTEM | Tag.ORDER | Tag.TRADE:
+            logger.info(note.name, seq=seq, **note.fields)

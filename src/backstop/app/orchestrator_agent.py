@@ -1,0 +1,85 @@
+"""Hosts strategies: connects the hubs, starts the critical systems, and only then lets them trade.
+
+A strategy never meets the gateway. It hears quotes, sees its orders and sends every wish through
+the manager, where it is judged, recorded and verified like any other.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from backstop.app.critical_system_manager import CriticalSystemManager
+from backstop.app.quote_board import QuoteBoard
+from backstop.core.step import Note, Tag
+from backstop.core.trading_state import TradingState
+
+StrategyState = Mapping[str, str | int | None]
+"""What a strategy needs to go on after a restart; plain JSON values."""
+
+
+class Strategy(Protocol):
+    """A trading program that the orchestrator hosts."""
+
+    @property
+    def name(self) -> str:
+        """The strategy's id on its orders."""
+
+    def snapshot(self) -> StrategyState:
+        """Return everything needed to go on after a restart."""
+
+    def restore(self, state: StrategyState) -> None:
+        """Go on from ``state``; called before ``run``."""
+
+    async def run(self, manager: CriticalSystemManager, quotes: QuoteBoard) -> None:
+        """Trade until cancelled, or return when done."""
+
+
+class OrchestratorAgent:
+    """Runs a manager and the strategies on top of it."""
+
+    def __init__(self, manager: CriticalSystemManager, strategies: Sequence[Strategy] = ()) -> None:
+        self._manager = manager
+        self._strategies = tuple(strategies)
+
+    async def run(self) -> None:
+        """Start, trade, and end when every strategy has ended; without strategies, run for ever.
+
+        Raises:
+            SetupError: the guard cannot start with these settings.
+            LoginRefusedError: the gateway refuses the credentials.
+        """
+        async with self._manager:
+            await self.host()
+
+    async def host(self) -> None:
+        """Run the strategies on a manager that is initialised already."""
+        await self._manager.user_hub_connected()
+        self._manager.note(
+            Note(
+                tag=Tag.CRITICAL_SYSTEM,
+                name="critical_systems_started",
+                fields={"strategies": len(self._strategies)},
+            )
+        )
+        await self._manager.reached(TradingState.ACTIVE)
+        async with asyncio.TaskGroup() as tasks:
+            if not self._strategies:
+                tasks.create_task(self._manager.failed())
+            for strategy in self._strategies:
+                tasks.create_task(self._run_strategy(strategy), name=strategy.name)
+
+    async def _run_strategy(self, strategy: Strategy) -> None:
+        """A strategy that fails takes only itself down: its orders stay guarded."""
+        try:
+            await strategy.run(self._manager, self._manager.quotes)
+        except Exception as error:  # noqa: BLE001 - somebody else's code; the guard must survive it
+            self._manager.note(
+                Note(
+                    tag=Tag.CRITICAL,
+                    name="strategy_failed",
+                    fields={
+                        "strategy": strategy.name,
+                        "message": f"{type(error).__name__}: {error}",
+                    },
+                )
+            )

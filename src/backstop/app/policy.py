@@ -1,0 +1,41 @@
+"""The settings as the core's policy: texts and switches become the numbers that decisions use."""
+
+from backstop.config.settings import Settings
+from backstop.core.exposure import ExposureLimits
+from backstop.core.policy import SECOND_NS, Policy
+
+STALE_QUOTE_NS = 30 * SECOND_NS
+"""A reference older than this is none, where STALE_QUOTE_MS does not say otherwise."""
+
+
+def policy_from_settings(settings: Settings) -> Policy:
+    """Return what the core enforces for ``settings``."""
+    limits = None
+    if settings.correlation_protection_enable:
+        limits = ExposureLimits.from_settings(
+            risk_budget=settings.risk_budget,
+            max_correlation_exposure=settings.max_correlation_exposure,
+            es_nq_max_combined_exposure=settings.es_nq_max_combined_exposure,
+            max_directional_share=settings.max_directional_share,
+            max_gross_exposure=settings.max_gross_exposure,
+        )
+    return Policy(
+        account_id=settings.account_id,
+        dry_run=settings.dry_run,
+        execute=settings.execute,
+        observe_only=not settings.critical_system_enable,
+        unprotected=settings.unprotected,
+        allow_unprotected=settings.allow_unprotected,
+        symbols=settings.symbols,
+        max_order_quantity=settings.max_order_quantity,
+        max_orders_per_second=settings.max_orders_per_second,
+        duplicate_window_ns=settings.duplicate_window_ns,
+        min_r_multiple=settings.min_r_multiple,
+        default_stop_ticks=settings.default_stop_ticks,
+        stop_required=settings.stop_required,
+        allow_flip=settings.allow_flip,
+        stale_quote_ns=settings.stale_quote_ns or STALE_QUOTE_NS,
+        execution_timeout_ns=settings.execution_timeout_ns,
+        max_slippage_ticks=settings.max_slippage_ticks,
+        exposure_limits=limits,
+    )

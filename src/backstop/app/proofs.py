@@ -1,0 +1,92 @@
+"""Signed execution proofs, made in the step that completes the evidence of an order."""
+
+from typing import Protocol
+
+import msgspec
+
+from backstop.core.audit_trail import order_row
+from backstop.core.book import Book
+from backstop.core.execution_proof import (
+    ProofFill,
+    ProofOrder,
+    execution_proof,
+    signed_bundle,
+    signed_bytes,
+)
+from backstop.core.tracked_order import TrackedOrder
+from backstop.domain.audit import AuditRow
+from backstop.domain.instrument import Instrument
+
+
+class Signer(Protocol):
+    """A key that can sign."""
+
+    key_id: str
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the signature over ``message``."""
+
+
+class ProofMaker:
+    """Builds and signs the proof of an order from the book's evidence."""
+
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+
+    def make(self, book: Book, client_order_id: str, *, journal_seq: int) -> bytes:
+        """Return the signed bundle as JSON; ``journal_seq`` is the record that completed it."""
+        order = book.orders[client_order_id]
+        instrument = book.instruments[order.intent.contract_id]
+        proof = execution_proof(_proof_order(book, order, instrument, journal_seq=journal_seq))
+        signature = self._signer.sign(signed_bytes(proof))
+        return msgspec.json.encode(
+            signed_bundle(proof, key_id=self._signer.key_id, signature=signature)
+        )
+
+    def with_proof(
+        self, book: Book, rows: tuple[AuditRow, ...], client_order_id: str, bundle: bytes
+    ) -> tuple[AuditRow, ...]:
+        """Return ``rows`` with the order's row carrying its proof."""
+        order = book.orders[client_order_id]
+        instrument = book.instruments[order.intent.contract_id]
+        proven = order_row(order, instrument, execution_proof=bundle.decode())
+        return (*(row for row in rows if row.order_id != proven.order_id), proven)
+
+
+def _proof_order(
+    book: Book, order: TrackedOrder, instrument: Instrument, *, journal_seq: int
+) -> ProofOrder:
+    intent = order.intent
+
+    trade_ids = () if order.broker_order_id is None else book.trades_of[order.broker_order_id]
+    return ProofOrder(
+        client_order_id=order.client_order_id,
+        custom_tag=order.custom_tag,
+        broker_order_ids=() if order.broker_order_id is None else (order.broker_order_id,),
+        account_id=intent.account_id,
+        contract_id=intent.contract_id,
+        symbol=intent.symbol,
+        side=intent.side,
+        type=intent.type,
+        quantity=intent.quantity,
+        limit_price=None if intent.limit_ticks is None else instrument.price(intent.limit_ticks),
+        stop_price=None if intent.stop_ticks is None else instrument.price(intent.stop_ticks),
+        state=order.state,
+        intended_utc_us=order.requested_utc_us,
+        reference_price=order.reference_price,
+        tick_size=instrument.tick_size,
+        journal_seq=journal_seq,
+        fills=tuple(
+            ProofFill(
+                fill_id=trade.trade_id,
+                price=trade.price,
+                quantity=trade.quantity,
+                utc_us=trade.created_utc_us,
+                fees_micros=trade.fees_micros,
+                commissions_micros=trade.commissions_micros,
+                raw=trade.raw,
+                voided=trade.voided,
+            )
+            for trade in (book.trades[trade_id] for trade_id in trade_ids)
+        ),
+    )

@@ -1,0 +1,55 @@
+"""The newest quote of each contract, and when it came."""
+
+import asyncio
+
+from msgspec.structs import replace
+
+from backstop.core.policy import MILLISECOND_NS
+from backstop.domain.quote import Mark, Quote
+from backstop.ports import Clock
+
+
+class QuoteBoard:
+    """Market data as the guard knows it: cached, never journaled by itself.
+
+    What a decision used of it is part of that decision's own record.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._quotes: dict[str, tuple[Quote, int]] = {}
+        self._changed = asyncio.Event()
+
+    def put(self, quote: Quote, arrived_ns: int) -> None:
+        """Take the newest merged quote of one contract."""
+        self._quotes[quote.contract_id] = (quote, arrived_ns)
+        self._changed.set()
+
+    def reference(self, contract_id: str) -> Quote | None:
+        """Return the newest quote with its age at this moment; None when there never was one."""
+        held = self._quotes.get(contract_id)
+        if held is None:
+            return None
+        quote, arrived_ns = held
+        age_ms = max(0, self._clock.monotonic_ns() - arrived_ns) // MILLISECOND_NS
+        return replace(quote, age_ms=age_ms)
+
+    def marks(self) -> tuple[Mark, ...]:
+        """Return the last price of every contract: its last trade, else the middle of its touch."""
+        found: list[Mark] = []
+        for quote, _ in self._quotes.values():
+            price = quote.last
+            if price is None and quote.bid is not None and quote.ask is not None:
+                price = (quote.bid + quote.ask) / 2
+            if price is not None:
+                found.append(Mark(contract_id=quote.contract_id, price=price))
+        return tuple(found)
+
+    def contracts(self) -> tuple[str, ...]:
+        """Return the contracts that ever had a quote."""
+        return tuple(self._quotes)
+
+    async def changed(self) -> None:
+        """Wait until any quote arrives after this call."""
+        self._changed.clear()
+        await self._changed.wait()

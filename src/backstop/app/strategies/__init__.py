@@ -1,0 +1,1 @@
+"""Strategies that come with Backstop, as examples of how one is written."""

@@ -1,0 +1,1 @@
+"""`backstop demo`: simulator, guard and orchestrator in one terminal, faults as they happen."""
