@@ -22,7 +22,7 @@ from backstop.core.journal_leaf import leaf_hash
 from backstop.ports import JournalBatch, JournalRecord
 
 ROUNDS = 5
-RECORDS = 2000
+RECORDS = 4000
 PAYLOAD = b'{"kind":"TradeReported","trade":{"price":"5000.25","quantity":1}}'.ljust(400)
 CONCURRENCIES = (1, 8, 32, 128)
 
@@ -84,23 +84,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, help="a folder on the disk to measure")
     chosen = parser.parse_args().folder
+    fsyncs: list[float] = []
+    singles: list[float] = []
+    ours: dict[int, list[tuple[float, float]]] = {count: [] for count in CONCURRENCIES}
     with tempfile.TemporaryDirectory(dir=chosen) as made:
         folder = Path(made)
-        fsyncs = statistics.median(raw_fsyncs_per_second(folder) for _ in range(ROUNDS))
-        baseline = statistics.median(single_rows_per_second(folder) for _ in range(ROUNDS))
-        print(f"{platform.platform()}, Python {platform.python_version()}")
-        print(f"SQLite {sqlite3.sqlite_version}; {len(PAYLOAD)} bytes a record")
-        print(f"{'':42}{'records/s':>10}{'x single':>10}{'median ms':>11}")
-        print(f"{'plain file, fsync per record':42}{fsyncs:10.0f}{fsyncs / baseline:10.2f}")
-        print(f"{'plain SQLite, one row per commit':42}{baseline:10.0f}{1:10.2f}")
-        for concurrency in CONCURRENCIES:
-            rounds = [
-                asyncio.run(journal_rows_per_second(folder, concurrency)) for _ in range(ROUNDS)
-            ]
-            rate = statistics.median(rate for rate, _ in rounds)
-            wait_ms = statistics.median(wait for _, wait in rounds)
-            label = f"journal, {concurrency} waiting at a time"
-            print(f"{label:42}{rate:10.0f}{rate / baseline:10.2f}{wait_ms:11.2f}")
+        for _ in range(ROUNDS):
+            # One after the other in each round, so that a busy moment of the machine hits all.
+            fsyncs.append(raw_fsyncs_per_second(folder))
+            singles.append(single_rows_per_second(folder))
+            for count, found in ours.items():
+                found.append(asyncio.run(journal_rows_per_second(folder, count)))
+    baseline = statistics.median(singles)
+    fsync = statistics.median(fsyncs)
+    print(f"{platform.platform()}, Python {platform.python_version()}")
+    print(f"SQLite {sqlite3.sqlite_version}; {len(PAYLOAD)} bytes a record; {ROUNDS} rounds")
+    print(f"{'':42}{'records/s':>10}{'x single':>10}{'median ms':>11}")
+    print(f"{'plain file, fsync per record':42}{fsync:10.0f}{fsync / baseline:10.2f}")
+    print(f"{'plain SQLite, one row per commit':42}{baseline:10.0f}{1:10.2f}")
+    for count, found in ours.items():
+        rate = statistics.median(rate for rate, _ in found)
+        wait_ms = statistics.median(wait for _, wait in found)
+        label = f"journal, {count} waiting at a time"
+        print(f"{label:42}{rate:10.0f}{rate / baseline:10.2f}{wait_ms:11.2f}")
 
 
 if __name__ == "__main__":
