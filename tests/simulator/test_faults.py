@@ -140,6 +140,7 @@ class HubClient:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
         self._records: list[str] = []
+        self.passed_over: list[Any] = []  # what came while something else was waited for
 
     async def send(self, record: object) -> None:
         await self._socket.send_str(json.dumps(record) + "\x1e")
@@ -150,7 +151,7 @@ class HubClient:
 
     async def until(self, wanted: Any) -> Any:
         while not wanted(record := await self.next()):
-            pass
+            self.passed_over.append(record)
         return record
 
     async def next(self) -> Any:
@@ -546,6 +547,7 @@ async def test_a_mute_hub_answers_but_tells_nothing_until_it_is_healed() -> None
         await world.control("hub/mute", {"hub": "user"})
         await world.placed("unheard")
         assert (await hub.invoke("SubscribeAccounts"))["result"] is None
+        assert hub.passed_over == []
 
         await world.http.delete(f"{world.url}/_simulator/faults")
         world.run()
@@ -559,6 +561,7 @@ async def test_a_frozen_hub_neither_answers_nor_tells_and_ends_by_itself() -> No
         answer = await hub.invoke("SubscribeAccounts")
 
         assert answer["result"] is None  # read only after the thaw
+        assert hub.passed_over == []
         world.run()
         assert await hub.statuses(1) == [2]
 
@@ -585,6 +588,7 @@ async def test_a_logout_is_said_and_then_nothing() -> None:
 
         assert await hub.next() == {"type": 1, "target": "GatewayLogout", "arguments": []}
         assert (await hub.invoke("SubscribeAccounts"))["type"] == 3
+        assert hub.passed_over == []
 
 
 @pytest.mark.parametrize("drop", [True, False])

@@ -120,6 +120,13 @@ def test_an_order_row_has_the_recorded_columns_in_the_recorded_order() -> None:
     assert not {"limitPrice", "stopPrice", "customTag", "updateTimestamp"} & set(hub_row(row))
 
 
+def test_a_new_column_that_is_null_is_left_out_by_rest_too() -> None:
+    row = OrderRow(id=1, account_id=1, contract_id="C", creation_timestamp="t", status=1, type=1,
+                   side=0, size=1, trail_price=None, parent_order_id=None)  # fmt: skip
+
+    assert not {"trailPrice", "parentOrderId"} & set(rest_row(row))
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [("29547.00", b"29547"), ("29547.50", b"29547.5"), ("100", b"100"), ("1E+3", b"1000"),
