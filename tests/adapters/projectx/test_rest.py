@@ -668,6 +668,34 @@ async def test_the_gateways_clock_is_read_from_its_answers(
     assert -61_500 < offset_ms < -58_500
 
 
+async def test_connections_from_before_a_sleep_of_the_computer_are_not_used_again(
+    api: ScriptedApi,
+) -> None:
+    """An order that is written into a dead connection is lost without a trace."""
+
+    class Suspended(SystemClock):
+        jump_ns = 0
+
+        def monotonic_ns(self) -> int:
+            return super().monotonic_ns() + self.jump_ns
+
+    async def note_connection(request: web.Request, _body: Any) -> web.StreamResponse:
+        assert request.transport is not None
+        connections.append(request.transport.get_extra_info("peername"))
+        return web.json_response({**OK, "accounts": ACCOUNT_ROWS})
+
+    connections: list[Any] = []
+    api.answer(ACCOUNTS, note_connection)
+    clock = Suspended()
+    async with a_gateway(api.url, clock) as gateway:
+        await gateway.account(ACCOUNT)
+        await gateway.account(ACCOUNT)
+        clock.jump_ns = 60_000_000_000
+        await gateway.account(ACCOUNT)
+
+    assert connections[0] == connections[1] != connections[2]
+
+
 @pytest.mark.parametrize(
     "url", ["http://api.topstepx.com", "ftp://127.0.0.1", "https://u:p@host", "api.topstepx.com"]
 )

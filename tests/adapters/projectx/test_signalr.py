@@ -23,6 +23,7 @@ from tests.adapters.projectx.conftest import (
 )
 
 from backstop.adapters.projectx import hub_protocol
+from backstop.adapters.projectx.hub_connect import Negotiate
 from backstop.adapters.projectx.hub_link import HubLink
 from backstop.adapters.projectx.session import BearerToken
 from backstop.adapters.projectx.signalr import (
@@ -30,7 +31,6 @@ from backstop.adapters.projectx.signalr import (
     HubEndedError,
     HubTimings,
     InvocationFailedError,
-    Negotiate,
 )
 from backstop.errors import GatewayAnswerError, GatewayUnreachableError, InvariantError
 

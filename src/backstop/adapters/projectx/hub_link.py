@@ -13,16 +13,9 @@ from typing import NoReturn, Protocol
 
 from msgspec import Raw, Struct
 
+from backstop.adapters.projectx.hub_connect import Negotiate, TokenRefusedError, connected
 from backstop.adapters.projectx.session import BearerToken
-from backstop.adapters.projectx.signalr import (
-    Call,
-    HubConnection,
-    HubEndedError,
-    HubTimings,
-    Negotiate,
-    TokenRefusedError,
-    connected,
-)
+from backstop.adapters.projectx.signalr import Call, HubConnection, HubEndedError, HubTimings
 from backstop.errors import GatewayError
 from backstop.ports import Clock
 

@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from msgspec import Struct
 
+from backstop.adapters.projectx.hub_connect import Negotiate
 from backstop.adapters.projectx.hub_link import HubLink, LinkHealth, LinkListener, TokenSource
 from backstop.adapters.projectx.hub_reports import HubCounts, HubReports
 from backstop.adapters.projectx.market_hub import MarketHub, SilenceLimits
-from backstop.adapters.projectx.signalr import HubTimings, Negotiate
+from backstop.adapters.projectx.signalr import HubTimings
 from backstop.adapters.projectx.transport import checked_url
 from backstop.adapters.projectx.user_hub import LOGOUT, UserHub
 from backstop.domain.events import Hub
