@@ -166,7 +166,7 @@ class FaultRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     skew_s: float = 0.0
 
 
-_RANGES: Final[dict[str, tuple[float, float]]] = {
+RANGES: Final[dict[str, tuple[float, float]]] = {
     "nth": (1, 1_000_000_000),
     "count": (1, 1_000_000_000),
     "probability": (0, 1),
@@ -217,7 +217,7 @@ def parse_rule(value: Any, *, where: str = "") -> FaultRule:
         _one_of(f"{where}{field}", value[field], _choices(field), what=field)
     if "hub" in value:
         _one_of(f"{where}hub", value["hub"], tuple(HubName), what="hub")
-    for field, (low, high) in _RANGES.items():
+    for field, (low, high) in RANGES.items():
         _in_range(f"{where}{field}", value.get(field), low, high)
     try:
         rule = msgspec.convert(value, FaultRule)
