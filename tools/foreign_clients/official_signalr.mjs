@@ -1,5 +1,6 @@
 // The official SignalR client of Microsoft against a ProjectX gateway at GATEWAY_URL:
-// login, both hubs (negotiated and not), a bracket order, its fill, a close and cancels.
+// login, both hubs (negotiated and not), a bracket order, its fill, a close and cancels, and what
+// the client makes of resets and Close records (those need the simulator's control port).
 // Prints one line per step and ends with 1 when one fails.
 
 import { HubConnectionBuilder, HttpTransportType, LogLevel } from "@microsoft/signalr";
@@ -176,6 +177,34 @@ await step("find nothing left open", async () => {
   const { orders } = await post("Order/searchOpen", { accountId: account.id });
   const { positions } = await post("Position/searchOpen", { accountId: account.id });
   if (orders.length || positions.length) throw new Error(JSON.stringify({ orders, positions }));
+});
+// The gateway's own behaviour when a connection ends, by the simulator's control port.
+const control = (path, body) =>
+  fetch(`${gateway}/_simulator/${path}`, { method: "POST", body: JSON.stringify(body) });
+const ended = (connection, how) =>
+  new Promise((resolve, reject) => {
+    const deadline = setTimeout(() => reject(new Error(`no ${how} came`)), WAIT_MS);
+    connection[how](() => {
+      clearTimeout(deadline);
+      resolve();
+    });
+  });
+for (const [cause, path, body] of [
+  ["a TCP reset", "hub/drop", { hub: "user" }],
+  ["Close with leave to reconnect", "hub/close", { hub: "user", allow_reconnect: true }],
+]) {
+  await step(`come back by itself after ${cause}`, async () => {
+    const back = ended(user, "onreconnected");
+    await control(path, body);
+    await back;
+    await user.invoke("SubscribeOrders", account.id);
+  });
+}
+await step("stay away after Close without leave to reconnect", async () => {
+  const gone = ended(market, "onclose");
+  await control("hub/close", { hub: "market", allow_reconnect: false });
+  await gone;
+  if (market.state !== "Disconnected") throw new Error(`it is ${market.state}`);
 });
 await step("stop both hubs", async () => {
   await user.stop();

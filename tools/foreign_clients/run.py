@@ -32,8 +32,8 @@ def main() -> int:
         return 2
     python = install(npm)
     port = free_port()
-    command = [sys.executable, "-m", "backstop.entrypoints.main", "simulate"]
-    command += ["--port", str(port), "--user", USER, "--api-key", API_KEY]
+    backstop = Path(sys.executable).with_name("backstop.exe" if os.name == "nt" else "backstop")
+    command = [backstop, "simulate", "--port", str(port), "--user", USER, "--api-key", API_KEY]
     with subprocess.Popen(command, cwd=REPO) as simulator:  # noqa: S603 - our own program
         url = f"http://127.0.0.1:{port}"
         try:
@@ -82,6 +82,8 @@ def wait_until_up(url: str, simulator: "subprocess.Popen[bytes]") -> None:
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
+    if simulator.poll() is not None:
+        raise RuntimeError(f"the simulator ended with exit code {simulator.returncode}")
     raise TimeoutError(f"the simulator did not answer on {url} within {START_S:g} s")
 
 
