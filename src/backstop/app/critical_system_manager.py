@@ -14,7 +14,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from backstop import __version__
-from backstop.adapters.clock import SystemClock
+from backstop.adapters.clock import SystemClock, boot_id
 from backstop.adapters.lock import AccountLock
 from backstop.adapters.projectx.gateway import ProjectXGateway
 from backstop.adapters.projectx.hubs import ProjectXHubs
@@ -168,13 +168,12 @@ class CriticalSystemManager:
             proofs=ProofMaker(keys),
             on_note=self.note,
         )
-        replayed = loop.replay(journal.read_all())
+        loop.replay(journal.read_all())
         self._loop = loop
-        self._health["journal"] = f"{replayed} facts replayed"
         loop.put(
             GuardStarted(
                 utc_us=self.clock.utc_us(),
-                boot_id=self.session_id,
+                boot_id=boot_id(),
                 process_id=os.getpid(),
                 account_id=policy.account_id,
                 gateway_host=host,

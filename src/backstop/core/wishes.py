@@ -121,14 +121,13 @@ def _accept(
     if not assessment.reducing:
         _remember_entry(book, request, work.now_ns)
     work.keep(order)
-    work.commands.append(place_command(intent, assessment.entry_ticks, instrument, tag))
+    work.commands.append(place_command(assessment, instrument))
     work.decision = Decision(kind=DecisionKind.ACCEPTED, order=order, assessment=assessment)
 
 
-def place_command(
-    intent: OrderIntent, entry_ticks: int | None, instrument: Instrument, tag: str
-) -> PlaceOrder:
-    """Return the wire-ready request for ``intent``; bracket offsets are signed ticks."""
+def place_command(assessment: Assessment, instrument: Instrument) -> PlaceOrder:
+    """Return the wire-ready request for an assessed order; bracket offsets are signed ticks."""
+    intent, entry_ticks = assessment.intent, assessment.entry_ticks
 
     def price(ticks: int | None) -> Decimal | None:
         return None if ticks is None else instrument.price(ticks)
@@ -139,7 +138,7 @@ def place_command(
     trailing = intent.type is OrderType.TRAILING_STOP
     return PlaceOrder(
         client_order_id=intent.client_order_id,
-        custom_tag=tag,
+        custom_tag=custom_tag(intent),
         account_id=intent.account_id,
         contract_id=intent.contract_id,
         type=intent.type,
@@ -150,6 +149,7 @@ def place_command(
         trail_price=price(intent.stop_ticks) if trailing else None,
         stop_loss_offset_ticks=offset(intent.stop_loss_ticks),
         take_profit_offset_ticks=offset(intent.take_profit_ticks),
+        reduces_risk=assessment.reducing,
     )
 
 

@@ -24,7 +24,10 @@ class Command(Struct, frozen=True, kw_only=True, tag_field="kind", tag=True):
 
 
 class PlaceOrder(Command, frozen=True, kw_only=True, tag=True):
-    """Send one order. Bracket offsets are signed ticks from the fill price, as the wire wants."""
+    """Send one order. Bracket offsets are signed ticks from the fill price, as the wire wants.
+
+    ``reduces_risk`` orders may use the calls that are kept in reserve.
+    """
 
     client_order_id: str
     custom_tag: str
@@ -38,6 +41,7 @@ class PlaceOrder(Command, frozen=True, kw_only=True, tag=True):
     trail_price: Decimal | None = None
     stop_loss_offset_ticks: int | None = None
     take_profit_offset_ticks: int | None = None
+    reduces_risk: bool = False
 
 
 class CancelOrder(Command, frozen=True, kw_only=True, tag=True):

@@ -122,9 +122,9 @@ class ProjectXGateway:
     # -- changes ---------------------------------------------------------------------------------
 
     async def place_order(self, command: PlaceOrder, *, urgent: bool = False) -> PlaceAnswered:
-        """Send one order, once; ``urgent`` orders may use the emergency reserve of calls."""
+        """Send one order, once; what is urgent or reduces risk may use the reserve of calls."""
         body = translate.place_body(command)
-        verdict = await self._rest.change(Change.PLACE, body, urgent=urgent)
+        verdict = await self._rest.change(Change.PLACE, body, urgent=urgent or command.reduces_risk)
         return PlaceAnswered(
             utc_us=self._clock.utc_us(),
             client_order_id=command.client_order_id,

@@ -11,7 +11,6 @@ from backstop.core.trading_state import TradingState
 from backstop.core.wishes import place_command
 from backstop.domain.commands import PlaceOrder
 from backstop.domain.denial import Denial, DenialCode
-from backstop.domain.order import custom_tag
 from backstop.entrypoints.http.errors import ApiError, ErrorCode, echo
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.views import RoundedPrices, order_record, rounded_prices
@@ -116,13 +115,7 @@ def _would_send(
 ) -> PlaceOrder | None:
     if any(denial.code not in GATE_CODES for denial in denials):
         return None
-    intent = assessment.intent
-    return place_command(
-        intent,
-        assessment.entry_ticks,
-        book.instruments[intent.contract_id],
-        custom_tag(intent),
-    )
+    return place_command(assessment, book.instruments[assessment.intent.contract_id])
 
 
 def _impossible(decision: Decision, message: str) -> ApiError:
