@@ -1,0 +1,291 @@
+"""Three witnesses of one position: trades, rows and reads."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.core.builders import MES, START_NS, START_US
+
+from backstop.core.policy import SECOND_NS
+from backstop.core.positions import (
+    FLAT_READS,
+    SETTLE_NS,
+    SNAPSHOT_LAG_NS,
+    Knowledge,
+    PositionView,
+    after_read,
+    after_row,
+    after_trade,
+    distrusted,
+    in_motion,
+)
+
+PRICE = Decimal(5000)
+
+
+def a_view(quantity: int = 0, **changes: Any) -> PositionView:
+    """Return a view whose trades explain its quantity."""
+    members: dict[str, Any] = {
+        "contract_id": MES,
+        "quantity": quantity,
+        "traded": quantity,
+        "knowledge": Knowledge.KNOWN,
+    }
+    return PositionView(**(members | changes))
+
+
+def trade(view: PositionView, quantity: int, *, utc_us: int = START_US, **at: int) -> PositionView:
+    return after_trade(view, quantity, traded_utc_us=utc_us, now_ns=at.get("now_ns", START_NS))
+
+
+def read(
+    view: PositionView, quantity: int, *, sent_ns: int, utc_us: int = START_US
+) -> PositionView:
+    return after_read(view, quantity, PRICE, sent_ns=sent_ns, utc_us=utc_us)[0]
+
+
+# -- trades and rows -----------------------------------------------------------------------------
+
+
+def test_trades_add_up() -> None:
+    view = trade(trade(a_view(), 2), -3)
+
+    assert (view.quantity, view.ledger) == (-1, -1)
+    assert view.is_agreed
+
+
+def test_a_row_before_its_trade_is_not_counted_twice() -> None:
+    view = after_row(a_view(2), 3, PRICE, now_ns=START_NS)
+    assert not view.is_agreed
+
+    view = trade(view, 1)
+
+    assert view.quantity == 3
+    assert view.is_agreed
+
+
+def test_a_trade_after_a_lost_one_moves_what_the_row_said() -> None:
+    """The row told of an exit whose trade was lost; the next entry is a new contract."""
+    view = after_row(a_view(2), 0, PRICE, now_ns=START_NS)
+
+    view = trade(view, 1)
+    assert (view.quantity, view.ledger) == (1, 3)
+
+    view = trade(view, -2)
+    assert (view.quantity, view.ledger) == (1, 1)
+
+
+def test_a_row_makes_a_position_known_and_a_flat_one_has_no_price() -> None:
+    stale = a_view(2, knowledge=Knowledge.STALE, average_price=PRICE)
+
+    assert after_row(stale, 2, PRICE, now_ns=START_NS).knowledge is Knowledge.KNOWN
+    assert after_row(stale, 0, PRICE, now_ns=START_NS).average_price is None
+
+
+# -- reads ---------------------------------------------------------------------------------------
+
+
+def test_a_read_that_agrees_makes_a_position_known() -> None:
+    view = read(a_view(2, knowledge=Knowledge.STALE), 2, sent_ns=START_NS)
+
+    assert view.knowledge is Knowledge.KNOWN
+    assert view.is_settled
+    assert not view.is_proven
+
+
+def test_two_fresh_reads_that_agree_prove_a_position() -> None:
+    view = read(a_view(), 0, sent_ns=START_NS)
+    assert read(view, 0, sent_ns=START_NS + SETTLE_NS - 1).is_proven is False
+
+    view = read(view, 0, sent_ns=START_NS + SETTLE_NS)
+
+    assert view.is_proven
+    assert read(view, 0, sent_ns=START_NS + SECOND_NS) == view, "nothing new, nothing to write"
+
+
+@pytest.mark.parametrize("event", ["trade", "row", "leg", "link"])
+def test_a_proof_ends_with_the_next_event(event: str) -> None:
+    proven = a_view(agreed_reads=FLAT_READS)
+    after = {
+        "trade": trade(proven, 1),
+        "row": after_row(proven, 0, PRICE, now_ns=START_NS),
+        "leg": in_motion(proven, now_ns=START_NS),
+        "link": distrusted(proven),
+    }[event]
+
+    assert not after.is_proven
+
+
+def test_a_read_sent_before_the_last_event_says_nothing() -> None:
+    view = trade(a_view(), 2, now_ns=START_NS)
+
+    assert after_read(view, 0, None, sent_ns=START_NS - 1, utc_us=START_US) == (view, 0)
+
+
+def test_one_empty_read_does_not_make_flat() -> None:
+    view = read(a_view(2), 0, sent_ns=START_NS)
+
+    assert view.quantity == 2
+    assert view.differing == 0
+    assert not view.is_settled
+
+
+def test_one_lagging_read_does_not_undo_a_row_although_no_trade_explains_it() -> None:
+    """The trade of the row is lost, the snapshot is 800 ms old: two witnesses of yesterday."""
+    view = after_row(a_view(), 2, PRICE, now_ns=START_NS)
+
+    view = read(view, 0, sent_ns=START_NS + 1)
+
+    assert view.quantity == 2
+
+
+def test_two_fresh_reads_that_agree_move_the_ledger() -> None:
+    first = read(a_view(2), 3, sent_ns=START_NS)
+    second, delta = after_read(first, 3, PRICE, sent_ns=START_NS + SNAPSHOT_LAG_NS, utc_us=START_US)
+
+    assert delta == 1
+    assert (second.quantity, second.ledger, second.adjustment) == (3, 3, 1)
+    assert second.is_proven
+
+
+def test_two_fresh_reads_can_side_with_the_trades_against_a_row() -> None:
+    wrong = after_row(a_view(3), 2, PRICE, now_ns=START_NS)
+    first = read(wrong, 3, sent_ns=START_NS + SNAPSHOT_LAG_NS)
+    second, delta = after_read(
+        first, 3, PRICE, sent_ns=START_NS + 2 * SNAPSHOT_LAG_NS, utc_us=START_US
+    )
+
+    assert (second.quantity, second.adjustment, delta) == (3, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("second_sent_ns", "second_says"),
+    [
+        (START_NS + SETTLE_NS - 1, 3),  # the same look twice
+        (START_NS + SNAPSHOT_LAG_NS, 4),  # they do not agree
+    ],
+)
+def test_two_reads_that_are_one_or_disagree_decide_nothing(
+    second_sent_ns: int, second_says: int
+) -> None:
+    view = read(a_view(2), 3, sent_ns=START_NS)
+
+    assert read(view, second_says, sent_ns=second_sent_ns).quantity == 2
+
+
+def test_a_snapshot_may_lag_the_stream_by_most_of_a_second() -> None:
+    view = trade(a_view(), 2, now_ns=START_NS)
+    view = read(view, 0, sent_ns=START_NS + SETTLE_NS)
+
+    early = read(view, 0, sent_ns=START_NS + SNAPSHOT_LAG_NS - 1)
+    late = read(view, 0, sent_ns=START_NS + SNAPSHOT_LAG_NS)
+
+    assert (early.quantity, late.quantity) == (2, 0)
+
+
+def test_an_event_between_two_reads_starts_the_count_anew() -> None:
+    view = read(a_view(2), 3, sent_ns=START_NS)
+    view = after_row(view, 2, PRICE, now_ns=START_NS + 1)
+
+    assert view.differing is None
+
+
+def test_the_first_word_about_an_unknown_position_counts_at_once() -> None:
+    unknown = PositionView(contract_id=MES)
+    view = read(unknown, 2, sent_ns=START_NS)
+
+    assert view.quantity == 2
+    assert view.average_price == PRICE
+    assert view.knowledge is Knowledge.UNKNOWN
+
+
+def test_history_before_the_first_read_does_not_decide_the_position() -> None:
+    """Long since Monday; today's trades alone would say short."""
+    unknown = trade(PositionView(contract_id=MES), -1, now_ns=START_NS)
+    assert unknown.quantity == -1
+
+    view = read(unknown, 1, sent_ns=START_NS)
+    assert view.quantity == 1
+
+    view = read(view, 1, sent_ns=START_NS + SNAPSHOT_LAG_NS)
+    assert (view.quantity, view.ledger, view.adjustment) == (1, 1, 2)
+    assert view.knowledge is Knowledge.KNOWN
+
+
+def test_a_lost_link_makes_known_stale_and_keeps_the_number() -> None:
+    view = distrusted(a_view(2))
+
+    assert (view.quantity, view.knowledge) == (2, Knowledge.STALE)
+    assert distrusted(PositionView(contract_id=MES)).knowledge is Knowledge.UNKNOWN
+
+
+def test_the_naked_clock_can_be_set() -> None:
+    assert a_view(2).naked_since(7).naked_since_ns == 7
+
+
+# -- late trades after an adjustment ---------------------------------------------------------------
+
+
+def an_adjusted_view() -> PositionView:
+    """Return +3 of which no trade explains one: it was adjusted at START_US."""
+    view = read(a_view(2), 3, sent_ns=START_NS)
+    return read(view, 3, sent_ns=START_NS + SNAPSHOT_LAG_NS)
+
+
+def test_a_late_trade_takes_the_adjustment_back() -> None:
+    view = trade(an_adjusted_view(), 1, utc_us=START_US - 1)
+
+    assert (view.quantity, view.traded, view.adjustment) == (3, 3, 0)
+
+
+def test_a_new_trade_after_the_adjustment_is_a_new_contract() -> None:
+    view = trade(an_adjusted_view(), 1, utc_us=START_US + 1)
+
+    assert (view.quantity, view.adjustment) == (4, 1)
+
+
+def test_a_late_trade_of_the_other_side_does_not_explain_the_adjustment() -> None:
+    view = trade(an_adjusted_view(), -1, utc_us=START_US - 1)
+
+    assert (view.quantity, view.adjustment) == (2, 1)
+
+
+def test_a_late_trade_explains_no_more_than_was_adjusted() -> None:
+    view = trade(an_adjusted_view(), 2, utc_us=START_US - 1)
+
+    assert (view.quantity, view.adjustment) == (4, 0)
+
+
+@given(
+    known=st.lists(st.integers(-3, 3).filter(bool), max_size=4),
+    lost=st.lists(st.integers(-3, 3).filter(bool), min_size=1, max_size=4),
+    data=st.data(),
+)
+def test_late_trades_never_count_twice_after_an_adjustment(
+    known: list[int], lost: list[int], data: st.DataObject
+) -> None:
+    """Every lost trade arrives at last, in any order; two fresh reads have the last word."""
+    now_ns, view = START_NS, a_view()
+    for quantity in known:
+        view = trade(view, quantity, utc_us=START_US - 10, now_ns=now_ns)
+    truth = sum(known) + sum(lost)
+
+    def settle(view: PositionView) -> PositionView:
+        nonlocal now_ns
+        for _ in range(3):
+            now_ns += SNAPSHOT_LAG_NS
+            view = read(view, truth, sent_ns=now_ns)
+        return view
+
+    view = settle(view)
+    assert (view.quantity, view.ledger) == (truth, truth)
+    for quantity in data.draw(st.permutations(lost)):
+        view = trade(view, quantity, utc_us=START_US - 5, now_ns=now_ns)
+    if all(quantity > 0 for quantity in lost) or all(quantity < 0 for quantity in lost):
+        assert (view.quantity, view.adjustment) == (truth, 0), "explained without a further read"
+    view = settle(view)
+
+    assert (view.quantity, view.ledger) == (truth, truth)
+    assert view.traded == truth
