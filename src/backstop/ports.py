@@ -5,8 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from backstop.domain.audit import AuditRow as AuditRow
-from backstop.domain.audit import FillRow as FillRow
+from backstop.domain.audit import AuditRow, FillRow
 from backstop.domain.commands import (
     AuditAccount,
     CancelOrder,

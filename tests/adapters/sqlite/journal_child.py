@@ -12,8 +12,9 @@ from pathlib import Path
 
 from backstop.adapters.sqlite.journal import SqliteJournal
 from backstop.core.journal_leaf import leaf_hash
+from backstop.domain.audit import AuditRow, FillRow
 from backstop.errors import JournalError
-from backstop.ports import AuditRow, FillRow, JournalBatch, JournalRecord
+from backstop.ports import JournalBatch, JournalRecord
 
 WRITERS = 8
 

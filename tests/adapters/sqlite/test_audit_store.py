@@ -10,8 +10,9 @@ from backstop.adapters.sqlite.audit_store import MAX_ROWS, AuditStore
 from backstop.adapters.sqlite.journal import SqliteJournal
 from backstop.core import merkle
 from backstop.core.journal_leaf import leaf_hash
+from backstop.domain.audit import AuditRow, FillRow
 from backstop.errors import StateFolderError
-from backstop.ports import AuditRow, FillRow, JournalBatch, JournalRecord
+from backstop.ports import JournalBatch, JournalRecord
 
 
 def a_batch(seq: int, *, fills: int = 0, price: str | None = "5000.25") -> JournalBatch:

@@ -11,8 +11,9 @@ from backstop.adapters.sqlite import journal as journal_module
 from backstop.adapters.sqlite.journal import SqliteJournal
 from backstop.adapters.sqlite.schema import connect_read_only
 from backstop.core.journal_leaf import leaf_hash
+from backstop.domain.audit import AuditRow, FillRow
 from backstop.errors import InvariantError, JournalError, StateFolderError
-from backstop.ports import AuditRow, FillRow, JournalBatch, JournalRecord
+from backstop.ports import JournalBatch, JournalRecord
 
 
 def a_record(seq: int, payload: bytes = b"{}") -> JournalRecord:

@@ -2,8 +2,8 @@
 
 import sqlite3
 
+from backstop.domain.audit import AuditRow, FillRow
 from backstop.domain.utc import utc_text
-from backstop.ports import AuditRow, FillRow
 
 _UPSERT_ORDER = """
 INSERT INTO OrderAudit (OrderId, ClientOrderId, SubmittedTime, Symbol, Side, Quantity, Price,
