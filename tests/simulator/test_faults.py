@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -134,6 +134,15 @@ class World:
                 argument: object = MNQ if noun.startswith("Contract") else ACCOUNT
                 await hub.invoke(f"Subscribe{noun}", argument)
             yield hub
+
+    async def listen_carelessly(self) -> None:
+        """Open a hub connection and subscribe, without waiting for any answer."""
+        socket = await self.http.ws_connect(
+            f"{self.url}/hubs/user", headers={"Authorization": f"Bearer {self.token}"}
+        )
+        subscribe = {"type": 1, "target": "SubscribeOrders", "arguments": [ACCOUNT]}
+        for record in ({"protocol": "json", "version": 1}, subscribe):
+            await socket.send_str(json.dumps(record) + "\x1e")
 
 
 class HubClient:
@@ -492,6 +501,28 @@ async def test_the_same_seed_gives_the_same_faults_and_another_one_others() -> N
     assert len(set(first)) == 2
     assert await outcomes_of_seed(7) == first
     assert await outcomes_of_seed(8) != first
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_storm_of_faults_breaks_answers_but_never_the_gateway(seed: int) -> None:
+    async with world_with(seed=seed) as world:
+        world.plan.add(seeded_rules(0.1))
+        for number in range(40):
+            with suppress(aiohttp.ClientConnectionError, aiohttp.WSServerHandshakeError):
+                await world.listen_carelessly()
+            with suppress(aiohttp.ClientConnectionError):
+                await (await world.place(f"g{number}")).read()
+            world.run(50)
+        world.plan.heal()
+
+        assert len({line.act for line in world.told}) > 5
+        tags = world.tags()
+        assert len(tags) == len(set(tags))
+        assert 5 < len(tags) < 40
+        async with world.hub("user", "Orders") as hub:
+            assert (await world.placed("calm"))["success"]
+            world.run()
+            assert await hub.statuses(2) == [6, 2]
 
 
 async def test_the_log_is_bounded_and_counts_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ async function post(path, body) {
 function hub(name, options) {
   const connection = new HubConnectionBuilder()
     .withUrl(`${gateway}/hubs/${name}`, { accessTokenFactory: () => token, ...options })
-    .configureLogging(LogLevel.Error)
+    .configureLogging(LogLevel.None)
     .withAutomaticReconnect()
     .build();
   connection.serverTimeoutInMilliseconds = 30_000;

@@ -660,6 +660,26 @@ async def test_a_frozen_connection_answers_nothing_and_can_thaw(gateway: Gateway
         assert (await hub.next_event("GatewayUserOrder"))["arguments"][0]["data"]["id"] == 2
 
 
+async def something_but_pings(hub: Hub) -> Any:
+    while (record := await hub.next()) == {"type": 6}:
+        pass
+    return record
+
+
+async def test_a_frozen_connection_is_not_ended_by_the_client_timeout() -> None:
+    timings = HubTimings(ping_interval_s=0.02, client_timeout_s=0.05)
+    async with running(config(timings)) as gateway, gateway.hub("user") as hub:
+        (connection,) = gateway.server.user_hub.connections_of(USER)
+        await hub.send({"type": 6})
+        await until(lambda: connection._client_deadline_s is not None)
+        connection.silent(Silence.FROZEN)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(something_but_pings(hub), timeout=0.3)
+
+        connection.silent(Silence.NONE)
+        assert (await hub.ended())[-1] == CLOSED_BY_ERROR
+
+
 async def test_a_frozen_connection_can_still_be_reset(gateway: Gateway) -> None:
     async with gateway.hub("user") as hub:
         (connection,) = gateway.server.user_hub.connections_of(USER)

@@ -101,15 +101,16 @@ class HubConnection:
 
     def silent(self, silence: Silence) -> None:
         """Start or end a silence."""
+        if self._released is not None:
+            self._released.cancel()
+            self._released = None
         if self._transport is not None and not self._transport.is_closing():
             if silence is Silence.FROZEN:
                 self._transport.pause_reading()
                 self._released = asyncio.get_running_loop().call_later(FROZEN_S_MAX, self.reset)
             elif self.silence is Silence.FROZEN:
                 self._transport.resume_reading()
-        if self._released is not None and silence is not Silence.FROZEN:
-            self._released.cancel()
-            self._released = None
+                self._hear_from_client()  # what it said meanwhile is read only now
         self.silence = silence
         self._wake.set()
 
@@ -207,10 +208,7 @@ class HubConnection:
             self._take(signalr.parse_record(record))
 
     def _take(self, record: Record) -> None:
-        if self._client_deadline_s is not None or record.type == MessageType.PING:
-            # Only a client that pings is expected to go on pinging.
-            now_s = asyncio.get_running_loop().time()
-            self._client_deadline_s = now_s + self._timings.client_timeout_s
+        self._hear_from_client(is_ping=record.type == MessageType.PING)
         match record.type:
             case MessageType.INVOCATION:
                 self._answer(record, self._call(self, record))
@@ -231,6 +229,12 @@ class HubConnection:
                 # The real server stops listening for good here and keeps the connection open.
                 self._deaf = True
                 self._client_deadline_s = None
+
+    def _hear_from_client(self, *, is_ping: bool = False) -> None:
+        """Move the client's deadline; only a client that pings is expected to go on pinging."""
+        if is_ping or self._client_deadline_s is not None:
+            now_s = asyncio.get_running_loop().time()
+            self._client_deadline_s = now_s + self._timings.client_timeout_s
 
     def _answer(self, record: Record, error: str | None) -> None:
         if record.invocation_id is None:
@@ -292,11 +296,13 @@ class HubConnection:
         loop = asyncio.get_running_loop()
         next_ping_s = loop.time() + self._timings.ping_interval_s
         while not self._closing:
-            fallback_s = loop.time() + self._timings.client_timeout_s
-            due_s = min(next_ping_s, self._client_deadline_s or fallback_s)
-            await asyncio.sleep(max(0.0, due_s - loop.time()))
+            if self.silence is Silence.FROZEN or self._client_deadline_s is None:
+                deadline_s = loop.time() + self._timings.client_timeout_s  # only to look again
+            else:
+                deadline_s = self._client_deadline_s
+            await asyncio.sleep(max(0.0, min(next_ping_s, deadline_s) - loop.time()))
             now_s = loop.time()
-            if self._client_deadline_s is not None and now_s >= self._client_deadline_s:
+            if self._is_overdue(now_s):
                 self._end_with(signalr.CLOSED_BY_ERROR)
                 return
             if now_s < next_ping_s:
@@ -306,3 +312,8 @@ class HubConnection:
                 self._end_with(signalr.CLOSED_BY_ERROR)
                 return
             self._put(signalr.PING)
+
+    def _is_overdue(self, now_s: float) -> bool:
+        """Tell whether the client has been silent too long; a frozen server does not listen."""
+        deadline_s = self._client_deadline_s
+        return self.silence is not Silence.FROZEN and deadline_s is not None and now_s >= deadline_s
