@@ -5,7 +5,8 @@ simulator, beside the guard's back.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from decimal import Decimal
 
 from backstop.app.critical_system_manager import CriticalSystemManager
@@ -14,7 +15,7 @@ from backstop.app.quote_board import QuoteBoard
 from backstop.core.step import DecisionKind
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.instrument import Instrument
-from backstop.domain.order import OrderRequest, OrderState, OrderType, Side
+from backstop.domain.order import TERMINAL_STATES, OrderRequest, OrderState, OrderType, Side
 from backstop.domain.quote import Quote
 from backstop.errors import BackstopError
 from backstop.simulator.fault_rules import FaultKind, FaultRule, HubName
@@ -23,9 +24,15 @@ from backstop.simulator.faults import FaultPlan
 SETTLE_LIMIT_S = 20.0
 """How long one order of the story may take to its end; the market decides about some of them."""
 
+ATTEMPT_LIMIT_S = 6.0
+"""How long an order may wait for the market before the story tries a nearer price."""
+
+ATTEMPTS_MAX = 5
+"""Prices tried for one order of the story."""
+
 POLL_S = 0.05
 
-STOP_TICKS = 200
+STOP_TICKS = 600
 """Distance of the stops: far enough that the market does not end the story early."""
 
 PAUSE_S = 0.5
@@ -111,13 +118,15 @@ class Story:
 
     async def _limit_orders(self) -> None:
         await self._tells("a limit order for three, filled in parts")
-        await self._filled(await self._entry("MES", Side.BUY, 3, OrderType.LIMIT, ticks=2))
+        await self._fills(lambda: self._entry("MES", Side.BUY, 3, OrderType.LIMIT, ticks=2))
+        await self._tells("a limit order at the touch")
+        await self._fills(lambda: self._entry("MNQ", Side.SELL, 1, OrderType.LIMIT))
         await self._tells("a limit order far away, cancelled again")
         resting = await self._entry("MES", Side.BUY, 1, OrderType.LIMIT, ticks=-400)
         await self._manager.cancel_order(resting.client_order_id, reason="the story says so")
         await self._settled(resting.client_order_id, {OrderState.CANCELLED})
         await self._tells("a limit order that takes one contract off")
-        await self._filled(await self._exit("MES", 1, OrderType.LIMIT, ticks=2))
+        await self._fills(lambda: self._exit("MES", 1, OrderType.LIMIT, ticks=2))
 
     async def _bad_luck(self) -> None:
         await self._tells("an order whose answer gets lost after it was accepted")
@@ -149,11 +158,13 @@ class Story:
 
     async def _stop_orders(self) -> None:
         await self._tells("a stop order as an entry, just above the market")
-        await self._filled(await self._entry("MES", Side.BUY, 1, OrderType.STOP, ticks=1))
+        await self._fills(lambda: self._entry("MES", Side.BUY, 1, OrderType.STOP, ticks=2))
         await self._tells("a stop order takes one MNQ off")
-        await self._filled(await self._exit("MNQ", 1, OrderType.STOP, ticks=1))
+        await self._fills(lambda: self._exit("MNQ", 1, OrderType.STOP, ticks=4))
         await self._tells("a trailing stop follows the market and takes one MES off")
-        await self._filled(await self._exit("MES", 1, OrderType.TRAILING_STOP, ticks=4))
+        await self._fills(lambda: self._exit("MES", 1, OrderType.TRAILING_STOP, ticks=4))
+        await self._tells("a market order takes one MES off")
+        await self._filled(await self._exit("MES", 1, OrderType.MARKET))
 
     async def _go_flat(self, symbol: str) -> None:
         await self._tells(f"flat in {symbol}")
@@ -177,10 +188,10 @@ class Story:
     async def _exit(
         self, symbol: str, quantity: int, kind: OrderType, *, ticks: int = 0
     ) -> TrackedOrder:
-        position = self._position(symbol)
-        side = Side.SELL if position > 0 else Side.BUY
-        if quantity > abs(position):
-            raise StoryFailedError(f"there are {position} {symbol} to take {quantity} off")
+        if self._position(symbol) == 0:
+            # The market reached a stop or a target before the story did.
+            await self._filled(await self._entry(symbol, Side.BUY, quantity, OrderType.MARKET))
+        side = Side.SELL if self._position(symbol) > 0 else Side.BUY
         return await self._accepted(
             self._request(symbol, side, quantity, kind, ticks=ticks, protected=False)
         )
@@ -235,6 +246,32 @@ class Story:
             raise StoryFailedError(f"{request.client_order_id} should have been refused")
         self.refused += 1
         await self._tells("   " + "; ".join(denial.message for denial in decision.denials))
+
+    async def _fills(self, place: Callable[[], Awaitable[TrackedOrder]]) -> None:
+        """Place orders, each near the market of its moment, until one is filled.
+
+        A stop that the market ran past on its way is refused; one that the market leaves behind
+        is cancelled. Both are orders like any other, and the books must agree on them.
+        """
+        for _ in range(ATTEMPTS_MAX):
+            order = await place()
+            ended = await self._ended(order.client_order_id)
+            if ended.fills:
+                return
+            await self._tells(f"   that one is {ended.state}: another, at the market of now")
+        raise StoryFailedError(f"the market filled none of {ATTEMPTS_MAX} orders")
+
+    async def _ended(self, client_order_id: str) -> TrackedOrder:
+        """Return the order once it is finished; one that the market leaves waiting is cancelled."""
+        orders = self._manager.book.orders
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ATTEMPT_LIMIT_S):
+                while not orders[client_order_id].is_terminal:  # noqa: ASYNC110 - as below
+                    await asyncio.sleep(POLL_S)
+        if not orders[client_order_id].is_terminal:
+            await self._manager.cancel_order(client_order_id, reason="the market went away")
+            await self._settled(client_order_id, set(TERMINAL_STATES))
+        return orders[client_order_id]
 
     async def _filled(self, order: TrackedOrder) -> None:
         await self._settled(order.client_order_id, {OrderState.FILLED})

@@ -18,8 +18,8 @@ from backstop.domain.order import TAG_PREFIX
 PROOF_CHECK_LIMIT_S = 20
 """For the stand-alone verifier to check one proof."""
 
-REJECTED = 5
-"""The venue's status of an order that it refused."""
+REJECTED = "REJECTED"
+"""The exchange's word for an order that it refused."""
 
 
 class Summary(Struct, frozen=True, kw_only=True):
@@ -147,7 +147,7 @@ def _positions(manager: CriticalSystemManager) -> dict[str, int]:
 def _position_faults(manager: CriticalSystemManager, truth: Mapping[str, Any]) -> list[str]:
     account_id = manager.book.policy.account_id
     true: dict[str, int] = {
-        row["contractId"]: row["size"] if row["type"] == 1 else -row["size"]
+        row["contractId"]: row["quantity"]
         for row in truth["positions"]
         if row["accountId"] == account_id
     }
