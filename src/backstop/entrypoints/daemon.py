@@ -203,7 +203,8 @@ def _announce(settings: Settings, policy: Policy, port: int) -> None:
     kept = settings.state_folder / TOKEN_FILE
     token = "BACKSTOP_API_TOKEN" if settings.api_token else str(kept)
     say(f"Backstop {__version__} guards account {settings.account_id} at {settings.api_url}")
-    say(f"{gates(policy).banner} (DRY_RUN=0 together with EXECUTE=1 sends)")
+    opens = "" if policy.sends else " (DRY_RUN=0 together with EXECUTE=1 sends)"
+    say(gates(policy).banner + opens)
     say(f"API    {scheme}://{host}:{port}   token: {token}")
     say(f"Record {settings.state_folder}")
     for warning in settings.warnings:

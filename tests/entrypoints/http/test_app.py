@@ -74,11 +74,13 @@ def a_position(desk: Any, quantity: int) -> PositionReported:
 async def test_health_is_good_only_while_active_and_sound(desk: Any) -> None:
     guard = desk.guard()
     async with desk.calling(guard) as caller:
-        assert (await caller.ask("GET", "/v1/health"))[0] == 200
+        status, body = await caller.ask("GET", "/v1/health")
+        assert (status, body["status"], body["reasons"]) == (200, "OK", [])
 
         guard.components["journal"] = "the disk is full"
         status, body = await caller.ask("GET", "/v1/health")
-        assert (status, body["reasons"]) == (503, ["journal: the disk is full"])
+        assert (status, body["status"]) == (503, "NOT_READY")
+        assert body["reasons"] == ["journal: the disk is full"]
 
         guard.components.clear()
         guard.feed(HaltRequested(utc_us=desk.UTC_US, reason="news", operator="Ann"))

@@ -66,7 +66,7 @@ def test_both_vocabularies_of_direction_are_understood(word: str, side: Side) ->
     assert decode(an_order(side=word), OrderBody).request().side is side
 
 
-@given(st.decimals(min_value="-99999", max_value="99999", places=10))
+@given(st.decimals(min_value="-99999", max_value="99999", places=20))
 def test_a_price_keeps_every_digit_as_number_and_as_text(price: Decimal) -> None:
     text = f"{price:f}"
     number = json.dumps(ORDER)[:-1] + f', "limit_price": {text}}}'

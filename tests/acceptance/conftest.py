@@ -1,0 +1,193 @@
+"""The pieces as their users run them: a simulator, a guard and the command line, each a process."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiohttp
+import pytest
+
+PROGRAM = Path(sys.executable).with_name("backstop")
+USER, API_KEY = "bench-user", "bench-key-0123456789"
+ACCOUNT_ID = 31_004_502
+TOKEN = "bench-token-0123456789"
+PATIENCE_S = 30
+"""For whatever must become true; nothing waits this long when all is well."""
+
+
+class Outcome(NamedTuple):
+    code: int | None
+    out: str
+    err: str
+
+
+@dataclass
+class Venue:
+    """A running simulator."""
+
+    url: str
+    session: aiohttp.ClientSession
+
+    async def truth(self) -> Any:
+        async with self.session.get(f"{self.url}/_simulator/truth") as answer:
+            return await answer.json()
+
+
+@dataclass
+class RunningGuard:
+    """A running guard."""
+
+    process: asyncio.subprocess.Process
+    url: str
+    banner: str
+    session: aiohttp.ClientSession
+
+    async def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        async with self.session.request(
+            method, self.url + path, json=body, headers=headers
+        ) as answer:
+            return answer.status, await answer.json()
+
+    async def until(self, path: str, is_true: Callable[[Any], bool]) -> Any:
+        """Read ``path`` until it says what is waited for."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                _, said = await self.ask("GET", path)
+                if is_true(said):
+                    return said
+                await asyncio.sleep(0.02)
+
+    async def active(self) -> None:
+        """Wait until entries are possible: ACTIVE, and a price of each contract."""
+        what_if = {"symbol": "MES", "side": "BUY", "quantity": 1, "type": "MARKET"}
+        await self.until("/v1/status", lambda said: said["trading_state"] == "ACTIVE")
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                _, said = await self.ask("POST", "/v1/orders/validate", what_if)
+                if "STALE_REFERENCE" not in {denial["code"] for denial in said["denials"]}:
+                    return
+                await asyncio.sleep(0.02)
+
+    async def stop(self) -> int:
+        """Send SIGTERM and return the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE_S):
+            return await self.process.wait()
+
+
+@dataclass
+class Bench:
+    """Starts processes in one folder, with nothing of this machine's environment."""
+
+    folder: Path
+    session: aiohttp.ClientSession
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def environment(self, settings: dict[str, str]) -> dict[str, str]:
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "XDG_RUNTIME_DIR": str(self.folder),
+            "BACKSTOP_STATE_DIR": str(self.folder / "state"),
+            "BACKSTOP_LISTEN": "127.0.0.1:0",
+            "BACKSTOP_API_TOKEN": TOKEN,
+            "BACKSTOP_CALENDAR": "always-open",
+            "TOPSTEPX_USERNAME": USER,
+            "TOPSTEPX_API_KEY": API_KEY,
+            "TOPSTEPX_ACCOUNT_ID": str(ACCOUNT_ID),
+            **self.settings,
+            **settings,
+        }
+
+    async def start(self, *arguments: str, **settings: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            PROGRAM,
+            *arguments,
+            cwd=self.folder,
+            env=self.environment(settings),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def call(self, *arguments: str, **settings: str) -> Outcome:
+        """Run the program to its end; without one of its own accord it is killed."""
+        process = await self.start(*arguments, **settings)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                out, err = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        return Outcome(process.returncode, out.decode(), err.decode())
+
+    @asynccontextmanager
+    async def venue(self) -> AsyncIterator[Venue]:
+        process = await self.start("simulate", "--user", USER, "--api-key", API_KEY)
+        async with _ended(process):
+            first = await _line(process, "ProjectX gateway simulator at ")
+            url = first.split()[4]
+            self.settings["TOPSTEPX_API_URL"] = url
+            async with _draining(process):
+                yield Venue(url=url, session=self.session)
+
+    @asynccontextmanager
+    async def guard(self, **settings: str) -> AsyncIterator[RunningGuard]:
+        process = await self.start("run", **settings)
+        async with _ended(process), _draining(process, out=False):
+            banner = [await _line(process, "Backstop")]
+            while not banner[-1].startswith("API"):
+                banner.append(await _line(process, ""))
+            url = banner[-1].split()[1]
+            async with _draining(process, err=False):
+                yield RunningGuard(
+                    process=process, url=url, banner="".join(banner), session=self.session
+                )
+
+
+async def _line(process: asyncio.subprocess.Process, start: str) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE_S):
+        while line := (await process.stdout.readline()).decode():
+            if line.startswith(start):
+                return line
+    raise AssertionError(f"the process ended without a line that starts with {start!r}")
+
+
+@asynccontextmanager
+async def _draining(
+    process: asyncio.subprocess.Process, *, out: bool = True, err: bool = True
+) -> AsyncIterator[None]:
+    """Read what the process prints, so that no full pipe can stop it."""
+    streams = [process.stdout] * out + [process.stderr] * err
+    tasks = [asyncio.create_task(stream.read()) for stream in streams if stream is not None]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _ended(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    async with aiohttp.ClientSession() as session:
+        yield Bench(folder=tmp_path, session=session)

@@ -1,0 +1,169 @@
+"""The program as its users start it: good starts, refused starts, and reading beside a guard."""
+
+import asyncio
+import json
+import socket
+import sys
+from typing import Any
+
+import pytest
+
+SENDING = {"DRY_RUN": "0", "EXECUTE": "1"}
+
+NAMED_FAULTS = [
+    ({"TOPSTEPX_API_KEY": "", "TOPSTEPX_USERNAME": ""}, ["TOPSTEPX_API_KEY", "TOPSTEPX_USERNAME"]),
+    ({"MAX_CORRELATION_EXPOSURE": "much"}, ["MAX_CORRELATION_EXPOSURE", "much"]),
+    ({"BACKSTOP_LISTEN": "0.0.0.0:0", "BACKSTOP_API_TOKEN": "t" * 20}, ["BACKSTOP_LISTEN", "TLS"]),
+]
+
+
+async def test_a_guard_is_read_by_every_reading_verb(bench: Any) -> None:
+    async with bench.venue(), bench.guard(**SENDING) as guard:
+        await guard.active()
+        at = {"BACKSTOP_LISTEN": guard.url.removeprefix("http://")}
+        body = {
+            "client_order_id": "entry-1",
+            "symbol": "MES",
+            "side": "BUY",
+            "quantity": 1,
+            "type": "MARKET",
+            "stop_loss_price": "5000",
+        }
+        assert (await guard.ask("POST", "/v1/orders", body))[0] == 201
+        await guard.until("/v1/orders/entry-1", lambda said: said["state"] == "FILLED")
+
+        status = await bench.call("status", "--json", **at)
+        positions = await bench.call("positions", "--json", **at)
+        order = ("MES", "BUY", "1", "--stop-loss", "5000")
+        good = await bench.call("validate", *order, **at)
+        bad = await bench.call("validate", "MES", "BUY", "1", **at)
+        orders = await bench.call("audit", "orders", "--json")
+        shown = await bench.call("audit", "show", "entry-1", "--json")
+
+    assert [call.code for call in (status, positions, good, bad, orders, shown)] == [
+        0,
+        0,
+        0,
+        1,
+        0,
+        0,
+    ]
+    assert json.loads(status.out)["trading_state"] == "ACTIVE"
+    assert json.loads(positions.out)["positions"][0]["quantity"] == 1
+    assert json.loads(orders.out)["orders"]
+    assert json.loads(shown.out)["order"]["Status"] == "FILLED"
+    assert json.loads(shown.out)["fills"][0]["FillQuantity"] == 1
+
+
+async def test_sigterm_ends_the_guard_with_0_and_leaves_the_stop_at_the_venue(bench: Any) -> None:
+    async with bench.venue() as venue, bench.guard(**SENDING) as guard:
+        await guard.active()
+        body = {
+            "client_order_id": "entry-1",
+            "symbol": "MES",
+            "side": "BUY",
+            "quantity": 1,
+            "type": "MARKET",
+            "stop_loss_price": "5000",
+        }
+        await guard.ask("POST", "/v1/orders", body)
+        await guard.until("/v1/positions", lambda said: said["positions"][0]["stop"] is not None)
+
+        code = await guard.stop()
+        truth = await venue.truth()
+
+    assert code == 0
+    assert [order["status"] for order in truth["orders"] if order["leg"]] == ["OPEN"]
+
+
+@pytest.mark.parametrize(("settings", "named"), NAMED_FAULTS)
+async def test_an_unusable_set_up_is_named_before_the_gateway_is_contacted(
+    bench: Any, settings: dict[str, str], named: list[str]
+) -> None:
+    contacts: list[object] = []
+
+    async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        contacts.append(reader)
+        writer.close()
+
+    server = await asyncio.start_server(count, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        outcome = await bench.call("run", TOPSTEPX_API_URL=f"http://127.0.0.1:{port}", **settings)
+
+    assert (outcome.code, outcome.out) == (2, "")
+    assert all(word in outcome.err for word in named)
+    assert "Traceback" not in outcome.err
+    assert contacts == []
+
+
+async def test_a_port_in_use_is_named(bench: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        outcome = await bench.call(
+            "run",
+            BACKSTOP_LISTEN=f"127.0.0.1:{port}",
+            TOPSTEPX_API_URL="http://127.0.0.1:9",
+        )
+
+    assert (outcome.code, outcome.out) == (2, "")
+    assert f"port {port} on 127.0.0.1 is in use" in outcome.err
+
+
+async def test_a_refused_login_is_told_with_its_reason(bench: Any) -> None:
+    async with bench.venue():
+        outcome = await bench.call("run", TOPSTEPX_API_KEY="a-key-that-is-not-right")
+
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "TOPSTEPX_API_KEY" in outcome.err
+    assert "a-key-that-is-not-right" not in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+async def test_a_gateway_elsewhere_is_not_traded(bench: Any) -> None:
+    outcome = await bench.call("run", TOPSTEPX_API_URL="https://gateway.invalid", **SENDING)
+
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "gateway.invalid" in outcome.err
+
+
+async def test_a_second_guard_on_the_account_is_refused(bench: Any) -> None:
+    async with bench.venue(), bench.guard():
+        outcome = await bench.call("run", BACKSTOP_STATE_DIR=str(bench.folder / "other"))
+
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "Traceback" not in outcome.err
+
+
+async def test_a_secret_is_not_taken_from_the_command_line(bench: Any) -> None:
+    outcome = await bench.call("run", "--set", "TOPSTEPX_API_KEY=from-the-command-line")
+
+    assert outcome.code == 2
+    assert "from-the-command-line" not in outcome.err
+
+
+async def test_the_command_line_beats_the_environment(bench: Any) -> None:
+    outcome = await bench.call(
+        "run",
+        "--set",
+        "BACKSTOP_LISTEN=nowhere",
+        TOPSTEPX_API_URL="http://127.0.0.1:9",
+    )
+
+    assert outcome.code == 2
+    assert "from the command line" in outcome.err
+
+
+async def test_the_guard_is_armed_without_the_web_framework() -> None:
+    """What the guard does not load before it is armed cannot delay its return after a crash."""
+    program = (
+        "import sys, backstop.entrypoints.daemon;"
+        "print([name for name in ('typer', 'fastapi', 'uvicorn', 'pydantic', 'starlette')"
+        " if name in sys.modules])"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+
+    assert out.decode().strip() == "[]"
