@@ -1,0 +1,87 @@
+"""While a latch holds, entries are cancelled and exits stay."""
+
+from decimal import Decimal
+
+from tests.core.builders import Guard, a_policy, a_row
+
+from backstop.core.halting import CANCEL_AGAIN_NS
+from backstop.domain.commands import CancelOrder
+from backstop.domain.events import Answer, HaltRequested
+from backstop.domain.order import OrderState, OrderType, Side
+
+
+def halt(guard: Guard) -> None:
+    guard.feed(HaltRequested(utc_us=guard.utc_us, reason="lunch", operator="ann"))
+
+
+def cancelled(guard: Guard) -> list[int]:
+    return [command.broker_order_id for command in guard.commands_of(CancelOrder)]
+
+
+def a_resting_entry() -> Guard:
+    guard = Guard().start()
+    guard.working(type=OrderType.LIMIT, limit_price=Decimal(4990))
+    return guard
+
+
+def test_a_halt_cancels_entries() -> None:
+    guard = a_resting_entry()
+    halt(guard)
+
+    assert cancelled(guard) == [100]
+    assert "lunch" in guard.commands_of(CancelOrder)[0].reason
+
+
+def test_a_halt_leaves_exits() -> None:
+    guard = Guard().start()
+    guard.trade(broker_order_id=900, quantity=3)
+    guard.position_row(3)
+    guard.working(side=Side.SELL, type=OrderType.LIMIT, limit_price=Decimal(5010), quantity=3)
+    halt(guard)
+
+    assert guard.state() is OrderState.WORKING
+    assert cancelled(guard) == []
+
+
+def test_an_exit_that_would_open_the_other_side_is_cancelled_as_well() -> None:
+    guard = Guard().start()
+    guard.trade(broker_order_id=900, quantity=3)
+    guard.position_row(3)
+    guard.working(side=Side.SELL, type=OrderType.LIMIT, limit_price=Decimal(5010), quantity=3)
+    guard.position_row(2)
+    halt(guard)
+
+    assert cancelled(guard) == [100]
+
+
+def test_a_cancel_is_repeated_until_it_is_heeded() -> None:
+    guard = a_resting_entry()
+    halt(guard)
+    guard.timer()
+    assert cancelled(guard) == [100]
+
+    guard.now_ns += CANCEL_AGAIN_NS
+    guard.audit(live_orders=(a_row(),))
+
+    assert cancelled(guard) == [100, 100]
+
+
+def test_an_entry_that_was_under_way_is_cancelled_once_it_has_a_number() -> None:
+    guard = Guard().start()
+    guard.submit(type=OrderType.LIMIT, limit_price=Decimal(4990))
+    guard.dispatch()
+    halt(guard)
+    assert cancelled(guard) == []
+
+    guard.answer(Answer.YES, 100)
+
+    assert guard.state() is OrderState.WORKING
+    assert cancelled(guard) == [100]
+
+
+def test_dry_run_cancels_nothing() -> None:
+    guard = a_resting_entry()
+    guard.book.policy = a_policy(dry_run=True)
+    halt(guard)
+
+    assert cancelled(guard) == []
