@@ -34,7 +34,8 @@ async def test_a_guard_is_read_by_every_reading_verb(bench: Any) -> None:
 
         status = await bench.call("status", "--json", **at)
         positions = await bench.call("positions", "--json", **at)
-        order = ("MES", "BUY", "1", "--stop-loss", "5000")
+        # Another stop than the order above has: an equal one would count as its duplicate.
+        order = ("MES", "BUY", "1", "--stop-loss", "5100")
         good = await bench.call("validate", *order, **at)
         bad = await bench.call("validate", "MES", "BUY", "1", **at)
         orders = await bench.call("audit", "orders", "--json")
