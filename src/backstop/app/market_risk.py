@@ -8,6 +8,7 @@ first estimate, and for whatever cannot be read, the stress values and a correla
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -32,6 +33,8 @@ BAR_MINUTES = 5
 BAR_US = BAR_MINUTES * 60_000_000
 CHICAGO = ZoneInfo("America/Chicago")
 SESSION_OPENS = timedelta(hours=7)  # 17:00 Chicago is midnight of the next trade date
+HOUR_US = 3_600_000_000
+HOURS_KEPT = 4096  # more than the hours of the whole history
 
 
 class ReadBars(Protocol):
@@ -52,8 +55,14 @@ class ReadBars(Protocol):
 
 def trade_date(start_utc_us: int) -> str:
     """Return the exchange's trade date of a bar: the day on which its session ends."""
-    local = datetime.fromtimestamp(start_utc_us / 1_000_000, tz=UTC).astimezone(CHICAGO)
-    return f"{(local + SESSION_OPENS).date():%Y-%m-%d}"
+    return _trade_date_of_hour(start_utc_us // HOUR_US)
+
+
+@lru_cache(maxsize=HOURS_KEPT)
+def _trade_date_of_hour(hour: int) -> str:
+    """Sessions begin on full hours, so one look at the time zone serves twelve bars."""
+    local = datetime.fromtimestamp(hour * 3600, tz=UTC).astimezone(CHICAGO)
+    return (local + SESSION_OPENS).date().isoformat()
 
 
 class MarketRisk:
@@ -87,16 +96,21 @@ class MarketRisk:
             await asyncio.sleep(self._update_interval_s)
 
     async def _update(self, contracts: Mapping[str, str]) -> None:
-        fresh: list[Bar] = []
-        for family, contract_id in contracts.items():
-            try:
-                fresh.extend(await self._closed_bars(family, contract_id))
-            except GatewayError as error:
-                # Its estimate ages and then counts at its stress value; nothing is guessed.
-                self._on_fault(f"no bars of {family}: {error}")
+        histories = await asyncio.gather(
+            *(self._bars_or_none(family, contract_id) for family, contract_id in contracts.items())
+        )
+        fresh = [bar for bars in histories for bar in bars]
         fresh.sort(key=lambda bar: (bar.start_utc_us, bar.family))
         # A hundred days of bars take a good part of a second: not on the event loop.
         self._sink(await asyncio.to_thread(self._estimate, fresh))
+
+    async def _bars_or_none(self, family: str, contract_id: str) -> list[Bar]:
+        try:
+            return await self._closed_bars(family, contract_id)
+        except GatewayError as error:
+            # Its estimate ages and then counts at its stress value; nothing is guessed.
+            self._on_fault(f"no bars of {family}: {error}")
+            return []
 
     async def _closed_bars(self, family: str, contract_id: str) -> list[Bar]:
         now_us = self._clock.utc_us()

@@ -32,6 +32,9 @@ LONGEST_OPENING_GAP_S = 3 * TRADING_DAY_S
 """A step over more market time than this is a hole in the history, not an opening gap."""
 
 
+_LONGEST_OPENING_GAP_US = LONGEST_OPENING_GAP_S * 1_000_000
+
+
 class VolatilityOrigin(StrEnum):
     """Which rule a volatility comes from."""
 
@@ -169,7 +172,7 @@ class VolatilityEstimator:
     def _add_return(self, before: Bar, bar: Bar) -> None:
         if bar.contract_id != before.contract_id:
             return
-        if market_age_s(before.start_utc_us, bar.start_utc_us) > LONGEST_OPENING_GAP_S:
+        if _is_hole(before, bar):
             return
         step = log_return(before.close, bar.close)
         if step is not None:
@@ -189,6 +192,14 @@ class VolatilityEstimator:
             del self._recent_sigmas[:-MEDIAN_SESSIONS]
         self._session_variance = 0.0
         self._session_returns = 0
+
+
+def _is_hole(before: Bar, bar: Bar) -> bool:
+    # Market time never runs ahead of the clock, so next bars are told apart without it.
+    return (
+        bar.start_utc_us - before.start_utc_us > _LONGEST_OPENING_GAP_US
+        and market_age_s(before.start_utc_us, bar.start_utc_us) > LONGEST_OPENING_GAP_S
+    )
 
 
 def _ppm_up(sigma: float) -> int:

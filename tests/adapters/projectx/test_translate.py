@@ -260,6 +260,33 @@ def test_a_tick_value_that_cannot_be_exact_is_refused() -> None:
         translate.instrument(row(contract))
 
 
+def test_bars_keep_their_instants_and_the_characters_of_their_closes() -> None:
+    rows = b"""[{"t": "2026-10-02T14:35:00+00:00", "o": 1, "h": 2, "l": 0.5, "c": 6000.50, "v": 7},
+                {"t": "2026-10-02T14:30:00", "o": 1, "h": 2, "l": 0.5, "c": -37.63, "v": 7}]"""
+
+    later, earlier = translate.history_bars(rows)
+
+    assert (str(later.close), str(earlier.close)) == ("6000.50", "-37.63")
+    assert earlier.utc_us == translate.utc_us("2026-10-02T14:30:00+00:00")
+    assert later.utc_us - earlier.utc_us == 300_000_000
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        (b"null", "array"),
+        (b'[{"t": "2026-10-02T14:30:00+00:00"}]', "`c`"),
+        (b'[{"t": "yesterday", "c": 1}]', "RFC3339"),
+        (b'[{"t": "2026-10-02T14:30:00+00:00", "c": "NaN"}]', "not a number"),
+        (b'[{"t": "2026-10-02T14:30:00+00:00", "c": "sNaN"}]', "not a number"),
+        (b'[{"t": "2026-10-02T14:30:00+00:00", "c": 1e400}]', "out of any range"),
+    ],
+)
+def test_one_bar_that_makes_no_sense_makes_the_history_useless(rows: bytes, fault: str) -> None:
+    with pytest.raises(GatewayAnswerError, match=fault):
+        translate.history_bars(rows)
+
+
 def test_bracket_offsets_keep_their_sign_and_get_their_types() -> None:
     command = PlaceOrder(
         client_order_id="a",

@@ -82,7 +82,7 @@ class _Answer(Struct, kw_only=True, rename="camel"):
     orders: list[Raw] | None = None
     trades: list[Raw] | None = None
     positions: list[Raw] | None = None
-    bars: list[Raw] | None = None
+    bars: Raw = Raw(b"null")  # one list of up to 20 000 rows, which is decoded as a whole
     total_count: int | None = None
 
 
@@ -236,8 +236,7 @@ class ProjectXRest:
     async def bars(self, body: BarsBody) -> tuple[translate.HistoryBar, ...]:
         """Return history bars, oldest first, each open time once."""
         answer = await self._read("/api/History/retrieveBars", body, bars=True)
-        rows = _rows("bars", answer.bars, translate.history_bar)
-        by_time = {bar.utc_us: bar for bar in rows}
+        by_time = {bar.utc_us: bar for bar in translate.history_bars(answer.bars)}
         return tuple(by_time[utc_us] for utc_us in sorted(by_time))
 
     async def _read(

@@ -14,11 +14,10 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import NamedTuple, TypeVar
 
 import msgspec
-from msgspec import Raw, UnsetType
+from msgspec import Raw, Struct, UnsetType
 
 from backstop.adapters.projectx.wire import (
     AccountRow,
-    BarRow,
     Bracket,
     ContractRow,
     ModifyBody,
@@ -83,7 +82,6 @@ _decode_trade = msgspec.json.Decoder(TradeRow).decode
 _decode_position = msgspec.json.Decoder(PositionRow).decode
 _decode_account = msgspec.json.Decoder(AccountRow).decode
 _decode_contract = msgspec.json.Decoder(ContractRow).decode
-_decode_bar = msgspec.json.Decoder(BarRow).decode
 
 _Value = TypeVar("_Value")
 
@@ -92,14 +90,23 @@ Row = Raw | bytes
 
 
 class HistoryBar(NamedTuple):
-    """One bar: open time in microseconds since 1970 UTC, prices in points, volume in contracts."""
+    """What the guard needs of a bar: its open time, microseconds since 1970 UTC, and its close."""
 
     utc_us: int
-    open: Decimal
-    high: Decimal
-    low: Decimal
     close: Decimal
-    volume: int
+
+
+class _ClosedBar(Struct, gc=False):
+    """The two members of a ``wire.BarRow`` that are read.
+
+    A start waits for a hundred days of bars: whole rows would take four times as long.
+    """
+
+    t: datetime
+    c: Decimal
+
+
+_decode_bars = msgspec.json.Decoder(list[_ClosedBar]).decode
 
 
 def broker_order(row: Row) -> BrokerOrder:
@@ -211,20 +218,16 @@ def instrument(row: Row) -> Instrument:
         raise GatewayAnswerError(f"contract row: {error}") from error
 
 
-def history_bar(row: Row) -> HistoryBar:
-    """Return the bar that ``row`` states, or raise GatewayAnswerError."""
+def history_bars(rows: Row) -> tuple[HistoryBar, ...]:
+    """Return the bars that the list ``rows`` states, in its order, or raise GatewayAnswerError."""
     try:
-        wire = _decode_bar(_bounded(row))
-        return HistoryBar(
-            utc_us=utc_us(wire.t),
-            open=checked_number("o", wire.o),
-            high=checked_number("h", wire.h),
-            low=checked_number("l", wire.l),
-            close=checked_number("c", wire.c),
-            volume=wire.v,
-        )
+        bars = _decode_bars(rows)
+        # Prices repeat: each is looked at once. What is no number may have no hash.
+        for close in [bar.c for bar in bars if not bar.c.is_finite()] or {bar.c for bar in bars}:
+            checked_number("c", close)
+        return tuple(HistoryBar(_microseconds(bar.t), bar.c) for bar in bars)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise GatewayAnswerError(f"bar row: {error}") from error
+        raise GatewayAnswerError(f"bars: {error}") from error
 
 
 def place_body(command: PlaceOrder) -> PlaceBody:
@@ -269,10 +272,7 @@ def utc_us(text: str) -> int:
     The gateway writes the same instant with seven digits on the hubs and cut to six by REST, so
     cutting makes both agree. A time without offset is taken as UTC.
     """
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // _MICROSECOND
+    return _microseconds(datetime.fromisoformat(text))
 
 
 def timestamp(utc_us: int) -> str:
@@ -288,6 +288,12 @@ def row_text(row: Row) -> str:
 def rejected_text(payload: Row) -> str:
     """Return the beginning of a payload that broke its schema, for the record."""
     return row_text(bytes(payload)[: REJECTED_TEXT_CHARS_MAX * 4])[:REJECTED_TEXT_CHARS_MAX]
+
+
+def _microseconds(moment: datetime) -> int:
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def _bounded(row: Row) -> bytes:
