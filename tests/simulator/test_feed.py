@@ -19,7 +19,7 @@ from backstop.simulator.contracts import listings
 from backstop.simulator.feed import Drive, FeedItem, feed_items, make_drives
 from backstop.simulator.rows import rest_time
 from backstop.simulator.sessions import HOUR_US, MINUTE_US, SECOND_US, instant_us, trade_date
-from backstop.simulator.sources import HISTORY_SESSIONS, Calendar
+from backstop.simulator.sources import HISTORY_SESSIONS, PLAYED_MAX, Calendar, PriceSource
 
 _DATA = Path(os.environ.get("BACKSTOP_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 _LONG = list(_DATA.glob("market/m5_es_nq_rty_ym_cl_*/ES.csv.gz"))
@@ -175,6 +175,27 @@ def test_a_mini_and_its_micro_share_a_path_and_other_ticks_round_it() -> None:
             assert abs(exact - coarse) <= Decimal("0.0125")
 
 
+def test_two_weeks_of_minutes_stay_and_older_ones_become_five_minutes() -> None:
+    product = next(each.product for each in listings(_DAY) if each.product.code == "ES")
+    source = PriceSource(
+        product,
+        seed=1,
+        origin_us=_START_US,
+        calendar=Calendar.ALWAYS_OPEN,
+        quotes_per_minute=1,
+    )
+    played = [stretch.bar for stretch in islice(source.stretches(), PLAYED_MAX + 1)]
+
+    bars = list(source.bars_before(played[-1].open_us + MINUTE_US))
+
+    since = [bar for bar in bars if bar.open_us >= _START_US]
+    assert len(since) == PLAYED_MAX // 2 + 1 + PLAYED_MAX // 2 // 5
+    assert sum(bar.width_us for bar in since) == (PLAYED_MAX + 1) * MINUTE_US
+    assert sum(bar.volume or 0 for bar in since) == sum(bar.volume or 0 for bar in played)
+    assert max(bar.high for bar in since) == max(bar.high for bar in played)
+    assert (since[-1].open, since[0].close) == (played[0].open, played[-1].close)
+
+
 def test_equal_seeds_play_equally() -> None:
     assert Market().take(500) == Market().take(500)
 
@@ -224,6 +245,15 @@ def test_65_sessions_of_five_minute_history_lead_up_to_the_live_path_without_a_j
     assert rows[0].c == opening.last == Decimal(6000)
 
 
+def test_a_market_that_never_closes_has_no_hole_before_a_sunday_start() -> None:
+    sunday_us = instant_us(datetime(2026, 11, 15, 15, 0, tzinfo=UTC))
+    market = Market(start_us=sunday_us, only=["ES"])
+
+    rows = market.ask(_ES, number=5, start_us=sunday_us - 30 * HOUR_US)
+
+    assert len(rows) == 30 * 12
+
+
 def test_bars_come_newest_first_and_the_limit_keeps_the_newest() -> None:
     market = Market(only=["NQ"])
 
@@ -262,6 +292,15 @@ def test_a_window_holds_the_bars_that_begin_in_it() -> None:
         "2026-11-18T14:05:00+00:00",
         "2026-11-18T14:00:00+00:00",
     ]
+
+
+def test_the_last_bar_of_a_window_is_whole_though_it_ends_behind_it() -> None:
+    market = Market(only=["ES"])
+
+    cut = market.ask(_ES, number=15, end_us=_START_US - 10 * MINUTE_US, limit=1)
+
+    assert cut == market.ask(_ES, number=15, limit=1)
+    assert cut[0].t == "2026-11-18T14:45:00+00:00"
 
 
 @pytest.mark.parametrize(
@@ -339,6 +378,32 @@ def test_a_replay_begins_at_the_start_and_remakes_its_bars(tmp_path: Path) -> No
             items, contract_id, 5 * MINUTE_US
         )
         assert market.ask(contract_id, start_us=_START_US) == remade(items, contract_id)
+
+
+def test_a_replay_that_starts_inside_a_bar_keeps_the_bars_on_their_grid(tmp_path: Path) -> None:
+    path = a_bar_file(tmp_path, "ES.csv", *a_day(date(2024, 8, 5), 5200))
+    market = Market(path, start_us=_START_US + 100 * SECOND_US, only=["ES"])
+
+    market.play(_START_US + 15 * MINUTE_US)
+
+    assert prices(market.ask(_ES, number=5, start_us=_START_US)) == [
+        (Decimal(5202), Decimal(5204), Decimal(5201), Decimal(5203), 102),
+        (Decimal(5201), Decimal(5203), Decimal(5200), Decimal(5202), 101),
+        (Decimal(5200), Decimal(5202), Decimal(5199), Decimal(5201), 100),
+    ]
+
+
+def test_a_locked_book_is_quoted_one_tick_apart(tmp_path: Path) -> None:
+    path = tmp_path / "ES.csv"
+    path.write_text(
+        "ts_utc,action,price,size,bid_px_00,ask_px_00,bid_sz_00,ask_sz_00\n"
+        "2024-07-01T23:58:01Z,T,5528.75,2,5528.75,5528.75,29,6\n",
+        "utf-8",
+    )
+
+    (item,) = Market(path, only=["ES"]).take(1)
+
+    assert (item.bid, item.ask) == (Decimal("5528.75"), Decimal("5529.00"))
 
 
 def test_days_before_the_chosen_one_are_the_real_history(tmp_path: Path) -> None:

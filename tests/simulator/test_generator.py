@@ -96,6 +96,16 @@ def test_history_covers_whole_sessions_and_nothing_between_them() -> None:
     assert list(by_day.values())[1:-1] == [276] * 4
 
 
+def test_a_session_opens_with_a_gap_and_runs_without_one() -> None:
+    bars = history("ES", sessions=6)
+
+    jumps = {right.open_us for left, right in pairwise(bars) if right.open != left.close}
+
+    opens = {opens_us for opens_us, _ in sessions_before(_NOW_US, 6)}
+    assert jumps
+    assert jumps <= opens
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_es_and_nq_move_together_and_crude_goes_its_own_way(seed: int) -> None:
     es, nq, crude = (returns(history(index, seed=seed)) for index in ("ES", "NQ", "CL"))

@@ -65,16 +65,19 @@ def test_the_first_quote_is_complete_and_later_ones_carry_what_changed() -> None
     assert first["contract"] == _NQ
     assert all(set(quote) >= _ID_MEMBERS for quote in later)
     assert any("lastPrice" not in quote for quote in later)
-    assert any("open" not in quote for quote in later)
+    assert not any("open" in quote for quote in later)
 
 
 def test_merged_quotes_are_the_market_at_every_moment() -> None:
     tape = Tape()
-    merged: dict[str, Any] = {}
+    first, *rest = tape.play(_START_US + MINUTE_US)
+    merged: dict[str, Any] = tape.of(QUOTE, [first])[0]
+    volume = merged["volume"]
 
-    for item in tape.play(_START_US + MINUTE_US):
-        for quote in tape.of(QUOTE, [item]):
-            merged |= quote
+    for item in rest:
+        merged |= tape.of(QUOTE, [item])[0]
+        volume += item.last_size
+        assert merged["volume"] == volume
         assert (merged["bestBid"], merged["bestAsk"]) == (item.bid, item.ask)
         if item.last is not None:
             assert merged["lastPrice"] == item.last

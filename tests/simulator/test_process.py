@@ -253,19 +253,27 @@ async def test_the_exchange_calendar_refuses_orders_on_a_sunday_morning() -> Non
     assert "not in an active trading status" in answer["errorMessage"]
 
 
-async def test_the_exchange_calendar_opens_by_itself() -> None:
-    opens_us = instant_us(datetime(2026, 11, 15, 23, 0, tzinfo=UTC))
-    simulator = Simulator(a_config(start_us=opens_us - HOUR_US, calendar=Calendar.CME, speed=0))
+async def test_the_exchange_calendar_closes_and_opens_by_itself() -> None:
+    closes_us = instant_us(datetime(2026, 11, 17, 22, 0, tzinfo=UTC))
+    config = a_config(
+        start_us=closes_us - 60 * SECOND_US, calendar=Calendar.CME, speed=0, quote_density=0.1
+    )
+    simulator = Simulator(config)
+    market = simulator.exchange
 
-    def buy() -> int:
-        return simulator.exchange.place_manual(
-            PRACTICE_ACCOUNT_ID, _MES, type=2, side=0, size=1
-        ).code
+    def buy() -> tuple[int, int]:
+        answer = market.place_manual(PRACTICE_ACCOUNT_ID, _MES, type=2, side=0, size=1)
+        return market.now_us, answer.code
 
-    assert buy() == 2
-    async with simulator:
-        await passed(simulator, opens_us)
-        assert buy() == 0
+    assert buy() == (config.start_us, 0)
+    codes = []
+    async with asyncio.timeout(_LIMIT_S), simulator:
+        while market.now_us < closes_us + HOUR_US:
+            await asyncio.sleep(0)
+            codes.append(buy())
+    assert {code for now_us, code in codes if now_us < closes_us} <= {0}
+    assert {code for now_us, code in codes if closes_us <= now_us < closes_us + HOUR_US} <= {2}
+    assert codes[-1][1] == 0
 
 
 async def test_a_virtual_clock_runs_far_in_no_time_and_stays_in_order() -> None:

@@ -35,6 +35,7 @@ class Pump:
         events: MarketEvents,
         calendar: Calendar,
         wanted: Wanted,
+        wait_s_max: float = WAIT_S_MAX,
     ) -> None:
         self.items_played = 0
         self._items = items
@@ -42,6 +43,7 @@ class Pump:
         self._clock = clock
         self._events = events
         self._wanted = wanted
+        self._wait_s_max = wait_s_max
         self._change_us = next_change_us(clock.now_us()) if calendar is Calendar.CME else None
         self._exchange: Exchange | None = None
         self._looking = False
@@ -77,7 +79,7 @@ class Pump:
                 self._clock.reach(due_us + VIRTUAL_STEP_US)
                 await asyncio.sleep(0)
                 continue
-            wait_s = min(WAIT_S_MAX, self._clock.real_s_until(due_us))
+            wait_s = min(self._wait_s_max, self._clock.real_s_until(due_us))
             try:
                 await asyncio.wait_for(self._sooner.wait(), wait_s)
             except TimeoutError:
