@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.core.builders import MES, Guard, a_guard_start, a_policy, a_position, a_row
 
+from backstop.core.engine import next_deadline_ns
 from backstop.core.policy import SECOND_NS
 from backstop.core.protection import ASK_AGAIN_NS, ORPHAN_SETTLE_NS
 from backstop.domain.broker import BrokerStatus
@@ -134,6 +135,7 @@ def test_a_leg_that_outlives_its_position_is_cancelled_after_a_breath() -> None:
     guard = a_protected_guard()
     closed(guard)
     assert guard.commands_of(CancelOrder) == [], "the venue cancels siblings by itself"
+    assert next_deadline_ns(guard.book) <= guard.now_ns + ORPHAN_SETTLE_NS
 
     wait(guard, ORPHAN_SETTLE_NS)
 

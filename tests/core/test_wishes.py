@@ -127,6 +127,10 @@ def test_a_what_if_says_the_same_and_changes_nothing() -> None:
     assert found is not None
     assert found.denials == ()
     assert guard.history[-1] is before
+    guard.submit()
+    again = judge(guard.book, a_request(), a_quote(), now_ns=guard.now_ns)
+    assert again is not None
+    assert again.denials == (), "an order is no duplicate of itself"
     assert judge(guard.book, a_request(symbol="CL"), None, now_ns=guard.now_ns) is None
 
 

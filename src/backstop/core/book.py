@@ -129,7 +129,7 @@ class Book:
     unlisted: dict[int, int] = field(default_factory=dict)  # of those: audits that lacked it
     trades: OrderedDict[int, BrokerTrade] = field(default_factory=OrderedDict)
     trades_of: dict[int, tuple[int, ...]] = field(default_factory=dict)  # broker order -> trades
-    forgotten_trade_id: int = 0  # trades up to it that are not held were counted and forgotten
+    forgotten_trade_id: int | None = None  # trades up to it, if not held, were counted long ago
     positions: dict[str, PositionView] = field(default_factory=dict)
     account: BrokerAccount | None = None
     entries: deque[Entry] = field(default_factory=deque)

@@ -353,29 +353,23 @@ def _finish(work: Workbench) -> Step:
         row = order_row(order, book.instruments[order.intent.contract_id])
         rows[row.order_id] = row
     for broker_order_id in work.touched_venue_orders:
-        venue_order = book.venue_orders.get(broker_order_id)
-        if venue_order is not None:
-            row = venue_row(
-                venue_order,
-                _symbol(book, venue_order.row.contract_id),
-                filled_quantity=_filled(book, broker_order_id),
-            )
-            rows[row.order_id] = row
+        touched = book.venue_orders[broker_order_id]
+        row = venue_row(
+            touched,
+            _symbol(book, touched.row.contract_id),
+            filled_quantity=_filled(book, broker_order_id),
+        )
+        rows[row.order_id] = row
     for trade in work.new_trades.values():
         order_id = str(trade.broker_order_id)
-        if order_id in rows:
+        if order_id in rows or trade.broker_order_id in book.client_of_broker_id:
             continue
         venue_order = book.venue_orders.get(trade.broker_order_id)
-        client_order_id = book.client_of_broker_id.get(trade.broker_order_id, "")
         symbol = _symbol(book, trade.contract_id)
-        if client_order_id:
-            order = book.orders[client_order_id]
-            rows[order_id] = order_row(order, book.instruments[order.intent.contract_id])
-        elif venue_order is not None:
-            filled = _filled(book, trade.broker_order_id)
+        filled = _filled(book, trade.broker_order_id)
+        if venue_order is not None:
             rows[order_id] = venue_row(venue_order, symbol, filled_quantity=filled)
         else:
-            filled = _filled(book, trade.broker_order_id)
             rows[order_id] = traded_order_row(trade, symbol, filled_quantity=filled)
     return Step(
         commands=tuple(work.commands),
@@ -429,4 +423,4 @@ def _forget_trade(book: Book, trade_id: int) -> None:
     else:
         del book.trades_of[trade.broker_order_id]
     # The venue numbers its trades upwards: what is older than this one was counted.
-    book.forgotten_trade_id = max(book.forgotten_trade_id, trade_id)
+    book.forgotten_trade_id = max(book.forgotten_trade_id or trade_id, trade_id)

@@ -185,8 +185,11 @@ def book_trade(work: Workbench, trade: BrokerTrade, *, seen_ns: int | None = Non
         return
     book.audit.newest_utc_us = max(book.audit.newest_utc_us, trade.created_utc_us)
     held = book.trades.get(trade.trade_id)
-    forgotten = held is None and trade.trade_id <= book.forgotten_trade_id
-    if forgotten or (held is not None and (held.voided or not trade.voided)):
+    if held is None:
+        known = book.forgotten_trade_id is not None and trade.trade_id <= book.forgotten_trade_id
+    else:
+        known = held.voided or not trade.voided
+    if known:
         book.counters.duplicate_trades += 1
         return
     if held is not None:
@@ -194,8 +197,8 @@ def book_trade(work: Workbench, trade: BrokerTrade, *, seen_ns: int | None = Non
         trade = replace(held, voided=True, raw=trade.raw or held.raw)
     book.trades[trade.trade_id] = trade
     if held is None:
-        known = book.trades_of.get(trade.broker_order_id, ())
-        book.trades_of[trade.broker_order_id] = (*known, trade.trade_id)
+        others = book.trades_of.get(trade.broker_order_id, ())
+        book.trades_of[trade.broker_order_id] = (*others, trade.trade_id)
     work.new_trades[trade.trade_id] = trade
     effect = _effect(held, trade)
     if effect:
