@@ -5,6 +5,7 @@ section 5.2); five-minute returns are so small that their mean is noise.
 """
 
 import math
+from collections import OrderedDict
 from collections.abc import Iterable
 
 from msgspec import Struct
@@ -69,7 +70,8 @@ class _Series:
     def __init__(self, family: str) -> None:
         self.family = family
         self.last_bar: Bar | None = None
-        self.recent: dict[int, float] = {}  # bar start -> return, oldest first
+        # Bar start -> return, oldest first; a plain dict is slow to lose its first key.
+        self.recent: OrderedDict[int, float] = OrderedDict()
         self.rejected_bars = 0
 
 
@@ -117,7 +119,7 @@ class CorrelationEstimator:
         for saved in state.series:
             series = estimator._series[saved.family]
             series.last_bar = saved.last_bar
-            series.recent = dict(saved.recent)
+            series.recent = OrderedDict(saved.recent)
             series.rejected_bars = saved.rejected_bars
         for pair in state.pairs:
             sums = estimator._sums[pair.first, pair.second]
@@ -191,7 +193,7 @@ class CorrelationEstimator:
     def _remember(self, series: _Series, start_utc_us: int, step: float) -> None:
         series.recent[start_utc_us] = step
         if len(series.recent) > RECENT_RETURNS:
-            del series.recent[next(iter(series.recent))]
+            series.recent.popitem(last=False)
 
     def _align(self, family: str, start_utc_us: int, step: float) -> None:
         for other, series in self._series.items():
