@@ -1,0 +1,185 @@
+"""A reader who types what the pages say, in an empty folder and on free ports.
+
+Programs are the real ones. ``curl`` is carried out here, because not every machine has it.
+"""
+
+import os
+import re
+import shlex
+import socket
+import string
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.docs.markdown import Block, Command, commands
+
+PROGRAMS = Path(sys.executable).parent
+PATIENCE_S = 30.0
+LOOK_S = 0.05
+READY = "Ctrl-C"
+"""In the last line that a program prints before it serves."""
+
+EXIT_CODES = {"backstop validate MES BUY 1": 1}
+"""Commands that the pages show because they are refused."""
+
+STAND_INS = {
+    "your platform login": "trader",
+    "your key": "practice",
+    "your account id": "31004502",
+}
+"""What a reader fills in; here it is what the simulator expects."""
+
+
+class Terminal:
+    """Carries out blocks one after the other; ``close`` ends what was started."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ports = {"8730": str(_free_port()), "8720": str(_free_port())}
+        self._environment = {
+            "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(folder),
+            "XDG_DATA_HOME": str(folder),
+            "XDG_RUNTIME_DIR": str(folder),
+            "BACKSTOP_LISTEN": f"127.0.0.1:{self._ports['8720']}",
+        }
+        self._serving: list[subprocess.Popen[bytes]] = []
+
+    def carry_out(self, block: Block) -> str:
+        """Do what one block says; return what a script printed."""
+        match block.language:
+            case "console":
+                for command in commands(block):
+                    self.type(command)
+            case "ini":
+                text = block.body
+                for blank, value in STAND_INS.items():
+                    text = text.replace(blank, value)
+                (self._folder / ".env.local").write_text(text, encoding="utf-8")
+            case "python":
+                script = self._folder / "bot.py"
+                script.write_text(block.body, encoding="utf-8")
+                printed, code = self._run([sys.executable, str(script)], self._environment)
+                assert code == 0, printed
+                return printed
+        return ""
+
+    def type(self, command: Command) -> None:
+        """Carry out one line and hold its output against the page."""
+        line = command.line.removeprefix(".venv/bin/").replace(" .venv/bin/", " ")
+        for usual, free in self._ports.items():
+            line = line.replace(usual, free)
+        words = shlex.split(string.Template(line).substitute(self._environment))
+        environment = dict(self._environment)
+        while words and re.match(r"[A-Z_]+=", words[0]):
+            name, _, value = words.pop(0).partition("=")
+            environment[name] = value
+        match words:
+            case ["export", *assignments]:
+                self._environment |= dict(it.split("=", 1) for it in assignments)
+            case ["backstop", "run" | "simulate", *_]:
+                printed = self._serve(words, environment)
+                assert _says(printed, self._expected(command)), printed
+            case ["curl", *arguments]:
+                changes = "-d" in arguments or "-X" in arguments
+                self._ask(command, lambda: (_curl(arguments), 0), once=changes)
+            case _:
+                self._ask(command, lambda: self._run(words, environment), once=False)
+
+    def close(self) -> list[int]:
+        """End what serves, the newest first; return the exit codes."""
+        codes = []
+        for process in reversed(self._serving):
+            process.terminate()
+            codes.append(process.wait(timeout=PATIENCE_S))
+        return codes
+
+    def _ask(self, command: Command, ask: Callable[[], tuple[str, int]], *, once: bool) -> None:
+        """Ask until the answer is what the page says, as a reader looks again; or once."""
+        right = EXIT_CODES.get(command.line, 0)
+        deadline_s = time.monotonic() + PATIENCE_S
+        while True:
+            printed, code = ask()
+            if code == right and _says(printed, self._expected(command)):
+                return
+            told = f"{command.line}\nended with {code} and printed: {printed}"
+            assert not once, told
+            assert time.monotonic() < deadline_s, told
+            time.sleep(LOOK_S)
+
+    def _expected(self, command: Command) -> list[str]:
+        """Return the lines under a command, with the ports of this test."""
+        lines = list(command.printed)
+        for usual, free in self._ports.items():
+            lines = [line.replace(usual, free) for line in lines]
+        return lines
+
+    def _run(self, words: list[str], environment: dict[str, str]) -> tuple[str, int]:
+        ended = subprocess.run(
+            words,
+            cwd=self._folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        return ended.stdout, ended.returncode
+
+    def _serve(self, words: list[str], environment: dict[str, str]) -> str:
+        """Start a program that serves until it is ended; return what it printed by then."""
+        name = f"{len(self._serving)}-{words[1]}"
+        out, errors = self._folder / f"{name}.out", self._folder / f"{name}.err"
+        with out.open("wb") as out_file, errors.open("wb") as error_file:
+            process = subprocess.Popen(
+                words, cwd=self._folder, env=environment, stdout=out_file, stderr=error_file
+            )
+        self._serving.append(process)
+        deadline_s = time.monotonic() + PATIENCE_S
+        while READY not in (printed := out.read_text(encoding="utf-8")):
+            assert process.poll() is None, errors.read_text(encoding="utf-8")
+            assert time.monotonic() < deadline_s, f"{words} printed only: {printed}"
+            time.sleep(LOOK_S)
+        return printed
+
+
+def _says(printed: str, expected: list[str]) -> bool:
+    """Tell whether every expected line is in ``printed``; … stands for anything."""
+    wanted = (".*".join(map(re.escape, line.split("…"))) for line in expected)
+    return all(re.search(f"^{line}", printed, re.MULTILINE) for line in wanted)
+
+
+def _curl(arguments: list[str]) -> str:
+    """Return the answer's body, also of an error, as curl prints it."""
+    method, headers, data, url = "GET", {}, None, ""
+    rest = iter(arguments)
+    for word in rest:
+        match word:
+            case "-X":
+                method = next(rest)
+            case "-H":
+                name, _, value = next(rest).partition(": ")
+                headers[name] = value
+            case "-d":
+                method, data = "POST", next(rest).encode()
+            case _:
+                url = word
+    request = urllib.request.Request(url, data=data, headers=headers, method=method)  # noqa: S310 - loopback
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310 - loopback
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.read().decode()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

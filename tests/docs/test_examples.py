@@ -1,0 +1,86 @@
+"""What the pages tell a reader to do works, in the order in which they tell it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.docs.markdown import REPO, Command, blocks, commands, name_of, pages
+from tests.docs.terminal import Terminal
+
+COVERED_ELSEWHERE = {
+    'make demo ARGS="--once"': ("Makefile", "backstop demo $(ARGS)"),
+    "make test": (".ci/run", "exec make test"),
+}
+"""Commands that are too large for here, and the file that shows who carries them out."""
+
+SIMULATOR = Command("backstop simulate --port 8730 --user trader --api-key practice", ())
+TO_THE_SIMULATOR = Command("export TOPSTEPX_API_URL=http://127.0.0.1:8730", ())
+AS_TRADER = Command(
+    "export TOPSTEPX_USERNAME=trader TOPSTEPX_API_KEY=practice TOPSTEPX_ACCOUNT_ID=31004502", ()
+)
+SENDING = Command("export DRY_RUN=0 EXECUTE=1 BACKSTOP_STATE_DIR=state", ())
+
+HOWTO = REPO / "docs" / "howto"
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Terminal]:
+    typed = Terminal(tmp_path)
+    try:
+        yield typed
+    finally:
+        codes = typed.close()
+    assert set(codes) <= {0}
+
+
+def carry_out(terminal: Terminal, page: Path) -> None:
+    """Do everything a page says; a text block holds what the script before it prints."""
+    printed = ""
+    for block in blocks(page):
+        if block.language == "console" and block.body.startswith("$ make"):
+            continue
+        if block.language == "text":
+            for line in block.body.splitlines():
+                assert re.search(re.escape(line).replace("…", ".*"), printed), printed
+            continue
+        printed = terminal.carry_out(block)
+
+
+def test_the_readme_leads_to_a_guard_that_answers(terminal: Terminal) -> None:
+    carry_out(terminal, REPO / "README.md")
+
+
+def test_practising_on_the_simulator_works_as_written(terminal: Terminal) -> None:
+    carry_out(terminal, HOWTO / "practise-on-the-simulator.md")
+
+
+def test_connecting_in_dry_run_works_as_written(terminal: Terminal) -> None:
+    for command in (SIMULATOR, TO_THE_SIMULATOR):
+        terminal.type(command)
+
+    carry_out(terminal, HOWTO / "connect-in-dry-run.md")
+
+
+def test_the_embedded_bot_trades_and_its_record_reads_as_written(terminal: Terminal) -> None:
+    for command in (SIMULATOR, TO_THE_SIMULATOR, AS_TRADER, SENDING):
+        terminal.type(command)
+
+    carry_out(terminal, HOWTO / "embed-in-a-python-bot.md")
+    carry_out(terminal, HOWTO / "read-the-audit.md")
+
+
+def test_no_command_of_a_page_is_left_untried() -> None:
+    carried_out = {REPO / "README.md", *HOWTO.glob("*.md")}
+    untried = [
+        f"{name_of(page)}: {command.line}"
+        for page in pages()
+        for block in blocks(page)
+        if block.language == "console"
+        for command in commands(block)
+        if command.line not in COVERED_ELSEWHERE and page not in carried_out
+    ]
+
+    assert untried == []
+    for path, evidence in COVERED_ELSEWHERE.values():
+        assert evidence in (REPO / path).read_text(encoding="utf-8")
