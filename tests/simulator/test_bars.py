@@ -2,6 +2,7 @@
 
 import gzip
 import os
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 
 from backstop.adapters.projectx.wire import WireSide
 from backstop.errors import DataFileError
-from backstop.simulator.bars import BarSeries, Series, TickSeries, data_files, read_series
+from backstop.simulator.bars import BarSeries, Series, data_files, read_series
 from backstop.simulator.price_paths import Bar, Point
 from backstop.simulator.sessions import MINUTE_US
+from backstop.simulator.tick_files import TickSeries
 
 _DATA = Path(os.environ.get("BACKSTOP_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 _FILES = sorted(_DATA.glob("market/*/*.csv.gz"))
@@ -30,7 +32,7 @@ def written(folder: Path, *lines: str, name: str = "ES.csv") -> Path:
     return path
 
 
-def only(series: list[Series]) -> Series:
+def only(series: Sequence[Series]) -> Series:
     (one,) = series
     return one
 

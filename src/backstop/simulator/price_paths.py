@@ -21,7 +21,7 @@ _LARGEST_SIZE = 30  # contracts shown at one touch
 _JITTER = 0.9  # of the distance between two points; below 1 they stay in order
 
 
-class Bar(Struct, frozen=True, kw_only=True):
+class Bar(Struct, frozen=True, kw_only=True, gc=False):
     """One bar in ticks; ``volume`` in contracts, None where the source has none."""
 
     open_us: int
@@ -33,7 +33,7 @@ class Bar(Struct, frozen=True, kw_only=True):
     volume: int | None = None
 
 
-class Point(Struct, frozen=True, kw_only=True):
+class Point(Struct, frozen=True, kw_only=True, gc=False):
     """One change of the market: the touch, and the trade that came with it, if one did."""
 
     time_us: int

@@ -14,7 +14,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from backstop.errors import DataFileError
-from backstop.simulator.bars import BarSeries, Series, TickSeries
+from backstop.simulator.bars import BarSeries, Series
 from backstop.simulator.contracts import Product
 from backstop.simulator.generator import HISTORY_STEP_US, Generator
 from backstop.simulator.price_paths import Bar, Point, fold, quote_path
@@ -24,6 +24,7 @@ from backstop.simulator.sessions import (
     sessions_before,
     trade_date,
 )
+from backstop.simulator.tick_files import TickSeries
 
 HISTORY_SESSIONS = 70
 """Sessions before the start: a risk model asks for 60, and some more in case of holidays."""
