@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 
 from backstop.simulator.clock import SimulatorClock
 from backstop.simulator.exchange import Exchange
@@ -80,10 +81,10 @@ class Pump:
                 await asyncio.sleep(0)
                 continue
             wait_s = min(self._wait_s_max, self._clock.real_s_until(due_us))
-            try:
-                await asyncio.wait_for(self._sooner.wait(), wait_s)
-            except TimeoutError:
-                continue
+            # Not wait_for, which can lose a cancellation that comes together with the event.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._sooner.wait()
 
     def _look(self, exchange: Exchange, now_us: int) -> bool:
         for _ in range(LOOK_ITEMS_MAX):
