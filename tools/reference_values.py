@@ -106,7 +106,7 @@ def members_used() -> frozenset[str]:
                 and isinstance(it.ctx, ast.Load)
                 and isinstance(it.slice, ast.Constant)
             }
-    return frozenset(members & read)
+    return frozenset(members & read) | READ_BY_TESTS
 
 
 def _settings_members(tree: ast.AST) -> set[str]:
@@ -123,6 +123,9 @@ def _settings_members(tree: ast.AST) -> set[str]:
 
 
 _SETTINGS_NAMES = {"settings", "_settings"}
+
+READ_BY_TESTS = frozenset({"test_data"})
+"""What no part of the program needs, but the tests do."""
 
 
 def _tree(path: Path) -> ast.AST:

@@ -67,6 +67,8 @@ class Terminal:
                 printed, code = self._run([sys.executable, str(script)], self._environment)
                 assert code == 0, printed
                 return printed
+            case _:
+                raise AssertionError(f"nothing can be done with a block of {block.language}")
         return ""
 
     def type(self, command: Command) -> None:

@@ -167,7 +167,7 @@ _PROCESS = (
         "BACKSTOP_LISTEN",
         "listen",
         kinds.listen_address(),
-        "Where the API and the dashboard listen; on loopback only the own machine reaches them.",
+        "Where the API listens; on loopback only the own machine reaches it.",
         default="127.0.0.1:8720",
     ),
     _setting(
@@ -354,7 +354,7 @@ _ORDERS = (
         "stale_quote_ns",
         kinds.duration_ns("100", "3600000", unit_ns=_MILLISECOND_NS),
         "Without a message for this long, a contract's entries are refused.",
-        default_words="2000 for ES, NQ and their micros from 08:30 to 15:00 Chicago, else 30000",
+        default_words="30000",
         unit="milliseconds",
     ),
     _setting(
@@ -368,7 +368,7 @@ _ORDERS = (
         "DEFAULT_STOP_TICKS",
         "default_stop_ticks",
         kinds.whole(1, 100_000),
-        "Distance of the stop that an entry or an external position without one gets.",
+        "Distance of the stop that an entry without one gets.",
         default_words="unset: none is made up",
         unit="ticks",
     ),
