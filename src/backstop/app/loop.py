@@ -12,14 +12,17 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from backstop.app.codec import COMMAND_KIND, EVENT_KIND, PROOF_KIND, decode_fact, encode
 from backstop.app.dispatch import Dispatcher
 from backstop.app.proofs import ProofMaker
 from backstop.core.book import Book
 from backstop.core.engine import condensed, next_deadline_ns, step
 from backstop.core.step import Decision, DecisionKind, Note, Step, Tag
+from backstop.core.unrecorded import may_leave_unrecorded
 from backstop.domain.audit import AuditRow
-from backstop.domain.commands import PlaceOrder
+from backstop.domain.commands import PlaceOrder, Request
 from backstop.domain.events import (
     AccountAudited,
     Answer,
@@ -41,6 +44,10 @@ PROOFS_KEPT = 2_000
 """Newest proofs in memory; all of them stand in the audit table."""
 
 NoteSink = Callable[[Note], None]
+
+
+def _stopped() -> JournalError:
+    return JournalError("The guard has stopped: nothing was decided, recorded or sent.")
 
 
 @dataclass(slots=True)
@@ -69,6 +76,7 @@ class DecisionLoop:
         self.book = book
         self.failure: str | None = None  # why nothing is durable any more
         self.steps = 0  # work done: a pulse that carries it cannot lie about a stuck loop
+        self._ended = False
         self._journal = journal
         self._clock = clock
         self._dispatcher = dispatcher
@@ -78,6 +86,7 @@ class DecisionLoop:
         self._queue: deque[tuple[Fact, asyncio.Future[Decision] | None]] = deque()
         self._arrived = asyncio.Event()
         self._unreleased: asyncio.Queue[_Pending] = asyncio.Queue()
+        self._releasing: _Pending | None = None
         self._watchers: dict[str, list[asyncio.Future[None]]] = {}
         dispatcher.bind(self.put)
 
@@ -91,13 +100,18 @@ class DecisionLoop:
         """Queue a wish and return its decision once that is durable.
 
         Raises:
-            JournalError: the decision could not be made durable, and nothing was sent.
+            JournalError: the decision could not be made durable, or the guard has stopped;
+                nothing was sent.
         """
+        if self._ended:
+            raise _stopped()
         asker: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self._put(fact, asker)
         return await asker
 
     def _put(self, fact: Fact, asker: asyncio.Future[Decision] | None) -> None:
+        if self._ended:
+            return  # what the broker still says is read at the next start
         if len(self._queue) >= MAX_QUEUED_FACTS:
             # To drop a fact would falsify the book; to stop is safe, the watchdog takes over.
             raise JournalError(f"{MAX_QUEUED_FACTS} facts are waiting: the guard does not keep up.")
@@ -117,14 +131,30 @@ class DecisionLoop:
 
     async def run(self) -> None:
         """Handle facts and deadlines until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._release_in_order(), name="release")
-            while True:
-                await self._next_fact_or_deadline()
-                for _ in range(min(len(self._queue), FACTS_PER_TURN)):
-                    fact, asker = self._queue.popleft()
-                    self._handle(fact, asker)
-                await asyncio.sleep(0)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._release_in_order(), name="release")
+                while True:
+                    await self._next_fact_or_deadline()
+                    for _ in range(min(len(self._queue), FACTS_PER_TURN)):
+                        fact, asker = self._queue.popleft()
+                        self._handle(fact, asker)
+                    await asyncio.sleep(0)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        """Let nobody wait for a decision or a change that this process will not bring."""
+        self._ended = True
+        waiting = [asker for _, asker in self._queue]
+        while not self._unreleased.empty():
+            waiting.append(self._unreleased.get_nowait().asker)
+        if self._releasing is not None:
+            waiting.append(self._releasing.asker)
+        self._queue.clear()
+        for asker in waiting:
+            if asker is not None and not asker.done():
+                asker.set_exception(_stopped())
 
     async def _next_fact_or_deadline(self) -> None:
         if self._queue:
@@ -180,13 +210,14 @@ class DecisionLoop:
 
     async def _release_in_order(self) -> None:
         while True:
-            pending = await self._unreleased.get()
+            pending = self._releasing = await self._unreleased.get()
             try:
                 await pending.durable
             except JournalError as error:
                 self._release_without_journal(pending, error)
             else:
                 self._release(pending)
+            self._releasing = None
 
     def _release(self, pending: _Pending) -> None:
         result = pending.result
@@ -215,14 +246,18 @@ class DecisionLoop:
             self._on_note(
                 Note(tag=Tag.CRITICAL, name="journal_failed", fields={"message": str(error)})
             )
-        decision = pending.result.decision
-        entry = decision is not None and not (
-            decision.assessment is not None and decision.assessment.reducing
-        )
-        if not entry:
-            self._release(pending)
-            return
-        for command in pending.result.commands:
+        result = pending.result
+        pending.proofs = {}  # a proof names its place in the record, and there is none
+        left = tuple(it for it in result.commands if may_leave_unrecorded(self.book, it))
+        if len(left) < len(result.commands):
+            pending.result = replace(result, commands=left)
+            self._withhold([it for it in result.commands if it not in left])
+            if pending.asker is not None and not pending.asker.done():
+                pending.asker.set_exception(error)
+        self._release(pending)
+
+    def _withhold(self, commands: Iterable[Request]) -> None:
+        for command in commands:
             if isinstance(command, PlaceOrder):
                 self.put(
                     PlaceAnswered(
@@ -232,8 +267,6 @@ class DecisionLoop:
                         message="the intent could not be made durable",
                     )
                 )
-        if pending.asker is not None and not pending.asker.done():
-            pending.asker.set_exception(error)
 
     def _keep_proofs(self, proofs: dict[str, bytes]) -> None:
         self._bundles.update(proofs)

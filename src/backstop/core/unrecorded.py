@@ -1,0 +1,44 @@
+"""What may leave although it cannot be recorded: only what cannot add risk.
+
+A full disk must not hold a position open, and must not let a new one be opened.
+"""
+
+from backstop.core.book import Book
+from backstop.domain.broker import BrokerOrder
+from backstop.domain.commands import CancelOrder, ModifyOrder, PlaceOrder, Request
+from backstop.domain.order import Side
+
+
+def may_leave_unrecorded(book: Book, command: Request) -> bool:
+    """Say whether ``command`` may be carried out although its record is not on disk."""
+    match command:
+        case PlaceOrder():
+            return command.reduces_risk
+        case CancelOrder():
+            return not _could_protect(book, command.broker_order_id)
+        case ModifyOrder():
+            # A change that keeps a stop or moves it away from the market looks the same from here.
+            return False
+        case _:
+            return True  # reads and alerts change nothing at the venue
+
+
+def _could_protect(book: Book, broker_order_id: int) -> bool:
+    """Say whether the order would take off a position: its cancel would not cut risk."""
+    found = _contract_and_side(book, broker_order_id)
+    if found is None:
+        return True
+    contract_id, side = found
+    return book.position(contract_id).quantity * side.sign < 0
+
+
+def _contract_and_side(book: Book, broker_order_id: int) -> tuple[str, Side] | None:
+    client_order_id = book.client_of_broker_id.get(broker_order_id)
+    if client_order_id is not None:
+        intent = book.orders[client_order_id].intent
+        return intent.contract_id, intent.side
+    venue_order = book.venue_orders.get(broker_order_id)
+    if venue_order is None:
+        return None
+    row: BrokerOrder = venue_order.row
+    return row.contract_id, row.side
