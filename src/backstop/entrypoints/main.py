@@ -32,6 +32,7 @@ def _run(arguments: list[str]) -> int:
         home = "daemon"
         # A stop that comes before the guard can handle it is a clean one: nothing is done yet.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        import_module("backstop.entrypoints.lean_start").load_libraries()
     try:
         code: int = import_module(f"backstop.entrypoints.{home}").run(arguments)
     except BackstopError as error:

@@ -1,0 +1,48 @@
+import json
+import subprocess
+import sys
+from typing import Any
+
+
+def in_a_fresh_interpreter(program: str) -> Any:
+    """Run ``program`` and return what it printed, as JSON."""
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=60
+    )
+    return json.loads(done.stdout)
+
+
+def test_the_guard_loads_without_the_ornaments_of_its_log() -> None:
+    loaded = in_a_fresh_interpreter(
+        "import json, sys\n"
+        "from backstop.entrypoints.lean_start import load_libraries\n"
+        "load_libraries()\n"
+        "import backstop.entrypoints.daemon\n"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    )
+
+    assert {"aiohttp", "structlog"} <= set(loaded)
+    assert not {"rich", "pygments", "typer", "pydantic", "fastapi", "uvicorn"} & set(loaded)
+
+
+def test_what_was_kept_out_is_there_for_whoever_wants_it_later() -> None:
+    text = in_a_fresh_interpreter(
+        "import json\n"
+        "from backstop.entrypoints.lean_start import load_libraries\n"
+        "load_libraries()\n"
+        "from rich.text import Text\n"
+        "print(json.dumps(Text('here').plain))"
+    )
+
+    assert text == "here"
+
+
+def test_a_program_that_has_loaded_rich_keeps_it() -> None:
+    kept = in_a_fresh_interpreter(
+        "import json, sys, rich\n"
+        "from backstop.entrypoints.lean_start import load_libraries\n"
+        "load_libraries()\n"
+        "print(json.dumps(sys.modules['rich'] is rich))"
+    )
+
+    assert kept is True
