@@ -181,6 +181,14 @@ def test_a_new_connection_has_the_account_read_at_once() -> None:
     assert [type(command) for command in result.commands] == [AuditAccount]
 
 
+def test_a_read_from_before_the_connection_does_not_hold_up_the_one_after_it() -> None:
+    guard = Guard().start()
+    guard.until_due()
+    result = guard.feed(HubConnected(utc_us=guard.utc_us, hub=Hub.USER, generation=2))
+
+    assert [type(command) for command in result.commands] == [AuditAccount]
+
+
 def test_an_evicted_session_alarms_and_blocks_entries() -> None:
     guard = Guard().start()
     guard.feed(SessionEvicted(utc_us=guard.utc_us, hub=Hub.USER, generation=1, message="bye"))
@@ -237,6 +245,16 @@ def test_monotonic_times_of_another_boot_mean_nothing() -> None:
     guard.audit(after_ms=1500, positions=())
 
     assert guard.position() == 0
+
+
+def test_entries_of_another_boot_count_for_no_rate_and_no_duplicate() -> None:
+    guard = Guard(now_ns=9 * 10**18).start()
+    guard.submit()
+    guard.answer(Answer.NO, 100)
+    guard.now_ns = 1_000_000_000
+    Guard.start(guard)
+
+    assert guard.submit(client_order_id="c2").denials == ()
 
 
 # -- latches ---------------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ def test_the_first_row_is_believed() -> None:
     ("older", "newer"),
     [
         (a_row(status=BrokerStatus.OPEN), a_row(status=BrokerStatus.CANCELLED)),
-        (a_row(filled_quantity=0), a_row(filled_quantity=1)),
+        (a_row(filled_quantity=0, quantity=3), a_row(filled_quantity=1)),
         (a_row(updated_utc_us=START_US), a_row(updated_utc_us=START_US + 1, quantity=1)),
         (a_row(status=BrokerStatus.SUSPENDED), a_row(status=BrokerStatus.OPEN)),
         (a_row(status=BrokerStatus.PENDING), a_row(status=BrokerStatus.OPEN)),
@@ -132,6 +132,14 @@ def test_of_two_rows_the_newer_one_wins_in_whatever_order_they_come(
     older: BrokerOrder, newer: BrokerOrder
 ) -> None:
     assert newer_row(older, newer) == newer_row(newer, older) == newer
+
+
+def test_a_later_row_that_leaves_the_fill_out_moves_the_price_and_keeps_the_fill() -> None:
+    held = a_row(filled_quantity=1, limit_price=Decimal(1))
+    moved_since = a_row(updated_utc_us=START_US + 1, limit_price=Decimal(2))
+
+    for believed in (newer_row(held, moved_since), newer_row(moved_since, held)):
+        assert (believed.filled_quantity, believed.limit_price) == (1, Decimal(2))
 
 
 def test_what_either_row_leaves_out_is_kept() -> None:

@@ -145,10 +145,12 @@ _PROGRESS = {
 def _is_older(row: BrokerOrder, held: BrokerOrder) -> bool:
     if not row.status.is_live:
         return False
-    if not held.status.is_live or row.filled_quantity < held.filled_quantity:
+    if not held.status.is_live:
         return True
     if row.updated_utc_us != held.updated_utc_us:
         return row.updated_utc_us < held.updated_utc_us
+    if row.filled_quantity != held.filled_quantity:
+        return row.filled_quantity < held.filled_quantity
     return _PROGRESS.get(row.status, 3) < _PROGRESS.get(held.status, 3)
 
 
