@@ -47,6 +47,7 @@ from backstop.domain.events import (
     ModifyRequested,
     OrderRequested,
     ResumeRequested,
+    StrategySaved,
 )
 from backstop.domain.instrument import Rounding
 from backstop.domain.order import OrderRequest, OrderState, Side
@@ -331,6 +332,13 @@ class CriticalSystemManager:
                 stop_ticks=stop_ticks,
             )
         )
+
+    def save_strategy(self, strategy_id: str, state: dict[str, str | int | None]) -> None:
+        """Record what a strategy needs to go on after a restart, if it changed."""
+        if self.book.strategy_states.get(strategy_id) != state:
+            self._running().put(
+                StrategySaved(utc_us=self.clock.utc_us(), strategy_id=strategy_id, state=state)
+            )
 
     async def halt(self, *, reason: str, operator: str) -> None:
         """Block new exposure until a person resumes; exits stay possible."""

@@ -5,7 +5,7 @@ the manager, where it is judged, recorded and verified like any other.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from backstop.app.critical_system_manager import CriticalSystemManager
@@ -13,8 +13,11 @@ from backstop.app.quote_board import QuoteBoard
 from backstop.core.step import Note, Tag
 from backstop.core.trading_state import TradingState
 
-StrategyState = Mapping[str, str | int | None]
+StrategyState = dict[str, str | int | None]
 """What a strategy needs to go on after a restart; plain JSON values."""
+
+SAVE_INTERVAL_S = 1.0
+"""How often a strategy is asked for what it wants to keep; only a change is recorded."""
 
 
 class Strategy(Protocol):
@@ -71,7 +74,15 @@ class OrchestratorAgent:
     async def _run_strategy(self, strategy: Strategy) -> None:
         """A strategy that fails takes only itself down: its orders stay guarded."""
         try:
-            await strategy.run(self._manager, self._manager.quotes)
+            saved = self._manager.book.strategy_states.get(strategy.name)
+            if saved is not None:
+                strategy.restore(saved)
+            saving = asyncio.create_task(self._save_changes(strategy))
+            try:
+                await strategy.run(self._manager, self._manager.quotes)
+            finally:
+                saving.cancel()
+                self._manager.save_strategy(strategy.name, strategy.snapshot())
         except Exception as error:  # noqa: BLE001 - somebody else's code; the guard must survive it
             self._manager.note(
                 Note(
@@ -83,3 +94,8 @@ class OrchestratorAgent:
                     },
                 )
             )
+
+    async def _save_changes(self, strategy: Strategy) -> None:
+        while True:
+            self._manager.save_strategy(strategy.name, strategy.snapshot())
+            await asyncio.sleep(SAVE_INTERVAL_S)

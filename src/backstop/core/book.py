@@ -143,6 +143,7 @@ class Book:
         default_factory=dict
     )  # broker order -> when we asked to cancel it
     estimate: RiskEstimated | None = None
+    strategy_states: dict[str, dict[str, str | int | None]] = field(default_factory=dict)
     sweep_due_ns: int = 0  # when legs without a position are looked at
 
     def readiness(self, now_ns: int) -> Readiness:

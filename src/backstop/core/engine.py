@@ -62,6 +62,7 @@ from backstop.domain.events import (
     ResumeRequested,
     RiskEstimated,
     SessionEvicted,
+    StrategySaved,
     TimerFired,
     TradeReported,
 )
@@ -138,6 +139,8 @@ def _apply(work: Workbench, event: Fact) -> None:
             _timer_fired(work)
         case HubConnected() | HubLost() | SessionEvicted():
             _hub_changed(work, event)
+        case StrategySaved():
+            work.book.strategy_states[event.strategy_id] = event.state
         case RiskEstimated():
             work.book.estimate = event
         case InstrumentsLoaded():

@@ -90,6 +90,13 @@ class RiskEstimated(Event, frozen=True, kw_only=True, tag=True):
     correlations: tuple[PairCorrelation, ...]
 
 
+class StrategySaved(Event, frozen=True, kw_only=True, tag=True):
+    """What a strategy needs to go on after a restart; replaces what it saved before."""
+
+    strategy_id: str
+    state: dict[str, str | int | None]
+
+
 class TimerFired(Event, frozen=True, kw_only=True, tag=True):
     """The deadline that the core asked for has come."""
 
@@ -283,6 +290,7 @@ Fact = (
     | InstrumentsLoaded
     | TimerFired
     | RiskEstimated
+    | StrategySaved
     | OrderRequested
     | CancelRequested
     | ModifyRequested
