@@ -166,11 +166,19 @@ async def _line(process: asyncio.subprocess.Process, start: str) -> str:
 async def _draining(
     process: asyncio.subprocess.Process, *, out: bool = True, err: bool = True
 ) -> AsyncIterator[None]:
-    """Read what the process prints, so that no full pipe can stop it."""
+    """Read what the process prints, so that no full pipe can stop it.
+
+    What one wrote that ended unasked is the first thing to read when a test fails.
+    """
     streams = [process.stdout] * out + [process.stderr] * err
     tasks = [asyncio.create_task(stream.read()) for stream in streams if stream is not None]
     try:
         yield
+    except BaseException as error:
+        if process.returncode is not None:
+            printed = b"".join([await task for task in tasks])
+            error.add_note(f"exit code {process.returncode}, and before:\n{printed.decode()}")
+        raise
     finally:
         for task in tasks:
             task.cancel()
