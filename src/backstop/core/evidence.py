@@ -4,7 +4,14 @@ from msgspec.structs import replace
 
 from backstop.core import positions
 from backstop.core.book import AUDIT_INTERVAL_NS, LegRole, VenueOrder
-from backstop.core.execution_verification import Ask, OrderStep, doubled, reported, traded
+from backstop.core.execution_verification import (
+    Ask,
+    OrderStep,
+    doubled,
+    reported,
+    traded,
+    with_trades,
+)
 from backstop.core.step import Tag, Workbench
 from backstop.core.tracked_order import TrackedOrder, final_quantity, newer_row
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerStatus, BrokerTrade
@@ -114,7 +121,13 @@ def recount_trades(work: Workbench, order: TrackedOrder, *, cause: str) -> None:
     if order.broker_order_id is None:
         return
     trades = [book.trades[trade_id] for trade_id in book.trades_of.get(order.broker_order_id, ())]
-    apply_order_step(work, traded(order, trades, cause=cause, utc_us=work.utc_us))
+    try:
+        counted = traded(order, trades, cause=cause, utc_us=work.utc_us)
+    except InvalidTransitionError as error:
+        # The state stays as it is; the trades, and above all the voided ones, count all the same.
+        contradiction(work, str(error))
+        counted = OrderStep(order=with_trades(order, trades))
+    apply_order_step(work, counted)
     now = book.orders[order.client_order_id]
     if now.filled_quantity > final_quantity(now) >= order.filled_quantity:
         work.alert(

@@ -192,13 +192,20 @@ def traded(
     order: TrackedOrder, trades: Iterable[BrokerTrade], *, cause: str, utc_us: int
 ) -> OrderStep:
     """Return the order with exactly ``trades`` as its trades, voided ones included."""
-    rows = sorted(trades, key=lambda trade: trade.trade_id)
-    fills = tuple(trade for trade in rows if not trade.voided)
-    voided_quantity = sum(trade.quantity for trade in rows if trade.voided)
-    if fills == order.fills and voided_quantity == order.voided_quantity:
+    counted = with_trades(order, trades)
+    if counted == order:
         return OrderStep(order=order)
-    counted = replace(order, fills=fills, voided_quantity=voided_quantity)
     return _asking(settled(counted, cause=cause, utc_us=utc_us))
+
+
+def with_trades(order: TrackedOrder, trades: Iterable[BrokerTrade]) -> TrackedOrder:
+    """Return the order with exactly ``trades`` as its trades and in the state that it had."""
+    rows = sorted(trades, key=lambda trade: trade.trade_id)
+    return replace(
+        order,
+        fills=tuple(trade for trade in rows if not trade.voided),
+        voided_quantity=sum(trade.quantity for trade in rows if trade.voided),
+    )
 
 
 def looked_up(order: TrackedOrder, fact: OrderLookedUp, *, now_ns: int) -> OrderStep:

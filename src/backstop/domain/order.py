@@ -85,9 +85,10 @@ ORDER_TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     OrderState.CANCELLED: frozenset({OrderState.FILLED, OrderState.PARTIALLY_FILLED}),
     OrderState.EXPIRED: frozenset({OrderState.FILLED, OrderState.PARTIALLY_FILLED}),
     # "Tag in use" shows that a refusal was for a twin: the order itself is to be found. A row that
-    # shows it open, and a trade, outweigh the refusal we read.
+    # shows it open, and a trade, outweigh the refusal we read; what did not fill is then done.
     OrderState.REJECTED: frozenset(
         {
+            OrderState.CANCELLED,
             OrderState.FILLED,
             OrderState.PARTIALLY_FILLED,
             OrderState.UNKNOWN,
