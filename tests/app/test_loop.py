@@ -1,0 +1,274 @@
+"""The decision loop: durable before sent, in order, the same at replay, and with a disk that fails.
+
+The disk fails for real: the kernel refuses to let any file grow beyond a limit.
+"""
+
+import asyncio
+import json
+import resource
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import pytest
+from tests.app.desk import Desk, Guard, audited
+
+from backstop.adapters.projectx.gateway import ProjectXGateway
+from backstop.adapters.signing import AuditKeys
+from backstop.adapters.sqlite.journal import SqliteJournal
+from backstop.app.codec import PROOF_KIND
+from backstop.app.dispatch import Dispatcher
+from backstop.app.loop import MAX_QUEUED_FACTS, DecisionLoop
+from backstop.app.proofs import ProofMaker
+from backstop.core.engine import new_book
+from backstop.core.journal_leaf import leaf_hash
+from backstop.core.step import DecisionKind, Tag
+from backstop.domain.events import TimerFired
+from backstop.domain.order import OrderState, OrderType, Side
+from backstop.errors import JournalError
+from backstop.simulator.fault_rules import FaultKind
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LARGEST_FILE_BYTES = 64 * 1024
+"""More than the test runner writes during a test, less than the journal of a running guard."""
+
+
+@contextmanager
+def full_disk(guard: Guard) -> Iterator[None]:
+    """Let no file of this process grow; what is written inside the limit still goes."""
+    log = guard.manager.settings.state_folder / "audit.db-wal"
+    assert log.stat().st_size > LARGEST_FILE_BYTES
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE_BYTES, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@asynccontextmanager
+async def on_a_full_disk(desk: Desk) -> AsyncIterator[Guard]:
+    """Run a guard with two contracts and a resting entry; inside the block its disk is full."""
+    async with desk.guard() as guard:
+        await guard.enter(quantity=2)
+        await guard.send(guard.request(kind=OrderType.LIMIT, ticks=-300, client_order_id="resting"))
+        await guard.agrees()
+        with full_disk(guard):
+            yield guard
+
+
+async def test_an_entry_is_refused_when_its_intent_cannot_be_written(desk: Desk) -> None:
+    async with on_a_full_disk(desk) as guard:
+        request = guard.request()
+        with pytest.raises(JournalError, match="not on disk"):
+            await guard.manager.submit_order(request)
+        order = await guard.reaches(request.client_order_id, OrderState.NOT_SUBMITTED)
+
+        assert order.broker_order_id is None
+        assert len(desk.orders()) == 2
+
+
+async def test_an_exit_leaves_although_the_disk_is_full(desk: Desk) -> None:
+    async with on_a_full_disk(desk) as guard:
+        order = await guard.enter(Side.SELL, 2, protected=False)
+
+        assert order.filled_quantity == 2
+        assert guard.position() == 0
+        assert [row["status"] for row in desk.orders()] == ["FILLED", "OPEN", "FILLED"]
+
+
+async def test_an_entry_is_cancelled_although_the_disk_is_full(desk: Desk) -> None:
+    async with on_a_full_disk(desk) as guard:
+        decision = await guard.manager.cancel_order("resting", reason="the disk is full")
+        await guard.reaches("resting", OrderState.CANCELLED)
+
+        assert decision.kind is DecisionKind.ACCEPTED
+
+
+async def test_a_halt_takes_entries_off_although_the_disk_is_full(desk: Desk) -> None:
+    async with on_a_full_disk(desk) as guard:
+        await guard.manager.halt(reason="the disk is full", operator="Ada")
+        await guard.reaches("resting", OrderState.CANCELLED)
+
+        assert guard.book.latches
+
+
+async def test_what_protects_a_position_stays_when_the_disk_is_full(desk: Desk) -> None:
+    """The cancel of a stop, and a change of it, add risk; they need a record."""
+    async with desk.guard() as guard:
+        await guard.enter(quantity=2)
+        stop = await guard.send(
+            guard.request(Side.SELL, 2, OrderType.STOP, ticks=200, protected=False)
+        )
+        await guard.agrees()
+        with full_disk(guard):
+            with pytest.raises(JournalError):
+                await guard.manager.cancel_order(stop.client_order_id, reason="why not")
+            with pytest.raises(JournalError):
+                await guard.manager.modify_order(
+                    stop.client_order_id, quantity=1, limit_price=None, stop_price=None
+                )
+
+            assert desk.orders()[-1]["status"] == "OPEN"
+            assert desk.orders()[-1]["size"] == 2
+
+
+async def test_a_full_disk_is_told_once_and_stays_told(desk: Desk) -> None:
+    async with on_a_full_disk(desk) as guard:
+        for _ in range(3):
+            with pytest.raises(JournalError):
+                await guard.manager.submit_order(guard.request())
+        told = [note for note in guard.notes if note.name == "journal_failed"]
+
+        assert [note.tag for note in told] == [Tag.CRITICAL]
+        assert "audit.db" in guard.manager.components["journal"]
+
+
+async def test_no_proof_is_given_that_the_record_does_not_have(desk: Desk) -> None:
+    async with on_a_full_disk(desk) as guard:
+        order = await guard.enter(Side.SELL, 2, protected=False)
+
+        assert guard.manager.execution_proof(order.client_order_id) is None
+
+
+async def test_once_the_disk_is_mended_a_restart_learns_what_left_unrecorded(desk: Desk) -> None:
+    async with on_a_full_disk(desk) as guard:
+        await guard.enter(Side.SELL, 2, protected=False)
+        trades = set(guard.book.trades)
+
+    async with desk.guard() as guard:
+        assert guard.position() == 0
+        assert set(guard.book.trades) == trades
+        await guard.enter()
+
+
+async def test_nothing_reaches_the_venue_before_another_process_could_read_its_intent(
+    desk: Desk,
+) -> None:
+    unrecorded: list[str] = []
+
+    def look(event: Any) -> None:
+        tag = getattr(getattr(event, "data", None), "custom_tag", None)
+        if tag is not None and not tag.endswith(("-SL", "-TP")) and tag not in recorded():
+            unrecorded.append(tag)
+
+    def recorded() -> set[str]:
+        return {
+            json.loads(payload)["custom_tag"]
+            for (payload,) in audited(
+                desk.folder / "state",
+                "SELECT payload FROM Journal WHERE kind = 'command' "
+                "AND json_extract(CAST(payload AS TEXT), '$.kind') = 'PlaceOrder'",
+            )
+        }
+
+    async with desk.guard() as guard:
+        desk.venue.exchange.subscribe(look)
+        requests = [guard.request(kind=OrderType.LIMIT, ticks=-300 - n) for n in range(5)]
+        await asyncio.gather(*(guard.send(request) for request in requests))
+        await guard.enter()
+
+        assert len(recorded()) == 6
+        assert unrecorded == []
+
+
+async def test_what_is_decided_in_an_order_leaves_in_that_order(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        requests = [guard.request(kind=OrderType.LIMIT, ticks=-300 - n) for n in range(8)]
+        await asyncio.gather(*(guard.send(request) for request in requests))
+
+    decided = _named(desk, "command", "PlaceOrder")
+    left = _named(desk, "event", "OrderDispatched")
+    assert decided == [request.client_order_id for request in requests]
+    assert left == decided
+
+
+def _named(desk: Desk, kind: str, what: str) -> list[str]:
+    payloads = audited(
+        desk.folder / "state", "SELECT payload FROM Journal WHERE kind = ? ORDER BY seq", kind
+    )
+    records = [json.loads(payload) for (payload,) in payloads]
+    return [record["client_order_id"] for record in records if record["kind"] == what]
+
+
+async def test_a_replay_ends_in_the_same_book(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        await guard.enter(quantity=3)
+        resting = await guard.send(guard.request(kind=OrderType.LIMIT, ticks=-300))
+        desk.mischief("GatewayUserTrade", FaultKind.DUPLICATE_EVENT, copies=2)
+        desk.mischief("Order/place", FaultKind.LOSE_RESPONSE)
+        await guard.enter(Side.SELL, 1, protected=False)
+        await guard.manager.cancel_order(resting.client_order_id, reason="enough")
+        await guard.reaches(resting.client_order_id, OrderState.CANCELLED)
+        await guard.manager.halt(reason="a look at the news", operator="Ada")
+        await guard.agrees()
+    live, steps = guard.book, guard.manager.steps
+
+    async with _idle_loop(desk, guard) as (loop, journal):
+        replayed = loop.replay(journal.read_all())
+
+        assert replayed == steps
+        assert loop.book == live
+
+
+@asynccontextmanager
+async def _idle_loop(desk: Desk, guard: Guard) -> AsyncIterator[tuple[DecisionLoop, SqliteJournal]]:
+    """Build a loop on the record of a guard that has ended; it does not run."""
+    manager = guard.manager
+    folder = manager.settings.state_folder
+    journal = SqliteJournal.open(
+        folder / "audit.db", account=str(desk.account), epoch=1, leaf_hash=leaf_hash
+    )
+    gateway = ProjectXGateway(
+        api_url=manager.settings.api_url,
+        user_name=manager.settings.user_name,
+        api_key=manager.settings.api_key,
+        clock=manager.clock,
+    )
+    dispatcher = Dispatcher(
+        gateway=gateway,
+        clock=manager.clock,
+        policy=guard.book.policy,
+        holds_right_to_send=lambda: False,
+        on_alert=lambda _: None,
+    )
+    loop = DecisionLoop(
+        book=new_book(guard.book.policy),
+        journal=journal,
+        clock=manager.clock,
+        dispatcher=dispatcher,
+        proofs=ProofMaker(AuditKeys.open(folder / "keys")),
+        on_note=lambda _: None,
+    )
+    try:
+        yield loop, journal
+    finally:
+        await journal.close()
+        await gateway.close()
+
+
+async def test_a_loop_that_does_not_keep_up_stops_rather_than_lose_a_fact(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        pass
+    async with _idle_loop(desk, guard) as (loop, _):
+        for _ in range(MAX_QUEUED_FACTS):
+            loop.put(TimerFired(utc_us=0))
+        with pytest.raises(JournalError, match="does not keep up"):
+            loop.put(TimerFired(utc_us=0))
+
+
+async def test_the_record_holds_every_fact_and_the_proof(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        order = await guard.enter()
+        await guard.manager.verify_execution(order.client_order_id)
+        proof = guard.manager.execution_proof(order.client_order_id)
+
+    folder = desk.folder / "state"
+    (facts,) = audited(folder, "SELECT count(*) FROM Journal WHERE kind = 'event'")[0]
+    proofs = audited(folder, "SELECT payload FROM Journal WHERE kind = ?", PROOF_KIND)
+    (written,) = audited(folder, "SELECT ExecutionProof FROM OrderAudit WHERE ClientOrderId = ?",
+                         order.client_order_id)[0]  # fmt: skip
+    assert facts == guard.manager.steps
+    assert proofs == [(proof,)]
+    assert written.encode() == proof
