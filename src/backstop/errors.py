@@ -8,6 +8,8 @@ BackstopError
 │   ├── SettingError               one setting: its name, its fault, what is allowed
 │   ├── CredentialError            one credential: its name and each source asked, never a value
 │   ├── StateFolderError           the state folder or a database in it cannot be used
+│   │   ├── DamagedDatabaseError   a database whose bytes are not sound
+│   │   └── TamperedRecordError    a record that is not what was signed
 │   ├── AlreadyRunningError        another guard holds the account
 │   ├── DataFileError              a data file: file, line, fault
 │   ├── CredentialSourceError      one source of credentials cannot answer; the next is asked
@@ -80,6 +82,22 @@ class CredentialError(SetupError):
 
 class StateFolderError(SetupError):
     """The state folder, or a database in it, cannot be used as it is."""
+
+
+class DamagedDatabaseError(StateFolderError):
+    """A database in the state folder is not sound; it was left as it is."""
+
+
+class TamperedRecordError(StateFolderError):
+    """The record is not what was signed: changed, cut, replaced or added to.
+
+    ``where`` names the first thing that does not hold: a record, a row, a file.
+    """
+
+    def __init__(self, where: str, finding: str) -> None:
+        self.where = where
+        self.finding = finding
+        super().__init__(f"{where}: {finding}.")
 
 
 class AlreadyRunningError(SetupError):

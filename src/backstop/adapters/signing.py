@@ -56,12 +56,16 @@ class AuditKeys:
             StateFolderError: others could read the key, the private key is gone while the public
                 one is there, or a file cannot be used; nothing is replaced.
         """
-        private_path, public_path = folder / PRIVATE_KEY_FILE, folder / PUBLIC_KEY_FILE
+        return cls._open(folder / PRIVATE_KEY_FILE, folder / PUBLIC_KEY_FILE)
+
+    @classmethod
+    def _open(cls, private_path: Path, public_path: Path) -> Self:
+        folder = private_path.parent
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _refuse_others(folder, allowed=0o700)
             if not private_path.exists():
-                _make(private_path, public_path)
+                make_key_pair(private_path, public_path)
             _refuse_others(private_path, allowed=0o600)
             key = load_pem_private_key(private_path.read_bytes(), password=None)
         except OSError as error:
@@ -87,6 +91,11 @@ class AuditKeys:
         return self._private_key.public_key()
 
 
+def open_key_pair(private_path: Path, public_path: Path) -> AuditKeys:
+    """Open a key pair by its files, which are both there; errors as ``AuditKeys.open``."""
+    return AuditKeys._open(private_path, public_path)  # noqa: SLF001 - the same file
+
+
 def load_public_key(path: Path) -> Ed25519PublicKey:
     """Read a public key in PEM form; raises StateFolderError."""
     try:
@@ -107,13 +116,25 @@ def verify(key: Ed25519PublicKey, *, signature: bytes, message: bytes) -> bool:
     return True
 
 
+def verify_raw(public_key: bytes, signature: bytes, message: bytes) -> bool:
+    """Tell the same for a key of 32 bytes; bytes that are no key or no signature fit nothing."""
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
 def key_id(key: Ed25519PublicKey) -> str:
     """Return the name of a key, as bundles and checkpoints carry it."""
     return hashlib.sha256(key.public_bytes_raw()).hexdigest()[:32]
 
 
-def _make(private_path: Path, public_path: Path) -> None:
-    """Make a key pair; a crash at any point leaves either none or a whole private key."""
+def make_key_pair(private_path: Path, public_path: Path) -> None:
+    """Make a key pair; a crash at any point leaves either none or a whole private key.
+
+    The public half is written by whoever opens the pair next.
+    """
     if public_path.exists():
         raise StateFolderError(
             f"{private_path} is gone while {public_path} is there. A new key would not fit the "

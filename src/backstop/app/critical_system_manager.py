@@ -18,11 +18,11 @@ from backstop.adapters.clock import SystemClock, boot_id
 from backstop.adapters.lock import AccountLock
 from backstop.adapters.projectx.gateway import ProjectXGateway
 from backstop.adapters.projectx.hubs import ProjectXHubs
-from backstop.adapters.signing import AuditKeys
 from backstop.adapters.sqlite.audit_store import AuditStore
-from backstop.adapters.sqlite.journal import SqliteJournal
+from backstop.app.audit_trail import AUDIT_DATABASE, AuditTrail
 from backstop.app.broker_link import BrokerLink
 from backstop.app.dispatch import Dispatcher
+from backstop.app.journal_fold import policy_batch
 from backstop.app.loop import DecisionLoop
 from backstop.app.market_risk import MarketRisk
 from backstop.app.notes import log_note
@@ -34,7 +34,6 @@ from backstop.core.book import Book
 from backstop.core.engine import new_book
 from backstop.core.execution_verification import REPLY_LIMIT_NS, Verdict, Verification, verify
 from backstop.core.guardrails import Assessment
-from backstop.core.journal_leaf import leaf_hash
 from backstop.core.step import Decision, DecisionKind, Note, Tag
 from backstop.core.tracked_order import TrackedOrder
 from backstop.core.trading_state import TradingState
@@ -53,8 +52,6 @@ from backstop.domain.instrument import Rounding
 from backstop.domain.order import OrderRequest, OrderState, Side
 from backstop.errors import GatewayAnswerError, GatewayUnreachableError, SetupError
 from backstop.ports import Clock
-
-AUDIT_DATABASE = "audit.db"
 
 FIRST_CONTACT_LIMIT_S = 10.0
 """How long the start waits to hear whether the credentials are good."""
@@ -83,6 +80,7 @@ class CriticalSystemManager:
         self.alerts: deque[RaiseAlert] = deque(maxlen=ALERTS_KEPT)
         self._on_note = on_note
         self._loop: DecisionLoop | None = None
+        self._trail: AuditTrail | None = None
         self._tasks: asyncio.Task[None] | None = None
         self._close_steps: list[Callable[[], Awaitable[None]]] = []
         self._health: dict[str, str] = {}
@@ -135,14 +133,15 @@ class CriticalSystemManager:
         lock = AccountLock(gateway_host=host, account=str(settings.account_id))
         lock.acquire()
         self._close_steps.append(_later(lock.release))
-        journal = SqliteJournal.open(
-            settings.state_folder / AUDIT_DATABASE,
+        trail = self._trail = AuditTrail.open(
+            settings.state_folder,
             account=str(settings.account_id),
             epoch=1,
-            leaf_hash=leaf_hash,
+            clock=self.clock,
+            mirror=settings.checkpoint_mirror,
+            on_fault=self._say_fault,
         )
-        self._close_steps.append(journal.close)
-        keys = AuditKeys.open(settings.state_folder / "keys")
+        self._close_steps.append(trail.close)
         policy = policy_from_settings(settings)
         gateway = ProjectXGateway(
             api_url=settings.api_url,
@@ -163,14 +162,23 @@ class CriticalSystemManager:
         self._close_steps.append(dispatcher.close)
         loop = DecisionLoop(
             book=new_book(policy),
-            journal=journal,
+            journal=trail,
             clock=self.clock,
             dispatcher=dispatcher,
-            proofs=ProofMaker(keys),
+            proofs=ProofMaker(trail.keys),
             on_note=self.note,
         )
-        loop.replay(journal.read_all())
+        loop.replay(trail.read_all())
         self._loop = loop
+        # First the rules of this process. A disk that fails shows at the first fact.
+        trail.append(
+            policy_batch(
+                policy,
+                seq=trail.next_seq,
+                monotonic_ns=self.now_ns(),
+                utc_us=self.clock.utc_us(),
+            )
+        )
         loop.put(
             GuardStarted(
                 utc_us=self.clock.utc_us(),
@@ -207,7 +215,7 @@ class CriticalSystemManager:
             update_interval_s=settings.correlation_update_s,
         )
         await self._first_contact(link)
-        self._tasks = asyncio.create_task(self._supervise(loop, link, gateway, risk))
+        self._tasks = asyncio.create_task(self._supervise(trail, loop, link, gateway, risk))
 
     async def _first_contact(self, link: BrokerLink) -> None:
         """Hear whether the credentials are good; an unreachable gateway is tried on later."""
@@ -220,10 +228,16 @@ class CriticalSystemManager:
             self._fault("gateway")(str(error) or "no answer from the gateway yet")
 
     async def _supervise(
-        self, loop: DecisionLoop, link: BrokerLink, gateway: ProjectXGateway, risk: MarketRisk
+        self,
+        trail: AuditTrail,
+        loop: DecisionLoop,
+        link: BrokerLink,
+        gateway: ProjectXGateway,
+        risk: MarketRisk,
     ) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(loop.run(), name="decision loop")
+            tasks.create_task(trail.run(), name="audit checkpoints")
             tasks.create_task(link.run(), name="broker link")
             tasks.create_task(gateway.session.keep_fresh(), name="session")
             tasks.create_task(self._follow_risk(link, risk), name="market risk")
@@ -428,6 +442,8 @@ class CriticalSystemManager:
     def components(self) -> dict[str, str]:
         """What is not well, by component; empty when everything is."""
         health = dict(self._health)
+        if self._trail is not None:
+            health |= self._trail.faults
         if self._loop is not None and self._loop.failure is not None:
             health["journal"] = self._loop.failure
         return health
@@ -470,15 +486,18 @@ class CriticalSystemManager:
     def _fault(self, component: str) -> Callable[[str], None]:
         def report(what: str) -> None:
             self._health[component] = what
-            self.note(
-                Note(
-                    tag=Tag.CRITICAL_SYSTEM,
-                    name="component_fault",
-                    fields={"part": component, "message": what},
-                )
-            )
+            self._say_fault(component, what)
 
         return report
+
+    def _say_fault(self, component: str, what: str) -> None:
+        self.note(
+            Note(
+                tag=Tag.CRITICAL_SYSTEM,
+                name="component_fault",
+                fields={"part": component, "message": what},
+            )
+        )
 
     def _running(self) -> DecisionLoop:
         if self._loop is None:

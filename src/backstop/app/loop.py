@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from backstop.app.codec import COMMAND_KIND, EVENT_KIND, PROOF_KIND, decode_fact, encode
+from backstop.app.codec import COMMAND_KIND, EVENT_KIND, PROOF_KIND, encode
 from backstop.app.dispatch import Dispatcher
-from backstop.app.proofs import ProofMaker
+from backstop.app.journal_fold import fold
+from backstop.app.proofs import ProofMaker, with_proof
 from backstop.core.book import Book
 from backstop.core.engine import condensed, next_deadline_ns, step
 from backstop.core.step import Decision, DecisionKind, Note, Step, Tag
@@ -119,12 +120,13 @@ class DecisionLoop:
         self._arrived.set()
 
     def replay(self, records: Iterable[JournalRecord]) -> int:
-        """Fold the journal into the book; returns how many facts there were."""
-        count = 0
-        for record in records:
-            if record.kind == EVENT_KIND:
-                step(self.book, decode_fact(record), record.monotonic_ns)
-                count += 1
+        """Fold the journal into the book; returns how many facts there were.
+
+        Each is judged by the policy of its time; after that the book has its own one again.
+        """
+        policy = self.book.policy
+        count = sum(fold(self.book, record) is not None for record in records)
+        self.book.policy = policy
         return count
 
     # -- the one writer ----------------------------------------------------------------------
@@ -202,7 +204,7 @@ class DecisionLoop:
             bundle = self._proofs.make(self.book, client_order_id, journal_seq=event_seq)
             records.append(record(PROOF_KIND, bundle))
             bundles[client_order_id] = bundle
-            order_rows = self._proofs.with_proof(self.book, order_rows, client_order_id, bundle)
+            order_rows = with_proof(self.book, order_rows, client_order_id, bundle)
         batch = JournalBatch(records=tuple(records), orders=order_rows, fills=result.fill_rows)
         return asyncio.ensure_future(self._journal.append(batch)), bundles
 

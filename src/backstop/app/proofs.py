@@ -35,22 +35,28 @@ class ProofMaker:
 
     def make(self, book: Book, client_order_id: str, *, journal_seq: int) -> bytes:
         """Return the signed bundle as JSON; ``journal_seq`` is the record that completed it."""
-        order = book.orders[client_order_id]
-        instrument = book.instruments[order.intent.contract_id]
-        proof = execution_proof(_proof_order(book, order, instrument, journal_seq=journal_seq))
+        proof = proof_document(book, client_order_id, journal_seq=journal_seq)
         signature = self._signer.sign(signed_bytes(proof))
         return msgspec.json.encode(
             signed_bundle(proof, key_id=self._signer.key_id, signature=signature)
         )
 
-    def with_proof(
-        self, book: Book, rows: tuple[AuditRow, ...], client_order_id: str, bundle: bytes
-    ) -> tuple[AuditRow, ...]:
-        """Return ``rows`` with the order's row carrying its proof."""
-        order = book.orders[client_order_id]
-        instrument = book.instruments[order.intent.contract_id]
-        proven = order_row(order, instrument, execution_proof=bundle.decode())
-        return (*(row for row in rows if row.order_id != proven.order_id), proven)
+
+def proof_document(book: Book, client_order_id: str, *, journal_seq: int) -> dict[str, object]:
+    """Return what the evidence in ``book`` proves of an order; ``journal_seq`` completed it."""
+    order = book.orders[client_order_id]
+    instrument = book.instruments[order.intent.contract_id]
+    return execution_proof(_proof_order(book, order, instrument, journal_seq=journal_seq))
+
+
+def with_proof(
+    book: Book, rows: tuple[AuditRow, ...], client_order_id: str, bundle: bytes
+) -> tuple[AuditRow, ...]:
+    """Return ``rows`` with the order's row carrying its proof."""
+    order = book.orders[client_order_id]
+    instrument = book.instruments[order.intent.contract_id]
+    proven = order_row(order, instrument, execution_proof=bundle.decode())
+    return (*(row for row in rows if row.order_id != proven.order_id), proven)
 
 
 def _proof_order(

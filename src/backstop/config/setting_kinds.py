@@ -193,6 +193,20 @@ def hub_url() -> Kind:
     return Kind(type_name="URL", allowed=allowed, parse=_http_url)
 
 
+def folder_or_url() -> Kind:
+    """A folder, or an address that takes what is sent to it."""
+    as_path = path()
+
+    def parse(text: str) -> object:
+        return _http_url(text) if "://" in text else as_path.parse(text)
+
+    return Kind(
+        type_name="path or URL",
+        allowed="a path, or http:// or https:// and a host, without user or query",
+        parse=parse,
+    )
+
+
 def credential() -> Kind:
     """A secret; its faults never repeat it."""
 

@@ -52,6 +52,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     calendar: Calendar
     # process
     state_folder: Path
+    checkpoint_mirror: Path | str | None
     kill_file: Path
     listen: ListenAddress
     api_token: Secret | None

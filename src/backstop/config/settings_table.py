@@ -157,6 +157,14 @@ _PROCESS = (
         default_words="the user's data folder of this platform",
     ),
     _setting(
+        "BACKSTOP_CHECKPOINT_MIRROR",
+        "checkpoint_mirror",
+        kinds.folder_or_url(),
+        "A second place for the signed checkpoints of the audit log, a folder or an address that "
+        "takes them by POST; out of reach of whoever could change the state folder.",
+        default_words="unset: checkpoints are in the state folder only",
+    ),
+    _setting(
         "KILL_FILE",
         "kill_file",
         kinds.path(),

@@ -87,7 +87,7 @@ def test_a_newer_layout_is_refused_untouched(database: Path) -> None:
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
     before = database.read_bytes()
 
-    with pytest.raises(StateFolderError, match="layout 2, written by a newer Backstop") as refused:
+    with pytest.raises(StateFolderError, match="layout 3, written by a newer") as refused:
         open_for_writing(database)
 
     assert "It was not changed. Install the newer version" in str(refused.value)

@@ -5,10 +5,12 @@ import sqlite3
 from backstop.domain.audit import AuditRow, FillRow
 from backstop.domain.utc import utc_text
 
+_SECONDS_LENGTH = len("2026-11-02T14:30:00")
+
 _UPSERT_ORDER = """
 INSERT INTO OrderAudit (OrderId, ClientOrderId, SubmittedTime, Symbol, Side, Quantity, Price,
-                        Status, ExecutionProof, Account, JournalSeq)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                        Status, ExecutionProof, CreatedAt, Account, JournalSeq)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (OrderId) DO UPDATE SET
     ClientOrderId = excluded.ClientOrderId, SubmittedTime = excluded.SubmittedTime,
     Symbol = excluded.Symbol, Side = excluded.Side, Quantity = excluded.Quantity,
@@ -28,10 +30,14 @@ ON CONFLICT (FillId) DO UPDATE SET
 """
 
 
-def write_order(connection: sqlite3.Connection, row: AuditRow, *, account: str, seq: int) -> None:
+def write_order(
+    connection: sqlite3.Connection, row: AuditRow, *, account: str, seq: int, utc_us: int
+) -> None:
     """Write ``row`` as it now stands; ``seq`` is the journal record that says so.
 
-    A row that had a provisional id takes the new one, and its fills follow it.
+    A new row is created at ``utc_us``, the time of that record: the database's own clock would
+    put something into the row that no record can confirm. A row that had a provisional id takes
+    the new one, and its fills follow it.
     """
     connection.execute(
         _UPSERT_ORDER,
@@ -45,6 +51,7 @@ def write_order(connection: sqlite3.Connection, row: AuditRow, *, account: str, 
             row.price,
             row.status,
             row.execution_proof,
+            _created_at(utc_us),
             account,
             seq,
         ),
@@ -69,6 +76,11 @@ def write_fill(connection: sqlite3.Connection, row: FillRow, *, account: str, se
             seq,
         ),
     )
+
+
+def _created_at(utc_us: int) -> str:
+    """Return the time to the second, in the form of SQLite's CURRENT_TIMESTAMP."""
+    return utc_text(utc_us)[:_SECONDS_LENGTH].replace("T", " ")
 
 
 def _take_over(connection: sqlite3.Connection, *, old_id: str, new_id: str) -> None:

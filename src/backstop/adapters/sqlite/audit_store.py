@@ -4,8 +4,10 @@ A reader works beside the running guard, without one, and on a copied folder. Pr
 commissions come back as text.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
+from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,6 +30,13 @@ SELECT FillId, OrderId, FillTime, FillPrice, FillQuantity, Commission,
        Voided, JournalSeq
 FROM FillAudit
 """
+
+
+class AuditTable(StrEnum):
+    """The tables that the specification names."""
+
+    ORDERS = "OrderAudit"
+    FILLS = "FillAudit"
 
 
 class StoredOrder(Struct, frozen=True, kw_only=True):
@@ -75,9 +84,18 @@ class StoredRecord(Struct, frozen=True, kw_only=True):
 class AuditStore:
     """A read-only view of one ``audit.db``; use it in a ``with`` block, on one thread."""
 
-    def __init__(self, path: Path) -> None:
-        """Open ``path``; raises StateFolderError when it is missing, damaged or not ours."""
-        self._connection = open_for_reading(path)
+    def __init__(self, path: Path, *, checked: bool = True) -> None:
+        """Open ``path``.
+
+        Args:
+            path: the database.
+            checked: read the whole file to see whether it is sound; not for single questions to
+                a file that this process has checked before.
+
+        Raises:
+            StateFolderError: it is missing, damaged or not ours.
+        """
+        self._connection = open_for_reading(path, checked=checked)
 
     def __enter__(self) -> Self:
         return self
@@ -147,10 +165,74 @@ class AuditStore:
         rows = self._connection.execute("SELECT leaf_hash FROM Journal ORDER BY seq")
         return tuple(leaf for (leaf,) in rows)
 
+    def leaves(self, start: int, end: int) -> list[bytes]:
+        """Return the leaf hashes of the places ``start`` (from 0) to ``end``, without the last."""
+        rows = self._connection.execute(
+            "SELECT leaf_hash FROM Journal WHERE seq > ? AND seq <= ? ORDER BY seq", (start, end)
+        )
+        return [leaf for (leaf,) in rows]
+
+    def iterate_leaf_hashes(self) -> Iterator[bytes]:
+        """Iterate over the stored leaf hashes in order; one in memory at a time."""
+        rows = self._connection.execute("SELECT leaf_hash FROM Journal ORDER BY seq")
+        return (leaf for (leaf,) in rows)
+
+    def payloads(self, kind: str) -> list[tuple[int, bytes]]:
+        """Return number and payload of every record of one rare kind."""
+        return self._connection.execute(
+            "SELECT seq, payload FROM Journal WHERE kind = ? ORDER BY seq", (kind,)
+        ).fetchall()
+
+    def signed_head(self) -> str | None:
+        """Return the signed note over all records; None when there is none."""
+        row = self._connection.execute("SELECT note FROM TreeHead WHERE id = 1").fetchone()
+        return None if row is None else str(row[0])
+
+    def account(self) -> str | None:
+        """Return the account whose record this is; None while it is empty."""
+        rows = self._connection.execute("SELECT account FROM Journal ORDER BY seq LIMIT 1")
+        return next((str(account) for (account,) in rows), None)
+
+    def freeze(self) -> None:
+        """Answer all further questions from one moment, whatever a guard writes meanwhile."""
+        self._connection.execute("BEGIN")
+        self._connection.execute("SELECT count(*) FROM TreeHead").fetchone()
+
+    def fault(self) -> str | None:
+        """Return what SQLite's complete check of tables and indexes finds; None for nothing."""
+        (finding,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+        return None if finding == "ok" else str(finding)
+
+    def layout(self) -> tuple[tuple[Any, ...], ...]:
+        """Return every table, index, view and trigger with its definition."""
+        return layout(self._connection)
+
+    def table(self, name: AuditTable) -> Iterator[tuple[Any, ...]]:
+        """Iterate over all columns of a table as they are stored, in the order of its key."""
+        return table(self._connection, name)
+
     def last_seq(self) -> int:
         """Return the number of the newest record; 0 when there is none."""
         (last,) = self._connection.execute("SELECT max(seq) FROM Journal").fetchone()
         return 0 if last is None else int(last)
+
+
+def layout(connection: sqlite3.Connection) -> tuple[tuple[Any, ...], ...]:
+    """Return every table, index, view and trigger of a database with its definition."""
+    return tuple(
+        connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY 1, 2")
+    )
+
+
+def table(connection: sqlite3.Connection, name: AuditTable) -> Iterator[tuple[Any, ...]]:
+    """Iterate over all columns of a table as they are stored, in the order of its key."""
+    return connection.execute(f"SELECT * FROM {name} ORDER BY 1")  # noqa: S608 - of a closed set
+
+
+def table_columns(connection: sqlite3.Connection, name: AuditTable) -> tuple[str, ...]:
+    """Return the names of the columns of a table in their order."""
+    rows = connection.execute("SELECT name FROM pragma_table_info(?)", (str(name),))
+    return tuple(column for (column,) in rows)
 
 
 _Row = tuple[Any, ...]

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 from backstop.adapters.sqlite.audit_rows import write_fill, write_order
 from backstop.adapters.sqlite.journal_view import JournalView, LeafHash
@@ -40,6 +40,22 @@ VALUES (:seq, :kind, :account, :epoch, :monotonic_ns, :utc_us, :payload, :leaf_h
 """
 
 
+_PUT_HEAD = """
+INSERT INTO TreeHead (id, size, note) VALUES (1, ?, ?)
+ON CONFLICT (id) DO UPDATE SET size = excluded.size, note = excluded.note
+"""
+
+
+class TreeHeads(Protocol):
+    """Grows with the records and signs what it has become; used by the writer thread alone."""
+
+    def append(self, leaf_hash: bytes) -> None:
+        """Add the hash of the next record."""
+
+    def signed_head(self) -> tuple[int, str]:
+        """Return how many records there are, and the signed note over all of them."""
+
+
 class _Waiting(NamedTuple):
     """One batch on its way to the disk, and who waits for it."""
 
@@ -55,6 +71,8 @@ class SqliteJournal:
         path: the database file.
         account: the account whose records these are.
         epoch: the number of the right to send under which this process writes.
+        signed_head: the note over all records that are durable; None before the first of this
+            process, and always in a journal that nobody signs.
     """
 
     def __init__(
@@ -65,10 +83,13 @@ class SqliteJournal:
         account: str,
         epoch: int,
         leaf_hash: LeafHash,
+        heads: TreeHeads | None = None,
     ) -> None:
         self.path = path
         self.account = account
         self.epoch = epoch
+        self.signed_head: str | None = None
+        self._heads = heads
         self._refusal: str | None = None  # why no more is taken; what was taken is still written
         self._write_failure: str | None = None  # set by the writer thread, once
         self._connection = connection
@@ -86,15 +107,32 @@ class SqliteJournal:
         self._thread.start()
 
     @classmethod
-    def open(cls, path: Path, *, account: str, epoch: int, leaf_hash: LeafHash) -> Self:
+    def open(
+        cls,
+        path: Path,
+        *,
+        account: str,
+        epoch: int,
+        leaf_hash: LeafHash,
+        heads: TreeHeads | None = None,
+    ) -> Self:
         """Open the journal at ``path`` (``audit.db`` in the state folder); makes it if needed.
+
+        ``heads`` stands at the last record of the file. Without it nothing is signed.
 
         Raises:
             StateFolderError: the file cannot be used; it is left as it was.
         """
         connection = open_for_writing(path)
         try:
-            return cls(connection, path=path, account=account, epoch=epoch, leaf_hash=leaf_hash)
+            return cls(
+                connection,
+                path=path,
+                account=account,
+                epoch=epoch,
+                leaf_hash=leaf_hash,
+                heads=heads,
+            )
         except BaseException:
             connection.close()
             raise
@@ -174,7 +212,8 @@ class SqliteJournal:
             raise InvariantError("A journal is written from one event loop, and this is another.")
         return loop
 
-    def _settle(self, group: list[_Waiting], failure: str | None) -> None:
+    def _settle(self, group: list[_Waiting], failure: str | None, head: str | None) -> None:
+        self.signed_head = head or self.signed_head
         for waiting in group:
             self._pending_batches -= 1
             self._pending_bytes -= waiting.size
@@ -201,8 +240,7 @@ class SqliteJournal:
             while not last:
                 group, last = self._next_group()
                 if group:
-                    self._commit(group)
-                    self._report(group)
+                    self._report(group, self._commit(group))
             self._connection.close()
         finally:
             self._ended.set()
@@ -221,15 +259,19 @@ class SqliteJournal:
                 return group, False
         return group, True
 
-    def _commit(self, group: list[_Waiting]) -> None:
-        """Write ``group`` in one transaction, or note why nothing can be written any more."""
+    def _commit(self, group: list[_Waiting]) -> str | None:
+        """Write ``group`` in one transaction, or note why nothing can be written any more.
+
+        Returns the head that it signed, once that is durable.
+        """
         if self._write_failure is not None:
-            return
+            return None
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 for waiting in group:
                     self._insert(waiting.batch)
+                head = self._sign_head()
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:
@@ -237,17 +279,43 @@ class SqliteJournal:
                 raise
         except Exception as error:  # noqa: BLE001 - a waiter must hear of every failure, bugs too
             self._write_failure = f"{type(error).__name__}: {error}"
+            return None
+        return head
+
+    def _sign_head(self) -> str | None:
+        """Put the head over all records into the transaction that adds the last of them.
+
+        So no record can be added behind our back without a head that only our key can sign.
+        """
+        if self._heads is None:
+            return None
+        size, note = self._heads.signed_head()
+        self._connection.execute(_PUT_HEAD, (size, note))
+        return note
 
     def _insert(self, batch: JournalBatch) -> None:
         self._connection.executemany(_INSERT_RECORD, map(self._row, batch.records))
         seq = batch.records[-1].seq if batch.records else self._last_written
         self._last_written = seq
         for order in batch.orders:  # before the fills, which refer to them
-            write_order(self._connection, order, account=self.account, seq=seq)
+            write_order(
+                self._connection, order, account=self.account, seq=seq, utc_us=_moment(batch)
+            )
         for fill in batch.fills:
             write_fill(self._connection, fill, account=self.account, seq=seq)
 
     def _row(self, record: JournalRecord) -> dict[str, object]:
+        leaf = self._leaf_hash(
+            seq=record.seq,
+            kind=record.kind,
+            account=self.account,
+            epoch=self.epoch,
+            monotonic_ns=record.monotonic_ns,
+            utc_us=record.utc_us,
+            payload=record.payload,
+        )
+        if self._heads is not None:
+            self._heads.append(leaf)
         return {
             "seq": record.seq,
             "kind": record.kind,
@@ -256,22 +324,14 @@ class SqliteJournal:
             "monotonic_ns": record.monotonic_ns,
             "utc_us": record.utc_us,
             "payload": record.payload,
-            "leaf_hash": self._leaf_hash(
-                seq=record.seq,
-                kind=record.kind,
-                account=self.account,
-                epoch=self.epoch,
-                monotonic_ns=record.monotonic_ns,
-                utc_us=record.utc_us,
-                payload=record.payload,
-            ),
+            "leaf_hash": leaf,
         }
 
-    def _report(self, group: list[_Waiting]) -> None:
+    def _report(self, group: list[_Waiting], head: str | None) -> None:
         loop = self._loop
         assert loop is not None  # noqa: S101 - append has set it before anything was queued
         try:
-            loop.call_soon_threadsafe(self._settle, group, self._write_failure)
+            loop.call_soon_threadsafe(self._settle, group, self._write_failure, head)
         except RuntimeError:
             return  # the loop has ended, and with it everyone who waited
 
@@ -284,6 +344,11 @@ def _continued(next_seq: int, batch: JournalBatch) -> int:
             )
         next_seq += 1
     return next_seq
+
+
+def _moment(batch: JournalBatch) -> int:
+    """Return when a batch was made; rows without a record of their own have no time."""
+    return batch.records[0].utc_us if batch.records else 0
 
 
 def _next_seq(connection: sqlite3.Connection, path: Path, account: str) -> int:

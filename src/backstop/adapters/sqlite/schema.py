@@ -14,9 +14,9 @@ import sqlite3
 from pathlib import Path
 
 from backstop.adapters.folders import sync_folder
-from backstop.errors import StateFolderError
+from backstop.errors import DamagedDatabaseError, StateFolderError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The newest layout this version writes; SQLite's ``user_version``."""
 
 APPLICATION_ID = 0x42535450
@@ -69,6 +69,14 @@ _MIGRATIONS = (
         leaf_hash BLOB NOT NULL
     );
     """,
+    # The signed head over all records: one row, renewed in the transaction of every record.
+    """
+    CREATE TABLE TreeHead (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        size INTEGER NOT NULL,
+        note TEXT NOT NULL
+    );
+    """,
 )
 """Element ``n`` leads from version ``n`` to ``n + 1``; once released, never edited."""
 
@@ -102,10 +110,11 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def open_for_reading(path: Path) -> sqlite3.Connection:
+def open_for_reading(path: Path, *, checked: bool = True) -> sqlite3.Connection:
     """Open ``path`` read-only, beside a writer or without one, after checking that it is sound.
 
-    The check (SQLite's ``quick_check``) reads the whole file: about a second per gigabyte.
+    The check (SQLite's ``quick_check``) reads the whole file: about a second per gigabyte. Without
+    ``checked`` it is left out, and only the layout is looked at.
 
     Raises:
         StateFolderError: there is no such file, or it cannot be used; it is left as it was.
@@ -118,12 +127,23 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     try:
         connection = connect_read_only(path)
         try:
-            _check(connection, path)
+            _check(connection, path, whole=checked)
         except BaseException:
             connection.close()
             raise
     except sqlite3.Error as error:
         raise _unusable(path, error) from error
+    return connection
+
+
+def scratch() -> sqlite3.Connection:
+    """Return an empty database with our layout that is gone when it is closed.
+
+    It lives in a private temporary file, so its size is no matter of memory.
+    """
+    connection = sqlite3.connect("", isolation_level=None)
+    connection.execute("PRAGMA synchronous = OFF")
+    _migrate(connection)
     return connection
 
 
@@ -177,7 +197,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
             )
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def _check(connection: sqlite3.Connection, path: Path, *, whole: bool) -> None:
     application_id = _number(connection, "PRAGMA application_id")
     version = _number(connection, "PRAGMA user_version")
     tables = _number(connection, "SELECT count(*) FROM sqlite_schema")
@@ -192,6 +212,8 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             f"to {SCHEMA_VERSION}. It was not changed. Install the newer version again, or set "
             "BACKSTOP_STATE_DIR to another folder."
         )
+    if not whole:
+        return
     (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if finding != "ok":
         raise _damaged(path, finding)
@@ -214,8 +236,8 @@ def _unusable(path: Path, error: Exception) -> StateFolderError:
     )
 
 
-def _damaged(path: Path, finding: str) -> StateFolderError:
-    return StateFolderError(
+def _damaged(path: Path, finding: str) -> DamagedDatabaseError:
+    return DamagedDatabaseError(
         f"{path} is damaged: {finding}. It was not changed. Keep a copy of the whole folder "
         f"(with {path.name}-wal), then restore {path.name} from a backup, or move the folder away "
         "to start a new record: positions and orders are then read from the broker."

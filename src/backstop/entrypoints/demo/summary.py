@@ -11,7 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from backstop.app.critical_system_manager import AUDIT_DATABASE, CriticalSystemManager
+from backstop.app.audit_trail import AUDIT_DATABASE
+from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.core.execution_verification import Verdict
 from backstop.domain.order import TAG_PREFIX
 

@@ -1,0 +1,363 @@
+"""The journal with everything that makes it a record others can check.
+
+Opening it is checking it: a record that the checkpoints outside cannot confirm is not gone on with,
+because a signature of ours under it would make it true. From then on each transaction carries a
+signed head over all records, and heads that are durable are also written outside the database.
+"""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Protocol, Self
+
+from backstop.adapters.checkpoints import CheckpointAddress, CheckpointFolder
+from backstop.adapters.key_folder import discard_next, open_next, promote_next
+from backstop.adapters.signing import AuditKeys
+from backstop.adapters.sqlite.audit_store import AuditStore
+from backstop.adapters.sqlite.journal import SqliteJournal
+from backstop.app.codec import ROTATION_KIND
+from backstop.app.tree_check import check_head, checked_key_chain, folder_source, walk
+from backstop.core.audit_log import Frontier
+from backstop.core.checkpoint import Checkpoint, log_origin, note_text, parse, signed_note
+from backstop.core.journal_leaf import leaf_hash
+from backstop.errors import BackstopError, JournalError, StateFolderError, TamperedRecordError
+from backstop.ports import Clock, JournalBatch, JournalRecord
+
+AUDIT_DATABASE = "audit.db"
+CHECKPOINT_FOLDER = "checkpoints"
+KEY_FOLDER = "keys"
+
+CHECKPOINT_RECORDS = 1000
+"""Records after which a checkpoint is written outside, whatever they are."""
+
+AFTER_ORDER_NS = 200_000_000
+"""Orders and fills are covered outside this soon: what somebody could want to cut off again."""
+
+IDLE_INTERVAL_NS = 60 * 1_000_000_000
+"""Everything else is covered at least this often; more would only fill the disk."""
+
+SLOW_COMMIT_NS = 250_000_000
+"""A record that takes this long to become durable delays orders; a healthy disk needs 10 ms."""
+
+CHECKPOINTS_FAULT = "audit checkpoints"
+SLOW_FAULT = "journal speed"
+
+FaultSink = Callable[[str, str], None]
+"""Hears of a component and what is wrong with it, once when it begins."""
+
+
+class CheckpointPlace(Protocol):
+    """A place outside the database that keeps notes."""
+
+    def append(self, note: str) -> None:
+        """Keep one note; raises StateFolderError."""
+
+
+class SignedHeads:
+    """Signs the head of the tree that it grows; implements ``TreeHeads`` for the journal."""
+
+    def __init__(self, frontier: Frontier, keys: AuditKeys, *, origin: str) -> None:
+        self._frontier = frontier
+        self._keys = keys
+        self._origin = origin
+        self._public_key = keys.public_key().public_bytes_raw()
+
+    def append(self, leaf_hash: bytes) -> None:
+        """Add the hash of the next record."""
+        self._frontier.append(leaf_hash)
+
+    def signed_head(self) -> tuple[int, str]:
+        """Return how many records there are, and the signed note over all of them."""
+        head = Checkpoint(origin=self._origin, size=self._frontier.size, root=self._frontier.root())
+        signature = self._keys.sign(note_text(head).encode())
+        return head.size, signed_note(head, public_key=self._public_key, signature=signature)
+
+
+class AuditTrail:
+    """Implements ``ports.WritableJournal``; ``run`` beside it, and ``close`` at the end.
+
+    Attributes:
+        keys: the key that signs.
+        faults: what is not well, by component; empty when everything is.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: SqliteJournal,
+        keys: AuditKeys,
+        places: Sequence[CheckpointPlace],
+        head: str,
+        clock: Clock,
+        on_fault: FaultSink,
+    ) -> None:
+        self.keys = keys
+        self.faults: dict[str, str] = {}
+        self._journal = journal
+        self._places = places
+        self._clock = clock
+        self._on_fault = on_fault
+        self._written = head  # the newest note that every place has
+        self._due_ns: int | None = None
+        self._uncovered = 0
+        self._changed = asyncio.Event()
+
+    @classmethod
+    def open(
+        cls,
+        state_folder: Path,
+        *,
+        account: str,
+        epoch: int,
+        clock: Clock,
+        mirror: Path | str | None = None,
+        on_fault: FaultSink = lambda _component, _fault: None,
+    ) -> Self:
+        """Open the record of ``account``, or begin one in an empty folder.
+
+        Args:
+            state_folder: where ``audit.db``, ``checkpoints/`` and ``keys/`` are.
+            account: the account whose record it is.
+            epoch: the number of the right to send under which this process writes.
+            clock: for the times of checkpoints.
+            mirror: a second place for checkpoints, a folder or an address.
+            on_fault: hears what goes wrong later.
+
+        Raises:
+            StateFolderError: the folder cannot be used, or its record is not what was signed;
+                nothing was changed.
+        """
+        origin = log_origin(account)
+        inside = CheckpointFolder(state_folder / CHECKPOINT_FOLDER)
+        folders = [inside]
+        places: list[CheckpointPlace] = [inside]
+        if isinstance(mirror, Path):
+            folders.append(CheckpointFolder(mirror / f"backstop-{account}"))
+            places.append(folders[-1])
+        elif mirror is not None:
+            places.append(CheckpointAddress(mirror))
+        try:
+            keys, frontier = _checked(state_folder, folders, account=account, origin=origin)
+        except TamperedRecordError as error:
+            raise _refused(state_folder, error) from error
+        heads = SignedHeads(frontier, keys, origin=origin)
+        _, head = heads.signed_head()
+        # Before the first record there is a checkpoint of none: so a record without any
+        # checkpoint beside it is one whose checkpoints were taken away.
+        inside.append(head)
+        journal = SqliteJournal.open(
+            state_folder / AUDIT_DATABASE,
+            account=account,
+            epoch=epoch,
+            leaf_hash=leaf_hash,
+            heads=heads,
+        )
+        trail = cls(
+            journal=journal, keys=keys, places=places, head=head, clock=clock, on_fault=on_fault
+        )
+        if len(places) > 1:
+            trail._due_ns = clock.monotonic_ns()
+        return trail
+
+    # -- the journal ---------------------------------------------------------------------------
+
+    @property
+    def next_seq(self) -> int:
+        """The sequence number that the next appended record must have."""
+        return self._journal.next_seq
+
+    def read_all(self) -> Sequence[JournalRecord]:
+        """Return every durable record in order, read as it is iterated over."""
+        return self._journal.read_all()
+
+    def append(self, batch: JournalBatch) -> Awaitable[None]:
+        """Return an awaitable that ends when ``batch`` is on disk, or raises JournalError."""
+        began_ns = self._clock.monotonic_ns()
+        durable = asyncio.ensure_future(self._journal.append(batch))
+        urgent = bool(batch.orders or batch.fills)
+        durable.add_done_callback(
+            partial(self._durable, began_ns=began_ns, count=len(batch.records), urgent=urgent)
+        )
+        return durable
+
+    def _durable(
+        self, done: asyncio.Future[None], *, began_ns: int, count: int, urgent: bool
+    ) -> None:
+        if done.cancelled() or done.exception() is not None:
+            return
+        now_ns = self._clock.monotonic_ns()
+        self._watch_speed(now_ns - began_ns)
+        self._uncovered += count
+        pause_ns = AFTER_ORDER_NS if urgent else IDLE_INTERVAL_NS
+        if self._uncovered >= CHECKPOINT_RECORDS:
+            pause_ns = 0
+        due_ns = now_ns + pause_ns
+        if self._due_ns is None or due_ns < self._due_ns:
+            self._due_ns = due_ns
+            self._changed.set()
+
+    def _watch_speed(self, took_ns: int) -> None:
+        if took_ns < SLOW_COMMIT_NS:
+            self.faults.pop(SLOW_FAULT, None)
+            return
+        self._fault(
+            SLOW_FAULT,
+            f"the last record took {took_ns // 1_000_000} ms to become durable; orders wait as "
+            "long before they leave",
+        )
+
+    # -- checkpoints outside -------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Write checkpoints outside as they become due, until cancelled."""
+        while True:
+            self._changed.clear()
+            wait_s = None
+            if self._due_ns is not None:
+                wait_s = max(0, self._due_ns - self._clock.monotonic_ns()) / 1e9
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._changed.wait()
+            except TimeoutError:
+                await self._write_outside()
+
+    async def _write_outside(self) -> None:
+        """Write the newest durable head to every place; one that cannot take it is asked again."""
+        note = self._journal.signed_head or self._written
+        self._due_ns, self._uncovered = None, 0
+        faults = []
+        for place in self._places:
+            try:
+                await _off_the_loop(partial(place.append, note))
+            except BackstopError as error:
+                faults.append(str(error))
+        if faults:
+            self._fault(CHECKPOINTS_FAULT, " ".join(faults))
+            self._due_ns = self._clock.monotonic_ns() + IDLE_INTERVAL_NS
+            return
+        self.faults.pop(CHECKPOINTS_FAULT, None)
+        self._written = note
+
+    def _fault(self, component: str, fault: str) -> None:
+        new = component not in self.faults
+        self.faults[component] = fault
+        if new:
+            self._on_fault(component, fault)
+
+    async def close(self) -> None:
+        """Write down what is pending, and the last checkpoint.
+
+        Raises:
+            JournalError: the disk did not take the rest in time.
+        """
+        failure: JournalError | None = None
+        try:
+            await self._journal.close()
+        except JournalError as error:
+            failure = error
+        if self._journal.signed_head not in {None, self._written}:
+            await self._write_outside()
+        if failure is not None:
+            raise failure
+
+
+def _checked(
+    state_folder: Path, folders: Sequence[CheckpointFolder], *, account: str, origin: str
+) -> tuple[AuditKeys, Frontier]:
+    """Return the key that signs and the tree over what is recorded, once all of it holds."""
+    database, key_folder = state_folder / AUDIT_DATABASE, state_folder / KEY_FOLDER
+    if not database.is_file() or not database.stat().st_size:
+        for folder in folders:
+            if any(parse(note).checkpoint.size for note in folder.notes()):
+                raise TamperedRecordError(
+                    str(database), f"it is gone, and {folder.folder} has checkpoints of it"
+                )
+        return AuditKeys.open(key_folder), Frontier()
+    with AuditStore(database) as store:
+        owner = store.account()
+        if owner is None:
+            return AuditKeys.open(key_folder), Frontier()
+        if owner != account:
+            raise StateFolderError(
+                f"{database} holds the record of account {owner}, not of {account}. "
+                "Set BACKSTOP_STATE_DIR to a folder of its own for each account."
+            )
+        if not folders[0].files():
+            raise TamperedRecordError(
+                str(folders[0].folder), f"it is gone, with {store.last_seq()} records left"
+            )
+        rotations = store.payloads(ROTATION_KIND)
+        keys = present_keys(key_folder, rotations, account=account)
+        chain = checked_key_chain(
+            rotations, newest=keys.public_key().public_bytes_raw(), account=account
+        )
+        walked = walk(
+            store.iterate_leaf_hashes(),
+            [folder_source(it.folder) for it in folders],
+            origin=origin,
+            chain=chain,
+            check_signatures=False,
+        )
+        check_head(store.signed_head(), walked.frontier, origin=origin, chain=chain)
+    return keys, walked.frontier
+
+
+def present_keys(
+    key_folder: Path, rotations: list[tuple[int, bytes]], *, account: str
+) -> AuditKeys:
+    """Open the key that signs; finish a change of keys that a crash cut short, or undo it.
+
+    Raises:
+        StateFolderError: the keys cannot be used.
+    """
+    following = open_next(key_folder)
+    if following is not None:
+        newest = following.public_key().public_bytes_raw()
+        try:
+            checked_key_chain(rotations, newest=newest, account=account)
+        except TamperedRecordError:
+            discard_next(key_folder)
+        else:
+            # Without a rotation any key would do for a chain: only a record makes it the key.
+            if rotations:
+                return promote_next(key_folder)
+            discard_next(key_folder)
+    return AuditKeys.open(key_folder)
+
+
+def _refused(state_folder: Path, error: TamperedRecordError) -> StateFolderError:
+    return StateFolderError(
+        f"The record in {state_folder} is not what was signed. {error} Nothing was changed, and "
+        "nothing is added to it. Keep a copy of the whole folder; 'backstop audit verify' checks "
+        "it. Then restore the newest copy of it, or move the folder away to start a new record: "
+        "positions and orders are then read from the broker."
+    )
+
+
+async def _off_the_loop(work: Callable[[], None]) -> None:
+    """Run ``work`` on a thread of its own, which a process that must end does not wait for."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        failure: BaseException | None = None
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - whoever waits hears of every failure
+            failure = error
+        with suppress(RuntimeError):  # the loop has ended, and with it everyone who waited
+            loop.call_soon_threadsafe(settle, failure)
+
+    threading.Thread(target=run, name="checkpoint", daemon=True).start()
+    await done
