@@ -388,7 +388,6 @@ def test_components_that_are_off_are_named() -> None:
     "gates",
     [
         {},
-        {"EXECUTE": "1"},
         {"DRY_RUN": "0"},
         {"EXECUTE": "0", "DRY_RUN": "0"},
         {"EXECUTE": "1", "DRY_RUN": "0", "TOPSTEPX_API_URL": "http://127.0.0.1:5000"},
@@ -411,10 +410,11 @@ def test_what_cannot_reach_a_real_account_may_start(gates: dict[str, str]) -> No
         "http://0.0.0.0:5000",
     ],
 )
-def test_sending_to_another_machine_is_refused(url: str) -> None:
-    settings = load({"EXECUTE": "1", "DRY_RUN": "0", "TOPSTEPX_API_URL": url})
+@pytest.mark.parametrize("dry_run", ["0", "1"])
+def test_meaning_to_send_to_another_machine_is_refused(url: str, dry_run: str) -> None:
+    settings = load({"EXECUTE": "1", "DRY_RUN": dry_run, "TOPSTEPX_API_URL": url})
 
-    with pytest.raises(SetupError, match=r"Nothing was sent\. Set DRY_RUN=1"):
+    with pytest.raises(SetupError, match=r"Nothing was sent\. Set EXECUTE=0"):
         refuse_live_gateway(settings)
 
 
@@ -428,7 +428,7 @@ def test_a_hub_on_another_machine_is_refused_as_well() -> None:
         }
     )
 
-    with pytest.raises(SetupError, match=r"rtc\.topstepx\.com \(TOPSTEPX_MARKET_HUB_URL\)"):
+    with pytest.raises(SetupError, match=r"TOPSTEPX_MARKET_HUB_URL is rtc\.topstepx\.com"):
         refuse_live_gateway(settings)
 
 

@@ -184,19 +184,20 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 def refuse_live_gateway(settings: Settings) -> None:
-    """Refuse to send orders to a gateway that is not on this machine; raises SetupError.
+    """Refuse EXECUTE=1 with a gateway that is not on this machine; raises SetupError.
 
     Recovery, protection and the whole pre-trade pipeline do not exist yet; until they do, a real
-    account must not be traded through this program.
+    account must not be traded through this program. One key of the two is enough to refuse: who
+    turns it means to trade, and should hear now that this version will not.
     """
-    if settings.dry_run or not settings.execute:
+    if not settings.execute:
         return
     for name, url in settings.gateway_urls.items():
         if not is_loopback(url):
             raise SetupError(
-                f"EXECUTE=1 with DRY_RUN=0 would send orders to {urlsplit(url).hostname} "
-                f"({name}). This version sends only to a gateway on this machine, because "
-                "recovery and protection are not complete. Nothing was sent. Set DRY_RUN=1."
+                f"EXECUTE=1 is meant to send orders, and {name} is {urlsplit(url).hostname}. "
+                "This version sends only to a gateway on this machine, because recovery and "
+                "protection are not complete. Nothing was sent. Set EXECUTE=0 for a dry run."
             )
 
 
