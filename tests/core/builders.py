@@ -224,7 +224,13 @@ class Guard:
 
     def start(self, *instruments: Instrument) -> "Guard":
         """Begin with a flat account that has been read once: new orders are let through."""
-        self.feed(a_guard_start())
+        self.connect(*instruments)
+        self.audit()
+        return self
+
+    def connect(self, *instruments: Instrument) -> "Guard":
+        """Begin, know the contracts and have both hubs: the account has not been read yet."""
+        self.feed(a_guard_start(utc_us=self.utc_us))
         self.feed(
             InstrumentsLoaded(
                 utc_us=self.utc_us, instruments=instruments or (an_instrument(), an_nq_instrument())
@@ -233,7 +239,6 @@ class Guard:
         self.feed(HubConnected(utc_us=self.utc_us, hub=Hub.MARKET, generation=1))
         self.feed(HubConnected(utc_us=self.utc_us, hub=Hub.USER, generation=1))
         self.account(can_trade=True)
-        self.audit()
         return self
 
     def account(self, *, can_trade: bool, account_id: int = ACCOUNT) -> Step:

@@ -1,6 +1,7 @@
 """The state of one account, and the questions that others ask of it."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from tests.core.builders import ACCOUNT, MES, NQ, Guard, a_row
@@ -87,7 +88,11 @@ def test_exits_are_our_unfinished_orders_against_the_position() -> None:
     guard = Guard().start()
     guard.trade(broker_order_id=900, quantity=5)
     guard.position_row(5)
-    limit = {"type": OrderType.LIMIT, "limit_price": Decimal(5010), "side": Side.SELL}
+    limit: dict[str, Any] = {
+        "type": OrderType.LIMIT,
+        "limit_price": Decimal(5010),
+        "side": Side.SELL,
+    }
     guard.working(100, quantity=2, **limit)
     guard.submit(client_order_id="c2", quantity=1, **limit)
     guard.answer(Answer.UNKNOWN, client_order_id="c2")

@@ -240,7 +240,7 @@ def test_monotonic_times_of_another_boot_mean_nothing() -> None:
     guard.position_row(0, contract_id=NQ)
     guard.trade(quantity=2)
     guard.now_ns = 1_000_000_000
-    Guard.start(guard)
+    guard.start()
     guard.audit(positions=())
     guard.audit(after_ms=1500, positions=())
 
@@ -252,7 +252,7 @@ def test_entries_of_another_boot_count_for_no_rate_and_no_duplicate() -> None:
     guard.submit()
     guard.answer(Answer.NO, 100)
     guard.now_ns = 1_000_000_000
-    Guard.start(guard)
+    guard.start()
 
     assert guard.submit(client_order_id="c2").denials == ()
 

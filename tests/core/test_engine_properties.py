@@ -427,28 +427,23 @@ def any_fact(draw: st.DrawFn, now_ns: int, utc_us: int) -> Fact:
             return TimerFired(utc_us=utc_us)
         case 14:
             hub = draw(st.sampled_from(Hub))
-            lost = HubLost(utc_us=utc_us, hub=hub, generation=1, reason="test")
-            return draw(st.sampled_from([lost, HubConnected(utc_us=utc_us, hub=hub, generation=2)]))
+            if draw(st.booleans()):
+                return HubConnected(utc_us=utc_us, hub=hub, generation=2)
+            return HubLost(utc_us=utc_us, hub=hub, generation=1, reason="test")
         case 15:
-            return draw(
-                st.sampled_from(
-                    [
-                        CancelRequested(utc_us=utc_us, client_order_id=name, reason="test"),
-                        ModifyRequested(utc_us=utc_us, client_order_id=name, quantity=1),
-                        CancelAnswered(utc_us=utc_us, broker_order_id=100, answer=Answer.NO),
-                    ]
-                )
+            changes: tuple[Fact, ...] = (
+                CancelRequested(utc_us=utc_us, client_order_id=name, reason="test"),
+                ModifyRequested(utc_us=utc_us, client_order_id=name, quantity=1),
+                CancelAnswered(utc_us=utc_us, broker_order_id=100, answer=Answer.NO),
             )
+            return draw(st.sampled_from(changes))
         case _:
-            return draw(
-                st.sampled_from(
-                    [
-                        HaltRequested(utc_us=utc_us, reason="test", operator="ann"),
-                        ResumeRequested(utc_us=utc_us, reason="test", operator="ann"),
-                        a_guard_start(utc_us=utc_us),
-                    ]
-                )
+            others: tuple[Fact, ...] = (
+                HaltRequested(utc_us=utc_us, reason="test", operator="ann"),
+                ResumeRequested(utc_us=utc_us, reason="test", operator="ann"),
+                a_guard_start(utc_us=utc_us),
             )
+            return draw(st.sampled_from(others))
 
 
 def live_anything(data: st.DataObject, watch: Callable[[Guard], None]) -> Guard:

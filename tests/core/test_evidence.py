@@ -190,9 +190,25 @@ def test_a_row_that_cannot_follow_is_refused_and_counted() -> None:
     guard.row(status=BrokerStatus.CANCELLED)
     guard.row(status=BrokerStatus.EXPIRED)
 
-    assert guard.state() is OrderState.CANCELLED
+    assert guard.order().state is OrderState.CANCELLED
     assert guard.book.counters.contradictions == 1
     assert guard.alerts() == ["CONTRADICTION"]
+
+
+def test_a_voided_trade_counts_off_even_where_the_state_cannot_follow() -> None:
+    """Refused by the venue, filled all the same, and the fill voided: no state fits all three."""
+    guard = Guard().start()
+    guard.working()
+    guard.row(status=BrokerStatus.REJECTED)
+    guard.trade()
+    guard.trade(trade_id=8)
+    guard.trade(trade_id=8, voided=True)
+    assert guard.state() is OrderState.CANCELLED
+
+    guard.trade(voided=True)
+
+    assert guard.order().filled_quantity == 0
+    assert guard.book.counters.contradictions == 1
 
 
 def test_rows_of_another_account_are_counted_and_nothing_else() -> None:
@@ -244,12 +260,11 @@ def test_a_leg_heard_of_before_its_parent_is_claimed_when_the_parent_is_known() 
     guard.submit()
     guard.row(**a_leg(guard, custom_tag=None, parent_order_id=100))
     guard.row(broker_order_id=300)
-    assert guard.book.venue_orders[101].owner is None
+    assert [leg.owner for leg in guard.book.live_venue_orders()] == [None, None]
 
     guard.answer(Answer.YES, 100)
 
-    assert guard.book.venue_orders[101].owner == "c1"
-    assert guard.book.venue_orders[300].owner is None
+    assert [leg.owner for leg in guard.book.live_venue_orders()] == ["c1", None]
 
 
 def test_the_suffix_of_a_stranger_makes_no_leg() -> None:
@@ -271,11 +286,11 @@ def test_a_leg_that_ends_is_no_longer_live() -> None:
     guard = Guard().start()
     guard.working()
     guard.row(**a_leg(guard))
-    assert guard.book.live_venue == {101: None}
+    assert list(guard.book.live_venue) == [101]
 
     guard.row(**a_leg(guard, status=BrokerStatus.FILLED))
 
-    assert guard.book.live_venue == {}
+    assert list(guard.book.live_venue) == []
 
 
 # -- positions -----------------------------------------------------------------------------------

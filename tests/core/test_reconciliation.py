@@ -71,39 +71,31 @@ def test_one_audit_books_orders_trades_and_positions() -> None:
 # -- recovery --------------------------------------------------------------------------------------
 
 
-def a_restarted_guard() -> Guard:
-    guard = Guard().start()
-    guard.feed(a_guard_start(utc_us=guard.utc_us))
-    return guard
+def state(guard: Guard) -> TradingState:
+    return guard.book.trading_state(guard.now_ns)
 
 
 def test_a_new_process_recovers_only_by_a_read_after_the_hub_is_up() -> None:
-    guard = a_restarted_guard()
+    guard = Guard().start()
+    guard.feed(a_guard_start(utc_us=guard.utc_us))
     guard.audit()
-    assert not guard.book.recovered
+    assert state(guard) is TradingState.RECOVERING
 
-    Guard.start(guard)
+    guard.start()
 
-    assert guard.book.trading_state(guard.now_ns) is TradingState.ACTIVE
+    assert state(guard) is TradingState.ACTIVE
 
 
 def test_it_does_not_recover_while_a_position_is_in_doubt() -> None:
     """Long since Monday: the trades of the last day alone say short."""
-    guard = Guard()
-    history = (a_trade(side=Side.SELL),)
-    guard.start()
-    guard.feed(a_guard_start(utc_us=guard.utc_us))
-    guard.book.recovered = False
-    guard.book.positions.clear()
-    guard.book.links.user_up = True
+    guard = Guard().connect()
+    today = (a_trade(side=Side.SELL),)
 
-    guard.audit(trades=history, positions=(a_position(1),))
-    assert guard.position() == 1
-    assert not guard.book.recovered
+    guard.audit(trades=today, positions=(a_position(1),))
+    assert (guard.position(), state(guard)) == (1, TradingState.RECOVERING)
 
-    guard.audit(after_ms=1500, trades=history, positions=(a_position(1),))
-    assert guard.book.recovered
-    assert guard.position() == 1
+    guard.audit(after_ms=1500, trades=today, positions=(a_position(1),))
+    assert (guard.position(), state(guard)) == (1, TradingState.ACTIVE)
 
 
 def test_positions_are_stale_after_the_user_hub_was_lost_until_they_are_read() -> None:
