@@ -244,7 +244,7 @@ class CriticalSystemManager:
 
     async def _follow_risk(self, link: BrokerLink, risk: MarketRisk) -> None:
         await link.greeted()
-        self._health.pop("gateway", None)
+        self._fault("gateway")("")
         await risk.run(link.instruments)
 
     async def failed(self) -> None:
@@ -484,8 +484,15 @@ class CriticalSystemManager:
         self.alerts.append(alert)
 
     def _fault(self, component: str) -> Callable[[str], None]:
+        """Return what a component tells its fault to; an empty text says it is well again."""
+
         def report(what: str) -> None:
-            self._health[component] = what
+            if self._health.get(component, "") == what:
+                return
+            if what:
+                self._health[component] = what
+            else:
+                del self._health[component]
             self._say_fault(component, what)
 
         return report
@@ -494,7 +501,7 @@ class CriticalSystemManager:
         self.note(
             Note(
                 tag=Tag.CRITICAL_SYSTEM,
-                name="component_fault",
+                name="component_fault" if what else "component_well",
                 fields={"part": component, "message": what},
             )
         )

@@ -99,18 +99,20 @@ class MarketRisk:
         histories = await asyncio.gather(
             *(self._bars_or_none(family, contract_id) for family, contract_id in contracts.items())
         )
-        fresh = [bar for bars in histories for bar in bars]
+        if None not in histories:
+            self._on_fault("")
+        fresh = [bar for bars in histories for bar in bars or ()]
         fresh.sort(key=lambda bar: (bar.start_utc_us, bar.family))
         # A hundred days of bars take a good part of a second: not on the event loop.
         self._sink(await asyncio.to_thread(self._estimate, fresh))
 
-    async def _bars_or_none(self, family: str, contract_id: str) -> list[Bar]:
+    async def _bars_or_none(self, family: str, contract_id: str) -> list[Bar] | None:
         try:
             return await self._closed_bars(family, contract_id)
         except GatewayError as error:
             # Its estimate ages and then counts at its stress value; nothing is guessed.
             self._on_fault(f"no bars of {family}: {error}")
-            return []
+            return None
 
     async def _closed_bars(self, family: str, contract_id: str) -> list[Bar]:
         now_us = self._clock.utc_us()

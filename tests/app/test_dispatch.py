@@ -1,0 +1,213 @@
+"""The one place where requests leave: both keys of the gate and the right to send count here."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+
+import pytest
+from tests.app.desk import API_KEY, USER, Desk, until
+
+from backstop.adapters.clock import SystemClock
+from backstop.adapters.projectx.gateway import ProjectXGateway
+from backstop.app.dispatch import Dispatcher
+from backstop.config.secret import Secret
+from backstop.core.policy import Policy
+from backstop.domain.commands import (
+    AuditAccount,
+    CancelOrder,
+    LookUpOrder,
+    ModifyOrder,
+    PlaceOrder,
+    RaiseAlert,
+    Request,
+    Severity,
+)
+from backstop.domain.events import (
+    AccountAudited,
+    Answer,
+    CancelAnswered,
+    Fact,
+    ModifyAnswered,
+    OrderLookedUp,
+    PlaceAnswered,
+)
+from backstop.domain.order import OrderType, Side
+from backstop.simulator.fault_rules import FaultKind
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CONTRACT = "CON.F.US.MES"
+
+
+class Outlet:
+    """A dispatcher in front of the venue, and what came back from it."""
+
+    def __init__(self, desk: Desk, dispatcher: Dispatcher, alerts: list[RaiseAlert]) -> None:
+        self.desk = desk
+        self.dispatcher = dispatcher
+        self.alerts = alerts
+        self.facts: list[Fact] = []
+        dispatcher.bind(self.facts.append)
+
+    async def answers(self, *commands: Request) -> list[Fact]:
+        """Carry out ``commands`` one after the other and return what came back."""
+        self.facts.clear()
+        for number, command in enumerate(commands, start=1):
+            self.dispatcher.dispatch(command)
+            await until(lambda count=number: len(self.facts) == count, f"an answer to {command}")  # type: ignore[misc]
+        return list(self.facts)
+
+    def place(self, tag: str = "bs-a", **changes: object) -> PlaceOrder:
+        members: dict[str, object] = {
+            "client_order_id": tag,
+            "custom_tag": tag,
+            "account_id": self.desk.account,
+            "contract_id": self.contract_id,
+            "type": OrderType.LIMIT,
+            "side": Side.BUY,
+            "quantity": 2,
+            "limit_price": Decimal(5800),
+        }
+        return PlaceOrder(**(members | changes))  # type: ignore[arg-type]
+
+    @property
+    def contract_id(self) -> str:
+        rows = self.desk.venue.exchange.contracts()
+        return next(row.id for row in rows if row.id.startswith(CONTRACT) and row.active_contract)
+
+    def changes(self) -> tuple[PlaceOrder, CancelOrder, ModifyOrder]:
+        account = self.desk.account
+        return (
+            self.place(),
+            CancelOrder(account_id=account, broker_order_id=1, reason="a test"),
+            ModifyOrder(account_id=account, broker_order_id=1, quantity=1),
+        )
+
+
+@asynccontextmanager
+async def an_outlet(
+    desk: Desk,
+    *,
+    dry_run: bool = False,
+    execute: bool = True,
+    observe_only: bool = False,
+    holds: Callable[[], bool] = lambda: True,
+) -> AsyncIterator[Outlet]:
+    clock = SystemClock()
+    alerts: list[RaiseAlert] = []
+    async with ProjectXGateway(
+        api_url=desk.venue.url, user_name=USER, api_key=Secret(API_KEY), clock=clock
+    ) as gateway:
+        policy = Policy(
+            account_id=desk.account, dry_run=dry_run, execute=execute, observe_only=observe_only
+        )
+        dispatcher = Dispatcher(
+            gateway=gateway,
+            clock=clock,
+            policy=policy,
+            holds_right_to_send=holds,
+            on_alert=alerts.append,
+        )
+        yield Outlet(desk, dispatcher, alerts)
+        await dispatcher.close()
+
+
+@pytest.mark.parametrize(
+    ("dry_run", "execute", "observe_only"),
+    [(True, True, False), (False, False, False), (True, False, False), (False, True, True)],
+)
+async def test_a_closed_gate_lets_no_change_through(
+    desk: Desk, *, dry_run: bool, execute: bool, observe_only: bool
+) -> None:
+    async with an_outlet(
+        desk, dry_run=dry_run, execute=execute, observe_only=observe_only
+    ) as outlet:
+        placed, cancelled, modified = await outlet.answers(*outlet.changes())
+
+    assert isinstance(placed, PlaceAnswered)
+    assert isinstance(cancelled, CancelAnswered)
+    assert isinstance(modified, ModifyAnswered)
+    assert {placed.answer, cancelled.answer, modified.answer} == {Answer.NOT_SENT}
+    assert "gate" in placed.message
+    assert desk.orders() == []
+
+
+async def test_who_lost_the_right_to_send_sends_nothing_more(desk: Desk) -> None:
+    rights = [True]
+    async with an_outlet(desk, holds=lambda: rights[-1]) as outlet:
+        (before,) = await outlet.answers(outlet.place())
+        rights.append(False)
+        answers = await outlet.answers(*outlet.changes())
+
+    assert isinstance(before, PlaceAnswered)
+    assert before.answer is Answer.YES
+    assert {fact.answer for fact in answers} == {Answer.NOT_SENT}  # type: ignore[union-attr]
+    assert len(desk.orders()) == 1
+
+
+async def test_a_closed_gate_still_reads(desk: Desk) -> None:
+    async with an_outlet(desk, dry_run=True) as outlet:
+        look_up = LookUpOrder(
+            client_order_id="a", custom_tag="bs-a", account_id=desk.account, since_utc_us=0
+        )
+        audit = AuditAccount(reason="a test", account_id=desk.account, since_utc_us=0)
+        looked_up, audited = await outlet.answers(look_up, audit)
+
+    assert isinstance(looked_up, OrderLookedUp)
+    assert looked_up.complete
+    assert isinstance(audited, AccountAudited)
+    assert audited.positions == ()
+
+
+async def test_every_change_comes_back_with_the_venue_s_answer(desk: Desk) -> None:
+    async with an_outlet(desk) as outlet:
+        (placed,) = await outlet.answers(outlet.place())
+        assert isinstance(placed, PlaceAnswered)
+        number = placed.broker_order_id
+        assert number is not None
+        modified, cancelled, again = await outlet.answers(
+            ModifyOrder(account_id=desk.account, broker_order_id=number, quantity=1),
+            CancelOrder(account_id=desk.account, broker_order_id=number, reason="a test"),
+            CancelOrder(account_id=desk.account, broker_order_id=number, reason="a test"),
+        )
+
+    assert isinstance(modified, ModifyAnswered)
+    assert isinstance(cancelled, CancelAnswered)
+    assert isinstance(again, CancelAnswered)
+    assert [modified.answer, cancelled.answer] == [Answer.YES, Answer.YES]
+    assert again.answer is not Answer.YES
+    assert [(row["id"], row["size"], row["status"]) for row in desk.orders()] == [
+        (number, 1, "CANCELLED")
+    ]
+
+
+async def test_a_lost_answer_is_unknown_and_nothing_is_sent_again(desk: Desk) -> None:
+    async with an_outlet(desk) as outlet:
+        desk.mischief("Order/place", FaultKind.LOSE_RESPONSE)
+        (placed,) = await outlet.answers(outlet.place())
+
+    assert isinstance(placed, PlaceAnswered)
+    assert placed.answer is Answer.UNKNOWN
+    assert len(desk.orders()) == 1
+
+
+async def test_an_alert_needs_neither_gate_nor_gateway(desk: Desk) -> None:
+    async with an_outlet(desk, dry_run=True, holds=lambda: False) as outlet:
+        alert = RaiseAlert(severity=Severity.WARNING, code="A_TEST", message="hear me")
+        outlet.dispatcher.dispatch(alert)
+
+        assert outlet.alerts == [alert]
+        assert outlet.dispatcher.under_way == 0
+
+
+async def test_the_end_waits_for_nothing_that_is_under_way(desk: Desk) -> None:
+    async with an_outlet(desk) as outlet:
+        desk.mischief("Order/place", FaultKind.DELAY_REQUEST, delay_ms=600_000)
+        outlet.dispatcher.dispatch(outlet.place())
+        await until(lambda: desk.strikes(FaultKind.DELAY_REQUEST) == 1, "the request is under way")
+        assert outlet.dispatcher.under_way == 1
+        await outlet.dispatcher.close()
+
+        assert outlet.dispatcher.under_way == 0
+        assert outlet.facts == []
+        assert desk.orders() == []
