@@ -43,6 +43,10 @@ lock: setup
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet pyproject.toml --extra build -o requirements.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet pyproject.toml --extra build --extra dev -o requirements-dev.lock
 
+# What the safety costs, beside baselines of the same minute; writes build/bench.json.
+bench: .venv/.run.stamp
+	$(BIN)/python tools/bench.py $(ARGS)
+
 # Clients that are not ours against the simulator; needs Node, npm and PyPI beside the set-up.
 foreign-clients: .venv/.run.stamp
 	$(BIN)/python tools/foreign_clients/run.py

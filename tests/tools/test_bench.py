@@ -1,0 +1,64 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+WAITS = ("p50_ms", "p99_ms")
+KEYS = {
+    "start_to_armed_s",
+    "start_to_healthy_s",
+    "packages",
+    "import_guard_ms",
+    "import_http_ms",
+    *(
+        f"journal_{count}_{figure}"
+        for count in (1, 8, 32, 128)
+        for figure in ("commits_per_s", "wait_p50_ms", "wait_p99_ms")
+    ),
+    *(f"orders_{count}_{figure}" for count in (1, 32) for figure in ("per_s", *WAITS)),
+    *(f"event_to_durable_fill_{figure}" for figure in WAITS),
+    "event_load_per_s",
+    "engine_facts_per_s",
+    "engine_facts_per_s_with_past",
+    "proofs_made_per_s",
+    "proofs_checked_per_s",
+}
+WITHOUT_BASELINE = {
+    "packages",
+    "import_guard_ms",
+    "import_http_ms",
+    "event_load_per_s",
+    "engine_facts_per_s",
+}
+
+
+@pytest.mark.timeout(400)
+def test_a_short_run_measures_every_figure_beside_its_baseline(tmp_path: Path) -> None:
+    written = tmp_path / "folder" / "bench.json"
+
+    done = subprocess.run(
+        [sys.executable, "tools/bench.py", "--short", "--json", str(written)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(written.read_text())
+    figures = document["figures"]
+    assert set(figures) == KEYS
+    for key, figure in figures.items():
+        assert 0 < figure["low"] <= figure["median"] <= figure["high"], key
+        assert figure["what"] in done.stdout
+        if key not in WITHOUT_BASELINE:
+            assert figure["baseline"]["low"] > 0, key
+            assert figure["ratio"] > 0, key
+    assert document["machine"]["processors"] >= 1
+    assert document["machine"]["sync_ms"]["median"] > 0
