@@ -50,17 +50,17 @@ class CheckpointFolder:
         return (*full, self._current) if self._current.is_file() else tuple(full)
 
     def notes(self) -> Iterator[str]:
-        """Iterate over every note in the order of writing; one in memory at a time.
+        """Iterate over every note there is now, in the order of writing; one in memory at a time.
 
         The last one may have been cut short by a crash before it was acknowledged: then it is
-        left out.
+        left out. What is added while this goes on is left out as well.
 
         Raises:
-            TamperedRecordError: a file holds something else than notes.
-            StateFolderError: a file cannot be read.
+            TamperedRecordError: while iterating, a file holds something else than notes.
+            StateFolderError: while iterating, a file cannot be read.
         """
-        for path in self.files():
-            yield from notes_in(path)
+        lengths = [(path, path.stat().st_size) for path in self.files()]
+        return (note for path, length in lengths for note in notes_in(path, length=length))
 
     def append(self, note: str) -> None:
         """Write one note; it is on disk when this returns.
@@ -131,17 +131,24 @@ class CheckpointAddress:
             ) from error
 
 
-def notes_in(path: Path) -> Iterator[str]:
-    """Iterate over the notes of one file; see ``CheckpointFolder.notes``."""
+def notes_in(path: Path, *, length: int | None = None) -> Iterator[str]:
+    """Iterate over the notes in the first ``length`` bytes of a file, or in all of it.
+
+    See ``CheckpointFolder.notes``; a note that somebody saved by itself may lack the empty line.
+    """
     frame: list[str] = []
+    read = 0
     try:
-        with path.open(encoding="utf-8", newline="\n") as file:
+        with path.open("rb") as file:
             for line in file:
-                if line == "\n" and frame and frame[-1].startswith(_SIGNATURE):
+                read += len(line)
+                if length is not None and read > length:
+                    return
+                if line == b"\n" and frame and frame[-1].startswith(_SIGNATURE):
                     yield "".join(frame)
                     frame.clear()
                     continue
-                frame.append(line)
+                frame.append(line.decode())
                 if len(frame) > MAX_FRAME_LINES:
                     raise _no_note(path)
     except UnicodeDecodeError as error:
@@ -149,7 +156,7 @@ def notes_in(path: Path) -> Iterator[str]:
     except OSError as error:
         raise StateFolderError(f"{path} cannot be read: {error}.") from error
     if frame and frame[-1].startswith(_SIGNATURE) and frame[-1].endswith("\n"):
-        yield "".join(frame)  # a note that somebody saved by itself, without the empty line
+        yield "".join(frame)
 
 
 def _no_note(path: Path) -> TamperedRecordError:

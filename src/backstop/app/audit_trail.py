@@ -61,9 +61,13 @@ class SignedHeads:
 
     def __init__(self, frontier: Frontier, keys: AuditKeys, *, origin: str) -> None:
         self._frontier = frontier
-        self._keys = keys
         self._origin = origin
-        self._public_key = keys.public_key().public_bytes_raw()
+        self.sign_with(keys)
+
+    def sign_with(self, keys: AuditKeys) -> None:
+        """Sign with this key from the next head on."""
+        # One reference, so that the writer thread never sees the one key and the other's name.
+        self._signer = (keys, keys.public_key().public_bytes_raw())
 
     def append(self, leaf_hash: bytes) -> None:
         """Add the hash of the next record."""
@@ -72,8 +76,9 @@ class SignedHeads:
     def signed_head(self) -> tuple[int, str]:
         """Return how many records there are, and the signed note over all of them."""
         head = Checkpoint(origin=self._origin, size=self._frontier.size, root=self._frontier.root())
-        signature = self._keys.sign(note_text(head).encode())
-        return head.size, signed_note(head, public_key=self._public_key, signature=signature)
+        keys, public_key = self._signer
+        signature = keys.sign(note_text(head).encode())
+        return head.size, signed_note(head, public_key=public_key, signature=signature)
 
 
 class AuditTrail:
@@ -88,6 +93,7 @@ class AuditTrail:
         self,
         *,
         journal: SqliteJournal,
+        heads: SignedHeads,
         keys: AuditKeys,
         places: Sequence[CheckpointPlace],
         head: str,
@@ -97,6 +103,7 @@ class AuditTrail:
         self.keys = keys
         self.faults: dict[str, str] = {}
         self._journal = journal
+        self._heads = heads
         self._places = places
         self._clock = clock
         self._on_fault = on_fault
@@ -156,11 +163,22 @@ class AuditTrail:
             heads=heads,
         )
         trail = cls(
-            journal=journal, keys=keys, places=places, head=head, clock=clock, on_fault=on_fault
+            journal=journal,
+            heads=heads,
+            keys=keys,
+            places=places,
+            head=head,
+            clock=clock,
+            on_fault=on_fault,
         )
         if len(places) > 1:
             trail._due_ns = clock.monotonic_ns()
         return trail
+
+    def sign_with(self, keys: AuditKeys) -> None:
+        """Sign with this key what is appended from now on; nothing may be on its way to disk."""
+        self.keys = keys
+        self._heads.sign_with(keys)
 
     # -- the journal ---------------------------------------------------------------------------
 

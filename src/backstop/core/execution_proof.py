@@ -6,7 +6,8 @@ its ``decimal`` is for people and is cut after nine places.
 """
 
 import hashlib
-from base64 import b64encode
+import json
+from base64 import b64decode, b64encode
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
@@ -14,6 +15,8 @@ from itertools import pairwise
 from msgspec import Struct
 
 from backstop.core import canonical_json
+from backstop.core.checkpoint import SignatureCheck
+from backstop.core.key_rotation import key_name
 from backstop.domain.numbers import fraction_text, money, plain
 from backstop.domain.order import OrderState, OrderType, Side
 from backstop.domain.utc import utc_text
@@ -137,6 +140,33 @@ def signed_bundle(proof: dict[str, object], *, key_id: str, signature: bytes) ->
 def signed_bytes(proof: dict[str, object]) -> bytes:
     """Return the bytes of ``proof`` that a signature covers."""
     return canonical_json.encode(proof)
+
+
+def proof_fault(
+    bundle: bytes, *, proof: dict[str, object], public_key: bytes, check: SignatureCheck
+) -> str | None:
+    """Say what is wrong with a recorded bundle that must hold ``proof``; None when it is right.
+
+    Args:
+        bundle: the JSON as it was recorded.
+        proof: the document that the evidence leads to.
+        public_key: the 32 bytes of the key that must have signed.
+        check: checks one signature.
+    """
+    try:
+        held = json.loads(bundle)
+        document, signature = held["proof"], held["signature"]
+        value = b64decode(signature["value_base64"], validate=True)
+        signer = signature["key_id"]
+    except (ValueError, KeyError, TypeError):
+        return "it is no signed proof"
+    if signer != key_name(public_key):
+        return f"key {signer} signed it, where key {key_name(public_key)} was in use"
+    if document != json.loads(signed_bytes(proof)):
+        return "it says something else than the evidence before it"
+    if not check(public_key, value, signed_bytes(proof)):
+        return "its signature does not fit"
+    return None
 
 
 def average_price(fills: list[ProofFill]) -> Fraction | None:

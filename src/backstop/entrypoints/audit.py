@@ -1,4 +1,4 @@
-"""The verbs that read ``audit.db``: orders and fills as they were recorded, guard or no guard."""
+"""The verbs on the record: reading it here, checking it and handing it on in ``audit_check``."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from backstop.adapters.sqlite.schema import open_for_reading
+from backstop.entrypoints.audit_check import export, prove, rotate, verify
 from backstop.entrypoints.place import state_folder
 from backstop.entrypoints.terminal import columns, say, say_json
 from backstop.errors import SetupError
@@ -17,7 +18,7 @@ ORDERS_SHOWN = 50
 ORDERS_SHOWN_MAX = 100_000
 
 audit = typer.Typer(
-    help="Read the audit record of the state folder.",
+    help="Read, check and hand on the audit record of the state folder.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -90,6 +91,12 @@ def show(
         say(columns(tuple(fills[0]), (tuple(fill.values()) for fill in fills)))
     else:
         say("no fills")
+
+
+audit.command()(verify)
+audit.command()(prove)
+audit.command()(export)
+audit.command("rotate-key")(rotate)
 
 
 def _rows(query: str, parameters: Sequence[object]) -> list[dict[str, Any]]:

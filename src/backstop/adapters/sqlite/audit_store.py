@@ -15,6 +15,7 @@ from typing import Any, Self
 from msgspec import Struct
 
 from backstop.adapters.sqlite.schema import open_for_reading
+from backstop.ports import JournalRecord
 
 MAX_ROWS = 1000
 """Rows of one answer, so that no question about a long history fills the memory."""
@@ -29,6 +30,12 @@ _FILL = """
 SELECT FillId, OrderId, FillTime, FillPrice, FillQuantity, Commission,
        Voided, JournalSeq
 FROM FillAudit
+"""
+
+
+_RECORD = """
+SELECT seq, kind, account, epoch, monotonic_ns, utc_us, payload, leaf_hash
+FROM Journal
 """
 
 
@@ -80,6 +87,16 @@ class StoredRecord(Struct, frozen=True, kw_only=True):
     payload: bytes
     leaf_hash: bytes
 
+    def as_written(self) -> JournalRecord:
+        """Return the record as the journal's writer was given it."""
+        return JournalRecord(
+            seq=self.seq,
+            kind=self.kind,
+            monotonic_ns=self.monotonic_ns,
+            utc_us=self.utc_us,
+            payload=self.payload,
+        )
+
 
 class AuditStore:
     """A read-only view of one ``audit.db``; use it in a ``with`` block, on one thread."""
@@ -96,6 +113,8 @@ class AuditStore:
             StateFolderError: it is missing, damaged or not ours.
         """
         self._connection = open_for_reading(path, checked=checked)
+        # Text that is no text any more must come out as a difference, not as an error.
+        self._connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
 
     def __enter__(self) -> Self:
         return self
@@ -154,8 +173,7 @@ class AuditStore:
     def records(self, *, from_seq: int = 1, limit: int | None = None) -> Iterator[StoredRecord]:
         """Iterate over journal records from ``from_seq`` on, unchecked, as they are stored."""
         rows = self._connection.execute(
-            "SELECT seq, kind, account, epoch, monotonic_ns, utc_us, payload, leaf_hash"
-            " FROM Journal WHERE seq >= ? ORDER BY seq LIMIT ?",
+            f"{_RECORD} WHERE seq >= ? ORDER BY seq LIMIT ?",
             (from_seq, -1 if limit is None else limit),
         )
         return map(_record, rows)
@@ -183,10 +201,22 @@ class AuditStore:
             "SELECT seq, payload FROM Journal WHERE kind = ? ORDER BY seq", (kind,)
         ).fetchall()
 
+    def newest(self, *, kind: str, containing: str) -> Iterator[StoredRecord]:
+        """Iterate over records of one kind whose payload has a text in it, newest first."""
+        rows = self._connection.execute(
+            f"{_RECORD} WHERE kind = ? AND instr(payload, CAST(? AS BLOB)) ORDER BY seq DESC",
+            (kind, containing),
+        )
+        return map(_record, rows)
+
     def signed_head(self) -> str | None:
         """Return the signed note over all records; None when there is none."""
         row = self._connection.execute("SELECT note FROM TreeHead WHERE id = 1").fetchone()
         return None if row is None else str(row[0])
+
+    def head_rows(self) -> list[tuple[Any, ...]]:
+        """Return everything in the table of the signed head."""
+        return self._connection.execute("SELECT id, size, note FROM TreeHead").fetchall()
 
     def account(self) -> str | None:
         """Return the account whose record this is; None while it is empty."""
@@ -200,7 +230,10 @@ class AuditStore:
 
     def fault(self) -> str | None:
         """Return what SQLite's complete check of tables and indexes finds; None for nothing."""
-        (finding,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+        try:
+            (finding,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            return str(error)
         return None if finding == "ok" else str(finding)
 
     def layout(self) -> tuple[tuple[Any, ...], ...]:

@@ -1,0 +1,163 @@
+"""What the two audit tables must hold: rebuilt from the journal, then compared column by column.
+
+The expected rows are made by the same statements that write the real ones, in a scratch database,
+so that a difference is a difference of content and never of how SQLite stores a number.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import Any
+
+from msgspec import Struct
+
+from backstop.adapters.signing import verify_raw
+from backstop.adapters.sqlite.audit_rows import write_fill, write_order
+from backstop.adapters.sqlite.audit_store import (
+    AuditStore,
+    AuditTable,
+    layout,
+    table,
+    table_columns,
+)
+from backstop.adapters.sqlite.schema import scratch
+from backstop.app.journal_fold import Decided, decisions
+from backstop.app.proofs import proof_document, with_proof
+from backstop.core.book import Book
+from backstop.core.execution_proof import proof_fault
+from backstop.core.key_rotation import KeyChain
+from backstop.errors import TamperedRecordError
+from backstop.ports import JournalRecord
+
+
+class TablesChecked(Struct, frozen=True, kw_only=True):
+    """What was compared: rows of each table, and proofs whose signatures hold."""
+
+    orders: int
+    fills: int
+    proofs: int
+
+
+def check_layout(store: AuditStore) -> None:
+    """Refuse tables that are not ours: a view could show something else by an old name.
+
+    Raises:
+        TamperedRecordError: something was added, removed or defined anew.
+    """
+    with closing(scratch()) as expected:
+        if store.layout() != layout(expected):
+            raise TamperedRecordError(
+                "audit.db", "its tables, indexes, views or triggers are not those of this layout"
+            )
+
+
+def check_tables(
+    store: AuditStore,
+    records: Iterable[JournalRecord],
+    book: Book,
+    *,
+    account: str,
+    chain: KeyChain,
+) -> TablesChecked:
+    """Compare both tables with what ``records`` imply; ``book`` is new and will be filled.
+
+    Raises:
+        TamperedRecordError: the first proof or row that does not hold.
+        StateFolderError: a record was written by a version that knows more than this one.
+    """
+    with closing(scratch()) as expected:
+        expected.execute("BEGIN")
+        proofs = 0
+        for decided in decisions(book, records):
+            proofs += _write_expected(expected, book, decided, account=account, chain=chain)
+        orders, fills = (_compare(store, expected, name) for name in AuditTable)
+    return TablesChecked(orders=orders, fills=fills, proofs=proofs)
+
+
+def _write_expected(
+    expected: sqlite3.Connection, book: Book, decided: Decided, *, account: str, chain: KeyChain
+) -> int:
+    """Write the rows of one fact; returns how many proofs were signed with it."""
+    result, event = decided.result, decided.event
+    bundles = decided.proofs
+    if len(bundles) != len(result.proofs_due):
+        raise TamperedRecordError(
+            f"record {event.seq}",
+            f"it completes {len(result.proofs_due)} orders and has {len(bundles)} proofs",
+        )
+    rows = result.order_rows
+    for client_order_id, bundle in zip(result.proofs_due, bundles, strict=True):
+        proof = proof_document(book, client_order_id, journal_seq=event.seq)
+        fault = proof_fault(
+            bundle, proof=proof, public_key=chain.key_at(event.seq), check=verify_raw
+        )
+        if fault is not None:
+            raise TamperedRecordError(
+                f"the proof of order {client_order_id} in the journal after record {event.seq}",
+                fault,
+            )
+        rows = with_proof(book, rows, client_order_id, bundle)
+    for order in rows:
+        write_order(expected, order, account=account, seq=decided.last_seq, utc_us=event.utc_us)
+    for fill in result.fill_rows:
+        write_fill(expected, fill, account=account, seq=decided.last_seq)
+    return len(bundles)
+
+
+def _compare(store: AuditStore, expected: sqlite3.Connection, name: AuditTable) -> int:
+    """Go through both tables in the order of their keys; returns how many rows agree."""
+    columns = table_columns(expected, name)
+    count = 0
+    for found, implied in _side_by_side(store.table(name), table(expected, name)):
+        if found is None:
+            assert implied is not None  # noqa: S101 - one of them is there
+            raise TamperedRecordError(f"{name} {implied[0]}", "the row is missing")
+        if implied is None:
+            raise TamperedRecordError(f"{name} {found[0]}", "no record of the journal implies it")
+        for column, here, there in zip(columns, found, implied, strict=True):
+            if (type(here), here) != (type(there), there):
+                raise TamperedRecordError(
+                    f"{name} {implied[0]}",
+                    f"{column} is {_short(here)}, the journal implies {_short(there)}",
+                )
+        count += 1
+    return count
+
+
+_Row = tuple[Any, ...]
+
+
+def _side_by_side(
+    found: Iterator[_Row], implied: Iterator[_Row]
+) -> Iterator[tuple[_Row | None, _Row | None]]:
+    """Pair rows with equal keys; a row without a partner comes with None."""
+    left, right = next(found, None), next(implied, None)
+    while left is not None or right is not None:
+        if right is None or (left is not None and _order(left[0]) < _order(right[0])):
+            yield left, None
+            left = next(found, None)
+        elif left is None or _order(right[0]) < _order(left[0]):
+            yield None, right
+            right = next(implied, None)
+        else:
+            yield left, right
+            left, right = next(found, None), next(implied, None)
+
+
+def _order(key: Any) -> tuple[int, Any]:
+    """Return what SQLite sorts by: nothing, then numbers, then texts, then bytes."""
+    match key:
+        case None:
+            return (0, 0)
+        case int() | float():
+            return (1, key)
+        case str():
+            return (2, key)
+        case _:
+            return (3, key)
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, default=repr)
+    return text if len(text) <= 60 else f"{text[:60]}..."  # noqa: PLR2004 - for one line

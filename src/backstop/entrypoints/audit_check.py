@@ -1,0 +1,165 @@
+"""The verbs that check the record and hand it on: verify, prove, export, rotate-key.
+
+Exit codes: 0 good, 1 tampered with or refused, 2 cannot be checked or used.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from backstop.adapters.clock import SystemClock
+from backstop.adapters.lock import AccountLock
+from backstop.app.audit_bundle import NoProofError, order_bundle
+from backstop.app.audit_export import ExportRefusedError, export_record
+from backstop.app.audit_trail import AUDIT_DATABASE
+from backstop.app.audit_verification import AuditReport, Progress, verify_record
+from backstop.app.key_change import recorded_writer, rotate_key
+from backstop.config.settings import Settings
+from backstop.entrypoints.place import state_folder
+from backstop.entrypoints.terminal import say, say_json
+from backstop.errors import BackstopError, DamagedDatabaseError, TamperedRecordError
+
+REFUSED = 1
+"""Exit code of a record that does not hold, and of a proof that cannot be given."""
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def verify(
+    *,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="The newest public key, kept elsewhere; keys/audit.pub of the state folder "
+            "otherwise.",
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(help="A file with checkpoints that was kept elsewhere; may be repeated."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the record of the state folder: every record, row, proof, signature and checkpoint.
+
+    Ends with 0 when all of it holds, with 1 and the first thing that does not.
+    """
+    settings = Settings.load(require_credentials=False)
+    try:
+        with _progress() as report_progress:
+            report = verify_record(
+                settings.state_folder,
+                public_key=key,
+                checkpoints=tuple(checkpoint or ()),
+                mirror=settings.checkpoint_mirror,
+                on_progress=report_progress,
+            )
+    except (TamperedRecordError, DamagedDatabaseError) as error:
+        _say_tampered(error, as_json=as_json)
+        raise typer.Exit(REFUSED) from None
+    if as_json:
+        say_json({"verdict": "GOOD", "finding": None, **msgspec.to_builtins(report)})
+    else:
+        _say_good(report)
+
+
+def prove(
+    order: Annotated[
+        str, typer.Argument(metavar="ID", help="The client order id, or the broker's order id.")
+    ],
+    *,
+    out: Annotated[Path | None, typer.Option(help="Where to write it; stdout otherwise.")] = None,
+) -> None:
+    """Write a bundle that proves an order to others: 'backstop-verify BUNDLE --key audit.pub'."""
+    try:
+        bundle = order_bundle(state_folder(), order)
+    except NoProofError as error:
+        raise _refused(error) from None
+    if out is None:
+        say(bundle.decode())
+        return
+    out.write_bytes(bundle + b"\n")
+    say(f"written: {out}")
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
+) -> None:
+    """Write the whole record as files that never change, with a manifest, and tables as CSV."""
+    try:
+        exported = export_record(state_folder(), folder)
+    except TamperedRecordError as error:
+        _say_tampered(error, as_json=False)
+        raise typer.Exit(REFUSED) from None
+    except ExportRefusedError as error:
+        raise _refused(error) from None
+    say(
+        f"written: {folder}: {exported.records} records in {exported.segments} segments, "
+        f"{exported.orders} orders, {exported.fills} fills"
+    )
+
+
+def rotate() -> None:
+    """Sign with a new key from now on, while no guard is running.
+
+    The change is a record that both keys sign; what the old key signed before stays good.
+    """
+    settings = Settings.load(require_credentials=False)
+    writer = recorded_writer(settings.state_folder)
+    with AccountLock(gateway_host=writer.gateway_host, account=writer.account):
+        change = rotate_key(
+            settings.state_folder,
+            account=writer.account,
+            clock=SystemClock(),
+            mirror=settings.checkpoint_mirror,
+        )
+    say(
+        f"key {change.new_key_id} signs from record {change.seq} on; {change.old_key_id} is retired"
+    )
+    say(f"Give the new public key to those who check: {change.public_key_path}")
+
+
+def _say_good(report: AuditReport) -> None:
+    say(f"GOOD: the record of account {report.account} is what was signed")
+    say(f"records      {report.records}, tree root {report.root}")
+    say(f"checkpoints  {report.checkpoints} outside the database")
+    say(f"orders       {report.orders}")
+    say(f"fills        {report.fills}")
+    say(f"proofs       {report.proofs}")
+    say(f"keys         {', '.join(report.key_ids)}")
+
+
+def _say_tampered(error: BackstopError, *, as_json: bool) -> None:
+    where = error.where if isinstance(error, TamperedRecordError) else AUDIT_DATABASE
+    what = error.finding if isinstance(error, TamperedRecordError) else str(error)
+    if as_json:
+        say_json({"verdict": "TAMPERED", "finding": {"where": where, "what": what}})
+    else:
+        say(f"TAMPERED: {where}: {what}")
+
+
+def _refused(error: BackstopError) -> typer.Exit:
+    sys.stderr.write(f"backstop: {error}\n")
+    return typer.Exit(REFUSED)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Show progress to a person; a program that reads the answer gets the answer alone."""
+    if not sys.stderr.isatty():
+        yield lambda _what, _done, _total: None
+        return
+
+    def show(what: str, done: int, total: int) -> None:
+        sys.stderr.write(f"\rchecking {what}: {done} of {total} records\x1b[K")
+        sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        sys.stderr.write("\r\x1b[K")
