@@ -354,15 +354,15 @@ class CriticalSystemManager:
                 StrategySaved(utc_us=self.clock.utc_us(), strategy_id=strategy_id, state=state)
             )
 
-    async def halt(self, *, reason: str, operator: str) -> None:
+    async def halt(self, *, reason: str, operator: str) -> Decision:
         """Block new exposure until a person resumes; exits stay possible."""
-        await self._running().decide(
+        return await self._running().decide(
             HaltRequested(utc_us=self.clock.utc_us(), reason=reason, operator=operator)
         )
 
-    async def resume(self, *, reason: str, operator: str) -> None:
-        """Lift what a person or a machine latched."""
-        await self._running().decide(
+    async def resume(self, *, reason: str, operator: str) -> Decision:
+        """Lift what a person or a machine latched; refused while an order is UNKNOWN."""
+        return await self._running().decide(
             ResumeRequested(utc_us=self.clock.utc_us(), reason=reason, operator=operator)
         )
 
@@ -406,8 +406,9 @@ class CriticalSystemManager:
                 while (verdict := judged()) is not None and verdict.verdict is Verdict.UNKNOWN:
                     await self._running().order_changed(client_order_id)
         except TimeoutError:
-            return judged()
-        return verdict
+            pass  # UNKNOWN is what the evidence says so far
+        await self._running().recorded()
+        return judged()
 
     def execution_proof(self, client_order_id: str) -> bytes | None:
         """Return the signed proof of an order's fills as JSON, None while there is none."""
