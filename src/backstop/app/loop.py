@@ -47,11 +47,6 @@ PROOFS_KEPT = 2_000
 NoteSink = Callable[[Note], None]
 
 
-def _let_go(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
-
-
 def _stopped() -> JournalError:
     return JournalError("The guard has stopped: nothing was decided, recorded or sent.")
 
@@ -93,8 +88,6 @@ class DecisionLoop:
         self._arrived = asyncio.Event()
         self._unreleased: asyncio.Queue[_Pending] = asyncio.Queue()
         self._releasing: _Pending | None = None
-        self._released = 0  # steps of which the disk has spoken
-        self._waiting_for_disk: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._watchers: dict[str, list[asyncio.Future[None]]] = {}
         self._released = 0  # steps whose records are on disk and whose effects have left
         self._awaiting_record: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -163,8 +156,6 @@ class DecisionLoop:
         if self._releasing is not None:
             waiting.append(self._releasing.asker)
         self._queue.clear()
-        while self._waiting_for_disk:
-            _let_go(self._waiting_for_disk.popleft()[1])
         for asker in waiting:
             if asker is not None and not asker.done():
                 asker.set_exception(_stopped())
@@ -232,9 +223,6 @@ class DecisionLoop:
             else:
                 self._release(pending)
             self._releasing = None
-            self._released += 1
-            while self._waiting_for_disk and self._waiting_for_disk[0][0] <= self._released:
-                _let_go(self._waiting_for_disk.popleft()[1])
             self._released += 1
             self._tell_recorded()
 
@@ -304,17 +292,6 @@ class DecisionLoop:
         return self._bundles.get(client_order_id)
 
     # -- watching ----------------------------------------------------------------------------
-
-    async def recorded(self) -> None:
-        """Wait until the disk has spoken of every step so far.
-
-        The book runs ahead of the disk: what is told of it as proven must be on disk first.
-        """
-        if self._ended or self._released >= self.steps:
-            return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting_for_disk.append((self.steps, waiter))
-        await waiter
 
     async def recorded(self) -> None:
         """Wait until everything that the book shows now is on disk and its effects have left.

@@ -55,7 +55,11 @@ class OrchestratorAgent:
             await self.host()
 
     async def host(self) -> None:
-        """Run the strategies on a manager that is initialised already."""
+        """Run the strategies on a manager that is initialised already.
+
+        Raises:
+            ExceptionGroup: a part of the guard failed; no strategy goes on without it.
+        """
         await self._manager.user_hub_connected()
         self._manager.note(
             Note(
@@ -66,10 +70,14 @@ class OrchestratorAgent:
         )
         await self._manager.reached(TradingState.ACTIVE)
         async with asyncio.TaskGroup() as tasks:
-            if not self._strategies:
-                tasks.create_task(self._manager.failed())
-            for strategy in self._strategies:
+            guarded = tasks.create_task(self._manager.failed(), name="guard")
+            running = [
                 tasks.create_task(self._run_strategy(strategy), name=strategy.name)
+                for strategy in self._strategies
+            ]
+            if running:
+                await asyncio.wait(running)
+                guarded.cancel()
 
     async def _run_strategy(self, strategy: Strategy) -> None:
         """A strategy that fails takes only itself down: its orders stay guarded."""
