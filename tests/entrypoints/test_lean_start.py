@@ -46,3 +46,16 @@ def test_a_program_that_has_loaded_rich_keeps_it() -> None:
     )
 
     assert kept is True
+
+
+def test_garbage_is_collected_again_once_all_is_loaded() -> None:
+    before, after, kept = in_a_fresh_interpreter(
+        "import gc, json\n"
+        "from backstop.entrypoints.lean_start import all_is_loaded, load_libraries\n"
+        "load_libraries()\n"
+        "before = gc.isenabled()\n"
+        "all_is_loaded()\n"
+        "print(json.dumps([before, gc.isenabled(), gc.get_freeze_count() > 0]))"
+    )
+
+    assert (before, after, kept) == (False, True, True)

@@ -26,6 +26,7 @@ from backstop.config.settings_table import SETTINGS
 from backstop.core.policy import Policy
 from backstop.entrypoints.api_token import TOKEN_FILE, is_loopback, stored_or_made_token
 from backstop.entrypoints.http.status import gates
+from backstop.entrypoints.lean_start import all_is_loaded
 from backstop.entrypoints.terminal import say
 from backstop.errors import SettingError, SetupError
 
@@ -96,6 +97,7 @@ async def _guard(settings: Settings) -> None:
             _announce(settings, manager.book.policy, listener.getsockname()[1])
             # Armed. The web framework takes a while to load: not on the event loop's time.
             http_server = await asyncio.to_thread(import_module, "backstop.entrypoints.http.server")
+            all_is_loaded()
             server = http_server.api_server(
                 manager,
                 listener,
