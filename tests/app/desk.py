@@ -164,6 +164,13 @@ class Guard:
         )
         return self.book.orders[client_order_id]
 
+    async def proof(self, client_order_id: str) -> bytes:
+        """Return the signed proof of an order once the evidence is complete and on disk."""
+        await self.manager.verify_execution(client_order_id, timeout_s=PATIENCE_S)
+        bundle = self.manager.execution_proof(client_order_id)
+        assert bundle is not None
+        return bundle
+
     def position(self, symbol: str = "MES") -> int:
         return self.book.position(self.instrument(symbol).contract_id).quantity
 
@@ -172,8 +179,9 @@ class Guard:
         instrument = self.instrument(symbol)
         quote = self.manager.quotes.reference(instrument.contract_id)
         assert quote is not None
-        assert quote.last is not None
-        last = quote.last + ticks * instrument.tick_size
+        now = quote.last or quote.bid
+        assert now is not None
+        last = now + ticks * instrument.tick_size
         self.venue.exchange.on_quote(
             instrument.contract_id, last - instrument.tick_size, last, 500, 500, last, 500, 0
         )
@@ -353,9 +361,10 @@ def _order_differences(book: Book, truth: Mapping[str, Any], account: int) -> li
         if row is None:
             if order.state not in {OrderState.NOT_SUBMITTED, OrderState.REJECTED}:
                 found.append(f"{order.client_order_id} is {order.state} and not at the exchange")
-        elif order.state not in _SAME[row["status"]]:
+        elif order.state not in _SAME["CANCELLED" if order.voided_quantity else row["status"]]:
+            # What a void leaves is all that the order got: it is filled no more.
             found.append(f"{order.client_order_id} is {order.state}, in truth {row['status']}")
-        elif order.filled_quantity != row["fillVolume"]:
+        elif order.filled_quantity + order.voided_quantity != row["fillVolume"]:
             found.append(f"{order.client_order_id}: {order.filled_quantity} of {row['fillVolume']}")
     unheard = [row for number, row in rows.items() if number not in book.venue_orders]
     found.extend(f"order {row['id']} is not known" for row in unheard if row["status"] == "OPEN")

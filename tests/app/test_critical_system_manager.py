@@ -44,7 +44,7 @@ async def test_a_restart_finds_the_same_orders_and_counts_each_fill_once(desk: D
     async with desk.guard() as guard:
         filled = await guard.enter()
         resting = await guard.send(guard.request(kind=OrderType.LIMIT, ticks=-300))
-        proof = guard.manager.execution_proof(filled.client_order_id)
+        proof = await guard.proof(filled.client_order_id)
         before = desk.orders()
 
     async with desk.guard() as guard:
