@@ -760,7 +760,7 @@ async def test_a_rule_in_a_list_is_named_with_its_place_and_none_is_added() -> N
 @pytest.mark.parametrize("path", ["faults", "hub/drop", "liquidate"])
 async def test_no_json_and_wrong_json_are_422(path: str) -> None:
     async with world_with() as world:
-        for body in (b"{", b"[1]", b'{"nonsense": 1}'):
+        for body in (b"{", b"[1]", b'{"nonsense": 1}', b'"\xff"', b"[" * 200_000):
             answer = await world.http.post(f"{world.url}/_simulator/{path}", data=body)
             assert answer.status == 422
             assert (await answer.json())["error"]["allowed"]
@@ -831,8 +831,9 @@ def test_a_script_is_a_list_of_rules_or_one_rule() -> None:
 
     assert parse_script(one) == parse_script(f"[{one}]")
     assert parse_script(one)[0].count is None
-    with pytest.raises(SettingError, match="not JSON"):
-        parse_script("on: Order/place")
+    for text in ("on: Order/place", b"\xff", "[" * 200_000):
+        with pytest.raises(SettingError, match="not JSON"):
+            parse_script(text)
 
 
 def test_every_kind_belongs_to_one_family() -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from backstop.adapters.projectx.wire import UNREADABLE
 from backstop.errors import SettingError
 
 RULES_MAX = 200  # a script longer than this is a program; each call looks at every rule
@@ -188,7 +189,7 @@ def parse_script(text: str | bytes) -> list[FaultRule]:
     """
     try:
         given = json.loads(text)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise SettingError("faults", f"not JSON: {error}", "a JSON list of rules") from None
     return parse_rules(given if isinstance(given, list) else [given])
 

@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from backstop.adapters.projectx.wire import UNREADABLE
 from backstop.adapters.projectx_server.venue import Outcome
 from backstop.errors import SettingError
 from backstop.simulator.fault_rules import (
@@ -263,7 +264,7 @@ def _answer(status: int, body: object) -> web.Response:
 def _json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise SettingError("body", f"not JSON: {error}", "JSON") from None
 
 
@@ -277,7 +278,7 @@ def _bound(body: bytes, body_type: type[_BodyT]) -> _BodyT:
             for field in msgspec.structs.fields(body_type)
         )
         raise SettingError(path.rstrip("`") or "body", fault, allowed) from None
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise SettingError("body", f"not JSON: {error}", "a JSON object") from None
 
 

@@ -237,7 +237,15 @@ async def test_a_token_that_ends_without_a_key_says_what_to_set(api: ScriptedApi
 
 
 @pytest.mark.parametrize(
-    "answer", [(500, "x"), (200, "<html>"), (200, '{"token":"secret-token"}'), (302, "")]
+    "answer",
+    [
+        (500, "x"),
+        (200, "<html>"),
+        (200, '{"token":"secret-token"}'),
+        (200, '{"x":' + "[" * 200_000),
+        (302, ""),
+    ],
+    ids=["error", "page", "no envelope", "nested without end", "redirect"],
 )
 async def test_a_login_answer_that_makes_no_sense_is_not_quoted(
     api: ScriptedApi, answer: tuple[int, str]

@@ -262,6 +262,22 @@ async def test_invalid_utf_8_is_a_bad_record_and_not_the_end(hub: ScriptedHub) -
         assert len(client.listener.rejected) == 1
 
 
+@pytest.mark.parametrize("before", ["", '{"type":1,"target":"E","arguments":['])
+async def test_json_nested_without_end_is_a_bad_record_and_not_the_end(
+    hub: ScriptedHub, before: str
+) -> None:
+    async def script(socket: HubSocket) -> None:
+        await socket.handshake()
+        await socket.socket.send_str(before + "[" * 200_000 + "\x1e")
+        await socket.socket.send_str(event(2))
+        await socket.serve()
+
+    hub.scripts = [script]
+    async with connected_client(hub.url) as client:
+        await until(lambda: client.listener.numbers() == [2])
+        assert len(client.listener.rejected) == 1
+
+
 async def test_a_handler_that_fails_is_reported_and_the_next_event_comes(hub: ScriptedHub) -> None:
     async def script(socket: HubSocket) -> None:
         await socket.handshake()
@@ -691,13 +707,22 @@ async def test_stopping_takes_no_time_even_when_the_server_is_dead(hub: Scripted
 
 
 @pytest.mark.parametrize(
-    "answer", ['{"error":"The protocol is not supported."}', "nonsense", '{"error":5}']
+    "answer",
+    [
+        b'{"error":"The protocol is not supported."}',
+        b"nonsense",
+        b'{"error":5}',
+        b'{"error":"\xff"}',
+        b'{"error":' + b"[" * 200_000,
+    ],
+    ids=["refusal", "no JSON", "no text", "no UTF-8", "nested without end"],
 )
 async def test_a_refused_handshake_is_tried_again_with_its_reason(
-    hub: ScriptedHub, answer: str
+    hub: ScriptedHub, answer: bytes
 ) -> None:
     async def refuse(socket: HubSocket) -> None:
-        await socket.handshake(answer=answer)
+        await socket.records()
+        await socket.socket.send_bytes(answer + b"\x1e")
         await socket.serve()
 
     async def stay_after_check(socket: HubSocket) -> None:

@@ -586,6 +586,23 @@ async def test_an_unreadable_or_huge_record_ends_the_connection(
         assert hub.socket.close_code == 1000
 
 
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b'{"type":1,"target":"\xff","arguments":[]}\x1e',
+        b'{"type":1,"target":"SubscribeAccounts","arguments":' + b"[" * 30_000 + b"\x1e",
+    ],
+    ids=["no UTF-8", "nested without end"],
+)
+async def test_bytes_that_break_a_decoder_end_only_their_connection(
+    gateway: Gateway, garbage: bytes
+) -> None:
+    async with gateway.hub("user") as hub:
+        await hub.socket.send_bytes(garbage)
+
+        assert await hub.ended() == [CLOSED_BY_ERROR]
+
+
 async def test_an_unknown_record_type_makes_the_server_deaf_but_not_dumb(
     gateway: Gateway,
 ) -> None:

@@ -13,7 +13,6 @@ from http import HTTPStatus
 from typing import Protocol
 
 import aiohttp
-import msgspec
 from yarl import URL
 
 from backstop.adapters.projectx import hub_protocol as protocol
@@ -25,6 +24,7 @@ from backstop.adapters.projectx.signalr import (
     Listener,
 )
 from backstop.adapters.projectx.transport import describe, read_bounded
+from backstop.adapters.projectx.wire import UNREADABLE
 from backstop.ports import Clock
 
 REDIRECTS_MAX = 5
@@ -77,7 +77,7 @@ async def connected(
         try:
             async with asyncio.timeout(timings.connect_s):
                 socket = await _socket(http, URL(url), token.headers(), negotiate=negotiate)
-        except (aiohttp.ClientError, OSError, ValueError, msgspec.MsgspecError) as error:
+        except (aiohttp.ClientError, OSError, *UNREADABLE) as error:
             refused = isinstance(error, aiohttp.ClientResponseError) and (
                 error.status == HTTPStatus.UNAUTHORIZED
             )

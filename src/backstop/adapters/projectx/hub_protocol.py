@@ -99,10 +99,10 @@ class RecordBuffer:
 
 
 decode_record = msgspec.json.Decoder(Record).decode
-"""One record of the server, or msgspec.MsgspecError."""
+"""One record of the server, or one of ``wire.UNREADABLE``."""
 
 decode_arguments = msgspec.json.Decoder(list[Raw]).decode
-"""The arguments of an invocation, each still undecoded, or msgspec.MsgspecError."""
+"""The arguments of an invocation, each still undecoded, or one of ``wire.UNREADABLE``."""
 
 decode_handshake = msgspec.json.Decoder(HandshakeAnswer).decode
 decode_negotiation = msgspec.json.Decoder(Negotiation).decode

@@ -8,13 +8,13 @@ growing pauses, because a quiet night looks the same.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-import msgspec
 from msgspec import Raw, Struct
 
 from backstop.adapters.projectx.hub_reports import HubReports
 from backstop.adapters.projectx.quote_book import QuoteBook
 from backstop.adapters.projectx.signalr import Call
 from backstop.adapters.projectx.user_hub import LOGOUT, logout_message, rows_of
+from backstop.adapters.projectx.wire import UNREADABLE
 from backstop.domain.events import Hub, HubConnected, HubLost, SessionEvicted
 from backstop.errors import GatewayAnswerError
 from backstop.ports import Clock, FactSink, QuoteSink
@@ -203,7 +203,7 @@ class MarketHub:
                 quotes = [] if merged is None else [merged]
             else:
                 quotes = [self._book.merge_quote(contract_id, row) for row in rows_of(data)]
-        except (GatewayAnswerError, msgspec.MsgspecError) as error:
+        except (GatewayAnswerError, *UNREADABLE) as error:
             payload = b",".join(bytes(argument) for argument in arguments)
             self._reports.rejected(target, str(error), payload)
             return

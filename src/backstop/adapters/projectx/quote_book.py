@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from backstop.adapters.projectx import translate
+from backstop.adapters.projectx.wire import UNREADABLE
 from backstop.domain.quote import Quote
 from backstop.errors import GatewayAnswerError
 
@@ -85,7 +86,7 @@ class QuoteBook:
                 ask=_merged(old.ask, wire.best_ask, member="bestAsk"),
                 last=_merged(old.last, wire.last_price, member="lastPrice"),
             )
-        except (msgspec.MsgspecError, ValueError) as error:
+        except UNREADABLE as error:
             raise GatewayAnswerError(f"quote row: {error}") from error
         self._quotes[contract_id] = quote
         return quote
@@ -103,7 +104,7 @@ class QuoteBook:
             if newest.contract_id not in {None, contract_id}:
                 raise GatewayAnswerError(f"trade of {newest.contract_id} sent for {contract_id}")
             price = translate.checked_number("price", newest.price)
-        except (msgspec.MsgspecError, ValueError) as error:
+        except UNREADABLE as error:
             raise GatewayAnswerError(f"market trade row: {error}") from error
         quote = msgspec.structs.replace(self._quotes[contract_id], last=price)
         self._quotes[contract_id] = quote

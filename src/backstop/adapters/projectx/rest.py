@@ -26,7 +26,13 @@ from backstop.adapters.projectx.verdict import (
     problem_text,
     unanswered,
 )
-from backstop.adapters.projectx.wire import BarsBody, QueryBody, QueryFilter, WireOrderStatus
+from backstop.adapters.projectx.wire import (
+    UNREADABLE,
+    BarsBody,
+    QueryBody,
+    QueryFilter,
+    WireOrderStatus,
+)
 from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerPosition, BrokerTrade
 from backstop.domain.instrument import Instrument
 from backstop.errors import GatewayAnswerError, GatewayError, GatewayUnreachableError
@@ -305,7 +311,7 @@ def _understood(path: str, reply: HttpReply) -> _Answer:
         raise GatewayAnswerError(f"{path}: HTTP {reply.status}. {said or ''}".rstrip())
     try:
         answer = msgspec.json.decode(reply.body, type=_Answer)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except UNREADABLE as error:
         fault = GatewayAnswerError(f"{path}: the answer is not what the API promises: {error}.")
         raise _PassingFaultError(fault) from None
     if not answer.success or answer.error_code != 0:

@@ -10,7 +10,6 @@ A login that the gateway refuses is not repeated for a while: hammering a refuse
 
 import asyncio
 import base64
-import binascii
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Protocol
@@ -20,6 +19,7 @@ from msgspec import Struct
 
 from backstop.adapters.projectx.rate_budget import RateBudget
 from backstop.adapters.projectx.transport import HttpReply, Transport
+from backstop.adapters.projectx.wire import UNREADABLE
 from backstop.errors import GatewayAnswerError, GatewayError, LoginRefusedError
 from backstop.ports import Clock
 
@@ -302,7 +302,7 @@ def _answer_of(reply: HttpReply, *, call: str) -> _TokenAnswer:
         raise GatewayAnswerError(f"{call}: the gateway answered HTTP {reply.status}.")
     try:
         return msgspec.json.decode(reply.body, type=_TokenAnswer)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         # Neither the body nor the decoder's words: they may quote a token.
         raise GatewayAnswerError(f"{call}: the answer is not what the API promises.") from None
 
@@ -331,7 +331,7 @@ def _expiry_s(token: str) -> float | None:
     try:
         payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
         expiry_s = msgspec.json.decode(payload, type=_Claims).exp
-    except (msgspec.MsgspecError, ValueError, binascii.Error):
+    except UNREADABLE:
         return None
     return expiry_s if expiry_s is not None and 0 < expiry_s < _EXPIRY_MAX_S else None
 

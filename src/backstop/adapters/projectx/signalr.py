@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 import aiohttp
-import msgspec
 from msgspec import Raw, Struct
 
 from backstop.adapters.projectx import hub_protocol as protocol
 from backstop.adapters.projectx.hub_protocol import Record, RecordType
 from backstop.adapters.projectx.transport import describe
+from backstop.adapters.projectx.wire import UNREADABLE
 from backstop.errors import (
     GatewayAnswerError,
     GatewayError,
@@ -115,7 +115,7 @@ class HubConnection:
             raise HubEndedError("no answer to the handshake within the deadline") from None
         try:
             answer = protocol.decode_handshake(records[0])
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             raise HubEndedError("the handshake's answer makes no sense") from None
         if answer.error is not None:
             raise HubEndedError(f"handshake refused: {answer.error[:300]}")
@@ -242,7 +242,7 @@ class HubConnection:
         for data in records:
             try:
                 record = protocol.decode_record(data)
-            except (msgspec.MsgspecError, ValueError) as error:
+            except UNREADABLE as error:
                 self._listener.on_rejected("", f"no SignalR record: {error}", data)
                 continue
             match record.type:
@@ -263,7 +263,7 @@ class HubConnection:
         target = record.target or ""
         try:
             arguments = protocol.decode_arguments(record.arguments)
-        except (msgspec.MsgspecError, ValueError) as error:
+        except UNREADABLE as error:
             self._listener.on_rejected(target, f"no list of arguments: {error}", data)
             return
         try:

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Raw, Struct, UnsetType
 
 from backstop.adapters.projectx.wire import (
+    UNREADABLE,
     AccountRow,
     Bracket,
     ContractRow,
@@ -133,7 +134,7 @@ def broker_order(row: Row) -> BrokerOrder:
             updated_utc_us=utc_us(wire.update_timestamp or wire.creation_timestamp),
             raw=row_text(row),
         )
-    except (msgspec.MsgspecError, ValueError) as error:
+    except UNREADABLE as error:
         raise GatewayAnswerError(f"order row: {error}") from error
 
 
@@ -161,7 +162,7 @@ def broker_trade(row: Row) -> BrokerTrade:
             created_utc_us=utc_us(wire.creation_timestamp),
             raw=row_text(row),
         )
-    except (msgspec.MsgspecError, ValueError) as error:
+    except UNREADABLE as error:
         raise GatewayAnswerError(f"trade row: {error}") from error
 
 
@@ -178,7 +179,7 @@ def broker_position(row: Row) -> BrokerPosition:
             created_utc_us=utc_us(wire.creation_timestamp),
             raw=row_text(row),
         )
-    except (msgspec.MsgspecError, ValueError) as error:
+    except UNREADABLE as error:
         raise GatewayAnswerError(f"position row: {error}") from error
 
 
@@ -193,7 +194,7 @@ def broker_account(row: Row) -> BrokerAccount:
             can_trade=wire.can_trade,
             simulated=wire.simulated,
         )
-    except (msgspec.MsgspecError, ValueError) as error:
+    except UNREADABLE as error:
         raise GatewayAnswerError(f"account row: {error}") from error
 
 
@@ -214,7 +215,7 @@ def instrument(row: Row) -> Instrument:
             tick_value_micros=_whole_micros("tickValue", wire.tick_value),
             active=wire.active_contract,
         )
-    except (msgspec.MsgspecError, ValueError) as error:
+    except UNREADABLE as error:
         raise GatewayAnswerError(f"contract row: {error}") from error
 
 
@@ -226,7 +227,7 @@ def history_bars(rows: Row) -> tuple[HistoryBar, ...]:
         for close in [bar.c for bar in bars if not bar.c.is_finite()] or {bar.c for bar in bars}:
             checked_number("c", close)
         return tuple(HistoryBar(_microseconds(bar.t), bar.c) for bar in bars)
-    except (msgspec.MsgspecError, ValueError) as error:
+    except UNREADABLE as error:
         raise GatewayAnswerError(f"bars: {error}") from error
 
 

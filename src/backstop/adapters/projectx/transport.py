@@ -8,6 +8,7 @@ nobody can tell.
 
 import asyncio
 import ipaddress
+import re
 import ssl
 from collections import deque
 from collections.abc import Mapping
@@ -39,6 +40,7 @@ CLOCK_READINGS_MAX = 3
 """How many ``Date`` headers the clock offset is the median of."""
 
 _CHUNK_BYTES = 65_536
+_SECONDS = re.compile("[0-9]{1,9}")  # more digits are no pause, and with 309 infinite
 _NS_PER_S = 1_000_000_000
 _DATE_RESOLUTION_US = 1_000_000  # a Date header names the second in which the answer was made
 
@@ -271,7 +273,7 @@ async def read_bounded(response: aiohttp.ClientResponse, *, bytes_max: int) -> b
 
 def _seconds(text: str | None) -> float | None:
     """Return ``Retry-After`` where it is a number of seconds; a date is not worth trusting."""
-    return float(text) if text is not None and text.isascii() and text.isdigit() else None
+    return float(text) if text is not None and _SECONDS.fullmatch(text) else None
 
 
 def _connection_trace() -> aiohttp.TraceConfig:

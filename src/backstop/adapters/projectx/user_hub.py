@@ -13,6 +13,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from backstop.adapters.projectx import translate
 from backstop.adapters.projectx.hub_reports import HubReports
 from backstop.adapters.projectx.signalr import Call
+from backstop.adapters.projectx.wire import UNREADABLE
 from backstop.domain.events import (
     AccountReported,
     Fact,
@@ -121,7 +122,7 @@ class UserHub:
             try:
                 for row in rows_of(argument):
                     self._report(target, translated, row)
-            except (GatewayAnswerError, msgspec.MsgspecError) as error:
+            except (GatewayAnswerError, *UNREADABLE) as error:
                 self._reports.rejected(target, str(error), bytes(argument))
 
     def on_rejected(self, target: str, fault: str, payload: bytes) -> None:

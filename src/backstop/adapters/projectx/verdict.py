@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from backstop.adapters.projectx.transport import HttpReply
+from backstop.adapters.projectx.wire import UNREADABLE
 from backstop.domain.events import Answer
 
 MESSAGE_CHARS_MAX = 500
@@ -98,7 +99,7 @@ def judge(change: Change, reply: HttpReply) -> Verdict:
         )
     try:
         envelope = _decode_envelope(reply.body)
-    except (msgspec.MsgspecError, ValueError):
+    except UNREADABLE:
         return Verdict(
             answer=Answer.UNKNOWN,
             message="HTTP 200 with a body that is not the answer of this endpoint",
@@ -121,7 +122,7 @@ def problem_text(body: bytes) -> str | None:
     """Return what a 400 problem says, or None when ``body`` is no such problem."""
     try:
         problem = _decode_problem(body)
-    except (msgspec.MsgspecError, ValueError):
+    except UNREADABLE:
         return None
     if problem.status != _BAD_REQUEST:
         return None

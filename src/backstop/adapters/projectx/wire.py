@@ -8,7 +8,11 @@ document and recordings of live traffic; where they disagree the recordings win.
 from decimal import Decimal
 from enum import IntEnum
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
+
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What decoding JSON from the other side may raise: wrong shape, not UTF-8, nested without end."""
 
 
 class WireOrderType(IntEnum):

@@ -11,6 +11,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from backstop.adapters.projectx.wire import UNREADABLE
+
 SEPARATOR: Final = b"\x1e"
 RECORD_BYTES_MAX: Final = 32 * 1024  # what the real server takes from a client in one record
 FRAME_BYTES_MAX: Final = 64 * 1024  # records joined into one frame; clients refuse megabytes
@@ -98,7 +100,7 @@ def check_handshake(record: bytes, *, refuse_version_0: bool) -> None:
     """
     try:
         handshake = _HANDSHAKE_DECODER.decode(record)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         raise HandshakeError("An unexpected error occurred during connection handshake.") from None
     if handshake.protocol != "json":
         raise HandshakeError(f"The protocol '{handshake.protocol}' is not supported.")
@@ -117,7 +119,7 @@ def parse_record(record: bytes) -> Record:
     """
     try:
         parsed = _RECORD_DECODER.decode(record)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ProtocolError(str(error)) from None
     if parsed.type in {MessageType.INVOCATION, MessageType.STREAM_INVOCATION} and (
         parsed.target is None or parsed.arguments is UNSET
