@@ -575,3 +575,17 @@ def test_a_seller_suffers_from_lower_prices() -> None:
     order = filled_at("4999.50", intent=an_intent(side=Side.SELL))
 
     assert slippage_ticks(order, an_instrument()) == 2
+
+
+def test_an_id_in_an_answer_that_proves_nothing_names_nothing() -> None:
+    """A gateway that is still thinking may name an id; the order is of unknown fate all the same."""
+    given_order = a_sent_order()
+
+    when = answered(
+        given_order, an_answer(Answer.UNKNOWN, broker_order_id=100), now_ns=START_NS + SECOND_NS
+    )
+
+    assert when.order.state is OrderState.UNKNOWN
+    assert when.order.broker_order_id is None
+    assert when.ask is Ask.LOOK_UP
+    assert when.order.due_ns > START_NS + SECOND_NS

@@ -6,19 +6,19 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.core.builders import a_policy, a_quote, a_request, an_instrument
 
 from backstop.core.guardrails import (
     MIN_BRACKET_TICKS,
-    PRICE_DECIMALS_MAX,
-    PRICE_LIMIT_TICKS,
     Assessment,
     Circumstances,
     Exposure,
     assess,
 )
+from backstop.core.order_numbers import PRICE_DECIMALS_MAX, PRICE_LIMIT_TICKS
 from backstop.core.trading_state import TradingState
-from backstop.domain.denial import DenialCode
+from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.order import OrderType, Side
 
 TICK = Decimal("0.25")
@@ -482,3 +482,13 @@ def test_an_allowed_flip_is_judged_as_an_entry() -> None:
 
 def test_adding_to_a_position_is_no_flip() -> None:
     assert codes(judged(around(exposure=Exposure(position=3)), quantity=4)) == []
+
+
+def test_refusals_stand_in_the_order_of_the_rules_state_before_gate_before_the_rest() -> None:
+    state, gate, size = (
+        Denial(code=code, message="")
+        for code in (DenialCode.STATE_HALTED, DenialCode.GATE_DRY_RUN, DenialCode.SIZE_TOO_LARGE)
+    )
+    refused = replace(judged(), denials=(state, size), gate=gate)
+
+    assert refused.refusals == (state, gate, size)

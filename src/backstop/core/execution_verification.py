@@ -91,9 +91,11 @@ def answered(order: TrackedOrder, fact: PlaceAnswered, *, now_ns: int) -> OrderS
     """Return the order after what came back for its place request."""
     if fact.answer is Answer.NO and fact.tag_in_use:
         return _twin_refused(order, fact, now_ns=now_ns)
+    # An id in an answer that proves nothing names nothing: the tag finds the order, if there is one.
+    told_id = None if fact.answer is Answer.UNKNOWN else fact.broker_order_id
     order = replace(
         order,
-        broker_order_id=order.broker_order_id or fact.broker_order_id,
+        broker_order_id=order.broker_order_id or told_id,
         venue_message=fact.message or order.venue_message,
         venue_code=order.venue_code if fact.code is None else fact.code,
     )

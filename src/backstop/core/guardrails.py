@@ -9,22 +9,17 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from backstop.core.order_numbers import number_faults, on_the_tick
 from backstop.core.policy import MILLISECOND_NS, Policy
 from backstop.core.trading_state import TradingState
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.instrument import Instrument, Rounding
 from backstop.domain.numbers import ratio_text
-from backstop.domain.order import OrderIntent, OrderRequest, OrderType, Side
+from backstop.domain.order import OrderIntent, OrderRequest, Side
 from backstop.domain.quote import Quote
 
 MIN_BRACKET_TICKS = 4
 """The venue refuses protective legs nearer than this to the entry."""
-
-PRICE_LIMIT_TICKS = 1_000_000_000
-"""No contract trades this far from zero; a larger number is a wrong unit, not a price."""
-
-PRICE_DECIMALS_MAX = 18
-"""The finest tick has seven decimals; a double printed in full has no more than this."""
 
 
 class Exposure(Struct, frozen=True, kw_only=True):
@@ -66,6 +61,14 @@ class Assessment(Struct, frozen=True, kw_only=True):
     reward_ticks: int | None = None
 
     @property
+    def refusals(self) -> tuple[Denial, ...]:
+        """Everything that keeps the order from being sent, in the order of the rules."""
+        if self.gate is None:
+            return self.denials
+        states = tuple(denial for denial in self.denials if denial.code in _STATE_DENIALS)
+        return (*states, self.gate, *self.denials[len(states) :])
+
+    @property
     def r_multiple(self) -> str | None:
         """Reward for one unit of risk, from the rounded prices, as text."""
         if not self.risk_ticks or self.reward_ticks is None:
@@ -75,10 +78,10 @@ class Assessment(Struct, frozen=True, kw_only=True):
 
 def assess(request: OrderRequest, around: Circumstances, policy: Policy) -> Assessment:
     """Judge ``request``; the prices of the returned intent are rounded to the tick."""
-    numbers = _number_faults(request, around.instrument)
+    numbers = number_faults(request, around.instrument)
     if numbers:
         return _refused(request, around, policy, numbers)
-    intent = _on_the_tick(request, around.instrument, policy)
+    intent = on_the_tick(request, around.instrument, policy)
     reducing = _is_reducing(intent, around.exposure)
     gate = _gate(policy)
     if reducing:
@@ -128,107 +131,7 @@ def _refused(
     )
 
 
-# -- numbers and ticks ---------------------------------------------------------------------------
-
-_PRICES_OF_TYPE = {
-    # type: (limit price belongs to it, stop price belongs to it)
-    OrderType.MARKET: (False, False),
-    OrderType.LIMIT: (True, False),
-    OrderType.STOP: (False, True),
-    OrderType.TRAILING_STOP: (False, True),
-}
-
-
-def _number_faults(request: OrderRequest, instrument: Instrument) -> tuple[Denial, ...]:
-    faults: list[Denial] = []
-    if request.quantity <= 0:
-        faults.append(
-            Denial(
-                code=DenialCode.QUANTITY_INVALID,
-                message=f"quantity is {request.quantity}; it must be a whole number from 1 up",
-                value=str(request.quantity),
-                limit="1",
-            )
-        )
-    wants_limit, wants_stop = _PRICES_OF_TYPE[request.type]
-    for name, price, wanted in (
-        ("limit_price", request.limit_price, wants_limit),
-        ("stop_price", request.stop_price, wants_stop),
-    ):
-        if wanted and price is None:
-            faults.append(
-                Denial(
-                    code=DenialCode.PRICE_MISSING,
-                    message=f"a {request.type} order needs {name}",
-                )
-            )
-        if not wanted and price is not None:
-            faults.append(
-                Denial(
-                    code=DenialCode.PRICE_UNEXPECTED,
-                    message=f"a {request.type} order takes no {name}",
-                    value=str(price),
-                )
-            )
-    for name, price in _named_prices(request):
-        if not _is_price(price, instrument):
-            faults.append(
-                Denial(
-                    code=DenialCode.PRICE_INVALID,
-                    message=f"{name} {price} is not a price of {instrument.symbol}",
-                    value=str(price),
-                )
-            )
-    return tuple(faults)
-
-
-def _is_price(price: Decimal, instrument: Instrument) -> bool:
-    """Say whether a number can be a price: finite, above zero, and not absurdly large or fine."""
-    if not price.is_finite() or price <= 0:
-        return False
-    exponent = price.as_tuple().exponent
-    fine = isinstance(exponent, int) and exponent < -PRICE_DECIMALS_MAX
-    # Compared, not divided: a quotient can leave the range of a Decimal.
-    return not fine and price <= PRICE_LIMIT_TICKS * instrument.tick_size
-
-
-def _named_prices(request: OrderRequest) -> tuple[tuple[str, Decimal], ...]:
-    named = (
-        ("limit_price", request.limit_price),
-        ("stop_price", request.stop_price),
-        ("stop_loss_price", request.stop_loss_price),
-        ("take_profit_price", request.take_profit_price),
-    )
-    return tuple((name, price) for name, price in named if price is not None)
-
-
-def _on_the_tick(request: OrderRequest, instrument: Instrument, policy: Policy) -> OrderIntent:
-    """Round every price to a tick, never to one that is worse for the trader than asked."""
-    buying = request.side is Side.BUY
-    passive = Rounding.DOWN if buying else Rounding.UP
-
-    def ticks(price: Decimal | None, rounding: Rounding) -> int | None:
-        return None if price is None else instrument.rounded_ticks(price, rounding)
-
-    return OrderIntent(
-        client_order_id=request.client_order_id,
-        account_id=policy.account_id,
-        contract_id=instrument.contract_id,
-        symbol=instrument.symbol,
-        side=request.side,
-        quantity=request.quantity,
-        type=request.type,
-        limit_ticks=ticks(request.limit_price, passive),
-        # A stop never triggers before the asked price is reached.
-        stop_ticks=ticks(request.stop_price, Rounding.UP if buying else Rounding.DOWN),
-        # Towards the entry: the loss may be smaller than asked for, never larger.
-        stop_loss_ticks=ticks(request.stop_loss_price, Rounding.UP if buying else Rounding.DOWN),
-        # A limit on the other side: passive there.
-        take_profit_ticks=ticks(
-            request.take_profit_price, Rounding.UP if buying else Rounding.DOWN
-        ),
-        strategy_id=request.strategy_id,
-    )
+# -- what the order comes to ----------------------------------------------------------------------
 
 
 def _is_reducing(intent: OrderIntent, exposure: Exposure) -> bool:
@@ -295,6 +198,9 @@ _STATE_CODES = {
     TradingState.REDUCING: DenialCode.STATE_REDUCING,
     TradingState.HALTED: DenialCode.STATE_HALTED,
 }
+
+
+_STATE_DENIALS = frozenset({*_STATE_CODES.values(), DenialCode.STATE_UNPROTECTED})
 
 
 def _state(around: Circumstances, policy: Policy) -> tuple[Denial, ...]:

@@ -71,8 +71,7 @@ def order_requested(work: Workbench, event: OrderRequested) -> None:
             kind=DecisionKind.UNKNOWN_SYMBOL, message=f"no contract goes by {request.symbol}"
         )
         return
-    gate = assessment.gate
-    denials = assessment.denials if gate is None else (gate, *assessment.denials)
+    denials = assessment.refusals
     if denials:
         _note_refusal(work, request, denials)
         work.decision = Decision(kind=DecisionKind.REFUSED, assessment=assessment, denials=denials)

@@ -1,0 +1,115 @@
+"""The numbers of an order: are they possible, and on which tick do its prices lie?"""
+
+from decimal import Decimal
+
+from backstop.core.policy import Policy
+from backstop.domain.denial import Denial, DenialCode
+from backstop.domain.instrument import Instrument, Rounding
+from backstop.domain.order import OrderIntent, OrderRequest, OrderType, Side
+
+PRICE_LIMIT_TICKS = 1_000_000_000
+"""No contract trades this far from zero; a larger number is a wrong unit, not a price."""
+
+PRICE_DECIMALS_MAX = 18
+"""The finest tick has seven decimals; a double printed in full has no more than this."""
+
+_PRICES_OF_TYPE = {
+    # type: (limit price belongs to it, stop price belongs to it)
+    OrderType.MARKET: (False, False),
+    OrderType.LIMIT: (True, False),
+    OrderType.STOP: (False, True),
+    OrderType.TRAILING_STOP: (False, True),
+}
+
+
+def number_faults(request: OrderRequest, instrument: Instrument) -> tuple[Denial, ...]:
+    """Return what is wrong with the quantity and the prices of ``request``, all of it."""
+    faults: list[Denial] = []
+    if request.quantity <= 0:
+        faults.append(
+            Denial(
+                code=DenialCode.QUANTITY_INVALID,
+                message=f"quantity is {request.quantity}; it must be a whole number from 1 up",
+                value=str(request.quantity),
+                limit="1",
+            )
+        )
+    wants_limit, wants_stop = _PRICES_OF_TYPE[request.type]
+    for name, price, wanted in (
+        ("limit_price", request.limit_price, wants_limit),
+        ("stop_price", request.stop_price, wants_stop),
+    ):
+        if wanted and price is None:
+            faults.append(
+                Denial(
+                    code=DenialCode.PRICE_MISSING,
+                    message=f"a {request.type} order needs {name}",
+                )
+            )
+        if not wanted and price is not None:
+            faults.append(
+                Denial(
+                    code=DenialCode.PRICE_UNEXPECTED,
+                    message=f"a {request.type} order takes no {name}",
+                    value=str(price),
+                )
+            )
+    for name, price in _named_prices(request):
+        if not _is_price(price, instrument):
+            faults.append(
+                Denial(
+                    code=DenialCode.PRICE_INVALID,
+                    message=f"{name} {price} is not a price of {instrument.symbol}",
+                    value=str(price),
+                )
+            )
+    return tuple(faults)
+
+
+def _is_price(price: Decimal, instrument: Instrument) -> bool:
+    """Say whether a number can be a price: finite, above zero, and not absurdly large or fine."""
+    if not price.is_finite() or price <= 0:
+        return False
+    exponent = price.as_tuple().exponent
+    fine = isinstance(exponent, int) and exponent < -PRICE_DECIMALS_MAX
+    # Compared, not divided: a quotient can leave the range of a Decimal.
+    return not fine and price <= PRICE_LIMIT_TICKS * instrument.tick_size
+
+
+def _named_prices(request: OrderRequest) -> tuple[tuple[str, Decimal], ...]:
+    named = (
+        ("limit_price", request.limit_price),
+        ("stop_price", request.stop_price),
+        ("stop_loss_price", request.stop_loss_price),
+        ("take_profit_price", request.take_profit_price),
+    )
+    return tuple((name, price) for name, price in named if price is not None)
+
+
+def on_the_tick(request: OrderRequest, instrument: Instrument, policy: Policy) -> OrderIntent:
+    """Round every price to a tick, never to one that is worse for the trader than asked."""
+    buying = request.side is Side.BUY
+    passive = Rounding.DOWN if buying else Rounding.UP
+
+    def ticks(price: Decimal | None, rounding: Rounding) -> int | None:
+        return None if price is None else instrument.rounded_ticks(price, rounding)
+
+    return OrderIntent(
+        client_order_id=request.client_order_id,
+        account_id=policy.account_id,
+        contract_id=instrument.contract_id,
+        symbol=instrument.symbol,
+        side=request.side,
+        quantity=request.quantity,
+        type=request.type,
+        limit_ticks=ticks(request.limit_price, passive),
+        # A stop never triggers before the asked price is reached.
+        stop_ticks=ticks(request.stop_price, Rounding.UP if buying else Rounding.DOWN),
+        # Towards the entry: the loss may be smaller than asked for, never larger.
+        stop_loss_ticks=ticks(request.stop_loss_price, Rounding.UP if buying else Rounding.DOWN),
+        # A limit on the other side: passive there.
+        take_profit_ticks=ticks(
+            request.take_profit_price, Rounding.UP if buying else Rounding.DOWN
+        ),
+        strategy_id=request.strategy_id,
+    )
