@@ -578,7 +578,7 @@ def test_a_seller_suffers_from_lower_prices() -> None:
 
 
 def test_an_id_in_an_answer_that_proves_nothing_names_nothing() -> None:
-    """A gateway that is still thinking may name an id; the order is of unknown fate all the same."""
+    """A gateway that is still thinking may name an id; the fate of the order is unknown still."""
     given_order = a_sent_order()
 
     when = answered(

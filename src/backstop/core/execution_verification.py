@@ -91,7 +91,7 @@ def answered(order: TrackedOrder, fact: PlaceAnswered, *, now_ns: int) -> OrderS
     """Return the order after what came back for its place request."""
     if fact.answer is Answer.NO and fact.tag_in_use:
         return _twin_refused(order, fact, now_ns=now_ns)
-    # An id in an answer that proves nothing names nothing: the tag finds the order, if there is one.
+    # An id in an answer that proves nothing names nothing: the tag finds the order if there is one.
     told_id = None if fact.answer is Answer.UNKNOWN else fact.broker_order_id
     order = replace(
         order,
