@@ -3,6 +3,7 @@
 For the HTTP interface and for bundles; the answers of a running guard come from what is durable.
 """
 
+import threading
 from base64 import b64encode
 from pathlib import Path
 
@@ -90,6 +91,7 @@ class AuditReading:
         self._public_key = public_key
         self._key_id = key_id
         self._tree = ChunkedTree(self._read_leaves)
+        self._tree_in_use = threading.Lock()  # calls come on threads of their own
 
     def checkpoint(self) -> CheckpointView | None:
         """Return the newest checkpoint; None while nothing is recorded."""
@@ -117,7 +119,8 @@ class AuditReading:
         size = signed.checkpoint.size
         if seq > size:
             return None
-        proof = self._tree.inclusion_proof(seq - 1, size)
+        with self._tree_in_use:
+            proof = self._tree.inclusion_proof(seq - 1, size)
         return InclusionView(
             record=record_view(record),
             leaf_index=seq - 1,

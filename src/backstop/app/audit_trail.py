@@ -19,7 +19,13 @@ from backstop.adapters.signing import AuditKeys
 from backstop.adapters.sqlite.audit_store import AuditStore
 from backstop.adapters.sqlite.journal import SqliteJournal
 from backstop.app.codec import ROTATION_KIND
-from backstop.app.tree_check import check_head, checked_key_chain, folder_source, walk
+from backstop.app.tree_check import (
+    check_head,
+    checked_key_chain,
+    checked_leaves,
+    folder_source,
+    walk,
+)
 from backstop.core.audit_log import Frontier
 from backstop.core.checkpoint import Checkpoint, log_origin, note_text, parse, signed_note
 from backstop.core.journal_leaf import leaf_hash
@@ -313,13 +319,13 @@ def _checked(
             rotations, newest=keys.public_key().public_bytes_raw(), account=account
         )
         walked = walk(
-            store.iterate_leaf_hashes(),
+            checked_leaves(store.records(), account=account),
             [folder_source(it.folder) for it in folders],
             origin=origin,
             chain=chain,
             check_signatures=False,
         )
-        check_head(store.signed_head(), walked.frontier, origin=origin, chain=chain)
+        check_head(store.head_rows(), walked.frontier, origin=origin, chain=chain)
     return keys, walked.frontier
 
 

@@ -16,7 +16,6 @@ from backstop.adapters.key_folder import next_public_key
 from backstop.adapters.signing import PUBLIC_KEY_FILE, load_public_key
 from backstop.adapters.sqlite.audit_store import AuditStore, StoredRecord
 from backstop.adapters.sqlite.evidence_copy import readable
-from backstop.adapters.sqlite.schema import FIRST_SEQ
 from backstop.app.audit_tables import check_layout, check_tables
 from backstop.app.audit_trail import AUDIT_DATABASE, CHECKPOINT_FOLDER, KEY_FOLDER
 from backstop.app.codec import POLICY_KIND, ROTATION_KIND, decode_policy
@@ -25,13 +24,13 @@ from backstop.app.tree_check import (
     Walked,
     check_head,
     checked_key_chain,
+    checked_leaves,
     file_source,
     folder_source,
     walk,
 )
 from backstop.core.checkpoint import log_origin
 from backstop.core.engine import new_book
-from backstop.core.journal_leaf import leaf_hash
 from backstop.core.key_rotation import KeyChain, key_name
 from backstop.errors import DamagedDatabaseError, StateFolderError, TamperedRecordError
 
@@ -143,17 +142,13 @@ class _Check:
         # After the checkpoints were found: what a running guard adds later is in neither.
         self._store.freeze()
         walked = walk(
-            self._leaves(),
+            checked_leaves(self._stored("records"), account=self._account),
             sources,
             origin=self._origin,
             chain=chain,
             check_signatures=True,
         )
-        rows = self._store.head_rows()
-        note = rows[0][2] if rows else None
-        check_head(note, walked.frontier, origin=self._origin, chain=chain)
-        if [row[:2] for row in rows] != [(1, walked.frontier.size)]:
-            raise TamperedRecordError("TreeHead", "its row does not say what its note says")
+        check_head(self._store.head_rows(), walked.frontier, origin=self._origin, chain=chain)
         return walked
 
     def tables(self, walked: Walked, chain: KeyChain) -> AuditReport:
@@ -182,47 +177,12 @@ class _Check:
             key_ids=tuple(key_name(key) for key in chain.public_keys),
         )
 
-    def _leaves(self) -> Iterator[bytes]:
-        for expected, record in enumerate(self._stored("records"), start=FIRST_SEQ):
-            if record.seq != expected:
-                raise TamperedRecordError(f"record {expected}", "it is missing")
-            if record.account != self._account:
-                raise TamperedRecordError(
-                    f"record {expected}", f"it is of account {record.account}"
-                )
-            leaf = recomputed_leaf(record)
-            if leaf != record.leaf_hash:
-                raise TamperedRecordError(f"record {expected}", "it is not what was written")
-            yield leaf
-
     def _stored(self, what: str) -> Iterator[StoredRecord]:
         total = self._store.last_seq()
         for done, record in enumerate(self._store.records(), start=1):
             yield record
             if done % PROGRESS_RECORDS == 0 or done == total:
                 self._on_progress(what, done, total)
-
-
-def recomputed_leaf(record: StoredRecord) -> bytes:
-    """Return the leaf hash of what is stored of a record.
-
-    Raises:
-        TamperedRecordError: a column holds another type than it ever had.
-    """
-    try:
-        return leaf_hash(
-            seq=record.seq,
-            kind=record.kind,
-            account=record.account,
-            epoch=record.epoch,
-            monotonic_ns=record.monotonic_ns,
-            utc_us=record.utc_us,
-            payload=record.payload,
-        )
-    except Exception as error:
-        raise TamperedRecordError(
-            f"record {record.seq}", f"a column of it is not what it must be: {error}"
-        ) from error
 
 
 def _missing(state_folder: Path, database: Path) -> StateFolderError:

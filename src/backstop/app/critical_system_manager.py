@@ -19,6 +19,7 @@ from backstop.adapters.lock import AccountLock
 from backstop.adapters.projectx.gateway import ProjectXGateway
 from backstop.adapters.projectx.hubs import ProjectXHubs
 from backstop.adapters.sqlite.audit_store import AuditStore
+from backstop.app.audit_reading import AuditReading
 from backstop.app.audit_trail import AUDIT_DATABASE, AuditTrail
 from backstop.app.broker_link import BrokerLink
 from backstop.app.dispatch import Dispatcher
@@ -81,6 +82,7 @@ class CriticalSystemManager:
         self._on_note = on_note
         self._loop: DecisionLoop | None = None
         self._trail: AuditTrail | None = None
+        self._reading: AuditReading | None = None
         self._tasks: asyncio.Task[None] | None = None
         self._close_steps: list[Callable[[], Awaitable[None]]] = []
         self._health: dict[str, str] = {}
@@ -142,6 +144,11 @@ class CriticalSystemManager:
             on_fault=self._say_fault,
         )
         self._close_steps.append(trail.close)
+        self._reading = AuditReading(
+            settings.state_folder / AUDIT_DATABASE,
+            public_key=trail.keys.public_key().public_bytes_raw(),
+            key_id=trail.keys.key_id,
+        )
         policy = policy_from_settings(settings)
         gateway = ProjectXGateway(
             api_url=settings.api_url,
@@ -179,7 +186,7 @@ class CriticalSystemManager:
                 utc_us=self.clock.utc_us(),
             )
         )
-        loop.put(
+        loop.begin(
             GuardStarted(
                 utc_us=self.clock.utc_us(),
                 boot_id=boot_id(),
@@ -415,7 +422,7 @@ class CriticalSystemManager:
         recent = self._running().proof_of(client_order_id)
         if recent is not None:
             return recent
-        with AuditStore(self.settings.state_folder / AUDIT_DATABASE) as store:
+        with AuditStore(self.settings.state_folder / AUDIT_DATABASE, checked=False) as store:
             row = store.order(client_order_id)
         if row is None or row.execution_proof is None:
             return None
@@ -448,6 +455,13 @@ class CriticalSystemManager:
         if self._loop is not None and self._loop.failure is not None:
             health["journal"] = self._loop.failure
         return health
+
+    @property
+    def audit(self) -> AuditReading:
+        """Answers about the audit log, from what is durable."""
+        if self._reading is None:
+            raise SetupError("The guard was not started: call initialize() first.")
+        return self._reading
 
     @property
     def steps(self) -> int:

@@ -131,6 +131,13 @@ class DecisionLoop:
         self.book.policy = policy
         return count
 
+    def begin(self, fact: Fact) -> None:
+        """Handle the first fact of this process at once, after the replay and before ``run``.
+
+        Until then the book is that of the process before: its links seem up, its account read.
+        """
+        self._handle(fact, None)
+
     # -- the one writer ----------------------------------------------------------------------
 
     async def run(self) -> None:

@@ -4,15 +4,19 @@ The start of the guard and ``backstop audit verify`` ask the same question: is t
 was signed? What does not hold is named with the first place where it shows.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
 from backstop.adapters.checkpoints import CheckpointFolder, notes_in
 from backstop.adapters.signing import verify_raw
+from backstop.adapters.sqlite.audit_store import StoredRecord
+from backstop.adapters.sqlite.schema import FIRST_SEQ
 from backstop.core.audit_log import Frontier
 from backstop.core.checkpoint import CheckpointError, SignedCheckpoint, parse
+from backstop.core.journal_leaf import leaf_hash
 from backstop.core.key_rotation import KeyChain, KeyChainError, key_chain, key_name
 from backstop.errors import TamperedRecordError
 
@@ -94,16 +98,64 @@ def walk(
     return Walked(frontier=frontier, checkpoints=sum(it.count for it in cursors))
 
 
-def check_head(note: str | None, frontier: Frontier, *, origin: str, chain: KeyChain) -> None:
+def checked_leaves(records: Iterable[StoredRecord], *, account: str) -> Iterator[bytes]:
+    """Recompute the leaf hash of each record from everything that is stored of it.
+
+    Raises:
+        TamperedRecordError: while iterating, the first record that is missing or not what was
+            written.
+    """
+    for expected, record in enumerate(records, start=FIRST_SEQ):
+        where = f"record {expected}"
+        if record.seq != expected:
+            raise TamperedRecordError(where, "it is missing")
+        if record.account != account:
+            raise TamperedRecordError(where, f"it is of account {record.account}")
+        leaf = recomputed_leaf(record)
+        if leaf != record.leaf_hash:
+            raise TamperedRecordError(where, "it is not what was written")
+        yield leaf
+
+
+def recomputed_leaf(record: StoredRecord) -> bytes:
+    """Return the leaf hash of what is stored of a record.
+
+    Raises:
+        TamperedRecordError: a column holds another type than it ever had.
+    """
+    try:
+        return leaf_hash(
+            seq=record.seq,
+            kind=record.kind,
+            account=record.account,
+            epoch=record.epoch,
+            monotonic_ns=record.monotonic_ns,
+            utc_us=record.utc_us,
+            payload=record.payload,
+        )
+    except Exception as error:
+        raise TamperedRecordError(
+            f"record {record.seq}", f"a column of it is not what it must be: {error}"
+        ) from error
+
+
+def check_head(
+    rows: Sequence[tuple[Any, ...]], frontier: Frontier, *, origin: str, chain: KeyChain
+) -> None:
     """Check that the head in the database is ours and covers exactly all records.
+
+    Args:
+        rows: everything in its table: id, size and note.
+        frontier: the tree over all records.
+        origin: the name of the log.
+        chain: who may sign what.
 
     Raises:
         TamperedRecordError: it does not.
     """
-    if note is None:
-        if frontier.size:
-            raise TamperedRecordError(SIGNED_HEAD, f"it is gone, with {frontier.size} records left")
-        return
+    if not rows:
+        raise TamperedRecordError(SIGNED_HEAD, f"it is gone, with {frontier.size} records left")
+    note = rows[0][2]
     signed = _parsed(note, SIGNED_HEAD)
     _check_signature(signed, SIGNED_HEAD, origin=origin, chain=chain)
     size = signed.checkpoint.size
@@ -121,6 +173,8 @@ def check_head(note: str | None, frontier: Frontier, *, origin: str, chain: KeyC
         raise TamperedRecordError(
             f"records 1 to {size}", "one of them is not what was signed, its hash made to fit"
         )
+    if [tuple(row[:2]) for row in rows] != [(1, size)]:
+        raise TamperedRecordError(SIGNED_HEAD, "its row does not say what its note says")
 
 
 def _with_start(leaf_hashes: Iterable[bytes]) -> Iterator[bytes | None]:

@@ -1,9 +1,16 @@
 """Checks a signed execution proof offline: ``backstop-verify BUNDLE --key audit.pub``.
 
+A bundle is a proof by itself (the saved answer of ``GET /v1/orders/{id}/proof``), or one with its
+place in the log (``backstop audit prove``): the journal records of the order, how each of them
+leads to the root of a Merkle tree, and the signed checkpoint of that tree.
+
 This file stands alone. It imports nothing of Backstop, so that it can be read in one sitting,
 copied to another machine and trusted by someone who does not trust the rest; it needs Python 3.11
 and the package ``cryptography``. It builds the signed bytes anew from the document instead of
 believing any that came along, checks the signature, and then checks that the sums are right.
+
+Sources: RFC 8785 (canonical JSON), RFC 6962 and RFC 9162 (Merkle tree), c2sp.org/signed-note and
+c2sp.org/tlog-checkpoint.
 
 Exit codes: 0 good, 1 tampered with (or signed by another key), 2 cannot be checked.
 """
@@ -13,6 +20,7 @@ import base64
 import binascii
 import hashlib
 import json
+import struct
 import sys
 from collections.abc import Sequence
 from decimal import Decimal, DecimalException
@@ -27,6 +35,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 GOOD, TAMPERED, UNUSABLE = 0, 1, 2
 
 FORMAT = "backstop.execution-proof.v1"
+AUDIT_FORMAT = "backstop.audit-bundle.v1"
+ROTATION_FORMAT = "backstop.key-rotation.v1"
+RECORD_PREFIX = b"backstop journal record v1\0"
+ORIGIN_PREFIX = "backstop/"
 MAX_BUNDLE_BYTES = 16 * 2**20  # an order with 20 000 fills has 8 MiB; more is no proof
 MAX_SAFE_INTEGER = 2**53 - 1  # beyond it JSON readers round, so none was ever signed
 
@@ -51,14 +63,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         key = read_key(options.key)
-        proof = verify_bundle(read_bundle(options.bundle), key)
+        bundle = read_bundle(options.bundle)
+        found = (
+            verify_audit_bundle(bundle, key)
+            if bundle.get("format") == AUDIT_FORMAT
+            else f"{summary(verify_bundle(bundle, key))}, signed by key {key_id(key)}"
+        )
     except TamperedError as error:
         sys.stderr.write(f"TAMPERED: {options.bundle}: {error}\n")
         return TAMPERED
     except UnusableError as error:
         sys.stderr.write(f"UNUSABLE: {error}\n")
         return UNUSABLE
-    sys.stdout.write(f"GOOD: {summary(proof)}, signed by key {key_id(key)}\n")
+    sys.stdout.write(f"GOOD: {found}\n")
     return GOOD
 
 
@@ -113,6 +130,113 @@ def verify_bundle(bundle: dict[str, Any], key: Ed25519PublicKey) -> dict[str, An
         raise TamperedError(f"it names the key {signature.get('key_id')!r}, which did not sign it")
     check_sums(proof)
     return proof
+
+
+def verify_audit_bundle(bundle: dict[str, Any], key: Ed25519PublicKey) -> str:
+    """Check a proof with its place in the log; returns one line for people about it.
+
+    ``key`` is the newest key of the log: it signed the checkpoint. Who signed the proof follows
+    from the changes of keys, which stand in the log themselves.
+    """
+    members = {"format", "execution", "records", "rotations", "checkpoint"}
+    if bundle.keys() != members:
+        raise TamperedError("it has not exactly the members " + ", ".join(sorted(members)))
+    try:
+        account, size, root = read_checkpoint(bundle["checkpoint"], key)
+        for included in (*bundle["rotations"], *bundle["records"]):
+            check_inclusion(included, account=account, size=size, root=root)
+        keys = key_chain(bundle["rotations"], key)
+        proof_seq = bundle["execution"]["proof"]["journal"]["seq"]
+        signer = next(held for first, held in reversed(keys) if first <= proof_seq)
+        proof = verify_bundle(bundle["execution"], signer)
+        records = [included["record"] for included in bundle["records"]]
+        seqs = [record["seq"] for record in records]
+        proofs = [json.loads(_payload(it)) for it in records if it["kind"] == "proof"]
+    except (KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
+        raise TamperedError(f"it is incomplete: {error!r}") from None
+    except UnusableError as error:
+        raise TamperedError(f"the proof in it is none: {error}") from None
+    if seqs != sorted(set(seqs)) or proof_seq not in seqs:
+        raise TamperedError(
+            "its records are out of order, or the one that completed it is not there"
+        )
+    ours = [it for it in proofs if it["proof"]["order"] == proof["order"]]
+    if not ours or ours[-1] != bundle["execution"]:
+        raise TamperedError("the proof is not the newest one among its records in the log")
+    return (
+        f"{summary(proof)}, signed by key {key_id(signer)}; its {len(records)} records are in the "
+        f"log of account {account} with {size} records, signed by key {key_id(key)}"
+    )
+
+
+def read_checkpoint(note: str, key: Ed25519PublicKey) -> tuple[str, int, bytes]:
+    """Return account, size and root of a signed checkpoint; raises TamperedError, ValueError."""
+    text, _, lines = note.rpartition("\n\n")
+    origin, size, root = text.split("\n")
+    known = hashlib.sha256(origin.encode() + b"\n\x01" + key.public_bytes_raw()).digest()[:4]
+    if not origin.startswith(ORIGIN_PREFIX) or size != str(int(size)):
+        raise TamperedError("its checkpoint is not one of a log of Backstop")
+    for line in lines.removesuffix("\n").split("\n"):
+        dash, name, value = line.split(" ")
+        signature = base64.b64decode(value, validate=True)
+        if (dash, name, signature[:4]) == ("\u2014", origin, known):
+            _check_signature(key, signature[4:], f"{text}\n".encode(), "its checkpoint")
+            return origin.removeprefix(ORIGIN_PREFIX), int(size), _base64(root)
+    raise TamperedError(f"its checkpoint is not signed by the key {key_id(key)}")
+
+
+def check_inclusion(included: dict[str, Any], *, account: str, size: int, root: bytes) -> None:
+    """Check that a record hashes to a leaf that leads to ``root`` (RFC 9162 section 2.1.3.2)."""
+    record = included["record"]
+    leaf = hashlib.sha256(b"\x00" + leaf_bytes(record)).digest()
+    node, position, last = leaf, record["seq"] - 1, size - 1
+    good = 0 <= position <= last and record["account"] == account
+    for sibling in map(_base64, included["inclusion"]):
+        good = good and last > 0
+        if position % 2 == 1 or position == last:
+            node = hashlib.sha256(b"\x01" + sibling + node).digest()
+            while position % 2 == 0 and position != 0:
+                position, last = position // 2, last // 2
+        else:
+            node = hashlib.sha256(b"\x01" + node + sibling).digest()
+        position, last = position // 2, last // 2
+    if not good or last != 0 or node != root or record["leaf_hash"] != leaf.hex():
+        raise TamperedError(f"record {record['seq']} is not in the tree of the checkpoint")
+
+
+def leaf_bytes(record: dict[str, Any]) -> bytes:
+    """Return the bytes of a record that its leaf hash covers: everything that is stored of it."""
+    numbers = (record["seq"], record["epoch"], int(record["monotonic_ns"]), record["utc_us"])
+    parts = [RECORD_PREFIX, struct.pack(">QQqq", *numbers)]
+    for part in (record["kind"].encode(), record["account"].encode(), _payload(record)):
+        parts += [struct.pack(">I", len(part)), part]
+    return b"".join(parts)
+
+
+def key_chain(
+    rotations: list[dict[str, Any]], newest: Ed25519PublicKey
+) -> list[tuple[int, Ed25519PublicKey]]:
+    """Return each key with the first record it signs; every change is signed by both its keys."""
+    keys: list[tuple[int, Ed25519PublicKey]] = []
+    for included in rotations:
+        record = included["record"]
+        held = json.loads(_payload(record))
+        change, signatures = held["rotation"], held["signatures"]
+        if change["format"] != ROTATION_FORMAT or change["seq"] != record["seq"]:
+            raise TamperedError(f"record {record['seq']} is no change of keys")
+        sides = {}
+        for side in ("old", "new"):
+            raw = _base64(change[f"{side}_public_key_base64"])
+            sides[side] = Ed25519PublicKey.from_public_bytes(raw)
+            what = f"the change of keys in record {record['seq']}"
+            _check_signature(sides[side], _base64(signatures[side]), canonical_bytes(change), what)
+        if keys and key_id(keys[-1][1]) != key_id(sides["old"]):
+            raise TamperedError("its changes of keys do not follow from each other")
+        keys = keys or [(0, sides["old"])]
+        keys.append((record["seq"], sides["new"]))
+    if keys and key_id(keys[-1][1]) != key_id(newest):
+        raise TamperedError(f"its changes of keys do not lead to the key {key_id(newest)}")
+    return keys or [(0, newest)]
 
 
 def canonical_bytes(value: Any) -> bytes:
@@ -176,6 +300,21 @@ def summary(proof: dict[str, Any]) -> str:
         f"order {order['client_order_id']} {order['side']} {order['quantity']} {order['symbol']} "
         f"is {order['state']} with {totals['filled_quantity']} filled{price}"
     )
+
+
+def _payload(record: dict[str, Any]) -> bytes:
+    return _base64(record["payload_base64"])
+
+
+def _base64(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
+
+
+def _check_signature(key: Ed25519PublicKey, signature: bytes, message: bytes, what: str) -> None:
+    try:
+        key.verify(signature, message)
+    except InvalidSignature:
+        raise TamperedError(f"{what} is not signed by the key {key_id(key)}") from None
 
 
 def _unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -190,11 +190,6 @@ class AuditStore:
         )
         return [leaf for (leaf,) in rows]
 
-    def iterate_leaf_hashes(self) -> Iterator[bytes]:
-        """Iterate over the stored leaf hashes in order; one in memory at a time."""
-        rows = self._connection.execute("SELECT leaf_hash FROM Journal ORDER BY seq")
-        return (leaf for (leaf,) in rows)
-
     def payloads(self, kind: str) -> list[tuple[int, bytes]]:
         """Return number and payload of every record of one rare kind."""
         return self._connection.execute(

@@ -22,6 +22,7 @@ from backstop.entrypoints.http.answers import (
     unknown_order,
     unknown_symbol,
 )
+from backstop.entrypoints.http.audit_routes import AUDIT_SHAPES, add_audit_routes
 from backstop.entrypoints.http.errors import ApiError, ErrorCode
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.models import (
@@ -87,6 +88,7 @@ class Api(FastAPI):
                     RefusedOrder,
                     ValidationView,
                     VerificationView,
+                    *AUDIT_SHAPES,
                 )
             )
             held["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -110,6 +112,7 @@ def make_api(guard: Guard) -> FastAPI:
     _add_guard_routes(api, guard)
     _add_order_routes(api, guard)
     _add_evidence_routes(api, guard)
+    add_audit_routes(api, guard)
     return api
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Protocol
 
+from backstop.app.audit_reading import AuditReading
 from backstop.core.book import Book
 from backstop.core.execution_verification import Verification
 from backstop.core.guardrails import Assessment
@@ -21,6 +22,10 @@ class Guard(Protocol):
     @property
     def components(self) -> Mapping[str, str]:
         """What is not well, by component; empty when everything is."""
+
+    @property
+    def audit(self) -> AuditReading:
+        """Answers about the audit log."""
 
     def now_ns(self) -> int:
         """Return monotonic time as the book counts it."""
