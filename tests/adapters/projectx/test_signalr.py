@@ -262,7 +262,7 @@ async def test_invalid_utf_8_is_a_bad_record_and_not_the_end(hub: ScriptedHub) -
         assert len(client.listener.rejected) == 1
 
 
-@pytest.mark.parametrize("before", ["", '{"type":1,"target":"E","arguments":['])
+@pytest.mark.parametrize("before", ['{"type":1,"new":', '{"type":1,"target":"E","arguments":['])
 async def test_json_nested_without_end_is_a_bad_record_and_not_the_end(
     hub: ScriptedHub, before: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from decimal import Decimal
 from typing import Any
 
@@ -20,11 +21,13 @@ from tests.adapters.projectx_server.conftest import (
     running,
     until,
 )
+from yarl import URL
 
 from backstop.adapters.projectx.wire import PositionRow, TradeRow
 from backstop.adapters.projectx_server import hub_connection
 from backstop.adapters.projectx_server.config import HubTimings, ServerConfig, TokenExpiryOnHub
 from backstop.adapters.projectx_server.hub_connection import Silence
+from backstop.adapters.projectx_server.negotiation import Claim, Negotiations
 from backstop.adapters.projectx_server.venue import MarketEvent, UserEvent
 
 CLOSED_BY_ERROR = {
@@ -141,16 +144,32 @@ async def test_a_negotiated_token_opens_one_socket_once(gateway: Gateway) -> Non
     assert await upgrade_status(gateway, query) == 404
 
 
-async def test_an_unclaimed_token_dies_after_15_seconds(gateway: Gateway) -> None:
-    first, second = [
-        (await (await negotiate(gateway, "?negotiateVersion=1")).json())["connectionToken"]
-        for _ in range(2)
-    ]
-    gateway.now[0] += 15_000_000 - 1
-    async with gateway.hub("user", query=f"?id={first}"):
-        pass
-    gateway.now[0] += 1
-    assert await upgrade_status(gateway, f"?id={second}") == 404
+def test_an_unclaimed_token_dies_after_15_seconds() -> None:
+    now_s = 100.0
+    negotiations = Negotiations(life_s=HubTimings().negotiated_life_s, monotonic_s=lambda: now_s)
+    first, second = (negotiations.negotiate(1).claim_id for _ in range(2))
+
+    now_s += 14.9
+    assert negotiations.claim(first)[0] is Claim.OPEN
+    now_s += 0.1
+    assert negotiations.claim(second)[0] is Claim.GONE
+
+
+async def test_a_token_that_died_opens_no_socket() -> None:
+    async with running(config(HubTimings(negotiated_life_s=0))) as gateway:
+        given = await (await negotiate(gateway, "?negotiateVersion=1")).json()
+
+        assert await upgrade_status(gateway, f"?id={given['connectionToken']}") == 404
+
+
+async def test_a_venue_whose_time_flies_leaves_clients_the_time_to_connect(
+    gateway: Gateway,
+) -> None:
+    given = await (await negotiate(gateway, "?negotiateVersion=1")).json()
+    gateway.now[0] += 3_600_000_000
+
+    async with gateway.hub("user", query=f"?id={given['connectionToken']}") as hub:
+        assert (await hub.invoke("SubscribeAccounts"))["result"] is None
 
 
 @pytest.mark.parametrize("query", ["", "?id=made-up-by-the-client"])
@@ -568,6 +587,39 @@ async def test_no_websocket_ping_frame_ever_leaves(gateway: Gateway) -> None:
 
 
 # -- ends -------------------------------------------------------------------------------------
+
+
+async def test_a_client_that_never_reads_cannot_hold_a_connection_that_is_to_end() -> None:
+    timings = HubTimings(close_wait_s=0.05)
+    async with running(config(timings)) as gateway:
+        with socket.socket() as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.setblocking(False)
+            address = URL(gateway.url)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(deaf, (address.host, address.port))
+            upgrade = (
+                f"GET /hubs/user HTTP/1.1\r\nHost: {address.authority}\r\n"
+                "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                f"Authorization: Bearer {gateway.token}\r\n\r\n"
+            )
+            handshake = b'{"protocol":"json","version":1}\x1e'
+            unmasked = bytes([0x81, 0x80 | len(handshake), 0, 0, 0, 0]) + handshake
+            await loop.sock_sendall(deaf, upgrade.encode() + unmasked)
+            hub = gateway.server.user_hub
+            await until(lambda: len(hub.connections) == 1)
+            (connection,) = hub.connections
+            for _ in range(110):
+                connection.send_event(b"x" * 65_536)
+            # Now the kernel takes no more, and the writer waits for a reader that never comes.
+            transport = connection._transport
+            assert transport is not None
+            await until(lambda: transport.get_write_buffer_size() > 65_536)
+
+            connection.close(error=None, allow_reconnect=True)
+
+            await until(lambda: not hub.connections)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class GatewayServer:
 
     ``app`` is the application to run, ``user_hub`` and ``market_hub`` are open to the fault layer.
     ``now_us`` is the venue's time (microseconds since 1970): tokens, rate windows and the ``Date``
-    header follow it; pings follow the event loop.
+    header follow it; pings and negotiated ids follow the machine.
     """
 
     def __init__(
@@ -90,7 +90,6 @@ class GatewayServer:
             tokens=self.tokens,
             config=self.config,
             interference=self._interference,
-            now_us=self._now_us,
         )
 
     def _user_methods(self) -> dict[str, HubMethod]:

@@ -20,7 +20,8 @@ class HubTimings(Struct, frozen=True, kw_only=True):
     ping_interval_s: float = 15.0
     client_timeout_s: float = 30.0  # armed by the first ping of the client
     handshake_timeout_s: float = 15.0
-    negotiated_life_s: int = 15  # how long a negotiated id waits for its socket
+    close_wait_s: float = 2.0  # what a client gets to answer a close frame, or to read at all
+    negotiated_life_s: float = 15.0  # how long a negotiated id waits for its socket
 
 
 class ServerConfig(Struct, frozen=True, kw_only=True):

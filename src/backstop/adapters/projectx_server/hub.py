@@ -46,7 +46,6 @@ class Hub:
         tokens: TokenIssuer,
         config: ServerConfig,
         interference: Interference,
-        now_us: Callable[[], int],
     ) -> None:
         self.name: Final = name
         self.connections: list[HubConnection] = []
@@ -55,7 +54,7 @@ class Hub:
         self._config = config
         self._interference = interference
         self._groups: dict[Group, list[HubConnection]] = {}
-        self._negotiations = Negotiations(life_s=config.timings.negotiated_life_s, now_us=now_us)
+        self._negotiations = Negotiations(life_s=config.timings.negotiated_life_s)
 
     # -- HTTP -----------------------------------------------------------------------------------
 

@@ -20,7 +20,6 @@ slower is disconnected (TCP reset): it then knows that it missed events and read
 while quietly dropped events would leave it with a wrong picture."""
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024  # one WebSocket message of a client: many records may share it
-CLOSE_WAIT_S = 2.0  # how long a closing client may keep us waiting for its close frame
 FROZEN_S_MAX = 600.0  # a half-dead connection is released after ten minutes at the latest
 
 
@@ -65,7 +64,7 @@ class HubConnection:
             heartbeat=None,  # WebSocket pings with a payload kill an old client library
             compress=False,
             autoclose=True,
-            timeout=CLOSE_WAIT_S,
+            timeout=timings.close_wait_s,
             max_msg_size=MESSAGE_BYTES_MAX,
         )
         self._buffer = signalr.RecordBuffer()
@@ -173,7 +172,7 @@ class HubConnection:
         try:
             await self._read(early)
             if self._closing:
-                await asyncio.wait({writer}, timeout=2 * CLOSE_WAIT_S)
+                await asyncio.wait({writer}, timeout=2 * self._timings.close_wait_s)
         finally:
             for helper in (writer, clockwork):
                 helper.cancel()
@@ -267,6 +266,9 @@ class HubConnection:
         self.silent(Silence.NONE)
         self._drop_all()
         self._queue.append(record)
+        # Who does not read never takes the last record, and would hold the connection for ever.
+        wait_s = 2 * self._timings.close_wait_s
+        self._released = asyncio.get_running_loop().call_later(wait_s, self.reset)
 
     async def _write(self) -> None:
         """Send what is queued, up to 64 KB in a frame; close the socket when the end is decided."""

@@ -1,6 +1,7 @@
 """Negotiated connection ids: what ``negotiate`` gives out and what a socket may claim."""
 
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import Enum
@@ -35,15 +36,19 @@ class Negotiated(Struct, frozen=True, kw_only=True):
 class _Given(Struct, kw_only=True):
     state: _State
     connection_id: str
-    expires_us: int
+    expires_s: float  # on the monotonic clock
 
 
 class Negotiations:
-    """Every id given out and not forgotten yet."""
+    """Every id given out and not forgotten yet.
 
-    def __init__(self, *, life_s: int, now_us: Callable[[], int]) -> None:
-        self._life_us = life_s * 1_000_000
-        self._now_us = now_us
+    Ids age by the machine's clock and not by the venue's, which may run a thousand times as fast:
+    a client takes its real time between the negotiation and the socket.
+    """
+
+    def __init__(self, *, life_s: float, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+        self._life_s = life_s
+        self._monotonic_s = monotonic_s
         self._given: OrderedDict[str, _Given] = OrderedDict()
 
     def negotiate(self, version: int) -> Negotiated:
@@ -66,7 +71,7 @@ class Negotiations:
             return Claim.OPEN, secrets.token_urlsafe(16)
         if given.state is _State.LIVE:
             return Claim.IN_USE, given.connection_id
-        if given.state is not _State.WAITING or self._now_us() >= given.expires_us:
+        if given.state is not _State.WAITING or self._monotonic_s() >= given.expires_s:
             return Claim.GONE, given.connection_id
         given.state = _State.LIVE
         return Claim.OPEN, given.connection_id
@@ -78,8 +83,9 @@ class Negotiations:
             given.state = _State.SPENT
 
     def _remember(self, claim_id: str, connection_id: str, state: _State) -> None:
+        expires_s = self._monotonic_s() + self._life_s
         self._given[claim_id] = _Given(
-            state=state, connection_id=connection_id, expires_us=self._now_us() + self._life_us
+            state=state, connection_id=connection_id, expires_s=expires_s
         )
         if len(self._given) > IDS_MAX:
             self._given.popitem(last=False)
