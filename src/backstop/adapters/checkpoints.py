@@ -6,6 +6,7 @@ a file that is full gets a number and makes room for a new one. The same notes c
 place: a folder, or an address that takes them by POST. What a note means is not known here.
 """
 
+import http.client
 import os
 import re
 import threading
@@ -123,7 +124,9 @@ class CheckpointAddress:
         try:
             with urllib.request.urlopen(request, timeout=POST_LIMIT_S):  # noqa: S310 - see above
                 return
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # it holds the connection
             # The address may carry a key of its own: only its host is for messages.
             raise StateFolderError(
                 f"The checkpoint was not taken by {urlsplit(self._url).hostname}: "
@@ -142,7 +145,7 @@ def notes_in(path: Path, *, length: int | None = None) -> Iterator[str]:
         with path.open("rb") as file:
             for line in file:
                 read += len(line)
-                if length is not None and read > length:
+                if not line.endswith(b"\n") or (length is not None and read > length):
                     return
                 if line == b"\n" and frame and frame[-1].startswith(_SIGNATURE):
                     yield "".join(frame)
@@ -155,7 +158,7 @@ def notes_in(path: Path, *, length: int | None = None) -> Iterator[str]:
         raise _no_note(path) from error
     except OSError as error:
         raise StateFolderError(f"{path} cannot be read: {error}.") from error
-    if frame and frame[-1].startswith(_SIGNATURE) and frame[-1].endswith("\n"):
+    if frame and frame[-1].startswith(_SIGNATURE):
         yield "".join(frame)
 
 

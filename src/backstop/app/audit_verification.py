@@ -130,7 +130,7 @@ class _Check:
             )
         newest = load_public_key(trusted).public_bytes_raw()
         following = next_public_key(key_folder) if public_key is None else None
-        if following is not None:
+        if following is not None and rotations:
             # A change of keys may be recorded and not yet finished in the folder.
             try:
                 return checked_key_chain(rotations, newest=following, account=self._account)
