@@ -81,6 +81,19 @@ def whole(least: int, most: int) -> Kind:
     return Kind(type_name="whole number", allowed=f"{least} to {most}", parse=parse)
 
 
+def account_number() -> Kind:
+    """The number of an account; its faults do not repeat it: a key may stand there by mistake."""
+    in_range = whole(1, 2**31 - 1)
+
+    def parse(text: str) -> object:
+        try:
+            return in_range.parse(text)
+        except ValueError:
+            raise ValueError("the value is not an account's number; its name is none") from None
+
+    return Kind(type_name=in_range.type_name, allowed=in_range.allowed, parse=parse)
+
+
 def number(least: str, most: str, *, above: bool = False) -> Kind:
     """A decimal number from ``least`` (or ``above`` it) to ``most``."""
     lowest, highest = Decimal(least), Decimal(most)
@@ -144,7 +157,10 @@ def path() -> Kind:
     def parse(text: str) -> Path:
         if "\0" in text:
             raise ValueError("it has a zero byte in it")
-        return Path(text).expanduser().absolute()
+        try:
+            return Path(text).expanduser().absolute()
+        except RuntimeError:
+            raise ValueError(f"{text!r} begins with the home folder of nobody here") from None
 
     return Kind(type_name="path", allowed="a path", parse=parse)
 
@@ -155,7 +171,11 @@ def existing_file() -> Kind:
 
     def parse(text: str) -> object:
         found = as_path.parse(text)
-        if not (isinstance(found, Path) and found.is_file()):
+        try:
+            is_file = isinstance(found, Path) and found.is_file()
+        except OSError as error:
+            raise ValueError(f"{text} cannot be looked at: {error.strerror}") from None
+        if not is_file:
             raise ValueError(f"{text} is not a file")
         return found
 

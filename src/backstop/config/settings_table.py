@@ -407,7 +407,7 @@ CREDENTIALS = (
     _setting(
         "TOPSTEPX_ACCOUNT_ID",
         "account_id",
-        kinds.whole(1, 2**31 - 1),
+        kinds.account_number(),
         "The one account that is traded, by its number; any other is refused.",
         default_words="required",
     ),
