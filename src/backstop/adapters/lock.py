@@ -7,17 +7,18 @@ content, the process id, is for people only.
 """
 
 import hashlib
-import ipaddress
 import os
 import stat
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from platformdirs import user_runtime_dir
 
+from backstop.adapters.loopback import is_loopback_host
 from backstop.errors import AlreadyRunningError, StateFolderError
 
 if sys.platform == "win32":
@@ -91,14 +92,15 @@ class AccountLock:
         try:
             _make_private(self.path.parent)
             descriptor = self._locked_file()
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
         except OSError as error:
             raise StateFolderError(
                 f"The lock {self.path} cannot be taken: {error}. Check that this user owns "
                 f"{self.path.parent}."
             ) from error
         self._descriptor = descriptor
+        with suppress(OSError):  # a full disk: the number is for people, the lock holds without it
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
 
     def release(self) -> None:
         """Give the lock back; harmless when it is not held."""
@@ -140,11 +142,7 @@ def one_spelling(gateway_host: str) -> str:
     if not colon or not port.isdigit():
         host, port = gateway_host.lower().rstrip("."), ""
     bare = host.strip("[]").rstrip(".")
-    try:
-        loopback = bare == "localhost" or ipaddress.ip_address(bare).is_loopback
-    except ValueError:
-        loopback = False
-    name = "localhost" if loopback else bare
+    name = "localhost" if is_loopback_host(bare) else bare
     return f"{name}:{port}" if port and port != "443" else name
 
 

@@ -1,6 +1,5 @@
-"""Addresses of a ProjectX gateway: where its hubs are, and whether it is this machine."""
+"""Addresses of a ProjectX gateway: where its hubs are."""
 
-import ipaddress
 from enum import StrEnum
 from urllib.parse import urlsplit, urlunsplit
 
@@ -24,12 +23,3 @@ def hub_url(api_url: str, hub: HubPath) -> str:
         return api_url + hub.value
     netloc = "rtc." + parts.netloc[len("api.") :]
     return urlunsplit((parts.scheme, netloc, hub.value, "", ""))
-
-
-def is_loopback(url: str) -> bool:
-    """Tell whether the host of ``url`` is certainly this machine, without asking a name server."""
-    host = (urlsplit(url).hostname or "").rstrip(".")
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from backstop.adapters.loopback import is_loopback_url
 from backstop.config.choices import Calendar, ExternalPositionPolicy, Profile
 from backstop.config.env_file import ENV_FILE, open_to_others, read_env_file
-from backstop.config.gateway_urls import is_loopback
 from backstop.config.secret import Secret
 from backstop.config.setting_kinds import ListenAddress
 from backstop.config.settings_reader import NAMES, read_settings
@@ -151,7 +151,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         far = tuple(
             SettingError(name, "is not on this machine", "a loopback address")
             for name, url in settings.gateway_urls.items()
-            if not is_loopback(url)
+            if not is_loopback_url(url)
         )
         if far:
             raise SetupFaults(far)
@@ -193,7 +193,7 @@ def refuse_live_gateway(settings: Settings) -> None:
     if not settings.execute:
         return
     for name, url in settings.gateway_urls.items():
-        if not is_loopback(url):
+        if not is_loopback_url(url):
             raise SetupError(
                 f"EXECUTE=1 is meant to send orders, and {name} is {urlsplit(url).hostname}. "
                 "This version sends only to a gateway on this machine, because recovery and "

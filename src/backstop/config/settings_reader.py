@@ -7,9 +7,10 @@ from typing import Any
 
 from platformdirs import user_data_dir
 
+from backstop.adapters.loopback import is_loopback_host, is_loopback_url
 from backstop.config.choices import PROFILE_DEFAULTS
 from backstop.config.credential_manager import CredentialManager, MappingSource
-from backstop.config.gateway_urls import HubPath, hub_url, is_loopback
+from backstop.config.gateway_urls import HubPath, hub_url
 from backstop.config.secret import Secret
 from backstop.config.settings_table import CREDENTIALS, PLAIN_SETTINGS, SETTINGS, Setting
 from backstop.errors import CredentialError, SettingError, SetupError, SetupFaults
@@ -142,16 +143,12 @@ def _unknown_names(layers: Layers) -> list[str]:
 def _doubts(members: Mapping[str, Any]) -> list[str]:
     """Say what is allowed and was perhaps not meant."""
     warnings: list[str] = []
-    if members["api_url"].startswith("http://") and not is_loopback(members["api_url"]):
+    if members["api_url"].startswith("http://") and not is_loopback_url(members["api_url"]):
         warnings.append("TOPSTEPX_API_URL is http:// to another machine: the key travels readable")
     listen = members["listen"]
-    if members["tls_cert"] is None and not is_loopback(f"http://{_bracketed(listen.host)}/"):
+    if members["tls_cert"] is None and not is_loopback_host(listen.host):
         warnings.append(
             f"BACKSTOP_LISTEN opens the API on {listen.host} without TLS: "
             "the token travels readable"
         )
     return warnings
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

@@ -1,6 +1,5 @@
 """The token of the guard's HTTP interface: where it is kept, for the guard and its callers."""
 
-import ipaddress
 import os
 import secrets
 from pathlib import Path
@@ -48,13 +47,3 @@ def stored_or_made_token(state_folder: Path) -> str:
             "folder this user can write, or set BACKSTOP_API_TOKEN."
         ) from error
     return token
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether ``host``, a name or an address, can only mean this machine."""
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -18,13 +18,14 @@ from typing import Any
 
 from backstop import __version__
 from backstop.adapters.log import Redactor, configure_logging
+from backstop.adapters.loopback import is_loopback_host
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.config.secret import Secret
 from backstop.config.settings import Settings
 from backstop.config.settings_reader import NAMES
 from backstop.config.settings_table import SETTINGS
 from backstop.core.policy import Policy
-from backstop.entrypoints.api_token import TOKEN_FILE, is_loopback, stored_or_made_token
+from backstop.entrypoints.api_token import TOKEN_FILE, stored_or_made_token
 from backstop.entrypoints.http.status import gates
 from backstop.entrypoints.lean_start import all_is_loaded
 from backstop.entrypoints.terminal import say
@@ -102,7 +103,7 @@ async def _guard(settings: Settings) -> None:
                 manager,
                 listener,
                 token=token.reveal(),
-                loopback_only=is_loopback(settings.listen.host),
+                loopback_only=is_loopback_host(settings.listen.host),
                 tls_certificate=settings.tls_cert,
                 tls_key=settings.tls_key,
             )
@@ -174,7 +175,7 @@ def _check_exposure(settings: Settings) -> None:
             raise SetupError(
                 f"BACKSTOP_TLS_CERT and BACKSTOP_TLS_KEY cannot be used: {error}."
             ) from error
-    if is_loopback(settings.listen.host):
+    if is_loopback_host(settings.listen.host):
         return
     if settings.api_token is None or certificate is None:
         raise SetupError(
@@ -191,7 +192,7 @@ def _listener(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
     except OSError as error:
         why = (
-            f"port {port} on {host} is in use by another program"
+            f"port {port} on {host} is in use, by another guard or another program"
             if error.errno == errno.EADDRINUSE
             else f"{host}:{port} cannot be listened on: {error.strerror or error}"
         )

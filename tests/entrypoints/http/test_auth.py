@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backstop.entrypoints.api_token import is_loopback, stored_or_made_token, stored_token
+from backstop.entrypoints.api_token import stored_or_made_token, stored_token
 from backstop.errors import StateFolderError
 
 
@@ -155,20 +155,3 @@ def test_a_folder_that_cannot_hold_a_token_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(StateFolderError, match="BACKSTOP_STATE_DIR"):
         stored_or_made_token(tmp_path / "file" / "state")
-
-
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [
-        ("127.0.0.1", True),
-        ("127.8.9.10", True),
-        ("::1", True),
-        ("localhost", True),
-        ("0.0.0.0", False),  # noqa: S104 - the very address that must not count as loopback
-        ("::", False),
-        ("10.0.0.1", False),
-        ("example.org", False),
-    ],
-)
-def test_loopback_is_known_by_address_not_by_looks(host: str, *, loopback: bool) -> None:
-    assert is_loopback(host) is loopback

@@ -7,7 +7,6 @@ nobody can tell.
 """
 
 import asyncio
-import ipaddress
 import re
 import ssl
 from collections import deque
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from msgspec import Struct
 
+from backstop.adapters.loopback import is_loopback_url
 from backstop.errors import GatewayAnswerError, GatewayUnreachableError, SettingError
 from backstop.ports import Clock
 
@@ -213,24 +213,13 @@ def checked_url(url: str, *, setting: str) -> str:
         raise SettingError(setting, f"{url!r} is not an address of a gateway", "http(s)://host")
     if parts.username or parts.password:
         raise SettingError(setting, "it contains a user or a password", "http(s)://host")
-    if parts.scheme == "http" and not is_loopback(url):
+    if parts.scheme == "http" and not is_loopback_url(url):
         raise SettingError(
             setting,
             f"{url!r} would send the credentials unencrypted",
             "https://host, or http:// on loopback",
         )
     return url.rstrip("/")
-
-
-def is_loopback(url: str) -> bool:
-    """Tell whether ``url`` names this machine; a name other than localhost is never believed."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def describe(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backstop.entrypoints.api_token import is_loopback
+from backstop.adapters.loopback import is_loopback_host
 from backstop.entrypoints.http.errors import ApiError, ErrorCode
 
 OPEN_PATHS = frozenset({"/v1/health"})
@@ -58,7 +58,7 @@ class Gatekeeper:
     def _check(self, scope: Scope) -> None:
         headers: list[tuple[bytes, bytes]] = list(scope["headers"])
         host = _single(headers, b"host")
-        if self._loopback_only and not is_loopback(_host_name(host)):
+        if self._loopback_only and not is_loopback_host(_host_name(host)):
             raise ApiError(
                 403,
                 ErrorCode.HOST_NOT_ALLOWED,
