@@ -6,13 +6,14 @@ guard believes and has written down.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.projectx_server.config import ServerConfig
@@ -56,11 +57,17 @@ NO_HISTORY = FaultRule(
 """A hundred days of bars take seconds to make; without them the stress values hold at once."""
 
 
+_failures: list[BaseException] = []
+"""What ended a guard that nobody stopped: no use to wait for what it should do."""
+
+
 async def until(is_true: Callable[[], bool], what: Callable[[], object] | str) -> None:
     """Wait until ``is_true``; ``what`` says what was waited for, when it never came."""
     try:
         async with asyncio.timeout(PATIENCE_S):
-            while not is_true():  # noqa: ASYNC110 - many things may make it true
+            while not is_true():
+                if _failures:
+                    raise AssertionError("the guard itself has failed") from _failures.pop()
                 await asyncio.sleep(POLL_S)
     except TimeoutError:
         said = what if isinstance(what, str) else what()
@@ -100,11 +107,11 @@ class Guard:
             lambda: f"ACTIVE; {self.book.state_reasons(self.manager.now_ns())}",
         )
         for symbol in symbols:
-            contract_id = self.instrument(symbol).contract_id
-            await until(
-                lambda held=contract_id: self.manager.quotes.reference(held) is not None,  # type: ignore[misc]
-                f"a quote of {symbol}",
-            )
+            await until(lambda held=symbol: self._is_quoted(held), f"a quote of {symbol}")  # type: ignore[misc]
+
+    def _is_quoted(self, symbol: str) -> bool:
+        quote = self.manager.quotes.reference(self.instrument(symbol).contract_id)
+        return quote is not None and None not in {quote.bid, quote.ask, quote.last}
 
     def instrument(self, symbol: str) -> Instrument:
         found = self.book.instrument_for(symbol)
@@ -226,9 +233,14 @@ class Desk:
         )
         async with manager:
             guard = Guard(manager, self.venue, notes, self.names)
-            if ready:
-                await guard.ready("MES", *symbols)
-            yield guard
+            watching = asyncio.create_task(manager.failed())
+            watching.add_done_callback(_keep_failure)
+            try:
+                if ready:
+                    await guard.ready("MES", *symbols)
+                yield guard
+            finally:
+                watching.cancel()
 
     def mischief(self, on: str, act: FaultKind, **details: Any) -> None:
         """Have one thing go wrong."""
@@ -275,15 +287,21 @@ def a_venue(*, history: bool = False, speed: float = SPEED) -> Simulator:
     )
 
 
-_free_accounts = iter(ACCOUNTS)
+_free_accounts: WeakKeyDictionary[Simulator, Iterator[int]] = WeakKeyDictionary()
 
 
 def a_desk(venue: Simulator, folder: Path) -> Desk:
     """Return an account of ``venue`` that nobody used, with everything healed."""
+    _failures.clear()
     venue.faults.heal()
     venue.faults.applied.clear()
     venue.faults.add(venue.config.faults)
-    return Desk(venue, folder, next(_free_accounts))
+    return Desk(venue, folder, next(_free_accounts.setdefault(venue, iter(ACCOUNTS))))
+
+
+def _keep_failure(watching: asyncio.Task[None]) -> None:
+    if not watching.cancelled() and (failure := watching.exception()) is not None:
+        _failures.append(failure)
 
 
 def audited(state_folder: Path, statement: str, *arguments: object) -> list[tuple[Any, ...]]:

@@ -22,6 +22,7 @@ from backstop.errors import (
     LoginRefusedError,
     SetupError,
 )
+from backstop.simulator.fault_rules import FaultKind
 from backstop.simulator.process import Simulator
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -212,6 +213,25 @@ async def test_a_wish_that_the_end_overtakes_is_not_left_hanging(desk: Desk) -> 
 
     assert asking.done()
     assert len(desk.orders()) <= 1
+
+
+async def test_an_order_that_the_end_overtakes_is_told_as_not_answered(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        desk.mischief("Order/place", FaultKind.DELAY_RESPONSE, delay_ms=600_000)
+        for event in ("GatewayUserOrder", "GatewayUserTrade", "GatewayUserPosition"):
+            desk.mischief(event, FaultKind.DROP_EVENT, count=None)
+        request = guard.request()
+        asking = asyncio.create_task(guard.manager.submit_order(request))
+        await until(lambda: len(desk.orders()) == 1, "the order at the exchange")
+        verifying = asyncio.create_task(guard.manager.verify_execution(request.client_order_id))
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        decision, verification = await asyncio.gather(asking, verifying)
+
+    assert decision.order is not None
+    assert decision.order.state in {OrderState.SENT, OrderState.WORKING}
+    assert verification is not None
+    assert verification.verdict is Verdict.UNKNOWN
 
 
 async def test_a_halt_blocks_entries_and_exits_still_go(desk: Desk) -> None:

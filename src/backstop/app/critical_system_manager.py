@@ -51,7 +51,12 @@ from backstop.domain.events import (
 )
 from backstop.domain.instrument import Rounding
 from backstop.domain.order import OrderRequest, OrderState, Side
-from backstop.errors import GatewayAnswerError, GatewayUnreachableError, SetupError
+from backstop.errors import (
+    GatewayAnswerError,
+    GatewayUnreachableError,
+    JournalError,
+    SetupError,
+)
 from backstop.ports import Clock
 
 FIRST_CONTACT_LIMIT_S = 10.0
@@ -412,8 +417,8 @@ class CriticalSystemManager:
             async with asyncio.timeout(wait_s):
                 while (verdict := judged()) is not None and verdict.verdict is Verdict.UNKNOWN:
                     await self._running().order_changed(client_order_id)
-        except TimeoutError:
-            pass  # UNKNOWN is what the evidence says so far
+        except (TimeoutError, JournalError):
+            pass  # UNKNOWN is what the evidence says so far, also when the guard stops meanwhile
         await self._running().recorded()
         return judged()
 
@@ -435,7 +440,7 @@ class CriticalSystemManager:
             async with asyncio.timeout(2 * REPLY_LIMIT_NS / 1e9):
                 while self.book.orders[client_order_id].state in unanswered:
                     await self._running().order_changed(client_order_id)
-        except TimeoutError:
+        except (TimeoutError, JournalError):
             pass  # the order says by its state that it is not answered
         return self.book.orders[client_order_id]
 

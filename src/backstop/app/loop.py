@@ -48,7 +48,7 @@ NoteSink = Callable[[Note], None]
 
 
 def _stopped() -> JournalError:
-    return JournalError("The guard has stopped: nothing was decided, recorded or sent.")
+    return JournalError("The guard has stopped: nothing more is decided, recorded or sent.")
 
 
 @dataclass(slots=True)
@@ -166,6 +166,9 @@ class DecisionLoop:
         for asker in waiting:
             if asker is not None and not asker.done():
                 asker.set_exception(_stopped())
+        for watcher in (each for watchers in self._watchers.values() for each in watchers):
+            if not watcher.done():
+                watcher.set_exception(_stopped())
         self._tell_recorded()
 
     async def _next_fact_or_deadline(self) -> None:
@@ -312,7 +315,13 @@ class DecisionLoop:
         await waiter
 
     async def order_changed(self, client_order_id: str) -> None:
-        """Wait until a durable step changes the order."""
+        """Wait until a durable step changes the order.
+
+        Raises:
+            JournalError: the guard has stopped, and will bring no change.
+        """
+        if self._ended:
+            raise _stopped()
         watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         watchers = self._watchers.setdefault(client_order_id, [])
         watchers.append(watcher)
