@@ -23,11 +23,22 @@ def readable(database: Path) -> Iterator[Path]:
     if not database.is_file() or os.access(database.parent, os.W_OK):
         yield database
         return
+    with copied(database) as copy:
+        yield copy
+
+
+@contextmanager
+def copied(database: Path) -> Iterator[Path]:
+    """Give a temporary copy of ``database`` with all that is committed in it.
+
+    Raises:
+        StateFolderError: it cannot be copied.
+    """
     with tempfile.TemporaryDirectory(prefix="backstop-evidence-") as folder:
         copy = Path(folder) / database.name
+        newest = database.with_name(database.name + _WRITE_AHEAD)
         try:
             shutil.copyfile(database, copy)
-            newest = database.with_name(database.name + _WRITE_AHEAD)
             if newest.is_file():
                 shutil.copyfile(newest, copy.with_name(newest.name))
         except OSError as error:
