@@ -52,6 +52,24 @@ def test_the_venues_size_counts_once_it_is_known() -> None:
     assert (final_quantity(lowered), final_quantity(an_order())) == (1, 2)
 
 
+def test_a_row_without_a_size_neither_fills_the_order_nor_closes_it() -> None:
+    """Nothing is filled without trades, and what may fill counts in full."""
+    order = an_order(OrderState.WORKING, broker_order_id=100, venue=a_row(quantity=0))
+
+    assert settled(order, cause="venue OPEN", utc_us=START_US).state is OrderState.WORKING
+    assert order.open_quantity == 2
+
+
+def test_a_filled_row_without_its_filled_quantity_waits_for_the_trades() -> None:
+    row = a_row(status=BrokerStatus.FILLED, filled_quantity=0)
+    told = an_order(OrderState.WORKING, broker_order_id=100, venue=row)
+    shown = replace(told, fills=(a_trade(quantity=2),))
+
+    assert told.lacks_trades
+    assert settled(told, cause="venue FILLED", utc_us=START_US).state is OrderState.WORKING
+    assert settled(shown, cause="trade 7", utc_us=START_US).state is OrderState.FILLED
+
+
 def test_an_overfilled_order_has_less_than_nothing_open_and_says_zero() -> None:
     order = an_order(OrderState.WORKING, fills=(a_trade(quantity=3),))
 

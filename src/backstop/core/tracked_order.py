@@ -104,7 +104,11 @@ class TrackedOrder(Struct, frozen=True, kw_only=True):
         """The venue says more was filled than its trades have shown us so far."""
         if self.venue is None:
             return False
-        return self.venue.filled_quantity > self.filled_quantity + self.voided_quantity
+        told = self.venue.filled_quantity
+        if self.venue.status is BrokerStatus.FILLED:
+            # Rows of old samples lack the filled quantity: the status says all of it.
+            told = max(told, final_quantity(self))
+        return told > self.filled_quantity + self.voided_quantity
 
 
 def moved(order: TrackedOrder, to_state: OrderState, *, cause: str, utc_us: int) -> TrackedOrder:
@@ -214,5 +218,9 @@ def _proven_state(order: TrackedOrder) -> OrderState | None:
 
 
 def final_quantity(order: TrackedOrder) -> int:
-    """Return the contracts that make the order complete: the venue's size once it is known."""
-    return order.intent.quantity if order.venue is None else order.venue.quantity
+    """Return the contracts that make the order complete: the venue's size once it is known.
+
+    A row of size 0 states no size; to believe it would make an order FILLED without a trade.
+    """
+    stated = 0 if order.venue is None else order.venue.quantity
+    return stated or order.intent.quantity
