@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import closing
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,7 @@ async def summarise(
     )
     state_folder = manager.settings.state_folder
     order_rows, audited = _audited(state_folder / AUDIT_DATABASE)
-    happened = {str(trade["id"]) for trade in truth["trades"]}
-    found.extend(f"trade {trade} is not in FillAudit" for trade in sorted(happened - audited))
-    found.extend(f"FillAudit has {trade}, the exchange not" for trade in sorted(audited - happened))
+    found.extend(_trade_faults(_happened(truth), audited))
     positions = _positions(manager)
     found.extend(_position_faults(manager, truth))
     return Summary(
@@ -109,11 +108,51 @@ def _our_orders(truth: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _audited(path: Path) -> tuple[int, set[str]]:
+class _Fill(Struct, frozen=True, kw_only=True):
+    """What both sides must say alike of one trade."""
+
+    order_id: str
+    quantity: int
+    price: Decimal
+    voided: bool
+
+
+def _happened(truth: Mapping[str, Any]) -> dict[str, _Fill]:
+    return {
+        str(trade["id"]): _Fill(
+            order_id=str(trade["orderId"]),
+            quantity=abs(trade["quantity"]),
+            price=Decimal(trade["price"]),
+            voided=trade["voided"],
+        )
+        for trade in truth["trades"]
+    }
+
+
+def _audited(path: Path) -> tuple[int, dict[str, _Fill]]:
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database:
         (orders,) = database.execute("SELECT count(*) FROM OrderAudit").fetchone()
-        fills = {row[0] for row in database.execute("SELECT FillId FROM FillAudit")}
+        rows = database.execute(
+            "SELECT FillId, OrderId, FillQuantity, FillPrice, Voided FROM FillAudit"
+        )
+        fills = {
+            fill_id: _Fill(
+                order_id=order_id,
+                quantity=quantity,
+                price=Decimal(str(price)),
+                voided=bool(voided),
+            )
+            for fill_id, order_id, quantity, price, voided in rows
+        }
     return int(orders), fills
+
+
+def _trade_faults(happened: Mapping[str, _Fill], audited: Mapping[str, _Fill]) -> list[str]:
+    return [
+        f"trade {number}: the exchange has {happened.get(number)}, FillAudit {audited.get(number)}"
+        for number in sorted({*happened, *audited})
+        if happened.get(number) != audited.get(number)
+    ]
 
 
 def _proof_fault(manager: CriticalSystemManager, client_order_id: str) -> str:

@@ -1,0 +1,32 @@
+"""What every test run says at its end: which tests had recorded data to work on."""
+
+import os
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SETTING = "BACKSTOP_TEST_DATA"
+DATA = ROOT / os.environ.get(SETTING, "../shared/data")
+
+
+@cache
+def _reads_recorded_data(file: str) -> bool:
+    return SETTING in (ROOT / file).read_text(encoding="utf-8")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the files with data tests that ran, or say that there was no data."""
+    files = (
+        report.nodeid.partition("::")[0] for report in terminalreporter.stats.get("passed", ())
+    )
+    ran = Counter(file for file in files if file.endswith(".py") and _reads_recorded_data(file))
+    terminalreporter.section("recorded data")
+    if not DATA.is_dir():
+        terminalreporter.line(f"none at {DATA} ({SETTING}): such tests worked on generated input")
+        return
+    terminalreporter.line(f"{DATA} ({SETTING})")
+    for file, count in sorted(ran.items()):
+        terminalreporter.line(f"{file}: {count} passed")
