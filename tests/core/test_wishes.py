@@ -15,6 +15,7 @@ from tests.core.builders import (
 )
 
 from backstop.core.guardrails import Assessment
+from backstop.core.order_numbers import PRICE_LIMIT_TICKS
 from backstop.core.step import DecisionKind
 from backstop.core.wishes import judge, place_command, reference_price
 from backstop.domain.broker import BrokerStatus
@@ -260,6 +261,58 @@ def test_a_price_that_the_type_does_not_have_is_refused(type_: OrderType) -> Non
     assert change(guard, limit_ticks=1).kind is DecisionKind.NOT_POSSIBLE
     if type_ is OrderType.TRAILING_STOP:
         assert change(guard, stop_ticks=1).kind is DecisionKind.NOT_POSSIBLE
+
+
+@pytest.mark.parametrize("ticks", [0, -20, PRICE_LIMIT_TICKS + 1])
+@pytest.mark.parametrize(
+    ("type_", "price", "level"),
+    [
+        (OrderType.LIMIT, "limit_price", "limit_ticks"),
+        (OrderType.STOP, "stop_price", "stop_ticks"),
+    ],
+)
+def test_an_order_is_not_moved_to_what_is_no_price(
+    type_: OrderType, price: str, level: str, ticks: int
+) -> None:
+    guard = Guard().start()
+    guard.working(type=type_, **{price: Decimal(5000)})
+
+    decision = change(guard, **{level: ticks})
+
+    assert decision.kind is DecisionKind.REFUSED
+    assert codes(decision) == [DenialCode.PRICE_INVALID]
+    assert guard.commands_of(ModifyOrder) == []
+
+
+@pytest.mark.parametrize(
+    ("side", "ticks", "code"),
+    [
+        (Side.BUY, 19_960, DenialCode.BRACKET_STOP_SIDE),
+        (Side.BUY, 19_963, DenialCode.BRACKET_TOO_CLOSE),
+        (Side.BUY, 20_040, DenialCode.BRACKET_TARGET_SIDE),
+        (Side.SELL, 20_040, DenialCode.BRACKET_STOP_SIDE),
+        (Side.SELL, 19_960, DenialCode.BRACKET_TARGET_SIDE),
+    ],
+)
+def test_an_entry_is_not_moved_past_its_own_stop_or_target(
+    side: Side, ticks: int, code: DenialCode
+) -> None:
+    """The legs are set to the asked levels after the fill: a stop beyond it would trigger."""
+    guard = Guard().start()
+    guard.working(
+        side=side,
+        type=OrderType.LIMIT,
+        limit_price=Decimal(5000),
+        stop_loss_price=Decimal(5000 - 10 * side.sign),
+        take_profit_price=Decimal(5000 + 10 * side.sign),
+    )
+
+    decision = change(guard, limit_ticks=ticks)
+
+    assert decision.kind is DecisionKind.REFUSED
+    assert codes(decision) == [code]
+    assert guard.commands_of(ModifyOrder) == []
+    assert change(guard, limit_ticks=20_000 - 20 * side.sign).kind is DecisionKind.ACCEPTED
 
 
 def test_a_quantity_cannot_be_lowered_to_what_is_filled() -> None:

@@ -94,7 +94,7 @@ def assess(request: OrderRequest, around: Circumstances, policy: Policy) -> Asse
         *_state(around, policy),
         *_allowed(intent, around.instrument, policy),
         *_flip(intent, around.exposure, policy),
-        *_geometry(intent, entry_ticks),
+        *bracket_faults(intent, entry_ticks),
         *_reward(intent, entry_ticks, policy),
         *_stop_present(intent, policy),
         *_size(intent, policy),
@@ -262,7 +262,8 @@ def _flip(intent: OrderIntent, exposure: Exposure, policy: Policy) -> tuple[Deni
     )
 
 
-def _geometry(intent: OrderIntent, entry_ticks: int | None) -> tuple[Denial, ...]:
+def bracket_faults(intent: OrderIntent, entry_ticks: int | None) -> tuple[Denial, ...]:
+    """Return what is wrong with the legs of ``intent`` around an entry at ``entry_ticks``."""
     risk, reward = _risk_and_reward(intent, entry_ticks)
     denials: list[Denial] = []
     for name, code, distance in (

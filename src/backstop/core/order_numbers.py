@@ -56,14 +56,22 @@ def number_faults(request: OrderRequest, instrument: Instrument) -> tuple[Denial
             )
     for name, price in _named_prices(request):
         if not _is_price(price, instrument):
-            faults.append(
-                Denial(
-                    code=DenialCode.PRICE_INVALID,
-                    message=f"{name} {price} is not a price of {instrument.symbol}",
-                    value=str(price),
-                )
-            )
+            faults.append(_no_price(name, price, instrument))
     return tuple(faults)
+
+
+def level_faults(ticks: int, instrument: Instrument) -> tuple[Denial, ...]:
+    """Return what keeps a level in whole ticks from being a price of ``instrument``."""
+    price = instrument.price(ticks)
+    return () if _is_price(price, instrument) else (_no_price("price", price, instrument),)
+
+
+def _no_price(name: str, price: Decimal, instrument: Instrument) -> Denial:
+    return Denial(
+        code=DenialCode.PRICE_INVALID,
+        message=f"{name} {price} is not a price of {instrument.symbol}",
+        value=str(price),
+    )
 
 
 def _is_price(price: Decimal, instrument: Instrument) -> bool:

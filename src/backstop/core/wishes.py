@@ -5,7 +5,14 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from backstop.core.book import Book, Entry
-from backstop.core.guardrails import Assessment, Circumstances, Exposure, assess
+from backstop.core.guardrails import (
+    Assessment,
+    Circumstances,
+    Exposure,
+    assess,
+    bracket_faults,
+)
+from backstop.core.order_numbers import level_faults
 from backstop.core.policy import SECOND_NS
 from backstop.core.portfolio import exposure_denials
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
@@ -229,6 +236,10 @@ def modify_requested(work: Workbench, event: ModifyRequested) -> None:
         return
     instrument = work.book.instruments[order.intent.contract_id]
     limit, stop = event.limit_ticks, event.stop_ticks
+    denials = _level_denials(order, stop if limit is None else limit, instrument)
+    if denials:
+        work.decision = Decision(kind=DecisionKind.REFUSED, order=order, denials=denials)
+        return
     work.commands.append(
         ModifyOrder(
             account_id=order.intent.account_id,
@@ -262,6 +273,18 @@ def _change_fault(order: TrackedOrder, event: ModifyRequested) -> str:
     if event.stop_ticks is not None and type_ is not OrderType.STOP:
         return f"the stop price of a {type_} order cannot be moved"
     return ""
+
+
+def _level_denials(
+    order: TrackedOrder, level: int | None, instrument: Instrument
+) -> tuple[Denial, ...]:
+    """Return why an order cannot be moved to ``level``, in ticks: the rules of a new order hold.
+
+    Its legs stay where they were asked for, so an entry must not be moved up to them or past them.
+    """
+    if level is None:
+        return ()
+    return level_faults(level, instrument) or bracket_faults(order.intent, level)
 
 
 def _unchangeable(

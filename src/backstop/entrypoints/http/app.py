@@ -191,7 +191,7 @@ def _add_order_routes(api: FastAPI, guard: Guard) -> None:
         "/v1/orders/{client_order_id}",
         **described(
             body=ModifyBody,
-            answers={200: OrderRecord},
+            answers={200: OrderRecord, 422: RefusedOrder},
             errors=(*_ORDER_ERRORS, 409, 413, 503),
         ),
     )
