@@ -1,16 +1,21 @@
 """The verbs that ask the running guard: ``status``, ``positions``, ``validate``."""
 
+from fractions import Fraction
 from http import HTTPStatus
 from typing import Annotated, Any
 
 import typer
 
+from backstop.domain.numbers import fraction_text
 from backstop.entrypoints.api_client import GuardClient, GuardRefusedError
 from backstop.entrypoints.place import guard_client
 from backstop.entrypoints.terminal import columns, say, say_json
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, as the API gives it.")]
 PriceOption = Annotated[str | None, typer.Option(help="A price in points, such as 5000.25.")]
+
+AVERAGE_PLACES = 4
+"""Decimals of an average price for people: finer than any tick."""
 
 DENIED = 1
 """Exit code of an order that would be refused."""
@@ -106,9 +111,7 @@ def _checked(status: int, body: Any) -> Any:
 def _say_judgement(body: dict[str, Any]) -> None:
     say(body["decision"])
     for denial in body["denials"]:
-        largest = denial["max_quantity"]
-        hint = "" if largest is None else f" (largest quantity that passes: {largest})"
-        say(f"  {denial['code']}: {denial['message']}{hint}")
+        say(f"  {denial['code']}: {denial['message']}{_largest(denial)}")
     for name, price in body["rounded"].items():
         if price is not None:
             say(f"  {name} {price}")
@@ -124,14 +127,14 @@ def _say_positions(rows: list[dict[str, Any]]) -> None:
         return
     say(
         columns(
-            ("SYMBOL", "QTY", "AVERAGE", "STOP", "TARGET", "KNOWLEDGE", "NAKED MS"),
+            ("SYMBOL", "QTY", "AVERAGE", "STOPS", "TARGETS", "KNOWLEDGE", "NAKED MS"),
             (
                 (
                     row["symbol"],
                     f"{row['quantity']:+d}",
-                    row["average_price"],
-                    _level(row["stop"]),
-                    _level(row["target"]),
+                    _average(row["average_price"]),
+                    _levels(row["stops"]),
+                    _levels(row["targets"]),
                     row["knowledge"],
                     row["naked_ms"],
                 )
@@ -166,8 +169,22 @@ def _say_working(rows: list[dict[str, Any]]) -> None:
     )
 
 
-def _level(protective: dict[str, Any] | None) -> str | None:
-    return None if protective is None else f"{protective['quantity']} @ {protective['price']}"
+def _largest(denial: dict[str, Any]) -> str:
+    """Return the largest quantity that passes, unless the sentence says it already."""
+    largest = denial["max_quantity"]
+    if largest is None or "largest quantity that passes" in denial["message"]:
+        return ""
+    return f" (largest quantity that passes: {largest})"
+
+
+def _average(price: str | None) -> str | None:
+    """Return an average of fills for reading; ``--json`` has all its digits."""
+    return None if price is None else fraction_text(Fraction(price), places=AVERAGE_PLACES)
+
+
+def _levels(protective: list[dict[str, Any]]) -> str | None:
+    """Return every working level of a position: together they are its protection."""
+    return ", ".join(f"{order['quantity']} @ {order['price']}" for order in protective) or None
 
 
 def _up(connected: object) -> str:

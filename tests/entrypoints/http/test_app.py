@@ -289,6 +289,31 @@ async def test_a_working_order_is_changed_and_cancelled_by_its_name(desk: Any) -
     assert "CANCELLED" in body["error"]["message"]
 
 
+async def test_a_changed_order_is_shown_as_it_stands_at_the_venue_now(desk: Any) -> None:
+    guard = desk.guard()
+    async with desk.calling(guard) as caller:
+        await caller.ask("POST", "/v1/orders", json=desk.body())
+        guard.feed(a_row(desk, 9001, quantity=1, limit_price=Decimal("4999.50")))
+        guard.feed(a_trade(desk, 1, 1, "4999.50"))
+        _, record = await caller.ask("GET", "/v1/orders/entry-1")
+
+    assert (record["quantity"], record["limit_price"]) == (1, "4999.5")
+    assert (record["state"], record["filled_quantity"]) == ("FILLED", 1)
+
+
+async def test_a_changed_stop_order_is_shown_at_its_new_level(desk: Any) -> None:
+    guard = desk.guard()
+    stop = {"type": "STOP", "limit_price": None, "stop_price": "5010.00"}
+    bracket = {"stop_loss_price": "5000.00", "take_profit_price": "5020.00"}
+    async with desk.calling(guard) as caller:
+        _, sent = await caller.ask("POST", "/v1/orders", json=desk.body(**stop, **bracket))
+        guard.feed(a_row(desk, 9001, type=OrderType.STOP, stop_price=Decimal("5011.25")))
+        _, record = await caller.ask("GET", "/v1/orders/entry-1")
+
+    assert (sent["stop_price"], record["stop_price"]) == ("5010", "5011.25")
+    assert record["limit_price"] is None
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
@@ -427,7 +452,9 @@ async def test_malformed_input_is_refused_in_one_shape(desk: Any) -> None:
         "error": {
             "code": "INVALID_VALUE",
             "field": "quantity",
-            "message": ('quantity must be a whole JSON number of contracts, from 1 up; got "2"'),
+            "message": (
+                'quantity must be a whole JSON number of contracts, 1 to 2147483647; got "2"'
+            ),
         }
     }
 

@@ -82,7 +82,7 @@ def test_a_quantity_is_a_whole_number_from_one_up_and_nothing_else(quantity: Any
     error = refusal(an_order(quantity=quantity))
 
     assert (error.code, error.field) == (ErrorCode.INVALID_VALUE, "quantity")
-    assert "a whole JSON number of contracts, from 1 up" in str(error)
+    assert "a whole JSON number of contracts, 1 to 2147483647" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -49,10 +49,16 @@ Symbol = Annotated[
 ]
 Quantity = Annotated[
     int,
-    Meta(ge=1, le=QUANTITY_MAX, description="a whole JSON number of contracts, from 1 up"),
+    Meta(
+        ge=1, le=QUANTITY_MAX, description=f"a whole JSON number of contracts, 1 to {QUANTITY_MAX}"
+    ),
 ]
 Price = Annotated[
-    Decimal, Meta(description='a price in points, as text such as "5000.25" or a JSON number')
+    Decimal,
+    Meta(
+        description='a price in points, as text such as "5000.25" or a JSON number, '
+        f"below 1e{NUMBER_EXPONENT_MAX + 1} and with at most {NUMBER_PLACES_MAX} decimals"
+    ),
 ]
 StrategyId = Annotated[
     str, Meta(min_length=1, max_length=64, description="1 to 64 printable characters")

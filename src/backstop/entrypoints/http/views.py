@@ -13,7 +13,7 @@ from backstop.core.book import Book, LegRole, VenueOrder
 from backstop.core.execution_verification import Verdict, Verification
 from backstop.core.guardrails import Assessment
 from backstop.core.positions import Knowledge, PositionView
-from backstop.core.tracked_order import TrackedOrder
+from backstop.core.tracked_order import TrackedOrder, final_quantity
 from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
 from backstop.domain.denial import Denial
 from backstop.domain.instrument import Instrument
@@ -54,7 +54,10 @@ class LegRecord(Struct, frozen=True, kw_only=True):
 
 
 class OrderRecord(Struct, frozen=True, kw_only=True):
-    """One order of ours; the level prices are those that were sent, on the tick."""
+    """One order of ours; quantity and level prices are those it has now, on the tick.
+
+    A change that the venue shows is in them; the trailing level and the bracket are as sent.
+    """
 
     client_order_id: str
     broker_order_id: int | None
@@ -171,16 +174,17 @@ def order_record(book: Book, order: TrackedOrder) -> OrderRecord:
     """Return the published record of ``order``."""
     intent, average = order.intent, order.average_price
     instrument = book.instruments.get(intent.contract_id)
+    limit_price, stop_price = _levels_now(order, instrument)
     return OrderRecord(
         client_order_id=order.client_order_id,
         broker_order_id=order.broker_order_id,
         symbol=intent.symbol,
         contract_id=intent.contract_id,
         side=intent.side,
-        quantity=intent.quantity,
+        quantity=final_quantity(order),
         type=intent.type,
-        limit_price=level_text(instrument, intent.limit_ticks),
-        stop_price=level_text(instrument, intent.stop_ticks),
+        limit_price=limit_price,
+        stop_price=stop_price,
         stop_loss_price=level_text(instrument, intent.stop_loss_ticks),
         take_profit_price=level_text(instrument, intent.take_profit_ticks),
         strategy_id=intent.strategy_id,
@@ -204,6 +208,22 @@ def order_record(book: Book, order: TrackedOrder) -> OrderRecord:
             _leg(leg) for leg in book.venue_orders.values() if leg.owner == order.client_order_id
         ),
     )
+
+
+def _levels_now(
+    order: TrackedOrder, instrument: Instrument | None
+) -> tuple[str | None, str | None]:
+    """Return limit and stop price as the venue shows them, else as they were sent."""
+    intent, venue = order.intent, order.venue
+    limit_price = level_text(instrument, intent.limit_ticks)
+    stop_price = level_text(instrument, intent.stop_ticks)
+    if venue is None:
+        return limit_price, stop_price
+    if intent.type is OrderType.LIMIT and venue.limit_price is not None:
+        limit_price = price_text(venue.limit_price)
+    if intent.type is OrderType.STOP and venue.stop_price is not None:
+        stop_price = price_text(venue.stop_price)
+    return limit_price, stop_price
 
 
 def order_list(book: Book, *, state: OrderState | None, limit: int) -> OrderList:

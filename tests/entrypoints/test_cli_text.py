@@ -1,0 +1,59 @@
+"""What the reading verbs print for people, from the answers that the API gives."""
+
+from typing import Any
+
+import pytest
+
+from backstop.entrypoints.reading import _say_judgement, _say_positions
+
+
+def a_level(quantity: int, price: str) -> dict[str, Any]:
+    return {"broker_order_id": 1, "price": price, "quantity": quantity, "type": "STOP"}
+
+
+def test_a_position_is_shown_with_every_stop_that_protects_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, second = a_level(1, "5900"), a_level(2, "5600")
+    _say_positions(
+        [
+            {
+                "symbol": "MES",
+                "quantity": 3,
+                "average_price": "6012.833333333333",
+                "stop": first,
+                "target": None,
+                "stops": [first, second],
+                "targets": [],
+                "knowledge": "KNOWN",
+                "naked_ms": 0,
+            }
+        ]
+    )
+
+    heads, row = capsys.readouterr().out.splitlines()
+    assert " ".join(heads.split()) == "SYMBOL QTY AVERAGE STOPS TARGETS KNOWLEDGE NAKED MS"
+    assert " ".join(row.split()) == "MES +3 6012.8333 1 @ 5900, 2 @ 5600 - KNOWN 0"
+
+
+@pytest.mark.parametrize(
+    ("message", "max_quantity", "line"),
+    [
+        ("51 in one order", 50, "51 in one order (largest quantity that passes: 50)"),
+        (
+            "Too much. The largest quantity that passes is 50.",
+            50,
+            "Too much. The largest quantity that passes is 50.",
+        ),
+        ("no stop", None, "no stop"),
+    ],
+)
+def test_the_largest_quantity_is_said_once(
+    capsys: pytest.CaptureFixture[str], message: str, max_quantity: int | None, line: str
+) -> None:
+    denial = {"code": "A_RULE", "message": message, "max_quantity": max_quantity}
+    _say_judgement(
+        {"decision": "DENIED", "denials": [denial], "rounded": {}, "r_multiple": None, "gate": None}
+    )
+
+    assert capsys.readouterr().out == f"DENIED\n  A_RULE: {line}\n"
