@@ -19,6 +19,7 @@ from backstop.domain.order import OrderState, OrderType, Side
 from backstop.errors import (
     AlreadyRunningError,
     BackstopError,
+    DomainError,
     LoginRefusedError,
     SetupError,
 )
@@ -165,6 +166,31 @@ async def test_a_dry_run_sends_nothing_and_says_what_it_would_send(desk: Desk) -
         assert decision.assessment.intent.quantity == 1
         assert DenialCode.GATE_DRY_RUN in {denial.code for denial in exit_.denials}
         assert desk.orders() == []
+
+
+async def test_a_wish_of_the_wrong_types_is_refused_and_the_guard_goes_on(desk: Desk) -> None:
+    """A bot in Python may pass anything; it must neither stop the guard nor spoil its record."""
+    async with desk.guard() as guard:
+        request = guard.request(kind=OrderType.LIMIT, ticks=-300)
+        assert request.limit_price is not None
+        for wrong in ({"quantity": 1.5}, {"side": "UP"}, {"limit_price": "cheap"}):
+            with pytest.raises(DomainError, match=next(iter(wrong))):
+                await guard.manager.submit_order(replace(request, **wrong))  # type: ignore[arg-type]
+            with pytest.raises(DomainError, match=next(iter(wrong))):
+                guard.manager.validate_order(replace(request, **wrong))  # type: ignore[arg-type]
+        with pytest.raises(DomainError, match="state"):
+            guard.manager.save_strategy("s", {"mean": 1.5})  # type: ignore[dict-item]
+        with pytest.raises(DomainError, match="reason"):
+            await guard.manager.halt(reason=None, operator="Ada")  # type: ignore[arg-type]
+        loose = replace(request, side="BUY", limit_price=float(request.limit_price))  # type: ignore[arg-type]
+        order = await guard.send(loose)
+
+    async with desk.guard() as guard:
+        again = await guard.manager.submit_order(loose)
+
+        assert again.kind is DecisionKind.REPEATED
+        assert guard.book.orders[order.client_order_id].request == request
+        assert len(desk.orders()) == 1
 
 
 async def test_one_key_of_the_gate_is_not_enough(desk: Desk) -> None:

@@ -1,13 +1,14 @@
 """Facts, commands, policies and proofs as journal payloads: JSON that a person can read."""
 
+from decimal import Decimal
 from typing import TypeVar
 
 import msgspec
 
 from backstop.core.policy import Policy
 from backstop.domain.commands import Request
-from backstop.domain.events import Fact
-from backstop.errors import StateFolderError
+from backstop.domain.events import Event, Fact
+from backstop.errors import DomainError, StateFolderError
 from backstop.ports import JournalRecord
 
 EVENT_KIND = "event"
@@ -17,6 +18,7 @@ POLICY_KIND = "policy"
 ROTATION_KIND = "key-rotation"
 
 _T = TypeVar("_T")
+_Wish = TypeVar("_Wish", bound=Event)
 
 _encoder = msgspec.json.Encoder()
 _facts: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
@@ -26,6 +28,23 @@ _policies: msgspec.json.Decoder[Policy] = msgspec.json.Decoder(Policy)
 def encode(value: Fact | Request | Policy) -> bytes:
     """Return the payload of a fact, a command or a policy."""
     return _encoder.encode(value)
+
+
+def recordable(wish: _Wish) -> _Wish:
+    """Return a wish of somebody else's code as the record will read it back.
+
+    Python checks no types: a price that is a float or a side that is plain text becomes what it
+    says; a quantity of 1.5 is refused here, for once in the record nothing could start from it.
+
+    Raises:
+        DomainError: a member is not what its type says; the message names it, or its type.
+    """
+    try:
+        read = msgspec.convert(msgspec.to_builtins(wish, builtin_types=(Decimal,)), type(wish))
+        _encoder.encode(read)
+    except (TypeError, ValueError) as error:  # msgspec's own, and text that UTF-8 cannot carry
+        raise DomainError(f"{type(wish).__name__} cannot be understood: {error}.") from error
+    return read
 
 
 def decode_fact(record: JournalRecord) -> Fact:

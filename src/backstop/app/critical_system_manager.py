@@ -22,6 +22,7 @@ from backstop.adapters.sqlite.audit_store import AuditStore
 from backstop.app.audit_reading import AuditReading
 from backstop.app.audit_trail import AUDIT_DATABASE, AuditTrail
 from backstop.app.broker_link import BrokerLink
+from backstop.app.codec import recordable
 from backstop.app.dispatch import Dispatcher
 from backstop.app.journal_fold import policy_batch
 from backstop.app.loop import DecisionLoop
@@ -280,32 +281,37 @@ class CriticalSystemManager:
     # -- wishes ----------------------------------------------------------------------------------
 
     def validate_order(self, request: OrderRequest) -> Assessment | None:
-        """Judge an order without doing anything; None when no contract goes by its symbol."""
+        """Judge an order without doing anything; None when no contract goes by its symbol.
+
+        Raises:
+            DomainError: a member of the request is not what its type says.
+        """
+        wish = recordable(self._wish(request))
+        return judge(
+            self.book, wish.request, wish.reference, now_ns=self.now_ns(), marks=wish.marks
+        )
+
+    def _wish(self, request: OrderRequest) -> OrderRequested:
+        """Return the wish for an order with the market that its decision is based on."""
         instrument = self.book.instrument_for(request.symbol)
         reference = None
         if instrument is not None:
             reference = self.quotes.reference(instrument.contract_id)
-        return judge(self.book, request, reference, now_ns=self.now_ns(), marks=self.quotes.marks())
+        return OrderRequested(
+            utc_us=self.clock.utc_us(),
+            request=request,
+            reference=reference,
+            marks=self.quotes.marks(),
+        )
 
     async def submit_order(self, request: OrderRequest) -> Decision:
         """Ask for an order; an accepted one is returned when the venue answered, or did not.
 
         Raises:
+            DomainError: a member of the request is not what its type says; nothing was sent.
             JournalError: the intent could not be made durable; nothing was sent.
         """
-        loop = self._running()
-        instrument = self.book.instrument_for(request.symbol)
-        reference = None
-        if instrument is not None:
-            reference = self.quotes.reference(instrument.contract_id)
-        decision = await loop.decide(
-            OrderRequested(
-                utc_us=self.clock.utc_us(),
-                request=request,
-                reference=reference,
-                marks=self.quotes.marks(),
-            )
-        )
+        decision = await self._running().decide(self._wish(request))
         if decision.kind is not DecisionKind.ACCEPTED or decision.order is None:
             return decision
         order = await self._until_answered(decision.order.client_order_id)
@@ -360,11 +366,14 @@ class CriticalSystemManager:
         )
 
     def save_strategy(self, strategy_id: str, state: dict[str, str | int | None]) -> None:
-        """Record what a strategy needs to go on after a restart, if it changed."""
+        """Record what a strategy needs to go on after a restart, if it changed.
+
+        Raises:
+            DomainError: the state holds something else than whole numbers, text and None.
+        """
         if self.book.strategy_states.get(strategy_id) != state:
-            self._running().put(
-                StrategySaved(utc_us=self.clock.utc_us(), strategy_id=strategy_id, state=state)
-            )
+            saved = StrategySaved(utc_us=self.clock.utc_us(), strategy_id=strategy_id, state=state)
+            self._running().put(recordable(saved))
 
     async def halt(self, *, reason: str, operator: str) -> Decision:
         """Block new exposure until a person resumes; exits stay possible."""

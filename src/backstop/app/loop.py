@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from backstop.app.codec import COMMAND_KIND, EVENT_KIND, PROOF_KIND, encode
+from backstop.app.codec import COMMAND_KIND, EVENT_KIND, PROOF_KIND, encode, recordable
 from backstop.app.dispatch import Dispatcher
 from backstop.app.journal_fold import fold
 from backstop.app.proofs import ProofMaker, with_proof
@@ -103,11 +103,13 @@ class DecisionLoop:
         """Queue a wish and return its decision once that is durable.
 
         Raises:
+            DomainError: a member of the wish is not what its type says; nothing was decided.
             JournalError: the decision could not be made durable, or the guard has stopped;
                 nothing was sent.
         """
         if self._ended:
             raise _stopped()
+        fact = recordable(fact)
         asker: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         self._put(fact, asker)
         return await asker
