@@ -44,7 +44,7 @@ async def test_a_guard_killed_in_the_middle_of_an_order_finds_it_and_sends_nothi
                     assert said.status == 200, await said.text()
             asking = asyncio.create_task(guard.ask("POST", "/v1/orders", ENTRY))
             async with asyncio.timeout(30):
-                while not await placed(venue):
+                while not await placed(venue):  # noqa: ASYNC110 - another process decides
                     await asyncio.sleep(0.005)
             guard.process.kill()
             await guard.process.wait()

@@ -19,7 +19,7 @@ from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.app.orchestrator_agent import OrchestratorAgent
 from backstop.app.strategies.momentum import Momentum
 from backstop.config.settings import Settings
-from backstop.entrypoints.demo.story import Story, StoryFailedError
+from backstop.entrypoints.demo.story import PAUSE_S, Story, StoryFailedError
 from backstop.entrypoints.demo.summary import Summary, summarise
 from backstop.entrypoints.demo.view import DemoView
 from backstop.simulator.exchange_config import ExchangeConfig, PartialFill
@@ -112,7 +112,8 @@ class Demo:
         started = time.monotonic()
         story: Story | None = None
         async with self._simulator(STORY_SPEED) as simulator, self._manager(simulator) as manager:
-            story = Story(simulator.faults, say=self.view.say)
+            pause_s = PAUSE_S if self.view.is_live else 0.0
+            story = Story(simulator.faults, say=self.view.say, pause_s=pause_s)
             self.view.watch(manager)
             with self.view:
                 async with asyncio.timeout(STORY_LIMIT_S):

@@ -36,7 +36,7 @@ STOP_TICKS = 600
 """Distance of the stops: far enough that the market does not end the story early."""
 
 PAUSE_S = 0.5
-"""Between two sentences, for the reader."""
+"""Between two sentences, for somebody who watches; a log needs none."""
 
 
 class StoryFailedError(BackstopError):
@@ -46,11 +46,14 @@ class StoryFailedError(BackstopError):
 class Story:
     """Places some sixteen orders in MES and MNQ; ends flat."""
 
-    def __init__(self, faults: FaultPlan, *, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, faults: FaultPlan, *, say: Callable[[str], None], pause_s: float = PAUSE_S
+    ) -> None:
         self.refused = 0
         self.failure: StoryFailedError | None = None
         self._faults = faults
         self._say = say
+        self._pause_s = pause_s
         self._count = 0
 
     @property
@@ -231,7 +234,7 @@ class Story:
 
     async def _tells(self, sentence: str) -> None:
         self._say(sentence)
-        await asyncio.sleep(PAUSE_S)
+        await asyncio.sleep(self._pause_s)
 
     async def _accepted(self, request: OrderRequest) -> TrackedOrder:
         decision = await self._manager.submit_order(request)
