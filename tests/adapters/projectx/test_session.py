@@ -256,6 +256,16 @@ async def test_a_login_answer_that_makes_no_sense_is_not_quoted(
             await session.token()
 
     assert "secret-token" not in str(fault.value)
+    assert "TOPSTEPX_API_URL" in str(fault.value)
+
+
+async def test_a_login_that_is_accepted_without_a_token_is_not_called_refused(
+    api: ScriptedApi,
+) -> None:
+    api.answer(LOGIN, {**OK, "token": None})
+    async with a_session(api, SystemClock()) as session:
+        with pytest.raises(LoginRefusedError, match="accepted the login and gave no token"):
+            await session.token()
 
 
 async def test_an_unreachable_gateway_is_named_as_such(unused_tcp_port: int) -> None:

@@ -292,6 +292,9 @@ class Session:
         return self._left_ns(token) <= before_ns
 
 
+_IS_IT_ONE = "Check that TOPSTEPX_API_URL is the root of a ProjectX gateway."
+"""Advice for the first call of all, which a wrong address meets."""
+
 _UNAUTHORIZED = 401
 _TOO_MANY = 429
 _OK = 200
@@ -299,12 +302,14 @@ _OK = 200
 
 def _answer_of(reply: HttpReply, *, call: str) -> _TokenAnswer:
     if reply.status != _OK:
-        raise GatewayAnswerError(f"{call}: the gateway answered HTTP {reply.status}.")
+        raise GatewayAnswerError(f"{call}: the gateway answered HTTP {reply.status}. {_IS_IT_ONE}")
     try:
         return msgspec.json.decode(reply.body, type=_TokenAnswer)
     except UNREADABLE:
         # Neither the body nor the decoder's words: they may quote a token.
-        raise GatewayAnswerError(f"{call}: the answer is not what the API promises.") from None
+        raise GatewayAnswerError(
+            f"{call}: the answer is not what the API promises. {_IS_IT_ONE}"
+        ) from None
 
 
 def _note_failure(renewal: asyncio.Task[BearerToken]) -> None:
@@ -314,6 +319,8 @@ def _note_failure(renewal: asyncio.Task[BearerToken]) -> None:
 
 
 def _refusal(answer: _TokenAnswer, *, secret: str) -> str:
+    if answer.success and answer.error_code == 0:
+        return f"The gateway accepted the login and gave no token. {_IS_IT_ONE}"
     try:
         words = _LOGIN_WORDS.get(LoginCode(answer.error_code), "no reason given")
     except ValueError:
