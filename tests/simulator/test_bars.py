@@ -228,6 +228,8 @@ def test_a_folder_stands_for_the_data_files_inside(tmp_path: Path) -> None:
 def test_a_missing_path_and_an_empty_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataFileError, match="no such file"):
         data_files(tmp_path / "absent.csv")
+    with pytest.raises(DataFileError, match=r"cannot be read|no such file"):
+        data_files(tmp_path / ("x" * 5_000))
     with pytest.raises(DataFileError, match=r"holds no \.csv"):
         data_files(tmp_path)
 

@@ -6,11 +6,12 @@ their time is the open of their first session.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, date, datetime
+from datetime import date
 from enum import IntEnum
 from functools import lru_cache
 
 from backstop.adapters.projectx.wire import BarRow, BarsBody
+from backstop.adapters.projectx_server.binding import to_utc_us
 from backstop.simulator.feed import Drive, Outlet
 from backstop.simulator.price_paths import Bar, fold
 from backstop.simulator.rows import rest_time
@@ -18,7 +19,6 @@ from backstop.simulator.sessions import (
     HOUR_US,
     MINUTE_US,
     SECOND_US,
-    instant_us,
     session_us,
     trade_date,
 )
@@ -88,7 +88,7 @@ class BarHistory:
             return BarsCode.UNIT_NUMBER_INVALID, []
         if not 1 <= body.limit <= BARS_MAX:
             return BarsCode.LIMIT_INVALID, []
-        window = (_instant(body.start_time), _instant(body.end_time))
+        window = (to_utc_us(body.start_time), to_utc_us(body.end_time))
         known = self._by_contract.get(body.contract_id)
         if known is None:
             return BarsCode.SUCCESS, []
@@ -174,11 +174,6 @@ def _begins(unit: BarUnit, count: int) -> Callable[[int, int], int]:
 
 def _month(day: date) -> int:
     return day.year * 12 + day.month - 1
-
-
-def _instant(text: str) -> int:
-    moment = datetime.fromisoformat(text)
-    return instant_us(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def _row(outlet: Outlet, bar: Bar, open_us: int) -> BarRow:

@@ -52,16 +52,20 @@ def data_files(path: Path) -> list[Path]:
     """Return the data files that ``path`` names: itself, or those directly inside a folder.
 
     Raises:
-        DataFileError: there is nothing there.
+        DataFileError: there is nothing there, or nothing that may be read.
     """
-    if path.is_dir():
-        found = sorted(each for each in path.iterdir() if each.name.endswith(_SUFFIXES))
-        if not found:
-            raise DataFileError(str(path), 0, "the folder holds no .csv or .csv.gz file")
-        return found
-    if not path.is_file():
-        raise DataFileError(str(path), 0, "no such file")
-    return [path]
+    try:
+        if not path.is_dir():
+            found = [path] if path.is_file() else []
+            fault = "no such file"
+        else:
+            found = sorted(each for each in path.iterdir() if each.name.endswith(_SUFFIXES))
+            fault = "the folder holds no .csv or .csv.gz file"
+    except OSError as error:
+        raise DataFileError(str(path), 0, f"cannot be read: {error.strerror}") from error
+    if not found:
+        raise DataFileError(str(path), 0, fault)
+    return found
 
 
 def read_series(path: Path) -> Sequence[Series]:

@@ -1,5 +1,8 @@
 """Faults that strike connections, tokens, feeds and the clock, and not one call or event."""
 
+import asyncio
+import math
+
 from backstop.adapters.projectx_server import signalr
 from backstop.adapters.projectx_server.app import GatewayServer
 from backstop.adapters.projectx_server.hub import Hub
@@ -10,6 +13,9 @@ from backstop.simulator.fault_timers import FaultTimers
 _GARBAGE = b'{"type":1,"target":"GatewayUser\x1e'
 _UNKNOWN_TYPE = b'{"type":99,"sequence":1}\x1e'
 
+FROZEN_MAX = 200
+"""Parts of contract ids that are frozen at once, of a hundred contracts; the first one thaws."""
+
 
 class FaultWorld:
     """What is wrong with the gateway as a whole, beside its calls and events."""
@@ -17,7 +23,7 @@ class FaultWorld:
     def __init__(self, timers: FaultTimers) -> None:
         self._timers = timers
         self._server: GatewayServer | None = None
-        self._frozen_contracts: list[str] = []
+        self._frozen_until_s: dict[str, float] = {}  # by part of a contract id; the loop's time
         self.skew_s = 0.0
 
     def attach(self, server: GatewayServer) -> None:
@@ -26,7 +32,7 @@ class FaultWorld:
 
     def heal(self) -> None:
         """End silences, frozen feeds and skew; what was dropped stays dropped."""
-        self._frozen_contracts.clear()
+        self._frozen_until_s.clear()
         self.skew_s = 0.0
         for connection in self._connections(HubName.BOTH, None):
             connection.silent(Silence.NONE)
@@ -74,27 +80,31 @@ class FaultWorld:
     def _kill_tokens(self, rule: FaultRule) -> None:
         if self._server is None:
             return
-        users = self._server.config.users if rule.user is None else [rule.user]
-        for user in users:
-            self._server.tokens.revoke_all(user)
+        for user in self._server.config.users:
+            if rule.user in {None, user}:
+                self._server.tokens.revoke_all(user)
         if rule.drop:
             for connection in self._connections(HubName.BOTH, rule.user):
                 connection.close(error="Connection closed with an error.", allow_reconnect=True)
 
     def _freeze_quotes(self, rule: FaultRule) -> None:
+        now_s = asyncio.get_running_loop().time()
+        until_s = math.inf if rule.for_ms is None else now_s + rule.for_ms / 1000
         frozen = rule.contract or ""
-        self._frozen_contracts.append(frozen)
-
-        def thaw() -> None:
-            if frozen in self._frozen_contracts:
-                self._frozen_contracts.remove(frozen)
-
-        if rule.for_ms is not None:
-            self._timers.after(rule.for_ms, thaw)
+        until_s = max(until_s, self._frozen_until_s.pop(frozen, 0.0))
+        if len(self._frozen_until_s) >= FROZEN_MAX:
+            del self._frozen_until_s[next(iter(self._frozen_until_s))]
+        self._frozen_until_s[frozen] = until_s
 
     def is_frozen(self, contract_id: str) -> bool:
         """Tell whether the market events of a contract are held back."""
-        return any(frozen in contract_id for frozen in self._frozen_contracts)
+        if not self._frozen_until_s:  # asked for every market event
+            return False
+        now_s = asyncio.get_running_loop().time()
+        return any(
+            frozen in contract_id and now_s < until_s
+            for frozen, until_s in self._frozen_until_s.items()
+        )
 
     def _connections(self, hub_name: HubName, user: str | None) -> list[HubConnection]:
         if self._server is None:

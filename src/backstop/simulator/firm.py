@@ -1,10 +1,15 @@
 """What the firm does on its own: liquidate, lock, bust a trade, let a month expire."""
 
+from collections import deque
+
 from backstop.adapters.projectx.wire import WireOrderStatus, WireOrderType, WireSide
 from backstop.simulator.exchange_state import ExchangeState
 from backstop.simulator.ledger import Ledger
 from backstop.simulator.order_desk import OrderDesk, Ticket
 from backstop.simulator.records import Holding, Market, Order
+
+LIQUIDATIONS_MAX = 1_000
+"""Liquidations that the truth tells of; an account has one in its life."""
 
 
 class Firm:
@@ -14,7 +19,7 @@ class Firm:
         self._state = state
         self._desk = desk
         self._ledger = ledger
-        self.liquidations: list[dict[str, object]] = []
+        self.liquidations: deque[dict[str, object]] = deque(maxlen=LIQUIDATIONS_MAX)
 
     def lock(self, account_id: int, *, can_trade: bool) -> None:
         """Forbid or allow trading on an account, and push it."""

@@ -10,6 +10,7 @@ from backstop.adapters.projectx.wire import (
     TradeRow,
     WireOrderStatus,
 )
+from backstop.adapters.projectx_server.binding import to_utc_us
 from backstop.simulator import rows
 from backstop.simulator.exchange_state import ExchangeState
 from backstop.simulator.records import Order
@@ -70,10 +71,8 @@ class OrderReads:
         account = self._state.accounts.get(wanted.account_id)
         if account is None:
             return []
-        after_us = None if wanted.created_after is None else rows.instant_us(wanted.created_after)
-        before_us = (
-            None if wanted.created_before is None else rows.instant_us(wanted.created_before)
-        )
+        after_us = None if wanted.created_after is None else to_utc_us(wanted.created_after)
+        before_us = None if wanted.created_before is None else to_utc_us(wanted.created_before)
         contract_id = None if self._state.config.query_ignores_contract else wanted.contract_id
         orders = (self._state.orders[order_id] for order_id in account.order_ids)
         return [

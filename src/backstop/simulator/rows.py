@@ -24,7 +24,6 @@ from backstop.adapters.projectx.wire import (
 from backstop.simulator.records import MICROS, NANOTICKS, Account, Holding, Market, Order, Trade
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ONE_US = timedelta(microseconds=1)
 
 
 def rest_time(us: int) -> str:
@@ -48,18 +47,6 @@ def hub_time(us: int) -> str:
 def _whole_seconds(seconds: int) -> str:
     """Return ``seconds`` since 1970 as ``2026-10-02T14:30:00``; strftime takes thrice the time."""
     return (_EPOCH + timedelta(seconds=seconds)).isoformat()[: len("2026-10-02T14:30:00")]
-
-
-def instant_us(text: str) -> int:
-    """Return the microseconds since 1970 UTC of an ISO-8601 time; without offset it is UTC.
-
-    Raises:
-        ValueError: ``text`` is no such time.
-    """
-    instant = datetime.fromisoformat(text)
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=UTC)
-    return (instant - _EPOCH) // _ONE_US
 
 
 def shortest(value: Decimal) -> Decimal:

@@ -1,11 +1,13 @@
 """The exchange as it really is, for tests that compare a client's belief with it."""
 
+from collections.abc import Iterable
+
 from backstop.simulator import rows
 from backstop.simulator.exchange_state import ExchangeState
 from backstop.simulator.records import Account, Holding, Order, Trade
 
 
-def truth(state: ExchangeState, *, liquidations: list[dict[str, object]]) -> dict[str, object]:
+def truth(state: ExchangeState, *, liquidations: Iterable[dict[str, object]]) -> dict[str, object]:
     """Return all orders, trades, positions and accounts as JSON-able values.
 
     Quantities are signed (positive for long), prices are strings in points, money is integer
