@@ -11,7 +11,7 @@ from tests.app.desk import ACCOUNTS, Desk, a_venue, audited, until
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.config.settings import Settings
 from backstop.core.execution_verification import Verdict
-from backstop.core.step import DecisionKind
+from backstop.core.step import DecisionKind, Note, Tag
 from backstop.core.trading_state import TradingState
 from backstop.domain.denial import DenialCode
 from backstop.domain.events import AccountAudited
@@ -258,6 +258,23 @@ async def test_an_order_that_the_end_overtakes_is_told_as_not_answered(desk: Des
     assert decision.order.state in {OrderState.SENT, OrderState.WORKING}
     assert verification is not None
     assert verification.verdict is Verdict.UNKNOWN
+
+
+async def test_a_guard_that_fails_says_so_by_itself(desk: Desk) -> None:
+    """A bot around it awaits its own orders, not the guard's tasks: it must hear of their end."""
+    notes: list[Note] = []
+    manager = CriticalSystemManager.from_settings(desk.settings(), on_note=notes.append)
+    async with manager:
+        # A fact that the journal cannot encode is a bug of ours, and ends the decision loop.
+        manager._running().put(object())  # type: ignore[arg-type]
+        with pytest.raises(ExceptionGroup):
+            async with asyncio.timeout(10):
+                await manager.failed()
+        said = manager.components["guard"]
+
+    (told,) = [note for note in notes if note.name == "guard_failed"]
+    assert (told.tag, told.fields["message"]) == (Tag.CRITICAL, said)
+    assert "object" in said
 
 
 async def test_a_halt_blocks_entries_and_exits_still_go(desk: Desk) -> None:

@@ -95,6 +95,25 @@ async def test_a_strategy_that_fails_takes_only_itself_down(desk: Desk) -> None:
         assert guard.position() == 1
 
 
+async def test_a_strategy_whose_state_cannot_be_kept_is_ended_and_named(desk: Desk) -> None:
+    """It would begin from nothing after the next start, and nobody would know."""
+
+    class Averager(Program):
+        def snapshot(self) -> StrategyState:
+            return {"mean": 1.5}  # type: ignore[dict-item]
+
+    async def wait(_: CriticalSystemManager) -> None:
+        await asyncio.Event().wait()
+
+    async with desk.guard() as guard:
+        async with asyncio.timeout(10):
+            await OrchestratorAgent(guard.manager, [Averager(wait, "averager")]).host()
+        (told,) = [note for note in guard.notes if note.name == "strategy_failed"]
+
+    assert told.fields["strategy"] == "averager"
+    assert "float" in str(told.fields["message"])
+
+
 async def test_no_strategy_goes_on_when_the_guard_itself_fails(desk: Desk) -> None:
     ended: list[str] = []
 

@@ -27,7 +27,7 @@ from backstop.app.dispatch import Dispatcher
 from backstop.app.journal_fold import policy_batch
 from backstop.app.loop import DecisionLoop
 from backstop.app.market_risk import MarketRisk
-from backstop.app.notes import log_note
+from backstop.app.notes import failure_text, log_note
 from backstop.app.policy import policy_from_settings
 from backstop.app.proofs import ProofMaker
 from backstop.app.quote_board import QuoteBoard
@@ -229,6 +229,7 @@ class CriticalSystemManager:
         )
         await self._first_contact(link)
         self._tasks = asyncio.create_task(self._supervise(trail, loop, link, gateway, risk))
+        self._tasks.add_done_callback(self._ended)
 
     async def _first_contact(self, link: BrokerLink) -> None:
         """Hear whether the credentials are good; an unreachable gateway is tried on later."""
@@ -254,6 +255,14 @@ class CriticalSystemManager:
             tasks.create_task(link.run(), name="broker link")
             tasks.create_task(gateway.session.keep_fresh(), name="session")
             tasks.create_task(self._follow_risk(link, risk), name="market risk")
+
+    def _ended(self, tasks: asyncio.Task[None]) -> None:
+        """Say that the guard itself has failed: a bot around it may wait for nothing."""
+        failure = None if tasks.cancelled() else tasks.exception()
+        if failure is None:
+            return
+        what = self._health["guard"] = failure_text(failure)
+        self.note(Note(tag=Tag.CRITICAL, name="guard_failed", fields={"message": what}))
 
     async def _follow_risk(self, link: BrokerLink, risk: MarketRisk) -> None:
         await link.greeted()

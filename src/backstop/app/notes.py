@@ -14,3 +14,10 @@ def log_note(note: Note, *, seq: int) -> None:
             logger.warning(note.name, seq=seq, **note.fields)
         case Tag.CRITICAL_SYSTEM | Tag.ORDER | Tag.TRADE:
             logger.info(note.name, seq=seq, **note.fields)
+
+
+def failure_text(error: BaseException) -> str:
+    """Return what failed as one line; of failures that came together, the first."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"

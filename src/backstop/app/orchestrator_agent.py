@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from backstop.app.critical_system_manager import CriticalSystemManager
+from backstop.app.notes import failure_text
 from backstop.app.quote_board import QuoteBoard
 from backstop.core.step import Note, Tag
 from backstop.core.trading_state import TradingState
@@ -85,21 +86,19 @@ class OrchestratorAgent:
             saved = self._manager.book.strategy_states.get(strategy.name)
             if saved is not None:
                 strategy.restore(saved)
-            saving = asyncio.create_task(self._save_changes(strategy))
-            try:
-                await strategy.run(self._manager, self._manager.quotes)
-            finally:
-                saving.cancel()
-                self._manager.save_strategy(strategy.name, strategy.snapshot())
+            async with asyncio.TaskGroup() as tasks:
+                saving = tasks.create_task(self._save_changes(strategy))
+                try:
+                    await strategy.run(self._manager, self._manager.quotes)
+                finally:
+                    saving.cancel()
+                    self._manager.save_strategy(strategy.name, strategy.snapshot())
         except Exception as error:  # noqa: BLE001 - somebody else's code; the guard must survive it
             self._manager.note(
                 Note(
                     tag=Tag.CRITICAL,
                     name="strategy_failed",
-                    fields={
-                        "strategy": strategy.name,
-                        "message": f"{type(error).__name__}: {error}",
-                    },
+                    fields={"strategy": strategy.name, "message": failure_text(error)},
                 )
             )
 
