@@ -219,4 +219,7 @@ def _fault_rules(path: Path | None) -> tuple[FaultRule, ...]:
     except OSError as error:
         fault = f"{path} cannot be read: {error.strerror}"
         raise SettingError("--faults", fault, "a JSON file of fault rules") from error
-    return tuple(parse_script(script))
+    try:
+        return tuple(parse_script(script))
+    except SettingError as error:
+        raise SettingError(f"{path}, {error.name}", error.fault, error.allowed) from None

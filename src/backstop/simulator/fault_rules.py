@@ -215,7 +215,8 @@ def parse_rule(value: Any, *, where: str = "") -> FaultRule:
     for field in ("on", "act"):
         if field not in value:
             raise SettingError(f"{where}{field}", "is missing", _listed(_choices(field)))
-        _one_of(f"{where}{field}", value[field], _choices(field), what=field)
+        what = "call or event" if field == "on" else "fault"
+        _one_of(f"{where}{field}", value[field], _choices(field), what=what)
     if "hub" in value:
         _one_of(f"{where}hub", value["hub"], tuple(HubName), what="hub")
     for field, (low, high) in RANGES.items():
@@ -302,7 +303,7 @@ def _one_of(name: str, value: object, choices: Sequence[str], *, what: str) -> N
 
 def _in_range(name: str, value: object, low: float, high: float) -> None:
     if isinstance(value, int | float) and not isinstance(value, bool) and not low <= value <= high:
-        raise SettingError(name, f"{value} is out of range", f"{low:g} to {high:g}")
+        raise SettingError(name, f"{value} is out of range", f"{low:.10g} to {high:.10g}")
 
 
 def _listed(choices: Sequence[str]) -> str:

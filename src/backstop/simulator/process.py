@@ -5,6 +5,7 @@ truth through ``sim.exchange`` and the mischief through ``sim.faults``.
 """
 
 import asyncio
+import errno
 import time
 from collections.abc import Callable
 from datetime import date
@@ -184,7 +185,9 @@ class Simulator:
             await web.TCPSite(runner, HOST, self.config.port).start()
         except OSError as error:
             await runner.cleanup()
-            fault = f"{self.config.port} cannot be listened on: {error.strerror}"
+            # The error's own words repeat the address; in use is by far the most frequent cause.
+            why = "it is in use" if error.errno == errno.EADDRINUSE else error.strerror
+            fault = f"{self.config.port} cannot be listened on: {why}"
             raise SettingError("port", fault, "a free port of this machine, or 0") from error
         self._runner = runner
         self.port = runner.addresses[0][1]
