@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from backstop.adapters.signing import verify_raw
-from backstop.adapters.sqlite.audit_rows import write_fill, write_order
+from backstop.adapters.sqlite.audit_rows import RowWriter
 from backstop.adapters.sqlite.audit_store import (
     AuditStore,
     AuditTable,
@@ -29,6 +29,9 @@ from backstop.core.execution_proof import proof_fault
 from backstop.core.key_rotation import KeyChain
 from backstop.errors import TamperedRecordError
 from backstop.ports import JournalRecord
+
+FLUSH_DECISIONS = 500
+"""Facts whose rows are held in memory before they go to the scratch database."""
 
 
 class TablesChecked(Struct, frozen=True, kw_only=True):
@@ -68,17 +71,19 @@ def check_tables(
     """
     with closing(scratch()) as expected:
         expected.execute("BEGIN")
+        rows = RowWriter(expected, account=account)
         proofs = 0
-        for decided in decisions(book, records):
-            proofs += _write_expected(expected, book, decided, account=account, chain=chain)
+        for done, decided in enumerate(decisions(book, records), start=1):
+            proofs += _add_expected(rows, book, decided, chain=chain)
+            if done % FLUSH_DECISIONS == 0:
+                rows.flush()
+        rows.flush()
         orders, fills = (_compare(store, expected, name) for name in AuditTable)
     return TablesChecked(orders=orders, fills=fills, proofs=proofs)
 
 
-def _write_expected(
-    expected: sqlite3.Connection, book: Book, decided: Decided, *, account: str, chain: KeyChain
-) -> int:
-    """Write the rows of one fact; returns how many proofs were signed with it."""
+def _add_expected(rows: RowWriter, book: Book, decided: Decided, *, chain: KeyChain) -> int:
+    """Take the rows of one fact; returns how many proofs were signed with it."""
     result, event = decided.result, decided.event
     bundles = decided.proofs
     if len(bundles) != len(result.proofs_due):
@@ -86,7 +91,7 @@ def _write_expected(
             f"record {event.seq}",
             f"it completes {len(result.proofs_due)} orders and has {len(bundles)} proofs",
         )
-    rows = result.order_rows
+    orders = result.order_rows
     for client_order_id, bundle in zip(result.proofs_due, bundles, strict=True):
         proof = proof_document(book, client_order_id, journal_seq=event.seq)
         fault = proof_fault(
@@ -97,11 +102,8 @@ def _write_expected(
                 f"the proof of order {client_order_id} in the journal after record {event.seq}",
                 fault,
             )
-        rows = with_proof(book, rows, client_order_id, bundle)
-    for order in rows:
-        write_order(expected, order, account=account, seq=decided.last_seq, utc_us=event.utc_us)
-    for fill in result.fill_rows:
-        write_fill(expected, fill, account=account, seq=decided.last_seq)
+        orders = with_proof(book, orders, client_order_id, bundle)
+    rows.add(orders, result.fill_rows, seq=decided.last_seq, utc_us=event.utc_us)
     return len(bundles)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from backstop.core import merkle
 
-CHUNK_LEAVES = 1024
+CHUNK_LEAVES = 256
 """Leaves of one perfect subtree that readers keep as a single hash; a power of two."""
 
 LeafReader = Callable[[int, int], Sequence[bytes]]

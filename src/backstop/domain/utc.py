@@ -1,6 +1,7 @@
 """Moments for people and records: microseconds since 1970 as ISO-8601 text, and back."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -11,8 +12,14 @@ def utc_text(utc_us: int) -> str:
 
     Always six decimals and ``Z``, so that the order of the texts is the order of the moments.
     """
-    moment = _EPOCH + utc_us * _MICROSECOND
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    seconds, micros = divmod(utc_us, 1_000_000)
+    return f"{_second_text(seconds)}.{micros:06}Z"
+
+
+@lru_cache(maxsize=64)
+def _second_text(seconds: int) -> str:
+    """Return one second as text; a busy second is asked for thousands of times."""
+    return (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()
 
 
 def utc_us_of(text: str) -> int:

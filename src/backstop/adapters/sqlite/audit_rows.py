@@ -1,6 +1,7 @@
 """Writes the rows of ``OrderAudit`` and ``FillAudit`` inside the journal's transaction."""
 
 import sqlite3
+from collections.abc import Sequence
 
 from backstop.domain.audit import AuditRow, FillRow
 from backstop.domain.utc import utc_text
@@ -30,51 +31,84 @@ ON CONFLICT (FillId) DO UPDATE SET
 """
 
 
-def write_order(
-    connection: sqlite3.Connection, row: AuditRow, *, account: str, seq: int, utc_us: int
-) -> None:
-    """Write ``row`` as it now stands; ``seq`` is the journal record that says so.
+class RowWriter:
+    """Writes rows as the journal's records say; many together, as if one after the other.
 
-    A new row is created at ``utc_us``, the time of that record: the database's own clock would
-    put something into the row that no record can confirm. A row that had a provisional id takes
-    the new one, and its fills follow it.
+    A statement for a hundred rows costs little more than one for a single row. So rows are
+    collected and written by ``flush``, which the owner of the transaction calls at its end.
     """
-    connection.execute(
-        _UPSERT_ORDER,
-        (
-            row.order_id,
-            row.client_order_id,
-            utc_text(row.submitted_utc_us),
-            row.symbol,
-            row.side,
-            row.quantity,
-            row.price,
-            row.status,
-            row.execution_proof,
-            _created_at(utc_us),
-            account,
-            seq,
-        ),
+
+    def __init__(self, connection: sqlite3.Connection, *, account: str) -> None:
+        self._connection = connection
+        self._account = account
+        self._orders: list[tuple[object, ...]] = []
+        self._fills: list[tuple[object, ...]] = []
+        self._renamed: list[tuple[str, str]] = []  # provisional id, new id
+        self._filled_ids: set[str] = set()
+
+    def add(
+        self, orders: Sequence[AuditRow], fills: Sequence[FillRow], *, seq: int, utc_us: int
+    ) -> None:
+        """Take rows as they now stand; ``seq`` is the record that says so, of time ``utc_us``.
+
+        A new order row is created at ``utc_us``: the database's own clock would put something
+        into the row that no record can confirm. A row that had a provisional id takes the new
+        one, and its fills follow it; a second delivery of the same fill changes nothing.
+        """
+        for order in orders:
+            provisional = order.replaces_order_id
+            if provisional is not None and provisional != order.order_id:
+                if provisional in self._filled_ids:
+                    self.flush()  # its fills must be there before they follow it
+                self._renamed.append((provisional, order.order_id))
+            self._orders.append(_order_values(order, self._account, seq, utc_us))
+        for fill in fills:
+            self._filled_ids.add(fill.order_id)
+            self._fills.append(_fill_values(fill, self._account, seq))
+
+    def flush(self) -> None:
+        """Write what was taken; raises sqlite3.Error.
+
+        The orders come first, because fills refer to them; each new row is there before the
+        fills move to it, and the old one goes last, so the foreign key holds after each statement.
+        """
+        self._connection.executemany(_UPSERT_ORDER, self._orders)
+        for old_id, new_id in dict.fromkeys(self._renamed):
+            _take_over(self._connection, old_id=old_id, new_id=new_id)
+        self._connection.executemany(_UPSERT_FILL, self._fills)
+        for held in (self._orders, self._fills, self._renamed):
+            held.clear()
+        self._filled_ids.clear()
+
+
+def _order_values(row: AuditRow, account: str, seq: int, utc_us: int) -> tuple[object, ...]:
+    return (
+        row.order_id,
+        row.client_order_id,
+        utc_text(row.submitted_utc_us),
+        row.symbol,
+        row.side,
+        row.quantity,
+        row.price,
+        row.status,
+        row.execution_proof,
+        _created_at(utc_us),
+        account,
+        seq,
     )
-    if row.replaces_order_id is not None and row.replaces_order_id != row.order_id:
-        _take_over(connection, old_id=row.replaces_order_id, new_id=row.order_id)
 
 
-def write_fill(connection: sqlite3.Connection, row: FillRow, *, account: str, seq: int) -> None:
-    """Write ``row``; a second delivery of the same fill changes nothing."""
-    connection.execute(
-        _UPSERT_FILL,
-        (
-            row.fill_id,
-            row.order_id,
-            utc_text(row.fill_utc_us),
-            row.price,
-            row.quantity,
-            row.commission,
-            int(row.voided),
-            account,
-            seq,
-        ),
+def _fill_values(row: FillRow, account: str, seq: int) -> tuple[object, ...]:
+    return (
+        row.fill_id,
+        row.order_id,
+        utc_text(row.fill_utc_us),
+        row.price,
+        row.quantity,
+        row.commission,
+        int(row.voided),
+        account,
+        seq,
     )
 
 
@@ -84,11 +118,7 @@ def _created_at(utc_us: int) -> str:
 
 
 def _take_over(connection: sqlite3.Connection, *, old_id: str, new_id: str) -> None:
-    """Move what hangs on the row ``old_id`` to the row ``new_id``, and remove the old row.
-
-    The new row exists before the fills move and the old one goes last, so the foreign key holds
-    after each statement.
-    """
+    """Move what hangs on the row ``old_id`` to the row ``new_id``, and remove the old row."""
     old = connection.execute(
         "SELECT CreatedAt, ExecutionProof FROM OrderAudit WHERE OrderId = ?", (old_id,)
     ).fetchone()

@@ -16,7 +16,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
-from backstop.adapters.sqlite.audit_rows import write_fill, write_order
+from backstop.adapters.sqlite.audit_rows import RowWriter
 from backstop.adapters.sqlite.journal_view import JournalView, LeafHash
 from backstop.adapters.sqlite.schema import FIRST_SEQ, open_for_writing
 from backstop.errors import InvariantError, JournalError, StateFolderError
@@ -36,7 +36,7 @@ CLOSE_DEADLINE_S = 3.0
 
 _INSERT_RECORD = """
 INSERT INTO Journal (seq, kind, account, epoch, monotonic_ns, utc_us, payload, leaf_hash)
-VALUES (:seq, :kind, :account, :epoch, :monotonic_ns, :utc_us, :payload, :leaf_hash)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -94,6 +94,7 @@ class SqliteJournal:
         self._write_failure: str | None = None  # set by the writer thread, once
         self._connection = connection
         self._leaf_hash = leaf_hash
+        self._rows = RowWriter(connection, account=account)
         self._next_seq = _next_seq(connection, path, account)
         self._last_written = self._next_seq - 1  # of the writer thread
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
@@ -269,8 +270,7 @@ class SqliteJournal:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                for waiting in group:
-                    self._insert(waiting.batch)
+                self._insert(group)
                 head = self._sign_head()
                 self._connection.execute("COMMIT")
             except BaseException:
@@ -293,18 +293,19 @@ class SqliteJournal:
         self._connection.execute(_PUT_HEAD, (size, note))
         return note
 
-    def _insert(self, batch: JournalBatch) -> None:
-        self._connection.executemany(_INSERT_RECORD, map(self._row, batch.records))
-        seq = batch.records[-1].seq if batch.records else self._last_written
-        self._last_written = seq
-        for order in batch.orders:  # before the fills, which refer to them
-            write_order(
-                self._connection, order, account=self.account, seq=seq, utc_us=_moment(batch)
-            )
-        for fill in batch.fills:
-            write_fill(self._connection, fill, account=self.account, seq=seq)
+    def _insert(self, group: list[_Waiting]) -> None:
+        self._connection.executemany(
+            _INSERT_RECORD,
+            [self._row(record) for waiting in group for record in waiting.batch.records],
+        )
+        for waiting in group:
+            batch = waiting.batch
+            seq = batch.records[-1].seq if batch.records else self._last_written
+            self._last_written = seq
+            self._rows.add(batch.orders, batch.fills, seq=seq, utc_us=_moment(batch))
+        self._rows.flush()
 
-    def _row(self, record: JournalRecord) -> dict[str, object]:
+    def _row(self, record: JournalRecord) -> tuple[object, ...]:
         leaf = self._leaf_hash(
             seq=record.seq,
             kind=record.kind,
@@ -316,16 +317,16 @@ class SqliteJournal:
         )
         if self._heads is not None:
             self._heads.append(leaf)
-        return {
-            "seq": record.seq,
-            "kind": record.kind,
-            "account": self.account,
-            "epoch": self.epoch,
-            "monotonic_ns": record.monotonic_ns,
-            "utc_us": record.utc_us,
-            "payload": record.payload,
-            "leaf_hash": leaf,
-        }
+        return (
+            record.seq,
+            record.kind,
+            self.account,
+            self.epoch,
+            record.monotonic_ns,
+            record.utc_us,
+            record.payload,
+            leaf,
+        )
 
     def _report(self, group: list[_Waiting], head: str | None) -> None:
         loop = self._loop
