@@ -15,7 +15,7 @@ from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.views import (
     OrderRecord,
     PositionRow,
-    order_record,
+    order_records,
     position_rows,
     price_text,
 )
@@ -160,10 +160,8 @@ def status_view(guard: Guard) -> StatusView:
         gates=gates(book.policy),
         positions=positions,
         working_orders=working_orders(book),
-        unknown_orders=tuple(
-            order_record(book, order)
-            for order in book.live_orders()
-            if order.state is OrderState.UNKNOWN
+        unknown_orders=order_records(
+            book, [it for it in book.live_orders() if it.state is OrderState.UNKNOWN]
         ),
         limits=_limits(book.policy),
         protection=_protection(book.policy, positions),
@@ -199,8 +197,7 @@ def working_orders(book: Book) -> tuple[WorkingOrder, ...]:
     )
     others = (
         _working(book, held.row, held.owner, _role(held), held.row.custom_tag)
-        for held in book.venue_orders.values()
-        if held.row.status.is_live
+        for held in book.live_venue_orders()
     )
     return (*ours, *others)
 

@@ -4,7 +4,7 @@ The structs are the published shapes. Prices and averages are exact decimal text
 text in UTC, quantities whole contracts.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from msgspec import Struct
@@ -172,6 +172,19 @@ def level_text(instrument: Instrument | None, ticks: int | None) -> str | None:
 
 def order_record(book: Book, order: TrackedOrder) -> OrderRecord:
     """Return the published record of ``order``."""
+    return order_records(book, [order])[0]
+
+
+def order_records(book: Book, orders: Sequence[TrackedOrder]) -> tuple[OrderRecord, ...]:
+    """Return the published records of ``orders``, looking through all legs only once."""
+    legs: dict[str, list[LegRecord]] = {order.client_order_id: [] for order in orders}
+    for leg in book.venue_orders.values():
+        if leg.owner in legs:
+            legs[leg.owner].append(_leg(leg))
+    return tuple(_order_record(book, order, legs[order.client_order_id]) for order in orders)
+
+
+def _order_record(book: Book, order: TrackedOrder, legs: Iterable[LegRecord]) -> OrderRecord:
     intent, average = order.intent, order.average_price
     instrument = book.instruments.get(intent.contract_id)
     limit_price, stop_price = _levels_now(order, instrument)
@@ -204,9 +217,7 @@ def order_record(book: Book, order: TrackedOrder) -> OrderRecord:
         ),
         custom_tag=order.custom_tag,
         requested_at=utc_text(order.requested_utc_us),
-        legs=tuple(
-            _leg(leg) for leg in book.venue_orders.values() if leg.owner == order.client_order_id
-        ),
+        legs=tuple(legs),
     )
 
 
@@ -229,10 +240,8 @@ def _levels_now(
 def order_list(book: Book, *, state: OrderState | None, limit: int) -> OrderList:
     """Return the newest ``limit`` orders, of one state if it is given."""
     matching = [order for order in book.orders.values() if state in {None, order.state}]
-    newest = reversed(matching[-limit:])
-    return OrderList(
-        orders=tuple(order_record(book, order) for order in newest), total=len(matching)
-    )
+    newest = matching[-limit:][::-1]
+    return OrderList(orders=order_records(book, newest), total=len(matching))
 
 
 def _fill(trade: BrokerTrade) -> FillRecord:
