@@ -54,18 +54,23 @@ class Tokens:
         self.asked = 0
         self.refused: list[str] = []
         self.fault: Exception | None = None
-        self._number = 1
+        self._number = 0
+        self.renew()
+
+    def renew(self) -> None:
+        self._number += 1
+        text = make_jwt(lives_s=3_600, name=f"token{self._number}")
+        self._token = BearerToken(text, ends_ns=2**62, life_ns=2**62)
 
     async def token(self) -> BearerToken:
         self.asked += 1
         if self.fault is not None:
             raise self.fault
-        text = make_jwt(lives_s=3_600, name=f"token{self._number}")
-        return BearerToken(text, ends_ns=2**62, life_ns=2**62)
+        return self._token
 
     def refuse(self, token: BearerToken) -> None:
         self.refused.append(token.reveal())
-        self._number += 1
+        self.renew()
 
 
 class Listener:
@@ -440,6 +445,26 @@ async def test_the_token_is_asked_before_every_attempt(hub: ScriptedHub) -> None
         await until(lambda: len(hub.opened) == 3 and client.link.health().is_connected)
 
     assert client.tokens.asked == 3
+
+
+async def test_a_renewed_token_moves_the_connection_to_it(hub: ScriptedHub) -> None:
+    """What a hub does with a connection whose token has ended is not known: it may fall silent."""
+    hub.scripts = [stay]
+    timings = msgspec.structs.replace(PATIENT, token_check_s=0.02)
+    async with connected_client(hub.url, timings=timings) as client:
+        asked = client.tokens.asked
+        client.tokens.fault = GatewayUnreachableError("no session")
+        await until(lambda: client.tokens.asked > asked + 2)
+        client.tokens.fault = None
+        asked = client.tokens.asked
+        await until(lambda: client.tokens.asked > asked + 2)
+        assert client.link.generation == 1  # neither a failed renewal nor the same token moves it
+
+        client.tokens.renew()
+        await until(lambda: client.listener.is_connected(times=2))
+
+        assert client.listener.losses() == ["its token was renewed"]
+        assert [bearer.endswith("token2") for _, bearer in hub.opened] == [False, True]
 
 
 async def test_a_token_that_cannot_be_had_is_waited_for(hub: ScriptedHub) -> None:

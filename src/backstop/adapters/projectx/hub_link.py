@@ -95,6 +95,7 @@ class HubLink:
         self._jitter = jitter
         self._sleep = sleep
         self._connection: HubConnection | None = None
+        self._token: BearerToken | None = None  # that the open connection was opened with
         self._is_ready = False
         self._ready_ns = 0
         self._generation = 0
@@ -118,8 +119,13 @@ class HubLink:
             last_fault=self._last_fault,
         )
 
-    async def run(self) -> NoReturn:
+    async def run(self) -> None:
         """Stay connected until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._stay_connected())
+            tasks.create_task(self._follow_the_token())
+
+    async def _stay_connected(self) -> NoReturn:
         while True:
             await self._sleep(self._next_delay_s())
             self._attempts += 1
@@ -150,9 +156,27 @@ class HubLink:
             self._ready_ns = self._clock.monotonic_ns()
             self._failures = max(self._failures, EVICTED_ATTEMPT)
 
+    async def _follow_the_token(self) -> NoReturn:
+        """Leave a connection whose token was renewed, long before the old token ends.
+
+        What becomes of a connection whose token ends is not known; it may just fall silent.
+        """
+        while True:
+            # Never in step with the other hub's link: one of the two should always be heard.
+            await asyncio.sleep(self._timings.token_check_s * (0.5 + self._jitter()))
+            opened_with = self._token
+            if self._connection is None or opened_with is None:
+                continue
+            try:
+                fresh = await self._tokens.token()
+            except GatewayError:
+                continue  # no renewal now; there is time for many more
+            if opened_with is self._token and fresh.reveal() != opened_with.reveal():
+                self.rebuild("its token was renewed")
+
     async def _connect_once(self) -> None:
         """Connect, serve, and raise the GatewayError that ended it."""
-        token = await self._tokens.token()
+        self._token = token = await self._tokens.token()
         try:
             async with connected(
                 self._url,
