@@ -1,13 +1,18 @@
 """The manager from its first contact to its restart, in front of a real venue."""
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from msgspec.structs import replace
 from tests.app.desk import ACCOUNTS, Desk, a_venue, audited, until
 
+from backstop.adapters.lock import AccountLock
+from backstop.adapters.sqlite import journal
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.config.settings import Settings
 from backstop.core.execution_verification import Verdict
@@ -20,6 +25,7 @@ from backstop.errors import (
     AlreadyRunningError,
     BackstopError,
     DomainError,
+    JournalError,
     LoginRefusedError,
     SetupError,
 )
@@ -258,6 +264,30 @@ async def test_an_order_that_the_end_overtakes_is_told_as_not_answered(desk: Des
     assert decision.order.state in {OrderState.SENT, OrderState.WORKING}
     assert verification is not None
     assert verification.verdict is Verdict.UNKNOWN
+
+
+async def test_a_disk_that_hangs_at_the_end_does_not_keep_the_account(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever goes on after the error must be able to start another guard in the same process."""
+    monkeypatch.setattr(journal, "CLOSE_DEADLINE_S", 0.05)
+    manager = CriticalSystemManager.from_settings(desk.settings())
+    await manager.initialize()
+    lock = AccountLock(
+        gateway_host=urlsplit(desk.venue.url).netloc, account=str(manager.settings.account_id)
+    )
+    with closing(sqlite3.connect(desk.folder / "state" / "audit.db")) as other:
+        other.execute("BEGIN IMMEDIATE")  # nobody else can write
+        halting = asyncio.create_task(manager.halt(reason="the end", operator="Ada"))
+        await until(lambda: bool(manager.book.latches), "the decision, which cannot be recorded")
+        with pytest.raises(JournalError, match="did not take"):
+            await manager.close()
+        other.rollback()
+    await asyncio.wait({halting})
+
+    assert isinstance(halting.exception(), JournalError)
+    lock.acquire()
+    lock.release()
 
 
 async def test_a_guard_that_fails_says_so_by_itself(desk: Desk) -> None:

@@ -8,7 +8,8 @@ import asyncio
 import os
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from decimal import Decimal
 from typing import Self
 from urllib.parse import urlsplit
@@ -90,7 +91,7 @@ class CriticalSystemManager:
         self._trail: AuditTrail | None = None
         self._reading: AuditReading | None = None
         self._tasks: asyncio.Task[None] | None = None
-        self._close_steps: list[Callable[[], Awaitable[None]]] = []
+        self._closing = AsyncExitStack()
         self._health: dict[str, str] = {}
 
     @classmethod
@@ -140,7 +141,7 @@ class CriticalSystemManager:
         host = urlsplit(settings.api_url).netloc
         lock = AccountLock(gateway_host=host, account=str(settings.account_id))
         lock.acquire()
-        self._close_steps.append(_later(lock.release))
+        self._closing.callback(lock.release)
         trail = self._trail = AuditTrail.open(
             settings.state_folder,
             account=str(settings.account_id),
@@ -149,7 +150,7 @@ class CriticalSystemManager:
             mirror=settings.checkpoint_mirror,
             on_fault=self._say_fault,
         )
-        self._close_steps.append(trail.close)
+        self._closing.push_async_callback(trail.close)
         self._reading = AuditReading(
             settings.state_folder / AUDIT_DATABASE,
             public_key=trail.keys.public_key().public_bytes_raw(),
@@ -164,7 +165,7 @@ class CriticalSystemManager:
             clock=self.clock,
             sink=lambda fact: self._running().put(fact),
         )
-        self._close_steps.append(gateway.close)
+        self._closing.push_async_callback(gateway.close)
         dispatcher = Dispatcher(
             gateway=gateway,
             clock=self.clock,
@@ -172,7 +173,7 @@ class CriticalSystemManager:
             holds_right_to_send=lambda: lock.is_held,
             on_alert=self._alert,
         )
-        self._close_steps.append(dispatcher.close)
+        self._closing.push_async_callback(dispatcher.close)
         loop = DecisionLoop(
             book=new_book(policy),
             journal=trail,
@@ -279,13 +280,15 @@ class CriticalSystemManager:
         """Stop taking wishes, write everything down, give the right to send back.
 
         Orders and protective legs stay at the venue.
+
+        Raises:
+            JournalError: the disk did not take the rest in time; all else is closed all the same.
         """
         if self._tasks is not None:
             self._tasks.cancel()
             await asyncio.gather(self._tasks, return_exceptions=True)
             self._tasks = None
-        while self._close_steps:
-            await self._close_steps.pop()()
+        await self._closing.aclose()
 
     # -- wishes ----------------------------------------------------------------------------------
 
@@ -498,10 +501,12 @@ class CriticalSystemManager:
     async def user_hub_connected(self) -> None:
         """Wait until the user hub is connected and subscribed."""
         await self._until(lambda: self.book.links.user_up)
+        await self._running().recorded()
 
     async def reached(self, state: TradingState) -> None:
         """Wait until the trading state is ``state``."""
         await self._until(lambda: self.book.trading_state(self.now_ns()) is state)
+        await self._running().recorded()
 
     async def _until(self, is_true: Callable[[], bool]) -> None:
         while not is_true():
@@ -548,10 +553,3 @@ class CriticalSystemManager:
         if self._loop is None:
             raise SetupError("The guard was not started: call initialize() first.")
         return self._loop
-
-
-def _later(release: Callable[[], None]) -> Callable[[], Awaitable[None]]:
-    async def step() -> None:
-        release()
-
-    return step
