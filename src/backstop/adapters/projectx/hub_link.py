@@ -163,7 +163,7 @@ class HubLink:
         """
         while True:
             # Never in step with the other hub's link: one of the two should always be heard.
-            await asyncio.sleep(self._timings.token_check_s * (0.5 + self._jitter()))
+            await asyncio.sleep(self._timings.token_check_s * _random.uniform(0.5, 1.5))
             opened_with = self._token
             if self._connection is None or opened_with is None:
                 continue
