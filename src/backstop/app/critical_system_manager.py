@@ -38,7 +38,7 @@ from backstop.core.engine import new_book
 from backstop.core.execution_verification import REPLY_LIMIT_NS, Verdict, Verification, verify
 from backstop.core.guardrails import Assessment
 from backstop.core.step import Decision, DecisionKind, Note, Tag
-from backstop.core.tracked_order import TrackedOrder
+from backstop.core.tracked_order import TrackedOrder, final_quantity
 from backstop.core.trading_state import TradingState
 from backstop.core.wishes import judge
 from backstop.domain.commands import RaiseAlert
@@ -413,7 +413,8 @@ class CriticalSystemManager:
 
         Args:
             client_order_id: the bot's own id of the order.
-            expected_quantity: contracts that should have been filled; all of the order if None.
+            expected_quantity: contracts that should have been filled; all of the order, as it was
+                last changed, if None.
             max_slippage_ticks: adverse ticks allowed; the setting if None.
             timeout_s: how long to wait for a verdict other than UNKNOWN; the setting if None.
         """
@@ -429,7 +430,7 @@ class CriticalSystemManager:
                 order,
                 self.book.instruments[order.intent.contract_id],
                 expected_quantity=(
-                    order.intent.quantity if expected_quantity is None else expected_quantity
+                    final_quantity(order) if expected_quantity is None else expected_quantity
                 ),
                 max_slippage_ticks=slippage,
             )
