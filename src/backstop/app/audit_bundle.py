@@ -15,9 +15,9 @@ from msgspec import Struct
 from backstop.adapters.sqlite.audit_store import AuditStore, StoredOrder, StoredRecord
 from backstop.adapters.sqlite.evidence_copy import readable
 from backstop.app.audit_reading import RecordView, record_view
-from backstop.app.audit_trail import AUDIT_DATABASE
 from backstop.app.codec import POLICY_KIND, ROTATION_KIND, decode_policy
 from backstop.app.journal_fold import decisions
+from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.core.audit_log import ChunkedTree
 from backstop.core.checkpoint import CheckpointError, parse
 from backstop.core.engine import new_book

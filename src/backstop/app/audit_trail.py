@@ -14,27 +14,15 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from backstop.adapters.checkpoints import CheckpointAddress, CheckpointFolder
-from backstop.adapters.key_folder import discard_next, open_next, promote_next
 from backstop.adapters.signing import AuditKeys
-from backstop.adapters.sqlite.audit_store import AuditStore
 from backstop.adapters.sqlite.journal import SqliteJournal
-from backstop.app.codec import ROTATION_KIND
-from backstop.app.tree_check import (
-    check_head,
-    checked_key_chain,
-    checked_leaves,
-    folder_source,
-    walk,
-)
+from backstop.app.audit_start import checked_start, refused
+from backstop.app.state_layout import AUDIT_DATABASE, CHECKPOINT_FOLDER
 from backstop.core.audit_log import Frontier
-from backstop.core.checkpoint import Checkpoint, log_origin, note_text, parse, signed_note
+from backstop.core.checkpoint import Checkpoint, log_origin, note_text, signed_note
 from backstop.core.journal_leaf import leaf_hash
-from backstop.errors import BackstopError, JournalError, StateFolderError, TamperedRecordError
+from backstop.errors import BackstopError, JournalError, TamperedRecordError
 from backstop.ports import Clock, JournalBatch, JournalRecord
-
-AUDIT_DATABASE = "audit.db"
-CHECKPOINT_FOLDER = "checkpoints"
-KEY_FOLDER = "keys"
 
 CHECKPOINT_RECORDS = 1000
 """Records after which a checkpoint is written outside, whatever they are."""
@@ -153,9 +141,9 @@ class AuditTrail:
         elif mirror is not None:
             places.append(CheckpointAddress(mirror))
         try:
-            keys, frontier = _checked(state_folder, folders, account=account, origin=origin)
+            keys, frontier = checked_start(state_folder, folders, account=account, origin=origin)
         except TamperedRecordError as error:
-            raise _refused(state_folder, error) from error
+            raise refused(state_folder, error) from error
         heads = SignedHeads(frontier, keys, origin=origin)
         _, head = heads.signed_head()
         # Before the first record there is a checkpoint of none: so a record without any
@@ -286,79 +274,6 @@ class AuditTrail:
             await self._write_outside()
         if failure is not None:
             raise failure
-
-
-def _checked(
-    state_folder: Path, folders: Sequence[CheckpointFolder], *, account: str, origin: str
-) -> tuple[AuditKeys, Frontier]:
-    """Return the key that signs and the tree over what is recorded, once all of it holds."""
-    database, key_folder = state_folder / AUDIT_DATABASE, state_folder / KEY_FOLDER
-    if not database.is_file() or not database.stat().st_size:
-        for folder in folders:
-            if any(parse(note).checkpoint.size for note in folder.notes()):
-                raise TamperedRecordError(
-                    str(database), f"it is gone, and {folder.folder} has checkpoints of it"
-                )
-        return AuditKeys.open(key_folder), Frontier()
-    with AuditStore(database) as store:
-        owner = store.account()
-        if owner is None:
-            return AuditKeys.open(key_folder), Frontier()
-        if owner != account:
-            raise StateFolderError(
-                f"{database} holds the record of account {owner}, not of {account}. "
-                "Set BACKSTOP_STATE_DIR to a folder of its own for each account."
-            )
-        if not folders[0].files():
-            raise TamperedRecordError(
-                str(folders[0].folder), f"it is gone, with {store.last_seq()} records left"
-            )
-        rotations = store.payloads(ROTATION_KIND)
-        keys = present_keys(key_folder, rotations, account=account)
-        chain = checked_key_chain(
-            rotations, newest=keys.public_key().public_bytes_raw(), account=account
-        )
-        walked = walk(
-            checked_leaves(store.records(), account=account),
-            [folder_source(it.folder) for it in folders],
-            origin=origin,
-            chain=chain,
-            check_signatures=False,
-        )
-        check_head(store.head_rows(), walked.frontier, origin=origin, chain=chain)
-    return keys, walked.frontier
-
-
-def present_keys(
-    key_folder: Path, rotations: list[tuple[int, bytes]], *, account: str
-) -> AuditKeys:
-    """Open the key that signs; finish a change of keys that a crash cut short, or undo it.
-
-    Raises:
-        StateFolderError: the keys cannot be used.
-    """
-    following = open_next(key_folder)
-    if following is not None:
-        newest = following.public_key().public_bytes_raw()
-        try:
-            checked_key_chain(rotations, newest=newest, account=account)
-        except TamperedRecordError:
-            discard_next(key_folder)
-        else:
-            # Without a rotation any key would do for a chain: only a record makes it the key.
-            if rotations:
-                return promote_next(key_folder)
-            discard_next(key_folder)
-    return AuditKeys.open(key_folder)
-
-
-def _refused(state_folder: Path, error: TamperedRecordError) -> StateFolderError:
-    return StateFolderError(
-        f"The record in {state_folder} is not what was signed. {error} Nothing was changed, and "
-        "nothing is added to it. Keep a copy of the whole folder; 'backstop audit verify' checks "
-        "it. Then restore the newest copy of it, or move the folder away to start a new record: "
-        "positions and orders are then read from the broker."
-    )
 
 
 async def _off_the_loop(work: Callable[[], None]) -> None:

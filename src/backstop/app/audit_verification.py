@@ -17,8 +17,8 @@ from backstop.adapters.signing import PUBLIC_KEY_FILE, load_public_key
 from backstop.adapters.sqlite.audit_store import AuditStore, StoredRecord
 from backstop.adapters.sqlite.evidence_copy import readable
 from backstop.app.audit_tables import check_layout, check_tables
-from backstop.app.audit_trail import AUDIT_DATABASE, CHECKPOINT_FOLDER, KEY_FOLDER
 from backstop.app.codec import POLICY_KIND, ROTATION_KIND, decode_policy
+from backstop.app.state_layout import AUDIT_DATABASE, CHECKPOINT_FOLDER, KEY_FOLDER
 from backstop.app.tree_check import (
     NoteSource,
     Walked,

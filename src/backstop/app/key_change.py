@@ -12,8 +12,9 @@ from msgspec import Struct
 
 from backstop.adapters.key_folder import make_next, promote_next
 from backstop.adapters.sqlite.audit_store import AuditStore
-from backstop.app.audit_trail import AUDIT_DATABASE, KEY_FOLDER, AuditTrail
+from backstop.app.audit_trail import AuditTrail
 from backstop.app.codec import EVENT_KIND, ROTATION_KIND, decode_fact
+from backstop.app.state_layout import AUDIT_DATABASE, KEY_FOLDER
 from backstop.core.key_rotation import Rotation, payload, signed_bytes
 from backstop.domain.events import GuardStarted
 from backstop.errors import StateFolderError

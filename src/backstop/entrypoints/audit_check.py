@@ -16,9 +16,9 @@ from backstop.adapters.clock import SystemClock
 from backstop.adapters.lock import AccountLock
 from backstop.app.audit_bundle import NoProofError, order_bundle
 from backstop.app.audit_export import ExportRefusedError, export_record
-from backstop.app.audit_trail import AUDIT_DATABASE
 from backstop.app.audit_verification import AuditReport, Progress, verify_record
 from backstop.app.key_change import recorded_writer, rotate_key
+from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.config.settings import Settings
 from backstop.entrypoints.place import state_folder
 from backstop.entrypoints.terminal import say, say_json

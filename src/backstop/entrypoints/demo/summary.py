@@ -12,8 +12,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from backstop.app.audit_trail import AUDIT_DATABASE
 from backstop.app.critical_system_manager import CriticalSystemManager
+from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.core.execution_verification import Verdict
 from backstop.domain.order import TAG_PREFIX
 

@@ -1,0 +1,5 @@
+"""Names in the state folder; other programs and people rely on them."""
+
+AUDIT_DATABASE = "audit.db"
+CHECKPOINT_FOLDER = "checkpoints"
+KEY_FOLDER = "keys"
