@@ -100,3 +100,15 @@ def test_a_fill_keeps_its_exact_numbers() -> None:
 
     assert (row.fill_id, row.order_id, row.fill_utc_us) == ("7", "100", START_US)
     assert (row.price, row.quantity, row.commission, row.voided) == ("5000.25", 1, "0.62", True)
+
+
+def test_a_changed_order_is_recorded_as_the_venue_has_it_now() -> None:
+    order = an_order(
+        OrderState.WORKING,
+        intent=an_intent(type=OrderType.LIMIT, limit_ticks=20_000, quantity=3),
+        broker_order_id=100,
+        venue=a_row(type=OrderType.LIMIT, quantity=2, limit_price=Decimal("5001.25")),
+    )
+    row = order_row(order, an_instrument())
+
+    assert (row.quantity, row.price) == (2, "5001.25")

@@ -14,7 +14,7 @@ from tests.core.builders import (
     an_instrument,
 )
 
-from backstop.core import engine
+from backstop.core import forgetting
 from backstop.core.book import AUDIT_INTERVAL_NS, LATCHES_KEPT
 from backstop.core.engine import AUDIT_ANSWER_LIMIT_NS, next_deadline_ns
 from backstop.core.execution_verification import PENDING_POLL_NS
@@ -362,7 +362,7 @@ def test_a_row_that_turns_out_to_be_ours_is_written_once_as_ours() -> None:
 def test_finished_orders_are_forgotten_oldest_first_and_living_ones_never(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine, "ORDERS_KEPT", 3)
+    monkeypatch.setattr(forgetting, "ORDERS_KEPT", 3)
     guard = Guard().start()
     guard.working(type=OrderType.LIMIT, limit_price=Decimal(4990))
     for number in range(2, 7):
@@ -371,7 +371,7 @@ def test_finished_orders_are_forgotten_oldest_first_and_living_ones_never(
 
     assert list(guard.book.orders) == ["c1", "c5", "c6"]
     assert len(guard.book.client_of_tag) == len(guard.book.client_of_broker_id) == 3
-    monkeypatch.setattr(engine, "ORDERS_KEPT", 0)
+    monkeypatch.setattr(forgetting, "ORDERS_KEPT", 0)
     guard.timer()
     assert list(guard.book.orders) == ["c1"]
 
@@ -379,20 +379,20 @@ def test_finished_orders_are_forgotten_oldest_first_and_living_ones_never(
 def test_finished_orders_of_others_are_forgotten_and_living_ones_never(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine, "VENUE_ORDERS_KEPT", 2)
+    monkeypatch.setattr(forgetting, "VENUE_ORDERS_KEPT", 2)
     guard = Guard().start()
     guard.row(broker_order_id=300)
     for number in range(301, 305):
         guard.row(broker_order_id=number, status=BrokerStatus.FILLED)
 
     assert list(guard.book.venue_orders) == [300, 304]
-    monkeypatch.setattr(engine, "VENUE_ORDERS_KEPT", 0)
+    monkeypatch.setattr(forgetting, "VENUE_ORDERS_KEPT", 0)
     guard.timer()
     assert list(guard.book.venue_orders) == [300]
 
 
 def test_a_forgotten_trade_is_never_counted_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "TRADES_KEPT", 2)
+    monkeypatch.setattr(forgetting, "TRADES_KEPT", 2)
     guard = Guard().start()
     for number in range(1, 6):
         guard.trade(trade_id=number, broker_order_id=500 + number % 2)
@@ -410,7 +410,7 @@ def test_a_forgotten_trade_is_never_counted_again(monkeypatch: pytest.MonkeyPatc
 def test_the_trades_of_an_order_that_is_held_are_not_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine, "TRADES_KEPT", 2)
+    monkeypatch.setattr(forgetting, "TRADES_KEPT", 2)
     guard = Guard().start()
     guard.working()
     guard.trade(trade_id=1)
@@ -429,3 +429,17 @@ def test_the_user_hub_may_be_lost_before_it_was_ever_up() -> None:
     guard.feed(HubLost(utc_us=guard.utc_us, hub=Hub.MARKET, generation=1, reason="no"))
 
     assert guard.book.trading_state(guard.now_ns) is TradingState.STARTING
+
+
+def test_an_answer_that_names_another_order_of_ours_proves_nothing() -> None:
+    guard = Guard().start()
+    guard.working(broker_order_id=100)
+    guard.submit(client_order_id="c2", quantity=1)
+    guard.dispatch("c2")
+    guard.answer(Answer.YES, 100, client_order_id="c2")
+    guard.trade(broker_order_id=100)
+
+    assert guard.state("c2") is OrderState.UNKNOWN
+    assert guard.order("c2").fills == ()
+    assert len(guard.order("c1").fills) == 1
+    assert "CONTRADICTION" in guard.alerts()

@@ -181,7 +181,7 @@ def test_two_living_orders_with_one_tag_are_both_held_and_reported_once() -> Non
 
     assert guard.order().broker_order_id == 100
     assert 101 in guard.book.live_venue
-    assert guard.alerts().count("CONTRADICTION") == 1
+    assert guard.alerts().count("ORDER_DOUBLED") == 1
 
 
 def test_a_row_that_cannot_follow_is_refused_and_counted() -> None:

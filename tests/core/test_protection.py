@@ -4,14 +4,22 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.core.builders import MES, Guard, a_guard_start, a_policy, a_position, a_row
+from tests.core.builders import (
+    MES,
+    START_US,
+    Guard,
+    a_guard_start,
+    a_policy,
+    a_position,
+    a_row,
+)
 
 from backstop.core.engine import next_deadline_ns
 from backstop.core.policy import SECOND_NS
 from backstop.core.protection import ASK_AGAIN_NS, ORPHAN_SETTLE_NS
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import AuditAccount, CancelOrder, ModifyOrder
-from backstop.domain.events import Hub, HubLost
+from backstop.domain.events import Answer, Hub, HubLost, ModifyAnswered
 from backstop.domain.order import OrderType, Side
 
 STOP = {
@@ -277,3 +285,22 @@ def test_a_position_read_at_last_is_watched_as_well() -> None:
     guard.audit(after_ms=2000, positions=(a_position(2),))
 
     assert guard.book.position(MES).naked_since_ns == guard.now_ns
+
+
+@pytest.mark.parametrize(
+    ("answer", "moves", "alerts"),
+    [(Answer.YES, 1, 0), (Answer.NO, 1, 1), (Answer.UNKNOWN, 2, 0), (Answer.NOT_SENT, 2, 0)],
+)
+def test_a_leg_is_moved_again_unless_the_venue_answered(
+    answer: Answer, moves: int, alerts: int
+) -> None:
+    guard = Guard().start()
+    guard.working(stop_loss_price=Decimal(4990))
+    guard.position_row(2)
+    off = STOP | {"stop_price": Decimal("4990.50")}
+    guard.row(**off)
+    guard.feed(ModifyAnswered(utc_us=guard.utc_us, broker_order_id=101, answer=answer))
+    guard.row(**off, updated_utc_us=START_US + 5_000_000)
+
+    assert len(guard.commands_of(ModifyOrder)) == moves
+    assert guard.alerts().count("LEG_NOT_ALIGNED") == alerts

@@ -342,3 +342,40 @@ def test_a_finished_order_may_still_have_news(change: dict[str, Any], *, is_news
     lean = condensed(guard.book, an_audit(guard, orders=(replace(ended, **change),)))
 
     assert bool(lean.orders) is is_news
+
+
+def test_an_order_that_no_list_shows_is_searched_ever_more_slowly_and_told_of_once() -> None:
+    """Each search costs calls of the budget; the order counts as live all the while."""
+    guard = Guard().start()
+    guard.working(type=OrderType.LIMIT, limit_price=Decimal(4990))
+    minutes = 10
+    for _ in range(minutes * 12):
+        guard.audit(after_ms=5000)
+
+    assert len(guard.commands_of(LookUpOrder)) <= minutes // 2 + 6
+    assert guard.alerts().count("ORDER_VANISHED") == 1
+    assert guard.state() is OrderState.WORKING, "absence proves nothing"
+
+
+def test_a_search_begins_anew_after_the_order_was_listed() -> None:
+    guard = Guard().start()
+    guard.working(type=OrderType.LIMIT, limit_price=Decimal(4990))
+    guard.audit()
+    assert guard.book.missing["c1"].times == 1
+
+    guard.audit(live_orders=(a_row(type=OrderType.LIMIT, limit_price=Decimal(4990)),))
+
+    assert guard.book.missing == {}
+
+
+def test_trades_of_one_read_are_booked_in_the_order_in_which_they_happened() -> None:
+    """The venue lists the newest first; a position that never was must not be told."""
+    guard = Guard().start()
+    newest_first = (
+        a_trade(trade_id=9, broker_order_id=301, side=Side.SELL),
+        a_trade(trade_id=8, broker_order_id=300),
+    )
+    result = guard.audit(trades=newest_first)
+
+    booked = [note.fields["trade_id"] for note in result.notes if note.name == "trade_booked"]
+    assert booked == [8, 9]

@@ -351,3 +351,38 @@ def test_a_closed_gate_sends_no_cancel() -> None:
 
     assert decision.kind is DecisionKind.NOT_POSSIBLE
     assert guard.commands_of(CancelOrder) == []
+
+
+def test_a_stop_that_protects_does_not_stand_in_the_way_of_an_exit() -> None:
+    """A standing stop counted as an exit would refuse the very exit that is needed."""
+    guard = Guard(policy=a_policy(stop_required=True)).start()
+    guard.position_row(2)
+    guard.trade(quantity=2, broker_order_id=77)
+    stop = guard.working(
+        client_order_id="stop", side=Side.SELL, type=OrderType.STOP, stop_price=Decimal(4990)
+    )
+    assert stop.state is OrderState.WORKING
+
+    assert guard.submit(client_order_id="out", side=Side.SELL, quantity=2).denials == ()
+
+
+def test_an_entry_is_not_moved_while_no_new_exposure_is_taken_on() -> None:
+    guard = a_resting_limit()
+    guard.account(can_trade=False)
+
+    refused = change(guard, limit_ticks=19_990)
+
+    assert codes(refused) == [DenialCode.STATE_REDUCING]
+    assert guard.commands_of(ModifyOrder) == []
+    assert change(guard, quantity=1).kind is DecisionKind.ACCEPTED, "less is always possible"
+
+
+def test_an_exit_is_moved_in_every_state() -> None:
+    guard = Guard().start()
+    guard.position_row(2)
+    guard.trade(quantity=2, broker_order_id=77)
+    guard.working(side=Side.SELL, type=OrderType.LIMIT, limit_price=Decimal(5010))
+    guard.row(side=Side.SELL, type=OrderType.LIMIT, limit_price=Decimal(5010))
+    guard.account(can_trade=False)
+
+    assert change(guard, limit_ticks=20_020).kind is DecisionKind.ACCEPTED

@@ -1,7 +1,7 @@
 """Orders and trades as rows of the specification's two audit tables."""
 
 from backstop.core.book import VenueOrder
-from backstop.core.tracked_order import TrackedOrder
+from backstop.core.tracked_order import TrackedOrder, final_quantity, levels
 from backstop.domain.audit import AuditRow, FillRow
 from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
 from backstop.domain.instrument import Instrument
@@ -20,7 +20,7 @@ def order_row(
         submitted_utc_us=order.requested_utc_us,
         symbol=instrument.symbol,
         side=str(order.intent.side),
-        quantity=order.intent.quantity,
+        quantity=final_quantity(order),
         price=_order_price(order, instrument),
         status=str(order.state),
         execution_proof=execution_proof,
@@ -29,11 +29,11 @@ def order_row(
 
 
 def _order_price(order: TrackedOrder, instrument: Instrument) -> str | None:
-    """Return the asked level, or for a market order the average fill once there is one."""
-    intent = order.intent
-    ticks = intent.limit_ticks if intent.limit_ticks is not None else intent.stop_ticks
-    if ticks is not None:
-        return f"{plain(instrument.price(ticks)):f}"
+    """Return the level as it stands, or for a market order the average fill once there is one."""
+    limit, stop = levels(order, instrument)
+    level = limit if limit is not None else stop
+    if level is not None:
+        return f"{plain(level):f}"
     average = order.average_price
     return None if average is None else fraction_text(average)
 

@@ -77,6 +77,13 @@ class Entry(Struct, frozen=True, kw_only=True):
     request: OrderRequest
 
 
+class Search(Struct, frozen=True, kw_only=True):
+    """The search for an order of ours that no list of live orders shows."""
+
+    times: int = 0
+    due_ns: int = 0  # when it is asked for again
+
+
 @dataclass(slots=True)
 class Links:
     """The hubs, as far as the core needs to know them."""
@@ -138,6 +145,7 @@ class Book:
     audit: AuditClock = field(default_factory=AuditClock)
     counters: Counters = field(default_factory=Counters)
     recovered: bool = False
+    missing: dict[str, Search] = field(default_factory=dict)  # orders that no list shows
     aligned: dict[int, None] = field(default_factory=dict)  # legs that were set to their level once
     asked: dict[int, int] = field(
         default_factory=dict
@@ -205,15 +213,27 @@ class Book:
         for broker_order_id in self.live_venue:
             yield self.venue_orders[broker_order_id]
 
+    def is_exit(self, order: TrackedOrder) -> bool:
+        """Say whether all that is open of ``order`` would reduce its contract's position."""
+        position = self.position(order.intent.contract_id).quantity
+        opposite = position * order.intent.side.sign < 0
+        return opposite and order.open_quantity <= abs(position)
+
     def open_exits(self, contract_id: str, position: int) -> int:
-        """Return contracts of our unfinished orders that would reduce ``position``."""
+        """Return contracts of our unfinished exits of ``position``, its own stops excepted.
+
+        A stop protects the position until something else closes it; counting it would refuse
+        the very exit that is needed.
+        """
         if position == 0:
             return 0
         reducing_side = Side.SELL if position > 0 else Side.BUY
         return sum(
             order.open_quantity
             for order in self.live_orders()
-            if order.intent.contract_id == contract_id and order.intent.side is reducing_side
+            if order.intent.contract_id == contract_id
+            and order.intent.side is reducing_side
+            and order.intent.type not in {OrderType.STOP, OrderType.TRAILING_STOP}
         )
 
     def stop_cover(self, contract_id: str, position: int) -> int:

@@ -7,15 +7,11 @@ the same commands. At replay the commands are dropped, for they were carried out
 from msgspec.structs import replace
 
 from backstop.core import execution_verification as verification
-from backstop.core import wishes
+from backstop.core import lifecycle, wishes
 from backstop.core.audit_trail import fill_row, order_row, traded_order_row, venue_row
 from backstop.core.book import (
     AUDIT_INTERVAL_NS,
     FIRST_LOOK_BACK_US,
-    LATCHES_KEPT,
-    ORDERS_KEPT,
-    TRADES_KEPT,
-    VENUE_ORDERS_KEPT,
     Book,
 )
 from backstop.core.evidence import (
@@ -28,15 +24,14 @@ from backstop.core.evidence import (
     contradiction,
     recount_trades,
 )
+from backstop.core.forgetting import forget_the_oldest
 from backstop.core.halting import cancel_entries_while_halted
 from backstop.core.policy import SECOND_NS, Policy
-from backstop.core.positions import distrusted
 from backstop.core.protection import sweep_orphans, watch_contract
 from backstop.core.reconciliation import book_audit, book_look_up, condensed
-from backstop.core.step import Decision, DecisionKind, Step, Tag, Workbench
-from backstop.core.trading_state import Latch
+from backstop.core.step import Step, Tag, Workbench
 from backstop.domain.audit import AuditRow
-from backstop.domain.commands import AuditAccount, LookUpOrder, Severity
+from backstop.domain.commands import AuditAccount, Severity
 from backstop.domain.events import (
     AccountAudited,
     AccountReported,
@@ -46,7 +41,6 @@ from backstop.domain.events import (
     Fact,
     GuardStarted,
     HaltRequested,
-    Hub,
     HubConnected,
     HubLost,
     InstrumentsLoaded,
@@ -66,7 +60,6 @@ from backstop.domain.events import (
     TimerFired,
     TradeReported,
 )
-from backstop.domain.order import OrderState
 
 HURRIES_MAX = 8
 """Doublings of the pause between early audits; the audit interval bounds it long before."""
@@ -104,7 +97,7 @@ def step(book: Book, event: Fact, now_ns: int) -> Step:
     sweep_orphans(work)
     cancel_entries_while_halted(work)
     result = _finish(work)
-    _forget_the_oldest(book)
+    forget_the_oldest(book)
     return result
 
 
@@ -138,19 +131,19 @@ def _apply(work: Workbench, event: Fact) -> None:
         case TimerFired():
             _timer_fired(work)
         case HubConnected() | HubLost() | SessionEvicted():
-            _hub_changed(work, event)
+            lifecycle.hub_changed(work, event)
         case StrategySaved():
             work.book.strategy_states[event.strategy_id] = event.state
         case RiskEstimated():
             work.book.estimate = event
         case InstrumentsLoaded():
-            _instruments_loaded(work, event)
+            lifecycle.instruments_loaded(work, event)
         case GuardStarted():
-            _guard_started(work, event)
+            lifecycle.guard_started(work, event)
         case HaltRequested():
-            _halt_requested(work, event)
+            lifecycle.halt_requested(work, event)
         case ResumeRequested():
-            _resume_requested(work, event)
+            lifecycle.resume_requested(work, event)
         case PayloadRejected():
             work.book.counters.rejected_payloads += 1
             work.alert(
@@ -176,6 +169,11 @@ def _place_answered(work: Workbench, event: PlaceAnswered) -> None:
     if order is None:
         contradiction(work, f"answer for unknown order {event.client_order_id}")
         return
+    owner = work.book.client_of_broker_id.get(event.broker_order_id or 0, order.client_order_id)
+    if owner != order.client_order_id:
+        contradiction(work, f"{event.broker_order_id} was told of {event.client_order_id}: {owner}")
+        # The answer names an order that is another one: it proves nothing about this one.
+        event = replace(event, answer=Answer.UNKNOWN, broker_order_id=None)
     apply_order_step(work, verification.answered(order, event, now_ns=work.now_ns))
     now = work.book.orders[event.client_order_id]
     recount_trades(work, now, cause="trades of the order")
@@ -195,8 +193,24 @@ def _change_answered(work: Workbench, event: CancelAnswered | ModifyAnswered) ->
         answer=str(event.answer),
         message=event.message,
     )
-    if event.answer is not Answer.YES:
-        ask_for_audit(work)
+    if event.answer is Answer.YES:
+        return
+    ask_for_audit(work)
+    if isinstance(event, ModifyAnswered) and event.broker_order_id in work.book.aligned:
+        _leg_not_aligned(work, event)
+
+
+def _leg_not_aligned(work: Workbench, event: ModifyAnswered) -> None:
+    """Say that a leg stands off the asked level; try again unless the venue refused it."""
+    if event.answer is not Answer.NO:
+        del work.book.aligned[event.broker_order_id]
+        return
+    work.alert(
+        Severity.WARNING,
+        "LEG_NOT_ALIGNED",
+        f"The venue did not move leg {event.broker_order_id} to the asked level: "
+        f"{event.message or 'no reason given'}. It protects where the venue put it.",
+    )
 
 
 # -- time ----------------------------------------------------------------------------------------
@@ -234,115 +248,6 @@ def _look_at_clocks(work: Workbench) -> None:
             since_utc_us=since_us - LOOK_BACK_US,
         )
     )
-
-
-# -- links and life ------------------------------------------------------------------------------
-
-
-def _hub_changed(work: Workbench, event: HubConnected | HubLost | SessionEvicted) -> None:
-    book, links = work.book, work.book.links
-    work.note(
-        Tag.CRITICAL_SYSTEM,
-        "hub_connected" if isinstance(event, HubConnected) else "hub_lost",
-        hub=str(event.hub),
-        generation=event.generation,
-        reason=getattr(event, "reason", getattr(event, "message", "")),
-    )
-    up = isinstance(event, HubConnected)
-    if event.hub is Hub.MARKET:
-        if links.market_up and not up:
-            links.market_lost_ns = work.now_ns
-        links.market_up = up
-    elif up:
-        links.user_up, links.user_since_ns = True, work.now_ns
-        # What happened before the subscription is only in the account's own records.
-        book.audit.due_ns = work.now_ns
-        book.audit.requested_ns = 0
-    else:
-        links.user_up = False
-        for contract_id, view in book.positions.items():
-            book.positions[contract_id] = distrusted(view)
-    if isinstance(event, SessionEvicted):
-        work.alert(
-            Severity.CRITICAL,
-            "SESSION_EVICTED",
-            "The gateway sent GatewayLogout: another login may have taken this session. "
-            "Entries wait until the account has been read again.",
-        )
-
-
-def _instruments_loaded(work: Workbench, event: InstrumentsLoaded) -> None:
-    book = work.book
-    for instrument in event.instruments:
-        book.instruments[instrument.contract_id] = instrument
-        if instrument.active:
-            book.contract_of[instrument.symbol] = instrument.contract_id
-
-
-def _guard_started(work: Workbench, event: GuardStarted) -> None:
-    """Begin anew: monotonic times of an earlier process mean nothing, links are down."""
-    book = work.book
-    book.links.user_up = book.links.market_up = False
-    book.links.market_lost_ns = work.now_ns
-    book.links.user_since_ns = work.now_ns
-    book.recovered = False
-    book.audit.requested_ns = book.audit.due_ns = 0
-    book.audit.hurries = 0
-    book.audit.complete_ns = book.audit.complete_sent_ns = 0
-    book.sweep_due_ns = 0
-    book.asked.clear()
-    book.entries.clear()
-    for contract_id, view in book.positions.items():
-        book.positions[contract_id] = replace(
-            distrusted(view), evidence_ns=0, differing_ns=0, agreed_ns=0, naked_since_ns=0
-        )
-        if view.quantity:
-            # How long it is naked counts anew, from now.
-            work.touched_contracts[contract_id] = None
-    for order in list(book.live_orders()):
-        apply_order_step(
-            work,
-            verification.after_restart(order, utc_us=event.utc_us, now_ns=work.now_ns),
-        )
-    # Look-ups need the gateway; the orders' own deadlines ask for them once it is there.
-    work.commands = [command for command in work.commands if not isinstance(command, LookUpOrder)]
-    work.note(
-        Tag.CRITICAL_SYSTEM,
-        "guard_started",
-        account_id=event.account_id,
-        gateway_host=event.gateway_host,
-        version=event.version,
-        boot_id=event.boot_id,
-        live_orders=len(book.live),
-    )
-
-
-def _halt_requested(work: Workbench, event: HaltRequested) -> None:
-    book = work.book
-    work.decision = Decision(kind=DecisionKind.ACCEPTED)
-    held = any((it.cause, it.operator) == (event.reason, event.operator) for it in book.latches)
-    if held or len(book.latches) >= LATCHES_KEPT:
-        return
-    latch = Latch(cause=event.reason, operator=event.operator, utc_us=event.utc_us)
-    book.latches = (*book.latches, latch)
-    work.alert(Severity.CRITICAL, "HALTED", f"Halted by {event.operator}: {event.reason}.")
-
-
-def _resume_requested(work: Workbench, event: ResumeRequested) -> None:
-    """Lift the latches for a person with a name and a reason, while nothing is in doubt."""
-    book = work.book
-    unknown = [it.client_order_id for it in book.live_orders() if it.state is OrderState.UNKNOWN]
-    message = ""
-    if unknown:
-        message = f"the fate of {', '.join(unknown[:3])} is UNKNOWN ({len(unknown)} in all)"
-    elif not event.operator.strip() or not event.reason.strip():
-        message = "to resume takes a person with a name and a reason"
-    if message:
-        work.decision = Decision(kind=DecisionKind.NOT_POSSIBLE, message=message)
-        return
-    book.latches = ()
-    work.decision = Decision(kind=DecisionKind.ACCEPTED)
-    work.note(Tag.CRITICAL_SYSTEM, "resumed", operator=event.operator, reason=event.reason)
 
 
 # -- the end of a step ---------------------------------------------------------------------------
@@ -393,37 +298,3 @@ def _symbol(book: Book, contract_id: str) -> str:
 def _filled(book: Book, broker_order_id: int) -> int:
     trades = (book.trades[trade_id] for trade_id in book.trades_of.get(broker_order_id, ()))
     return sum(trade.quantity for trade in trades if not trade.voided)
-
-
-def _forget_the_oldest(book: Book) -> None:
-    """Keep memory bounded: finished orders and old trades stay in the journal."""
-    while len(book.orders) > ORDERS_KEPT:
-        oldest = next((name for name in book.orders if name not in book.live), None)
-        if oldest is None:
-            break
-        order = book.orders.pop(oldest)
-        book.client_of_tag.pop(order.custom_tag, None)
-        book.client_of_broker_id.pop(order.broker_order_id or 0, None)
-    while len(book.venue_orders) > VENUE_ORDERS_KEPT:
-        oldest_id = next((key for key in book.venue_orders if key not in book.live_venue), None)
-        if oldest_id is None:
-            break
-        del book.venue_orders[oldest_id]
-    for _ in range(len(book.trades) - TRADES_KEPT):
-        _forget_trade(book, next(iter(book.trades)))
-
-
-def _forget_trade(book: Book, trade_id: int) -> None:
-    trade = book.trades[trade_id]
-    if trade.broker_order_id in book.client_of_broker_id:
-        # Its order is still held, and is made of its trades: look at it again a round later.
-        book.trades.move_to_end(trade_id)
-        return
-    del book.trades[trade_id]
-    others = tuple(it for it in book.trades_of[trade.broker_order_id] if it != trade_id)
-    if others:
-        book.trades_of[trade.broker_order_id] = others
-    else:
-        del book.trades_of[trade.broker_order_id]
-    # The venue numbers its trades upwards: what is older than this one was counted.
-    book.forgotten_trade_id = max(book.forgotten_trade_id or trade_id, trade_id)

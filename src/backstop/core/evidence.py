@@ -90,11 +90,22 @@ def book_order_row(work: Workbench, row: BrokerOrder) -> None:
         return
     if found is None:
         if row.broker_order_id not in book.venue_orders:
-            contradiction(work, f"tag {row.custom_tag} is on order {row.broker_order_id} as well")
+            _doubled_order(work, order, row)
         _book_venue_order(work, row)
         return
     apply_order_step(work, found)
     recount_trades(work, book.orders[client_order_id], cause="trades of the order")
+
+
+def _doubled_order(work: Workbench, order: TrackedOrder, row: BrokerOrder) -> None:
+    """Tell a person of the worst there is: one intent that stands at the venue twice."""
+    work.book.counters.contradictions += 1
+    work.alert(
+        Severity.CRITICAL if row.status.is_live else Severity.WARNING,
+        "ORDER_DOUBLED",
+        f"Order {order.client_order_id} is order {order.broker_order_id} at the venue, and "
+        f"{row.broker_order_id} carries its tag as well; both count.",
+    )
 
 
 def _taken_over(work: Workbench, row: BrokerOrder) -> BrokerOrder:

@@ -91,7 +91,7 @@ def assess(request: OrderRequest, around: Circumstances, policy: Policy) -> Asse
     entry_ticks = _entry_ticks(intent, around)
     intent = _with_default_stop(intent, entry_ticks, policy)
     denials = (
-        *_state(around, policy),
+        *state_denials(around.trading_state, around.state_reasons, policy),
         *_allowed(intent, around.instrument, policy),
         *_flip(intent, around.exposure, policy),
         *bracket_faults(intent, entry_ticks),
@@ -203,14 +203,15 @@ _STATE_CODES = {
 _STATE_DENIALS = frozenset({*_STATE_CODES.values(), DenialCode.STATE_UNPROTECTED})
 
 
-def _state(around: Circumstances, policy: Policy) -> tuple[Denial, ...]:
+def state_denials(
+    trading_state: TradingState, reasons: tuple[str, ...], policy: Policy
+) -> tuple[Denial, ...]:
+    """Return why no new exposure may be taken on in ``trading_state``, for ``reasons``."""
     denials: list[Denial] = []
-    code = _STATE_CODES.get(around.trading_state)
+    code = _STATE_CODES.get(trading_state)
     if code is not None:
-        why = "; ".join(around.state_reasons) or "no reason recorded"
-        denials.append(
-            Denial(code=code, message=f"no new exposure while {around.trading_state}: {why}")
-        )
+        why = "; ".join(reasons) or "no reason recorded"
+        denials.append(Denial(code=code, message=f"no new exposure while {trading_state}: {why}"))
     if policy.unprotected and not policy.allow_unprotected:
         names = ", ".join(policy.unprotected)
         denials.append(

@@ -1,9 +1,7 @@
 """While a latch holds, no order of ours that could open or enlarge a position stays working."""
 
-from backstop.core.book import Book
 from backstop.core.policy import SECOND_NS
 from backstop.core.step import Workbench
-from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.commands import CancelOrder
 from backstop.domain.order import OrderState
 
@@ -18,7 +16,7 @@ def cancel_entries_while_halted(work: Workbench) -> None:
         return
     for order in list(book.live_orders()):
         broker_order_id = order.broker_order_id
-        if broker_order_id is None or order.state is OrderState.UNKNOWN or _is_exit(book, order):
+        if broker_order_id is None or order.state is OrderState.UNKNOWN or book.is_exit(order):
             continue
         asked_ns = book.asked.get(broker_order_id)
         if asked_ns is not None and work.now_ns - asked_ns < CANCEL_AGAIN_NS:
@@ -31,9 +29,3 @@ def cancel_entries_while_halted(work: Workbench) -> None:
                 reason=f"halted: {book.latches[0].cause}",
             )
         )
-
-
-def _is_exit(book: Book, order: TrackedOrder) -> bool:
-    position = book.position(order.intent.contract_id).quantity
-    opposite = position * order.intent.side.sign < 0
-    return opposite and order.open_quantity <= abs(position)

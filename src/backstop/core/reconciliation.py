@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 
 from msgspec.structs import replace
 
-from backstop.core.book import FIRST_LOOK_BACK_US, Book
+from backstop.core.book import FIRST_LOOK_BACK_US, Book, Search
 from backstop.core.evidence import (
     apply_order_step,
     ask_for_audit,
@@ -17,15 +17,22 @@ from backstop.core.evidence import (
     book_trade,
 )
 from backstop.core.execution_verification import Ask, OrderStep, looked_up
+from backstop.core.policy import SECOND_NS
 from backstop.core.step import Tag, Workbench
 from backstop.core.tracked_order import newer_row
-from backstop.domain.broker import BrokerOrder, BrokerPosition
+from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from backstop.domain.commands import Severity
 from backstop.domain.events import AccountAudited, OrderLookedUp
 from backstop.domain.order import OrderState
 
 UNLISTED_READS_MAX = 3
 """Reads that reach back for an order which no list shows, before a person is told."""
+
+SEARCH_PAUSE_NS = 4 * SECOND_NS
+"""First pause between searches for an order that no list shows; it doubles."""
+
+SEARCH_PAUSE_MAX_NS = 120 * SECOND_NS
+"""And never grows beyond this: the order may still come to light."""
 
 
 def book_audit(work: Workbench, event: AccountAudited) -> None:
@@ -34,7 +41,8 @@ def book_audit(work: Workbench, event: AccountAudited) -> None:
     clock.requested_ns = 0
     for row in (*(event.orders or ()), *(event.live_orders or ())):
         book_order_row(work, row)
-    for trade in event.trades or ():
+    # Oldest first, as they happened: the venue lists the newest first.
+    for trade in sorted(event.trades or (), key=_trade_id):
         book_trade(work, trade, seen_ns=event.sent_ns)
     if event.live_orders is not None:
         listed = {row.broker_order_id for row in event.live_orders}
@@ -44,7 +52,7 @@ def book_audit(work: Workbench, event: AccountAudited) -> None:
         _book_positions(work, event.positions, sent_ns=event.sent_ns)
     parts = (event.orders, event.live_orders, event.trades, event.positions)
     if any(part is None for part in parts):
-        work.note(Tag.CRITICAL_SYSTEM, "audit_incomplete", fault=event.fault)
+        work.warn(Tag.CRITICAL_SYSTEM, "audit_incomplete", fault=event.fault)
         return
     _complete(work, event.sent_ns)
 
@@ -73,14 +81,33 @@ def _complete(work: Workbench, sent_ns: int) -> None:
 
 
 def _search_missing(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) -> None:
-    """Search orders that we hold for working and that the list of live ones lacks."""
-    for order in list(work.book.live_orders()):
+    """Search orders that we hold for working and that the list of live ones lacks.
+
+    Searches that find nothing are repeated ever more slowly: the venue counts our calls. The order
+    counts as live all the while, and a person is told.
+    """
+    book = work.book
+    for order in list(book.live_orders()):
         if order.broker_order_id is None or order.broker_order_id in listed:
+            book.missing.pop(order.client_order_id, None)
             continue
         working = order.state in {OrderState.WORKING, OrderState.PARTIALLY_FILLED}
         finished_at_venue = order.venue is not None and not order.venue.status.is_live
-        if working and not finished_at_venue and sent_ns > order.sent_ns:
-            apply_order_step(work, OrderStep(order=order, ask=Ask.LOOK_UP))
+        search = book.missing.get(order.client_order_id, Search())
+        due = work.now_ns >= search.due_ns and sent_ns > order.sent_ns
+        if not working or finished_at_venue or not due:
+            continue
+        pause_ns = min(SEARCH_PAUSE_NS << search.times, SEARCH_PAUSE_MAX_NS)
+        times = min(search.times + 1, UNLISTED_READS_MAX + 2)
+        book.missing[order.client_order_id] = Search(times=times, due_ns=work.now_ns + pause_ns)
+        if times == UNLISTED_READS_MAX + 1:
+            work.alert(
+                Severity.WARNING,
+                "ORDER_VANISHED",
+                f"Order {order.client_order_id} ({order.broker_order_id}) is in no list of live "
+                f"orders and no search says how it ended; it still counts as {order.state}.",
+            )
+        apply_order_step(work, OrderStep(order=order, ask=Ask.LOOK_UP))
 
 
 def _reach_for_unlisted(work: Workbench, listed: AbstractSet[int]) -> None:
@@ -123,7 +150,7 @@ def book_look_up(work: Workbench, event: OrderLookedUp) -> None:
     """Book what a search for one tag found; that it found nothing is weighed, not believed."""
     for row in event.orders:
         book_order_row(work, row)
-    for trade in event.trades:
+    for trade in sorted(event.trades, key=_trade_id):
         book_trade(work, trade, seen_ns=event.sent_ns)
     order = work.book.orders.get(event.client_order_id)
     if order is None:
@@ -172,3 +199,8 @@ def _held(book: Book, row: BrokerOrder) -> bool:
 def _essence(row: BrokerOrder) -> BrokerOrder:
     """Return the row without what may change although nothing happened."""
     return replace(row, raw="", updated_utc_us=0)
+
+
+def _trade_id(trade: BrokerTrade) -> int:
+    """Return what orders trades in time: the venue counts them up."""
+    return trade.trade_id

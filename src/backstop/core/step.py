@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from backstop.core.book import Book
 from backstop.core.guardrails import Assessment
-from backstop.core.tracked_order import TrackedOrder
+from backstop.core.tracked_order import TrackedOrder, final_quantity
 from backstop.domain.audit import AuditRow, FillRow
 from backstop.domain.broker import BrokerTrade
 from backstop.domain.commands import RaiseAlert, Request, Severity
@@ -31,6 +31,7 @@ class Note(Struct, frozen=True, kw_only=True):
     tag: Tag
     name: str
     fields: dict[str, str | int]
+    severity: Severity = Severity.INFO
 
 
 class DecisionKind(StrEnum):
@@ -87,11 +88,16 @@ class Workbench:
         """Add one line for the log."""
         self.notes.append(Note(tag=tag, name=name, fields=fields))
 
+    def warn(self, tag: Tag, name: str, **fields: str | int) -> None:
+        """Add one line for the log that somebody who filters should still see."""
+        self.notes.append(Note(tag=tag, name=name, fields=fields, severity=Severity.WARNING))
+
     def alert(self, severity: Severity, code: str, message: str) -> None:
         """Ask for a person's attention."""
         self.commands.append(RaiseAlert(severity=severity, code=code, message=message))
         tag = Tag.CRITICAL if severity is Severity.CRITICAL else Tag.CRITICAL_SYSTEM
-        self.note(tag, "alert", code=code, message=message)
+        fields: dict[str, str | int] = {"code": code, "message": message}
+        self.notes.append(Note(tag=tag, name="alert", fields=fields, severity=severity))
 
     def keep(self, order: TrackedOrder) -> None:
         """Put ``order`` back into the book and note what changed about it."""
@@ -106,6 +112,7 @@ class Workbench:
             book.client_of_broker_id[order.broker_order_id] = order.client_order_id
         if order.state in TERMINAL_STATES:
             book.live.pop(order.client_order_id, None)
+            book.missing.pop(order.client_order_id, None)
             book.asked.pop(order.broker_order_id or 0, None)
         else:
             book.live[order.client_order_id] = None
@@ -124,7 +131,7 @@ class Workbench:
             "client_order_id": order.client_order_id,
             "state": str(order.state),
             "filled_quantity": order.filled_quantity,
-            "quantity": order.intent.quantity,
+            "quantity": final_quantity(order),
         }
         if before is not None:
             fields["from_state"] = str(before.state)

@@ -7,12 +7,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
+from backstop.domain.instrument import Instrument
 from backstop.domain.order import (
     ORDER_TRANSITIONS,
     TERMINAL_STATES,
     OrderIntent,
     OrderRequest,
     OrderState,
+    OrderType,
 )
 from backstop.errors import InvalidTransitionError
 
@@ -224,3 +226,20 @@ def final_quantity(order: TrackedOrder) -> int:
     """
     stated = 0 if order.venue is None else order.venue.quantity
     return stated or order.intent.quantity
+
+
+def levels(order: TrackedOrder, instrument: Instrument) -> tuple[Decimal | None, Decimal | None]:
+    """Return (limit, stop) in points as they stand at the venue, or as sent while it shows none.
+
+    A trailing stop's level is the first one: the venue moves it without telling.
+    """
+    intent, venue = order.intent, order.venue
+    limit = None if intent.limit_ticks is None else instrument.price(intent.limit_ticks)
+    stop = None if intent.stop_ticks is None else instrument.price(intent.stop_ticks)
+    if venue is None:
+        return limit, stop
+    if intent.type is OrderType.LIMIT and venue.limit_price is not None:
+        limit = venue.limit_price
+    if intent.type is OrderType.STOP and venue.stop_price is not None:
+        stop = venue.stop_price
+    return limit, stop

@@ -11,6 +11,7 @@ from backstop.core.guardrails import (
     Exposure,
     assess,
     bracket_faults,
+    state_denials,
 )
 from backstop.core.order_numbers import level_faults
 from backstop.core.policy import SECOND_NS
@@ -98,7 +99,7 @@ _EXPOSURE_CODES = frozenset(
 
 def _note_refusal(work: Workbench, request: OrderRequest, denials: tuple[Denial, ...]) -> None:
     exposure = [denial for denial in denials if denial.code in _EXPOSURE_CODES]
-    work.note(
+    work.warn(
         Tag.CORRELATION_REJECT if exposure else Tag.ORDER,
         "order_refused",
         client_order_id=request.client_order_id,
@@ -236,7 +237,10 @@ def modify_requested(work: Workbench, event: ModifyRequested) -> None:
         return
     instrument = work.book.instruments[order.intent.contract_id]
     limit, stop = event.limit_ticks, event.stop_ticks
-    denials = _level_denials(order, stop if limit is None else limit, instrument)
+    denials = (
+        *_exposure_moved(work, order, moved=limit is not None or stop is not None),
+        *_level_denials(order, stop if limit is None else limit, instrument),
+    )
     if denials:
         work.decision = Decision(kind=DecisionKind.REFUSED, order=order, denials=denials)
         return
@@ -251,6 +255,16 @@ def modify_requested(work: Workbench, event: ModifyRequested) -> None:
         )
     )
     work.decision = Decision(kind=DecisionKind.ACCEPTED, order=order)
+
+
+def _exposure_moved(work: Workbench, order: TrackedOrder, *, moved: bool) -> tuple[Denial, ...]:
+    """Return why an entry's price may not be moved now: nearer to the market is new exposure."""
+    book = work.book
+    if not moved or book.is_exit(order):
+        return ()
+    return state_denials(
+        book.trading_state(work.now_ns), book.state_reasons(work.now_ns), book.policy
+    )
 
 
 def _change_fault(order: TrackedOrder, event: ModifyRequested) -> str:

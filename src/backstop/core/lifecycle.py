@@ -1,0 +1,132 @@
+"""The life of the guard and of its links: starts, hubs, contracts, halts and resumes."""
+
+from msgspec.structs import replace
+
+from backstop.core import execution_verification as verification
+from backstop.core.book import LATCHES_KEPT
+from backstop.core.evidence import apply_order_step
+from backstop.core.positions import distrusted
+from backstop.core.step import Decision, DecisionKind, Tag, Workbench
+from backstop.core.trading_state import Latch
+from backstop.domain.commands import LookUpOrder, Severity
+from backstop.domain.events import (
+    GuardStarted,
+    HaltRequested,
+    Hub,
+    HubConnected,
+    HubLost,
+    InstrumentsLoaded,
+    ResumeRequested,
+    SessionEvicted,
+)
+from backstop.domain.order import OrderState
+
+
+def hub_changed(work: Workbench, event: HubConnected | HubLost | SessionEvicted) -> None:
+    """Note that a link came or went; without the user hub what was known grows stale."""
+    book, links = work.book, work.book.links
+    up = isinstance(event, HubConnected)
+    (work.note if up else work.warn)(
+        Tag.CRITICAL_SYSTEM,
+        "hub_connected" if up else "hub_lost",
+        hub=str(event.hub),
+        generation=event.generation,
+        reason=getattr(event, "reason", getattr(event, "message", "")),
+    )
+    if event.hub is Hub.MARKET:
+        if links.market_up and not up:
+            links.market_lost_ns = work.now_ns
+        links.market_up = up
+    elif up:
+        links.user_up, links.user_since_ns = True, work.now_ns
+        # What happened before the subscription is only in the account's own records.
+        book.audit.due_ns = work.now_ns
+        book.audit.requested_ns = 0
+    else:
+        links.user_up = False
+        for contract_id, view in book.positions.items():
+            book.positions[contract_id] = distrusted(view)
+    if isinstance(event, SessionEvicted):
+        work.alert(
+            Severity.CRITICAL,
+            "SESSION_EVICTED",
+            "The gateway sent GatewayLogout: another login may have taken this session. "
+            "Entries wait until the account has been read again.",
+        )
+
+
+def instruments_loaded(work: Workbench, event: InstrumentsLoaded) -> None:
+    """Know the gateway's contracts, and which month each root stands for."""
+    book = work.book
+    for instrument in event.instruments:
+        book.instruments[instrument.contract_id] = instrument
+        if instrument.active:
+            book.contract_of[instrument.symbol] = instrument.contract_id
+
+
+def guard_started(work: Workbench, event: GuardStarted) -> None:
+    """Begin anew: monotonic times of an earlier process mean nothing, links are down."""
+    book = work.book
+    book.links.user_up = book.links.market_up = False
+    book.links.market_lost_ns = work.now_ns
+    book.links.user_since_ns = work.now_ns
+    book.recovered = False
+    book.audit.requested_ns = book.audit.due_ns = 0
+    book.audit.hurries = 0
+    book.audit.complete_ns = book.audit.complete_sent_ns = 0
+    book.sweep_due_ns = 0
+    book.asked.clear()
+    book.missing.clear()
+    book.entries.clear()
+    for contract_id, view in book.positions.items():
+        book.positions[contract_id] = replace(
+            distrusted(view), evidence_ns=0, differing_ns=0, agreed_ns=0, naked_since_ns=0
+        )
+        if view.quantity:
+            # How long it is naked counts anew, from now.
+            work.touched_contracts[contract_id] = None
+    for order in list(book.live_orders()):
+        apply_order_step(
+            work,
+            verification.after_restart(order, utc_us=event.utc_us, now_ns=work.now_ns),
+        )
+    # Look-ups need the gateway; the orders' own deadlines ask for them once it is there.
+    work.commands = [command for command in work.commands if not isinstance(command, LookUpOrder)]
+    work.note(
+        Tag.CRITICAL_SYSTEM,
+        "guard_started",
+        account_id=event.account_id,
+        gateway_host=event.gateway_host,
+        version=event.version,
+        boot_id=event.boot_id,
+        live_orders=len(book.live),
+    )
+
+
+def halt_requested(work: Workbench, event: HaltRequested) -> None:
+    """Latch for a person: no new exposure until somebody resumes."""
+    book = work.book
+    work.decision = Decision(kind=DecisionKind.ACCEPTED)
+    held = any((it.cause, it.operator) == (event.reason, event.operator) for it in book.latches)
+    if held or len(book.latches) >= LATCHES_KEPT:
+        return
+    latch = Latch(cause=event.reason, operator=event.operator, utc_us=event.utc_us)
+    book.latches = (*book.latches, latch)
+    work.alert(Severity.CRITICAL, "HALTED", f"Halted by {event.operator}: {event.reason}.")
+
+
+def resume_requested(work: Workbench, event: ResumeRequested) -> None:
+    """Lift the latches for a person with a name and a reason, while nothing is in doubt."""
+    book = work.book
+    unknown = [it.client_order_id for it in book.live_orders() if it.state is OrderState.UNKNOWN]
+    message = ""
+    if unknown:
+        message = f"the fate of {', '.join(unknown[:3])} is UNKNOWN ({len(unknown)} in all)"
+    elif not event.operator.strip() or not event.reason.strip():
+        message = "to resume takes a person with a name and a reason"
+    if message:
+        work.decision = Decision(kind=DecisionKind.NOT_POSSIBLE, message=message)
+        return
+    book.latches = ()
+    work.decision = Decision(kind=DecisionKind.ACCEPTED)
+    work.note(Tag.CRITICAL_SYSTEM, "resumed", operator=event.operator, reason=event.reason)
