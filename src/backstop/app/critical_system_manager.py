@@ -21,7 +21,7 @@ from backstop.adapters.projectx.gateway import ProjectXGateway
 from backstop.adapters.projectx.hubs import ProjectXHubs
 from backstop.adapters.sqlite.audit_store import AuditStore
 from backstop.app.audit_reading import AuditReading
-from backstop.app.audit_trail import AUDIT_DATABASE, AuditTrail
+from backstop.app.audit_trail import AuditTrail
 from backstop.app.broker_link import BrokerLink
 from backstop.app.codec import recordable
 from backstop.app.dispatch import Dispatcher
@@ -32,6 +32,7 @@ from backstop.app.notes import failure_text, log_note
 from backstop.app.policy import policy_from_settings
 from backstop.app.proofs import ProofMaker
 from backstop.app.quote_board import QuoteBoard
+from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.config.settings import Settings, refuse_live_gateway
 from backstop.core.book import Book
 from backstop.core.engine import new_book
@@ -41,7 +42,7 @@ from backstop.core.step import Decision, DecisionKind, Note, Tag
 from backstop.core.tracked_order import TrackedOrder, final_quantity
 from backstop.core.trading_state import TradingState
 from backstop.core.wishes import judge
-from backstop.domain.commands import RaiseAlert
+from backstop.domain.commands import RaiseAlert, Severity
 from backstop.domain.events import (
     CancelRequested,
     GuardStarted,
@@ -263,7 +264,14 @@ class CriticalSystemManager:
         if failure is None:
             return
         what = self._health["guard"] = failure_text(failure)
-        self.note(Note(tag=Tag.CRITICAL, name="guard_failed", fields={"message": what}))
+        self.note(
+            Note(
+                tag=Tag.CRITICAL,
+                name="guard_failed",
+                fields={"message": what},
+                severity=Severity.CRITICAL,
+            )
+        )
 
     async def _follow_risk(self, link: BrokerLink, risk: MarketRisk) -> None:
         await link.greeted()
@@ -464,6 +472,7 @@ class CriticalSystemManager:
                     await self._running().order_changed(client_order_id)
         except (TimeoutError, JournalError):
             pass  # the order says by its state that it is not answered
+        await self._running().recorded()
         return self.book.orders[client_order_id]
 
     # -- what is true ----------------------------------------------------------------------------
@@ -546,6 +555,7 @@ class CriticalSystemManager:
             Note(
                 tag=Tag.CRITICAL_SYSTEM,
                 name="component_fault" if what else "component_well",
+                severity=Severity.WARNING if what else Severity.INFO,
                 fields={"part": component, "message": what},
             )
         )

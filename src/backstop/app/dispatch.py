@@ -77,7 +77,7 @@ class Dispatcher:
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            # A bug of ours: make it loud, the owner's task group must not go on without it.
+            # A bug of ours. Its order is found by the core's own deadlines; this makes it loud.
             asyncio.get_running_loop().call_exception_handler(
                 {"message": f"{task.get_name()} failed", "exception": task.exception()}
             )

@@ -23,7 +23,7 @@ from backstop.core.engine import condensed, next_deadline_ns, step
 from backstop.core.step import Decision, DecisionKind, Note, Step, Tag
 from backstop.core.unrecorded import may_leave_unrecorded
 from backstop.domain.audit import AuditRow
-from backstop.domain.commands import PlaceOrder, Request
+from backstop.domain.commands import PlaceOrder, Request, Severity
 from backstop.domain.events import (
     AccountAudited,
     Answer,
@@ -270,7 +270,12 @@ class DecisionLoop:
         if self.failure is None:
             self.failure = str(error)
             self._on_note(
-                Note(tag=Tag.CRITICAL, name="journal_failed", fields={"message": str(error)})
+                Note(
+                    tag=Tag.CRITICAL,
+                    name="journal_failed",
+                    fields={"message": str(error)},
+                    severity=Severity.CRITICAL,
+                )
             )
         result = pending.result
         pending.proofs = {}  # a proof names its place in the record, and there is none

@@ -1,18 +1,19 @@
 """The core's notes as log lines: the core says what happened, the adapter writes it down."""
 
 from backstop.adapters.log import component_logger
-from backstop.core.step import Note, Tag
+from backstop.core.step import Note
+from backstop.domain.commands import Severity
 
 
 def log_note(note: Note, *, seq: int) -> None:
     """Write one note; ``seq`` is the number of the step it belongs to."""
     logger = component_logger(note.tag)
-    match note.tag:
-        case Tag.CRITICAL:
+    match note.severity:
+        case Severity.CRITICAL:
             logger.critical(note.name, seq=seq, **note.fields)
-        case Tag.CORRELATION_REJECT:
+        case Severity.WARNING:
             logger.warning(note.name, seq=seq, **note.fields)
-        case Tag.CRITICAL_SYSTEM | Tag.ORDER | Tag.TRADE:
+        case Severity.INFO:
             logger.info(note.name, seq=seq, **note.fields)
 
 

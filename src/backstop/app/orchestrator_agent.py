@@ -13,6 +13,7 @@ from backstop.app.notes import failure_text
 from backstop.app.quote_board import QuoteBoard
 from backstop.core.step import Note, Tag
 from backstop.core.trading_state import TradingState
+from backstop.domain.commands import Severity
 
 StrategyState = dict[str, str | int | None]
 """What a strategy needs to go on after a restart; plain JSON values."""
@@ -98,6 +99,7 @@ class OrchestratorAgent:
                 Note(
                     tag=Tag.CRITICAL,
                     name="strategy_failed",
+                    severity=Severity.CRITICAL,
                     fields={"strategy": strategy.name, "message": failure_text(error)},
                 )
             )

@@ -13,7 +13,7 @@ from backstop.core.execution_proof import (
     signed_bundle,
     signed_bytes,
 )
-from backstop.core.tracked_order import TrackedOrder
+from backstop.core.tracked_order import TrackedOrder, final_quantity, levels
 from backstop.domain.audit import AuditRow
 from backstop.domain.instrument import Instrument
 
@@ -63,7 +63,7 @@ def _proof_order(
     book: Book, order: TrackedOrder, instrument: Instrument, *, journal_seq: int
 ) -> ProofOrder:
     intent = order.intent
-
+    limit_price, stop_price = levels(order, instrument)
     trade_ids = () if order.broker_order_id is None else book.trades_of[order.broker_order_id]
     return ProofOrder(
         client_order_id=order.client_order_id,
@@ -74,9 +74,9 @@ def _proof_order(
         symbol=intent.symbol,
         side=intent.side,
         type=intent.type,
-        quantity=intent.quantity,
-        limit_price=None if intent.limit_ticks is None else instrument.price(intent.limit_ticks),
-        stop_price=None if intent.stop_ticks is None else instrument.price(intent.stop_ticks),
+        quantity=final_quantity(order),
+        limit_price=limit_price,
+        stop_price=stop_price,
         state=order.state,
         intended_utc_us=order.requested_utc_us,
         reference_price=order.reference_price,

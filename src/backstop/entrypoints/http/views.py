@@ -13,7 +13,7 @@ from backstop.core.book import Book, LegRole, VenueOrder
 from backstop.core.execution_verification import Verdict, Verification
 from backstop.core.guardrails import Assessment
 from backstop.core.positions import Knowledge, PositionView
-from backstop.core.tracked_order import TrackedOrder, final_quantity
+from backstop.core.tracked_order import TrackedOrder, final_quantity, levels
 from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
 from backstop.domain.denial import Denial
 from backstop.domain.instrument import Instrument
@@ -187,7 +187,7 @@ def order_records(book: Book, orders: Sequence[TrackedOrder]) -> tuple[OrderReco
 def _order_record(book: Book, order: TrackedOrder, legs: Iterable[LegRecord]) -> OrderRecord:
     intent, average = order.intent, order.average_price
     instrument = book.instruments.get(intent.contract_id)
-    limit_price, stop_price = _levels_now(order, instrument)
+    limit, stop = (None, None) if instrument is None else levels(order, instrument)
     return OrderRecord(
         client_order_id=order.client_order_id,
         broker_order_id=order.broker_order_id,
@@ -196,8 +196,8 @@ def _order_record(book: Book, order: TrackedOrder, legs: Iterable[LegRecord]) ->
         side=intent.side,
         quantity=final_quantity(order),
         type=intent.type,
-        limit_price=limit_price,
-        stop_price=stop_price,
+        limit_price=None if limit is None else price_text(limit),
+        stop_price=None if stop is None else price_text(stop),
         stop_loss_price=level_text(instrument, intent.stop_loss_ticks),
         take_profit_price=level_text(instrument, intent.take_profit_ticks),
         strategy_id=intent.strategy_id,
@@ -219,22 +219,6 @@ def _order_record(book: Book, order: TrackedOrder, legs: Iterable[LegRecord]) ->
         requested_at=utc_text(order.requested_utc_us),
         legs=tuple(legs),
     )
-
-
-def _levels_now(
-    order: TrackedOrder, instrument: Instrument | None
-) -> tuple[str | None, str | None]:
-    """Return limit and stop price as the venue shows them, else as they were sent."""
-    intent, venue = order.intent, order.venue
-    limit_price = level_text(instrument, intent.limit_ticks)
-    stop_price = level_text(instrument, intent.stop_ticks)
-    if venue is None:
-        return limit_price, stop_price
-    if intent.type is OrderType.LIMIT and venue.limit_price is not None:
-        limit_price = price_text(venue.limit_price)
-    if intent.type is OrderType.STOP and venue.stop_price is not None:
-        stop_price = price_text(venue.stop_price)
-    return limit_price, stop_price
 
 
 def order_list(book: Book, *, state: OrderState | None, limit: int) -> OrderList:
