@@ -238,19 +238,19 @@ def test_a_signed_lie_about_prices_is_found(keys: AuditKeys, name: str) -> None:
         {"proof": {"format": "backstop.execution-proof.v1"}, "signature": {"algorithm": "RSA"}},
     ],
 )
-def test_what_is_no_bundle_cannot_be_checked(
+def test_what_is_no_bundle_was_never_signed(
     tmp_path: Path, keys: AuditKeys, bundle: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert check(tmp_path, bundle, keys) == UNUSABLE
-    assert capsys.readouterr().err.startswith("UNUSABLE: ")
+    assert check(tmp_path, bundle, keys) == TAMPERED
+    assert capsys.readouterr().err.startswith("TAMPERED: ")
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"NaN"])
-def test_what_is_no_json_cannot_be_checked(tmp_path: Path, keys: AuditKeys, content: bytes) -> None:
+def test_what_is_no_json_was_never_signed(tmp_path: Path, keys: AuditKeys, content: bytes) -> None:
     saved = tmp_path / "bundle.json"
     saved.write_bytes(content)
 
-    assert main([str(saved), "--key", str(keys.public_key_path)]) == UNUSABLE
+    assert main([str(saved), "--key", str(keys.public_key_path)]) == TAMPERED
 
 
 def test_missing_files_and_wrong_keys_cannot_be_used(tmp_path: Path, keys: AuditKeys) -> None:
@@ -307,3 +307,13 @@ def test_the_file_works_alone_on_another_machine(tmp_path: Path, keys: AuditKeys
 
     assert result.returncode == GOOD, result.stderr
     assert result.stdout.startswith("GOOD: ")
+
+
+def test_any_one_changed_byte_is_found(tmp_path: Path, keys: AuditKeys) -> None:
+    """Also a byte that breaks the JSON: what was signed was whole."""
+    good = json.dumps(signed(keys, a_proof())).encode()
+    saved = tmp_path / "bundle.json"
+    for place in range(0, len(good), 7):
+        saved.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+
+        assert main([str(saved), "--key", str(keys.public_key_path)]) == TAMPERED, place

@@ -20,6 +20,7 @@ import base64
 import binascii
 import hashlib
 import json
+import re
 import struct
 import sys
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ GOOD, TAMPERED, UNUSABLE = 0, 1, 2
 FORMAT = "backstop.execution-proof.v1"
 AUDIT_FORMAT = "backstop.audit-bundle.v1"
 ROTATION_FORMAT = "backstop.key-rotation.v1"
+NEWER_FORMAT = re.compile(r"backstop\.(execution-proof|audit-bundle)\.v([2-9]|[1-9][0-9])")
 RECORD_PREFIX = b"backstop journal record v1\0"
 ORIGIN_PREFIX = "backstop/"
 MAX_BUNDLE_BYTES = 16 * 2**20  # an order with 20 000 fills has 8 MiB; more is no proof
@@ -91,7 +93,12 @@ def read_key(path: Path) -> Ed25519PublicKey:
 
 
 def read_bundle(path: Path) -> dict[str, Any]:
-    """Read a bundle as JSON; raises UnusableError, or TamperedError for a member named twice."""
+    """Read a bundle as JSON.
+
+    Raises:
+        UnusableError: the file cannot be read.
+        TamperedError: what it holds cannot be what was signed: no JSON object, or an ambiguous one.
+    """
     try:
         if path.stat().st_size > MAX_BUNDLE_BYTES:
             raise UnusableError(f"{path} has more than {MAX_BUNDLE_BYTES} bytes.")
@@ -99,21 +106,31 @@ def read_bundle(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UnusableError(f"{path} cannot be read: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:
-        raise UnusableError(f"{path} is not JSON: {error}.") from None
+        raise TamperedError(f"it is not JSON: {error}") from None
     if not isinstance(bundle, dict):
-        raise UnusableError(f"{path} is not a JSON object.")
+        raise TamperedError("it is not a JSON object")
     return bundle
+
+
+def refuse_newer(named: object) -> None:
+    """Raise UnusableError for a format of a later version: it may be good, who knows."""
+    if NEWER_FORMAT.fullmatch(str(named)):
+        raise UnusableError(
+            f"The format is {named!r}; this checks {FORMAT!r} and {AUDIT_FORMAT!r}."
+        )
 
 
 def verify_bundle(bundle: dict[str, Any], key: Ed25519PublicKey) -> dict[str, Any]:
     """Return the proof inside ``bundle`` if ``key`` signed exactly it and its sums are right."""
+    refuse_newer(bundle.get("format"))
     proof, signature = bundle.get("proof"), bundle.get("signature")
     if not isinstance(proof, dict) or not isinstance(signature, dict):
-        raise UnusableError('A bundle has the members "proof" and "signature", both objects.')
+        raise TamperedError('it has not the members "proof" and "signature", both objects')
     if proof.get("format") != FORMAT or signature.get("algorithm") != "Ed25519":
-        raise UnusableError(
-            f"The format {proof.get('format')!r} signed with {signature.get('algorithm')!r} is "
-            f"unknown here; this checks {FORMAT!r} signed with 'Ed25519'."
+        refuse_newer(proof.get("format"))
+        raise TamperedError(
+            f"it names the format {proof.get('format')!r} signed with "
+            f"{signature.get('algorithm')!r}, and that was never signed"
         )
     if bundle.keys() != {"proof", "signature"}:
         raise TamperedError("it carries members that no signature covers")
