@@ -19,7 +19,7 @@ from backstop.adapters.clock import SystemClock, boot_id
 from backstop.adapters.lock import AccountLock
 from backstop.adapters.projectx.gateway import ProjectXGateway
 from backstop.adapters.projectx.hubs import ProjectXHubs
-from backstop.adapters.sqlite.audit_store import AuditStore
+from backstop.adapters.sqlite.audit_store import AuditStore, StoredOrder
 from backstop.app.audit_reading import AuditReading
 from backstop.app.audit_trail import AuditTrail
 from backstop.app.broker_link import BrokerLink
@@ -331,6 +331,12 @@ class CriticalSystemManager:
             DomainError: a member of the request is not what its type says; nothing was sent.
             JournalError: the intent could not be made durable; nothing was sent.
         """
+        if await self._is_of_the_past(request.client_order_id):
+            return Decision(
+                kind=DecisionKind.CONFLICT,
+                message="this client_order_id belongs to an order of the past, which only the "
+                f"record still holds: backstop audit show {request.client_order_id}",
+            )
         decision = await self._running().decide(self._wish(request))
         if decision.kind is not DecisionKind.ACCEPTED or decision.order is None:
             return decision
@@ -457,11 +463,22 @@ class CriticalSystemManager:
         recent = self._running().proof_of(client_order_id)
         if recent is not None:
             return recent
-        with AuditStore(self.settings.state_folder / AUDIT_DATABASE, checked=False) as store:
-            row = store.order(client_order_id)
+        row = self._stored_order(client_order_id)
         if row is None or row.execution_proof is None:
             return None
         return row.execution_proof.encode()
+
+    def _stored_order(self, client_order_id: str) -> StoredOrder | None:
+        with AuditStore(self.settings.state_folder / AUDIT_DATABASE, checked=False) as store:
+            return store.order(client_order_id)
+
+    async def _is_of_the_past(self, client_order_id: str) -> bool:
+        """Say whether an order that the book has let go of went by this name."""
+        book = self.book
+        if not book.orders_forgotten or client_order_id in book.orders:
+            return False
+        row = await asyncio.to_thread(self._stored_order, client_order_id)
+        return row is not None and row.client_order_id == client_order_id
 
     async def _until_answered(self, client_order_id: str) -> TrackedOrder:
         """Return the order once the venue answered for it, or its silence became UNKNOWN."""

@@ -145,6 +145,7 @@ class Book:
     audit: AuditClock = field(default_factory=AuditClock)
     counters: Counters = field(default_factory=Counters)
     recovered: bool = False
+    orders_forgotten: int = 0  # finished orders that only the record still knows
     missing: dict[str, Search] = field(default_factory=dict)  # orders that no list shows
     aligned: dict[int, None] = field(default_factory=dict)  # legs that were set to their level once
     asked: dict[int, int] = field(
