@@ -5,37 +5,27 @@ other start-up path. Everything that a bot or an operator asks for goes through 
 """
 
 import asyncio
-import os
 import uuid
 from collections import deque
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from typing import Self
-from urllib.parse import urlsplit
 
-from backstop import __version__
-from backstop.adapters.clock import SystemClock, boot_id
-from backstop.adapters.lock import AccountLock
-from backstop.adapters.projectx.gateway import ProjectXGateway
-from backstop.adapters.projectx.hubs import ProjectXHubs
+from backstop.adapters.clock import SystemClock
 from backstop.adapters.sqlite.audit_store import AuditStore, StoredOrder
 from backstop.app.audit_reading import AuditReading
 from backstop.app.audit_trail import AuditTrail
 from backstop.app.broker_link import BrokerLink
 from backstop.app.codec import recordable
-from backstop.app.dispatch import Dispatcher
-from backstop.app.journal_fold import policy_batch
 from backstop.app.loop import DecisionLoop
 from backstop.app.market_risk import MarketRisk
 from backstop.app.notes import failure_text, log_note
-from backstop.app.policy import policy_from_settings
-from backstop.app.proofs import ProofMaker
 from backstop.app.quote_board import QuoteBoard
 from backstop.app.state_layout import AUDIT_DATABASE
+from backstop.app.wiring import Outlets, Parts, wired
 from backstop.config.settings import Settings, refuse_live_gateway
 from backstop.core.book import Book
-from backstop.core.engine import new_book
 from backstop.core.execution_verification import REPLY_LIMIT_NS, Verdict, Verification, verify
 from backstop.core.guardrails import Assessment
 from backstop.core.step import Decision, DecisionKind, Note, Tag
@@ -45,7 +35,6 @@ from backstop.core.wishes import judge
 from backstop.domain.commands import RaiseAlert, Severity
 from backstop.domain.events import (
     CancelRequested,
-    GuardStarted,
     HaltRequested,
     ModifyRequested,
     OrderRequested,
@@ -138,99 +127,18 @@ class CriticalSystemManager:
             raise
 
     async def _start(self) -> None:
-        settings = self.settings
-        host = urlsplit(settings.api_url).netloc
-        lock = AccountLock(gateway_host=host, account=str(settings.account_id))
-        lock.acquire()
-        self._closing.callback(lock.release)
-        trail = self._trail = AuditTrail.open(
-            settings.state_folder,
-            account=str(settings.account_id),
-            epoch=1,
+        parts = wired(
+            self.settings,
             clock=self.clock,
-            mirror=settings.checkpoint_mirror,
-            on_fault=self._say_fault,
-        )
-        self._closing.push_async_callback(trail.close)
-        self._reading = AuditReading(
-            settings.state_folder / AUDIT_DATABASE,
-            public_key=trail.keys.public_key().public_bytes_raw(),
-            key_id=trail.keys.key_id,
-        )
-        policy = policy_from_settings(settings)
-        gateway = ProjectXGateway(
-            api_url=settings.api_url,
-            user_name=settings.user_name,
-            api_key=settings.api_key,
-            token=settings.token,
-            clock=self.clock,
-            sink=lambda fact: self._running().put(fact),
-        )
-        self._closing.push_async_callback(gateway.close)
-        dispatcher = Dispatcher(
-            gateway=gateway,
-            clock=self.clock,
-            policy=policy,
-            holds_right_to_send=lambda: lock.is_held,
-            on_alert=self._alert,
-        )
-        self._closing.push_async_callback(dispatcher.close)
-        loop = DecisionLoop(
-            book=new_book(policy),
-            journal=trail,
-            clock=self.clock,
-            dispatcher=dispatcher,
-            proofs=ProofMaker(trail.keys),
-            on_note=self.note,
-        )
-        loop.replay(trail.read_all())
-        self._loop = loop
-        # First the rules of this process. A disk that fails shows at the first fact.
-        trail.append(
-            policy_batch(
-                policy,
-                seq=trail.next_seq,
-                monotonic_ns=self.now_ns(),
-                utc_us=self.clock.utc_us(),
-            )
-        )
-        loop.begin(
-            GuardStarted(
-                utc_us=self.clock.utc_us(),
-                boot_id=boot_id(),
-                process_id=os.getpid(),
-                account_id=policy.account_id,
-                gateway_host=host,
-                version=__version__,
-            )
-        )
-        link = BrokerLink(
-            gateway=gateway,
-            hubs=ProjectXHubs(
-                user_hub_url=settings.user_hub_url,
-                market_hub_url=settings.market_hub_url,
-                account_id=policy.account_id,
-                contract_ids=(),
-                tokens=gateway.session,
-                clock=self.clock,
-                sink=loop.put,
-                quotes=self.quotes.put,
+            quotes=self.quotes,
+            closing=self._closing,
+            outlets=Outlets(
+                note=self.note, alert=self._alert, fault=self._fault, say_fault=self._say_fault
             ),
-            clock=self.clock,
-            account=policy.account_id,
-            symbols=policy.symbols,
-            sink=loop.put,
-            on_fault=self._fault("gateway"),
         )
-        risk = MarketRisk(
-            clock=self.clock,
-            read_bars=gateway.bars,
-            sink=loop.put,
-            on_fault=self._fault("market history"),
-            update_interval_s=settings.correlation_update_s,
-        )
-        await self._first_contact(link)
-        self._tasks = asyncio.create_task(self._supervise(trail, loop, link, gateway, risk))
+        self._loop, self._trail, self._reading = parts.loop, parts.trail, parts.reading
+        await self._first_contact(parts.link)
+        self._tasks = asyncio.create_task(self._supervise(parts))
         self._tasks.add_done_callback(self._ended)
 
     async def _first_contact(self, link: BrokerLink) -> None:
@@ -243,20 +151,13 @@ class CriticalSystemManager:
         except (GatewayUnreachableError, TimeoutError) as error:
             self._fault("gateway")(str(error) or "no answer from the gateway yet")
 
-    async def _supervise(
-        self,
-        trail: AuditTrail,
-        loop: DecisionLoop,
-        link: BrokerLink,
-        gateway: ProjectXGateway,
-        risk: MarketRisk,
-    ) -> None:
+    async def _supervise(self, parts: Parts) -> None:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(loop.run(), name="decision loop")
-            tasks.create_task(trail.run(), name="audit checkpoints")
-            tasks.create_task(link.run(), name="broker link")
-            tasks.create_task(gateway.session.keep_fresh(), name="session")
-            tasks.create_task(self._follow_risk(link, risk), name="market risk")
+            tasks.create_task(parts.loop.run(), name="decision loop")
+            tasks.create_task(parts.trail.run(), name="audit checkpoints")
+            tasks.create_task(parts.link.run(), name="broker link")
+            tasks.create_task(parts.gateway.session.keep_fresh(), name="session")
+            tasks.create_task(self._follow_risk(parts.link, parts.risk), name="market risk")
 
     def _ended(self, tasks: asyncio.Task[None]) -> None:
         """Say that the guard itself has failed: a bot around it may wait for nothing."""

@@ -1,0 +1,186 @@
+"""The guard put together: which adapter stands behind which port, in the order of start-up.
+
+Lock, record, replay, then the ways to the broker. Nothing is sent here; what was opened is closed
+again by the exit stack of whoever asked.
+"""
+
+import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from backstop import __version__
+from backstop.adapters.clock import boot_id
+from backstop.adapters.lock import AccountLock
+from backstop.adapters.projectx.gateway import ProjectXGateway
+from backstop.adapters.projectx.hubs import ProjectXHubs
+from backstop.app.audit_reading import AuditReading
+from backstop.app.audit_trail import AuditTrail
+from backstop.app.broker_link import BrokerLink
+from backstop.app.dispatch import Dispatcher
+from backstop.app.journal_fold import policy_batch
+from backstop.app.loop import DecisionLoop
+from backstop.app.market_risk import MarketRisk
+from backstop.app.policy import policy_from_settings
+from backstop.app.proofs import ProofMaker
+from backstop.app.quote_board import QuoteBoard
+from backstop.app.state_layout import AUDIT_DATABASE
+from backstop.config.settings import Settings
+from backstop.core.engine import new_book
+from backstop.core.policy import Policy
+from backstop.core.step import Note
+from backstop.domain.commands import RaiseAlert
+from backstop.domain.events import GuardStarted
+from backstop.ports import Clock
+
+FIRST_EPOCH = 1
+"""The right to send does not change hands between machines yet: its number stands still."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlets:
+    """Where the parts speak: log lines, alerts, and faults by component."""
+
+    note: Callable[[Note], None]
+    alert: Callable[[RaiseAlert], None]
+    fault: Callable[[str], Callable[[str], None]]
+    say_fault: Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a running guard is made of."""
+
+    trail: AuditTrail
+    reading: AuditReading
+    loop: DecisionLoop
+    gateway: ProjectXGateway
+    link: BrokerLink
+    risk: MarketRisk
+
+
+def wired(
+    settings: Settings,
+    *,
+    clock: Clock,
+    quotes: QuoteBoard,
+    closing: AsyncExitStack,
+    outlets: Outlets,
+) -> Parts:
+    """Take the right to send, replay the record, and connect every part with its neighbours.
+
+    Raises:
+        SetupError: state folder, keys, or another guard on the account.
+    """
+    host = urlsplit(settings.api_url).netloc
+    lock = AccountLock(gateway_host=host, account=str(settings.account_id))
+    lock.acquire()
+    closing.callback(lock.release)
+    trail = AuditTrail.open(
+        settings.state_folder,
+        account=str(settings.account_id),
+        epoch=FIRST_EPOCH,
+        clock=clock,
+        mirror=settings.checkpoint_mirror,
+        on_fault=outlets.say_fault,
+    )
+    closing.push_async_callback(trail.close)
+    policy = policy_from_settings(settings)
+    gateway = ProjectXGateway(
+        api_url=settings.api_url,
+        user_name=settings.user_name,
+        api_key=settings.api_key,
+        token=settings.token,
+        clock=clock,
+        sink=lambda fact: loop.put(fact),  # noqa: PLW0108 - the loop is made further down
+    )
+    closing.push_async_callback(gateway.close)
+    dispatcher = Dispatcher(
+        gateway=gateway,
+        clock=clock,
+        policy=policy,
+        holds_right_to_send=lambda: lock.is_held,
+        on_alert=outlets.alert,
+    )
+    closing.push_async_callback(dispatcher.close)
+    loop = DecisionLoop(
+        book=new_book(policy),
+        journal=trail,
+        clock=clock,
+        dispatcher=dispatcher,
+        proofs=ProofMaker(trail.keys),
+        on_note=outlets.note,
+    )
+    _recover(loop, trail, policy, clock=clock, host=host)
+    return Parts(
+        trail=trail,
+        reading=AuditReading(
+            settings.state_folder / AUDIT_DATABASE,
+            public_key=trail.keys.public_key().public_bytes_raw(),
+            key_id=trail.keys.key_id,
+        ),
+        loop=loop,
+        gateway=gateway,
+        link=_link(settings, policy, gateway, loop, clock=clock, quotes=quotes, outlets=outlets),
+        risk=MarketRisk(
+            clock=clock,
+            read_bars=gateway.bars,
+            sink=loop.put,
+            on_fault=outlets.fault("market history"),
+            update_interval_s=settings.correlation_update_s,
+        ),
+    )
+
+
+def _recover(
+    loop: DecisionLoop, trail: AuditTrail, policy: Policy, *, clock: Clock, host: str
+) -> None:
+    """Fold the record into the book, and write down under which rules this process goes on."""
+    loop.replay(trail.read_all())
+    # First the rules of this process. A disk that fails shows at the first fact.
+    trail.append(
+        policy_batch(
+            policy, seq=trail.next_seq, monotonic_ns=clock.monotonic_ns(), utc_us=clock.utc_us()
+        )
+    )
+    loop.begin(
+        GuardStarted(
+            utc_us=clock.utc_us(),
+            boot_id=boot_id(),
+            process_id=os.getpid(),
+            account_id=policy.account_id,
+            gateway_host=host,
+            version=__version__,
+        )
+    )
+
+
+def _link(
+    settings: Settings,
+    policy: Policy,
+    gateway: ProjectXGateway,
+    loop: DecisionLoop,
+    *,
+    clock: Clock,
+    quotes: QuoteBoard,
+    outlets: Outlets,
+) -> BrokerLink:
+    return BrokerLink(
+        gateway=gateway,
+        hubs=ProjectXHubs(
+            user_hub_url=settings.user_hub_url,
+            market_hub_url=settings.market_hub_url,
+            account_id=policy.account_id,
+            contract_ids=(),
+            tokens=gateway.session,
+            clock=clock,
+            sink=loop.put,
+            quotes=quotes.put,
+        ),
+        clock=clock,
+        account=policy.account_id,
+        symbols=policy.symbols,
+        sink=loop.put,
+        on_fault=outlets.fault("gateway"),
+    )
