@@ -26,7 +26,7 @@ from backstop.simulator.process import (
 from backstop.simulator.sessions import HOUR_US, SECOND_US, instant_us
 from backstop.simulator.sources import Calendar
 
-_LIMIT_S = 10.0
+_LIMIT_S = 40.0
 _TUESDAY_US = instant_us(datetime(2026, 11, 17, 16, 0, tzinfo=UTC))
 _SUNDAY_US = instant_us(datetime(2026, 11, 15, 16, 0, tzinfo=UTC))
 _MES, _MNQ = "CON.F.US.MES.Z26", "CON.F.US.MNQ.Z26"
@@ -194,6 +194,16 @@ async def test_the_market_hub_tells_quotes_trades_and_depth() -> None:
         _, rows = await hear(depth, "GatewayDepth")
         assert rows[0]["type"] == 6
         assert len(rows) > 100
+
+
+async def test_no_depth_comes_ahead_of_the_snapshot_however_fast_the_market() -> None:
+    async with running(a_config(speed=1_000)) as (simulator, client):
+        for listing in simulator.listings[:8]:
+            contract_id = listing.active.id
+            depth = await client.listen("market", ("SubscribeContractMarketDepth", contract_id))
+            _, rows = await hear(depth, "GatewayDepth")
+            await depth.close()
+            assert rows[0]["type"] == 6, contract_id
 
 
 async def test_the_user_hub_tells_of_the_fill() -> None:

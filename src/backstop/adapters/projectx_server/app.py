@@ -143,8 +143,11 @@ class GatewayServer:
             contract_id = arguments[0]
             if contract_id is None:
                 return
+            # Asked for before joining: the venue may tell what is due first, and to a new
+            # subscriber nothing may come ahead of the snapshot.
+            snapshot = self._venue.market_snapshot(target, contract_id)
             self.market_hub.join(connection, (target, contract_id))
-            for event in self._venue.market_snapshot(target, contract_id):
+            for event in snapshot:
                 connection.send_event(
                     signalr.invocation(
                         event.target, encode(event.contract_id), encode(plain(event.data))
