@@ -9,7 +9,13 @@ import sys
 from pathlib import Path
 
 from reference_interfaces import command_line_page, http_api_page
-from reference_values import denial_codes_page, faults_page, order_states_page, settings_page
+from reference_values import (
+    denial_codes_page,
+    faults_page,
+    order_states_page,
+    settings_page,
+    switches_page,
+)
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -20,6 +26,7 @@ PAGES = {
     "http-api.md": http_api_page,
     "order-states.md": order_states_page,
     "settings.md": settings_page,
+    "switches.md": switches_page,
 }
 
 

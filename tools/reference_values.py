@@ -25,6 +25,7 @@ from backstop.simulator.fault_rules import (
     FaultRule,
     HubName,
 )
+from backstop.simulator.switches import OPTION, SWITCHES
 
 SOURCE = Path(__file__).parents[1] / "src" / "backstop"
 
@@ -247,3 +248,23 @@ def _json_word(value: object) -> str:
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+# -- switches of the simulator -------------------------------------------------------------------
+
+
+def switches_page() -> str:
+    """Return what `backstop simulate --switch` can set."""
+    return page(
+        "Switches of the simulator",
+        "What is not publicly known of the real gateway, or what a venue may do and seldom does, "
+        f"is a switch: `backstop simulate {OPTION} partial_fill=slices {OPTION} retry_after=on`. "
+        "Dashes and underscores mean the same. Names that end in `_us` are microseconds, in `_s` "
+        "seconds, in `_ticks` ticks; of two numbers one in between is drawn for each use. An "
+        "unknown name or a value that is not allowed is refused with exit code 2. "
+        f"`backstop simulate {OPTION} list` shows this list.",
+        table(
+            ("name", "meaning", "default", "allowed"),
+            ((code(it.name), it.meaning, code(it.default), it.allowed) for it in SWITCHES.values()),
+        ),
+    )

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 _LIMIT_S = 20.0
+_JSON = {"Content-Type": "application/json"}
 _RUN = (
     "import typer; from backstop.entrypoints.simulate import simulate; "
     "app = typer.Typer(); app.command()(simulate); app()"
@@ -58,13 +59,23 @@ class Started:
             text += self._lines.get(timeout=_LIMIT_S)
         return text
 
-    def fetch(self, path: str, *, method: str) -> bytes:
+    def _connection(self) -> HTTPConnection:
         address = re.search(r"http://127\.0\.0\.1:(\d+)", self.text)
         assert address is not None
-        connection = HTTPConnection("127.0.0.1", int(address.group(1)), timeout=_LIMIT_S)
-        with closing(connection):
+        return HTTPConnection("127.0.0.1", int(address.group(1)), timeout=_LIMIT_S)
+
+    def fetch(self, path: str, *, method: str) -> bytes:
+        with closing(self._connection()) as connection:
             connection.request(method, path)
             return connection.getresponse().read()
+
+    def log_in(self) -> tuple[int, str | None]:
+        """Return the status of a login, and what it says of when to come back."""
+        body = '{"userName": "demo", "apiKey": "demo"}'
+        with closing(self._connection()) as connection:
+            connection.request("POST", "/api/Auth/loginKey", body, _JSON)
+            answer = connection.getresponse()
+            return answer.status, answer.getheader("Retry-After")
 
     def end(self) -> None:
         self.process.kill()
@@ -165,12 +176,37 @@ def test_an_unreadable_line_of_data_is_refused_with_its_number(tmp_path: Path) -
         (("--date", "2024-08-05"), "--date: there is no data to begin in"),
         (("--data", "x", "--date", "soon"), "--date: 'soon' is no date"),
         (("--faults", "absent.json"), "--faults: absent.json cannot be read"),
+        (("--switch", "partial_fil=never"), "--switch: 'partial_fil' is unknown. Allowed: "),
+        (
+            ("--switch", "partial_fill=some"),
+            "--switch partial_fill: 'some' cannot be used. Allowed: never or by-liquidity or ",
+        ),
     ],
 )
 def test_unusable_options_are_refused_in_one_sentence(
     arguments: tuple[str, ...], fault: str
 ) -> None:
     assert fault in refused(*arguments)
+
+
+def test_the_list_of_switches_is_shown_without_serving() -> None:
+    done = subprocess.run(
+        command("--switch", "list"), capture_output=True, text=True, timeout=_LIMIT_S, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "partial_fill=never\n" in done.stdout
+    assert "http://" not in done.stdout
+
+
+def test_a_switch_reaches_the_running_gateway() -> None:
+    with started("--switch", "general_limit=1/1000", "--switch", "retry-after=on") as simulator:
+        statuses = [simulator.log_in() for _ in range(2)]
+
+    assert statuses[0] == (200, None)
+    assert statuses[1][0] == 429
+    assert statuses[1][1] is not None
+    assert 0 < int(statuses[1][1]) <= 1_000
 
 
 def test_an_unusable_fault_file_names_the_field(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from backstop.simulator.fault_rules import FaultRule, parse_script
 from backstop.simulator.faults import FaultApplied
 from backstop.simulator.process import Simulator, SimulatorConfig
 from backstop.simulator.sources import Calendar
+from backstop.simulator.switches import switch_list, switched
 
 EXIT_GOOD = 0
 EXIT_UNUSABLE = 2
@@ -30,6 +31,7 @@ SPEED_MAX = 10_000.0
 
 _NumberT = TypeVar("_NumberT", int, float)
 _BRACKETS = {"auto-oco": BracketMode.AUTO_OCO, "position": BracketMode.POSITION}
+_LIST = "list"
 _EXAMPLE_FAULT = '{"on": "Order/place", "act": "lose_response"}'
 _SHOWN = ("MES", "MNQ", "ES", "NQ")
 
@@ -59,9 +61,22 @@ def simulate(  # noqa: PLR0917 - options of the command line, given by name
     faults: Annotated[
         Path | None, typer.Option(help="JSON file of fault rules in force from the start.")
     ] = None,
+    switch: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="What is unknown of the real gateway, such as partial_fill=slices; may be "
+            "repeated; list shows all.",
+        ),
+    ] = None,
 ) -> None:
     """Serve a ProjectX gateway on this machine: REST and both hubs, an exchange, and faults."""
+    if _LIST in (switch or ()):
+        _tell(switch_list())
+        raise typer.Exit(EXIT_GOOD)
     try:
+        without = SimulatorConfig(user=user, api_key=api_key)
+        exchange, server = switched(switch or (), without.exchange, without.server)
         config = SimulatorConfig(
             port=_within("--port", port, 0, 65_535),
             user=_named("--user", user),
@@ -73,6 +88,8 @@ def simulate(  # noqa: PLR0917 - options of the command line, given by name
             calendar=Calendar(_one_of("--calendar", calendar, [*Calendar])),
             bracket_mode=_BRACKETS[_one_of("--brackets", brackets, list(_BRACKETS))],
             faults=_fault_rules(faults),
+            exchange=exchange,
+            server=server,
         )
         code = run_simulate(config)
     except SetupError as error:

@@ -130,18 +130,44 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
 
     Attributes:
         start_us: the first instant, microseconds since 1970 UTC.
+        market_fill_us: from a market order to its fill.
+        close_fill_us: from the close of a position to its fill.
+        reject_us: from an order that is refused to its rejected row.
+        resting_us: from a limit order, a stop order or a change until it stands in the book.
+        cancel_us: from a cancel to the cancelled row.
         bracket_activation_us: from the creation of a market entry, or the fill of a resting one,
             to the legs' first working status.
         sibling_cancel_us: from the fill of one leg to the cancel of the other.
         position_row_us: from a trade to its position row and account row.
-        price_collar_ticks: a limit or stop further than this from the market is refused; None
-            for no collar.
+        legs_on_flat_us: from a flat position to the cancel of its legs, if they are cancelled.
+        partial_fill: how much of an order one look at the market fills: all of it; what the
+            quoted size and the traded volume leave; or ``fill_slices`` parts.
+        fill_slices: parts of an order that fills in slices.
+        slice_gap_us: time between two slices.
+        market_remainder: where a market order goes when the touch is used up: to the next level,
+            or it waits for the next quote.
+        stop_slippage_ticks: how much worse than its trigger a stop fills.
+        legs_on_flat: whether bracket legs stay when their position is closed some other way.
+        sibling_on_manual_cancel: whether a leg stays when a client cancels the other.
+        legs_on_partial_entry: whether the legs of a partly filled entry work at once for what has
+            filled, or when all of it has.
+        sibling_on_partial_leg: whether a leg shrinks when the other fills in part.
         legs_keep_offset: hub events of a leg go on carrying ``trailDistance`` and ``trailPrice``
             after its activation, as recorded; REST rows of working and ended legs never do.
+        modify_suspended_leg: whether a leg whose entry has not filled can be changed.
+        reversal: whether a fill through flat opens another position row.
+        duplicate_tag: whether an order that is rejected for a used tag keeps the tag.
+        closed_market_code: error code of an order while the market is closed, 2 or 5.
         cancel_finished_code: the answer to the cancel of an order that already ended.
+        show_pending_cancellation: whether an order that is being cancelled shows it first.
+        price_collar_ticks: a limit or stop further than this from the market is refused; None
+            for no collar.
+        close_is_reduce_only: a close order never fills more than is open when it executes.
+        query_ignores_contract: whether the order query overlooks its contract filter.
+        trailing_move_events: whether each move of a trailing stop is told on the hub.
+        settle_on_expiry: whether positions in a month that ends are closed at the last price.
         max_orders_per_account: orders of one account that the exchange keeps, all there ever
             were; months of trading. Beyond it place answers UnknownError and files nothing.
-        close_is_reduce_only: a close order never fills more than is open when it executes.
     """
 
     seed: int
@@ -153,7 +179,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     market_fill_us: LatencyRange = (6_000, 9_000)
     close_fill_us: LatencyRange = (3_000, 4_000)
     reject_us: LatencyRange = (2_000, 2_400)
-    resting_us: LatencyRange = (1_000, 3_000)  # limit and stop orders and changes: to the book
+    resting_us: LatencyRange = (1_000, 3_000)
     cancel_us: LatencyRange = (1_000, 3_000)
     bracket_activation_us: LatencyRange = (17_000, 32_000)
     sibling_cancel_us: LatencyRange = (11_000, 14_000)

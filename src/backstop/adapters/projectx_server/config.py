@@ -15,13 +15,21 @@ class TokenExpiryOnHub(StrEnum):
 
 
 class HubTimings(Struct, frozen=True, kw_only=True):
-    """Times of the hub protocol; the defaults are the framework's."""
+    """Times of the hub protocol; the defaults are the framework's.
+
+    Attributes:
+        ping_interval_s: time between two pings of a hub.
+        client_timeout_s: longest silence of a client; armed by its first ping.
+        handshake_timeout_s: what a client gets for the handshake.
+        close_wait_s: what a client gets to answer a close frame, or to read at all.
+        negotiated_life_s: how long a negotiated id waits for its socket.
+    """
 
     ping_interval_s: float = 15.0
-    client_timeout_s: float = 30.0  # armed by the first ping of the client
+    client_timeout_s: float = 30.0
     handshake_timeout_s: float = 15.0
-    close_wait_s: float = 2.0  # what a client gets to answer a close frame, or to read at all
-    negotiated_life_s: float = 15.0  # how long a negotiated id waits for its socket
+    close_wait_s: float = 2.0
+    negotiated_life_s: float = 15.0
 
 
 class ServerConfig(Struct, frozen=True, kw_only=True):
@@ -31,12 +39,16 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
         users: API key by user name; names match without regard to case.
         apps: verify key by app id, for the withdrawn ``loginApp``; empty: no app is registered.
         signing_key: secret of the tokens; None makes a random one per process.
+        token_life_s: how long a token is good.
+        general_limit: calls of one user in a window, all but bars; None for no limit.
+        bars_limit: the same for calls that ask for bars.
         retry_after: whether a 429 carries ``Retry-After``.
         live_data: whether ``live: true`` finds contracts; simulated accounts get an empty list.
         refuse_handshake_version_0: whether version 0 is refused as one report says.
         resubscribe_doubles: whether subscribing twice on a connection doubles its events.
         logout_older_connections: whether a new user-hub connection sends ``GatewayLogout`` to the
             user's older ones, as field reports say.
+        token_expiry_on_hub: whether an open hub connection outlives its token.
     """
 
     users: dict[str, str] = field(default_factory=dict)
