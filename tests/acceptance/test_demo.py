@@ -59,7 +59,7 @@ def assert_proven(said: dict[str, Any]) -> None:
     assert set(said) == MEMBERS
     assert said["faults_found"] == []
     assert said["orders"] >= 12
-    assert said["verified"] + said["breaches"] == said["orders"]
+    assert said["verified"] == said["orders"] >= said["breaches"]
     assert said["fills"] >= said["proofs_verified"] > 0
     assert said["refused"] >= 1
     assert set(said["positions"].values()) == {0}

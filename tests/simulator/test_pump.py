@@ -17,7 +17,7 @@ from backstop.simulator.pump import LOOK_ITEMS_MAX, Pump
 from backstop.simulator.sessions import HOUR_US
 from backstop.simulator.sources import Calendar
 
-_LIMIT_S = 10.0
+_LIMIT_S = 40
 _START_US = 1_795_000_000_000_000
 _LISTED = [each for each in listings(date(2026, 11, 18)) if each.product.code == "MES"]
 _MES = _LISTED[0].active

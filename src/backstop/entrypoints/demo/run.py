@@ -234,8 +234,8 @@ def _print(view: DemoView, summary: Summary, *, as_json: bool) -> None:
         print(msgspec.json.encode(summary).decode())  # noqa: T201 - the answer
         return
     view.console.print(
-        f"{summary.orders} orders accepted, {summary.fills} fills, {summary.verified} verified, "
-        f"{summary.breaches} with slippage beyond the limit, {summary.proofs_verified} signed "
+        f"{summary.orders} orders accepted, {summary.fills} fills, {summary.verified} verified "
+        f"({summary.breaches} with slippage beyond the limit), {summary.proofs_verified} signed "
         f"proofs checked, {summary.refused} refused; positions {summary.positions}; "
         f"{summary.audit_rows} audit rows; {summary.seconds} s on {summary.data}.",
         style="bold green" if not summary.faults_found else "bold red",

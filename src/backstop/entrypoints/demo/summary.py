@@ -27,6 +27,9 @@ REJECTED = "REJECTED"
 class Summary(Struct, frozen=True, kw_only=True):
     """The demo's result; ``faults_found`` is empty when every count agrees.
 
+    ``verified`` counts the orders proven by the broker's trades; ``breaches`` are those among them
+    with more slippage than allowed.
+
     ``positions`` is what is left, by symbol; ``audit_rows`` the rows of both audit tables.
     """
 
@@ -85,7 +88,7 @@ async def summarise(
     return Summary(
         orders=len(ours),
         fills=len(audited),
-        verified=verdicts[Verdict.VERIFIED],
+        verified=sum(verdicts.values()),
         breaches=verdicts[Verdict.BREACH],
         proofs_verified=proofs,
         refused=refused,
