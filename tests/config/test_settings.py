@@ -549,8 +549,8 @@ def test_each_default_is_itself_allowed(setting: Any) -> None:
 
 
 def test_relative_paths_count_from_the_current_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("HOME", "/folders/someone")
     settings = load({"BACKSTOP_STATE_DIR": "state", "KILL_FILE": "~/KILL"})
 
     assert settings.state_folder == Path(os.getcwd()) / "state"  # noqa: PTH109 - independent of it
-    assert settings.kill_file == Path("/home/someone/KILL")
+    assert settings.kill_file == Path("/folders/someone/KILL")

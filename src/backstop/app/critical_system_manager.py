@@ -250,10 +250,6 @@ class CriticalSystemManager:
             message=decision.message,
         )
 
-    async def register_pending_order(self, request: OrderRequest) -> Decision:
-        """Ask for an order like ``submit_order``; the specification's other word for it."""
-        return await self.submit_order(request)
-
     async def cancel_order(self, client_order_id: str, *, reason: str) -> Decision:
         """Ask the venue to cancel an order; what comes of it shows in the order."""
         return await self._running().decide(
