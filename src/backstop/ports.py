@@ -9,6 +9,7 @@ from backstop.domain.audit import AuditRow, FillRow
 from backstop.domain.commands import (
     AuditAccount,
     CancelOrder,
+    ClosePosition,
     LookUpOrder,
     ModifyOrder,
     PlaceOrder,
@@ -20,6 +21,7 @@ from backstop.domain.events import (
     ModifyAnswered,
     OrderLookedUp,
     PlaceAnswered,
+    PositionCloseAnswered,
 )
 from backstop.domain.instrument import Instrument
 from backstop.domain.quote import Quote
@@ -46,6 +48,9 @@ class Gateway(Protocol):
 
     async def modify_order(self, command: ModifyOrder) -> ModifyAnswered:
         """Change one order, once."""
+
+    async def close_position(self, command: ClosePosition) -> PositionCloseAnswered:
+        """Close a position, or a part of it, at the market, once."""
 
     async def look_up_order(self, command: LookUpOrder) -> OrderLookedUp:
         """Search one order by tag in order search, every status and the trades."""

@@ -171,12 +171,12 @@ def test_legs_that_the_venue_cancelled_itself_need_no_cancel() -> None:
     wait(guard, ORPHAN_SETTLE_NS)
 
     assert guard.commands_of(CancelOrder) == []
-    assert guard.book.sweep_due_ns == 0
+    assert Wake.ORPHANS not in guard.book.wakes
 
 
 def test_the_legs_of_a_position_stay() -> None:
     guard = a_protected_guard()
-    guard.book.sweep_due_ns = guard.now_ns
+    guard.book.wakes[Wake.ORPHANS] = guard.now_ns
     wait(guard, SECOND_NS)
 
     assert guard.commands_of(CancelOrder) == []

@@ -7,6 +7,7 @@ from backstop.core.policy import Policy
 from backstop.domain.commands import (
     AuditAccount,
     CancelOrder,
+    ClosePosition,
     LookUpOrder,
     ModifyOrder,
     PlaceOrder,
@@ -21,10 +22,11 @@ from backstop.domain.events import (
     ModifyAnswered,
     OrderLookedUp,
     PlaceAnswered,
+    PositionCloseAnswered,
 )
 from backstop.ports import Clock, FactSink, Gateway
 
-Change = PlaceOrder | CancelOrder | ModifyOrder
+Change = PlaceOrder | CancelOrder | ModifyOrder | ClosePosition
 
 
 class Dispatcher:
@@ -83,7 +85,7 @@ class Dispatcher:
             )
 
     async def _carry_out(self, command: Change | LookUpOrder | AuditAccount) -> None:
-        if isinstance(command, PlaceOrder | CancelOrder | ModifyOrder):
+        if isinstance(command, Change):
             closed = self._closed_gate()
             fact = self._not_sent(command, closed) if closed else await self._change(command)
         else:
@@ -123,6 +125,14 @@ class Dispatcher:
                     message=why,
                 )
 
+            case ClosePosition():
+                return PositionCloseAnswered(
+                    utc_us=utc_us,
+                    contract_id=command.contract_id,
+                    answer=Answer.NOT_SENT,
+                    message=why,
+                )
+
     async def _change(self, command: Change) -> Fact:
         match command:
             case PlaceOrder():
@@ -131,6 +141,8 @@ class Dispatcher:
                 return await self._gateway.cancel_order(command)
             case ModifyOrder():
                 return await self._gateway.modify_order(command)
+            case ClosePosition():
+                return await self._gateway.close_position(command)
 
     async def _read(self, command: LookUpOrder | AuditAccount) -> OrderLookedUp | AccountAudited:
         if isinstance(command, LookUpOrder):

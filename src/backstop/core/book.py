@@ -52,6 +52,16 @@ VENUE_ORDERS_KEPT = 20_000
 """Finished legs and foreign orders in memory."""
 
 
+class Wake(StrEnum):
+    """What the core wants to be woken for; each has at most one time."""
+
+    ORPHANS = "ORPHANS"  # legs without a position are looked at
+    EXTERNAL = "EXTERNAL"  # the wait for the attribution of a fill ends
+    PROTECTION = "PROTECTION"  # a position has been naked for as long as it may be
+    LIQUIDATION = "LIQUIDATION"  # the next look at a liquidation or a close
+    HALTING = "HALTING"  # a cancel of an entry is asked for again
+
+
 class LegRole(StrEnum):
     """What a bracket leg is for."""
 
@@ -153,7 +163,19 @@ class Book:
     )  # broker order -> when we asked to cancel it
     estimate: RiskEstimated | None = None
     strategy_states: dict[str, dict[str, str | int | None]] = field(default_factory=dict)
-    sweep_due_ns: int = 0  # when legs without a position are looked at
+    wakes: dict[Wake, int] = field(default_factory=dict)  # monotonic times of the next looks
+
+    def wake(self, what: Wake, due_ns: int) -> None:
+        """Have the core woken for ``what`` at ``due_ns``, or earlier if that was asked before."""
+        self.wakes[what] = min(self.wakes.get(what, due_ns), due_ns)
+
+    def woken(self, what: Wake, now_ns: int) -> bool:
+        """Say whether the time for ``what`` has come, and if so forget it."""
+        due_ns = self.wakes.get(what)
+        if due_ns is None or now_ns < due_ns:
+            return False
+        del self.wakes[what]
+        return True
 
     def readiness(self, now_ns: int) -> Readiness:
         """Return what allows or blocks new exposure at ``now_ns``."""

@@ -82,8 +82,7 @@ def next_deadline_ns(book: Book) -> int:
         due.append(book.audit.requested_ns + AUDIT_ANSWER_LIMIT_NS)
     elif book.audit.due_ns:
         due.append(book.audit.due_ns)
-    if book.sweep_due_ns:
-        due.append(book.sweep_due_ns)
+    due.extend(book.wakes.values())
     return min(due, default=0)
 
 

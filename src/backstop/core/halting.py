@@ -12,7 +12,8 @@ CANCEL_AGAIN_NS = 2 * SECOND_NS
 def cancel_entries_while_halted(work: Workbench) -> None:
     """Ask the venue to cancel our working entries; exits and protective legs stay."""
     book = work.book
-    if not book.latches or not book.policy.sends:
+    halt = next((latch for latch in book.latches if latch.kind.halts), None)
+    if halt is None or not book.policy.sends:
         return
     for order in list(book.live_orders()):
         broker_order_id = order.broker_order_id
@@ -26,6 +27,6 @@ def cancel_entries_while_halted(work: Workbench) -> None:
             CancelOrder(
                 account_id=order.intent.account_id,
                 broker_order_id=broker_order_id,
-                reason=f"halted: {book.latches[0].cause}",
+                reason=f"halted: {halt.cause}",
             )
         )

@@ -74,7 +74,7 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.audit.requested_ns = book.audit.due_ns = 0
     book.audit.hurries = 0
     book.audit.complete_ns = book.audit.complete_sent_ns = 0
-    book.sweep_due_ns = 0
+    book.wakes.clear()
     book.asked.clear()
     book.missing.clear()
     book.entries.clear()
@@ -105,14 +105,24 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
 
 def halt_requested(work: Workbench, event: HaltRequested) -> None:
     """Latch for a person: no new exposure until somebody resumes."""
-    book = work.book
     work.decision = Decision(kind=DecisionKind.ACCEPTED)
-    held = any((it.cause, it.operator) == (event.reason, event.operator) for it in book.latches)
-    if held or len(book.latches) >= LATCHES_KEPT:
-        return
     latch = Latch(cause=event.reason, operator=event.operator, utc_us=event.utc_us)
+    if latched(work, latch):
+        work.alert(Severity.CRITICAL, "HALTED", f"Halted by {event.operator}: {event.reason}.")
+
+
+def latched(work: Workbench, latch: Latch) -> bool:
+    """Put ``latch`` on; False when one of the same cause holds already."""
+    book = work.book
+    held = any(
+        (it.kind, it.contract_id, it.cause, it.operator)
+        == (latch.kind, latch.contract_id, latch.cause, latch.operator)
+        for it in book.latches
+    )
+    if held or len(book.latches) >= LATCHES_KEPT:
+        return False
     book.latches = (*book.latches, latch)
-    work.alert(Severity.CRITICAL, "HALTED", f"Halted by {event.operator}: {event.reason}.")
+    return True
 
 
 def resume_requested(work: Workbench, event: ResumeRequested) -> None:

@@ -5,7 +5,7 @@ A leg outlives its position when the position is closed some other way: it is ca
 would open a new one.
 """
 
-from backstop.core.book import LegRole, VenueOrder
+from backstop.core.book import LegRole, VenueOrder, Wake
 from backstop.core.evidence import ask_for_audit
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.positions import Knowledge, PositionView
@@ -35,8 +35,7 @@ def watch_contract(work: Workbench, contract_id: str) -> None:
         if leg.owner is None or leg.row.status is not BrokerStatus.OPEN:
             continue
         if view.quantity == 0 and view.ledger == 0:
-            due_ns = work.now_ns + ORPHAN_SETTLE_NS
-            book.sweep_due_ns = min(book.sweep_due_ns or due_ns, due_ns)
+            book.wake(Wake.ORPHANS, work.now_ns + ORPHAN_SETTLE_NS)
         elif instrument is not None:
             _align(work, leg, instrument)
 
@@ -44,17 +43,15 @@ def watch_contract(work: Workbench, contract_id: str) -> None:
 def sweep_orphans(work: Workbench) -> None:
     """Cancel working legs of contracts that trades and rows agree to be flat."""
     book = work.book
-    if not book.sweep_due_ns or work.now_ns < book.sweep_due_ns:
+    if not book.woken(Wake.ORPHANS, work.now_ns):
         return
-    book.sweep_due_ns = 0
     for leg in book.live_venue_orders():
         view = book.positions.get(leg.row.contract_id)
         if leg.owner is None or leg.row.status is not BrokerStatus.OPEN or view is None:
             continue
         if view.quantity or view.ledger:
             continue
-        again_ns = work.now_ns + ASK_AGAIN_NS
-        book.sweep_due_ns = min(book.sweep_due_ns or again_ns, again_ns)
+        book.wake(Wake.ORPHANS, work.now_ns + ASK_AGAIN_NS)
         if not _is_orphan(work, leg.owner, view):
             # Its entry may have filled while the trade is on the way: read, and look again.
             ask_for_audit(work)

@@ -11,8 +11,8 @@ class TradingState(StrEnum):
     STARTING = "STARTING"  # nothing is known of the account yet
     RECOVERING = "RECOVERING"  # the broker's truth is being read
     ACTIVE = "ACTIVE"
-    REDUCING = "REDUCING"  # a condition blocks entries until fresh evidence lifts it
-    HALTED = "HALTED"  # a latch blocks entries until a person resumes
+    REDUCING = "REDUCING"  # a condition, or a latch that does not halt, refuses entries
+    HALTED = "HALTED"  # a latch refuses entries and cancels resting ones until a person resumes
 
 
 class Condition(StrEnum):
@@ -24,9 +24,26 @@ class Condition(StrEnum):
     ACCOUNT_CANNOT_TRADE = "ACCOUNT_CANNOT_TRADE"
 
 
-class Latch(Struct, frozen=True, kw_only=True):
-    """A block that only a person lifts."""
+class LatchKind(StrEnum):
+    """What a person has to look at before entries are let through again."""
 
+    HALT = "HALT"  # a person or the kill file asked for it
+    LIQUIDATION = "LIQUIDATION"  # the account, or a contract of it, was taken flat
+    EMERGENCY = "EMERGENCY"  # the guard itself is not to be trusted
+    EXTERNAL = "EXTERNAL"  # somebody else trades the account
+    SLIPPAGE = "SLIPPAGE"  # too many executions outside the tolerance within one session
+
+    @property
+    def halts(self) -> bool:
+        """Entry orders that rest at the venue are cancelled as well; the others only refuse new."""
+        return self in {LatchKind.HALT, LatchKind.LIQUIDATION, LatchKind.EMERGENCY}
+
+
+class Latch(Struct, frozen=True, kw_only=True):
+    """A block that only a person lifts; ``contract_id`` None: of every contract."""
+
+    kind: LatchKind = LatchKind.HALT
+    contract_id: str | None = None
     cause: str
     operator: str
     utc_us: int
@@ -44,20 +61,23 @@ class Readiness(Struct, frozen=True, kw_only=True):
 
 def trading_state(ready: Readiness) -> TradingState:
     """Return the one state that follows from ``ready``; the gravest reason wins."""
-    if ready.latches:
+    if any(latch.kind.halts for latch in ready.latches):
         return TradingState.HALTED
     if not ready.instruments_loaded:
         return TradingState.STARTING
     if not ready.recovered or not ready.risk_estimated:
         return TradingState.RECOVERING
-    if ready.conditions:
+    if ready.conditions or ready.latches:
         return TradingState.REDUCING
     return TradingState.ACTIVE
 
 
 def state_reasons(ready: Readiness) -> tuple[str, ...]:
     """Return why the state is not ACTIVE, gravest first."""
-    reasons = [f"halted by {latch.operator}: {latch.cause}" for latch in ready.latches]
+    reasons = [
+        f"{'halted' if latch.kind.halts else 'entries frozen'} by {latch.operator}: {latch.cause}"
+        for latch in sorted(ready.latches, key=lambda latch: not latch.kind.halts)
+    ]
     if not ready.instruments_loaded:
         reasons.append("the gateway's contracts are not loaded yet")
     elif not ready.recovered:

@@ -63,6 +63,15 @@ class ModifyOrder(Command, frozen=True, kw_only=True, tag=True):
     reason: str = ""
 
 
+class ClosePosition(Command, frozen=True, kw_only=True, tag=True):
+    """Have the venue close a position at the market; None closes all of it. It never opens one."""
+
+    account_id: int
+    contract_id: str
+    quantity: int | None = None
+    reason: str
+
+
 class LookUpOrder(Command, frozen=True, kw_only=True, tag=True):
     """Search one order of ours by its tag in everything the venue shows; answers OrderLookedUp."""
 
@@ -88,5 +97,7 @@ class RaiseAlert(Command, frozen=True, kw_only=True, tag=True):
     message: str
 
 
-Request = PlaceOrder | CancelOrder | ModifyOrder | LookUpOrder | AuditAccount | RaiseAlert
+Request = (
+    PlaceOrder | CancelOrder | ModifyOrder | ClosePosition | LookUpOrder | AuditAccount | RaiseAlert
+)
 """Every command there is."""

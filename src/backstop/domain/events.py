@@ -101,6 +101,12 @@ class TimerFired(Event, frozen=True, kw_only=True, tag=True):
     """The deadline that the core asked for has come."""
 
 
+class TradingDayBegan(Event, frozen=True, kw_only=True, tag=True):
+    """The trading day ``trade_date`` (ISO date) began, at 17:00 Chicago of the day before."""
+
+    trade_date: str
+
+
 # -- wishes of bots and operators ----------------------------------------------------------------
 
 
@@ -114,6 +120,44 @@ class OrderRequested(Event, frozen=True, kw_only=True, tag=True):
     request: OrderRequest
     reference: Quote | None = None
     marks: tuple[Mark, ...] = ()
+
+
+class OrderRegistered(Event, frozen=True, kw_only=True, tag=True):
+    """Somebody else sends, or has sent, this order; it is to be verified like one of ours.
+
+    ``custom_tag`` is the tag under which the venue will show it, ``broker_order_id`` its number
+    there; at least one of them is known.
+    """
+
+    request: OrderRequest
+    custom_tag: str | None = None
+    broker_order_id: int | None = None
+    reference: Quote | None = None
+
+
+class CloseRequested(Event, frozen=True, kw_only=True, tag=True):
+    """A bot or an operator asked to close a position, or ``quantity`` contracts of it."""
+
+    contract_id: str
+    reason: str
+    operator: str
+    quantity: int | None = None
+
+
+class ProtectionRequested(Event, frozen=True, kw_only=True, tag=True):
+    """A bot or an operator asked for protective levels, in ticks; None leaves one as it is."""
+
+    contract_id: str
+    stop_ticks: int | None = None
+    take_profit_ticks: int | None = None
+
+
+class LiquidationRequested(Event, frozen=True, kw_only=True, tag=True):
+    """Somebody asked to take the account flat, or with ``contract_id`` that contract only."""
+
+    reason: str
+    operator: str
+    contract_id: str | None = None
 
 
 class CancelRequested(Event, frozen=True, kw_only=True, tag=True):
@@ -184,6 +228,15 @@ class ModifyAnswered(Event, frozen=True, kw_only=True, tag=True):
     """What came back for a modify request."""
 
     broker_order_id: int
+    answer: Answer
+    code: int | None = None
+    message: str = ""
+
+
+class PositionCloseAnswered(Event, frozen=True, kw_only=True, tag=True):
+    """What came back for a close request; the venue names no order in it."""
+
+    contract_id: str
     answer: Answer
     code: int | None = None
     message: str = ""
@@ -291,7 +344,12 @@ Fact = (
     | TimerFired
     | RiskEstimated
     | StrategySaved
+    | TradingDayBegan
     | OrderRequested
+    | OrderRegistered
+    | CloseRequested
+    | ProtectionRequested
+    | LiquidationRequested
     | CancelRequested
     | ModifyRequested
     | HaltRequested
@@ -300,6 +358,7 @@ Fact = (
     | PlaceAnswered
     | CancelAnswered
     | ModifyAnswered
+    | PositionCloseAnswered
     | HubConnected
     | HubLost
     | SessionEvicted

@@ -16,6 +16,7 @@ from backstop.domain.broker import BrokerAccount
 from backstop.domain.commands import (
     AuditAccount,
     CancelOrder,
+    ClosePosition,
     LookUpOrder,
     ModifyOrder,
     PlaceOrder,
@@ -27,6 +28,7 @@ from backstop.domain.events import (
     OrderLookedUp,
     PayloadRejected,
     PlaceAnswered,
+    PositionCloseAnswered,
     Source,
 )
 from backstop.domain.instrument import Instrument
@@ -155,6 +157,23 @@ class ProjectXGateway:
         return ModifyAnswered(
             utc_us=self._clock.utc_us(),
             broker_order_id=command.broker_order_id,
+            answer=verdict.answer,
+            code=verdict.code,
+            message=verdict.message,
+        )
+
+    async def close_position(
+        self, command: ClosePosition, *, urgent: bool = True
+    ) -> PositionCloseAnswered:
+        """Close a position, or a part of it, at the market, once; it opens none."""
+        body = {"accountId": command.account_id, "contractId": command.contract_id}
+        change = Change.CLOSE
+        if command.quantity is not None:
+            change, body = Change.PARTIAL_CLOSE, body | {"size": command.quantity}
+        verdict = await self._rest.change(change, body, urgent=urgent)
+        return PositionCloseAnswered(
+            utc_us=self._clock.utc_us(),
+            contract_id=command.contract_id,
             answer=verdict.answer,
             code=verdict.code,
             message=verdict.message,

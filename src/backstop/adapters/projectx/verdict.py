@@ -28,6 +28,8 @@ class Change(StrEnum):
     PLACE = "/api/Order/place"
     CANCEL = "/api/Order/cancel"
     MODIFY = "/api/Order/modify"
+    CLOSE = "/api/Position/closeContract"
+    PARTIAL_CLOSE = "/api/Position/partialCloseContract"
 
 
 REFUSALS = {
@@ -49,9 +51,27 @@ REFUSALS = {
         6: "AccountRejected",
         7: "ContractNotFound",
     },
+    Change.CLOSE: {
+        1: "AccountNotFound",
+        2: "PositionNotFound",
+        3: "ContractNotFound",
+        4: "ContractNotActive",
+        5: "OrderRejected",
+        8: "AccountRejected",
+    },
+    Change.PARTIAL_CLOSE: {
+        1: "AccountNotFound",
+        2: "PositionNotFound",
+        3: "ContractNotFound",
+        4: "ContractNotActive",
+        5: "InvalidCloseSize",
+        6: "OrderRejected",
+        9: "AccountRejected",
+    },
 }
 """``errorCode`` numbers that prove a refusal, per endpoint: the same number means other things
-elsewhere. Left out: "pending" and "unknown error" (6 and 7 on place, 4 and 5 on the others)."""
+elsewhere. Left out: "pending" and "unknown error" (6 and 7 on place and close, 7 and 8 on partial
+close, 4 and 5 on cancel and modify)."""
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
