@@ -14,6 +14,7 @@ from tests.core.builders import (
     a_row,
 )
 
+from backstop.core.book import Wake
 from backstop.core.engine import next_deadline_ns
 from backstop.core.policy import SECOND_NS
 from backstop.core.protection import ASK_AGAIN_NS, ORPHAN_SETTLE_NS
