@@ -2,9 +2,13 @@
 
 from decimal import Decimal
 
-from tests.core.builders import Guard, a_policy, a_row
+from tests.core.builders import MES, NQ, Guard, a_policy, a_row
 
+from backstop.core.book import Wake
+from backstop.core.engine import next_deadline_ns
 from backstop.core.halting import CANCEL_AGAIN_NS
+from backstop.core.trading_state import Latch, LatchKind
+from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import CancelOrder
 from backstop.domain.events import Answer, HaltRequested
 from backstop.domain.order import OrderState, OrderType, Side
@@ -64,6 +68,45 @@ def test_a_cancel_is_repeated_until_it_is_heeded() -> None:
     guard.audit(live_orders=(a_row(),))
 
     assert cancelled(guard) == [100, 100]
+
+
+def test_the_repeat_comes_by_itself_when_nothing_else_happens() -> None:
+    guard = a_resting_entry()
+    halt(guard)
+    due_ns = guard.now_ns + CANCEL_AGAIN_NS
+    assert next_deadline_ns(guard.book) <= due_ns
+
+    while guard.now_ns < due_ns:
+        guard.until_due()
+
+    assert cancelled(guard) == [100, 100]
+    assert guard.now_ns == due_ns
+
+
+def test_a_halt_that_has_nothing_left_to_cancel_asks_for_no_more_looks() -> None:
+    guard = a_resting_entry()
+    halt(guard)
+    guard.row(status=BrokerStatus.CANCELLED)
+    guard.timer(after_ms=3000)
+
+    assert cancelled(guard) == [100]
+    assert Wake.HALTING not in guard.book.wakes
+
+
+def test_the_halt_of_one_contract_leaves_the_entries_of_others() -> None:
+    guard = a_resting_entry()
+    for contract_id in (NQ, MES):
+        latch = Latch(
+            kind=LatchKind.LIQUIDATION,
+            contract_id=contract_id,
+            cause="end of it",
+            operator="ann",
+            utc_us=guard.utc_us,
+        )
+        guard.book.latches = (latch,)
+        guard.timer()
+
+        assert cancelled(guard) == ([100] if contract_id == MES else [])
 
 
 def test_an_entry_that_was_under_way_is_cancelled_once_it_has_a_number() -> None:

@@ -7,6 +7,7 @@ import pytest
 from backstop.core.trading_state import (
     Condition,
     Latch,
+    LatchKind,
     Readiness,
     TradingState,
     state_reasons,
@@ -72,3 +73,25 @@ def test_a_latch_outweighs_everything_and_all_reasons_are_told() -> None:
     assert trading_state(given) is TradingState.HALTED
     assert state_reasons(given)[0] == "halted by ann: lunch"
     assert len(state_reasons(given)) == 3
+
+
+@pytest.mark.parametrize("kind", LatchKind)
+def test_each_latch_refuses_entries_and_only_the_grave_ones_halt(kind: LatchKind) -> None:
+    given = ready(latches=(Latch(kind=kind, cause="lunch", operator="ann", utc_us=1),))
+    halts = kind in {LatchKind.HALT, LatchKind.LIQUIDATION, LatchKind.EMERGENCY}
+
+    assert trading_state(given) is (TradingState.HALTED if halts else TradingState.REDUCING)
+    assert state_reasons(given) == (f"{'halted' if halts else 'entries frozen'} by ann: lunch",)
+
+
+def test_a_latch_of_one_contract_binds_that_contract_alone() -> None:
+    latch = Latch(
+        kind=LatchKind.LIQUIDATION, contract_id="MES", cause="lunch", operator="ann", utc_us=1
+    )
+    given = ready(latches=(latch,))
+
+    assert trading_state(given, "MES") is TradingState.HALTED
+    assert state_reasons(given, "MES") == ("halted by ann: lunch",)
+    for other in ("NQ", None):
+        assert trading_state(given, other) is TradingState.ACTIVE
+        assert state_reasons(given, other) == ()

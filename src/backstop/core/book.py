@@ -187,13 +187,13 @@ class Book:
             latches=self.latches,
         )
 
-    def trading_state(self, now_ns: int) -> TradingState:
-        """Return the trading state at ``now_ns``."""
-        return trading_state(self.readiness(now_ns))
+    def trading_state(self, now_ns: int, contract_id: str | None = None) -> TradingState:
+        """Return the trading state at ``now_ns``, of the account or of one contract."""
+        return trading_state(self.readiness(now_ns), contract_id)
 
-    def state_reasons(self, now_ns: int) -> tuple[str, ...]:
+    def state_reasons(self, now_ns: int, contract_id: str | None = None) -> tuple[str, ...]:
         """Return why the trading state is not ACTIVE at ``now_ns``."""
-        return state_reasons(self.readiness(now_ns))
+        return state_reasons(self.readiness(now_ns), contract_id)
 
     def _conditions(self, now_ns: int) -> Iterator[Condition]:
         links, audit = self.links, self.audit

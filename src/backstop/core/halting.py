@@ -1,7 +1,11 @@
 """While a latch holds, no order of ours that could open or enlarge a position stays working."""
 
+from collections.abc import Iterator
+
+from backstop.core.book import Wake
 from backstop.core.policy import SECOND_NS
 from backstop.core.step import Workbench
+from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.commands import CancelOrder
 from backstop.domain.order import OrderState
 
@@ -12,21 +16,34 @@ CANCEL_AGAIN_NS = 2 * SECOND_NS
 def cancel_entries_while_halted(work: Workbench) -> None:
     """Ask the venue to cancel our working entries; exits and protective legs stay."""
     book = work.book
-    halt = next((latch for latch in book.latches if latch.kind.halts), None)
-    if halt is None or not book.policy.sends:
+    book.woken(Wake.HALTING, work.now_ns)
+    if not book.policy.sends:
+        return
+    for order, cause in _halted_entries(work):
+        broker_order_id = order.broker_order_id
+        if broker_order_id is None or order.state is OrderState.UNKNOWN:
+            continue  # what it is called will be another fact, and a look at it
+        asked_ns = book.asked.get(broker_order_id)
+        if asked_ns is None or work.now_ns >= asked_ns + CANCEL_AGAIN_NS:
+            book.asked[broker_order_id] = asked_ns = work.now_ns
+            work.commands.append(
+                CancelOrder(
+                    account_id=order.intent.account_id,
+                    broker_order_id=broker_order_id,
+                    reason=f"halted: {cause}",
+                )
+            )
+        book.wake(Wake.HALTING, asked_ns + CANCEL_AGAIN_NS)
+
+
+def _halted_entries(work: Workbench) -> Iterator[tuple[TrackedOrder, str]]:
+    """Yield every working entry that a latch stops, with the cause of the latch."""
+    book = work.book
+    halts = [latch for latch in book.latches if latch.kind.halts]
+    if not halts:
         return
     for order in list(book.live_orders()):
-        broker_order_id = order.broker_order_id
-        if broker_order_id is None or order.state is OrderState.UNKNOWN or book.is_exit(order):
-            continue
-        asked_ns = book.asked.get(broker_order_id)
-        if asked_ns is not None and work.now_ns - asked_ns < CANCEL_AGAIN_NS:
-            continue
-        book.asked[broker_order_id] = work.now_ns
-        work.commands.append(
-            CancelOrder(
-                account_id=order.intent.account_id,
-                broker_order_id=broker_order_id,
-                reason=f"halted: {halt.cause}",
-            )
-        )
+        contract_id = order.intent.contract_id
+        cause = next((latch.cause for latch in halts if latch.binds(contract_id)), None)
+        if cause is not None and not book.is_exit(order):
+            yield order, cause

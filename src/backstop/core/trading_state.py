@@ -22,6 +22,7 @@ class Condition(StrEnum):
     MARKET_HUB_LOST = "MARKET_HUB_LOST"
     ACCOUNT_STALE = "ACCOUNT_STALE"
     ACCOUNT_CANNOT_TRADE = "ACCOUNT_CANNOT_TRADE"
+    FILL_UNATTRIBUTED = "FILL_UNATTRIBUTED"  # nobody could say yet whose a fill is
 
 
 class LatchKind(StrEnum):
@@ -48,6 +49,10 @@ class Latch(Struct, frozen=True, kw_only=True):
     operator: str
     utc_us: int
 
+    def binds(self, contract_id: str | None) -> bool:
+        """Say whether it holds for ``contract_id``; None: for the account as a whole."""
+        return self.contract_id is None or self.contract_id == contract_id
+
 
 class Readiness(Struct, frozen=True, kw_only=True):
     """What has been established since the process began."""
@@ -59,24 +64,29 @@ class Readiness(Struct, frozen=True, kw_only=True):
     latches: tuple[Latch, ...]
 
 
-def trading_state(ready: Readiness) -> TradingState:
-    """Return the one state that follows from ``ready``; the gravest reason wins."""
-    if any(latch.kind.halts for latch in ready.latches):
+def trading_state(ready: Readiness, contract_id: str | None = None) -> TradingState:
+    """Return the one state that follows from ``ready``; the gravest reason wins.
+
+    A latch of one contract counts for that ``contract_id`` and not for the account as a whole.
+    """
+    latches = _binding(ready, contract_id)
+    if any(latch.kind.halts for latch in latches):
         return TradingState.HALTED
     if not ready.instruments_loaded:
         return TradingState.STARTING
     if not ready.recovered or not ready.risk_estimated:
         return TradingState.RECOVERING
-    if ready.conditions or ready.latches:
+    if ready.conditions or latches:
         return TradingState.REDUCING
     return TradingState.ACTIVE
 
 
-def state_reasons(ready: Readiness) -> tuple[str, ...]:
-    """Return why the state is not ACTIVE, gravest first."""
+def state_reasons(ready: Readiness, contract_id: str | None = None) -> tuple[str, ...]:
+    """Return why the state is not ACTIVE, gravest first; ``contract_id`` as in trading_state."""
+    latches = _binding(ready, contract_id)
     reasons = [
         f"{'halted' if latch.kind.halts else 'entries frozen'} by {latch.operator}: {latch.cause}"
-        for latch in sorted(ready.latches, key=lambda latch: not latch.kind.halts)
+        for latch in sorted(latches, key=lambda latch: not latch.kind.halts)
     ]
     if not ready.instruments_loaded:
         reasons.append("the gateway's contracts are not loaded yet")
@@ -86,3 +96,7 @@ def state_reasons(ready: Readiness) -> tuple[str, ...]:
         reasons.append("volatilities and correlations have not been estimated yet")
     reasons.extend(str(condition) for condition in ready.conditions)
     return tuple(reasons)
+
+
+def _binding(ready: Readiness, contract_id: str | None) -> tuple[Latch, ...]:
+    return tuple(latch for latch in ready.latches if latch.binds(contract_id))

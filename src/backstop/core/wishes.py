@@ -43,8 +43,8 @@ def judge(
         return None
     view = book.position(instrument.contract_id)
     around = Circumstances(
-        trading_state=book.trading_state(now_ns),
-        state_reasons=book.state_reasons(now_ns),
+        trading_state=book.trading_state(now_ns, instrument.contract_id),
+        state_reasons=book.state_reasons(now_ns, instrument.contract_id),
         instrument=instrument,
         reference=reference,
         exposure=Exposure(
@@ -262,8 +262,11 @@ def _exposure_moved(work: Workbench, order: TrackedOrder, *, moved: bool) -> tup
     book = work.book
     if not moved or book.is_exit(order):
         return ()
+    contract_id = order.intent.contract_id
     return state_denials(
-        book.trading_state(work.now_ns), book.state_reasons(work.now_ns), book.policy
+        book.trading_state(work.now_ns, contract_id),
+        book.state_reasons(work.now_ns, contract_id),
+        book.policy,
     )
 
 
