@@ -73,28 +73,45 @@ class ClosePosition(Command, frozen=True, kw_only=True, tag=True):
 
 
 class LookUpOrder(Command, frozen=True, kw_only=True, tag=True):
-    """Search one order of ours by its tag in everything the venue shows; answers OrderLookedUp."""
+    """Search one order of ours by its tag in everything the venue shows; answers OrderLookedUp.
+
+    With ``broker_order_id`` the venue is asked for that number too, however old the order is; an
+    order that was registered by its number alone has an empty tag. What is ``urgent`` may use the
+    calls that are kept in reserve.
+    """
 
     client_order_id: str
     custom_tag: str
     account_id: int
     since_utc_us: int
+    broker_order_id: int | None = None
+    urgent: bool = False
 
 
 class AuditAccount(Command, frozen=True, kw_only=True, tag=True):
-    """Read the account's orders and trades since the cursor, live orders and positions."""
+    """Read the account's orders and trades since the cursor, live orders and positions.
+
+    What is ``urgent`` may use the calls that are kept in reserve.
+    """
 
     reason: str
     account_id: int
     since_utc_us: int
+    urgent: bool = False
 
 
 class RaiseAlert(Command, frozen=True, kw_only=True, tag=True):
-    """Tell a person. ``code`` names the situation and its page in the runbook."""
+    """Tell a person. ``code`` names the situation and its page in the runbook.
+
+    ``alert_id`` is the number under which it is acknowledged, 0 for what only concerns this
+    process. ``repeat`` counts the reminders of one that nobody has acknowledged.
+    """
 
     severity: Severity
     code: str
     message: str
+    alert_id: int = 0
+    repeat: int = 0
 
 
 Request = (

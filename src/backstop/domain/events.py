@@ -38,6 +38,15 @@ class Answer(StrEnum):
     NOT_SENT = "NOT_SENT"  # no byte of the request left this machine
 
 
+class CloseRefusal(StrEnum):
+    """Why the venue refused to close a position."""
+
+    NO_POSITION = "NO_POSITION"  # it knows of no such position: evidence for flat, not proof
+    NOT_NOW = "NOT_NOW"  # the order was rejected: the market is closed or halted, or has no price
+    SIZE = "SIZE"  # more contracts than are open
+    NOT_POSSIBLE = "NOT_POSSIBLE"  # the account or the contract cannot be closed this way
+
+
 class Event(Struct, frozen=True, kw_only=True, tag_field="kind", tag=True):
     """Base of all facts."""
 
@@ -47,14 +56,31 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="kind", tag=True):
 # -- life of the guard ---------------------------------------------------------------------------
 
 
+class StopKind(StrEnum):
+    """How the process before this one ended, as far as its state folder tells."""
+
+    FIRST = "FIRST"  # there was none: the folder held nothing
+    CLEAN = "CLEAN"  # a person stopped it, and it wrote that down before it ended
+    CRASH = "CRASH"  # it wrote nothing down: a crash, a kill, a power cut
+    UNKNOWN = "UNKNOWN"  # records of before such ends were told apart
+
+
 class GuardStarted(Event, frozen=True, kw_only=True, tag=True):
-    """A process began to guard ``account_id``; monotonic times before it mean nothing any more."""
+    """A process began to guard ``account_id``; monotonic times before it mean nothing any more.
+
+    ``downtime_ms`` is how long nobody guarded before, suspend counted; None when nothing tells.
+    Within one boot of the machine it is measured; with ``wall_clock`` it is a difference of times
+    of day, never less than this boot's age, and a step of the clock is in it.
+    """
 
     boot_id: str
     process_id: int
     account_id: int
     gateway_host: str
     version: str
+    stop: StopKind = StopKind.UNKNOWN
+    downtime_ms: int | None = None
+    wall_clock: bool = False
 
 
 class InstrumentsLoaded(Event, frozen=True, kw_only=True, tag=True):
@@ -99,6 +125,18 @@ class StrategySaved(Event, frozen=True, kw_only=True, tag=True):
 
 class TimerFired(Event, frozen=True, kw_only=True, tag=True):
     """The deadline that the core asked for has come."""
+
+
+class WatchdogLost(Event, frozen=True, kw_only=True, tag=True):
+    """The process that watches over this one is dead or silent; nobody would notice our freeze."""
+
+    reason: str
+
+
+class WatchdogReturned(Event, frozen=True, kw_only=True, tag=True):
+    """A watchdog, ``process_id``, has watched steadily again for as long as it has to."""
+
+    process_id: int
 
 
 class TradingDayBegan(Event, frozen=True, kw_only=True, tag=True):
@@ -158,6 +196,13 @@ class LiquidationRequested(Event, frozen=True, kw_only=True, tag=True):
     reason: str
     operator: str
     contract_id: str | None = None
+
+
+class AlertAcknowledged(Event, frozen=True, kw_only=True, tag=True):
+    """A person has read an alert; that lifts nothing."""
+
+    alert_id: int
+    operator: str
 
 
 class CancelRequested(Event, frozen=True, kw_only=True, tag=True):
@@ -234,10 +279,14 @@ class ModifyAnswered(Event, frozen=True, kw_only=True, tag=True):
 
 
 class PositionCloseAnswered(Event, frozen=True, kw_only=True, tag=True):
-    """What came back for a close request; the venue names no order in it."""
+    """What came back for a close request; the venue names no order in it.
+
+    ``refusal`` says why, where the answer is NO and the code is one that this version knows.
+    """
 
     contract_id: str
     answer: Answer
+    refusal: CloseRefusal | None = None
     code: int | None = None
     message: str = ""
 
@@ -344,12 +393,15 @@ Fact = (
     | TimerFired
     | RiskEstimated
     | StrategySaved
+    | WatchdogLost
+    | WatchdogReturned
     | TradingDayBegan
     | OrderRequested
     | OrderRegistered
     | CloseRequested
     | ProtectionRequested
     | LiquidationRequested
+    | AlertAcknowledged
     | CancelRequested
     | ModifyRequested
     | HaltRequested

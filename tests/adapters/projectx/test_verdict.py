@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 
 from backstop.adapters.projectx.transport import HttpReply
-from backstop.adapters.projectx.verdict import Change, judge
-from backstop.domain.events import Answer
+from backstop.adapters.projectx.verdict import Change, close_refusal, judge
+from backstop.domain.events import Answer, CloseRefusal
 
 
 def reply(body: Any, *, status: int = 200) -> HttpReply:
@@ -34,6 +34,8 @@ def test_cancel_and_modify_need_no_order_id(change: Change) -> None:
         (Change.PLACE, (1, 2, 3, 4, 5, 8, 9, 10)),
         (Change.CANCEL, (1, 2, 3, 6)),
         (Change.MODIFY, (1, 2, 3, 6, 7)),
+        (Change.CLOSE, (1, 2, 3, 4, 5, 8)),
+        (Change.PARTIAL_CLOSE, (1, 2, 3, 4, 5, 6, 9)),
     ],
 )
 def test_exactly_the_refusal_numbers_of_an_endpoint_are_a_no(
@@ -47,6 +49,26 @@ def test_exactly_the_refusal_numbers_of_an_endpoint_are_a_no(
 
     assert proven == set(codes)
     assert others == {Answer.UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "refusal"),
+    [
+        (Change.CLOSE, 2, CloseRefusal.NO_POSITION),
+        (Change.CLOSE, 5, CloseRefusal.NOT_NOW),
+        (Change.CLOSE, 4, CloseRefusal.NOT_POSSIBLE),
+        (Change.PARTIAL_CLOSE, 2, CloseRefusal.NO_POSITION),
+        (Change.PARTIAL_CLOSE, 5, CloseRefusal.SIZE),
+        (Change.PARTIAL_CLOSE, 6, CloseRefusal.NOT_NOW),
+        (Change.PARTIAL_CLOSE, 9, CloseRefusal.NOT_POSSIBLE),
+        (Change.PARTIAL_CLOSE, 7, None),
+        (Change.CLOSE, 0, None),
+    ],
+)
+def test_the_same_number_refuses_a_close_and_a_partial_close_for_other_reasons(
+    change: Change, code: int, refusal: CloseRefusal | None
+) -> None:
+    assert close_refusal(change, judge(change, reply(envelope(code)))) is refusal
 
 
 def test_a_rejected_order_keeps_its_id_code_and_words() -> None:

@@ -10,7 +10,7 @@ from backstop.adapters.projectx.rate_budget import RateBudget
 from backstop.adapters.projectx.rest import LIVE_STATUSES, ProjectXRest, RestTimings
 from backstop.adapters.projectx.session import RevealsSecret, Session
 from backstop.adapters.projectx.transport import Transport
-from backstop.adapters.projectx.verdict import Change
+from backstop.adapters.projectx.verdict import Change, close_refusal
 from backstop.adapters.projectx.wire import BarsBody, WireOrderStatus
 from backstop.domain.broker import BrokerAccount
 from backstop.domain.commands import (
@@ -175,6 +175,7 @@ class ProjectXGateway:
             utc_us=self._clock.utc_us(),
             contract_id=command.contract_id,
             answer=verdict.answer,
+            refusal=close_refusal(change, verdict),
             code=verdict.code,
             message=verdict.message,
         )
@@ -189,6 +190,7 @@ class ProjectXGateway:
         """
         since_utc_us = command.since_utc_us - LOOK_UP_MARGIN_US
         account_id = command.account_id
+        urgent = urgent or command.urgent
         sent_ns = self._clock.monotonic_ns()
         searched, queried, trades = await asyncio.gather(
             _part(self._rest.orders_since(account_id, since_utc_us, urgent=urgent)),
@@ -224,6 +226,7 @@ class ProjectXGateway:
     async def audit_account(self, command: AuditAccount, *, urgent: bool = False) -> AccountAudited:
         """Read orders, live orders, trades and positions at once; a part that failed is None."""
         account_id, since_utc_us = command.account_id, command.since_utc_us
+        urgent = urgent or command.urgent
         sent_ns = self._clock.monotonic_ns()
         orders, live, trades, positions = await asyncio.gather(
             _part(self._rest.orders_since(account_id, since_utc_us, urgent=urgent)),

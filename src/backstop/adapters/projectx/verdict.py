@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from backstop.adapters.projectx.transport import HttpReply
 from backstop.adapters.projectx.wire import UNREADABLE
-from backstop.domain.events import Answer
+from backstop.domain.events import Answer, CloseRefusal
 
 MESSAGE_CHARS_MAX = 500
 RAW_CHARS_MAX = 4_096
@@ -72,6 +72,12 @@ REFUSALS = {
 """``errorCode`` numbers that prove a refusal, per endpoint: the same number means other things
 elsewhere. Left out: "pending" and "unknown error" (6 and 7 on place and close, 7 and 8 on partial
 close, 4 and 5 on cancel and modify)."""
+
+_CLOSE_REFUSALS = {
+    "PositionNotFound": CloseRefusal.NO_POSITION,
+    "OrderRejected": CloseRefusal.NOT_NOW,
+    "InvalidCloseSize": CloseRefusal.SIZE,
+}
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -136,6 +142,14 @@ def not_sent(reason: str) -> Verdict:
 def unanswered(reason: str) -> Verdict:
     """Return the verdict on a request that may have arrived and got no complete answer."""
     return Verdict(answer=Answer.UNKNOWN, message=reason[:MESSAGE_CHARS_MAX])
+
+
+def close_refusal(change: Change, verdict: Verdict) -> CloseRefusal | None:
+    """Return what a refused close call was refused for; None when it was not refused."""
+    if verdict.answer is not Answer.NO:
+        return None
+    word = REFUSALS[change].get(verdict.code or 0, "")
+    return _CLOSE_REFUSALS.get(word, CloseRefusal.NOT_POSSIBLE)
 
 
 def problem_text(body: bytes) -> str | None:
