@@ -48,6 +48,7 @@ ORDER = ProofOrder(
     intended_utc_us=1_762_093_800_000_000,
     reference_price=Decimal("5000.00"),
     tick_size=Decimal("0.25"),
+    max_slippage_ticks=Decimal(2),
     journal_seq=17,
     fills=(a_fill(2, "5000.50", 2), a_fill(1, "5000.25", 1, commissions_micros=250_000)),
 )
@@ -111,6 +112,8 @@ def test_the_document_is_the_documented_one() -> None:
             "reference_price": "5000",
             "tick_size": "0.25",
             "ticks": {"numerator": "5", "denominator": "3", "decimal": "1.666666666"},
+            "max_ticks": "2",
+            "breach": False,
         },
         "journal": {"seq": 17},
     }
@@ -124,6 +127,23 @@ def test_a_better_price_is_negative_slippage_on_either_side() -> None:
         slippage = execution_proof(order)["slippage"]
         assert isinstance(slippage, dict)
         assert slippage["ticks"] == {"numerator": "-2", "denominator": "1", "decimal": "-2"}
+
+
+@pytest.mark.parametrize(("allowed", "breach"), [("1.66", True), ("1.67", False)])
+def test_a_breach_is_judged_by_the_exact_slippage(allowed: str, breach: bool) -> None:
+    """Five thirds of a tick: neither rounding nor a float decides."""
+    slippage = execution_proof(replace(ORDER, max_slippage_ticks=Decimal(allowed)))["slippage"]
+
+    assert isinstance(slippage, dict)
+    assert (slippage["max_ticks"], slippage["breach"]) == (allowed, breach)
+
+
+def test_slippage_of_exactly_the_limit_is_no_breach() -> None:
+    at_the_limit = replace(ORDER, fills=(a_fill(1, "5000.50"),))
+    slippage = execution_proof(at_the_limit)["slippage"]
+
+    assert isinstance(slippage, dict)
+    assert (slippage["ticks"]["decimal"], slippage["breach"]) == ("2", False)
 
 
 def test_without_a_reference_there_is_no_slippage() -> None:

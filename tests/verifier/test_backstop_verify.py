@@ -53,6 +53,7 @@ def a_proof() -> dict[str, Any]:
             intended_utc_us=1_762_093_800_000_000,
             reference_price=Decimal("5000.25"),
             tick_size=Decimal("0.25"),
+            max_slippage_ticks=Decimal(2),
             journal_seq=17,
             fills=tuple(
                 ProofFill(
@@ -212,6 +213,8 @@ def price_lies() -> dict[str, Callable[[Bundle], object]]:
         "no average": lambda proof: proof.update(average_price=None),
         "division by zero": lambda proof: proof["average_price"].update(denominator="0"),
         "slippage": lambda proof: proof["slippage"]["ticks"].update(numerator="1"),
+        "a breach made up": lambda proof: proof["slippage"].update(breach=True),
+        "another limit": lambda proof: proof["slippage"].update(max_ticks="-1000"),
         "one trade twice": lambda p: p["fills"].append(p["fills"][0] | {"voided": True}),
         "no totals": lambda proof: proof.pop("totals"),
         "no number": lambda proof: proof["fills"][0].update(price="a lot"),

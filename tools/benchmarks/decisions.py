@@ -319,6 +319,7 @@ def _proven_order() -> ProofOrder:
         intended_utc_us=START_US,
         reference_price=PRICE,
         tick_size=Decimal("0.25"),
+        max_slippage_ticks=Decimal(2),
         journal_seq=7,
         fills=fills,
     )

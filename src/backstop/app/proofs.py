@@ -81,6 +81,7 @@ def _proof_order(
         intended_utc_us=order.requested_utc_us,
         reference_price=order.reference_price,
         tick_size=instrument.tick_size,
+        max_slippage_ticks=book.policy.max_slippage_ticks,
         journal_seq=journal_seq,
         fills=tuple(
             ProofFill(

@@ -61,6 +61,7 @@ class ProofOrder(Struct, frozen=True, kw_only=True):
         intended_utc_us: when the intent became durable, before anything was sent.
         reference_price: what slippage counts from, in points; None when nothing was known.
         tick_size: points in one tick.
+        max_slippage_ticks: adverse ticks above which the execution is a breach.
         journal_seq: the journal record up to which this is the whole evidence.
     """
 
@@ -79,6 +80,7 @@ class ProofOrder(Struct, frozen=True, kw_only=True):
     intended_utc_us: int
     reference_price: Decimal | None = None
     tick_size: Decimal
+    max_slippage_ticks: Decimal
     journal_seq: int
     fills: tuple[ProofFill, ...] = ()
 
@@ -210,10 +212,13 @@ def _slippage_document(order: ProofOrder, average: Fraction | None) -> dict[str,
     if average is None or order.reference_price is None:
         return None
     adverse = (average - Fraction(order.reference_price)) * order.side.sign
+    ticks = adverse / Fraction(order.tick_size)
     return {
         "reference_price": _price_text(order.reference_price),
         "tick_size": _price_text(order.tick_size),
-        "ticks": _fraction_document(adverse / Fraction(order.tick_size)),
+        "ticks": _fraction_document(ticks),
+        "max_ticks": _price_text(order.max_slippage_ticks),
+        "breach": ticks > Fraction(order.max_slippage_ticks),
     }
 
 

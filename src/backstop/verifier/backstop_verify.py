@@ -350,7 +350,9 @@ def _slippage_follows(proof: dict[str, Any], average: Fraction | None) -> bool:
     adverse = average - _exact(slippage["reference_price"])
     if proof["order"]["side"] == "SELL":
         adverse = -adverse
-    return _fraction(slippage["ticks"]) == adverse / _exact(slippage["tick_size"])
+    ticks = adverse / _exact(slippage["tick_size"])
+    breach = ticks > _exact(slippage["max_ticks"])
+    return _fraction(slippage["ticks"]) == ticks and slippage["breach"] is breach
 
 
 def _fraction(document: dict[str, str] | None) -> Fraction | None:
