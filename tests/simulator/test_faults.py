@@ -289,6 +289,32 @@ async def test_a_success_can_come_without_an_order_id() -> None:
         assert world.tags() == ["g1"]
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "body", "empty"),
+    [
+        ("Order/search", {"startTimestamp": "2026-01-01T00:00:00Z"}, {"orders": []}),
+        ("Order/v2/query", None, {"orders": [], "totalCount": 0}),
+        ("Trade/search", {"startTimestamp": "2026-01-01T00:00:00Z"}, {"trades": []}),
+        ("Position/searchOpen", {}, {"positions": []}),
+    ],
+)
+async def test_a_read_can_succeed_with_no_rows_although_there_are_some(
+    endpoint: str, body: dict[str, Any] | None, empty: dict[str, Any]
+) -> None:
+    async with world_with(FaultRule(on=endpoint, act=FaultKind.EMPTY_LIST)) as world:
+        await world.placed()
+        world.run()
+        asked = {"accountId": ACCOUNT}
+        sent = {"filter": asked, "pageSize": 100} if body is None else asked | body
+        (told,) = [member for member in empty if member != "totalCount"]
+
+        nothing = await (await world.post(endpoint, sent)).json()
+        something = await (await world.post(endpoint, sent)).json()
+
+        assert nothing == {**empty, "success": True, "errorCode": 0, "errorMessage": None}
+        assert len(something[told]) == 1
+
+
 async def test_pending_is_code_6_and_the_outcome_comes_later() -> None:
     rule = on_place(FaultKind.PENDING, delay_ms=50)
     async with world_with(rule) as world, world.hub("user", "Orders") as hub:
@@ -792,6 +818,8 @@ async def test_the_firm_can_act_over_the_control_port() -> None:
 
         await world.control("bust", {"trade_id": trade["id"]})
         assert (await hub.next())["arguments"][0]["data"]["voided"] is True
+        await world.control("overfill", {"order_id": manual["order_id"], "size": 3})
+        assert (await hub.next())["arguments"][0]["data"]["size"] == 3
 
         await world.control("market", {"contract_id": MNQ, "open": False})
         assert (await world.placed("closed"))["errorCode"] == 2
@@ -813,6 +841,7 @@ async def test_the_firm_can_act_over_the_control_port() -> None:
     [
         ("liquidate", {"account_id": 5}),
         ("bust", {"trade_id": 5}),
+        ("overfill", {"order_id": 5}),
         ("lock", {"account_id": 5}),
         ("expire", {"contract_id": "CON.X"}),
         ("market", {"contract_id": "CON.X", "open": True}),

@@ -151,6 +151,10 @@ class Exchange:
         """Void a trade and correct position, balance and the results of later trades."""
         self._firm.bust(trade_id)
 
+    def overfill(self, order_id: int, size: int) -> None:
+        """Fill ``size`` contracts of a filled order beyond what it asked for, at the touch."""
+        self._firm.overfill(order_id, size)
+
     def expire_contract(self, contract_id: str) -> None:
         """End a contract month now: orders expire, positions settle at the last price."""
         self._firm.expire(contract_id)

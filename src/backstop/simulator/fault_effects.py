@@ -52,6 +52,8 @@ def treatment_of(rule: FaultRule, endpoint: str) -> Treatment:
         case FaultKind.PENDING:
             code = _PENDING_CODES.get(endpoint, 1) if rule.code is None else rule.code
             return Treatment(code=code, venue_acts_after_ms=rule.delay_ms)
+        case FaultKind.EMPTY_LIST:
+            return Treatment(empty_lists=True)
         case _:  # FaultKind.ERROR_CODE
             return Treatment(
                 reaches_venue=rule.accepted,

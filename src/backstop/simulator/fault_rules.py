@@ -63,6 +63,8 @@ class FaultKind(StrEnum):
     """Answers "still being processed"; the venue acts `delay_ms` later."""
     ERROR_CODE = "error_code"
     """`code` and `message` with success false; `accepted` says if the venue acts."""
+    EMPTY_LIST = "empty_list"
+    """Success with no rows, whatever there is: a lagging read, or a page that got lost."""
     # Events.
     DROP_EVENT = "drop_event"
     """The event never comes."""
@@ -99,9 +101,9 @@ class FaultKind(StrEnum):
     """The `Date` header is `skew_s` ahead."""
 
 
-CALL_KINDS: Final = frozenset(list(FaultKind)[:11])
-EVENT_KINDS: Final = frozenset(list(FaultKind)[11:16])
-WORLD_KINDS: Final = frozenset(list(FaultKind)[16:])
+CALL_KINDS: Final = frozenset(list(FaultKind)[:12])
+EVENT_KINDS: Final = frozenset(list(FaultKind)[12:17])
+WORLD_KINDS: Final = frozenset(list(FaultKind)[17:])
 
 
 class HubName(StrEnum):

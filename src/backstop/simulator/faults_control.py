@@ -28,6 +28,7 @@ from backstop.simulator.faults import ActiveRule, FaultPlan
 PREFIX: Final = "/_simulator"
 _BodyT = TypeVar("_BodyT", bound=Struct)
 INTENSITY_DEFAULT = 0.02
+OVERFILL_MAX = 1_000  # contracts; a mistake larger than this is another story
 
 SHORTCUTS: Final = {
     "/hub/drop": FaultKind.HUB_RESET,
@@ -56,6 +57,9 @@ class VenueControls(Protocol):
 
     def bust_trade(self, trade_id: int) -> None:
         """Void a trade."""
+
+    def overfill(self, order_id: int, size: int) -> None:
+        """Fill more of a filled order than it asked for."""
 
     def set_can_trade(self, account_id: int, can_trade: bool) -> None:  # noqa: FBT001 - the venue's
         """Lock an account or free it."""
@@ -93,6 +97,11 @@ class _Liquidate(Struct, kw_only=True, forbid_unknown_fields=True):
 
 class _Bust(Struct, kw_only=True, forbid_unknown_fields=True):
     trade_id: int
+
+
+class _Overfill(Struct, kw_only=True, forbid_unknown_fields=True):
+    order_id: int
+    size: int = 1
 
 
 class _Lock(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -133,6 +142,7 @@ class FaultsControl:
             "/faults": self._add_rules,
             "/liquidate": self._liquidate,
             "/bust": self._bust,
+            "/overfill": self._overfill,
             "/lock": self._lock,
             "/market": self._market,
             "/expire": self._expire,
@@ -193,6 +203,13 @@ class FaultsControl:
 
     def _bust(self, body: bytes) -> object:
         self._venue.bust_trade(_bound(body, _Bust).trade_id)
+        return {}
+
+    def _overfill(self, body: bytes) -> object:
+        given = _bound(body, _Overfill)
+        if not 0 < given.size <= OVERFILL_MAX:
+            raise SettingError("size", f"{given.size} is out of range", f"1 to {OVERFILL_MAX}")
+        self._venue.overfill(given.order_id, given.size)
         return {}
 
     def _lock(self, body: bytes) -> object:

@@ -1,4 +1,4 @@
-"""What the firm does on its own: liquidate, lock, bust a trade, let a month expire."""
+"""What the firm does on its own: liquidate, lock, bust or overfill, let a month expire."""
 
 from collections import deque
 
@@ -63,6 +63,21 @@ class Firm:
         trade = self._state.trades[trade_id]
         if not trade.voided:
             self._ledger.bust(trade)
+
+    def overfill(self, order_id: int, size: int) -> None:
+        """Fill ``size`` contracts more than a filled order asked for; its legs know nothing of it.
+
+        No recording: what a matching engine's mistake looks like is anybody's guess.
+        """
+        order = self._state.orders[order_id]
+        market = self._state.markets[order.contract_id]
+        price_ticks = market.ask_ticks if order.sign > 0 else market.bid_ticks
+        if order.status is not WireOrderStatus.FILLED or price_ticks is None:
+            return
+        order.fill_volume += size
+        order.fill_cost_ticks += size * price_ticks
+        self._state.emit_order(order)
+        self._ledger.book(order, price_ticks=price_ticks, size=size)
 
     def expire(self, contract_id: str) -> None:
         """End a contract month: its orders expire, its positions settle at the last price."""

@@ -360,6 +360,30 @@ def test_a_bust_between_two_adds_restores_the_average(world: World) -> None:
     assert (position(world).size, position(world).average_price) == (1, Decimal(21010))
 
 
+def test_an_overfill_is_a_trade_more_of_the_same_order(world: World) -> None:
+    trade = fill(world, BUY, 3, "21010")
+    world.events.clear()
+    world.exchange.overfill(trade.order_id, 1)
+    world.settle()
+
+    assert world.story() == ["Order(2)", "Trade", "Position", "Account"]
+    assert [(row.order_id, row.size) for row in world.exchange.trades(ACCOUNT, None, None)] == [
+        (trade.order_id, 1),
+        (trade.order_id, 3),
+    ]
+    row = world.row(trade.order_id)
+    assert (row.size, row.fill_volume, row.status) == (3, 4, 2)
+    assert world.net() == 4
+
+
+def test_only_a_filled_order_can_be_overfilled(world: World) -> None:
+    order_id = world.accepted(LIMIT, BUY, limit="21000")
+    world.exchange.overfill(order_id, 1)
+    world.settle()
+
+    assert (world.row(order_id).fill_volume, world.net()) == (0, 0)
+
+
 def test_an_expiring_month_expires_its_orders_and_settles_its_positions(
     make_world: MakeWorld,
 ) -> None:

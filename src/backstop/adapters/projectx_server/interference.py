@@ -54,6 +54,7 @@ class Treatment(Struct, frozen=True, kw_only=True):
     answer: ReplacedAnswer | None = None
     cut_body: bool = False  # a complete HTTP answer whose JSON ends in the middle
     omit_order_id: bool = False
+    empty_lists: bool = False  # every list of rows is told empty, and a total as 0
     code: int | None = None  # the errorCode that is answered, with success false
     message: str | None = None
 

@@ -196,6 +196,10 @@ def _told(truth: Envelope, treatment: Treatment) -> Envelope:
         }
     if treatment.omit_order_id:
         told.pop("orderId", None)
+    if treatment.empty_lists:
+        told |= {member: [] for member, value in told.items() if isinstance(value, list)}
+        if "totalCount" in told:
+            told["totalCount"] = 0
     return told
 
 
