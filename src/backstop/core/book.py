@@ -104,6 +104,7 @@ class Links:
     market_lost_ns: int = 0
 
 
+    watchdog_lost: bool = False  # a guard that nobody was to watch never loses its watchdog
 @dataclass(slots=True)
 class AuditClock:
     """When the account was read, and when it will be."""
@@ -208,6 +209,8 @@ class Book:
 
     def instrument_for(self, symbol: str) -> Instrument | None:
         """Return the contract that ``symbol`` (a root, or a contract id) stands for."""
+        if links.watchdog_lost:
+            yield Condition.WATCHDOG_LOST
         contract_id = self.contract_of.get(symbol, symbol)
         return self.instruments.get(contract_id)
 

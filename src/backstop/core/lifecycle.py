@@ -71,6 +71,7 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.links.market_lost_ns = work.now_ns
     book.links.user_since_ns = work.now_ns
     book.recovered = False
+    book.links.watchdog_lost = False
     book.audit.requested_ns = book.audit.due_ns = 0
     book.audit.hurries = 0
     book.audit.complete_ns = book.audit.complete_sent_ns = 0

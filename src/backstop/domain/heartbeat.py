@@ -1,0 +1,99 @@
+"""What guard and watchdog tell each other: the messages on the line between the two processes.
+
+Each message is one line of JSON. The guard's pulse carries work that only its decision loop can
+do, so that a process whose loop is stuck cannot look alive.
+"""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Holdings(StrEnum):
+    """Could the account hold, or come to hold, a position without anybody's doing?"""
+
+    NONE = "NONE"
+    OPEN = "OPEN"  # a position, or an order that could still open one
+    UNKNOWN = "UNKNOWN"
+
+
+class Message(Struct, frozen=True, kw_only=True, tag_field="kind", tag=True):
+    """Base of all messages."""
+
+
+# -- from the guard ------------------------------------------------------------------------------
+
+
+class Hello(Message, frozen=True, kw_only=True, tag=True):
+    """A guard has read its settings.
+
+    ``liquidate_after_ns`` is the downtime after which open positions are liquidated; ``holdings``
+    what the account could hold by the time at which this process began.
+    """
+
+    process_id: int
+    account_id: int
+    gateway_host: str
+    state_folder: str
+    liquidate_after_ns: int
+    holdings: Holdings
+
+
+class Armed(Message, frozen=True, kw_only=True, tag=True):
+    """The guard looks after the account; its API listens at ``port``."""
+
+    port: int
+
+
+class Pulse(Message, frozen=True, kw_only=True, tag=True):
+    """The guard's loop is at work.
+
+    Attributes:
+        turns: turns of the decision loop; a pulse without a new one is none.
+        steps: facts handled since the process began.
+        journal_seq: number of the newest record.
+        audit_age_ms: since the account was last read completely; None before the first time.
+        holdings: what the account could hold now.
+        stall_ms_max: longest time for which the event loop did not get round, since the start.
+    """
+
+    turns: int
+    steps: int
+    journal_seq: int
+    audit_age_ms: int | None
+    holdings: Holdings
+    stall_ms_max: int
+
+
+class CleanStop(Message, frozen=True, kw_only=True, tag=True):
+    """The guard ends because it was told to; nothing is to be restarted."""
+
+
+# -- from the watchdog ---------------------------------------------------------------------------
+
+
+class Begin(Message, frozen=True, kw_only=True, tag=True):
+    """Be the guard from now on.
+
+    ``port`` is where the one before listened, 0 for none; ``limits`` are the watchdog's, as JSON,
+    for the watchdog that this guard may have to start.
+    """
+
+    port: int = 0
+    limits: str = "{}"
+
+
+class Beat(Message, frozen=True, kw_only=True, tag=True):
+    """The watchdog ``process_id`` is at work; ``restarts`` of the guard by it so far."""
+
+    process_id: int
+    restarts: int
+
+
+class Dismissed(Message, frozen=True, kw_only=True, tag=True):
+    """Another watchdog has taken over; this one is to end."""
+
+
+FromGuard = Hello | Armed | Pulse | CleanStop
+FromWatchdog = Begin | Beat | Dismissed
+AnyMessage = FromGuard | FromWatchdog
