@@ -8,16 +8,17 @@ from backstop.core.execution_verification import (
     Ask,
     OrderStep,
     doubled,
+    misregistered,
     reported,
     traded,
     with_trades,
 )
 from backstop.core.step import Tag, Workbench
-from backstop.core.tracked_order import TrackedOrder, final_quantity, newer_row
+from backstop.core.tracked_order import TrackedOrder, final_quantity, is_of, newer_row
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerStatus, BrokerTrade
 from backstop.domain.commands import LookUpOrder, Severity
 from backstop.domain.numbers import plain
-from backstop.domain.order import TAG_PREFIX, OrderType
+from backstop.domain.order import OrderType
 from backstop.errors import InvalidTransitionError
 
 LEG_SUFFIXES = {"-SL": LegRole.STOP_LOSS, "-TP": LegRole.TAKE_PROFIT}
@@ -44,6 +45,8 @@ def apply_order_step(work: Workbench, step: OrderStep) -> None:
                     custom_tag=order.custom_tag,
                     account_id=order.intent.account_id,
                     since_utc_us=order.requested_utc_us - LOOK_BACK_US,
+                    # It may have been sent long before it was registered.
+                    broker_order_id=order.broker_order_id if order.registered else None,
                 )
             )
         case Ask.AUDIT:
@@ -77,6 +80,12 @@ def book_order_row(work: Workbench, row: BrokerOrder) -> None:
         _book_venue_order(work, row)
         return
     order = book.orders[client_order_id]
+    if not is_of(order, row.contract_id, row.side):
+        _book_misregistered(
+            work, order, row.broker_order_id, f"{row.side} {row.quantity} {row.contract_id}"
+        )
+        _book_venue_order(work, row)
+        return
     if row.broker_order_id in order.refused_twins:
         return
     try:
@@ -105,6 +114,27 @@ def _doubled_order(work: Workbench, order: TrackedOrder, row: BrokerOrder) -> No
         "ORDER_DOUBLED",
         f"Order {order.client_order_id} is order {order.broker_order_id} at the venue, and "
         f"{row.broker_order_id} carries its tag as well; both count.",
+    )
+
+
+def _book_misregistered(
+    work: Workbench, order: TrackedOrder, broker_order_id: int, what: str
+) -> None:
+    """Tell a person, once, that a registered order's tag or number is another order."""
+    if broker_order_id in order.refused_twins:
+        return
+    told = f"order {broker_order_id} at the venue is {what}"
+    apply_order_step(
+        work,
+        misregistered(order, other_id=broker_order_id, told=told, utc_us=work.utc_us),
+    )
+    work.book.counters.contradictions += 1
+    registered = f"{order.intent.side} {order.intent.quantity} {order.intent.contract_id}"
+    work.alert(
+        Severity.CRITICAL,
+        "ORDER_MISREGISTERED",
+        f"Order {order.client_order_id} was registered as {registered}, and {told}: that one "
+        "counts as an order of somebody else.",
     )
 
 
@@ -191,7 +221,7 @@ def _leg_of(work: Workbench, row: BrokerOrder) -> tuple[str | None, LegRole | No
     owner = None
     if row.parent_order_id is not None:
         owner = book.client_of_broker_id.get(row.parent_order_id)
-    if owner is None and role is not None and tag.startswith(TAG_PREFIX):
+    if owner is None and role is not None:
         owner = book.client_of_tag.get(tag[:-3])
     if owner is not None and role is None:
         stop = row.type in {OrderType.STOP, OrderType.TRAILING_STOP}
@@ -244,12 +274,25 @@ def book_trade(work: Workbench, trade: BrokerTrade, *, seen_ns: int | None = Non
         price=f"{plain(trade.price):f}",
         position=book.position(trade.contract_id).quantity,
     )
-    client_order_id = book.client_of_broker_id.get(trade.broker_order_id)
-    if client_order_id is not None:
-        recount_trades(work, book.orders[client_order_id], cause=f"trade {trade.trade_id}")
+    order = _order_of(work, trade)
+    if order is not None:
+        recount_trades(work, order, cause=f"trade {trade.trade_id}")
     elif trade.broker_order_id not in book.venue_orders:
         # An order we have not heard of: the position counts at once, its order is read.
         ask_for_audit(work)
+
+
+def _order_of(work: Workbench, trade: BrokerTrade) -> TrackedOrder | None:
+    """Return the order of ours that a trade belongs to; None: of an order that is not ours."""
+    client_order_id = work.book.client_of_broker_id.get(trade.broker_order_id)
+    if client_order_id is None:
+        return None
+    order = work.book.orders[client_order_id]
+    if is_of(order, trade.contract_id, trade.side):
+        return order
+    what = f"{trade.side} {trade.quantity} {trade.contract_id}"
+    _book_misregistered(work, order, trade.broker_order_id, what)
+    return None
 
 
 def _effect(held: BrokerTrade | None, trade: BrokerTrade) -> int:

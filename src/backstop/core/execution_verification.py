@@ -87,6 +87,34 @@ def dispatched(order: TrackedOrder, *, utc_us: int, now_ns: int) -> OrderStep:
     return OrderStep(order=replace(sent, sent_ns=now_ns, due_ns=now_ns + PENDING_POLL_NS))
 
 
+def registered(order: TrackedOrder, *, utc_us: int, now_ns: int) -> OrderStep:
+    """Return a registered order as it begins: its sender sends it now, or has sent it already."""
+    sent = moved(order, OrderState.SENT, cause="registered", utc_us=utc_us)
+    return OrderStep(order=replace(sent, sent_ns=now_ns, due_ns=now_ns + PENDING_POLL_NS))
+
+
+def numbered(order: TrackedOrder, *, broker_order_id: int, utc_us: int, now_ns: int) -> OrderStep:
+    """Return a registered order after its sender told the number that the venue gave it."""
+    named = replace(order, broker_order_id=broker_order_id)
+    if order.state is OrderState.NOT_SUBMITTED:
+        # Whoever was given a number was heard: it is looked up again, by that number.
+        return _unknown(named, "number told", utc_us, now_ns=now_ns)
+    return OrderStep(order=replace(named, due_ns=now_ns + PENDING_POLL_NS))
+
+
+def misregistered(order: TrackedOrder, *, other_id: int, told: str, utc_us: int) -> OrderStep:
+    """Return a registered order after the venue showed that its tag or number is another order.
+
+    A tag stands for one order for ever and so does a number, so what was registered is not there.
+    """
+    known = _with_twin(order, other_id)
+    if known.broker_order_id is not None or known.is_terminal or known.fills:
+        return OrderStep(order=known)
+    cause = f"order {other_id} is another one"
+    gone = moved(known, OrderState.NOT_SUBMITTED, cause=cause, utc_us=utc_us)
+    return OrderStep(order=replace(gone, venue_message=told, due_ns=0))
+
+
 def answered(order: TrackedOrder, fact: PlaceAnswered, *, now_ns: int) -> OrderStep:
     """Return the order after what came back for its place request."""
     if fact.answer is Answer.NO and fact.tag_in_use:
@@ -282,7 +310,7 @@ def after_restart(order: TrackedOrder, *, utc_us: int, now_ns: int) -> OrderStep
 def _unknown(order: TrackedOrder, cause: str, utc_us: int, *, now_ns: int) -> OrderStep:
     if order.state is OrderState.UNKNOWN:
         return OrderStep(order=order)
-    if order.broker_order_id is not None or order.state not in _LOSABLE:
+    if order.is_shown or order.state not in _LOSABLE:
         return OrderStep(order=order)
     unknown = moved(order, OrderState.UNKNOWN, cause=cause, utc_us=utc_us)
     # Only the time of a request that is under way in this process means anything.

@@ -21,7 +21,8 @@ def cancel_entries_while_halted(work: Workbench) -> None:
         return
     for order, cause in _halted_entries(work):
         broker_order_id = order.broker_order_id
-        if broker_order_id is None or order.state is OrderState.UNKNOWN:
+        unsure = order.state is OrderState.UNKNOWN or not order.is_shown
+        if broker_order_id is None or unsure:
             continue  # what it is called will be another fact, and a look at it
         asked_ns = book.asked.get(broker_order_id)
         if asked_ns is None or work.now_ns >= asked_ns + CANCEL_AGAIN_NS:

@@ -66,6 +66,23 @@ def level_faults(ticks: int, instrument: Instrument) -> tuple[Denial, ...]:
     return () if _is_price(price, instrument) else (_no_price("price", price, instrument),)
 
 
+def off_tick_faults(request: OrderRequest, instrument: Instrument) -> tuple[Denial, ...]:
+    """Return the prices of ``request`` that lie between two ticks; its numbers are possible.
+
+    For an order that we do not send: there is nothing that we could round.
+    """
+    return tuple(
+        Denial(
+            code=DenialCode.TICK_UNALIGNED,
+            message=f"{name} {price} is not a multiple of the tick size of {instrument.symbol}",
+            value=str(price),
+            limit=str(instrument.tick_size),
+        )
+        for name, price in _named_prices(request)
+        if price % instrument.tick_size
+    )
+
+
 def _no_price(name: str, price: Decimal, instrument: Instrument) -> Denial:
     return Denial(
         code=DenialCode.PRICE_INVALID,

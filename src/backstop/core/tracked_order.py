@@ -15,6 +15,7 @@ from backstop.domain.order import (
     OrderRequest,
     OrderState,
     OrderType,
+    Side,
 )
 from backstop.errors import InvalidTransitionError
 
@@ -37,7 +38,9 @@ class TrackedOrder(Struct, frozen=True, kw_only=True):
     Attributes:
         request: as the bot asked; a repeat is compared with it.
         intent: as it passed the checks, in ticks.
-        custom_tag: the broker tag, a pure function of ``intent``.
+        custom_tag: the broker tag, a pure function of ``intent``; of a registered order the tag
+            that its sender gave it, empty when it has none.
+        registered: somebody else sends it: it is verified like ours, and never placed by us.
         reference_price: what a fill is measured against, in points; None when nothing was known.
         requested_utc_us: when the intent became durable.
         venue: the newest order row of the venue.
@@ -47,13 +50,15 @@ class TrackedOrder(Struct, frozen=True, kw_only=True):
         lookups: complete look-ups that did not find the tag, since the last sign of it.
         first_absent_ns: when the first of those was sent.
         sent_ns: when the request left, monotonic; a look-up proves absence only long after it.
-        refused_twins: broker ids of refused requests that carried this order's tag again.
+        refused_twins: broker ids that carry this order's tag and are not it: refused requests, and
+            an order that is not what was registered.
         attempts: looks taken in the present state, for growing pauses.
     """
 
     request: OrderRequest
     intent: OrderIntent
     custom_tag: str
+    registered: bool = False
     state: OrderState = OrderState.INTENDED
     reference_price: Decimal | None = None
     requested_utc_us: int = 0
@@ -80,6 +85,13 @@ class TrackedOrder(Struct, frozen=True, kw_only=True):
     def is_terminal(self) -> bool:
         """No further fill is expected; evidence can still reopen it."""
         return self.state in TERMINAL_STATES
+
+    @property
+    def is_shown(self) -> bool:
+        """The venue itself named it; the number of a registered order is only what was said."""
+        if self.registered:
+            return self.venue is not None or bool(self.fills)
+        return self.broker_order_id is not None
 
     @property
     def filled_quantity(self) -> int:
@@ -111,6 +123,15 @@ class TrackedOrder(Struct, frozen=True, kw_only=True):
             # Rows of old samples lack the filled quantity: the status says all of it.
             told = max(told, final_quantity(self))
         return told > self.filled_quantity + self.voided_quantity
+
+
+def is_of(order: TrackedOrder, contract_id: str, side: Side) -> bool:
+    """Say whether a row or a trade of the venue can be of ``order``.
+
+    What we placed cannot come out as another contract or side; what was registered can.
+    """
+    intent = order.intent
+    return not order.registered or (intent.contract_id, intent.side) == (contract_id, side)
 
 
 def moved(order: TrackedOrder, to_state: OrderState, *, cause: str, utc_us: int) -> TrackedOrder:

@@ -66,12 +66,7 @@ def order_requested(work: Workbench, event: OrderRequested) -> None:
     book, request = work.book, event.request
     known = book.orders.get(request.client_order_id)
     if known is not None:
-        same = known.request == request
-        work.decision = Decision(
-            kind=DecisionKind.REPEATED if same else DecisionKind.CONFLICT,
-            order=known,
-            message="" if same else "this client_order_id belongs to an order with another body",
-        )
+        work.decision = _known_already(known, request)
         return
     assessment = judge(book, request, event.reference, now_ns=work.now_ns, marks=event.marks)
     if assessment is None:
@@ -85,6 +80,18 @@ def order_requested(work: Workbench, event: OrderRequested) -> None:
         work.decision = Decision(kind=DecisionKind.REFUSED, assessment=assessment, denials=denials)
         return
     _accept(work, request, assessment, event.reference)
+
+
+def _known_already(known: TrackedOrder, request: OrderRequest) -> Decision:
+    """Return the answer to a wish whose client_order_id is in use."""
+    if known.registered:
+        # "The same order" would sound as if it had been sent for whoever asks now.
+        message = "this client_order_id is registered for an order that its owner sends"
+        return Decision(kind=DecisionKind.CONFLICT, order=known, message=message)
+    if known.request == request:
+        return Decision(kind=DecisionKind.REPEATED, order=known)
+    message = "this client_order_id belongs to an order with another body"
+    return Decision(kind=DecisionKind.CONFLICT, order=known, message=message)
 
 
 _EXPOSURE_CODES = frozenset(
@@ -126,7 +133,7 @@ def _accept(
     )
     book.client_of_tag[tag] = intent.client_order_id
     if not assessment.reducing:
-        _remember_entry(book, request, work.now_ns)
+        remember_entry(book, request, work.now_ns)
     work.keep(order)
     work.commands.append(place_command(assessment, instrument))
     work.decision = Decision(kind=DecisionKind.ACCEPTED, order=order, assessment=assessment)
@@ -200,7 +207,8 @@ def _shape(book: Book, request: OrderRequest) -> tuple[object, ...]:
     )
 
 
-def _remember_entry(book: Book, request: OrderRequest, now_ns: int) -> None:
+def remember_entry(book: Book, request: OrderRequest, now_ns: int) -> None:
+    """Keep an entry for the rate and look-alike rules, and forget those that are too old."""
     keep_ns = max(SECOND_NS, book.policy.duplicate_window_ns)
     book.entries.append(Entry(accepted_ns=now_ns, request=request))
     while book.entries and now_ns - book.entries[0].accepted_ns >= keep_ns:

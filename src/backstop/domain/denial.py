@@ -37,7 +37,7 @@ class DenialCode(StrEnum):
     PRICE_INVALID = "PRICE_INVALID"
     """The number cannot be a price: not finite, not above zero, too large or too fine."""
     TICK_UNALIGNED = "TICK_UNALIGNED"
-    """Not used yet: a price between two ticks is rounded instead."""
+    """A registered order has a price between two ticks: only what is sent from here is rounded."""
     BRACKET_STOP_SIDE = "BRACKET_STOP_SIDE"
     """The stop lies at the entry or on its wrong side."""
     BRACKET_TARGET_SIDE = "BRACKET_TARGET_SIDE"
