@@ -77,6 +77,7 @@ class DecisionLoop:
         self.book = book
         self.failure: str | None = None  # why nothing is durable any more
         self.steps = 0  # work done: a pulse that carries it cannot lie about a stuck loop
+        self.turns = 0  # times round the loop below, with or without a fact
         self._ended = False
         self._journal = journal
         self._clock = clock
@@ -123,6 +124,10 @@ class DecisionLoop:
         self._queue.append((fact, asker))
         self._arrived.set()
 
+    def nudge(self) -> None:
+        """Have the loop go round once although there is nothing to do: ``turns`` tells whether."""
+        self._arrived.set()
+
     def replay(self, records: Iterable[JournalRecord]) -> int:
         """Fold the journal into the book; returns how many facts there were.
 
@@ -149,6 +154,7 @@ class DecisionLoop:
                 tasks.create_task(self._release_in_order(), name="release")
                 while True:
                     await self._next_fact_or_deadline()
+                    self.turns += 1
                     for _ in range(min(len(self._queue), FACTS_PER_TURN)):
                         fact, asker = self._queue.popleft()
                         self._handle(fact, asker)
