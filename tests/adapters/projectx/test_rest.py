@@ -35,6 +35,7 @@ PLACE = "/api/Order/place"
 CANCEL = "/api/Order/cancel"
 MODIFY = "/api/Order/modify"
 SEARCH = "/api/Order/search"
+BY_ID = "/api/Order/searchById"
 QUERY = "/api/Order/v2/query"
 TRADES = "/api/Trade/search"
 POSITIONS = "/api/Position/searchOpen"
@@ -575,10 +576,64 @@ async def test_a_look_up_with_a_failed_part_is_not_complete(
     assert "403" in found.fault
 
 
-def a_look_up() -> LookUpOrder:
+def a_look_up(tag: str = "bs-abc", number: int | None = None) -> LookUpOrder:
     return LookUpOrder(
-        client_order_id="bot-1", custom_tag="bs-abc", account_id=ACCOUNT, since_utc_us=SINCE_US
+        client_order_id="bot-1",
+        custom_tag=tag,
+        account_id=ACCOUNT,
+        since_utc_us=SINCE_US,
+        broker_order_id=number,
     )
+
+
+async def test_an_order_without_a_tag_is_found_by_its_number_however_old_it_is(
+    api: ScriptedApi, gateway: ProjectXGateway
+) -> None:
+    old = a_row(1, tag="") | {"creationTimestamp": "2026-09-01T10:00:00+00:00"}
+    api.answer(BY_ID, {**OK, "order": old})
+    api.answer(SEARCH, {**OK, "orders": [a_row(2, tag=""), a_row(3) | {"parentOrderId": 1}]})
+    api.answer(QUERY, {**OK, "orders": [], "totalCount": 0})
+    api.answer(TRADES, {**OK, "trades": [a_trade(11, 1), a_trade(12, 2)]})
+
+    found = await gateway.look_up_order(a_look_up(tag="", number=1))
+
+    assert found.complete
+    assert [order.broker_order_id for order in found.orders] == [1, 3]
+    assert [trade.trade_id for trade in found.trades] == [11]
+    assert api.bodies(BY_ID) == [{"accountId": ACCOUNT, "orderId": 1}]
+    assert api.bodies(TRADES)[0]["startTimestamp"] < "2026-09-01T10:00"
+
+
+async def test_a_number_that_the_gateway_does_not_know_is_no_failure(
+    api: ScriptedApi, gateway: ProjectXGateway
+) -> None:
+    """The gateway says itself that there is none; any other refusal says nothing."""
+    api.answer(SEARCH, {**OK, "orders": []})
+    api.answer(QUERY, {**OK, "orders": [], "totalCount": 0})
+    api.answer(TRADES, {**OK, "trades": [a_trade(11, 1)]})
+    api.answer(BY_ID, {"success": False, "errorCode": 1, "errorMessage": None, "order": None})
+    none = await gateway.look_up_order(a_look_up(number=1))
+    api.answer(BY_ID, {"success": False, "errorCode": 2, "errorMessage": "later"})
+    refused = await gateway.look_up_order(a_look_up(number=1))
+
+    assert (none.complete, none.orders) == (True, ())
+    assert [trade.trade_id for trade in none.trades] == [11]
+    assert not refused.complete
+    assert "code 2. later" in refused.fault
+
+
+@pytest.mark.parametrize("answer", [{**OK}, {**OK, "order": None}, {**OK, "order": {"id": 1}}])
+async def test_a_number_whose_answer_names_no_order_is_a_failure(
+    api: ScriptedApi, gateway: ProjectXGateway, answer: dict[str, Any]
+) -> None:
+    api.answer(SEARCH, {**OK, "orders": []})
+    api.answer(QUERY, {**OK, "orders": [], "totalCount": 0})
+    api.answer(TRADES, {**OK, "trades": []})
+    api.answer(BY_ID, answer)
+
+    found = await gateway.look_up_order(a_look_up(number=1))
+
+    assert not found.complete
 
 
 async def test_an_odd_contract_is_reported_and_takes_no_other_away(

@@ -12,7 +12,7 @@ from backstop.adapters.projectx.session import RevealsSecret, Session
 from backstop.adapters.projectx.transport import Transport
 from backstop.adapters.projectx.verdict import Change, close_refusal
 from backstop.adapters.projectx.wire import BarsBody, WireOrderStatus
-from backstop.domain.broker import BrokerAccount
+from backstop.domain.broker import BrokerAccount, BrokerOrder
 from backstop.domain.commands import (
     AuditAccount,
     CancelOrder,
@@ -186,12 +186,16 @@ class ProjectXGateway:
         """Search one order by its tag in order search, every status and the trades.
 
         The answer holds the order and its bracket legs as each read shows them (so the same order
-        may come twice), and the trades of all of them.
+        may come twice), and the trades of all of them. An order that is asked for by its number
+        is found however old it is, with its trades since it was created.
         """
-        since_utc_us = command.since_utc_us - LOOK_UP_MARGIN_US
         account_id = command.account_id
-        urgent = urgent or command.urgent
         sent_ns = self._clock.monotonic_ns()
+        numbered = await self._numbered(command, urgent=urgent)
+        since_utc_us = command.since_utc_us
+        if isinstance(numbered, BrokerOrder):
+            since_utc_us = min(since_utc_us, numbered.created_utc_us)
+        since_utc_us -= LOOK_UP_MARGIN_US
         searched, queried, trades = await asyncio.gather(
             _part(self._rest.orders_since(account_id, since_utc_us, urgent=urgent)),
             _part(
@@ -201,16 +205,14 @@ class ProjectXGateway:
             ),
             _part(self._rest.trades_since(account_id, since_utc_us, urgent=urgent)),
         )
-        tags = {command.custom_tag, *(command.custom_tag + suffix for suffix in LEG_SUFFIXES)}
-        found = tuple(
-            order
-            for part in (searched, queried)
-            if not isinstance(part, GatewayError)
-            for order in part
-            if order.custom_tag in tags
+        rows = (
+            *((numbered,) if isinstance(numbered, BrokerOrder) else ()),
+            *(_or_none(searched) or ()),
+            *(_or_none(queried) or ()),
         )
-        ids = {order.broker_order_id for order in found}
-        fault = _faults(orders=searched, query=queried, trades=trades)
+        found = tuple(row for row in rows if _is_sought(row, command))
+        ids = {order.broker_order_id for order in found} | {command.broker_order_id}
+        fault = _faults(number=numbered, orders=searched, query=queried, trades=trades)
         return OrderLookedUp(
             utc_us=self._clock.utc_us(),
             client_order_id=command.client_order_id,
@@ -222,6 +224,14 @@ class ProjectXGateway:
             else tuple(trade for trade in trades if trade.broker_order_id in ids),
             fault=fault,
         )
+
+    async def _numbered(
+        self, command: LookUpOrder, *, urgent: bool
+    ) -> BrokerOrder | GatewayError | None:
+        if command.broker_order_id is None:
+            return None
+        read = self._rest.order(command.account_id, command.broker_order_id, urgent=urgent)
+        return await _part(read)
 
     async def audit_account(self, command: AuditAccount, *, urgent: bool = False) -> AccountAudited:
         """Read orders, live orders, trades and positions at once; a part that failed is None."""
@@ -310,6 +320,14 @@ class ProjectXGateway:
                     raw=translate.rejected_text(row),
                 )
             )
+
+
+def _is_sought(order: BrokerOrder, command: LookUpOrder) -> bool:
+    """Say whether a row is of the order that is looked up, or of a leg of it."""
+    number, tag = command.broker_order_id, command.custom_tag
+    if number is not None and number in {order.broker_order_id, order.parent_order_id}:
+        return True
+    return bool(tag) and order.custom_tag in {tag, *(tag + suffix for suffix in LEG_SUFFIXES)}
 
 
 async def _part(read: Awaitable[_Part]) -> _Part | GatewayError:

@@ -59,6 +59,7 @@ _PICTURES_MAX = 3  # how often a picture whose rows moved is taken again
 _ATTEMPTS_MAX = 5
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0)
 _NS_PER_S = 1_000_000_000
+_ORDER_NOT_FOUND = 1  # of Order/searchById
 _OK, _BAD_REQUEST, _UNAUTHORIZED, _TOO_MANY, _SERVER_ERROR = 200, 400, 401, 429, 500
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -84,12 +85,21 @@ class _Answer(Struct, kw_only=True, rename="camel"):
     error_code: int
     error_message: str | None = None
     accounts: list[Raw] | None = None
+    order: Raw = Raw(b"null")
     contracts: list[Raw] | None = None
     orders: list[Raw] | None = None
     trades: list[Raw] | None = None
     positions: list[Raw] | None = None
     bars: Raw = Raw(b"null")  # one list of up to 20 000 rows, which is decoded as a whole
     total_count: int | None = None
+
+
+class _RefusedError(GatewayAnswerError):
+    """The gateway understood a read and said no; ``code`` is its own number for why."""
+
+    def __init__(self, path: str, code: int, said: str) -> None:
+        self.code = code
+        super().__init__(f"{path}: refused with code {code}. {said}".rstrip())
 
 
 class _RowsMovedError(GatewayAnswerError):
@@ -179,6 +189,19 @@ class ProjectXRest:
             "/api/Order/search", _since(account_id, since_utc_us), urgent=urgent
         )
         return _rows("orders", answer.orders, translate.broker_order)
+
+    async def order(
+        self, account_id: int, broker_order_id: int, *, urgent: bool = False
+    ) -> BrokerOrder | None:
+        """Return one order, whatever its age and status; None: the gateway says there is none."""
+        body = {"accountId": account_id, "orderId": broker_order_id}
+        try:
+            answer = await self._read("/api/Order/searchById", body, urgent=urgent)
+        except _RefusedError as refused:
+            if refused.code == _ORDER_NOT_FOUND:
+                return None
+            raise
+        return translate.broker_order(answer.order)
 
     async def trades_since(
         self, account_id: int, since_utc_us: int, *, urgent: bool = False
@@ -316,7 +339,7 @@ def _understood(path: str, reply: HttpReply) -> _Answer:
         raise _PassingFaultError(fault) from None
     if not answer.success or answer.error_code != 0:
         said = (answer.error_message or "")[:500]
-        raise GatewayAnswerError(f"{path}: refused with code {answer.error_code}. {said}".rstrip())
+        raise _RefusedError(path, answer.error_code, said)
     return answer
 
 
