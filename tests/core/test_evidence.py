@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 from tests.core.builders import ACCOUNT, START_US, Guard, a_row, a_trade
 
-from backstop.core.book import LegRole
 from backstop.core.positions import Knowledge
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import AuditAccount
 from backstop.domain.events import Answer
-from backstop.domain.order import OrderState, OrderType, Side
+from backstop.domain.order import LegRole, OrderState, OrderType, Side
 
 
 def a_leg(guard: Guard, **changes: Any) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def policy_from_settings(settings: Settings) -> Policy:
         default_stop_ticks=settings.default_stop_ticks,
         stop_required=settings.stop_required,
         allow_flip=settings.allow_flip,
+        protects=settings.disaster_recovery_enable,
         stale_quote_ns=settings.stale_quote_ns or STALE_QUOTE_NS,
         execution_timeout_ns=settings.execution_timeout_ns,
         max_slippage_ticks=settings.max_slippage_ticks,

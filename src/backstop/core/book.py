@@ -25,7 +25,7 @@ from backstop.core.trading_state import (
 from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerStatus, BrokerTrade
 from backstop.domain.events import RiskEstimated
 from backstop.domain.instrument import Instrument
-from backstop.domain.order import OrderRequest, OrderType, Side
+from backstop.domain.order import LegRole, OrderRequest, OrderType, Side
 
 AUDIT_INTERVAL_NS = 5 * SECOND_NS
 """How often orders, trades and positions are read, whatever the hubs say."""
@@ -60,13 +60,6 @@ class Wake(StrEnum):
     PROTECTION = "PROTECTION"  # a position has been naked for as long as it may be
     LIQUIDATION = "LIQUIDATION"  # the next look at a liquidation or a close
     HALTING = "HALTING"  # a cancel of an entry is asked for again
-
-
-class LegRole(StrEnum):
-    """What a bracket leg is for."""
-
-    STOP_LOSS = "STOP_LOSS"
-    TAKE_PROFIT = "TAKE_PROFIT"
 
 
 class VenueOrder(Struct, frozen=True, kw_only=True):
@@ -246,10 +239,10 @@ class Book:
         return opposite and order.open_quantity <= abs(position)
 
     def open_exits(self, contract_id: str, position: int) -> int:
-        """Return contracts of our unfinished exits of ``position``, its own stops excepted.
+        """Return contracts of our unfinished exits of ``position``, protective orders excepted.
 
         A stop protects the position until something else closes it; counting it would refuse
-        the very exit that is needed.
+        the very exit that is needed. So would a target that the guard placed.
         """
         if position == 0:
             return 0
@@ -259,6 +252,7 @@ class Book:
             for order in self.live_orders()
             if order.intent.contract_id == contract_id
             and order.intent.side is reducing_side
+            and order.role is None
             and order.intent.type not in {OrderType.STOP, OrderType.TRAILING_STOP}
         )
 

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from backstop.core import positions
-from backstop.core.book import AUDIT_INTERVAL_NS, LegRole, VenueOrder
+from backstop.core.book import AUDIT_INTERVAL_NS, VenueOrder
 from backstop.core.execution_verification import (
     Ask,
     OrderStep,
@@ -18,7 +18,7 @@ from backstop.core.tracked_order import TrackedOrder, final_quantity, is_of, new
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerStatus, BrokerTrade
 from backstop.domain.commands import LookUpOrder, Severity
 from backstop.domain.numbers import plain
-from backstop.domain.order import OrderType
+from backstop.domain.order import LegRole, OrderType
 from backstop.errors import InvalidTransitionError
 
 LEG_SUFFIXES = {"-SL": LegRole.STOP_LOSS, "-TP": LegRole.TAKE_PROFIT}

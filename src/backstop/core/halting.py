@@ -46,5 +46,6 @@ def _halted_entries(work: Workbench) -> Iterator[tuple[TrackedOrder, str]]:
     for order in list(book.live_orders()):
         contract_id = order.intent.contract_id
         cause = next((latch.cause for latch in halts if latch.binds(contract_id)), None)
-        if cause is not None and not book.is_exit(order):
+        # A stop that is larger than its position for a moment must not be taken away whole.
+        if cause is not None and order.role is None and not book.is_exit(order):
             yield order, cause

@@ -28,6 +28,8 @@ class Policy(Struct, frozen=True, kw_only=True):
         default_stop_ticks: distance of the stop that an entry without one gets.
         stop_required: an entry without a stop is refused.
         allow_flip: an order beyond the position is judged as an entry for its excess.
+        protects: positions are kept protected: missing stops are placed, surplus ones are cut, and
+            what cannot be protected is closed. Off in the record of versions that did not.
         stale_quote_ns: a reference price older than this is none.
         execution_timeout_ns: an order without proof for this long is looked up by its tag.
         max_slippage_ticks: adverse ticks above which an execution is a breach.
@@ -48,6 +50,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     default_stop_ticks: int | None = None
     stop_required: bool = True
     allow_flip: bool = False
+    protects: bool = False
     stale_quote_ns: int = 30 * SECOND_NS
     execution_timeout_ns: int = 10 * SECOND_NS
     max_slippage_ticks: Decimal = Decimal(2)

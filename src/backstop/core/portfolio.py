@@ -8,13 +8,13 @@ count like any order.
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
-from backstop.core.book import Book, LegRole
+from backstop.core.book import Book
 from backstop.core.correlation import Correlation, CorrelationOrigin, CorrelationView
 from backstop.core.exposure import FamilyExposure, Holding, family_exposures
 from backstop.core.exposure_book import ExposureBook
 from backstop.domain.denial import Denial
 from backstop.domain.events import PairCorrelation, RiskEstimated
-from backstop.domain.order import OrderIntent, Side
+from backstop.domain.order import LegRole, OrderIntent, Side
 from backstop.domain.quote import Mark
 
 
@@ -74,24 +74,34 @@ def _pending(book: Book) -> dict[str, tuple[int, int]]:
         sides = totals.setdefault(contract_id, {Side.BUY: 0, Side.SELL: 0})
         sides[side] += quantity
 
-    for order in book.live_orders():
-        add(order.intent.contract_id, order.intent.side, order.open_quantity)
     legs: dict[tuple[str, Side], dict[LegRole, int]] = {}
+
+    def add_leg(contract_id: str, side: Side, role: LegRole, quantity: int) -> None:
+        roles = legs.setdefault((contract_id, side), {})
+        roles[role] = roles.get(role, 0) + quantity
+
+    for order in book.live_orders():
+        intent = order.intent
+        if order.role is None:
+            add(intent.contract_id, intent.side, order.open_quantity)
+        else:
+            add_leg(intent.contract_id, intent.side, order.role, order.open_quantity)
     for venue_order in book.live_venue_orders():
         row = venue_order.row
         open_quantity = row.quantity - row.filled_quantity
         if venue_order.owner is None:
             add(row.contract_id, row.side, open_quantity)
         else:
-            roles = legs.setdefault((row.contract_id, row.side), {})
             role = venue_order.role or LegRole.STOP_LOSS
-            roles[role] = roles.get(role, 0) + open_quantity
+            add_leg(row.contract_id, row.side, role, open_quantity)
     for (contract_id, side), roles in legs.items():
         position = book.position(contract_id).quantity
         entries = sum(
             order.open_quantity
             for order in book.live_orders()
-            if order.intent.contract_id == contract_id and order.intent.side is side.opposite
+            if order.intent.contract_id == contract_id
+            and order.intent.side is side.opposite
+            and order.role is None
         )
         protected = max(0, -position * side.sign) + entries
         # Stop and target of one entry exclude each other: the larger of the two can fill.

@@ -5,7 +5,7 @@ A leg outlives its position when the position is closed some other way: it is ca
 would open a new one.
 """
 
-from backstop.core.book import LegRole, VenueOrder, Wake
+from backstop.core.book import VenueOrder, Wake
 from backstop.core.evidence import ask_for_audit
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.positions import Knowledge, PositionView
@@ -13,6 +13,7 @@ from backstop.core.step import Tag, Workbench
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import CancelOrder, ModifyOrder
 from backstop.domain.instrument import Instrument
+from backstop.domain.order import LegRole
 
 ORPHAN_SETTLE_NS = 250 * MILLISECOND_NS
 """The venue cancels the sibling of a filled leg by itself within some 15 ms: let it."""

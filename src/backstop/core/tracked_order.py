@@ -11,6 +11,7 @@ from backstop.domain.instrument import Instrument
 from backstop.domain.order import (
     ORDER_TRANSITIONS,
     TERMINAL_STATES,
+    LegRole,
     OrderIntent,
     OrderRequest,
     OrderState,
@@ -41,6 +42,7 @@ class TrackedOrder(Struct, frozen=True, kw_only=True):
         custom_tag: the broker tag, a pure function of ``intent``; of a registered order the tag
             that its sender gave it, empty when it has none.
         registered: somebody else sends it: it is verified like ours, and never placed by us.
+        role: of a protective order that the guard placed by itself; None: somebody asked for it.
         reference_price: what a fill is measured against, in points; None when nothing was known.
         requested_utc_us: when the intent became durable.
         venue: the newest order row of the venue.
@@ -58,6 +60,7 @@ class TrackedOrder(Struct, frozen=True, kw_only=True):
     request: OrderRequest
     intent: OrderIntent
     custom_tag: str
+    role: LegRole | None = None
     registered: bool = False
     state: OrderState = OrderState.INTENDED
     reference_price: Decimal | None = None

@@ -147,6 +147,13 @@ class OrderIntent(Struct, frozen=True, kw_only=True):
     strategy_id: str | None = None
 
 
+class LegRole(StrEnum):
+    """What a protective order is for: a leg of a bracket, or an order of its own."""
+
+    STOP_LOSS = "STOP_LOSS"
+    TAKE_PROFIT = "TAKE_PROFIT"
+
+
 TAG_PREFIX = "bs-"
 """Marks the orders that Backstop placed among those of others."""
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from backstop.core.book import Book, LegRole, VenueOrder
+from backstop.core.book import Book, VenueOrder
 from backstop.core.execution_verification import Verdict, Verification
 from backstop.core.guardrails import Assessment
 from backstop.core.positions import Knowledge, PositionView
@@ -18,7 +18,7 @@ from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
 from backstop.domain.denial import Denial
 from backstop.domain.instrument import Instrument
 from backstop.domain.numbers import fraction_text, plain
-from backstop.domain.order import OrderState, OrderType, Side
+from backstop.domain.order import LegRole, OrderState, OrderType, Side
 from backstop.domain.utc import utc_text
 
 NANOSECONDS_PER_MS = 1_000_000
