@@ -35,7 +35,7 @@ from backstop.core.policy import SECOND_NS
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.events import Answer, OrderLookedUp, PlaceAnswered
-from backstop.domain.order import OrderState, OrderType, Side
+from backstop.domain.order import OrderState, OrderType, Rejection, Side
 
 TIMEOUT_NS = 10 * SECOND_NS
 TWO = (a_trade(), a_trade(trade_id=8))
@@ -122,7 +122,41 @@ def test_a_no_rejects_with_the_venues_words() -> None:
 
     assert after.state is OrderState.REJECTED
     assert (after.venue_code, after.venue_message) == (2, "Not enough margin.")
+    assert after.rejection is Rejection.UNSTATED
     assert after.due_ns == 0
+
+
+@pytest.mark.parametrize("first", ["answer", "row"])
+def test_the_kind_of_a_no_is_kept_whether_the_answer_or_the_row_comes_first(first: str) -> None:
+    fact = an_answer(
+        Answer.NO, broker_order_id=100, code=2, message="closed", rejection=Rejection.TRANSIENT
+    )
+    row = a_row(status=BrokerStatus.REJECTED)
+    order = a_sent_order()
+    for step in ("answer", "row") if first == "answer" else ("row", "answer"):
+        if step == "answer":
+            order = answered(order, fact, now_ns=START_NS).order
+        else:
+            order = reported(order, row, utc_us=0).order
+
+    assert order.state is OrderState.REJECTED
+    assert order.rejection is Rejection.TRANSIENT
+
+
+def test_a_row_alone_says_that_it_was_rejected_and_not_why() -> None:
+    row = a_row(status=BrokerStatus.REJECTED)
+    after = reported(an_order(OrderState.UNKNOWN), row, utc_us=0).order
+
+    assert after.state is OrderState.REJECTED
+    assert after.rejection is Rejection.UNSTATED
+
+
+def test_an_order_that_comes_back_to_life_was_not_rejected() -> None:
+    given = an_order(OrderState.REJECTED, rejection=Rejection.PERMANENT)
+    after = traded(given, TWO, cause="trades", utc_us=0).order
+
+    assert after.state is OrderState.FILLED
+    assert after.rejection is None
 
 
 def test_a_no_outweighs_a_row_that_was_only_pending() -> None:

@@ -126,6 +126,8 @@ def answered(order: TrackedOrder, fact: PlaceAnswered, *, now_ns: int) -> OrderS
         broker_order_id=order.broker_order_id or told_id,
         venue_message=fact.message or order.venue_message,
         venue_code=order.venue_code if fact.code is None else fact.code,
+        # The row that says REJECTED may come first, and never says why.
+        rejection=fact.rejection or order.rejection,
     )
     unproven = order.state in {OrderState.INTENDED, OrderState.SENT, OrderState.UNKNOWN}
     match fact.answer:

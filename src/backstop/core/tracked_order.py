@@ -16,6 +16,7 @@ from backstop.domain.order import (
     OrderRequest,
     OrderState,
     OrderType,
+    Rejection,
     Side,
 )
 from backstop.errors import InvalidTransitionError
@@ -46,6 +47,7 @@ class TrackedOrder(Struct, frozen=True, kw_only=True):
         reference_price: what a fill is measured against, in points; None when nothing was known.
         requested_utc_us: when the intent became durable.
         venue: the newest order row of the venue.
+        rejection: what kind of no the venue gave, while the order is REJECTED.
         fills: trades of this order that were not voided, in the order of their ids.
         voided_quantity: contracts of its trades that the venue took back.
         due_ns: monotonic time of the next look at this order; 0 for none.
@@ -69,6 +71,7 @@ class TrackedOrder(Struct, frozen=True, kw_only=True):
     venue: BrokerOrder | None = None
     venue_message: str = ""
     venue_code: int | None = None
+    rejection: Rejection | None = None
     fills: tuple[BrokerTrade, ...] = ()
     voided_quantity: int = 0
     transitions: tuple[Transition, ...] = ()
@@ -144,9 +147,11 @@ def moved(order: TrackedOrder, to_state: OrderState, *, cause: str, utc_us: int)
     if to_state not in ORDER_TRANSITIONS[order.state]:
         raise InvalidTransitionError(order.client_order_id, order.state, to_state, cause)
     step = Transition(from_state=order.state, to_state=to_state, cause=cause, utc_us=utc_us)
+    rejected = to_state is OrderState.REJECTED
     return replace(
         order,
         state=to_state,
+        rejection=(order.rejection or Rejection.UNSTATED) if rejected else None,
         transitions=(*order.transitions, step)[-TRANSITIONS_KEPT:],
         attempts=0,
     )

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerPosition, BrokerTrade
 from backstop.domain.instrument import Instrument
-from backstop.domain.order import OrderRequest
+from backstop.domain.order import OrderRequest, Rejection
 from backstop.domain.quote import Mark, Quote
 
 
@@ -248,7 +248,8 @@ class PlaceAnswered(Event, frozen=True, kw_only=True, tag=True):
     """What came back for a place request.
 
     ``code`` is the gateway's number for this endpoint where it gave one; ``tag_in_use`` says that
-    the refusal itself proves an earlier request with this tag arrived.
+    the refusal itself proves an earlier request with this tag arrived; ``rejection`` is what kind
+    of no a NO is.
     """
 
     client_order_id: str
@@ -257,6 +258,7 @@ class PlaceAnswered(Event, frozen=True, kw_only=True, tag=True):
     code: int | None = None
     message: str = ""
     tag_in_use: bool = False
+    rejection: Rejection | None = None
     raw: str = ""
 
 

@@ -60,6 +60,17 @@ class OrderState(StrEnum):
     """Proven never to have arrived at the venue."""
 
 
+class Rejection(StrEnum):
+    """What a rejected order's reason says about a next try; nothing is tried again by itself."""
+
+    PERMANENT = "PERMANENT"
+    """The same order would be refused again: it, or the account, has to change first."""
+    TRANSIENT = "TRANSIENT"
+    """It was refused for the moment: a new order of the bot may pass later."""
+    UNSTATED = "UNSTATED"
+    """The venue gave no reason: its stream and its lists have none, and no answer told one."""
+
+
 _LIVE = frozenset(
     {
         OrderState.WORKING,

@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 
 from backstop.adapters.projectx.transport import HttpReply
-from backstop.adapters.projectx.verdict import Change, close_refusal, judge
+from backstop.adapters.projectx.verdict import Change, close_refusal, judge, place_rejection
 from backstop.domain.events import Answer, CloseRefusal
+from backstop.domain.order import Rejection
 
 
 def reply(body: Any, *, status: int = 200) -> HttpReply:
@@ -78,6 +79,40 @@ def test_a_rejected_order_keeps_its_id_code_and_words() -> None:
     assert verdict.answer is Answer.NO
     assert (verdict.order_id, verdict.code, verdict.message) == (3501000102, 2, words)
     assert not verdict.tag_in_use
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "rejection"),
+    [
+        (2, "Not enough margin.", Rejection.PERMANENT),
+        (2, "Invalid price. Price is outside allowed range.", Rejection.PERMANENT),
+        (2, "words of a later version", Rejection.PERMANENT),
+        (8, None, Rejection.PERMANENT),
+        (
+            2,
+            "Trading is currently unavailable. The instrument is not in an active trading status.",
+            Rejection.TRANSIENT,
+        ),
+        (2, "Cannot trail without a last price", Rejection.TRANSIENT),
+        (2, "Invalid symbol", Rejection.TRANSIENT),
+        (5, None, Rejection.TRANSIENT),
+        (2, None, Rejection.UNSTATED),
+        (0, None, None),
+        (6, None, None),
+    ],
+)
+def test_the_kind_of_a_no_follows_from_words_and_number(
+    code: int, words: str | None, rejection: Rejection | None
+) -> None:
+    verdict = judge(Change.PLACE, reply(envelope(code, orderId=7, errorMessage=words)))
+
+    assert place_rejection(verdict) is rejection
+
+
+def test_what_the_gateway_could_not_read_is_refused_for_good() -> None:
+    body = {"status": 400, "title": "One or more validation errors occurred.", "errors": {}}
+
+    assert place_rejection(judge(Change.PLACE, reply(body, status=400))) is Rejection.PERMANENT
 
 
 def test_a_tag_in_use_proves_that_an_earlier_request_arrived() -> None:

@@ -225,6 +225,7 @@ async def test_an_order_that_the_venue_rejected_is_created_and_says_so(desk: Any
 
     assert (status, record["state"]) == (201, "REJECTED")
     assert record["venue_message"] == "the venue said so"
+    assert record["rejection"] == "UNSTATED"
 
 
 async def test_an_equal_repeat_returns_the_same_order_and_another_body_conflicts(desk: Any) -> None:

@@ -10,7 +10,7 @@ from backstop.adapters.projectx.rate_budget import RateBudget
 from backstop.adapters.projectx.rest import LIVE_STATUSES, ProjectXRest, RestTimings
 from backstop.adapters.projectx.session import RevealsSecret, Session
 from backstop.adapters.projectx.transport import Transport
-from backstop.adapters.projectx.verdict import Change, close_refusal
+from backstop.adapters.projectx.verdict import Change, close_refusal, place_rejection
 from backstop.adapters.projectx.wire import BarsBody, WireOrderStatus
 from backstop.domain.broker import BrokerAccount, BrokerOrder
 from backstop.domain.commands import (
@@ -135,6 +135,7 @@ class ProjectXGateway:
             code=verdict.code,
             message=verdict.message,
             tag_in_use=verdict.tag_in_use,
+            rejection=place_rejection(verdict),
             raw=verdict.raw,
         )
 

@@ -17,6 +17,7 @@ from msgspec import Struct
 from backstop.adapters.projectx.transport import HttpReply
 from backstop.adapters.projectx.wire import UNREADABLE
 from backstop.domain.events import Answer, CloseRefusal
+from backstop.domain.order import Rejection
 
 MESSAGE_CHARS_MAX = 500
 RAW_CHARS_MAX = 4_096
@@ -78,6 +79,14 @@ _CLOSE_REFUSALS = {
     "OrderRejected": CloseRefusal.NOT_NOW,
     "InvalidCloseSize": CloseRefusal.SIZE,
 }
+
+
+_PASSING_WORDS = (
+    "not in an active trading status",  # the market is closed, or the firm's day is over
+    "without a last price",  # nothing has traded yet
+    "invalid symbol",  # no quote yet
+)
+"""In the gateway's words, lower case: what refuses an order for the moment only."""
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -150,6 +159,23 @@ def close_refusal(change: Change, verdict: Verdict) -> CloseRefusal | None:
         return None
     word = REFUSALS[change].get(verdict.code or 0, "")
     return _CLOSE_REFUSALS.get(word, CloseRefusal.NOT_POSSIBLE)
+
+
+def place_rejection(verdict: Verdict) -> Rejection | None:
+    """Return what kind of no a refused order got; None when it was not refused.
+
+    Closed markets were recorded under the catch-all code, so words decide before numbers. What this
+    version does not know counts as lasting: to try that again by chance helps nobody.
+    """
+    if verdict.answer is not Answer.NO:
+        return None
+    word = REFUSALS[Change.PLACE].get(verdict.code or 0, "")
+    said = verdict.message.casefold()
+    if word == "OutsideTradingHours" or any(it in said for it in _PASSING_WORDS):
+        return Rejection.TRANSIENT
+    if word == "OrderRejected" and verdict.message == word:
+        return Rejection.UNSTATED  # the catch-all, and not a word beside it
+    return Rejection.PERMANENT
 
 
 def problem_text(body: bytes) -> str | None:

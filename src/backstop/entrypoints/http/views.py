@@ -18,7 +18,7 @@ from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
 from backstop.domain.denial import Denial
 from backstop.domain.instrument import Instrument
 from backstop.domain.numbers import fraction_text, plain
-from backstop.domain.order import LegRole, OrderState, OrderType, Side
+from backstop.domain.order import LegRole, OrderState, OrderType, Rejection, Side
 from backstop.domain.utc import utc_text
 
 NANOSECONDS_PER_MS = 1_000_000
@@ -57,6 +57,7 @@ class OrderRecord(Struct, frozen=True, kw_only=True):
     """One order of ours; quantity and level prices are those it has now, on the tick.
 
     A change that the venue shows is in them; the trailing level and the bracket are as sent.
+    ``rejection`` says what kind of no a REJECTED order got.
     """
 
     client_order_id: str
@@ -76,6 +77,7 @@ class OrderRecord(Struct, frozen=True, kw_only=True):
     average_price: str | None
     fills: tuple[FillRecord, ...]
     venue_message: str
+    rejection: Rejection | None
     transitions: tuple[TransitionRecord, ...]
     custom_tag: str
     requested_at: str
@@ -206,6 +208,7 @@ def _order_record(book: Book, order: TrackedOrder, legs: Iterable[LegRecord]) ->
         average_price=None if average is None else fraction_text(average),
         fills=tuple(_fill(trade) for trade in order.fills),
         venue_message=order.venue_message,
+        rejection=order.rejection if order.state is OrderState.REJECTED else None,
         transitions=tuple(
             TransitionRecord(
                 from_state=step.from_state,
