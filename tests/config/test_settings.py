@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from backstop.config.choices import Calendar, ExternalPositionPolicy, Profile
+from backstop.config.choices import Calendar, Profile
 from backstop.config.secret import Secret, stars
 from backstop.config.setting_kinds import ListenAddress
 from backstop.config.settings import Settings, refuse_live_gateway
 from backstop.config.settings_table import CREDENTIALS, PLAIN_SETTINGS, SETTINGS
+from backstop.domain.external import ExternalPositionPolicy
 from backstop.errors import CredentialError, SettingError, SetupError, SetupFaults
 
 LOGIN = {

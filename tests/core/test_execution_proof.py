@@ -130,7 +130,7 @@ def test_a_better_price_is_negative_slippage_on_either_side() -> None:
 
 
 @pytest.mark.parametrize(("allowed", "breach"), [("1.66", True), ("1.67", False)])
-def test_a_breach_is_judged_by_the_exact_slippage(allowed: str, breach: bool) -> None:
+def test_a_breach_is_judged_by_the_exact_slippage(allowed: str, *, breach: bool) -> None:
     """Five thirds of a tick: neither rounding nor a float decides."""
     slippage = execution_proof(replace(ORDER, max_slippage_ticks=Decimal(allowed)))["slippage"]
 

@@ -38,5 +38,7 @@ def policy_from_settings(settings: Settings) -> Policy:
         stale_quote_ns=settings.stale_quote_ns or STALE_QUOTE_NS,
         execution_timeout_ns=settings.execution_timeout_ns,
         max_slippage_ticks=settings.max_slippage_ticks,
+        slippage_breaches_to_reduce=settings.slippage_breaches_to_reduce,
+        external_position_policy=settings.external_position_policy,
         exposure_limits=limits,
     )

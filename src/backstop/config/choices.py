@@ -13,14 +13,6 @@ class Calendar(StrEnum):
     ALWAYS_OPEN = "always-open"  # none of them: for the simulator
 
 
-class ExternalPositionPolicy(StrEnum):
-    """What happens to a position that Backstop did not open."""
-
-    PROTECT = "protect"
-    FLATTEN = "flatten"
-    ALERT = "alert"
-
-
 class Profile(StrEnum):
     """The rules of a kind of account."""
 

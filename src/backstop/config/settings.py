@@ -15,11 +15,12 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from backstop.adapters.loopback import is_loopback_url
-from backstop.config.choices import Calendar, ExternalPositionPolicy, Profile
+from backstop.config.choices import Calendar, Profile
 from backstop.config.env_file import ENV_FILE, open_to_others, read_env_file
 from backstop.config.secret import Secret
 from backstop.config.setting_kinds import ListenAddress
 from backstop.config.settings_reader import NAMES, read_settings
+from backstop.domain.external import ExternalPositionPolicy
 from backstop.errors import SettingError, SetupError, SetupFaults
 
 

@@ -7,8 +7,9 @@ where it follows from other settings, ``default_words`` says how, and ``settings
 from msgspec import Struct
 
 from backstop.config import setting_kinds as kinds
-from backstop.config.choices import Calendar, ExternalPositionPolicy, Profile
+from backstop.config.choices import Calendar, Profile
 from backstop.config.setting_kinds import Kind
+from backstop.domain.external import ExternalPositionPolicy
 
 _MILLISECOND_NS = 1_000_000
 _SECOND_NS = 1_000 * _MILLISECOND_NS
@@ -262,7 +263,9 @@ _RECOVERY = (
         "EXTERNAL_POSITION_POLICY",
         "external_position_policy",
         kinds.choice(ExternalPositionPolicy),
-        "What happens to a position that Backstop did not open.",
+        "What happens to a position that Backstop did not open: it gets the stop of "
+        "DEFAULT_STOP_TICKS, or its contract is taken flat, or neither. Entries are frozen until a "
+        "person resumes, in any case.",
         default="protect",
     ),
 )

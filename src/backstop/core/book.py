@@ -155,6 +155,10 @@ class Book:
     asked: dict[int, int] = field(
         default_factory=dict
     )  # broker order -> when we asked to cancel it
+    trade_date: str = ""  # the trading day that runs; empty until one was told
+    breaches: dict[str, str | None] = field(
+        default_factory=dict
+    )  # orders with too much slippage -> the day it counts in; None: a person has seen it
     estimate: RiskEstimated | None = None
     strategy_states: dict[str, dict[str, str | int | None]] = field(default_factory=dict)
     wakes: dict[Wake, int] = field(default_factory=dict)  # monotonic times of the next looks

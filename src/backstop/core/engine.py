@@ -29,6 +29,7 @@ from backstop.core.halting import cancel_entries_while_halted
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.protection import sweep_orphans, watch_contract
 from backstop.core.reconciliation import book_audit, book_look_up, condensed
+from backstop.core.slippage_breaches import count_breaches
 from backstop.core.step import Step, Tag, Workbench
 from backstop.domain.audit import AuditRow
 from backstop.domain.commands import AuditAccount, Severity
@@ -59,6 +60,7 @@ from backstop.domain.events import (
     StrategySaved,
     TimerFired,
     TradeReported,
+    TradingDayBegan,
 )
 
 HURRIES_MAX = 8
@@ -91,6 +93,7 @@ def step(book: Book, event: Fact, now_ns: int) -> Step:
     work = Workbench(book=book, now_ns=now_ns, utc_us=event.utc_us)
     _apply(work, event)
     _look_at_clocks(work)
+    count_breaches(work)
     for contract_id in work.touched_contracts:
         watch_contract(work, contract_id)
     sweep_orphans(work)
@@ -143,6 +146,8 @@ def _apply(work: Workbench, event: Fact) -> None:
             lifecycle.halt_requested(work, event)
         case ResumeRequested():
             lifecycle.resume_requested(work, event)
+        case TradingDayBegan():
+            lifecycle.trading_day_began(work, event)
         case PayloadRejected():
             work.book.counters.rejected_payloads += 1
             work.alert(

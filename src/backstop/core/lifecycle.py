@@ -7,7 +7,7 @@ from backstop.core.book import LATCHES_KEPT
 from backstop.core.evidence import apply_order_step
 from backstop.core.positions import distrusted
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
-from backstop.core.trading_state import Latch
+from backstop.core.trading_state import Latch, LatchKind
 from backstop.domain.commands import LookUpOrder, Severity
 from backstop.domain.events import (
     GuardStarted,
@@ -18,8 +18,12 @@ from backstop.domain.events import (
     InstrumentsLoaded,
     ResumeRequested,
     SessionEvicted,
+    TradingDayBegan,
 )
 from backstop.domain.order import OrderState
+
+MACHINE = "backstop"
+"""Who put a latch on that no person asked for."""
 
 
 def hub_changed(work: Workbench, event: HubConnected | HubLost | SessionEvicted) -> None:
@@ -104,6 +108,14 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     )
 
 
+def trading_day_began(work: Workbench, event: TradingDayBegan) -> None:
+    """Count anew what is counted within a trading day; a start within one tells it again."""
+    book = work.book
+    if event.trade_date != book.trade_date:
+        book.trade_date = event.trade_date
+        work.note(Tag.CRITICAL_SYSTEM, "trading_day_began", trade_date=event.trade_date)
+
+
 def halt_requested(work: Workbench, event: HaltRequested) -> None:
     """Latch for a person: no new exposure until somebody resumes."""
     work.decision = Decision(kind=DecisionKind.ACCEPTED)
@@ -138,6 +150,9 @@ def resume_requested(work: Workbench, event: ResumeRequested) -> None:
     if message:
         work.decision = Decision(kind=DecisionKind.NOT_POSSIBLE, message=message)
         return
+    if any(latch.kind is LatchKind.SLIPPAGE for latch in book.latches):
+        # Whoever resumes has seen these breaches: it takes as many new ones to reduce again.
+        book.breaches = dict.fromkeys(book.breaches)
     book.latches = ()
     work.decision = Decision(kind=DecisionKind.ACCEPTED)
     work.note(Tag.CRITICAL_SYSTEM, "resumed", operator=event.operator, reason=event.reason)

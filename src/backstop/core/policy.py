@@ -5,6 +5,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from backstop.core.exposure import ExposureLimits
+from backstop.domain.external import ExternalPositionPolicy
 
 SECOND_NS = 1_000_000_000
 MILLISECOND_NS = 1_000_000
@@ -33,6 +34,8 @@ class Policy(Struct, frozen=True, kw_only=True):
         stale_quote_ns: a reference price older than this is none.
         execution_timeout_ns: an order without proof for this long is looked up by its tag.
         max_slippage_ticks: adverse ticks above which an execution is a breach.
+        slippage_breaches_to_reduce: breaches within one session after which only exits pass.
+        external_position_policy: what happens to a position that is not ours.
         exposure_limits: of correlation protection; None while it is switched off.
     """
 
@@ -54,6 +57,8 @@ class Policy(Struct, frozen=True, kw_only=True):
     stale_quote_ns: int = 30 * SECOND_NS
     execution_timeout_ns: int = 10 * SECOND_NS
     max_slippage_ticks: Decimal = Decimal(2)
+    slippage_breaches_to_reduce: int = 3
+    external_position_policy: ExternalPositionPolicy = ExternalPositionPolicy.PROTECT
     exposure_limits: ExposureLimits | None = None
 
     @property
