@@ -7,7 +7,7 @@ import pytest
 from tests.core.builders import Guard, a_policy, a_position, a_row, replayed
 
 from backstop.core.book import ORDERS_KEPT
-from backstop.core.forgetting import forget_the_oldest
+from backstop.core.slippage_breaches import BREACHES_KEPT
 from backstop.core.step import DecisionKind
 from backstop.core.trading_state import LatchKind, TradingState
 from backstop.domain.broker import BrokerStatus
@@ -282,12 +282,24 @@ def test_a_void_of_yesterdays_trade_does_not_touch_todays_count() -> None:
     assert kinds(guard) == [LatchKind.SLIPPAGE]
 
 
-def test_breaches_are_forgotten_with_their_orders() -> None:
-    guard = a_guard()
+def test_a_breach_counts_although_its_order_has_left_the_book() -> None:
+    guard = a_guard(slippage_breaches_to_reduce=2)
     execute(guard, 1)
     order = guard.order("c1")
     for number in range(ORDERS_KEPT):
         guard.book.orders[f"filler-{number}"] = order
-    forget_the_oldest(guard.book)
+    guard.timer()
+    assert "c1" not in guard.book.orders
 
-    assert guard.book.breaches == {}
+    execute(guard, 2)
+    assert kinds(guard) == [LatchKind.SLIPPAGE]
+
+
+def test_only_so_many_breaches_are_remembered() -> None:
+    guard = a_guard()
+    guard.book.breaches = {f"old-{number}": MONDAY for number in range(BREACHES_KEPT)}
+    execute(guard, 1)
+
+    assert len(guard.book.breaches) == BREACHES_KEPT
+    assert list(guard.book.breaches)[-1] == "c1"
+    assert "old-0" not in guard.book.breaches

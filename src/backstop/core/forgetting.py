@@ -11,7 +11,6 @@ def forget_the_oldest(book: Book) -> None:
             break
         order = book.orders.pop(oldest)
         book.orders_forgotten += 1
-        book.breaches.pop(oldest, None)
         book.client_of_tag.pop(order.custom_tag, None)
         book.client_of_broker_id.pop(order.broker_order_id or 0, None)
     while len(book.venue_orders) > VENUE_ORDERS_KEPT:

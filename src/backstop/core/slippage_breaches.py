@@ -13,6 +13,9 @@ from backstop.core.trading_state import Latch, LatchKind
 from backstop.domain.commands import Severity
 from backstop.domain.numbers import plain
 
+BREACHES_KEPT = 1000
+"""Breaches that are remembered: as many as the setting can ask for before it reduces."""
+
 
 def count_breaches(work: Workbench) -> None:
     """Judge every order of ours that this event changed."""
@@ -35,6 +38,8 @@ def _judge(work: Workbench, order: TrackedOrder, *, counted: bool) -> None:
     breach = verification.verdict is Verdict.BREACH
     if breach and not counted:
         book.breaches[order.client_order_id] = book.trade_date
+        if len(book.breaches) > BREACHES_KEPT:
+            del book.breaches[next(iter(book.breaches))]
         _tell(work, order, verification)
     elif counted and not breach:
         del book.breaches[order.client_order_id]
