@@ -3,7 +3,9 @@
 BackstopError
 ├── DomainError                    a value that cannot exist
 │   ├── OffTickError               a price that is not a whole number of ticks
-│   └── InvalidTransitionError     an order state that cannot follow from the one before
+│   ├── InvalidTransitionError     an order state that cannot follow from the one before
+│   ├── UnknownOrderError          a name or number that no order goes by
+│   └── NoProofError               an execution that cannot be proven, or not yet
 ├── SetupError                     unusable settings or set-up: exit code 2
 │   ├── SettingError               one setting: its name, its fault, what is allowed
 │   ├── CredentialError            one credential: its name and each source asked, never a value
@@ -18,6 +20,7 @@ BackstopError
 │   ├── LoginRefusedError          the gateway knows us and says no
 │   ├── GatewayUnreachableError    no connection or no answer
 │   └── GatewayAnswerError         an answer that is not what the API promises
+├── AlertCourierError              the process that delivers alerts is not there
 ├── JournalError                   the journal could not make a record durable
 └── InvariantError                 our own broken promise: stops the process
 """
@@ -53,6 +56,33 @@ class InvalidTransitionError(DomainError):
         self.cause = cause
         super().__init__(
             f"Order {client_order_id} is {from_state} and cannot become {to_state} by {cause}."
+        )
+
+
+class UnknownOrderError(DomainError):
+    """A name that no order goes by."""
+
+    def __init__(self, order_id: str) -> None:
+        self.order_id = order_id
+        super().__init__(
+            f"No order goes by {order_id!r}, neither as client order id nor as the venue's number."
+        )
+
+
+class NoProofError(DomainError):
+    """The fills of an order cannot be proven as it stands."""
+
+    def __init__(
+        self, client_order_id: str, state: str, *, filled_quantity: int, quantity: int
+    ) -> None:
+        self.client_order_id = client_order_id
+        self.state = state
+        self.filled_quantity = filled_quantity
+        self.quantity = quantity
+        super().__init__(
+            f"Order {client_order_id} is {state} with {filled_quantity} of {quantity} contracts "
+            "proven by trades. A proof is made when an order with fills is finished and its "
+            f"trades account for all of them; until then: backstop audit show {client_order_id}."
         )
 
 
@@ -144,6 +174,10 @@ class GatewayUnreachableError(GatewayError):
 
 class GatewayAnswerError(GatewayError):
     """The gateway answered with something that its API does not promise."""
+
+
+class AlertCourierError(BackstopError):
+    """The process that delivers alerts cannot be started, or has ended."""
 
 
 class JournalError(BackstopError):

@@ -6,18 +6,20 @@ other start-up path. Everything that a bot or an operator asks for goes through 
 
 import asyncio
 import uuid
-from collections import deque
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from decimal import Decimal
 from typing import Self
 
+from backstop.adapters.alert_courier import Delivery
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.sqlite.audit_store import AuditStore, StoredOrder
+from backstop.app.alert_desk import AlertDesk
 from backstop.app.audit_reading import AuditReading
 from backstop.app.audit_trail import AuditTrail
 from backstop.app.broker_link import BrokerLink
 from backstop.app.codec import recordable
+from backstop.app.execution_verification_system import ExecutionVerificationSystem
 from backstop.app.loop import DecisionLoop
 from backstop.app.market_risk import MarketRisk
 from backstop.app.notes import failure_text, log_note
@@ -26,36 +28,37 @@ from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.app.wiring import Outlets, Parts, wired
 from backstop.config.settings import Settings, refuse_live_gateway
 from backstop.core.book import Book
-from backstop.core.execution_verification import REPLY_LIMIT_NS, Verdict, Verification, verify
+from backstop.core.execution_verification import REPLY_LIMIT_NS, Verification
 from backstop.core.guardrails import Assessment
 from backstop.core.step import Decision, DecisionKind, Note, Tag
-from backstop.core.tracked_order import TrackedOrder, final_quantity
+from backstop.core.tracked_order import TrackedOrder
 from backstop.core.trading_state import TradingState
 from backstop.core.wishes import judge
-from backstop.domain.commands import RaiseAlert, Severity
+from backstop.domain.commands import Severity
 from backstop.domain.events import (
+    AlertAcknowledged,
     CancelRequested,
     HaltRequested,
     ModifyRequested,
+    OrderRegistered,
     OrderRequested,
     ResumeRequested,
     StrategySaved,
 )
 from backstop.domain.instrument import Rounding
 from backstop.domain.order import OrderRequest, OrderState, Side
+from backstop.domain.quote import Quote
 from backstop.errors import (
     GatewayAnswerError,
     GatewayUnreachableError,
     JournalError,
     SetupError,
+    UnknownOrderError,
 )
 from backstop.ports import Clock
 
 FIRST_CONTACT_LIMIT_S = 10.0
 """How long the start waits to hear whether the credentials are good."""
-
-ALERTS_KEPT = 1000
-"""Newest alerts in memory; all of them are in the journal."""
 
 STATE_CHECK_S = 0.02
 """Pause between looks at a state that no single order owns."""
@@ -75,7 +78,7 @@ class CriticalSystemManager:
         self.clock = clock or SystemClock()
         self.quotes = QuoteBoard(self.clock)
         self.session_id = uuid.uuid4().hex[:12]
-        self.alerts: deque[RaiseAlert] = deque(maxlen=ALERTS_KEPT)
+        self.execution_verification = ExecutionVerificationSystem(guard=self)
         self._on_note = on_note
         self._loop: DecisionLoop | None = None
         self._trail: AuditTrail | None = None
@@ -83,6 +86,12 @@ class CriticalSystemManager:
         self._tasks: asyncio.Task[None] | None = None
         self._closing = AsyncExitStack()
         self._health: dict[str, str] = {}
+        self.alert_desk = AlertDesk(
+            urls=settings.alert_urls,
+            account=str(settings.account_id),
+            clock=self.clock,
+            on_fault=self._fault("alerts"),
+        )
 
     @classmethod
     def from_settings(
@@ -133,7 +142,10 @@ class CriticalSystemManager:
             quotes=self.quotes,
             closing=self._closing,
             outlets=Outlets(
-                note=self.note, alert=self._alert, fault=self._fault, say_fault=self._say_fault
+                note=self.note,
+                alert=self.alert_desk.put,
+                fault=self._fault,
+                say_fault=self._say_fault,
             ),
         )
         self._loop, self._trail, self._reading = parts.loop, parts.trail, parts.reading
@@ -156,6 +168,7 @@ class CriticalSystemManager:
             tasks.create_task(parts.loop.run(), name="decision loop")
             tasks.create_task(parts.trail.run(), name="audit checkpoints")
             tasks.create_task(parts.link.run(), name="broker link")
+            tasks.create_task(self.alert_desk.run(), name="alert desk")
             tasks.create_task(parts.gateway.session.keep_fresh(), name="session")
             tasks.create_task(self._follow_risk(parts.link, parts.risk), name="market risk")
 
@@ -214,16 +227,17 @@ class CriticalSystemManager:
 
     def _wish(self, request: OrderRequest) -> OrderRequested:
         """Return the wish for an order with the market that its decision is based on."""
-        instrument = self.book.instrument_for(request.symbol)
-        reference = None
-        if instrument is not None:
-            reference = self.quotes.reference(instrument.contract_id)
         return OrderRequested(
             utc_us=self.clock.utc_us(),
             request=request,
-            reference=reference,
+            reference=self._reference(request.symbol),
             marks=self.quotes.marks(),
         )
+
+    def _reference(self, symbol: str) -> Quote | None:
+        """Return the market of a symbol's contract, as far as it is known now."""
+        instrument = self.book.instrument_for(symbol)
+        return None if instrument is None else self.quotes.reference(instrument.contract_id)
 
     async def submit_order(self, request: OrderRequest) -> Decision:
         """Ask for an order; an accepted one is returned when the venue answered, or did not.
@@ -232,12 +246,9 @@ class CriticalSystemManager:
             DomainError: a member of the request is not what its type says; nothing was sent.
             JournalError: the intent could not be made durable; nothing was sent.
         """
-        if await self._is_of_the_past(request.client_order_id):
-            return Decision(
-                kind=DecisionKind.CONFLICT,
-                message="this client_order_id belongs to an order of the past, which only the "
-                f"record still holds: backstop audit show {request.client_order_id}",
-            )
+        past = await self._of_the_past(request.client_order_id)
+        if past is not None:
+            return past
         decision = await self._running().decide(self._wish(request))
         if decision.kind is not DecisionKind.ACCEPTED or decision.order is None:
             return decision
@@ -248,6 +259,35 @@ class CriticalSystemManager:
             assessment=decision.assessment,
             denials=decision.denials,
             message=decision.message,
+        )
+
+    async def register_pending_order(
+        self,
+        request: OrderRequest,
+        *,
+        custom_tag: str | None = None,
+        broker_order_id: int | None = None,
+    ) -> Decision:
+        """Follow an order that the bot sends itself, and never send it.
+
+        ``ExecutionVerificationSystem.add_pending_order`` says how; ``submit_order`` is for orders
+        that the guard is to send.
+
+        Raises:
+            DomainError: a member of the request is not what its type says.
+            JournalError: it could not be made durable: do not send the order.
+        """
+        past = await self._of_the_past(request.client_order_id)
+        if past is not None:
+            return past
+        return await self._running().decide(
+            OrderRegistered(
+                utc_us=self.clock.utc_us(),
+                request=request,
+                custom_tag=custom_tag,
+                broker_order_id=broker_order_id,
+                reference=self._reference(request.symbol),
+            )
         )
 
     async def cancel_order(self, client_order_id: str, *, reason: str) -> Decision:
@@ -304,6 +344,16 @@ class CriticalSystemManager:
             HaltRequested(utc_us=self.clock.utc_us(), reason=reason, operator=operator)
         )
 
+    def deliveries(self, alert_id: int) -> tuple[Delivery, ...]:
+        """Return what became of an alert on each channel that was tried."""
+        return self.alert_desk.deliveries.get(alert_id, ())
+
+    async def acknowledge_alert(self, alert_id: int, *, operator: str) -> Decision:
+        """Note that a person has read an alert; it lifts no latch."""
+        return await self._running().decide(
+            AlertAcknowledged(utc_us=self.clock.utc_us(), alert_id=alert_id, operator=operator)
+        )
+
     async def resume(self, *, reason: str, operator: str) -> Decision:
         """Lift what a person or a machine latched; refused while an order is UNKNOWN."""
         return await self._running().decide(
@@ -322,38 +372,14 @@ class CriticalSystemManager:
     ) -> Verification | None:
         """Wait for the evidence about an order and judge it; None for an unknown order.
 
-        Args:
-            client_order_id: the bot's own id of the order.
-            expected_quantity: contracts that should have been filled; all of the order, as it was
-                last changed, if None.
-            max_slippage_ticks: adverse ticks allowed; the setting if None.
-            timeout_s: how long to wait for a verdict other than UNKNOWN; the setting if None.
+        As ``ExecutionVerificationSystem.verify_execution``, which says what each argument means.
         """
-        policy = self.book.policy
-        wait_s = policy.execution_timeout_ns / 1e9 if timeout_s is None else timeout_s
-        slippage = policy.max_slippage_ticks if max_slippage_ticks is None else max_slippage_ticks
-
-        def judged() -> Verification | None:
-            order = self.book.orders.get(client_order_id)
-            if order is None:
-                return None
-            return verify(
-                order,
-                self.book.instruments[order.intent.contract_id],
-                expected_quantity=(
-                    final_quantity(order) if expected_quantity is None else expected_quantity
-                ),
-                max_slippage_ticks=slippage,
-            )
-
         try:
-            async with asyncio.timeout(wait_s):
-                while (verdict := judged()) is not None and verdict.verdict is Verdict.UNKNOWN:
-                    await self._running().order_changed(client_order_id)
-        except (TimeoutError, JournalError):
-            pass  # UNKNOWN is what the evidence says so far, also when the guard stops meanwhile
-        await self._running().recorded()
-        return judged()
+            return await self.execution_verification.verify_execution(
+                client_order_id, expected_quantity, max_slippage_ticks, timeout_s=timeout_s
+            )
+        except UnknownOrderError:
+            return None
 
     def execution_proof(self, client_order_id: str) -> bytes | None:
         """Return the signed proof of an order's fills as JSON, None while there is none."""
@@ -369,13 +395,19 @@ class CriticalSystemManager:
         with AuditStore(self.settings.state_folder / AUDIT_DATABASE, checked=False) as store:
             return store.order(client_order_id)
 
-    async def _is_of_the_past(self, client_order_id: str) -> bool:
-        """Say whether an order that the book has let go of went by this name."""
+    async def _of_the_past(self, client_order_id: str) -> Decision | None:
+        """Return the refusal of a name that an order had which the book has let go of."""
         book = self.book
         if not book.orders_forgotten or client_order_id in book.orders:
-            return False
+            return None
         row = await asyncio.to_thread(self._stored_order, client_order_id)
-        return row is not None and row.client_order_id == client_order_id
+        if row is None or row.client_order_id != client_order_id:
+            return None
+        return Decision(
+            kind=DecisionKind.CONFLICT,
+            message="this client_order_id belongs to an order of the past, which only the "
+            f"record still holds: backstop audit show {client_order_id}",
+        )
 
     async def _until_answered(self, client_order_id: str) -> TrackedOrder:
         """Return the order once the venue answered for it, or its silence became UNKNOWN."""
@@ -395,6 +427,11 @@ class CriticalSystemManager:
     def book(self) -> Book:
         """The guard's knowledge; read only for everybody but the decision loop."""
         return self._running().book
+
+    @property
+    def decisions(self) -> DecisionLoop:
+        """The loop that decides and records; raises SetupError before the start."""
+        return self._running()
 
     @property
     def components(self) -> dict[str, str]:
@@ -427,6 +464,11 @@ class CriticalSystemManager:
         await self._until(lambda: self.book.links.user_up)
         await self._running().recorded()
 
+    async def account_read(self) -> None:
+        """Wait until the user hub is connected and the account has been read completely since."""
+        await self._until(lambda: self.book.links.user_up and self.book.recovered)
+        await self._running().recorded()
+
     async def reached(self, state: TradingState) -> None:
         """Wait until the trading state is ``state``."""
         await self._until(lambda: self.book.trading_state(self.now_ns()) is state)
@@ -445,10 +487,6 @@ class CriticalSystemManager:
         log_note(note, seq=self.steps)
         if self._on_note is not None:
             self._on_note(note)
-
-    def _alert(self, alert: RaiseAlert) -> None:
-        """Keep the newest alerts for whoever asks; the log has them with their step."""
-        self.alerts.append(alert)
 
     def _fault(self, component: str) -> Callable[[str], None]:
         """Return what a component tells its fault to; an empty text says it is well again."""

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from backstop.core.alerts import AlertBoard
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.positions import Knowledge, PositionView
 from backstop.core.tracked_order import TrackedOrder
@@ -52,6 +53,10 @@ VENUE_ORDERS_KEPT = 20_000
 """Finished legs and foreign orders in memory."""
 
 
+NUMBER_DIGITS_MAX = 19
+"""Digits of the largest order number that 64 bits hold; a longer text is no number."""
+
+
 class Wake(StrEnum):
     """What the core wants to be woken for; each has at most one time."""
 
@@ -59,6 +64,7 @@ class Wake(StrEnum):
     EXTERNAL = "EXTERNAL"  # the wait for the attribution of a fill ends
     PROTECTION = "PROTECTION"  # a position has been naked for as long as it may be
     LIQUIDATION = "LIQUIDATION"  # the next look at a liquidation or a close
+    ALERTS = "ALERTS"  # critical alerts that nobody acknowledged are sent again
     HALTING = "HALTING"  # a cancel of an entry is asked for again
 
 
@@ -95,9 +101,9 @@ class Links:
     user_since_ns: int = 0
     market_up: bool = False
     market_lost_ns: int = 0
-
-
     watchdog_lost: bool = False  # a guard that nobody was to watch never loses its watchdog
+
+
 @dataclass(slots=True)
 class AuditClock:
     """When the account was read, and when it will be."""
@@ -141,6 +147,10 @@ class Book:
     trades: OrderedDict[int, BrokerTrade] = field(default_factory=OrderedDict)
     trades_of: dict[int, tuple[int, ...]] = field(default_factory=dict)  # broker order -> trades
     forgotten_trade_id: int | None = None  # trades up to it, if not held, were counted long ago
+    forgotten_order_id: int | None = None  # the newest number of an order that was let go of
+    new_trades: dict[int, None] = field(default_factory=dict)  # older, and never counted all the same
+    finished: dict[str, None] = field(default_factory=dict)  # client ids, in the order of finishing
+    finished_venue: dict[int, None] = field(default_factory=dict)  # legs and foreign ones, likewise
     positions: dict[str, PositionView] = field(default_factory=dict)
     account: BrokerAccount | None = None
     entries: deque[Entry] = field(default_factory=deque)
@@ -148,6 +158,7 @@ class Book:
     links: Links = field(default_factory=Links)
     audit: AuditClock = field(default_factory=AuditClock)
     counters: Counters = field(default_factory=Counters)
+    alerts: AlertBoard = field(default_factory=AlertBoard)
     recovered: bool = False
     orders_forgotten: int = 0  # finished orders that only the record still knows
     missing: dict[str, Search] = field(default_factory=dict)  # orders that no list shows
@@ -203,13 +214,21 @@ class Book:
             yield Condition.ACCOUNT_STALE
         if self.account is not None and not self.account.can_trade:
             yield Condition.ACCOUNT_CANNOT_TRADE
+        if links.watchdog_lost:
+            yield Condition.WATCHDOG_LOST
 
     def instrument_for(self, symbol: str) -> Instrument | None:
         """Return the contract that ``symbol`` (a root, or a contract id) stands for."""
-        if links.watchdog_lost:
-            yield Condition.WATCHDOG_LOST
         contract_id = self.contract_of.get(symbol, symbol)
         return self.instruments.get(contract_id)
+
+    def order_named(self, order_id: str) -> TrackedOrder | None:
+        """Return the order with this client order id, or with this number of the venue as text."""
+        order = self.orders.get(order_id)
+        number = order_id.isascii() and order_id.isdecimal() and len(order_id) <= NUMBER_DIGITS_MAX
+        if order is None and number:
+            order = self.orders.get(self.client_of_broker_id.get(int(order_id), ""))
+        return order
 
     def position(self, contract_id: str) -> PositionView:
         """Return what is believed of one contract of which nothing may ever have been said."""

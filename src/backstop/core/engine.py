@@ -7,7 +7,8 @@ the same commands. At replay the commands are dropped, for they were carried out
 from msgspec.structs import replace
 
 from backstop.core import execution_verification as verification
-from backstop.core import lifecycle, wishes
+from backstop.core import lifecycle, supervision, wishes
+from backstop.core.alerting import alert_acknowledged, remind
 from backstop.core.audit_trail import fill_row, order_row, traded_order_row, venue_row
 from backstop.core.book import (
     AUDIT_INTERVAL_NS,
@@ -24,11 +25,12 @@ from backstop.core.evidence import (
     contradiction,
     recount_trades,
 )
-from backstop.core.forgetting import forget_the_oldest
+from backstop.core.forgetting import forget_the_oldest, past_recalled
 from backstop.core.halting import cancel_entries_while_halted
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.protection import sweep_orphans, watch_contract
 from backstop.core.reconciliation import book_audit, book_look_up, condensed
+from backstop.core.registered_orders import order_registered
 from backstop.core.slippage_breaches import count_breaches
 from backstop.core.step import Step, Tag, Workbench
 from backstop.domain.audit import AuditRow
@@ -36,24 +38,31 @@ from backstop.domain.commands import AuditAccount, Severity
 from backstop.domain.events import (
     AccountAudited,
     AccountReported,
+    AlertAcknowledged,
     Answer,
     CancelAnswered,
     CancelRequested,
+    CloseRequested,
     Fact,
     GuardStarted,
     HaltRequested,
     HubConnected,
     HubLost,
     InstrumentsLoaded,
+    LifeFact,
+    LiquidationRequested,
     ModifyAnswered,
     ModifyRequested,
     OrderDispatched,
     OrderLookedUp,
+    OrderRegistered,
     OrderReported,
     OrderRequested,
+    PastRecalled,
     PayloadRejected,
     PlaceAnswered,
     PositionReported,
+    ProtectionRequested,
     ResumeRequested,
     RiskEstimated,
     SessionEvicted,
@@ -61,6 +70,9 @@ from backstop.domain.events import (
     TimerFired,
     TradeReported,
     TradingDayBegan,
+    WatchdogLost,
+    WatchdogReturned,
+    Wish,
 )
 
 HURRIES_MAX = 8
@@ -98,9 +110,10 @@ def step(book: Book, event: Fact, now_ns: int) -> Step:
         watch_contract(work, contract_id)
     sweep_orphans(work)
     cancel_entries_while_halted(work)
+    remind(work)
     result = _finish(work)
-    forget_the_oldest(book)
-    return result
+    let_go = forget_the_oldest(work)
+    return replace(result, let_go=let_go) if let_go else result
 
 
 def _apply(work: Workbench, event: Fact) -> None:
@@ -114,47 +127,85 @@ def _apply(work: Workbench, event: Fact) -> None:
         case AccountReported():
             if event.account.account_id == work.book.policy.account_id:
                 work.book.account = event.account
-        case OrderRequested():
-            wishes.order_requested(work, event)
-        case CancelRequested():
-            wishes.cancel_requested(work, event)
-        case ModifyRequested():
-            wishes.modify_requested(work, event)
+        case AccountAudited():
+            book_audit(work, event)
+        case OrderLookedUp():
+            book_look_up(work, event)
         case OrderDispatched():
             _order_dispatched(work, event)
         case PlaceAnswered():
             _place_answered(work, event)
         case CancelAnswered() | ModifyAnswered():
             _change_answered(work, event)
-        case AccountAudited():
-            book_audit(work, event)
-        case OrderLookedUp():
-            book_look_up(work, event)
         case TimerFired():
             _timer_fired(work)
-        case HubConnected() | HubLost() | SessionEvicted():
-            lifecycle.hub_changed(work, event)
-        case StrategySaved():
-            work.book.strategy_states[event.strategy_id] = event.state
+        case PastRecalled():
+            past_recalled(work, event)
         case RiskEstimated():
             work.book.estimate = event
-        case InstrumentsLoaded():
-            lifecycle.instruments_loaded(work, event)
-        case GuardStarted():
-            lifecycle.guard_started(work, event)
+        case PayloadRejected():
+            _payload_rejected(work, event)
+        case (
+            OrderRequested()
+            | OrderRegistered()
+            | CancelRequested()
+            | ModifyRequested()
+            | CloseRequested()
+            | ProtectionRequested()
+            | LiquidationRequested()
+            | HaltRequested()
+            | ResumeRequested()
+            | AlertAcknowledged()
+            | StrategySaved()
+        ):
+            _apply_wish(work, event)
+        case _:
+            _apply_life(work, event)
+
+
+def _apply_wish(work: Workbench, event: Wish) -> None:
+    """What bots and operators ask for."""
+    match event:
+        case OrderRequested():
+            wishes.order_requested(work, event)
+        case OrderRegistered():
+            order_registered(work, event)
+        case CancelRequested():
+            wishes.cancel_requested(work, event)
+        case ModifyRequested():
+            wishes.modify_requested(work, event)
         case HaltRequested():
             lifecycle.halt_requested(work, event)
         case ResumeRequested():
             lifecycle.resume_requested(work, event)
+        case AlertAcknowledged():
+            alert_acknowledged(work, event)
+        case StrategySaved():
+            work.book.strategy_states[event.strategy_id] = event.state
+
+
+def _apply_life(work: Workbench, event: LifeFact) -> None:
+    """What happens to the guard and to its links."""
+    match event:
+        case GuardStarted():
+            lifecycle.guard_started(work, event)
+        case InstrumentsLoaded():
+            lifecycle.instruments_loaded(work, event)
+        case HubConnected() | HubLost() | SessionEvicted():
+            lifecycle.hub_changed(work, event)
+        case WatchdogLost() | WatchdogReturned():
+            supervision.watchdog_changed(work, event)
         case TradingDayBegan():
             lifecycle.trading_day_began(work, event)
-        case PayloadRejected():
-            work.book.counters.rejected_payloads += 1
-            work.alert(
-                Severity.WARNING,
-                "PAYLOAD_REJECTED",
-                f"{event.source} {event.target} broke its schema: {event.fault}. Kept as it came.",
-            )
+
+
+def _payload_rejected(work: Workbench, event: PayloadRejected) -> None:
+    work.book.counters.rejected_payloads += 1
+    work.alert(
+        Severity.WARNING,
+        "PAYLOAD_REJECTED",
+        f"{event.source} {event.target} broke its schema: {event.fault}. Kept as it came.",
+    )
 
 
 # -- our requests and what came back -------------------------------------------------------------

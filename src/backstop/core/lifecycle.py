@@ -3,7 +3,8 @@
 from msgspec.structs import replace
 
 from backstop.core import execution_verification as verification
-from backstop.core.book import LATCHES_KEPT
+from backstop.core.alerts import REPEAT_NS
+from backstop.core.book import LATCHES_KEPT, Wake
 from backstop.core.evidence import apply_order_step
 from backstop.core.positions import distrusted
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
@@ -74,12 +75,13 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.links.user_up = book.links.market_up = False
     book.links.market_lost_ns = work.now_ns
     book.links.user_since_ns = work.now_ns
-    book.recovered = False
     book.links.watchdog_lost = False
+    book.recovered = False
     book.audit.requested_ns = book.audit.due_ns = 0
     book.audit.hurries = 0
     book.audit.complete_ns = book.audit.complete_sent_ns = 0
     book.wakes.clear()
+    book.wake(Wake.ALERTS, work.now_ns + REPEAT_NS)
     book.asked.clear()
     book.missing.clear()
     book.entries.clear()

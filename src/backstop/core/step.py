@@ -5,8 +5,10 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from backstop.core.book import Book
+from backstop.core.alerts import REPEAT_NS
+from backstop.core.book import Book, Wake
 from backstop.core.guardrails import Assessment
+from backstop.core.past import PastOrder
 from backstop.core.tracked_order import TrackedOrder, final_quantity
 from backstop.domain.audit import AuditRow, FillRow
 from backstop.domain.broker import BrokerTrade
@@ -43,6 +45,7 @@ class DecisionKind(StrEnum):
     CONFLICT = "CONFLICT"  # the same client order id with another body
     UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
     UNKNOWN_ORDER = "UNKNOWN_ORDER"
+    UNKNOWN_ALERT = "UNKNOWN_ALERT"
     NOT_POSSIBLE = "NOT_POSSIBLE"  # the order cannot be changed or cancelled in its state
 
 
@@ -66,6 +69,7 @@ class Step(Struct, frozen=True, kw_only=True):
     changed_orders: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
     decision: Decision | None = None
+    let_go: tuple[PastOrder, ...] = ()  # what left the book, for the archive
 
 
 @dataclass(slots=True)
@@ -94,9 +98,18 @@ class Workbench:
 
     def alert(self, severity: Severity, code: str, message: str) -> None:
         """Ask for a person's attention."""
-        self.commands.append(RaiseAlert(severity=severity, code=code, message=message))
+        alert = self.book.alerts.post(severity, code, message, utc_us=self.utc_us)
+        self.commands.append(
+            RaiseAlert(alert_id=alert.alert_id, severity=severity, code=code, message=message)
+        )
+        if severity is Severity.CRITICAL:
+            self.book.wake(Wake.ALERTS, self.now_ns + REPEAT_NS)
         tag = Tag.CRITICAL if severity is Severity.CRITICAL else Tag.CRITICAL_SYSTEM
-        fields: dict[str, str | int] = {"code": code, "message": message}
+        fields: dict[str, str | int] = {
+            "alert_id": alert.alert_id,
+            "code": code,
+            "message": message,
+        }
         self.notes.append(Note(tag=tag, name="alert", fields=fields, severity=severity))
 
     def keep(self, order: TrackedOrder) -> None:

@@ -139,6 +139,17 @@ class WatchdogReturned(Event, frozen=True, kw_only=True, tag=True):
     process_id: int
 
 
+class PastRecalled(Event, frozen=True, kw_only=True, tag=True):
+    """What the archive told of orders and trades that the next fact names.
+
+    ``entries`` are those that the book had let go of, as JSON, each as it was then; ``new_trades``
+    are trades that were never counted, although the venue numbered them before ones let go of.
+    """
+
+    entries: tuple[str, ...] = ()
+    new_trades: tuple[int, ...] = ()
+
+
 class TradingDayBegan(Event, frozen=True, kw_only=True, tag=True):
     """The trading day ``trade_date`` (ISO date) began, at 17:00 Chicago of the day before."""
 
@@ -389,33 +400,44 @@ class OrderLookedUp(Event, frozen=True, kw_only=True, tag=True):
     fault: str = ""
 
 
-Fact = (
+LifeFact = (
     GuardStarted
     | InstrumentsLoaded
-    | TimerFired
-    | RiskEstimated
-    | StrategySaved
+    | TradingDayBegan
     | WatchdogLost
     | WatchdogReturned
-    | TradingDayBegan
-    | OrderRequested
+    | HubConnected
+    | HubLost
+    | SessionEvicted
+)
+"""What happens to the guard and to its links."""
+
+Wish = (
+    OrderRequested
     | OrderRegistered
+    | CancelRequested
+    | ModifyRequested
     | CloseRequested
     | ProtectionRequested
     | LiquidationRequested
-    | AlertAcknowledged
-    | CancelRequested
-    | ModifyRequested
     | HaltRequested
     | ResumeRequested
+    | AlertAcknowledged
+    | StrategySaved
+)
+"""What bots and operators ask for."""
+
+Fact = (
+    LifeFact
+    | Wish
+    | TimerFired
+    | RiskEstimated
+    | PastRecalled
     | OrderDispatched
     | PlaceAnswered
     | CancelAnswered
     | ModifyAnswered
     | PositionCloseAnswered
-    | HubConnected
-    | HubLost
-    | SessionEvicted
     | OrderReported
     | TradeReported
     | PositionReported

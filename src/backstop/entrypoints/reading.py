@@ -87,7 +87,7 @@ def validate(
             "take_profit_price": take_profit,
         },
     )
-    body = _checked(reply.status, reply.body)
+    body = checked(reply.status, reply.body)
     if as_json:
         say_json(body)
     else:
@@ -98,10 +98,11 @@ def validate(
 
 def _read(client: GuardClient, path: str) -> Any:
     reply = client.call("GET", path)
-    return _checked(reply.status, reply.body)
+    return checked(reply.status, reply.body)
 
 
-def _checked(status: int, body: Any) -> Any:
+def checked(status: int, body: Any) -> Any:
+    """Return the body of a good answer, or raise what the guard says is wrong."""
     if status == HTTPStatus.OK:
         return body
     message = body.get("error", {}).get("message") if isinstance(body, dict) else None

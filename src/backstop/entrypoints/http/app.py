@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from backstop import __version__
 from backstop.domain.order import OrderState
+from backstop.entrypoints.http.alert_routes import ALERT_SHAPES, add_alert_routes
 from backstop.entrypoints.http.answers import (
     RefusedOrder,
     changed,
@@ -89,6 +90,7 @@ class Api(FastAPI):
                     ValidationView,
                     VerificationView,
                     *AUDIT_SHAPES,
+                    *ALERT_SHAPES,
                 )
             )
             held["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -113,6 +115,7 @@ def make_api(guard: Guard) -> FastAPI:
     _add_order_routes(api, guard)
     _add_evidence_routes(api, guard)
     add_audit_routes(api, guard)
+    add_alert_routes(api, guard)
     return api
 
 

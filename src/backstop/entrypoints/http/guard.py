@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Protocol
 
+from backstop.adapters.alert_courier import Delivery
 from backstop.app.audit_reading import AuditReading
 from backstop.core.book import Book
 from backstop.core.execution_verification import Verification
@@ -26,6 +27,12 @@ class Guard(Protocol):
     @property
     def audit(self) -> AuditReading:
         """Answers about the audit log."""
+
+    def deliveries(self, alert_id: int) -> tuple[Delivery, ...]:
+        """Return what became of an alert on each channel that was tried."""
+
+    async def acknowledge_alert(self, alert_id: int, *, operator: str) -> Decision:
+        """Note that a person has read an alert."""
 
     def now_ns(self) -> int:
         """Return monotonic time as the book counts it."""

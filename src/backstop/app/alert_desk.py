@@ -1,0 +1,169 @@
+"""Hands alerts to the courier, in order, without ever holding up the guard.
+
+Alerts wait in a bounded queue. Many of one code within a short time become one letter that says how
+many there were, so that a flood cannot bury what matters or have a service block us.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from backstop.adapters.alert_courier import AlertCourier, Delivery, Letter
+from backstop.config.secret import Secret
+from backstop.domain.commands import RaiseAlert, Severity
+from backstop.errors import AlertCourierError
+from backstop.ports import Clock
+
+LETTERS_WAITING_MAX = 200
+"""Alerts that wait for the courier; at the limit the oldest that is not critical goes first."""
+
+GATHER_NS = 30 * 1_000_000_000
+"""Further alerts of a code that was just sent are gathered this long into one letter."""
+
+RESTART_PAUSE_S = 1.0
+RESTART_PAUSE_MAX_S = 60.0
+"""Pauses between starts of a courier that ends by itself; they double."""
+
+BODY_CHARS_MAX = 2_000
+DELIVERIES_KEPT = 1_000
+
+
+@dataclass(slots=True)
+class _Gathered:
+    newest: RaiseAlert
+    count: int
+    due_ns: int
+
+
+class AlertDesk:
+    """Sends alerts to ``urls``; ``run`` beside the guard."""
+
+    def __init__(
+        self,
+        *,
+        urls: Sequence[Secret],
+        account: str,
+        clock: Clock,
+        on_fault: Callable[[str], None],
+        redact: Callable[[str], str] = str,
+    ) -> None:
+        self.deliveries: OrderedDict[int, tuple[Delivery, ...]] = OrderedDict()
+        self.dropped = 0
+        self._urls = tuple(urls)
+        self._account = account
+        self._clock = clock
+        self._on_fault = on_fault
+        self._redact = redact
+        self._faults: dict[int, str] = {}  # by channel; 0 is the courier itself
+        self._waiting: OrderedDict[int, Letter] = OrderedDict()
+        self._next = 0
+        self._gathered: dict[str, _Gathered] = {}
+        self._arrived = asyncio.Event()
+
+    @property
+    def channels(self) -> int:
+        """How many addresses there are."""
+        return len(self._urls)
+
+    def put(self, alert: RaiseAlert) -> None:
+        """Take an alert; never blocks."""
+        if not self._urls:
+            return
+        now_ns = self._clock.monotonic_ns()
+        gathered = self._gathered.get(alert.code)
+        if gathered is not None and now_ns < gathered.due_ns:
+            gathered.newest, gathered.count = alert, gathered.count + 1
+        else:
+            self._gathered[alert.code] = _Gathered(alert, 0, now_ns + GATHER_NS)
+            self._enqueue(alert)
+        self._arrived.set()
+
+    def _enqueue(self, alert: RaiseAlert, *, more: int = 0) -> None:
+        reminder = f" (reminder {alert.repeat})" if alert.repeat else ""
+        body = alert.message if more <= 1 else f"{more} more of these; the newest: {alert.message}"
+        letter = Letter(
+            alert_id=alert.alert_id,
+            severity=alert.severity,
+            title=f"Backstop {self._account}: {alert.severity} {alert.code}{reminder}",
+            body=self._redact(body)[:BODY_CHARS_MAX],
+        )
+        self._next += 1
+        self._waiting[self._next] = letter
+        if len(self._waiting) > LETTERS_WAITING_MAX:
+            mild = (k for k, v in self._waiting.items() if v.severity is not Severity.CRITICAL)
+            del self._waiting[next(mild, next(iter(self._waiting)))]
+            self.dropped += 1
+
+    async def run(self) -> None:
+        """Deliver until cancelled; a courier that ends is started again."""
+        if not self._urls:
+            return
+        pause_s = RESTART_PAUSE_S
+        while True:
+            began_ns = self._clock.monotonic_ns()
+            try:
+                async with await AlertCourier.start(
+                    [url.reveal() for url in self._urls]
+                ) as courier:
+                    await self._serve(courier)
+            except AlertCourierError as error:
+                self._tell(0, f"the courier is down: {error}")
+            if self._clock.monotonic_ns() - began_ns > RESTART_PAUSE_MAX_S * 1e9:
+                pause_s = RESTART_PAUSE_S
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, RESTART_PAUSE_MAX_S)
+
+    async def _serve(self, courier: AlertCourier) -> None:
+        reading = asyncio.create_task(self._book_deliveries(courier), name="alert deliveries")
+        try:
+            self._tell(0, "")
+            while not reading.done():
+                self._flush_gathered()
+                while self._waiting:
+                    place = next(iter(self._waiting))
+                    await courier.send(self._waiting[place])
+                    self._waiting.pop(place, None)
+                self._arrived.clear()
+                arrived = asyncio.create_task(self._arrived.wait())
+                await asyncio.wait(
+                    (arrived, reading),
+                    timeout=self._wait_s(),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                arrived.cancel()
+            raise AlertCourierError("it ended by itself")
+        finally:
+            reading.cancel()
+
+    def _wait_s(self) -> float | None:
+        due = [it.due_ns for it in self._gathered.values()]
+        if not due:
+            return None
+        return max(0, min(due) - self._clock.monotonic_ns()) / 1e9
+
+    def _flush_gathered(self) -> None:
+        now_ns = self._clock.monotonic_ns()
+        for code in [code for code, it in self._gathered.items() if now_ns >= it.due_ns]:
+            gathered = self._gathered.pop(code)
+            if gathered.count:
+                self._gathered[code] = _Gathered(gathered.newest, 0, now_ns + GATHER_NS)
+                self._enqueue(gathered.newest, more=gathered.count)
+
+    async def _book_deliveries(self, courier: AlertCourier) -> None:
+        async for delivery in courier.deliveries():
+            if delivery.alert_id:
+                known = self.deliveries.get(delivery.alert_id, ())
+                others = tuple(it for it in known if it.channel != delivery.channel)
+                self.deliveries[delivery.alert_id] = (*others, delivery)
+                if len(self.deliveries) > DELIVERIES_KEPT:
+                    self.deliveries.popitem(last=False)
+            fault = "" if delivery.delivered else delivery.fault
+            self._tell(delivery.channel, fault and f"channel {delivery.channel}: {fault}")
+
+    def _tell(self, channel: int, fault: str) -> None:
+        if fault:
+            self._faults[channel] = fault
+        else:
+            self._faults.pop(channel, None)
+        self._on_fault("; ".join(self._faults.values()))

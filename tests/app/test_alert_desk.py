@@ -1,0 +1,226 @@
+"""Alerts leave through a courier of their own, to real receivers on this machine."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from backstop.adapters.alert_courier import AlertCourier, Delivery
+from backstop.adapters.clock import SystemClock
+from backstop.app import alert_desk
+from backstop.app.alert_desk import LETTERS_WAITING_MAX, AlertDesk
+from backstop.config.secret import Secret
+from backstop.domain.commands import RaiseAlert, Severity
+
+PATIENCE_S = 30
+
+
+@dataclass
+class Receiver:
+    """A service that takes alerts as JSON; ``refuses`` answers with an error instead."""
+
+    refuses: bool = False
+    took: list[Any] = field(default_factory=list)
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"json://127.0.0.1:{self.port}/alerts"
+
+    async def take(self, request: web.Request) -> web.Response:
+        if self.refuses:
+            return web.Response(status=503)
+        self.took.append(await request.json())
+        return web.Response()
+
+
+@asynccontextmanager
+async def receiving(**changes: Any) -> AsyncIterator[Receiver]:
+    receiver = Receiver(**changes)
+    app = web.Application()
+    app.router.add_post("/alerts", receiver.take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    receiver.port = runner.addresses[0][1]
+    try:
+        yield receiver
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def a_running_desk(*urls: str, **changes: Any) -> AsyncIterator[tuple[AlertDesk, list[str]]]:
+    faults: list[str] = []
+    desk = AlertDesk(
+        urls=[Secret(url) for url in urls],
+        account="42",
+        clock=SystemClock(),
+        on_fault=faults.append,
+        **changes,
+    )
+    task = asyncio.create_task(desk.run())
+    try:
+        yield desk, faults
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(is_true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not is_true():
+            await asyncio.sleep(0.01)
+
+
+def an_alert(**changes: Any) -> RaiseAlert:
+    members: dict[str, Any] = {
+        "alert_id": 7,
+        "severity": Severity.CRITICAL,
+        "code": "OVERFILL",
+        "message": "4 of 3 were filled",
+    }
+    return RaiseAlert(**(members | changes))
+
+
+async def test_a_critical_alert_goes_to_every_channel() -> None:
+    async with (
+        receiving() as first,
+        receiving() as second,
+        a_running_desk(first.url, second.url) as (desk, _),
+    ):
+        desk.put(an_alert())
+        await until(lambda: bool(first.took and second.took))
+
+        assert first.took[0]["title"] == "Backstop 42: CRITICAL OVERFILL"
+        assert first.took[0]["message"] == "4 of 3 were filled"
+        await until(lambda: len(desk.deliveries.get(7, ())) == 2)
+        assert all(it.delivered and it.service == "json" for it in desk.deliveries[7])
+
+
+async def test_a_warning_goes_to_the_second_channel_when_the_first_does_not_take_it() -> None:
+    async with (
+        receiving(refuses=True) as first,
+        receiving() as second,
+        a_running_desk(first.url, second.url) as (desk, faults),
+    ):
+        desk.put(an_alert(severity=Severity.WARNING))
+        await until(lambda: bool(second.took))
+        await until(lambda: len(desk.deliveries.get(7, ())) == 2)
+
+        assert {(it.channel, it.delivered) for it in desk.deliveries[7]} == {(1, False), (2, True)}
+        assert any("channel 1" in fault for fault in faults)
+
+
+async def test_a_warning_that_the_first_channel_took_goes_no_further() -> None:
+    async with (
+        receiving() as first,
+        receiving() as second,
+        a_running_desk(first.url, second.url) as (desk, _),
+    ):
+        desk.put(an_alert(severity=Severity.WARNING))
+        desk.put(an_alert(alert_id=8, code="OTHER"))
+        await until(lambda: bool(second.took))
+        await until(lambda: len(desk.deliveries) == 2)
+
+        assert [letter["title"] for letter in second.took] == ["Backstop 42: CRITICAL OTHER"]
+
+
+async def test_an_address_that_is_none_is_named_by_its_place_and_not_shown() -> None:
+    async with (
+        receiving() as first,
+        a_running_desk(first.url, "nosuch://s3cr3t-token") as (
+            desk,
+            faults,
+        ),
+    ):
+        await until(lambda: any("channel 2" in fault for fault in faults))
+        desk.put(an_alert())
+        await until(lambda: bool(first.took))
+
+        assert not any("s3cr3t" in fault for fault in faults)
+
+
+async def test_a_courier_that_dies_is_started_again_and_loses_nothing_that_waits() -> None:
+    async with receiving() as first, a_running_desk(first.url) as (desk, faults):
+        desk.put(an_alert())
+        await until(lambda: bool(first.took))
+        (courier,) = [
+            task
+            for task in asyncio.all_tasks()
+            if task.get_name() == "alert deliveries" and not task.done()
+        ]
+        assert courier is not None
+        process = _courier_of(courier)
+        process.kill()
+        await until(lambda: any("courier is down" in fault for fault in faults))
+        desk.put(an_alert(alert_id=8, code="LATER"))
+        await until(lambda: len(first.took) == 2)
+
+        assert first.took[1]["title"].endswith("LATER")
+
+
+def _courier_of(task: "asyncio.Task[Any]") -> asyncio.subprocess.Process:
+    frame = task.get_stack()[0]
+    courier: AlertCourier = frame.f_locals["courier"]
+    return courier._process
+
+
+async def test_a_flood_of_one_code_becomes_one_letter_that_counts(monkeypatch: Any) -> None:
+    monkeypatch.setattr(alert_desk, "GATHER_NS", 500_000_000)
+    async with receiving() as first, a_running_desk(first.url) as (desk, _):
+        for number in range(50):
+            desk.put(an_alert(alert_id=number + 1, message=f"number {number}"))
+        await until(lambda: len(first.took) == 2)
+
+        assert first.took[0]["message"] == "number 0"
+        assert first.took[1]["message"] == "49 more of these; the newest: number 49"
+
+
+async def test_what_waits_is_bounded_and_critical_alerts_go_last() -> None:
+    desk = AlertDesk(
+        urls=[Secret("json://127.0.0.1:9/")],
+        account="42",
+        clock=SystemClock(),
+        on_fault=lambda _: None,
+    )
+    desk.put(an_alert(alert_id=1))
+    for number in range(LETTERS_WAITING_MAX + 10):
+        desk.put(an_alert(alert_id=number + 2, severity=Severity.WARNING, code=f"C{number}"))
+
+    assert desk.dropped == 11
+    assert next(iter(desk._waiting.values())).alert_id == 1
+
+
+async def test_without_an_address_nothing_is_kept_or_started() -> None:
+    async with a_running_desk() as (desk, faults):
+        desk.put(an_alert())
+
+        assert desk.channels == 0
+        assert faults == []
+
+
+async def test_a_secret_in_a_message_is_struck_out() -> None:
+    async with (
+        receiving() as first,
+        a_running_desk(first.url, redact=lambda text: text.replace("hunter2", "**")) as (desk, _),
+    ):
+        desk.put(an_alert(message="login with hunter2 failed"))
+        await until(lambda: bool(first.took))
+
+        assert first.took[0]["message"] == "login with ** failed"
+
+
+async def test_the_courier_ends_when_nothing_more_is_to_come() -> None:
+    async with receiving() as first:
+        results: list[Delivery] = []
+        async with await AlertCourier.start([first.url]) as courier:
+            await courier.finish()
+            async with asyncio.timeout(PATIENCE_S):
+                results.extend([it async for it in courier.deliveries()])
+
+        assert results == []
