@@ -113,6 +113,7 @@ async def test_status_shows_gates_limits_and_every_order_that_can_fill(desk: Any
     assert (foreign["broker_order_id"], foreign["tag"]) == (77, "somebody-else")
     assert (foreign["role"], foreign["client_order_id"]) == ("FOREIGN", None)
     assert body["heartbeats"]["user_hub_connected"] is True
+    assert body["realised"]["net"] == "0"
 
 
 async def test_status_lists_orders_of_unknown_fate(desk: Any) -> None:

@@ -7,6 +7,7 @@ from msgspec import Struct
 from backstop import __version__
 from backstop.core.book import Book, VenueOrder
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS, Policy
+from backstop.core.realised import realised
 from backstop.core.trading_state import TradingState
 from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.numbers import money, plain
@@ -106,6 +107,19 @@ class Protection(Struct, frozen=True, kw_only=True):
     naked: tuple[NakedPosition, ...]
 
 
+class Realised(Struct, frozen=True, kw_only=True):
+    """What the trades brought that the guard knows, in dollars, by the venue's own figures.
+
+    Trades that open state no result; ``closing_trades`` counts those that do.
+    """
+
+    gross: str
+    costs: str
+    net: str
+    closing_trades: int
+    trades: int
+
+
 class Heartbeats(Struct, frozen=True, kw_only=True):
     """Signs of life, in ms before now; null: never since the guard started.
 
@@ -133,6 +147,7 @@ class StatusView(Struct, frozen=True, kw_only=True):
     unknown_orders: tuple[OrderRecord, ...]
     limits: Limits
     protection: Protection
+    realised: Realised
     heartbeats: Heartbeats
 
 
@@ -165,6 +180,7 @@ def status_view(guard: Guard) -> StatusView:
         ),
         limits=_limits(book.policy),
         protection=_protection(book.policy, positions),
+        realised=_realised(book),
         heartbeats=_heartbeats(book, guard.components, now_ns=now_ns),
     )
 
@@ -262,6 +278,17 @@ def _protection(policy: Policy, positions: tuple[PositionRow, ...]) -> Protectio
             for row in positions
             if row.naked_ms
         ),
+    )
+
+
+def _realised(book: Book) -> Realised:
+    result = realised(book.trades.values())
+    return Realised(
+        gross=f"{money(result.gross_micros):f}",
+        costs=f"{money(result.costs_micros):f}",
+        net=f"{money(result.net_micros):f}",
+        closing_trades=result.closing_trades,
+        trades=result.trades,
     )
 
 
