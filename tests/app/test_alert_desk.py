@@ -73,7 +73,7 @@ async def a_running_desk(*urls: str, **changes: Any) -> AsyncIterator[tuple[Aler
 
 async def until(is_true: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not is_true():
+        while not is_true():  # noqa: ASYNC110 - what is waited for is in another process
             await asyncio.sleep(0.01)
 
 
