@@ -12,6 +12,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from backstop.core.alerts import AlertBoard
+from backstop.core.liquidation import CloseAttempt, Liquidation
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.positions import Knowledge, PositionView
 from backstop.core.tracked_order import TrackedOrder
@@ -155,6 +156,9 @@ class Book:
     account: BrokerAccount | None = None
     entries: deque[Entry] = field(default_factory=deque)
     latches: tuple[Latch, ...] = ()
+    liquidations: dict[str, Liquidation] = field(default_factory=dict)  # oldest first
+    liquidating: dict[str, None] = field(default_factory=dict)  # ids of those that are not over
+    closes: dict[str, CloseAttempt] = field(default_factory=dict)  # contract -> newest request
     links: Links = field(default_factory=Links)
     audit: AuditClock = field(default_factory=AuditClock)
     counters: Counters = field(default_factory=Counters)
@@ -265,12 +269,15 @@ class Book:
         """Return contracts of our unfinished exits of ``position``, protective orders excepted.
 
         A stop protects the position until something else closes it; counting it would refuse
-        the very exit that is needed. So would a target that the guard placed.
+        the very exit that is needed. So would a target that the guard placed. A close that the
+        venue was asked for counts as long as it may be filling.
         """
         if position == 0:
             return 0
         reducing_side = Side.SELL if position > 0 else Side.BUY
-        return sum(
+        close = self.closes.get(contract_id)
+        closing = close.wanted if close is not None and close.may_be_filling else 0
+        return closing + sum(
             order.open_quantity
             for order in self.live_orders()
             if order.intent.contract_id == contract_id

@@ -6,8 +6,8 @@ the same commands. At replay the commands are dropped, for they were carried out
 
 from msgspec.structs import replace
 
+from backstop.core import emergency_liquidation, lifecycle, supervision, wishes
 from backstop.core import execution_verification as verification
-from backstop.core import lifecycle, supervision, wishes
 from backstop.core.alerting import alert_acknowledged, remind
 from backstop.core.audit_trail import fill_row, order_row, traded_order_row, venue_row
 from backstop.core.book import (
@@ -15,6 +15,7 @@ from backstop.core.book import (
     FIRST_LOOK_BACK_US,
     Book,
 )
+from backstop.core.closing import close_answered
 from backstop.core.evidence import (
     LOOK_BACK_US,
     apply_order_step,
@@ -28,6 +29,7 @@ from backstop.core.evidence import (
 from backstop.core.forgetting import forget_the_oldest, past_recalled
 from backstop.core.halting import cancel_entries_while_halted
 from backstop.core.policy import SECOND_NS, Policy
+from backstop.core.position_close import close_requested
 from backstop.core.protection import sweep_orphans, watch_contract
 from backstop.core.reconciliation import book_audit, book_look_up, condensed
 from backstop.core.registered_orders import order_registered
@@ -61,6 +63,7 @@ from backstop.domain.events import (
     PastRecalled,
     PayloadRejected,
     PlaceAnswered,
+    PositionCloseAnswered,
     PositionReported,
     ProtectionRequested,
     ResumeRequested,
@@ -110,9 +113,11 @@ def step(book: Book, event: Fact, now_ns: int) -> Step:
         watch_contract(work, contract_id)
     sweep_orphans(work)
     cancel_entries_while_halted(work)
+    emergency_liquidation.advance(work, event)
     remind(work)
     result = _finish(work)
-    let_go = forget_the_oldest(work)
+    # What was called back is there for the fact that named it.
+    let_go = () if isinstance(event, PastRecalled) else forget_the_oldest(work)
     return replace(result, let_go=let_go) if let_go else result
 
 
@@ -137,6 +142,8 @@ def _apply(work: Workbench, event: Fact) -> None:
             _place_answered(work, event)
         case CancelAnswered() | ModifyAnswered():
             _change_answered(work, event)
+        case PositionCloseAnswered():
+            close_answered(work, event)
         case TimerFired():
             _timer_fired(work)
         case PastRecalled():
@@ -174,6 +181,10 @@ def _apply_wish(work: Workbench, event: Wish) -> None:
             wishes.cancel_requested(work, event)
         case ModifyRequested():
             wishes.modify_requested(work, event)
+        case LiquidationRequested():
+            emergency_liquidation.liquidation_requested(work, event)
+        case CloseRequested():
+            close_requested(work, event)
         case HaltRequested():
             lifecycle.halt_requested(work, event)
         case ResumeRequested():
@@ -189,6 +200,7 @@ def _apply_life(work: Workbench, event: LifeFact) -> None:
     match event:
         case GuardStarted():
             lifecycle.guard_started(work, event)
+            emergency_liquidation.restarted(work)
         case InstrumentsLoaded():
             lifecycle.instruments_loaded(work, event)
         case HubConnected() | HubLost() | SessionEvicted():
@@ -301,6 +313,7 @@ def _look_at_clocks(work: Workbench) -> None:
             reason="interval" if work.book.recovered else "recovery",
             account_id=work.book.policy.account_id,
             since_utc_us=since_us - LOOK_BACK_US,
+            urgent=bool(work.book.liquidating),
         )
     )
 

@@ -47,6 +47,7 @@ def apply_order_step(work: Workbench, step: OrderStep) -> None:
                     since_utc_us=order.requested_utc_us - LOOK_BACK_US,
                     # It may have been sent long before it was registered.
                     broker_order_id=order.broker_order_id if order.registered else None,
+                    urgent=bool(work.book.liquidating),
                 )
             )
         case Ask.AUDIT:
@@ -240,7 +241,8 @@ def book_trade(work: Workbench, trade: BrokerTrade, *, seen_ns: int | None = Non
     book.audit.newest_utc_us = max(book.audit.newest_utc_us, trade.created_utc_us)
     held = book.trades.get(trade.trade_id)
     if held is None:
-        known = book.forgotten_trade_id is not None and trade.trade_id <= book.forgotten_trade_id
+        old = book.forgotten_trade_id is not None and trade.trade_id <= book.forgotten_trade_id
+        known = old and trade.trade_id not in book.new_trades
     else:
         known = held.voided or not trade.voided
     if known:
@@ -250,6 +252,7 @@ def book_trade(work: Workbench, trade: BrokerTrade, *, seen_ns: int | None = Non
         # A void takes back the trade that was counted, whatever else its row says.
         trade = replace(held, voided=True, raw=trade.raw or held.raw)
     book.trades[trade.trade_id] = trade
+    book.new_trades.pop(trade.trade_id, None)
     if held is None:
         others = book.trades_of.get(trade.broker_order_id, ())
         book.trades_of[trade.broker_order_id] = (*others, trade.trade_id)

@@ -83,7 +83,7 @@ def assess(request: OrderRequest, around: Circumstances, policy: Policy) -> Asse
         return _refused(request, around, policy, numbers)
     intent = on_the_tick(request, around.instrument, policy)
     reducing = _is_reducing(intent, around.exposure)
-    gate = _gate(policy)
+    gate = gate_denial(policy)
     if reducing:
         # Protective legs around an exit would open a position of their own.
         bare = replace(intent, stop_loss_ticks=None, take_profit_ticks=None)
@@ -127,7 +127,7 @@ def _refused(
         strategy_id=request.strategy_id,
     )
     return Assessment(
-        intent=intent, denials=denials, gate=_gate(policy), reducing=False, entry_ticks=None
+        intent=intent, denials=denials, gate=gate_denial(policy), reducing=False, entry_ticks=None
     )
 
 
@@ -173,7 +173,8 @@ def _risk_and_reward(intent: OrderIntent, entry_ticks: int | None) -> tuple[int 
 # -- the rules, in their order -------------------------------------------------------------------
 
 
-def _gate(policy: Policy) -> Denial | None:
+def gate_denial(policy: Policy) -> Denial | None:
+    """Return what keeps everything from being sent; None while the gate is open."""
     if policy.observe_only:
         return Denial(
             code=DenialCode.GATE_OBSERVE_ONLY,

@@ -57,6 +57,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     assessment: Assessment | None = None
     denials: tuple[Denial, ...] = ()
     message: str = ""
+    liquidation_id: str | None = None  # the run that does what was asked
+    would_send: tuple[Request, ...] = ()  # what only the gate kept back
 
 
 class Step(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,203 @@
+"""One close of one contract at a time: when the venue may be asked, and when asked again.
+
+The venue closes a position with a market order that it names nowhere. Two of them under way at once
+close the position twice and so open the opposite one. The next request therefore waits until the
+one before is answered, or can have no effect any more, and until a read that was sent afterwards
+still shows something to close and no order that is closing it.
+"""
+
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from backstop.core.book import Book
+from backstop.core.execution_verification import REPLY_LIMIT_NS
+from backstop.core.liquidation import CloseAttempt, Liquidation, pause_ns
+from backstop.core.liquidation_scope import (
+    STOP_TYPES,
+    has_vanished,
+    is_in_scope,
+    is_of_close,
+    open_quantity,
+)
+from backstop.core.policy import SECOND_NS
+from backstop.core.positions import SETTLE_NS, SNAPSHOT_LAG_NS
+from backstop.core.step import Tag, Workbench
+from backstop.core.tracked_order import TrackedOrder
+from backstop.domain.broker import BrokerOrder
+from backstop.domain.commands import ClosePosition, Severity
+from backstop.domain.events import AccountAudited, Answer, PositionCloseAnswered
+from backstop.domain.order import OrderState, OrderType
+
+EXIT_WAIT_NS = 5 * SECOND_NS
+"""How long a close waits to hear what became of an exit of ours: both together could flip."""
+
+REMAINDER_NS = SECOND_NS
+"""A market order that is not done by then rests: what is left of it is cancelled."""
+
+_UNRESOLVED = frozenset({OrderState.INTENDED, OrderState.SENT, OrderState.UNKNOWN})
+
+
+def close_contract(work: Workbench, run: Liquidation, contract_id: str) -> None:
+    """Have the venue close what is open of one contract, if nothing else may be closing it."""
+    book = work.book
+    position = open_quantity(book.position(contract_id))
+    attempt = _tell_flipped(work, run, contract_id, position)
+    wanted = min(abs(position) - run.keep, run.quantity or abs(position))
+    if wanted <= 0 or not _may_close(work, run, contract_id, position):
+        return
+    unmoved = attempt is not None and attempt.quantity == position
+    book.closes[contract_id] = CloseAttempt(
+        contract_id=contract_id,
+        quantity=position,
+        wanted=wanted,
+        sent_ns=work.now_ns,
+        newest_order_id=_newest_order_id(book),
+        times=attempt.times + 1 if attempt is not None and unmoved else 1,
+    )
+    work.commands.append(
+        ClosePosition(
+            account_id=book.policy.account_id,
+            contract_id=contract_id,
+            quantity=wanted if run.is_partial else None,
+            reason=run.causes[0].text,
+        )
+    )
+    work.note(
+        Tag.CRITICAL_SYSTEM,
+        "position_close_asked",
+        liquidation_id=run.liquidation_id,
+        contract_id=contract_id,
+        position=position,
+        quantity=wanted,
+        times=book.closes[contract_id].times,
+    )
+
+
+def close_answered(work: Workbench, event: PositionCloseAnswered) -> None:
+    """Note what came back; a yes only means that the venue took the request."""
+    work.note(
+        Tag.CRITICAL_SYSTEM,
+        "position_close_answered",
+        contract_id=event.contract_id,
+        answer=str(event.answer),
+        message=event.message,
+    )
+    attempt = work.book.closes.get(event.contract_id)
+    if attempt is None or attempt.answer not in {None, Answer.UNKNOWN}:
+        return
+    work.book.closes[event.contract_id] = replace(
+        attempt, answer=event.answer, refusal=event.refusal, answered_ns=work.now_ns
+    )
+
+
+def closes_looked_at(work: Workbench, event: AccountAudited) -> None:
+    """Count the read for every request that it can say something about."""
+    if event.positions is None or event.live_orders is None:
+        return
+    for contract_id, attempt in work.book.closes.items():
+        if attempt.answer is None:
+            continue
+        lag_ns = SNAPSHOT_LAG_NS if attempt.answer is Answer.UNKNOWN else SETTLE_NS
+        fresh = event.sent_ns >= max(
+            attempt.answered_ns + lag_ns, work.book.position(contract_id).evidence_ns
+        )
+        another = not attempt.looks or event.sent_ns >= attempt.looked_ns + SETTLE_NS
+        if fresh and another and attempt.needs_look:
+            work.book.closes[contract_id] = replace(
+                attempt, looks=attempt.looks + 1, looked_ns=event.sent_ns
+            )
+
+
+def closes_after_restart(work: Workbench) -> None:
+    """Take every request of the process before for one whose answer was lost just now."""
+    for contract_id, attempt in work.book.closes.items():
+        work.book.closes[contract_id] = replace(
+            attempt,
+            sent_ns=work.now_ns,
+            answer=Answer.UNKNOWN,
+            answered_ns=work.now_ns,
+            looks=0,
+            looked_ns=0,
+            times=1,
+        )
+
+
+def resting_remainders(work: Workbench, run: Liquidation) -> Iterator[BrokerOrder]:
+    """Yield market orders in the contracts of ``run`` that should be done long since."""
+    for row in work.book.working_rows(run.contract_id):
+        if not is_executing(work.book, row) or not is_in_scope(work.book, run, row):
+            continue
+        attempt = work.book.closes.get(row.contract_id)
+        since_ns = run.begun_ns if attempt is None else attempt.sent_ns
+        if work.now_ns >= since_ns + REMAINDER_NS:
+            yield row
+
+
+def is_executing(book: Book, row: BrokerOrder) -> bool:
+    """Say whether a live order trades as soon as it can: a market order, or what a close left."""
+    if has_vanished(book, row.broker_order_id):
+        return False
+    return row.type is OrderType.MARKET or is_of_close(book, row)
+
+
+def _may_close(work: Workbench, run: Liquidation, contract_id: str, position: int) -> bool:
+    book = work.book
+    attempt = book.closes.get(contract_id)
+    if attempt is not None:
+        if attempt.answer is None and work.now_ns >= attempt.sent_ns + REPLY_LIMIT_NS:
+            # The adapter answers within its own deadline; this is the belt behind it.
+            attempt = replace(attempt, answer=Answer.UNKNOWN, answered_ns=work.now_ns)
+            book.closes[contract_id] = attempt
+        moved = attempt.quantity != position
+        due_ns = attempt.sent_ns + pause_ns(0 if moved else attempt.times - 1)
+        if attempt.needs_look or work.now_ns < due_ns:
+            return False
+    others = (
+        row
+        for row in book.working_rows(contract_id)
+        if is_executing(book, row)
+        # What somebody else sent is waited for, but a close that may not cancel it waits no longer.
+        and (is_in_scope(book, run, row) or work.now_ns < run.begun_ns + EXIT_WAIT_NS)
+    )
+    if next(others, None) is not None:
+        return False
+    return not any(
+        work.now_ns < max(run.begun_ns, order.sent_ns) + EXIT_WAIT_NS
+        for order in _exits_in_doubt(book, contract_id, position)
+    )
+
+
+def _exits_in_doubt(book: Book, contract_id: str, position: int) -> Iterator[TrackedOrder]:
+    for order in book.live_orders():
+        intent = order.intent
+        if (
+            intent.contract_id == contract_id
+            and order.state in _UNRESOLVED
+            and intent.side.sign * position < 0
+            and intent.type not in STOP_TYPES
+        ):
+            yield order
+
+
+def _tell_flipped(
+    work: Workbench, run: Liquidation, contract_id: str, position: int
+) -> CloseAttempt | None:
+    """Return the newest request; tell a person, once, when its position came out reversed."""
+    attempt = work.book.closes.get(contract_id)
+    if attempt is None or attempt.told_flipped or attempt.quantity * position >= 0:
+        return attempt
+    attempt = replace(attempt, told_flipped=True)
+    work.book.closes[contract_id] = attempt
+    work.alert(
+        Severity.CRITICAL,
+        "LIQUIDATION_FLIPPED",
+        f"{contract_id} was {attempt.quantity:+d} when its close was sent and is {position:+d} "
+        f"now: something else closed it as well. {run.liquidation_id} closes that too.",
+    )
+    return attempt
+
+
+def _newest_order_id(book: Book) -> int:
+    known = (*book.client_of_broker_id, *book.venue_orders)
+    return max(*known, book.forgotten_order_id or 0, 0)

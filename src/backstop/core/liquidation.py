@@ -1,0 +1,196 @@
+"""What a liquidation is: values that only ``emergency_liquidation`` and ``closing`` make anew.
+
+One shape serves four uses: the whole account is taken flat, or one contract of it, both with a
+latch; a machine closes a position that it cannot protect; and somebody closes a position or a part
+of it. The last two latch nothing.
+"""
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from backstop.core.policy import MILLISECOND_NS, SECOND_NS
+from backstop.domain.events import Answer, CloseRefusal
+from backstop.domain.order import Side
+
+LIQUIDATIONS_KEPT = 64
+"""Finished liquidations in memory; the journal has all of them."""
+
+CAUSES_KEPT = 32
+"""Causes that one run remembers: a machine that asks again and again names the same one."""
+
+PAUSE_NS = 500 * MILLISECOND_NS
+PAUSE_MAX_NS = 5 * SECOND_NS
+"""Between two looks, and between two closes of one contract; doubled each time up to this."""
+
+DOUBLINGS_MAX = 8
+"""Keeps the growing pause a small number; ``PAUSE_MAX_NS`` bounds it before."""
+
+
+class LiquidationState(StrEnum):
+    """How far a liquidation has come."""
+
+    LATCHED = "LATCHED"
+    """It is on record and entries are refused; nothing else was done."""
+    CLOSING = "CLOSING"
+    """Positions are open that have to go."""
+    VERIFYING = "VERIFYING"
+    """No position is known; orders are being cancelled, and fresh reads have to agree."""
+    ESCALATED = "ESCALATED"
+    """Nothing got better for too long: a person is called, and it goes on trying."""
+    FLAT = "FLAT"
+    """Two fresh reads showed nothing left: no position, no working order, no open intent."""
+    DONE = "DONE"
+    """Of a partial close alone: what was asked for is closed, or the venue will not close more."""
+
+
+FINISHED = frozenset({LiquidationState.FLAT, LiquidationState.DONE})
+
+
+class Cause(Struct, frozen=True, kw_only=True):
+    """Who asked for it, and why."""
+
+    text: str
+    operator: str
+    utc_us: int
+
+
+class Liquidation(Struct, frozen=True, kw_only=True):
+    """One run.
+
+    Attributes:
+        contract_id: the contract that has to go flat; None: every one of the account.
+        quantity: contracts of a partial close; None: all there are.
+        keep: contracts that a partial close leaves.
+        latches: a liquidation, not just a close: entries wait for a person afterwards, and the
+            orders of others are cancelled as well.
+        sends: False for one that was asked for while the gate was closed: nothing is ever sent.
+        begun_ns: monotonic; of the process that runs it, for a later one begins anew.
+        reads_first: nothing may be closed before positions and orders were read in this process.
+        moved_ns: when something last happened to its contracts; earlier reads prove nothing.
+        clear_reads: fresh reads in a row that showed nothing left.
+        clear_ns: when the newest of those was sent.
+        looks: reads since something last happened, for growing pauses.
+        read_due_ns: when the account is read next.
+        least: the fewest things that were left so far; fewer is progress.
+        progress_ns: when that was.
+        told_closed: a person was told that the market is closed.
+        escalation: number of the alert that called a person; 0 for none.
+        escalated_ns: when a person was last called.
+    """
+
+    liquidation_id: str
+    contract_id: str | None
+    quantity: int | None = None
+    keep: int = 0
+    latches: bool
+    sends: bool = True
+    causes: tuple[Cause, ...]
+    state: LiquidationState
+    begun_utc_us: int
+    ended_utc_us: int | None = None
+    begun_ns: int
+    reads_first: bool
+    moved_ns: int
+    clear_reads: int = 0
+    clear_ns: int = 0
+    looks: int = 0
+    read_due_ns: int = 0
+    least: int | None = None
+    progress_ns: int
+    told_closed: bool = False
+    escalation: int = 0
+    escalated_ns: int = 0
+
+    @property
+    def is_finished(self) -> bool:
+        """Nothing more will be done."""
+        return self.state in FINISHED
+
+    @property
+    def is_partial(self) -> bool:
+        """Some contracts are meant to stay."""
+        return self.quantity is not None
+
+    def covers(self, contract_id: str) -> bool:
+        """Say whether ``contract_id`` has to go flat."""
+        return self.contract_id in {None, contract_id}
+
+
+class CloseAttempt(Struct, frozen=True, kw_only=True):
+    """The newest request to the venue to close one contract.
+
+    Attributes:
+        quantity: the signed position that it was sent for.
+        wanted: the contracts of it that were to be closed.
+        sent_ns: when it left; monotonic.
+        newest_order_id: the highest order number that was known then: the venue counts up.
+        times: requests in a row that changed nothing.
+        answer: None while it is awaited.
+        answered_ns: when the answer came, or the waiting for it ended.
+        looks: fresh reads since then.
+        looked_ns: when the newest of those was sent.
+        told_flipped: a person was told that the position came out on the other side.
+    """
+
+    contract_id: str
+    quantity: int
+    wanted: int
+    sent_ns: int
+    newest_order_id: int
+    times: int = 1
+    answer: Answer | None = None
+    refusal: CloseRefusal | None = None
+    answered_ns: int = 0
+    looks: int = 0
+    looked_ns: int = 0
+    told_flipped: bool = False
+
+    @property
+    def needs_look(self) -> bool:
+        """No read has shown yet how things stand after it."""
+        return self.answer is None or self.looks < _LOOKS_NEEDED[self.answer]
+
+    @property
+    def may_be_filling(self) -> bool:
+        """An order that it made may be on its way to the market, or in it."""
+        return self.needs_look and self.answer not in {Answer.NO, Answer.NOT_SENT}
+
+    @property
+    def is_refused_for_now(self) -> bool:
+        """The market is closed or halted: the same request will work later."""
+        return self.answer is Answer.NO and self.refusal is CloseRefusal.NOT_NOW
+
+
+_LOOKS_NEEDED = {Answer.YES: 1, Answer.NO: 1, Answer.UNKNOWN: 2, Answer.NOT_SENT: 0}
+"""Fresh reads after the answer that have to find nothing under way before the next request."""
+
+
+class RemainingKind(StrEnum):
+    """What is left to do something about."""
+
+    POSITION = "POSITION"
+    ORDER = "ORDER"
+    INTENT = "INTENT"  # an order of ours of which nobody can say yet what became of it
+
+
+class Remaining(Struct, frozen=True, kw_only=True):
+    """One thing that a liquidation has still to get rid of.
+
+    ``quantity`` is signed for a position, and the contracts that could still fill for an order.
+    ``status`` is the venue's word for an order, our state for an intent, and for a position how
+    well it is known.
+    """
+
+    kind: RemainingKind
+    contract_id: str
+    quantity: int
+    status: str
+    side: Side | None = None
+    broker_order_id: int | None = None
+    client_order_id: str | None = None
+
+
+def pause_ns(times: int) -> int:
+    """Return the pause after ``times`` looks or requests that changed nothing, from 0."""
+    return min(PAUSE_NS << min(times, DOUBLINGS_MAX), PAUSE_MAX_NS)

@@ -1,0 +1,114 @@
+"""When a liquidation does not get anywhere: who is told, and how often."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from backstop.core.liquidation import Liquidation, LiquidationState, Remaining, RemainingKind
+from backstop.core.policy import SECOND_NS
+from backstop.core.step import Workbench
+from backstop.domain.commands import RaiseAlert, Severity
+
+ESCALATE_NS = 30 * SECOND_NS
+"""Without progress for this long a person is called."""
+
+CLOSES_BEFORE_ESCALATION = 6
+"""So many requests in a row that changed nothing call a person as well."""
+
+REPEAT_NS = 60 * SECOND_NS
+"""How often a person is called again who has not acknowledged."""
+
+NAMED_MAX = 6
+"""Things that one message names; all of them are in the answer of the API."""
+
+
+def escalated(work: Workbench, run: Liquidation, left: Sequence[Remaining]) -> Liquidation:
+    """Call a person when nothing gets better, and again until somebody has acknowledged it.
+
+    A market that is closed is nobody's failure: that is told once, and waited for.
+    """
+    closed = _refused_for_now(work, left)
+    if closed:
+        run = _tell_closed(work, run, closed, left)
+    if run.state is LiquidationState.ESCALATED:
+        return _called_again(work, run, left)
+    stuck = work.now_ns >= run.progress_ns + ESCALATE_NS or _tried_enough(work, run)
+    if not stuck:
+        return run
+    work.alert(
+        Severity.CRITICAL,
+        "LIQUIDATION_ESCALATED",
+        f"{run.liquidation_id} gets nowhere: {named(left)}. It goes on trying; look at the "
+        "account, and close by hand what is left.",
+    )
+    return replace(
+        run,
+        state=LiquidationState.ESCALATED,
+        escalation=work.book.alerts.last_id,
+        escalated_ns=work.now_ns,
+    )
+
+
+def named(left: Sequence[Remaining]) -> str:
+    """Return what is left in words."""
+    words = [_words(it) for it in left[:NAMED_MAX]]
+    if len(left) > NAMED_MAX:
+        words.append(f"and {len(left) - NAMED_MAX} more")
+    return ", ".join(words) or "nothing is left that is known, but no reads prove it"
+
+
+def _words(it: Remaining) -> str:
+    match it.kind:
+        case RemainingKind.POSITION:
+            return f"position {it.quantity:+d} {it.contract_id} ({it.status})"
+        case RemainingKind.ORDER:
+            return f"order {it.broker_order_id} ({it.contract_id}, {it.status})"
+        case RemainingKind.INTENT:
+            return f"order {it.client_order_id} of ours is {it.status}"
+
+
+def _refused_for_now(work: Workbench, left: Sequence[Remaining]) -> list[str]:
+    """Return the contracts whose market is closed, if nothing but those is open."""
+    held = [it.contract_id for it in left if it.kind is RemainingKind.POSITION and it.quantity]
+    closes = work.book.closes
+    refused = [name for name in held if name in closes and closes[name].is_refused_for_now]
+    return refused if len(refused) == len(held) else []
+
+
+def _tell_closed(
+    work: Workbench, run: Liquidation, closed: Sequence[str], left: Sequence[Remaining]
+) -> Liquidation:
+    if not run.told_closed:
+        work.alert(
+            Severity.CRITICAL,
+            "MARKET_CLOSED_WHILE_LIQUIDATING",
+            f"{run.liquidation_id}: the venue takes no orders for {', '.join(closed)}. Left: "
+            f"{named(left)}. Stops stay where they are, and the close is tried until it reopens.",
+        )
+    return replace(run, told_closed=True, progress_ns=work.now_ns)
+
+
+def _tried_enough(work: Workbench, run: Liquidation) -> bool:
+    return any(
+        attempt.times > CLOSES_BEFORE_ESCALATION and not attempt.is_refused_for_now
+        for contract_id, attempt in work.book.closes.items()
+        if run.covers(contract_id)
+    )
+
+
+def _called_again(work: Workbench, run: Liquidation, left: Sequence[Remaining]) -> Liquidation:
+    board = work.book.alerts.alerts
+    alert = board.get(run.escalation)
+    if work.now_ns < run.escalated_ns + REPEAT_NS or alert is None or not alert.is_open:
+        return run
+    board[alert.alert_id] = alert = replace(alert, repeats=alert.repeats + 1)
+    work.commands.append(
+        RaiseAlert(
+            alert_id=alert.alert_id,
+            severity=alert.severity,
+            code=alert.code,
+            message=f"{run.liquidation_id} still gets nowhere: {named(left)}.",
+            repeat=alert.repeats,
+        )
+    )
+    return replace(run, escalated_ns=work.now_ns)

@@ -1,0 +1,188 @@
+"""What a liquidation is about, and what of it is left: reads the book, changes nothing."""
+
+from collections.abc import Iterator
+
+from backstop.core.book import Book
+from backstop.core.liquidation import Liquidation, Remaining, RemainingKind
+from backstop.core.positions import PositionView
+from backstop.core.reconciliation import UNLISTED_READS_MAX
+from backstop.core.tracked_order import TrackedOrder
+from backstop.domain.broker import BrokerOrder
+from backstop.domain.commands import CancelOrder, ClosePosition
+from backstop.domain.order import OrderType
+
+STOP_TYPES = frozenset({OrderType.STOP, OrderType.TRAILING_STOP})
+
+
+def unfinished(book: Book) -> tuple[Liquidation, ...]:
+    """Return the runs that still have something to do, oldest first."""
+    return tuple(book.liquidations[name] for name in book.liquidating)
+
+
+def remaining(book: Book, run: Liquidation) -> tuple[Remaining, ...]:
+    """Return everything that ``run`` has still to get rid of: positions, orders, open intents."""
+    if run.is_finished:
+        return ()
+    positions = (
+        Remaining(
+            kind=RemainingKind.POSITION,
+            contract_id=view.contract_id,
+            quantity=open_quantity(view),
+            status=str(view.knowledge),
+        )
+        for view in views(book, run)
+        if not _is_flat(view)
+    )
+    return (*positions, *_orders_left(book, run))
+
+
+def would_send(book: Book, run: Liquidation) -> tuple[CancelOrder | ClosePosition, ...]:
+    """Return what ``run`` would send if the gate were open, in its order."""
+    account_id = book.policy.account_id
+    closes = tuple(
+        ClosePosition(
+            account_id=account_id,
+            contract_id=view.contract_id,
+            quantity=run.quantity,
+            reason=run.causes[0].text,
+        )
+        for view in views(book, run)
+        if open_quantity(view)
+    )
+    if run.is_partial:
+        return closes
+    entries: list[CancelOrder] = []
+    others: list[CancelOrder] = []
+    for row in rows(book, run):
+        cancel = CancelOrder(
+            account_id=account_id,
+            broker_order_id=row.broker_order_id,
+            reason=run.causes[0].text,
+        )
+        held = open_quantity(book.position(row.contract_id))
+        (others if held * row.side.sign < 0 else entries).append(cancel)
+    return (*entries, *closes, *others)
+
+
+def views(book: Book, run: Liquidation) -> Iterator[PositionView]:
+    """Yield what is believed of each contract of ``run`` of which anything was ever said."""
+    for contract_id, view in book.positions.items():
+        if run.covers(contract_id):
+            yield view
+
+
+def rows(book: Book, run: Liquidation) -> Iterator[BrokerOrder]:
+    """Yield the venue's row of every order that can still fill and that ``run`` has to cancel."""
+    for row in book.working_rows(run.contract_id):
+        if is_in_scope(book, run, row) and not has_vanished(book, row.broker_order_id):
+            yield row
+
+
+def is_in_scope(book: Book, run: Liquidation, row: BrokerOrder) -> bool:
+    """Say whether ``run`` has to cancel an order: a liquidation all, a close only our own."""
+    if not run.covers(row.contract_id):
+        return False
+    if run.is_partial:
+        return is_of_close(book, row)
+    if run.latches or row.broker_order_id in book.client_of_broker_id:
+        return True
+    held = book.venue_orders.get(row.broker_order_id)
+    return (held is not None and held.owner is not None) or is_of_close(book, row)
+
+
+def is_of_close(book: Book, row: BrokerOrder) -> bool:
+    """Say whether an order is what the venue made of our newest close request, as far as it shows.
+
+    A close names no order: it is one without tag and parent whose number was given after the
+    request left. What does not fill at once may rest as a limit order.
+    """
+    attempt = book.closes.get(row.contract_id)
+    return (
+        attempt is not None
+        and row.broker_order_id > attempt.newest_order_id
+        and row.custom_tag is None
+        and row.parent_order_id is None
+        and row.type not in STOP_TYPES
+    )
+
+
+def has_vanished(book: Book, broker_order_id: int) -> bool:
+    """Say whether no list of live orders and no search has shown an order for so long.
+
+    A person was told. To wait for it would keep a liquidation from ever being over.
+    """
+    client_order_id = book.client_of_broker_id.get(broker_order_id)
+    if client_order_id is None:
+        return book.unlisted.get(broker_order_id, 0) > UNLISTED_READS_MAX
+    search = book.missing.get(client_order_id)
+    return search is not None and search.times > UNLISTED_READS_MAX
+
+
+def open_quantity(view: PositionView) -> int:
+    """Return the signed contracts that any witness speaks of: to close too often harms nobody."""
+    return view.quantity or view.differing or 0
+
+
+def is_proven_flat(book: Book, contract_id: str) -> bool:
+    """Say whether nothing of a contract is held: stops of it protect nothing any more.
+
+    A contract that no trade, no row and no read ever named has never been held.
+    """
+    view = book.positions.get(contract_id)
+    return view is None or (_is_flat(view) and view.is_proven)
+
+
+def contract_for(book: Book, symbol: str) -> str | None:
+    """Return the contract that ``symbol`` (a root, or a contract id) stands for when closing.
+
+    The month that is held comes before the month that new orders go to, and a contract that is
+    held is known by its id even where the gateway no longer lists it.
+    """
+    active = book.contract_of.get(symbol, symbol)
+    held = [view.contract_id for view in book.positions.values() if open_quantity(view)]
+    if active in held:
+        return active
+    for contract_id in held:
+        instrument = book.instruments.get(contract_id)
+        if instrument is not None and instrument.symbol == symbol:
+            return contract_id
+    return active if active in book.instruments or active in book.positions else None
+
+
+def _is_flat(view: PositionView) -> bool:
+    return not view.quantity and not view.ledger and view.is_settled
+
+
+def _orders_left(book: Book, run: Liquidation) -> Iterator[Remaining]:
+    if not run.is_partial:
+        for order in book.live_orders():
+            if run.covers(order.intent.contract_id) and not _is_shown(book, order):
+                yield Remaining(
+                    kind=RemainingKind.INTENT,
+                    contract_id=order.intent.contract_id,
+                    quantity=order.open_quantity,
+                    status=str(order.state),
+                    side=order.intent.side,
+                    broker_order_id=order.broker_order_id,
+                    client_order_id=order.client_order_id,
+                )
+    for row in rows(book, run):
+        yield Remaining(
+            kind=RemainingKind.ORDER,
+            contract_id=row.contract_id,
+            quantity=row.quantity - row.filled_quantity,
+            status=str(row.status),
+            side=row.side,
+            broker_order_id=row.broker_order_id,
+            client_order_id=book.client_of_broker_id.get(row.broker_order_id),
+        )
+
+
+def _is_shown(book: Book, order: TrackedOrder) -> bool:
+    """Say whether a row of the venue says where an order stands, or will never say it.
+
+    Without one it may be anywhere; one that ended still lacks trades that have to come.
+    """
+    if order.broker_order_id is not None and has_vanished(book, order.broker_order_id):
+        return True
+    return order.venue is not None and order.venue.status.is_live

@@ -1,0 +1,103 @@
+"""Closes a position, or a part of it, for a bot: no latch, never the other side.
+
+A full close is a run like a liquidation, of one contract and without its latch. A part is asked for
+once: what may have been closed is never asked for again, for more than was wanted would go.
+"""
+
+from backstop.core.closing import is_executing
+from backstop.core.guardrails import gate_denial
+from backstop.core.liquidation import Cause, CloseAttempt, Liquidation, LiquidationState
+from backstop.core.liquidation_register import joined, put_on_record, running
+from backstop.core.liquidation_scope import open_quantity
+from backstop.core.step import Decision, DecisionKind, Workbench
+from backstop.domain.commands import ClosePosition, Severity
+from backstop.domain.denial import Denial, DenialCode
+from backstop.domain.events import Answer, CloseRequested
+
+
+def close_requested(work: Workbench, event: CloseRequested) -> None:
+    """Close all of a position, or ``quantity`` contracts, for somebody who asked."""
+    book = work.book
+    view = book.position(event.contract_id)
+    held = abs(view.quantity)
+    closable = max(0, held - book.open_exits(event.contract_id, view.quantity))
+    if event.quantity is not None and event.quantity > closable:
+        _refuse(work, event, _beyond(event.quantity, closable, view.quantity))
+        return
+    gate = gate_denial(book.policy)
+    if gate is not None:
+        _refuse(work, event, gate)
+        return
+    part = event.quantity if event.quantity is not None and event.quantity < held else None
+    cause = Cause(text=event.reason, operator=event.operator, utc_us=event.utc_us)
+    run = running(book, event.contract_id)
+    if run is None and not held and view.is_proven:
+        work.decision = Decision(kind=DecisionKind.ACCEPTED, message="it is flat already")
+        return
+    if run is None:
+        keep = 0 if part is None else closable - part
+        run = put_on_record(work, cause, event.contract_id, latches=False, quantity=part, keep=keep)
+    elif part is None:
+        run = joined(work, run, cause, event.contract_id, latches=False)
+    elif run.is_partial:
+        work.decision = Decision(
+            kind=DecisionKind.NOT_POSSIBLE,
+            message=f"{run.liquidation_id} is closing a part of the position; ask again after it",
+        )
+        return
+    work.decision = Decision(kind=DecisionKind.ACCEPTED, liquidation_id=run.liquidation_id)
+
+
+def part_ended(work: Workbench, run: Liquidation) -> LiquidationState | None:
+    """Return DONE once nothing more comes of the request; None while something may."""
+    book, contract_id = work.book, run.contract_id or ""
+    attempt = book.closes.get(contract_id)
+    if attempt is None:
+        view = book.position(contract_id)
+        # Something else may have closed as much before the request could leave.
+        return LiquidationState.DONE if view.is_proven and abs(view.quantity) <= run.keep else None
+    if attempt.needs_look or attempt.is_refused_for_now or attempt.answer is Answer.NOT_SENT:
+        return None
+    if any(is_executing(book, row) for row in book.working_rows(contract_id)):
+        return None
+    _tell_incomplete(work, run, attempt)
+    return LiquidationState.DONE
+
+
+def _tell_incomplete(work: Workbench, run: Liquidation, attempt: CloseAttempt) -> None:
+    now = open_quantity(work.book.position(attempt.contract_id))
+    if abs(now) <= abs(attempt.quantity) - attempt.wanted:
+        return
+    work.alert(
+        Severity.WARNING,
+        "CLOSE_INCOMPLETE",
+        f"{run.liquidation_id} was to close {attempt.wanted} of {attempt.quantity:+d} "
+        f"{attempt.contract_id}; the position is {now:+d}. The request was answered "
+        f"{attempt.answer} and is not repeated: ask again for what is still wanted.",
+    )
+
+
+def _beyond(quantity: int, closable: int, position: int) -> Denial:
+    return Denial(
+        code=DenialCode.POSITION_FLIP,
+        message=f"{quantity} is more than the {closable} contracts that can still close the "
+        f"position of {position:+d}",
+        value=str(quantity),
+        limit=str(closable),
+        max_quantity=closable,
+    )
+
+
+def _refuse(work: Workbench, event: CloseRequested, denial: Denial) -> None:
+    planned = ClosePosition(
+        account_id=work.book.policy.account_id,
+        contract_id=event.contract_id,
+        quantity=event.quantity,
+        reason=event.reason,
+    )
+    only_the_gate = denial.code is not DenialCode.POSITION_FLIP
+    work.decision = Decision(
+        kind=DecisionKind.REFUSED,
+        denials=(denial,),
+        would_send=(planned,) if only_the_gate else (),
+    )
