@@ -37,6 +37,8 @@ class Policy(Struct, frozen=True, kw_only=True):
         slippage_breaches_to_reduce: breaches within one session after which only exits pass.
         external_position_policy: what happens to a position that is not ours.
         exposure_limits: of correlation protection; None while it is switched off.
+        archives: finished orders leave the book early, for an archive gives them back; False in
+            records of before there was one.
     """
 
     account_id: int
@@ -60,6 +62,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     slippage_breaches_to_reduce: int = 3
     external_position_policy: ExternalPositionPolicy = ExternalPositionPolicy.PROTECT
     exposure_limits: ExposureLimits | None = None
+    archives: bool = False
 
     @property
     def sends(self) -> bool:
