@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from backstop.app.critical_system_manager import CriticalSystemManager
+    from backstop.app.execution_verification_system import ExecutionVerificationSystem
     from backstop.app.orchestrator_agent import OrchestratorAgent, Strategy
     from backstop.config.settings import Settings
     from backstop.domain.order import OrderRequest, OrderType, Side
@@ -17,6 +18,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CriticalSystemManager",
+    "ExecutionVerificationSystem",
     "OrchestratorAgent",
     "OrderRequest",
     "OrderType",
@@ -28,6 +30,7 @@ __all__ = [
 
 _HOMES = {
     "CriticalSystemManager": "backstop.app.critical_system_manager",
+    "ExecutionVerificationSystem": "backstop.app.execution_verification_system",
     "OrchestratorAgent": "backstop.app.orchestrator_agent",
     "OrderRequest": "backstop.domain.order",
     "OrderType": "backstop.domain.order",

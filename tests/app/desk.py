@@ -5,9 +5,10 @@ guard believes and has written down.
 """
 
 import asyncio
+import resource
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import count
@@ -45,6 +46,9 @@ PATIENCE_S = 40
 
 POLL_S = 0.01
 STOP_TICKS = 400
+
+LARGEST_FILE_BYTES = 64 * 1024
+"""More than the test runner writes during a test, less than the journal of a running guard."""
 
 NO_HISTORY = FaultRule(
     on="History/retrieveBars",
@@ -302,6 +306,19 @@ def a_desk(venue: Simulator, folder: Path) -> Desk:
 def _keep_failure(watching: asyncio.Task[None]) -> None:
     if not watching.cancelled() and (failure := watching.exception()) is not None:
         _failures.append(failure)
+
+
+@contextmanager
+def full_disk(guard: Guard) -> Iterator[None]:
+    """Let no file of this process grow; what is written inside the limit still goes."""
+    log = guard.manager.settings.state_folder / "audit.db-wal"
+    assert log.stat().st_size > LARGEST_FILE_BYTES
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE_BYTES, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def audited(state_folder: Path, statement: str, *arguments: object) -> list[tuple[Any, ...]]:

@@ -5,14 +5,13 @@ The disk fails for real: the kernel refuses to let any file grow beyond a limit.
 
 import asyncio
 import json
-import resource
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 
 import aiohttp
 import pytest
-from tests.app.desk import Desk, Guard, audited
+from tests.app.desk import Desk, Guard, audited, full_disk
 
 from backstop.adapters.projectx.gateway import ProjectXGateway
 from backstop.adapters.signing import AuditKeys
@@ -33,22 +32,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PINGS = 10
 """Ways to the venue and back: time enough for an order that does not wait for the disk."""
-
-LARGEST_FILE_BYTES = 64 * 1024
-"""More than the test runner writes during a test, less than the journal of a running guard."""
-
-
-@contextmanager
-def full_disk(guard: Guard) -> Iterator[None]:
-    """Let no file of this process grow; what is written inside the limit still goes."""
-    log = guard.manager.settings.state_folder / "audit.db-wal"
-    assert log.stat().st_size > LARGEST_FILE_BYTES
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE_BYTES, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @asynccontextmanager

@@ -275,7 +275,7 @@ class CriticalSystemManager:
 
         Raises:
             DomainError: a member of the request is not what its type says.
-            JournalError: it could not be made durable: do not send the order.
+            JournalError: it is not on disk: do not send an entry.
         """
         past = await self._of_the_past(request.client_order_id)
         if past is not None:

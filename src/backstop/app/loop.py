@@ -21,7 +21,7 @@ from backstop.app.proofs import ProofMaker, with_proof
 from backstop.core.book import Book
 from backstop.core.engine import condensed, next_deadline_ns, step
 from backstop.core.step import Decision, DecisionKind, Note, Step, Tag
-from backstop.core.unrecorded import may_leave_unrecorded
+from backstop.core.unrecorded import may_leave_unrecorded, needs_record
 from backstop.domain.audit import AuditRow
 from backstop.domain.commands import PlaceOrder, Request, Severity
 from backstop.domain.events import (
@@ -59,6 +59,7 @@ class _Pending:
     durable: asyncio.Future[None]
     asker: asyncio.Future[Decision] | None
     proofs: dict[str, bytes]
+    needs_record: bool
 
 
 class DecisionLoop:
@@ -199,7 +200,13 @@ class DecisionLoop:
         self.steps += 1
         durable, proofs = self._record(fact, result, now_ns)
         self._unreleased.put_nowait(
-            _Pending(result=result, durable=durable, asker=asker, proofs=proofs)
+            _Pending(
+                result=result,
+                durable=durable,
+                asker=asker,
+                proofs=proofs,
+                needs_record=needs_record(fact),
+            )
         )
 
     def _record(
@@ -289,8 +296,9 @@ class DecisionLoop:
         if len(left) < len(result.commands):
             pending.result = replace(result, commands=left)
             self._withhold([it for it in result.commands if it not in left])
-            if pending.asker is not None and not pending.asker.done():
-                pending.asker.set_exception(error)
+        withheld = pending.needs_record or len(left) < len(result.commands)
+        if withheld and pending.asker is not None and not pending.asker.done():
+            pending.asker.set_exception(error)
         self._release(pending)
 
     def _withhold(self, commands: Iterable[Request]) -> None:

@@ -6,6 +6,7 @@ A full disk must not hold a position open, and must not let a new one be opened.
 from backstop.core.book import Book
 from backstop.domain.broker import BrokerOrder
 from backstop.domain.commands import CancelOrder, ModifyOrder, PlaceOrder, Request
+from backstop.domain.events import Fact, OrderRegistered
 from backstop.domain.order import Side
 
 
@@ -21,6 +22,14 @@ def may_leave_unrecorded(book: Book, command: Request) -> bool:
             return False
         case _:
             return True  # reads and alerts change nothing at the venue
+
+
+def needs_record(fact: Fact) -> bool:
+    """Say whether nobody may hear a yes to ``fact`` that is not on disk.
+
+    Whoever registers an order sends it next, and relies on being found after a crash.
+    """
+    return isinstance(fact, OrderRegistered)
 
 
 def _could_protect(book: Book, broker_order_id: int) -> bool:
