@@ -43,6 +43,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "__version__",
     ),
     "__init__": ("app", "config", "core", "domain", "errors"),
+    "__main__": ("entrypoints",),
 }
 
 VERSION = "__version__"

@@ -168,3 +168,23 @@ def test_a_value_that_json_does_not_know_does_not_break_the_line() -> None:
     component_logger("[ORDER]").info("odd", value=object, secret=Revealed("x"))
 
     assert "class" in str(lines(stream)[0]["value"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ0cmFkZXIifQ.c2lnbmF0dXJl was refused",
+        '{"Authorization": "Bearer opaque-session-token-1"}',
+        "wss://rtc.example/hubs/user?access_token=opaque-session-token-1&id=7",
+    ],
+)
+def test_a_session_token_is_struck_out_although_nobody_registered_it(text: str) -> None:
+    redacted = Redactor().redact(text)
+
+    assert STARS in redacted
+    assert not any(secret in redacted for secret in ("eyJ", "opaque-session"))
+
+
+@pytest.mark.parametrize("text", ["eyJ is how a JWT begins", "Bearer", "access_token="])
+def test_words_about_tokens_stay(text: str) -> None:
+    assert Redactor().redact(text) == text

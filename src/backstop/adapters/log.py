@@ -8,6 +8,7 @@ line as well, wherever it came from.
 
 import json
 import logging
+import re
 import sys
 from collections.abc import Iterator, MutableMapping
 from enum import StrEnum
@@ -21,6 +22,13 @@ STARS = "**********"
 
 MIN_SECRET_LENGTH = 6
 """Shorter values are not struck out: they occur in ordinary words and numbers."""
+
+_SESSION_TOKENS = re.compile(
+    r"eyJ[\w-]{6,}\.[\w-]{2,}\.[\w-]*"  # a JWT, wherever it stands
+    r"|(?<=access_token=)[^&\s\"']+"  # in the address of a hub
+    r"|(?<=Bearer )[\w.~+/-]{6,}=*"
+)
+"""Session tokens come and go while the process runs: they are known by their form."""
 
 LIBRARY_COMPONENT = "library"
 """The component of lines that other libraries write."""
@@ -42,7 +50,7 @@ class RevealsSecret(Protocol):
 
 
 class Redactor:
-    """Strikes registered secrets out of text, in the spellings in which they travel."""
+    """Strikes registered secrets out of text in all their spellings, and any session token."""
 
     def __init__(self) -> None:
         self._spellings: dict[str, None] = {}
@@ -58,10 +66,10 @@ class Redactor:
         self._spellings = dict.fromkeys(sorted(self._spellings, key=len, reverse=True))
 
     def redact(self, text: str) -> str:
-        """Return ``text`` with stars in place of every registered secret."""
+        """Return ``text`` with stars in place of every registered secret and session token."""
         for spelling in self._spellings:
             text = text.replace(spelling, STARS)
-        return text
+        return _SESSION_TOKENS.sub(STARS, text)
 
 
 def configure_logging(

@@ -69,6 +69,10 @@ class CleanStop(Message, frozen=True, kw_only=True, tag=True):
     """The guard ends because it was told to; nothing is to be restarted."""
 
 
+class Dismissed(Message, frozen=True, kw_only=True, tag=True):
+    """Another watchdog has taken over; this one is to end."""
+
+
 # -- from the watchdog ---------------------------------------------------------------------------
 
 
@@ -90,10 +94,10 @@ class Beat(Message, frozen=True, kw_only=True, tag=True):
     restarts: int
 
 
-class Dismissed(Message, frozen=True, kw_only=True, tag=True):
-    """Another watchdog has taken over; this one is to end."""
+class Stop(Message, frozen=True, kw_only=True, tag=True):
+    """End now; the same as a signal, for systems without."""
 
 
-FromGuard = Hello | Armed | Pulse | CleanStop
-FromWatchdog = Begin | Beat | Dismissed
+FromGuard = Hello | Armed | Pulse | CleanStop | Dismissed
+FromWatchdog = Begin | Beat | Stop
 AnyMessage = FromGuard | FromWatchdog

@@ -1,0 +1,77 @@
+"""Writes down the stacks of every thread of this process, also when none of them can run Python.
+
+faulthandler does it from inside the interpreter: at a signal, at a crash of native code, or, on
+Windows, by itself when a pulse is late. It writes names of files, functions and line numbers and
+no values, so nothing secret can be in it.
+"""
+
+import faulthandler
+import os
+import sys
+from pathlib import Path
+from typing import IO
+
+if sys.platform != "win32":
+    import signal
+
+LATE_S = 2.0
+"""Where no signal can ask for stacks, they are written when a pulse is this late."""
+
+STACK_BYTES_MAX = 512 * 1024
+"""Of a file with stacks, so much is read; a hundred threads need less."""
+
+
+def stack_file(folder: Path, process_id: int) -> Path:
+    """Return where the process with this number writes its stacks."""
+    return folder / f"stacks-{process_id}.txt"
+
+
+def read_stacks(folder: Path, process_id: int) -> tuple[str, ...]:
+    """Return the lines that a process has written; none when it could not."""
+    try:
+        with stack_file(folder, process_id).open("rb") as file:
+            data = file.read(STACK_BYTES_MAX)
+    except OSError:
+        return ()
+    return tuple(data.decode("utf-8", errors="replace").splitlines())
+
+
+def forget_stacks(folder: Path, process_id: int) -> None:
+    """Remove the file of a process that has ended."""
+    stack_file(folder, process_id).unlink(missing_ok=True)
+
+
+class StackDump:
+    """This process's readiness to write down its stacks."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the file at once: when it is needed, nothing can be opened any more.
+
+        Raises:
+            OSError: the folder cannot be used.
+        """
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path = stack_file(folder, os.getpid())
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        self._file: IO[bytes] = os.fdopen(descriptor, "wb", buffering=0)
+        faulthandler.enable(self._file, all_threads=True)
+        if sys.platform != "win32":
+            faulthandler.register(signal.SIGUSR1, self._file, all_threads=True)
+
+    def on_time(self) -> None:
+        """Say that a pulse was on time; without a signal, its absence is what asks for stacks."""
+        if sys.platform == "win32":
+            faulthandler.dump_traceback_later(LATE_S, repeat=False, file=self._file)
+
+    def close(self) -> None:
+        """End it; a file with nothing in it is removed."""
+        faulthandler.disable()
+        if sys.platform == "win32":
+            faulthandler.cancel_dump_traceback_later()
+        else:
+            faulthandler.unregister(signal.SIGUSR1)
+            # From here on the signal must not end a process that is ending anyway.
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        self._file.close()
+        if not self._path.stat().st_size:
+            self._path.unlink()

@@ -1,0 +1,168 @@
+"""Other processes, watched and ended: real ones."""
+
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backstop.adapters.child_process import own_command, process_state, start_child
+from backstop.adapters.process_line import ProcessLine
+from backstop.adapters.process_watch import watched_process
+from backstop.adapters.stack_dump import forget_stacks, read_stacks
+
+PATIENCE_S = 30
+
+
+@pytest.fixture
+def child() -> Iterator["subprocess.Popen[bytes]"]:
+    with subprocess.Popen(
+        [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(300)"],
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def has_ended(watched: object, *, within_s: float) -> bool:
+    readable, _, _ = select.select([watched], [], [], within_s)
+    return bool(readable)
+
+
+def test_a_living_process_has_not_ended(child: "subprocess.Popen[bytes]") -> None:
+    watched = watched_process(child.pid)
+
+    assert not has_ended(watched, within_s=0)
+    watched.close()
+
+
+def test_a_killed_process_has_ended(child: "subprocess.Popen[bytes]") -> None:
+    watched = watched_process(child.pid)
+    watched.kill()
+
+    assert has_ended(watched, within_s=PATIENCE_S)
+    assert child.wait(PATIENCE_S) == -signal.SIGKILL
+    watched.kill()  # what has ended cannot be killed again, and nobody minds
+    watched.close()
+
+
+def test_a_process_that_stands_still_can_be_told_to_stop(child: "subprocess.Popen[bytes]") -> None:
+    watched = watched_process(child.pid)
+    child.send_signal(signal.SIGSTOP)
+    watched.stop()
+
+    assert has_ended(watched, within_s=PATIENCE_S)
+    assert child.wait(PATIENCE_S) == -signal.SIGTERM
+    watched.close()
+
+
+def test_a_process_that_is_gone_cannot_be_watched(child: "subprocess.Popen[bytes]") -> None:
+    child.kill()
+    child.wait(PATIENCE_S)
+
+    with pytest.raises(OSError, match="process"):
+        watched_process(child.pid)
+
+
+def test_the_state_of_a_process_is_told_in_a_word(child: "subprocess.Popen[bytes]") -> None:
+    child.send_signal(signal.SIGSTOP)
+    while not process_state(child.pid).startswith("T"):
+        assert child.poll() is None
+
+    assert "stopped" in process_state(child.pid)
+    assert process_state(2**22 + 1) == ""
+
+
+def test_the_current_folder_cannot_stand_in_for_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "backstop.py").write_text("raise SystemExit(77)", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    ended = subprocess.run(own_command("--version"), capture_output=True, check=False, timeout=60)
+
+    assert ended.returncode == 0
+    assert ended.stdout.startswith(b"backstop ")
+
+
+def test_a_child_is_not_told_what_systemd_told_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes that both answer for one service would confuse its manager."""
+    monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere")
+    ours, theirs = ProcessLine.pair()
+    child = start_child(["--version", "{line}"], line=theirs)
+    environment = Path(f"/proc/{child.pid}/environ").read_bytes()
+    command = Path(f"/proc/{child.pid}/cmdline").read_bytes().split(b"\0")
+    child.wait(PATIENCE_S)
+    ours.close()
+
+    assert b"NOTIFY_SOCKET" not in environment
+    assert command[-2] == str(theirs.fileno()).encode()
+    theirs.close()
+
+
+# -- stacks ----------------------------------------------------------------------------------------
+
+BUSY = """
+import sys, threading
+from pathlib import Path
+from backstop.adapters.stack_dump import StackDump
+
+dump = StackDump(Path(sys.argv[1]))
+go_on = threading.Event()
+
+def busy_with_a_secret(password):
+    while not go_on.wait(0):
+        pass
+
+threading.Thread(target=go_on.wait, name="idle", daemon=True).start()
+print("up", flush=True)
+{act}
+dump.close()
+"""
+
+
+def started(folder: Path, act: str) -> "subprocess.Popen[bytes]":
+    process = subprocess.Popen(
+        [sys.executable, "-c", BUSY.replace("{act}", act), str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        process.stdout.readline()
+    return process
+
+
+def test_a_process_that_is_busy_with_python_writes_its_stacks_and_no_values(tmp_path: Path) -> None:
+    process = started(tmp_path, "busy_with_a_secret('hunter2')")
+    watched = watched_process(process.pid)
+    watched.ask_for_stacks()
+    while not any("busy_with_a_secret" in line for line in read_stacks(tmp_path, process.pid)):
+        assert process.poll() is None
+    text = "\n".join(read_stacks(tmp_path, process.pid))
+    process.kill()
+    process.wait(PATIENCE_S)
+    watched.close()
+
+    assert "wait" in text  # the idle thread is there as well
+    assert "hunter2" not in text
+
+
+def test_a_crash_of_native_code_leaves_its_stacks(tmp_path: Path) -> None:
+    process = started(tmp_path, "import faulthandler; faulthandler._sigsegv()")
+    assert process.wait(PATIENCE_S) == -signal.SIGSEGV
+
+    assert any("Segmentation fault" in line for line in read_stacks(tmp_path, process.pid))
+
+
+def test_a_process_that_ends_well_leaves_nothing(tmp_path: Path) -> None:
+    process = started(tmp_path, "pass")
+    assert process.wait(PATIENCE_S) == 0
+
+    assert list(tmp_path.iterdir()) == []
+    assert read_stacks(tmp_path, process.pid) == ()
+    forget_stacks(tmp_path, process.pid)
