@@ -11,7 +11,8 @@ BackstopError
 │   ├── CredentialError            one credential: its name and each source asked, never a value
 │   ├── StateFolderError           the state folder or a database in it cannot be used
 │   │   ├── DamagedDatabaseError   a database whose bytes are not sound
-│   │   └── TamperedRecordError    a record that is not what was signed
+│   │   ├── TamperedRecordError    a record that is not what was signed
+│   │   └── StateFileError         a checkpoint of the state that cannot be used, and why
 │   ├── AlreadyRunningError        another guard holds the account
 │   ├── DataFileError              a data file: file, line, fault
 │   ├── CredentialSourceError      one source of credentials cannot answer; the next is asked
@@ -128,6 +129,15 @@ class TamperedRecordError(StateFolderError):
         self.where = where
         self.finding = finding
         super().__init__(f"{where}: {finding}.")
+
+
+class StateFileError(StateFolderError):
+    """One checkpoint of the state that cannot be used; ``finding`` says in words what it is."""
+
+    def __init__(self, path: str, finding: str) -> None:
+        self.path = path
+        self.finding = finding
+        super().__init__(f"{path}: {finding}.")
 
 
 class AlreadyRunningError(SetupError):

@@ -17,11 +17,13 @@ from msgspec.structs import replace
 from backstop.app.codec import COMMAND_KIND, EVENT_KIND, PROOF_KIND, encode, recordable
 from backstop.app.dispatch import Dispatcher
 from backstop.app.journal_fold import fold
+from backstop.app.past_orders import PastOrders
 from backstop.app.proofs import ProofMaker, with_proof
 from backstop.core.book import Book
 from backstop.core.engine import condensed, next_deadline_ns, step
 from backstop.core.step import Decision, DecisionKind, Note, Step, Tag
 from backstop.core.unrecorded import may_leave_unrecorded, needs_record
+from backstop.core.wishes import judge
 from backstop.domain.audit import AuditRow
 from backstop.domain.commands import PlaceOrder, Request, Severity
 from backstop.domain.events import (
@@ -29,10 +31,11 @@ from backstop.domain.events import (
     Answer,
     Fact,
     OrderDispatched,
+    OrderRequested,
     PlaceAnswered,
     TimerFired,
 )
-from backstop.errors import JournalError
+from backstop.errors import JournalError, StateFolderError
 from backstop.ports import Clock, JournalBatch, JournalRecord, WritableJournal
 
 MAX_QUEUED_FACTS = 100_000
@@ -74,6 +77,7 @@ class DecisionLoop:
         dispatcher: Dispatcher,
         proofs: ProofMaker,
         on_note: NoteSink,
+        past: PastOrders | None = None,
     ) -> None:
         self.book = book
         self.failure: str | None = None  # why nothing is durable any more
@@ -86,6 +90,7 @@ class DecisionLoop:
         self._proofs = proofs
         self._bundles: dict[str, bytes] = {}
         self._on_note = on_note
+        self._past = past
         self._queue: deque[tuple[Fact, asyncio.Future[Decision] | None]] = deque()
         self._arrived = asyncio.Event()
         self._unreleased: asyncio.Queue[_Pending] = asyncio.Queue()
@@ -134,10 +139,17 @@ class DecisionLoop:
 
         Each is judged by the policy of its time; after that the book has its own one again.
         """
-        policy = self.book.policy
-        count = sum(fold(self.book, record) is not None for record in records)
+        policy, count = self.book.policy, 0
+        for record in records:
+            result = fold(self.book, record)
+            count += result is not None
+            self._keep_past(result)
         self.book.policy = policy
         return count
+
+    def _keep_past(self, result: Step | None) -> None:
+        if result is not None and result.let_go and self._past is not None:
+            self._past.keep(result.let_go)
 
     def begin(self, fact: Fact) -> None:
         """Handle the first fact of this process at once, after the replay and before ``run``.
@@ -193,10 +205,32 @@ class DecisionLoop:
             self.put(TimerFired(utc_us=self._clock.utc_us()))
 
     def _handle(self, fact: Fact, asker: asyncio.Future[Decision] | None) -> None:
-        now_ns = self._clock.monotonic_ns()
         if isinstance(fact, AccountAudited):
             fact = condensed(self.book, fact)
+        if self._past is not None:
+            try:
+                fact, recalled = self._past.consult(self.book, fact)
+            except StateFolderError as error:
+                recalled = None
+                if asker is not None and self._is_entry(fact):
+                    # It may be an order of the past, and would be a second one.
+                    asker.set_exception(JournalError(str(error)))
+                    return
+            if recalled is not None:
+                self._step(recalled, None)
+        self._step(fact, asker)
+
+    def _is_entry(self, fact: Fact) -> bool:
+        if not isinstance(fact, OrderRequested):
+            return False
+        now_ns = self._clock.monotonic_ns()
+        judged = judge(self.book, fact.request, fact.reference, now_ns=now_ns, marks=fact.marks)
+        return judged is None or not judged.reducing
+
+    def _step(self, fact: Fact, asker: asyncio.Future[Decision] | None) -> None:
+        now_ns = self._clock.monotonic_ns()
         result = step(self.book, fact, now_ns)
+        self._keep_past(result)
         self.steps += 1
         durable, proofs = self._record(fact, result, now_ns)
         self._unreleased.put_nowait(

@@ -196,6 +196,13 @@ class AuditStore:
             "SELECT seq, payload FROM Journal WHERE kind = ? ORDER BY seq", (kind,)
         ).fetchall()
 
+    def leaf_hash(self, seq: int) -> bytes | None:
+        """Return the stored leaf hash of one record; None without it."""
+        row = self._connection.execute(
+            "SELECT leaf_hash FROM Journal WHERE seq = ?", (seq,)
+        ).fetchone()
+        return None if row is None else row[0]
+
     def newest(self, *, kind: str, containing: str) -> Iterator[StoredRecord]:
         """Iterate over records of one kind whose payload has a text in it, newest first."""
         rows = self._connection.execute(

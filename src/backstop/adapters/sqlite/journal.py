@@ -12,7 +12,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
@@ -73,6 +73,7 @@ class SqliteJournal:
         epoch: the number of the right to send under which this process writes.
         signed_head: the note over all records that are durable; None before the first of this
             process, and always in a journal that nobody signs.
+        durable_seq: the newest record that is on disk.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class SqliteJournal:
         self._rows = RowWriter(connection, account=account)
         self._next_seq = _next_seq(connection, path, account)
         self._last_written = self._next_seq - 1  # of the writer thread
+        self.durable_seq = self._next_seq - 1
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._pending_batches = 0
         self._pending_bytes = 0
@@ -116,15 +118,17 @@ class SqliteJournal:
         epoch: int,
         leaf_hash: LeafHash,
         heads: TreeHeads | None = None,
+        checked: bool = True,
     ) -> Self:
         """Open the journal at ``path`` (``audit.db`` in the state folder); makes it if needed.
 
-        ``heads`` stands at the last record of the file. Without it nothing is signed.
+        ``heads`` stands at the last record of the file. Without it nothing is signed. Without
+        ``checked`` the file is not read as a whole: somebody else does that beside.
 
         Raises:
             StateFolderError: the file cannot be used; it is left as it was.
         """
-        connection = open_for_writing(path)
+        connection = open_for_writing(path, checked=checked)
         try:
             return cls(
                 connection,
@@ -155,6 +159,10 @@ class SqliteJournal:
             StateFolderError: while iterating, a record is missing or was changed.
         """
         return JournalView(self.path, leaf_hash=self._leaf_hash)
+
+    def read_from(self, seq: int) -> Iterator[JournalRecord]:
+        """Iterate over the durable records from ``seq`` on; errors as ``read_all``."""
+        return self.read_all().read_from(seq)
 
     def append(self, batch: JournalBatch) -> Awaitable[None]:
         """Return an awaitable that ends when ``batch`` is on disk, or raises JournalError.
@@ -215,6 +223,9 @@ class SqliteJournal:
 
     def _settle(self, group: list[_Waiting], failure: str | None, head: str | None) -> None:
         self.signed_head = head or self.signed_head
+        if failure is None:
+            records = (waiting.batch.records for waiting in group)
+            self.durable_seq += sum(map(len, records))
         for waiting in group:
             self._pending_batches -= 1
             self._pending_bytes -= waiting.size

@@ -56,6 +56,10 @@ class JournalView(Sequence[JournalRecord]):
         """
         yield from self._read(FIRST_SEQ, len(self))
 
+    def read_from(self, seq: int) -> Iterator[JournalRecord]:
+        """Iterate from record ``seq`` to the last that is durable now; errors as iterating."""
+        yield from self._read(seq, max(0, FIRST_SEQ + len(self) - seq))
+
     @overload
     def __getitem__(self, index: int) -> JournalRecord: ...
     @overload

@@ -81,10 +81,11 @@ _MIGRATIONS = (
 """Element ``n`` leads from version ``n`` to ``n + 1``; once released, never edited."""
 
 
-def open_for_writing(path: Path) -> sqlite3.Connection:
+def open_for_writing(path: Path, *, checked: bool = True) -> sqlite3.Connection:
     """Open ``path`` as its one writer; make it, or bring its layout up to date, where needed.
 
-    The connection may be handed to another thread. Every commit on it is on disk (fsync).
+    The connection may be handed to another thread. Every commit on it is on disk (fsync). What
+    ``checked`` means, see ``open_for_reading``.
 
     Raises:
         StateFolderError: the folder or file cannot be used, is damaged, belongs to another
@@ -92,7 +93,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     """
     new = _make_file(path)
     if not new:
-        open_for_reading(path).close()
+        open_for_reading(path, checked=checked).close()
     try:
         connection = sqlite3.connect(
             path, timeout=READ_TIMEOUT_S, isolation_level=None, check_same_thread=False

@@ -1,0 +1,387 @@
+"""``trading_state.json``: the newest checkpoint of the state, with generations before it.
+
+The file is JSON in four lines. The first names the format. The second is the heartbeat, as wide as
+ever, so that it is renewed in place ten times a second while nothing else changes: it is not worth
+an fsync, and has a check of its own. The third is the SHA-256 of everything below it, the fourth
+what was true when it was written.
+
+A new checkpoint is a new file: written, on disk, then given its name, then the name on disk. The
+one before becomes ``trading_state.backup.json``, and one of some time ago stays as
+``trading_state.older.json``. A file that cannot be read is never written over: it is kept aside.
+"""
+
+import hashlib
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import msgspec
+from msgspec import Struct
+
+from backstop.adapters.disk import REPLACES_OPEN_FILES, Disk
+from backstop.domain.utc import utc_text
+from backstop.errors import StateFileError, StateFolderError
+
+CURRENT = "trading_state.json"
+BACKUP = "trading_state.backup.json"
+OLDER = "trading_state.older.json"
+GENERATIONS = (CURRENT, BACKUP, OLDER)
+_NEW = "trading_state.new"
+
+FORMAT = 1
+"""Of the file as a whole; a program reads only the one it knows."""
+
+HEARTBEAT_WIDTH = 320
+"""Characters of the second line: the largest numbers fit, and it lies in the first disk sector."""
+
+FILE_BYTES_MAX = 64 * 2**20
+"""A thousand times the usual; what is larger is not read into memory."""
+
+KEPT_ASIDE_MAX = 5
+"""Unreadable files that are kept; the oldest goes when there are more."""
+
+OLDER_AFTER_US = 600 * 1_000_000
+"""The oldest generation is renewed this often: old enough to be from before a fault, new enough
+for its journal tail to be short."""
+
+_PREFIX = b"backstop trading state\n"
+
+
+class Heartbeat(Struct, frozen=True, kw_only=True):
+    """The last sign of life of the process that wrote the file.
+
+    Attributes:
+        utc_us: when, by the time of day.
+        monotonic_ns: when, by the clock of the boot in which it was written.
+        guarded_utc_us: when the account was guarded last, which a process that never got as far as
+            reading it takes over from the one before; 0: never.
+        guarded_monotonic_ns: likewise; 0 when that was in another boot.
+        journal_seq: the newest record that was durable.
+        steps: facts handled: work done, so that a stuck loop cannot look alive.
+    """
+
+    utc_us: int
+    monotonic_ns: int
+    guarded_utc_us: int
+    guarded_monotonic_ns: int
+    journal_seq: int
+    steps: int
+
+
+class TreeState(Struct, frozen=True, kw_only=True):
+    """The audit log's tree up to some record: how many leaves, and its peaks as hex."""
+
+    size: int
+    peaks: tuple[str, ...]
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True):
+    """What was true when the file was written.
+
+    Attributes:
+        account_id: the account.
+        record: the leaf hash of the journal's first record, as hex: which record it belongs to.
+        software: the version of Backstop that wrote it.
+        machine: the host's name.
+        boot_id: the boot of the machine; its monotonic times mean nothing in another one.
+        process_id: the process that wrote it.
+        utc_us: when, by the time of day.
+        monotonic_ns: when, by the clock of that boot.
+        journal_seq: the record that it is current to; the rest of the state is in later ones.
+        tree: the audit log's tree at or before that record; None before the first.
+        clean_stop: a person stopped the process, and this is the last that it wrote.
+        book: the state itself, as JSON.
+    """
+
+    account_id: int
+    record: str
+    software: str
+    machine: str
+    boot_id: str
+    process_id: int
+    utc_us: int
+    monotonic_ns: int
+    journal_seq: int
+    tree: TreeState | None
+    clean_stop: bool = False
+    book: msgspec.Raw
+
+
+class Generation(Struct, frozen=True, kw_only=True):
+    """One file as it was found.
+
+    ``heartbeat`` is None where its line does not hold; ``checkpoint`` is None where the file cannot
+    be used, and then ``fault`` says why.
+    """
+
+    path: Path
+    heartbeat: Heartbeat | None = None
+    checkpoint: Checkpoint | None = None
+    fault: StateFileError | None = None
+
+
+class StateFiles:
+    """The checkpoints in one state folder; one writer, used by one thread at a time."""
+
+    def __init__(self, folder: Path, *, disk: Disk | None = None) -> None:
+        """Name the folder; nothing is touched yet."""
+        self.folder = folder
+        self._disk = Disk() if disk is None else disk
+        self._current = folder / CURRENT
+        self._open: int | None = None
+        self._identity: tuple[int, int] | None = None
+        self._older_us: int | None = None  # when the oldest generation was made
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def generations(self, account_id: int) -> tuple[Generation, ...]:
+        """Return every generation there is: usable ones first, the newest first.
+
+        Raises:
+            StateFolderError: the folder cannot be read at all.
+        """
+        found = [
+            self._generation(self.folder / name, account_id)
+            for name in GENERATIONS
+            if self._exists(self.folder / name)
+        ]
+        return tuple(sorted(found, key=_newest_first))
+
+    def _exists(self, path: Path) -> bool:
+        try:
+            return path.is_symlink() or path.exists()
+        except OSError as error:
+            raise StateFolderError(
+                f"{self.folder} cannot be looked into: {error}. Check that this user owns it."
+            ) from error
+
+    def _generation(self, path: Path, account_id: int) -> Generation:
+        heartbeat = None
+        try:
+            content = _content(path)
+            heartbeat = _heartbeat(content)
+            checkpoint = _of_account(path, _checkpoint(path, content), account_id)
+        except StateFileError as fault:
+            return Generation(path=path, heartbeat=heartbeat, fault=fault)
+        return Generation(path=path, heartbeat=heartbeat, checkpoint=checkpoint)
+
+    # -- writing -----------------------------------------------------------------------------
+
+    def write(self, checkpoint: Checkpoint, heartbeat: Heartbeat) -> int:
+        """Make ``checkpoint`` the newest generation; it is on disk when this returns.
+
+        Returns the bytes written.
+
+        Raises:
+            StateFolderError: it could not be written; the generations before are as they were.
+        """
+        content = file_content(checkpoint, heartbeat)
+        new = self.folder / _NEW
+        try:
+            descriptor = self._disk.create(new)
+            try:
+                self._disk.write(descriptor, content, offset=0)
+                self._disk.sync(descriptor)
+            except BaseException:
+                self._disk.close(descriptor)
+                raise
+            self._turn_generations(checkpoint.utc_us)
+            self._take_place(new, descriptor)
+            self._disk.sync_folder(self.folder)
+        except OSError as error:
+            raise _cannot_write(self._current, error) from error
+        return len(content)
+
+    def _turn_generations(self, utc_us: int) -> None:
+        """Make the current file the backup, and now and then the backup the older one."""
+        self.close()
+        backup, older = self.folder / BACKUP, self.folder / OLDER
+        due = self._older_us is None or not 0 <= utc_us - self._older_us < OLDER_AFTER_US
+        if due and backup.exists():
+            self._disk.replace(backup, older)
+            self._older_us = utc_us
+        if self._current.exists():
+            self._disk.replace(self._current, backup)
+
+    def _take_place(self, new: Path, descriptor: int) -> None:
+        if not REPLACES_OPEN_FILES:
+            self._disk.close(descriptor)
+        self._disk.replace(new, self._current)
+        self._open = descriptor if REPLACES_OPEN_FILES else self._disk.reopen(self._current)
+        self._identity = _identity(self._current)
+
+    def beat(self, heartbeat: Heartbeat) -> bool:
+        """Renew the heartbeat in place; not worth an fsync, for an old one only looks longer dead.
+
+        Returns False when our file is not there any more: then a whole checkpoint is due.
+
+        Raises:
+            StateFolderError: it could not be written.
+        """
+        if self._open is None or _identity(self._current) != self._identity:
+            return False
+        try:
+            self._disk.write(self._open, heartbeat_line(heartbeat), offset=len(_FIRST_LINE))
+        except OSError as error:
+            raise _cannot_write(self._current, error) from error
+        return True
+
+    def set_aside(self, path: Path) -> Path:
+        """Keep a file that cannot be used under another name, and return that.
+
+        Raises:
+            StateFolderError: it cannot be renamed; nothing is written over it.
+        """
+        kept = sorted(self.folder.glob("trading_state-*.bad"))
+        number = 1 + max((int(it.stem.rpartition("-")[2]) for it in kept), default=0)
+        target = self.folder / f"trading_state-{number:06}.bad"
+        try:
+            for oldest in kept[: max(0, len(kept) - KEPT_ASIDE_MAX + 1)]:
+                oldest.unlink()
+            self._disk.replace(path, target)
+            self._disk.sync_folder(self.folder)
+        except OSError as error:
+            raise StateFolderError(
+                f"{path} cannot be used and cannot be moved aside: {error}. Nothing was changed. "
+                f"Check that this user can write {self.folder}."
+            ) from error
+        return target
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._open is not None:
+            descriptor, self._open = self._open, None
+            with suppress(OSError):
+                self._disk.close(descriptor)
+
+
+# -- the file as bytes ---------------------------------------------------------------------------
+
+_FIRST_LINE = b'{"format":%d,\n' % FORMAT
+_CHECKSUM_START = b'"checksum":"'
+_CHECKSUM_END = b'",\n'
+_encoder = msgspec.json.Encoder()
+_checkpoints: msgspec.json.Decoder[Checkpoint] = msgspec.json.Decoder(Checkpoint)
+_heartbeats: msgspec.json.Decoder[Heartbeat] = msgspec.json.Decoder(Heartbeat)
+
+
+def file_content(checkpoint: Checkpoint, heartbeat: Heartbeat) -> bytes:
+    """Return the whole file."""
+    body = b'"state":' + _encoder.encode(checkpoint) + b"}\n"
+    checksum = hashlib.sha256(_PREFIX + _FIRST_LINE + body).hexdigest().encode()
+    return b"".join(
+        (_FIRST_LINE, heartbeat_line(heartbeat), _CHECKSUM_START, checksum, _CHECKSUM_END, body)
+    )
+
+
+def heartbeat_line(heartbeat: Heartbeat) -> bytes:
+    """Return the second line: always HEARTBEAT_WIDTH bytes, the last of them a newline."""
+    beat = _encoder.encode(heartbeat)
+    line = b'"heartbeat":%b,"heartbeat_at":"%b","heartbeat_crc32":"%08x",' % (
+        beat,
+        utc_text(heartbeat.utc_us).encode(),
+        zlib.crc32(beat),
+    )
+    return line.ljust(HEARTBEAT_WIDTH - 1) + b"\n"
+
+
+def _heartbeat(content: bytes) -> Heartbeat | None:
+    """Return the heartbeat of a file, also of one whose rest cannot be used; None if torn."""
+    start = len(_FIRST_LINE)
+    line = content[start : start + HEARTBEAT_WIDTH]
+    beat, comma, rest = line.removeprefix(b'"heartbeat":').partition(b',"heartbeat_at":')
+    if not comma or b'"heartbeat_crc32":"%08x",' % zlib.crc32(beat) not in rest:
+        return None
+    try:
+        return _heartbeats.decode(beat)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > FILE_BYTES_MAX:
+            raise StateFileError(str(path), f"it is larger than {FILE_BYTES_MAX} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise StateFileError(str(path), f"it cannot be read: {error}") from error
+
+
+def _checkpoint(path: Path, content: bytes) -> Checkpoint:
+    """Return what the file says, once all of it holds; the first thing that does not is named."""
+    _check_whole(path, content)
+    body = content[len(_FIRST_LINE) + HEARTBEAT_WIDTH :]
+    checksum, separator, body = body.removeprefix(_CHECKSUM_START).partition(_CHECKSUM_END)
+    if not separator:
+        raise StateFileError(str(path), "it is cut off before its checksum")
+    if hashlib.sha256(_PREFIX + _FIRST_LINE + body).hexdigest().encode() != checksum:
+        cut = "" if body.endswith(b"}\n") else " and its end is missing"
+        raise StateFileError(
+            str(path), f"its checksum does not fit{cut}: it is torn or was changed"
+        )
+    try:
+        return _checkpoints.decode(body.removeprefix(b'"state":').removesuffix(b"}\n"))
+    except msgspec.MsgspecError as error:
+        raise StateFileError(str(path), f"it is of another version of Backstop: {error}") from error
+
+
+def _of_account(path: Path, checkpoint: Checkpoint, account_id: int) -> Checkpoint:
+    if checkpoint.account_id != account_id:
+        raise StateFileError(
+            str(path), f"it is the state of account {checkpoint.account_id}, not of {account_id}"
+        )
+    return checkpoint
+
+
+def _check_whole(path: Path, content: bytes) -> None:
+    where = str(path)
+    if not content:
+        raise StateFileError(where, "it is empty: a crash came before its first byte was on disk")
+    if not content.strip(b"\0"):
+        raise StateFileError(where, "it holds nothing but NUL bytes, as a power cut leaves them")
+    if content.startswith(_FIRST_LINE):
+        return
+    if b"\0" in content[: len(_FIRST_LINE)]:
+        raise StateFileError(where, "it begins with NUL bytes, as a power cut leaves them")
+    number = _format(content)
+    if number is None:
+        raise StateFileError(where, "it is no state of Backstop, or its beginning is gone")
+    age = "a newer" if number > FORMAT else "an older"
+    raise StateFileError(
+        where, f"it has format {number}, of {age} Backstop; this one reads format {FORMAT}"
+    )
+
+
+def _format(content: bytes) -> int | None:
+    first, newline, _ = content.partition(b",\n")
+    digits = first.removeprefix(b'{"format":')
+    return int(digits) if newline and digits != first and digits.isdigit() else None
+
+
+def _newest_first(found: Generation) -> tuple[int, int]:
+    if found.checkpoint is None:
+        return (1, GENERATIONS.index(found.path.name))
+    return (0, -found.checkpoint.journal_seq)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells one file from another of the same name; None when there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _cannot_write(path: Path, error: OSError) -> StateFolderError:
+    return StateFolderError(
+        f"{path} cannot be written: {error}. Check that this user can write there and that the "
+        "disk has room."
+    )
