@@ -9,6 +9,7 @@ from tests.core.builders import ACCOUNT, MES, NQ, Guard, a_row
 from backstop.core.book import AUDIT_STALE_NS, MARKET_LINK_GRACE_NS
 from backstop.core.trading_state import TradingState
 from backstop.domain.broker import BrokerStatus
+from backstop.domain.denial import DenialCode
 from backstop.domain.events import Answer, Hub, HubConnected, HubLost
 from backstop.domain.order import OrderType, Side
 
@@ -103,6 +104,35 @@ def test_exits_are_our_unfinished_orders_against_the_position() -> None:
     assert guard.book.open_exits(MES, -5) == 0
     assert guard.book.open_exits(MES, 0) == 0
     assert [order.client_order_id for order in guard.book.live_orders()] == ["c1", "c2", "c3"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "exits"),
+    [
+        ({}, 2),
+        ({"filled_quantity": 1}, 1),
+        ({"type": None}, 2),
+        ({"status": BrokerStatus.PENDING_CANCELLATION}, 2),
+        ({"type": OrderType.STOP}, 0),
+        ({"status": BrokerStatus.SUSPENDED}, 0),
+        ({"status": BrokerStatus.CANCELLED}, 0),
+        ({"side": Side.BUY}, 0),
+        ({"contract_id": NQ}, 0),
+    ],
+)
+def test_an_exit_of_somebody_else_leaves_less_to_close(
+    changes: dict[str, object], exits: int
+) -> None:
+    """Two exits of the whole position, one of them not ours, would flip it."""
+    guard = Guard().start()
+    guard.trade(broker_order_id=900, quantity=3)
+    guard.row(**({"broker_order_id": 300, "side": Side.SELL, "type": OrderType.LIMIT} | changes))
+
+    assert guard.book.open_exits(MES, 3) == exits
+    too_many = guard.submit(side=Side.SELL, quantity=4 - exits)
+    assert too_many.denials[0].code is DenialCode.POSITION_FLIP
+    assert too_many.denials[0].max_quantity == 3 - exits
+    assert guard.submit(side=Side.SELL, quantity=3 - exits).denials == ()
 
 
 @pytest.mark.parametrize(

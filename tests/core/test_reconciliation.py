@@ -15,9 +15,9 @@ from tests.core.builders import (
     a_trade,
 )
 
-from backstop.core.book import FIRST_LOOK_BACK_US
+from backstop.core.book import FIRST_LOOK_BACK_US, UNLISTED_READS_MAX
 from backstop.core.evidence import LOOK_BACK_US
-from backstop.core.reconciliation import UNLISTED_READS_MAX, condensed
+from backstop.core.reconciliation import condensed
 from backstop.core.trading_state import TradingState
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import AuditAccount, LookUpOrder
@@ -225,6 +225,43 @@ def test_a_leg_that_vanished_for_good_is_told_once_and_no_longer_sought() -> Non
     assert guard.alerts().count("ORDER_VANISHED") == 1
     assert guard.book.audit.reach_back_utc_us == 0
     assert 101 in guard.book.live_venue, "absence proves nothing"
+
+
+def test_a_stop_that_vanished_for_good_covers_nothing_until_it_is_listed_again() -> None:
+    """Nothing says that it is gone; what nobody shows must not count as protection either."""
+    guard = a_guard_with_a_leg()
+    leg = guard.book.venue_orders[101].row
+    for _ in range(UNLISTED_READS_MAX):
+        guard.audit(after_ms=2000, positions=(a_position(2),))
+        assert guard.book.stop_cover(MES, 2) == 2, "still sought"
+        assert not guard.book.position(MES).naked_since_ns
+    guard.audit(after_ms=2000, positions=(a_position(2),))
+
+    assert guard.book.stop_cover(MES, 2) == 0
+    assert guard.book.position(MES).naked_since_ns == guard.now_ns
+    guard.audit(live_orders=(leg,), positions=(a_position(2),))
+    assert guard.book.stop_cover(MES, 2) == 2
+    assert not guard.book.position(MES).naked_since_ns
+
+
+def test_a_stop_of_ours_that_vanished_for_good_covers_nothing_and_still_counts() -> None:
+    guard = Guard().start()
+    guard.trade(quantity=2, broker_order_id=77)
+    guard.position_row(2)
+    stop = {"side": Side.SELL, "type": OrderType.STOP, "stop_price": Decimal(4990)}
+    guard.working(**stop)
+    guard.row(**stop)
+    for _ in range(UNLISTED_READS_MAX):
+        guard.audit(after_ms=130_000, positions=(a_position(2),))
+    assert guard.book.stop_cover(MES, 2) == 2, "still sought"
+    guard.audit(after_ms=130_000, positions=(a_position(2),))
+
+    assert guard.alerts().count("ORDER_VANISHED") == 1
+    assert guard.book.stop_cover(MES, 2) == 0
+    assert guard.book.position(MES).naked_since_ns == guard.now_ns
+    assert guard.order().open_quantity == 2
+    guard.audit(live_orders=(a_row(**stop),), positions=(a_position(2),))
+    assert guard.book.stop_cover(MES, 2) == 2
 
 
 def test_a_leg_that_is_listed_again_is_no_longer_missed() -> None:

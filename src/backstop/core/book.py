@@ -53,6 +53,12 @@ LATCHES_KEPT = 32
 VENUE_ORDERS_KEPT = 20_000
 """Finished legs and foreign orders in memory."""
 
+UNLISTED_READS_MAX = 3
+"""Searches for an order that no list of live orders shows, before it protects nothing any more
+and a person is told."""
+
+STOP_TYPES = frozenset({OrderType.STOP, OrderType.TRAILING_STOP})
+"""What closes a position at a loss that is bounded, whatever its owner does meanwhile."""
 
 NUMBER_DIGITS_MAX = 19
 """Digits of the largest order number that 64 bits hold; a longer text is no number."""
@@ -149,7 +155,9 @@ class Book:
     trades_of: dict[int, tuple[int, ...]] = field(default_factory=dict)  # broker order -> trades
     forgotten_trade_id: int | None = None  # trades up to it, if not held, were counted long ago
     forgotten_order_id: int | None = None  # the newest number of an order that was let go of
-    new_trades: dict[int, None] = field(default_factory=dict)  # older, and never counted all the same
+    new_trades: dict[int, None] = field(
+        default_factory=dict
+    )  # older, and never counted all the same
     finished: dict[str, None] = field(default_factory=dict)  # client ids, in the order of finishing
     finished_venue: dict[int, None] = field(default_factory=dict)  # legs and foreign ones, likewise
     positions: dict[str, PositionView] = field(default_factory=dict)
@@ -266,36 +274,59 @@ class Book:
         return opposite and order.open_quantity <= abs(position)
 
     def open_exits(self, contract_id: str, position: int) -> int:
-        """Return contracts of our unfinished exits of ``position``, protective orders excepted.
+        """Return contracts of all unfinished exits of ``position``, protective orders excepted.
 
         A stop protects the position until something else closes it; counting it would refuse
         the very exit that is needed. So would a target that the guard placed. A close that the
-        venue was asked for counts as long as it may be filling.
+        venue was asked for counts as long as it may be filling. Exits of others count like ours:
+        the venue does not ask whose order it was that flipped the position.
         """
         if position == 0:
             return 0
         reducing_side = Side.SELL if position > 0 else Side.BUY
         close = self.closes.get(contract_id)
         closing = close.wanted if close is not None and close.may_be_filling else 0
-        return closing + sum(
+        ours = sum(
             order.open_quantity
             for order in self.live_orders()
             if order.intent.contract_id == contract_id
             and order.intent.side is reducing_side
             and order.role is None
-            and order.intent.type not in {OrderType.STOP, OrderType.TRAILING_STOP}
+            and order.intent.type not in STOP_TYPES
         )
+        foreign = sum(
+            row.quantity - row.filled_quantity
+            for row in (leg.row for leg in self.live_legs(contract_id) if leg.owner is None)
+            if row.side is reducing_side
+            and row.type not in STOP_TYPES
+            # The leg of an entry of theirs, which closes nothing before that one fills.
+            and row.status is not BrokerStatus.SUSPENDED
+        )
+        return closing + ours + foreign
 
     def stop_cover(self, contract_id: str, position: int) -> int:
-        """Return contracts of ``position`` that working stops at the venue would close."""
+        """Return contracts of ``position`` that working stops at the venue would close.
+
+        A stop that the venue shows nowhere any more covers nothing, although it still counts as
+        exposure: absence proves neither that it is gone nor that it is there.
+        """
         side = Side.SELL if position > 0 else Side.BUY
         return sum(
             row.quantity - row.filled_quantity
             for row in self.working_rows(contract_id)
             if row.side is side
             and row.status is BrokerStatus.OPEN
-            and row.type in {OrderType.STOP, OrderType.TRAILING_STOP}
+            and row.type in STOP_TYPES
+            and not self.is_unlisted(row.broker_order_id)
         )
+
+    def is_unlisted(self, broker_order_id: int) -> bool:
+        """Say whether no list of live orders shows an order, after every search for it."""
+        client_order_id = self.client_of_broker_id.get(broker_order_id)
+        if client_order_id is None:
+            return self.unlisted.get(broker_order_id, 0) > UNLISTED_READS_MAX
+        search = self.missing.get(client_order_id)
+        return search is not None and search.times > UNLISTED_READS_MAX
 
     def working_rows(self, contract_id: str | None = None) -> Iterator[BrokerOrder]:
         """Yield every order row that can still fill, ours, legs and foreign ones."""

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 
 from msgspec.structs import replace
 
-from backstop.core.book import FIRST_LOOK_BACK_US, Book, Search
+from backstop.core.book import FIRST_LOOK_BACK_US, UNLISTED_READS_MAX, Book, Search
 from backstop.core.evidence import (
     apply_order_step,
     ask_for_audit,
@@ -24,9 +24,6 @@ from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from backstop.domain.commands import Severity
 from backstop.domain.events import AccountAudited, OrderLookedUp
 from backstop.domain.order import OrderState
-
-UNLISTED_READS_MAX = 3
-"""Reads that reach back for an order which no list shows, before a person is told."""
 
 SEARCH_PAUSE_NS = 4 * SECOND_NS
 """First pause between searches for an order that no list shows; it doubles."""
@@ -89,7 +86,8 @@ def _search_missing(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) 
     book = work.book
     for order in list(book.live_orders()):
         if order.broker_order_id is None or order.broker_order_id in listed:
-            book.missing.pop(order.client_order_id, None)
+            if book.missing.pop(order.client_order_id, None) is not None:
+                work.touched_contracts[order.intent.contract_id] = None
             continue
         working = order.state in {OrderState.WORKING, OrderState.PARTIALLY_FILLED}
         finished_at_venue = order.venue is not None and not order.venue.status.is_live
@@ -101,11 +99,13 @@ def _search_missing(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) 
         times = min(search.times + 1, UNLISTED_READS_MAX + 2)
         book.missing[order.client_order_id] = Search(times=times, due_ns=work.now_ns + pause_ns)
         if times == UNLISTED_READS_MAX + 1:
+            work.touched_contracts[order.intent.contract_id] = None
             work.alert(
                 Severity.WARNING,
                 "ORDER_VANISHED",
                 f"Order {order.client_order_id} ({order.broker_order_id}) is in no list of live "
-                f"orders and no search says how it ended; it still counts as {order.state}.",
+                f"orders and no search says how it ended; it still counts as {order.state}, and "
+                "protects nothing.",
             )
         apply_order_step(work, OrderStep(order=order, ask=Ask.LOOK_UP))
 
@@ -120,18 +120,21 @@ def _reach_for_unlisted(work: Workbench, listed: AbstractSet[int]) -> None:
     for venue_order in list(book.live_venue_orders()):
         row = venue_order.row
         if row.broker_order_id in listed:
-            book.unlisted.pop(row.broker_order_id, None)
+            if book.unlisted.pop(row.broker_order_id, None) is not None:
+                work.touched_contracts[row.contract_id] = None
             continue
         times = book.unlisted.get(row.broker_order_id, 0) + 1
         if times > UNLISTED_READS_MAX + 1:
             continue
         book.unlisted[row.broker_order_id] = times
         if times > UNLISTED_READS_MAX:
+            work.touched_contracts[row.contract_id] = None
             work.alert(
                 Severity.WARNING,
                 "ORDER_VANISHED",
                 f"Order {row.broker_order_id} ({row.contract_id}) is in no list of live orders "
-                f"and the venue does not say how it ended; it still counts as {row.status}.",
+                f"and the venue does not say how it ended; it still counts as {row.status}, and "
+                "protects nothing.",
             )
             continue
         since_us = row.created_utc_us or work.utc_us - FIRST_LOOK_BACK_US
