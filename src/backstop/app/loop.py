@@ -130,6 +130,11 @@ class DecisionLoop:
         self._queue.append((fact, asker))
         self._arrived.set()
 
+    @property
+    def journal_seq(self) -> int:
+        """Number of the newest record that was handed to the journal."""
+        return self._journal.next_seq - 1
+
     def nudge(self) -> None:
         """Have the loop go round once although there is nothing to do: ``turns`` tells whether."""
         self._arrived.set()
