@@ -27,6 +27,12 @@ MAX_FILE_BYTES = 16 * 2**20
 MAX_FRAME_LINES = 64
 """Lines of one note; ours have five, and a file without empty lines is none of ours."""
 
+END_BYTES = 64 * 1024
+"""Enough of a file's end to hold its last notes: one has a few hundred bytes."""
+
+NOTE_PARTS = 2
+"""What is signed, and the signatures: between them is an empty line."""
+
 POST_LIMIT_S = 2.0
 """How long the second place may take; nothing that trades waits for it, a stop a little."""
 
@@ -62,6 +68,18 @@ class CheckpointFolder:
         """
         lengths = [(path, path.stat().st_size) for path in self.files()]
         return (note for path, length in lengths for note in notes_in(path, length=length))
+
+    def newest(self) -> str | None:
+        """Return the newest whole note; None when there is none. Reads the end of a file only.
+
+        Raises:
+            StateFolderError: a file cannot be read.
+        """
+        for path in reversed(self.files()):
+            note = _last_note(path)
+            if note is not None:
+                return note
+        return None
 
     def append(self, note: str) -> None:
         """Write one note; it is on disk when this returns.
@@ -168,11 +186,33 @@ def _no_note(path: Path) -> TamperedRecordError:
 
 def _whole_length(path: Path) -> int:
     """Return the bytes up to the last whole note: the rest was never acknowledged."""
-    length = 0
-    with path.open("rb") as file:
-        signed = False
-        for line in file:
-            if line == b"\n" and signed:
-                length = file.tell()
-            signed = line.startswith(_SIGNATURE.encode())
-    return length
+    size = path.stat().st_size
+    # What a crash cuts short is the last note, so in all but a damaged file its end is enough.
+    for start in (max(0, size - END_BYTES), 0):
+        length = 0
+        with path.open("rb") as file:
+            file.seek(start)
+            signed = False
+            for line in file:
+                if line == b"\n" and signed:
+                    length = file.tell()
+                signed = line.startswith(_SIGNATURE.encode())
+        if length:
+            return length
+    return 0
+
+
+def _last_note(path: Path) -> str | None:
+    """Return the last whole note of a file; None without one."""
+    try:
+        length = _whole_length(path)
+        with path.open("rb") as file:
+            file.seek(max(0, length - END_BYTES))
+            end = file.read(length - file.tell())
+    except OSError as error:
+        raise StateFolderError(f"{path} cannot be read: {error}.") from error
+    # A note holds two parts with an empty line between, and is followed by another one.
+    parts = end.removesuffix(b"\n\n").split(b"\n\n")
+    if length == 0 or len(parts) < NOTE_PARTS:
+        return None
+    return b"\n\n".join((*parts[-NOTE_PARTS:], b"")).decode().removesuffix("\n")

@@ -5,7 +5,10 @@ Nothing is changed here but the files of a change of keys that a crash cut short
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from backstop.adapters.checkpoints import CheckpointFolder
 from backstop.adapters.key_folder import discard_next, open_next, promote_next
@@ -22,19 +25,63 @@ from backstop.app.tree_check import (
 )
 from backstop.core.audit_log import Frontier
 from backstop.core.checkpoint import parse
+from backstop.core.key_rotation import KeyChain
+from backstop.core.merkle import EMPTY_ROOT
 from backstop.errors import StateFolderError, TamperedRecordError
+
+WHOLE_CHECK_RECORDS = 200
+"""A record of up to this length is read whole at every start: it takes two milliseconds."""
+
+
+class KnownTree(Struct, frozen=True, kw_only=True):
+    """A tree over the first ``size`` records that was kept: its peaks are enough to go on."""
+
+    size: int
+    peaks: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedStart:
+    """What a start found.
+
+    Attributes:
+        keys: the key that signs.
+        frontier: the tree over all that is recorded.
+        known: the kept tree that it was grown from; None when every record was read.
+        whole: every record was read and the database looked through; otherwise that is still to
+            be done, while the guard runs.
+        size: records that there were.
+        root: the root of the tree over them, which was signed.
+    """
+
+    keys: AuditKeys
+    frontier: Frontier
+    known: KnownTree | None = None
+    whole: bool = True
+    size: int = 0
+    root: bytes = EMPTY_ROOT
 
 
 def checked_start(
-    state_folder: Path, folders: Sequence[CheckpointFolder], *, account: str, origin: str
-) -> tuple[AuditKeys, Frontier]:
+    state_folder: Path,
+    folders: Sequence[CheckpointFolder],
+    *,
+    account: str,
+    origin: str,
+    known: Sequence[KnownTree] = (),
+) -> CheckedStart:
     """Return the key that signs and the tree over what is recorded, once all of it holds.
+
+    With a tree that was kept, and that grows into the head which our key signed, the records under
+    it are not read: the log that goes on is then the one that was signed, whatever has become of
+    its beginning in the file since. Who reads it all later, finds that.
 
     Args:
         state_folder: where the record is, or is to begin.
         folders: where its checkpoints are, its own place first.
         account: whose record it must be.
         origin: the name of the log.
+        known: trees that were kept; the first that fits is used.
 
     Raises:
         TamperedRecordError: the record is not what was signed.
@@ -47,11 +94,11 @@ def checked_start(
                 raise TamperedRecordError(
                     str(database), f"it is gone, and {folder.folder} has checkpoints of it"
                 )
-        return AuditKeys.open(key_folder), Frontier()
-    with AuditStore(database) as store:
+        return CheckedStart(keys=AuditKeys.open(key_folder), frontier=Frontier())
+    with AuditStore(database, checked=False) as store:
         owner = store.account()
         if owner is None:
-            return AuditKeys.open(key_folder), Frontier()
+            return CheckedStart(keys=AuditKeys.open(key_folder), frontier=Frontier())
         if owner != account:
             raise StateFolderError(
                 f"{database} holds the record of account {owner}, not of {account}. "
@@ -61,6 +108,13 @@ def checked_start(
             raise TamperedRecordError(
                 str(folders[0].folder), f"it is gone, with {store.last_seq()} records left"
             )
+        if store.last_seq() > WHOLE_CHECK_RECORDS and open_next(key_folder) is None:
+            keys = AuditKeys.open(key_folder)
+            for tree in known:
+                start = _grown(store, folders, keys, tree, account=account, origin=origin)
+                if start is not None:
+                    return start
+    with AuditStore(database) as store:
         rotations = store.payloads(ROTATION_KIND)
         keys = present_keys(key_folder, rotations, account=account)
         chain = checked_key_chain(
@@ -74,7 +128,45 @@ def checked_start(
             check_signatures=False,
         )
         check_head(store.head_rows(), walked.frontier, origin=origin, chain=chain)
-    return keys, walked.frontier
+    frontier = walked.frontier
+    return CheckedStart(keys=keys, frontier=frontier, size=frontier.size, root=frontier.root())
+
+
+def _grown(
+    store: AuditStore,
+    folders: Sequence[CheckpointFolder],
+    keys: AuditKeys,
+    tree: KnownTree,
+    *,
+    account: str,
+    origin: str,
+) -> CheckedStart | None:
+    """Grow a kept tree over the records after it; None when the head is not what comes out.
+
+    Raises:
+        TamperedRecordError: a checkpoint outside goes beyond the record.
+    """
+    try:
+        frontier = Frontier(size=tree.size, peaks=tree.peaks)
+        later = store.records(from_seq=tree.size + 1)
+        for leaf in checked_leaves(later, account=account, first_seq=tree.size + 1):
+            frontier.append(leaf)
+        chain = KeyChain(first_seqs=(0,), public_keys=(keys.public_key().public_bytes_raw(),))
+        check_head(store.head_rows(), frontier, origin=origin, chain=chain)
+    except (ValueError, TamperedRecordError):
+        return None  # all of the record is read then, and what is wrong has a name
+    for folder in folders:
+        newest = folder.newest()
+        if newest is not None and parse(newest).checkpoint.size > frontier.size:
+            return None
+    return CheckedStart(
+        keys=keys,
+        frontier=frontier,
+        known=tree,
+        whole=False,
+        size=frontier.size,
+        root=frontier.root(),
+    )
 
 
 def present_keys(

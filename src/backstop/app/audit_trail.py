@@ -7,7 +7,8 @@ signed head over all records, and heads that are durable are also written outsid
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Protocol, Self
 from backstop.adapters.checkpoints import CheckpointAddress, CheckpointFolder
 from backstop.adapters.signing import AuditKeys
 from backstop.adapters.sqlite.journal import SqliteJournal
-from backstop.app.audit_start import checked_start, refused
+from backstop.app.audit_start import CheckedStart, KnownTree, checked_start, refused
 from backstop.app.state_layout import AUDIT_DATABASE, CHECKPOINT_FOLDER
 from backstop.core.audit_log import Frontier
 from backstop.core.checkpoint import Checkpoint, log_origin, note_text, signed_note
@@ -35,6 +36,9 @@ IDLE_INTERVAL_NS = 60 * 1_000_000_000
 
 SLOW_COMMIT_NS = 250_000_000
 """A record that takes this long to become durable delays orders; a healthy disk needs 10 ms."""
+
+TREES_KEPT = 64
+"""Newest signed trees in memory; a commit is durable long before as many others were signed."""
 
 CHECKPOINTS_FAULT = "audit checkpoints"
 SLOW_FAULT = "journal speed"
@@ -56,6 +60,7 @@ class SignedHeads:
     def __init__(self, frontier: Frontier, keys: AuditKeys, *, origin: str) -> None:
         self._frontier = frontier
         self._origin = origin
+        self._made: deque[tuple[str, tuple[int, tuple[bytes, ...]]]] = deque(maxlen=TREES_KEPT)
         self.sign_with(keys)
 
     def sign_with(self, keys: AuditKeys) -> None:
@@ -67,12 +72,18 @@ class SignedHeads:
         """Add the hash of the next record."""
         self._frontier.append(leaf_hash)
 
+    def tree_of(self, note: str | None) -> tuple[int, tuple[bytes, ...]] | None:
+        """Return size and peaks of the tree that a note of this process signed, if it is recent."""
+        return next((tree for made, tree in reversed(self._made) if made == note), None)
+
     def signed_head(self) -> tuple[int, str]:
         """Return how many records there are, and the signed note over all of them."""
         head = Checkpoint(origin=self._origin, size=self._frontier.size, root=self._frontier.root())
         keys, public_key = self._signer
         signature = keys.sign(note_text(head).encode())
-        return head.size, signed_note(head, public_key=public_key, signature=signature)
+        note = signed_note(head, public_key=public_key, signature=signature)
+        self._made.append((note, (head.size, self._frontier.peaks)))
+        return head.size, note
 
 
 class AuditTrail:
@@ -80,6 +91,7 @@ class AuditTrail:
 
     Attributes:
         keys: the key that signs.
+        start: what was found of the record when it was opened.
         faults: what is not well, by component; empty when everything is.
     """
 
@@ -93,14 +105,17 @@ class AuditTrail:
         head: str,
         clock: Clock,
         on_fault: FaultSink,
+        start: CheckedStart,
     ) -> None:
         self.keys = keys
+        self.start = start
         self.faults: dict[str, str] = {}
         self._journal = journal
         self._heads = heads
         self._places = places
         self._clock = clock
         self._on_fault = on_fault
+        self._head = head  # of the record as it was opened
         self._written = head  # the newest note that every place has
         self._due_ns: int | None = None
         self._uncovered = 0
@@ -116,6 +131,7 @@ class AuditTrail:
         clock: Clock,
         mirror: Path | str | None = None,
         on_fault: FaultSink = lambda _component, _fault: None,
+        known: Sequence[KnownTree] = (),
     ) -> Self:
         """Open the record of ``account``, or begin one in an empty folder.
 
@@ -126,6 +142,8 @@ class AuditTrail:
             clock: for the times of checkpoints.
             mirror: a second place for checkpoints, a folder or an address.
             on_fault: hears what goes wrong later.
+            known: trees over the beginning of the record that were kept; with one of them that
+                fits, only what came later is read.
 
         Raises:
             StateFolderError: the folder cannot be used, or its record is not what was signed;
@@ -141,20 +159,25 @@ class AuditTrail:
         elif mirror is not None:
             places.append(CheckpointAddress(mirror))
         try:
-            keys, frontier = checked_start(state_folder, folders, account=account, origin=origin)
+            start = checked_start(
+                state_folder, folders, account=account, origin=origin, known=known
+            )
         except TamperedRecordError as error:
             raise refused(state_folder, error) from error
-        heads = SignedHeads(frontier, keys, origin=origin)
+        keys = start.keys
+        heads = SignedHeads(start.frontier, keys, origin=origin)
         _, head = heads.signed_head()
-        # Before the first record there is a checkpoint of none: so a record without any
-        # checkpoint beside it is one whose checkpoints were taken away.
-        inside.append(head)
+        if not inside.files():
+            # Before the first record there is a checkpoint of none: so a record without any
+            # checkpoint beside it is one whose checkpoints were taken away.
+            inside.append(head)
         journal = SqliteJournal.open(
             state_folder / AUDIT_DATABASE,
             account=account,
             epoch=epoch,
             leaf_hash=leaf_hash,
             heads=heads,
+            checked=start.whole,
         )
         trail = cls(
             journal=journal,
@@ -164,8 +187,9 @@ class AuditTrail:
             head=head,
             clock=clock,
             on_fault=on_fault,
+            start=start,
         )
-        if len(places) > 1:
+        if len(places) > 1 or inside.newest() != head:
             trail._due_ns = clock.monotonic_ns()
         return trail
 
@@ -184,6 +208,21 @@ class AuditTrail:
     def read_all(self) -> Sequence[JournalRecord]:
         """Return every durable record in order, read as it is iterated over."""
         return self._journal.read_all()
+
+    def read_from(self, seq: int) -> Iterator[JournalRecord]:
+        """Iterate over the durable records from ``seq`` on."""
+        return self._journal.read_from(seq)
+
+    @property
+    def durable_seq(self) -> int:
+        """The newest record that is on disk."""
+        return self._journal.durable_seq
+
+    @property
+    def durable_tree(self) -> KnownTree | None:
+        """The tree over the records that are on disk, where it is still at hand."""
+        tree = self._heads.tree_of(self._journal.signed_head or self._head)
+        return None if tree is None else KnownTree(size=tree[0], peaks=tree[1])
 
     def append(self, batch: JournalBatch) -> Awaitable[None]:
         """Return an awaitable that ends when ``batch`` is on disk, or raises JournalError."""

@@ -98,14 +98,18 @@ def walk(
     return Walked(frontier=frontier, checkpoints=sum(it.count for it in cursors))
 
 
-def checked_leaves(records: Iterable[StoredRecord], *, account: str) -> Iterator[bytes]:
+def checked_leaves(
+    records: Iterable[StoredRecord], *, account: str, first_seq: int = FIRST_SEQ
+) -> Iterator[bytes]:
     """Recompute the leaf hash of each record from everything that is stored of it.
+
+    The first of ``records`` must be number ``first_seq``.
 
     Raises:
         TamperedRecordError: while iterating, the first record that is missing or not what was
             written.
     """
-    for expected, record in enumerate(records, start=FIRST_SEQ):
+    for expected, record in enumerate(records, start=first_seq):
         where = f"record {expected}"
         if record.seq != expected:
             raise TamperedRecordError(where, "it is missing")

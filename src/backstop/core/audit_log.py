@@ -25,9 +25,21 @@ class Frontier:
 
     __slots__ = ("_peaks", "size")
 
-    def __init__(self) -> None:
-        self.size = 0
-        self._peaks: list[bytes] = []
+    def __init__(self, *, size: int = 0, peaks: Sequence[bytes] = ()) -> None:
+        """Begin with an empty tree, or go on with one of which ``peaks`` were kept.
+
+        Raises:
+            ValueError: a tree of this size has another number of peaks.
+        """
+        if size < 0 or len(peaks) != size.bit_count():
+            raise ValueError(f"A tree of {size} leaves does not have {len(peaks)} peaks.")
+        self.size = size
+        self._peaks = list(peaks)
+
+    @property
+    def peaks(self) -> tuple[bytes, ...]:
+        """The roots of the perfect subtrees, from left to right: enough to go on with."""
+        return tuple(self._peaks)
 
     def append(self, leaf_hash: bytes) -> None:
         """Add the hash of the next leaf."""
