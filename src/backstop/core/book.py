@@ -305,20 +305,22 @@ class Book:
         return closing + ours + foreign
 
     def stop_cover(self, contract_id: str, position: int) -> int:
-        """Return contracts of ``position`` that working stops at the venue would close.
+        """Return contracts of ``position`` that working stops at the venue would close."""
+        return sum(
+            row.quantity - row.filled_quantity for row in self.working_stops(contract_id, position)
+        )
+
+    def working_stops(self, contract_id: str, position: int) -> Iterator[BrokerOrder]:
+        """Yield the stops, whoever placed them, that would close ``position``.
 
         A stop that the venue shows nowhere any more covers nothing, although it still counts as
         exposure: absence proves neither that it is gone nor that it is there.
         """
         side = Side.SELL if position > 0 else Side.BUY
-        return sum(
-            row.quantity - row.filled_quantity
-            for row in self.working_rows(contract_id)
-            if row.side is side
-            and row.status is BrokerStatus.OPEN
-            and row.type in STOP_TYPES
-            and not self.is_unlisted(row.broker_order_id)
-        )
+        for row in self.working_rows(contract_id):
+            works = row.side is side and row.status is BrokerStatus.OPEN
+            if works and row.type in STOP_TYPES and not self.is_unlisted(row.broker_order_id):
+                yield row
 
     def is_unlisted(self, broker_order_id: int) -> bool:
         """Say whether no list of live orders shows an order, after every search for it."""

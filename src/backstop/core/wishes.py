@@ -17,6 +17,7 @@ from backstop.core.order_numbers import level_faults
 from backstop.core.policy import SECOND_NS
 from backstop.core.portfolio import exposure_denials
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
+from backstop.core.stop_withdrawal import widening_denials, withdrawal_denials
 from backstop.core.tracked_order import TrackedOrder, final_quantity
 from backstop.domain.commands import CancelOrder, ModifyOrder, PlaceOrder
 from backstop.domain.denial import Denial, DenialCode
@@ -222,6 +223,11 @@ def cancel_requested(work: Workbench, event: CancelRequested) -> None:
     if refused is not None or order is None or order.broker_order_id is None:
         work.decision = refused
         return
+    denials = withdrawal_denials(work.book, order, order.open_quantity, now_ns=work.now_ns)
+    if denials:
+        work.decision = Decision(kind=DecisionKind.REFUSED, order=order, denials=denials)
+        return
+    work.book.asked[order.broker_order_id] = work.now_ns
     work.commands.append(
         CancelOrder(
             account_id=order.intent.account_id,
@@ -245,8 +251,10 @@ def modify_requested(work: Workbench, event: ModifyRequested) -> None:
         return
     instrument = work.book.instruments[order.intent.contract_id]
     limit, stop = event.limit_ticks, event.stop_ticks
+    less = 0 if event.quantity is None else final_quantity(order) - event.quantity
     denials = (
-        *_exposure_moved(work, order, moved=limit is not None or stop is not None),
+        *withdrawal_denials(work.book, order, less, now_ns=work.now_ns),
+        *_exposure_moved(work, order, event, instrument),
         *_level_denials(order, stop if limit is None else limit, instrument),
     )
     if denials:
@@ -265,11 +273,15 @@ def modify_requested(work: Workbench, event: ModifyRequested) -> None:
     work.decision = Decision(kind=DecisionKind.ACCEPTED, order=order)
 
 
-def _exposure_moved(work: Workbench, order: TrackedOrder, *, moved: bool) -> tuple[Denial, ...]:
-    """Return why an entry's price may not be moved now: nearer to the market is new exposure."""
+def _exposure_moved(
+    work: Workbench, order: TrackedOrder, event: ModifyRequested, instrument: Instrument
+) -> tuple[Denial, ...]:
+    """Return why a price may not be moved now: an entry's, or a stop's away from the market."""
     book = work.book
-    if not moved or book.is_exit(order):
+    if event.limit_ticks is None and event.stop_ticks is None:
         return ()
+    if book.is_exit(order):
+        return widening_denials(book, order, event.stop_ticks, instrument, now_ns=work.now_ns)
     contract_id = order.intent.contract_id
     return state_denials(
         book.trading_state(work.now_ns, contract_id),

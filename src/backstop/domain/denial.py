@@ -46,6 +46,8 @@ class DenialCode(StrEnum):
     """Stop or target is nearer to the entry than the venue permits."""
     R_MULTIPLE_TOO_LOW = "R_MULTIPLE_TOO_LOW"
     """The reward for one unit of risk is below `MIN_R_MULTIPLE`."""
+    PROTECTION_REQUIRED = "PROTECTION_REQUIRED"
+    """Without this stop, or with a smaller one, the working stops do not cover the position."""
     STOP_REQUIRED = "STOP_REQUIRED"
     """The entry has no stop, and `DEFAULT_STOP_TICKS` gives it none."""
     SIZE_TOO_LARGE = "SIZE_TOO_LARGE"

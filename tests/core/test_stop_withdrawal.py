@@ -1,0 +1,253 @@
+"""To take a stop away is no cut of risk: what is refused, and what is possible all the same."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.core.builders import MES, Guard, a_policy
+
+from backstop.core.book import UNLISTED_READS_MAX
+from backstop.core.step import Decision, DecisionKind
+from backstop.domain.broker import BrokerStatus
+from backstop.domain.commands import CancelOrder, ModifyOrder
+from backstop.domain.denial import DenialCode
+from backstop.domain.events import Answer, CancelRequested, ModifyRequested
+from backstop.domain.order import OrderState, OrderType, Side
+
+LEVEL = Decimal(4990)
+TICKS = 19_960
+
+
+def a_guard(position: int = 2, **policy: Any) -> Guard:
+    """Return a guard with a position that trades and rows agree on, and a stop may be missing."""
+    guard = Guard(policy=a_policy(**({"stop_required": True} | policy))).start()
+    guard.position_row(position)
+    side = Side.BUY if position > 0 else Side.SELL
+    guard.trade(quantity=abs(position), side=side, broker_order_id=900)
+    return guard
+
+
+def a_stop(
+    guard: Guard, name: str = "stop", number: int = 100, *, quantity: int = 2, **row: Any
+) -> None:
+    """Have a sell stop of ours work at the venue."""
+    guard.working(
+        number,
+        client_order_id=name,
+        side=Side.SELL,
+        type=OrderType.STOP,
+        quantity=quantity,
+        stop_price=LEVEL,
+    )
+    guard.row(
+        **(
+            {
+                "broker_order_id": number,
+                "side": Side.SELL,
+                "type": OrderType.STOP,
+                "quantity": quantity,
+                "stop_price": LEVEL,
+            }
+            | row
+        )
+    )
+
+
+def cancel(guard: Guard, name: str = "stop") -> Decision:
+    wish = CancelRequested(utc_us=guard.utc_us, client_order_id=name, reason="enough")
+    decision = guard.feed(wish).decision
+    assert decision is not None
+    return decision
+
+
+def change(guard: Guard, name: str = "stop", **members: Any) -> Decision:
+    wish = ModifyRequested(utc_us=guard.utc_us, client_order_id=name, **members)
+    decision = guard.feed(wish).decision
+    assert decision is not None
+    return decision
+
+
+def codes(decision: Decision) -> list[DenialCode]:
+    return [denial.code for denial in decision.denials]
+
+
+def cancelled(guard: Guard, number: int = 100) -> bool:
+    return number in {command.broker_order_id for command in guard.commands_of(CancelOrder)}
+
+
+# -- the only stop ---------------------------------------------------------------------------------
+
+
+def test_the_only_stop_of_a_position_cannot_be_cancelled() -> None:
+    guard = a_guard()
+    a_stop(guard)
+
+    refused = cancel(guard)
+
+    assert refused.kind is DecisionKind.REFUSED
+    assert codes(refused) == [DenialCode.PROTECTION_REQUIRED]
+    assert (refused.denials[0].value, refused.denials[0].limit) == ("0", "2")
+    assert "cover 0 of the 2 contracts of MES" in refused.denials[0].message
+    assert not cancelled(guard)
+
+
+@pytest.mark.parametrize(("quantity", "passes"), [(3, True), (2, True), (1, False)])
+def test_a_stop_can_be_cancelled_while_the_others_cover_the_position(
+    quantity: int, *, passes: bool
+) -> None:
+    guard = a_guard()
+    a_stop(guard)
+    guard.row(broker_order_id=300, side=Side.SELL, type=OrderType.STOP, quantity=quantity)
+
+    decision = cancel(guard)
+
+    assert (decision.kind is DecisionKind.ACCEPTED) is passes
+    assert cancelled(guard) is passes
+
+
+def test_a_stop_that_does_not_work_yet_is_needed_as_well() -> None:
+    """It is the one that is coming: without it nothing covers the position."""
+    guard = a_guard()
+    a_stop(guard, status=BrokerStatus.PENDING)
+
+    assert codes(cancel(guard)) == [DenialCode.PROTECTION_REQUIRED]
+
+
+def test_another_stop_that_no_list_shows_does_not_cover() -> None:
+    guard = a_guard()
+    a_stop(guard)
+    guard.row(broker_order_id=300, side=Side.SELL, type=OrderType.STOP)
+    guard.book.unlisted[300] = UNLISTED_READS_MAX + 1
+
+    assert codes(cancel(guard)) == [DenialCode.PROTECTION_REQUIRED]
+
+
+def test_a_position_that_only_its_trades_know_of_is_protected_as_well() -> None:
+    guard = a_guard()
+    a_stop(guard)
+    guard.position_row(0)
+
+    assert codes(cancel(guard)) == [DenialCode.PROTECTION_REQUIRED]
+
+
+def test_the_stop_of_a_short_position_is_needed_likewise() -> None:
+    guard = a_guard(-2)
+    stop: dict[str, Any] = {"side": Side.BUY, "type": OrderType.STOP, "stop_price": Decimal(5010)}
+    guard.working(client_order_id="stop", **stop)
+    guard.row(**stop)
+
+    assert codes(cancel(guard)) == [DenialCode.PROTECTION_REQUIRED]
+
+
+def test_two_stops_cannot_both_be_cancelled_because_each_counts_on_the_other() -> None:
+    guard = a_guard()
+    a_stop(guard)
+    a_stop(guard, "other", 200)
+
+    assert cancel(guard).kind is DecisionKind.ACCEPTED
+    assert codes(cancel(guard, "other")) == [DenialCode.PROTECTION_REQUIRED]
+    assert not cancelled(guard, 200)
+
+
+def test_a_stop_of_a_position_that_is_not_covered_can_still_be_moved_nearer() -> None:
+    guard = a_guard(3)
+    a_stop(guard)
+
+    assert change(guard, stop_ticks=TICKS + 4).kind is DecisionKind.ACCEPTED
+    assert change(guard, quantity=2, stop_ticks=TICKS).kind is DecisionKind.ACCEPTED
+
+
+# -- what can be cancelled -------------------------------------------------------------------------
+
+
+def test_a_stop_without_a_position_can_be_cancelled() -> None:
+    guard = Guard(policy=a_policy()).start()
+    a_stop(guard)
+
+    assert cancel(guard).kind is DecisionKind.ACCEPTED
+
+
+def test_a_stop_on_the_side_of_the_position_is_an_entry_and_can_be_cancelled() -> None:
+    guard = a_guard()
+    stop: dict[str, Any] = {"type": OrderType.STOP, "stop_price": Decimal(5010), "quantity": 1}
+    guard.working(client_order_id="stop", stop_loss_price=LEVEL, **stop)
+    guard.row(**stop)
+
+    assert cancel(guard).kind is DecisionKind.ACCEPTED
+
+
+def test_a_target_is_no_stop_and_can_be_cancelled() -> None:
+    guard = a_guard()
+    target: dict[str, Any] = {"side": Side.SELL, "type": OrderType.LIMIT}
+    guard.working(client_order_id="target", limit_price=Decimal(5010), **target)
+
+    assert cancel(guard, "target").kind is DecisionKind.ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("quantity", "answer", "passes"),
+    [(2, Answer.YES, True), (1, Answer.YES, False), (2, Answer.UNKNOWN, False)],
+)
+def test_a_position_that_is_being_closed_at_the_market_needs_no_stop(
+    quantity: int, answer: Answer, *, passes: bool
+) -> None:
+    guard = a_guard()
+    a_stop(guard)
+    guard.submit(client_order_id="out", side=Side.SELL, quantity=quantity)
+    guard.dispatch("out")
+    guard.answer(answer, 101 if answer is Answer.YES else None, client_order_id="out")
+
+    assert (cancel(guard).kind is DecisionKind.ACCEPTED) is passes
+
+
+def test_where_positions_may_go_without_a_stop_it_is_judged_like_an_entry() -> None:
+    guard = a_guard(stop_required=False)
+    a_stop(guard)
+    guard.account(can_trade=False)
+    assert codes(cancel(guard)) == [DenialCode.STATE_REDUCING]
+    guard.account(can_trade=True)
+
+    assert cancel(guard).kind is DecisionKind.ACCEPTED
+    assert cancelled(guard)
+
+
+# -- smaller, nearer, farther ----------------------------------------------------------------------
+
+
+def test_a_stop_cannot_be_made_smaller_than_what_it_has_to_cover() -> None:
+    guard = a_guard(3)
+    a_stop(guard, quantity=3)
+    guard.row(broker_order_id=300, side=Side.SELL, type=OrderType.STOP, quantity=1)
+
+    assert codes(change(guard, quantity=1)) == [DenialCode.PROTECTION_REQUIRED]
+    assert guard.commands_of(ModifyOrder) == []
+    assert change(guard, quantity=2).kind is DecisionKind.ACCEPTED
+
+
+def test_a_stop_is_moved_nearer_in_every_state_and_away_only_while_entries_are_possible() -> None:
+    """Away from the market the loss grows: that is new exposure, whatever the order is called."""
+    guard = a_guard()
+    a_stop(guard)
+    guard.account(can_trade=False)
+
+    assert change(guard, stop_ticks=TICKS + 4).kind is DecisionKind.ACCEPTED
+    assert change(guard, stop_ticks=TICKS).kind is DecisionKind.ACCEPTED
+    assert codes(change(guard, stop_ticks=TICKS - 1)) == [DenialCode.STATE_REDUCING]
+    guard.account(can_trade=True)
+    assert change(guard, stop_ticks=TICKS - 1).kind is DecisionKind.ACCEPTED
+
+
+def test_away_counts_from_where_the_stop_stands_now() -> None:
+    guard = a_guard()
+    a_stop(guard)
+    guard.row(
+        side=Side.SELL,
+        type=OrderType.STOP,
+        stop_price=LEVEL + 5,
+        updated_utc_us=guard.utc_us,
+    )
+    guard.account(can_trade=False)
+
+    assert codes(change(guard, stop_ticks=TICKS)) == [DenialCode.STATE_REDUCING]
+    assert guard.state("stop") is OrderState.WORKING
+    assert guard.position(MES) == 2
