@@ -340,7 +340,8 @@ def test_known_rows_and_trades_are_left_out_and_pictures_stay_whole() -> None:
 
     assert lean.orders == (new,)
     assert lean.live_orders == (replace(known, raw=""), replace(foreign, raw=""), new)
-    assert lean.trades == (a_trade(trade_id=8),)
+    assert (lean.trades, lean.known_trades) == ((a_trade(trade_id=8),), 1)
+    assert condensed(guard.book, lean).known_trades == 1
     assert lean.positions == (a_position(1),)
 
 

@@ -16,6 +16,7 @@ from backstop.core.book import (
     Book,
 )
 from backstop.core.closing import close_answered
+from backstop.core.contradictions import freeze_entries
 from backstop.core.evidence import (
     LOOK_BACK_US,
     apply_order_step,
@@ -114,6 +115,7 @@ def step(book: Book, event: Fact, now_ns: int) -> Step:
     sweep_orphans(work)
     cancel_entries_while_halted(work)
     emergency_liquidation.advance(work, event)
+    freeze_entries(work)
     remind(work)
     result = _finish(work)
     # What was called back is there for the fact that named it.

@@ -13,6 +13,7 @@ from backstop.core.execution_verification import (
     traded,
     with_trades,
 )
+from backstop.core.reused_ids import handed_over, other_by_tag
 from backstop.core.step import Tag, Workbench
 from backstop.core.tracked_order import TrackedOrder, final_quantity, is_of, newer_row
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerStatus, BrokerTrade
@@ -81,6 +82,12 @@ def book_order_row(work: Workbench, row: BrokerOrder) -> None:
         _book_venue_order(work, row)
         return
     order = book.orders[client_order_id]
+    other = other_by_tag(work, row, order)
+    if other is not None:
+        if not handed_over(work, row, holder=order, other=other):
+            return
+        order = other
+        client_order_id = order.client_order_id
     if not is_of(order, row.contract_id, row.side):
         _book_misregistered(
             work, order, row.broker_order_id, f"{row.side} {row.quantity} {row.contract_id}"
@@ -219,11 +226,10 @@ def _leg_of(work: Workbench, row: BrokerOrder) -> tuple[str | None, LegRole | No
     book = work.book
     tag = row.custom_tag or ""
     role = LEG_SUFFIXES.get(tag[-3:])
-    owner = None
-    if row.parent_order_id is not None:
+    # The tag first: it is our own name for the entry, while an id is the venue's.
+    owner = None if role is None else book.client_of_tag.get(tag[:-3])
+    if owner is None and row.parent_order_id is not None:
         owner = book.client_of_broker_id.get(row.parent_order_id)
-    if owner is None and role is not None:
-        owner = book.client_of_tag.get(tag[:-3])
     if owner is not None and role is None:
         stop = row.type in {OrderType.STOP, OrderType.TRAILING_STOP}
         role = LegRole.STOP_LOSS if stop else LegRole.TAKE_PROFIT

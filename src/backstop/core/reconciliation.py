@@ -171,21 +171,21 @@ def condensed(book: Book, event: AccountAudited) -> AccountAudited:
     the raw text of those that did not change.
     """
     orders, live_orders, trades = event.orders, event.live_orders, event.trades
+    news = None if trades is None else tuple(it for it in trades if not _counted(book, it))
     return replace(
         event,
+        known_trades=event.known_trades + len(trades or ()) - len(news or ()),
         orders=None if orders is None else tuple(row for row in orders if not _held(book, row)),
         live_orders=None
         if live_orders is None
         else tuple(replace(row, raw="") if _held(book, row) else row for row in live_orders),
-        trades=None
-        if trades is None
-        else tuple(
-            trade
-            for trade in trades
-            if trade.trade_id not in book.trades
-            or (trade.voided and not book.trades[trade.trade_id].voided)
-        ),
+        trades=news,
     )
+
+
+def _counted(book: Book, trade: BrokerTrade) -> bool:
+    held = book.trades.get(trade.trade_id)
+    return held is not None and (held.voided or not trade.voided)
 
 
 def _held(book: Book, row: BrokerOrder) -> bool:

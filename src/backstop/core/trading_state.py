@@ -34,6 +34,7 @@ class LatchKind(StrEnum):
     EMERGENCY = "EMERGENCY"  # the guard itself is not to be trusted
     EXTERNAL = "EXTERNAL"  # somebody else trades the account
     SLIPPAGE = "SLIPPAGE"  # too many executions outside the tolerance within one session
+    CONTRADICTION = "CONTRADICTION"  # the venue said what cannot be
 
     @property
     def halts(self) -> bool:

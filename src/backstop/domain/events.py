@@ -375,6 +375,7 @@ class AccountAudited(Event, frozen=True, kw_only=True, tag=True):
 
     A part that could not be read completely is None, which proves nothing. ``sent_ns`` is the
     monotonic time at which the first read was sent; what was true before says nothing after.
+    ``known_trades`` counts trades that were read, were counted before, and are left out here.
     """
 
     reason: str
@@ -383,6 +384,7 @@ class AccountAudited(Event, frozen=True, kw_only=True, tag=True):
     live_orders: tuple[BrokerOrder, ...] | None
     trades: tuple[BrokerTrade, ...] | None
     positions: tuple[BrokerPosition, ...] | None
+    known_trades: int = 0
     fault: str = ""
 
 

@@ -1,0 +1,49 @@
+"""An order id that the venue gives to a second order.
+
+Its counters grow, so this should never be; a restored venue might do it all the same. The tag is
+our own name for an order, and stands for one order for ever: where tag and id disagree, the tag
+says whose a row is. Trades carry the id alone, and are told apart by the time of the second order.
+"""
+
+from backstop.core.execution_verification import with_trades
+from backstop.core.step import Workbench
+from backstop.core.tracked_order import TrackedOrder
+from backstop.domain.broker import BrokerOrder
+from backstop.domain.commands import Severity
+
+
+def other_by_tag(work: Workbench, row: BrokerOrder, holder: TrackedOrder) -> TrackedOrder | None:
+    """Return the order whose tag ``row`` carries, when its id is that of ``holder``, another one.
+
+    Only orders of our own sending: the tag and the number of a registered one are what was said.
+    """
+    if not row.custom_tag or row.custom_tag == holder.custom_tag or holder.registered:
+        return None
+    name = work.book.client_of_tag.get(row.custom_tag)
+    other = None if name is None else work.book.orders.get(name)
+    return None if other is None or other.registered else other
+
+
+def handed_over(
+    work: Workbench, row: BrokerOrder, *, holder: TrackedOrder, other: TrackedOrder
+) -> bool:
+    """Take the id of ``row`` from ``holder`` and tell a person; False while ``holder`` is live.
+
+    Of two live orders under one id nothing can be told apart: then nothing is booked.
+    """
+    book = work.book
+    book.counters.contradictions += 1
+    work.alert(
+        Severity.CRITICAL,
+        "ORDER_ID_REUSED",
+        f"The venue shows {other.client_order_id} under the id {row.broker_order_id}, which was "
+        f"that of {holder.client_order_id}. Compare orders and trades with the venue's own list.",
+    )
+    if not holder.is_terminal:
+        return False
+    numbers = book.trades_of.get(row.broker_order_id, ())
+    older = [it for it in numbers if book.trades[it].created_utc_us < row.created_utc_us]
+    work.keep(with_trades(holder, [book.trades[number] for number in older]))
+    book.trades_of[row.broker_order_id] = tuple(it for it in numbers if it not in older)
+    del book.client_of_broker_id[row.broker_order_id]
+    return True

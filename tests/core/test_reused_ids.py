@@ -1,0 +1,111 @@
+"""An order id that the venue gives to a second order: the tag says whose a row is."""
+
+from tests.core.builders import START_US, Guard, a_row
+
+from backstop.core.trading_state import LatchKind
+from backstop.domain.broker import BrokerStatus
+from backstop.domain.events import Answer
+from backstop.domain.order import LegRole, OrderState, OrderType, Side
+
+SECOND_US = START_US + 60_000_000
+"""When the venue made the second order of the same id."""
+
+
+def a_guard_with_a_filled_order() -> Guard:
+    """Order 100 is ``c1``, and filled; ``c2`` was sent, and its answer names 100 again."""
+    guard = Guard().start()
+    guard.working()
+    guard.trade(quantity=2)
+    guard.row(status=BrokerStatus.FILLED, filled_quantity=2)
+    assert guard.state() is OrderState.FILLED
+    guard.submit(client_order_id="c2", quantity=1)
+    guard.dispatch("c2")
+    return guard
+
+
+def second_row(guard: Guard, **changes: object) -> None:
+    members: dict[str, object] = {
+        "custom_tag": guard.order("c2").custom_tag,
+        "quantity": 1,
+        "status": BrokerStatus.PENDING,
+        "created_utc_us": SECOND_US,
+        "updated_utc_us": SECOND_US,
+    }
+    guard.row(**(members | changes))
+
+
+def test_a_row_belongs_to_the_order_of_its_tag_and_the_old_one_stays() -> None:
+    guard = a_guard_with_a_filled_order()
+    first = guard.order()
+    second_row(guard)
+    guard.trade(trade_id=8, quantity=1, created_utc_us=SECOND_US)
+
+    assert guard.order() == first
+    assert guard.state("c2") is OrderState.FILLED
+    assert [fill.trade_id for fill in guard.order("c2").fills] == [8]
+    assert guard.position() == 3
+
+
+def test_a_trade_that_came_ahead_of_the_row_goes_to_the_second_order() -> None:
+    guard = a_guard_with_a_filled_order()
+    first = guard.order()
+    guard.trade(trade_id=8, quantity=1, created_utc_us=SECOND_US)
+    second_row(guard)
+
+    assert guard.order() == first
+    assert [fill.trade_id for fill in guard.order("c2").fills] == [8]
+
+
+def test_an_answer_with_a_used_id_proves_nothing_until_the_row_comes() -> None:
+    guard = a_guard_with_a_filled_order()
+    guard.answer(Answer.YES, 100, client_order_id="c2")
+    assert guard.state("c2") is OrderState.UNKNOWN
+
+    second_row(guard)
+
+    assert guard.state("c2") is OrderState.WORKING
+
+
+def test_a_person_is_told_and_entries_are_frozen() -> None:
+    guard = a_guard_with_a_filled_order()
+    second_row(guard)
+    second_row(guard, status=BrokerStatus.OPEN)
+
+    assert guard.alerts().count("ORDER_ID_REUSED") == 1
+    assert [latch.kind for latch in guard.book.latches] == [LatchKind.CONTRADICTION]
+
+
+def test_of_two_live_orders_under_one_id_nothing_is_booked() -> None:
+    guard = Guard().start()
+    guard.working()
+    first = guard.order()
+    guard.submit(client_order_id="c2", quantity=1)
+    guard.dispatch("c2")
+    second_row(guard)
+
+    assert guard.order() == first
+    assert guard.order("c2").broker_order_id is None
+    assert "ORDER_ID_REUSED" in guard.alerts()
+
+
+def test_a_leg_belongs_to_the_entry_of_its_tag() -> None:
+    guard = a_guard_with_a_filled_order()
+    leg = a_row(
+        broker_order_id=201,
+        parent_order_id=100,
+        custom_tag=guard.order("c2").custom_tag + "-SL",
+        side=Side.SELL,
+        type=OrderType.STOP,
+        status=BrokerStatus.SUSPENDED,
+    )
+    guard.row(**{name: getattr(leg, name) for name in leg.__struct_fields__})
+
+    held = guard.book.venue_orders[201]
+    assert (held.owner, held.role) == ("c2", LegRole.STOP_LOSS)
+
+
+def test_a_refused_twin_of_the_same_tag_is_no_second_order() -> None:
+    guard = a_guard_with_a_filled_order()
+    guard.row(broker_order_id=300, status=BrokerStatus.REJECTED)
+
+    assert guard.book.latches == ()
