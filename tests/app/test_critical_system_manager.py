@@ -16,6 +16,7 @@ from backstop.adapters.sqlite import journal
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.config.settings import Settings
 from backstop.core import forgetting
+from backstop.core.call_budget import call_reserve
 from backstop.core.execution_verification import Verdict
 from backstop.core.step import DecisionKind, Note, Tag
 from backstop.core.trading_state import TradingState
@@ -324,6 +325,47 @@ async def test_a_halt_blocks_entries_and_exits_still_go(desk: Desk) -> None:
 
         await guard.manager.resume(reason="read it", operator="Ada")
         await guard.enter()
+
+
+async def test_entries_leave_the_last_calls_to_what_cuts_risk(desk: Desk) -> None:
+    """The gateway says 429: entries wait until it takes calls again, exits do not."""
+    async with desk.guard() as guard:
+        await guard.enter(quantity=2)
+        await guard.agrees()
+        budget = guard.manager._budget
+        assert budget is not None
+        assert budget.reserve() == call_reserve(guard.book) > 20
+        desk.mischief("Order/search", FaultKind.HTTP_ERROR, http_status=429, count=None)
+        await until(lambda: budget.left() == 0, "the gateway refused a call")
+        refused = await guard.manager.submit_order(guard.request())
+        await guard.enter(Side.SELL, 2, protected=False)
+
+        assert DenialCode.RATE_BUDGET_LOW in {denial.code for denial in refused.denials}
+        desk.venue.faults.heal()
+        await until(lambda: budget.left() > 0, "the pause is over")
+        await guard.ready("MES")
+        await guard.enter()
+
+
+async def test_the_only_stop_of_a_position_is_neither_cancelled_nor_made_smaller(
+    desk: Desk,
+) -> None:
+    async with desk.guard(STOP_REQUIRED=False) as guard:
+        await guard.enter(quantity=2, protected=False)
+        stop = await guard.send(
+            guard.request(Side.SELL, 2, OrderType.STOP, ticks=200, protected=False)
+        )
+        await guard.agrees()
+        guard.book.policy = replace(guard.book.policy, stop_required=True)
+        name = stop.client_order_id
+        cancelled = await guard.manager.cancel_order(name, reason="why not")
+        smaller = await guard.manager.modify_order(
+            name, quantity=1, limit_price=None, stop_price=None
+        )
+
+        for refused in (cancelled, smaller):
+            assert [it.code for it in refused.denials] == [DenialCode.PROTECTION_REQUIRED]
+        assert [row["status"] for row in desk.orders()] == ["FILLED", "OPEN"]
 
 
 async def test_an_order_is_changed_where_it_rests(desk: Desk) -> None:

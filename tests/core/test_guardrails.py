@@ -56,6 +56,13 @@ def test_a_plain_order_passes() -> None:
     assert assessment.entry_ticks == 20_000
 
 
+def test_an_account_that_was_not_read_for_too_long_is_stale() -> None:
+    assessment = judged(around(account_stale_ms=15_001))
+
+    assert codes(assessment) == [DenialCode.STALE_ACCOUNT]
+    assert (assessment.denials[0].value, assessment.denials[0].limit) == ("15001", "15000")
+
+
 # -- the gate --------------------------------------------------------------------------------------
 
 

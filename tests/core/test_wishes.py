@@ -377,6 +377,20 @@ def test_an_entry_is_not_moved_while_no_new_exposure_is_taken_on() -> None:
     assert change(guard, quantity=1).kind is DecisionKind.ACCEPTED, "less is always possible"
 
 
+def test_a_stale_account_is_named_beside_the_state_and_no_exit_waits_for_it() -> None:
+    guard = Guard().start()
+    guard.position_row(1)
+    guard.trade(broker_order_id=77)
+    guard.audit()
+    guard.timer(after_ms=15_001)
+
+    refused = guard.submit()
+
+    assert codes(refused) == [DenialCode.STATE_REDUCING, DenialCode.STALE_ACCOUNT]
+    assert refused.denials[1].value == "15002"
+    assert guard.submit(client_order_id="out", side=Side.SELL, quantity=1).denials == ()
+
+
 def test_an_exit_is_moved_in_every_state() -> None:
     guard = Guard().start()
     guard.position_row(2)

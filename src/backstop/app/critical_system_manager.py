@@ -13,6 +13,7 @@ from typing import Self
 
 from backstop.adapters.alert_courier import Delivery
 from backstop.adapters.clock import SystemClock
+from backstop.adapters.projectx.rate_budget import RateBudget
 from backstop.adapters.sqlite.audit_store import AuditStore, StoredOrder
 from backstop.app.alert_desk import AlertDesk
 from backstop.app.audit_reading import AuditReading
@@ -81,6 +82,7 @@ class CriticalSystemManager:
         self.execution_verification = ExecutionVerificationSystem(guard=self)
         self._on_note = on_note
         self._loop: DecisionLoop | None = None
+        self._budget: RateBudget | None = None
         self._trail: AuditTrail | None = None
         self._reading: AuditReading | None = None
         self._tasks: asyncio.Task[None] | None = None
@@ -149,6 +151,7 @@ class CriticalSystemManager:
             ),
         )
         self._loop, self._trail, self._reading = parts.loop, parts.trail, parts.reading
+        self._budget = parts.gateway.budget
         await self._first_contact(parts.link)
         self._tasks = asyncio.create_task(self._supervise(parts))
         self._tasks.add_done_callback(self._ended)
@@ -222,7 +225,12 @@ class CriticalSystemManager:
         """
         wish = recordable(self._wish(request))
         return judge(
-            self.book, wish.request, wish.reference, now_ns=self.now_ns(), marks=wish.marks
+            self.book,
+            wish.request,
+            wish.reference,
+            now_ns=self.now_ns(),
+            marks=wish.marks,
+            spare_calls=wish.spare_calls,
         )
 
     def _wish(self, request: OrderRequest) -> OrderRequested:
@@ -232,6 +240,7 @@ class CriticalSystemManager:
             request=request,
             reference=self._reference(request.symbol),
             marks=self.quotes.marks(),
+            spare_calls=None if self._budget is None else self._budget.left(),
         )
 
     def _reference(self, symbol: str) -> Quote | None:

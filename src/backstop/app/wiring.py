@@ -27,6 +27,7 @@ from backstop.app.proofs import ProofMaker
 from backstop.app.quote_board import QuoteBoard
 from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.config.settings import Settings
+from backstop.core.call_budget import call_reserve
 from backstop.core.engine import new_book
 from backstop.core.policy import Policy
 from backstop.core.step import Note
@@ -112,6 +113,7 @@ def wired(
         proofs=ProofMaker(trail.keys),
         on_note=outlets.note,
     )
+    gateway.budget.reserve = lambda: call_reserve(loop.book)
     _recover(loop, trail, policy, clock=clock, host=host)
     return Parts(
         trail=trail,

@@ -222,12 +222,17 @@ class Book:
             yield Condition.USER_HUB_LOST
         if not links.market_up and now_ns - links.market_lost_ns > MARKET_LINK_GRACE_NS:
             yield Condition.MARKET_HUB_LOST
-        if self.recovered and now_ns - audit.complete_ns > AUDIT_STALE_NS:
+        if self.account_stale_ns(now_ns) is not None:
             yield Condition.ACCOUNT_STALE
         if self.account is not None and not self.account.can_trade:
             yield Condition.ACCOUNT_CANNOT_TRADE
         if links.watchdog_lost:
             yield Condition.WATCHDOG_LOST
+
+    def account_stale_ns(self, now_ns: int) -> int | None:
+        """Return how long ago the account was read completely, when that is too long; else None."""
+        age_ns = now_ns - self.audit.complete_ns
+        return age_ns if self.recovered and age_ns > AUDIT_STALE_NS else None
 
     def instrument_for(self, symbol: str) -> Instrument | None:
         """Return the contract that ``symbol`` (a root, or a contract id) stands for."""

@@ -9,6 +9,7 @@ from decimal import Decimal
 from msgspec import Struct
 from msgspec.structs import replace
 
+from backstop.core.book import AUDIT_STALE_NS
 from backstop.core.order_numbers import number_faults, on_the_tick
 from backstop.core.policy import MILLISECOND_NS, Policy
 from backstop.core.trading_state import TradingState
@@ -43,6 +44,9 @@ class Circumstances(Struct, frozen=True, kw_only=True):
     exposure: Exposure
     look_alike: str | None  # client id of an equal order inside the duplicate window
     recent_entries: int  # entries accepted within the last second
+    spare_calls: int | None = None  # calls that the gateway would still take; None: not known
+    call_reserve: int = 0  # of those, the ones that are kept for what cuts risk
+    account_stale_ms: int | None = None  # age of the last complete audit, when that is too old
 
 
 class Assessment(Struct, frozen=True, kw_only=True):
@@ -99,6 +103,8 @@ def assess(request: OrderRequest, around: Circumstances, policy: Policy) -> Asse
         *_stop_present(intent, policy),
         *_size(intent, policy),
         *_repetition(around, policy),
+        *_call_budget(around),
+        *_account(around),
         *_reference(intent.side, around, policy),
     )
     risk_ticks, reward_ticks = _risk_and_reward(intent, entry_ticks)
@@ -359,6 +365,37 @@ def _repetition(around: Circumstances, policy: Policy) -> tuple[Denial, ...]:
             )
         )
     return tuple(denials)
+
+
+def _call_budget(around: Circumstances) -> tuple[Denial, ...]:
+    """Refuse what would begin to use up the calls that a flatten needs."""
+    spare, reserve = around.spare_calls, around.call_reserve
+    if spare is None or spare > reserve:
+        return ()
+    return (
+        Denial(
+            code=DenialCode.RATE_BUDGET_LOW,
+            message=(
+                f"the gateway takes {spare} more calls within this minute, and {reserve} are kept "
+                "for what cuts risk"
+            ),
+            value=str(spare),
+            limit=str(reserve),
+        ),
+    )
+
+
+def _account(around: Circumstances) -> tuple[Denial, ...]:
+    if around.account_stale_ms is None:
+        return ()
+    return (
+        Denial(
+            code=DenialCode.STALE_ACCOUNT,
+            message=f"the account was last read completely {around.account_stale_ms} ms ago",
+            value=str(around.account_stale_ms),
+            limit=str(AUDIT_STALE_NS // MILLISECOND_NS),
+        ),
+    )
 
 
 def _reference(side: Side, around: Circumstances, policy: Policy) -> tuple[Denial, ...]:

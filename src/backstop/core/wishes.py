@@ -5,6 +5,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from backstop.core.book import Book, Entry
+from backstop.core.call_budget import call_reserve
 from backstop.core.guardrails import (
     Assessment,
     Circumstances,
@@ -14,7 +15,7 @@ from backstop.core.guardrails import (
     state_denials,
 )
 from backstop.core.order_numbers import level_faults
-from backstop.core.policy import SECOND_NS
+from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.portfolio import exposure_denials
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
 from backstop.core.stop_withdrawal import widening_denials, withdrawal_denials
@@ -34,6 +35,7 @@ def judge(
     *,
     now_ns: int,
     marks: tuple[Mark, ...] = (),
+    spare_calls: int | None = None,
 ) -> Assessment | None:
     """Return the pipeline's judgement, the same for a what-if and for the real thing.
 
@@ -43,6 +45,7 @@ def judge(
     if instrument is None:
         return None
     view = book.position(instrument.contract_id)
+    stale_ns = book.account_stale_ns(now_ns)
     around = Circumstances(
         trading_state=book.trading_state(now_ns, instrument.contract_id),
         state_reasons=book.state_reasons(now_ns, instrument.contract_id),
@@ -54,6 +57,9 @@ def judge(
         ),
         look_alike=_look_alike(book, request, now_ns),
         recent_entries=sum(now_ns - entry.accepted_ns < SECOND_NS for entry in book.entries),
+        spare_calls=spare_calls,
+        call_reserve=call_reserve(book),
+        account_stale_ms=None if stale_ns is None else stale_ns // MILLISECOND_NS,
     )
     assessment = assess(request, around, book.policy)
     if assessment.reducing:
@@ -69,7 +75,14 @@ def order_requested(work: Workbench, event: OrderRequested) -> None:
     if known is not None:
         work.decision = _known_already(known, request)
         return
-    assessment = judge(book, request, event.reference, now_ns=work.now_ns, marks=event.marks)
+    assessment = judge(
+        book,
+        request,
+        event.reference,
+        now_ns=work.now_ns,
+        marks=event.marks,
+        spare_calls=event.spare_calls,
+    )
     if assessment is None:
         work.decision = Decision(
             kind=DecisionKind.UNKNOWN_SYMBOL, message=f"no contract goes by {request.symbol}"

@@ -163,12 +163,14 @@ class OrderRequested(Event, frozen=True, kw_only=True, tag=True):
     """A bot asked for an order.
 
     ``reference`` is the market of its contract as the guard knew it then, ``marks`` the last
-    prices of every contract that was quoted: what the decision was based on.
+    prices of every contract that was quoted, ``spare_calls`` how many calls the gateway would still
+    take: what the decision was based on.
     """
 
     request: OrderRequest
     reference: Quote | None = None
     marks: tuple[Mark, ...] = ()
+    spare_calls: int | None = None
 
 
 class OrderRegistered(Event, frozen=True, kw_only=True, tag=True):

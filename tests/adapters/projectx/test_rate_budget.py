@@ -14,7 +14,7 @@ SECOND_NS = 1_000_000_000
 
 
 def a_budget(clock: ManualClock, *, reserve: int = 20) -> RateBudget:
-    return RateBudget(clock=clock, reserve=reserve, sleep=clock.sleep)
+    return RateBudget(clock=clock, reserve=lambda: reserve, sleep=clock.sleep)
 
 
 async def spend(budget: RateBudget, clock: ManualClock, calls: int, *, urgent: bool) -> None:
@@ -127,6 +127,22 @@ async def test_retry_after_is_obeyed_within_reason() -> None:
     budget.refused(retry_after_s=86_400)
     await budget.acquire(deadline_ns=clock.now_ns + 600 * SECOND_NS)
     assert clock.slept_s[-1] == 120.0
+
+
+async def test_the_reserve_is_asked_for_at_every_call() -> None:
+    """Positions and orders come and go while calls wait."""
+    clock = ManualClock()
+    kept = [20]
+    budget = RateBudget(clock=clock, reserve=lambda: kept[-1], sleep=clock.sleep)
+    await spend(budget, clock, CALLS_MAX - 30, urgent=False)
+    assert (budget.left(), budget.spare()) == (30, 10)
+
+    kept.append(30)
+    assert (budget.left(), budget.spare()) == (30, 0)
+    with pytest.raises(BudgetSpentError):
+        await budget.acquire(deadline_ns=clock.now_ns + SECOND_NS)
+    budget.refused(retry_after_s=5)
+    assert budget.left() == 0
 
 
 async def test_a_reserve_beyond_the_whole_budget_stops_ordinary_calls_only() -> None:

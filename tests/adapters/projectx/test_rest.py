@@ -287,7 +287,7 @@ async def test_a_spent_budget_means_that_nothing_was_sent(
 ) -> None:
     api.answer(PLACE, {**OK, "orderId": 9})
     await gateway.session.token()
-    gateway.budget.reserve = 200
+    gateway.budget.reserve = lambda: 200
 
     refused = await gateway.place_order(an_order())
     urgent = await gateway.place_order(an_order(), urgent=True)

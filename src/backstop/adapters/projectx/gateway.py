@@ -48,7 +48,7 @@ class ProjectXGateway:
     """One account at a ProjectX gateway; use as an async context manager.
 
     Attributes:
-        budget: the call limits, for ``spare()`` and for setting the reserve.
+        budget: the call limits, for ``left()`` and for saying what the reserve is.
         session: the token, shared with the hubs; its ``keep_fresh`` belongs into a task.
     """
 

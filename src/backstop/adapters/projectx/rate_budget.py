@@ -3,6 +3,7 @@
 The gateway allows 200 calls in 60 s over every endpoint, logins included, and 50 calls in 30 s for
 history bars; what exceeds them gets HTTP 429. It does not tell how much is left, so we count. An
 ordinary call leaves ``reserve`` calls untouched; an urgent one (it reduces risk) may use them all.
+How many that are is not decided here: it follows from positions and orders.
 
 A call is remembered a little longer than the gateway's window: it counts calls when they arrive,
 and one that travels fast must not land in the window of one that travelled slowly.
@@ -23,7 +24,7 @@ WINDOW_MARGIN_NS = 1_000_000_000
 """Longer than the difference between the slowest and the fastest way to the gateway."""
 
 RESERVE_DEFAULT = 20
-"""Calls that only urgent requests may use while no position is open; the owner raises it."""
+"""Calls that only urgent requests may use while nobody says how many it takes."""
 
 _ORDINARY_PAUSES_NS = tuple(seconds * 1_000_000_000 for seconds in (2, 5, 10, 20, 60))
 _URGENT_PAUSES_NS = tuple(seconds * 250_000_000 for seconds in (1, 2, 4, 8, 8))
@@ -85,11 +86,11 @@ class RateBudget:
         self,
         *,
         clock: Clock,
-        reserve: int = RESERVE_DEFAULT,
+        reserve: Callable[[], int] = lambda: RESERVE_DEFAULT,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.reserve = reserve
-        """Calls kept for urgent requests; the owner sets it as positions and orders change."""
+        """Asked at each call how many are kept for urgent ones."""
         self._clock = clock
         self._sleep = sleep
         self._calls = Window(calls_max=CALLS_MAX, window_ns=CALLS_WINDOW_NS)
@@ -98,12 +99,14 @@ class RateBudget:
         self._ordinary_from_ns = 0
         self._urgent_from_ns = 0
 
-    def spare(self) -> int:
-        """Return how many ordinary calls could leave now; 0 while a 429 makes us pause."""
+    def left(self) -> int:
+        """Return how many calls the gateway would take now; 0 while a 429 makes us pause."""
         now_ns = self._clock.monotonic_ns()
-        if now_ns < self._ordinary_from_ns:
-            return 0
-        return max(0, self._calls.left(now_ns) - self.reserve)
+        return 0 if now_ns < self._ordinary_from_ns else self._calls.left(now_ns)
+
+    def spare(self) -> int:
+        """Return how many ordinary calls could leave now: what is left but the reserve."""
+        return max(0, self.left() - self.reserve())
 
     async def acquire(
         self, *, deadline_ns: int, urgent: bool = False, bars: bool = False
@@ -119,7 +122,7 @@ class RateBudget:
             BudgetSpentError: no call will be free before the deadline; raised at once.
         """
         window = self._bars if bars else self._calls
-        keep = 0 if urgent or bars else self.reserve
+        keep = 0 if urgent or bars else self.reserve()
         while True:
             now_ns = self._clock.monotonic_ns()
             due_ns = self._due_ns(window, keep=keep, urgent=urgent, now_ns=now_ns)

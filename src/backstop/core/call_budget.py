@@ -1,0 +1,26 @@
+"""How many of the gateway's calls are kept for what cuts risk.
+
+The gateway takes 200 calls in 60 s. A flatten of everything needs a look or two, a close for each
+position with its proofs, and a cancel for each order; those calls must be there when it begins.
+"""
+
+from backstop.core.book import Book
+
+BASE_RESERVE = 20
+"""For logging in, looking and looking again until flat is proven."""
+
+RESERVE_PER_POSITION = 3
+"""A close, and two reads that prove it."""
+
+RESERVE_MAX = 120
+"""More is not kept: 48 calls a minute read the account, and without them nothing is known."""
+
+
+def call_reserve(book: Book) -> int:
+    """Return the calls that entries and ordinary reads leave alone: 20 + 3 per position + orders.
+
+    Orders are all that can still fill, protective ones and those of others included.
+    """
+    positions = sum(bool(view.quantity or view.ledger) for view in book.positions.values())
+    orders = len(book.live) + len(book.live_venue)
+    return min(RESERVE_MAX, BASE_RESERVE + RESERVE_PER_POSITION * positions + orders)

@@ -1,0 +1,91 @@
+"""The calls that are kept for what cuts risk, and the entries that are refused for their sake."""
+
+import pytest
+from tests.core.builders import MES, NQ, Guard, a_quote, a_request
+
+from backstop.core.call_budget import RESERVE_MAX, call_reserve
+from backstop.core.step import Decision
+from backstop.core.wishes import judge
+from backstop.domain.broker import BrokerStatus
+from backstop.domain.denial import DenialCode
+from backstop.domain.events import OrderRequested
+from backstop.domain.order import OrderType, Side
+
+
+def wish(guard: Guard, spare_calls: int | None, **members: object) -> Decision:
+    event = OrderRequested(
+        utc_us=guard.utc_us,
+        request=a_request(**members),
+        reference=a_quote(),
+        spare_calls=spare_calls,
+    )
+    decision = guard.feed(event).decision
+    assert decision is not None
+    return decision
+
+
+def test_twenty_calls_are_kept_for_an_account_without_anything() -> None:
+    assert call_reserve(Guard().start().book) == 20
+
+
+def test_each_position_keeps_three_more_and_each_order_that_can_fill_one() -> None:
+    guard = Guard().start()
+    guard.trade(quantity=2)
+    guard.trade(trade_id=8, contract_id=NQ, side=Side.SELL)
+    assert call_reserve(guard.book) == 26
+    guard.submit(type=OrderType.LIMIT, limit_price=a_quote().bid)
+    guard.row(broker_order_id=300)
+    guard.row(broker_order_id=301)
+    guard.row(broker_order_id=301, status=BrokerStatus.CANCELLED)
+
+    assert call_reserve(guard.book) == 28
+    guard.position_row(0, contract_id=NQ)
+    assert call_reserve(guard.book) == 28, "its trades still say otherwise"
+    guard.trade(trade_id=9, contract_id=NQ)
+    assert call_reserve(guard.book) == 25
+
+
+def test_the_reserve_leaves_calls_to_read_the_account_with() -> None:
+    guard = Guard().start()
+    for number in range(RESERVE_MAX):
+        guard.row(broker_order_id=300 + number)
+
+    assert call_reserve(guard.book) == RESERVE_MAX
+
+
+@pytest.mark.parametrize(
+    ("spare_calls", "refused"), [(200, False), (21, False), (20, True), (0, True)]
+)
+def test_an_entry_is_refused_that_would_use_a_call_of_the_reserve(
+    spare_calls: int, *, refused: bool
+) -> None:
+    guard = Guard().start()
+    decision = wish(guard, spare_calls)
+
+    codes = [denial.code for denial in decision.denials]
+    assert codes == ([DenialCode.RATE_BUDGET_LOW] if refused else [])
+    if refused:
+        assert (decision.denials[0].value, decision.denials[0].limit) == (str(spare_calls), "20")
+
+
+def test_an_exit_may_use_the_last_call() -> None:
+    guard = Guard().start()
+    guard.position_row(2)
+    guard.trade(quantity=2, broker_order_id=77)
+
+    assert wish(guard, 0, side=Side.SELL).denials == ()
+
+
+def test_what_is_not_known_about_the_calls_refuses_nothing() -> None:
+    """Records from before the calls were counted are judged as they were."""
+    assert wish(Guard().start(), None).denials == ()
+
+
+def test_a_what_if_counts_the_calls_too() -> None:
+    guard = Guard().start()
+
+    found = judge(guard.book, a_request(), a_quote(), now_ns=guard.now_ns, spare_calls=1)
+
+    assert found is not None
+    assert [denial.code for denial in found.denials] == [DenialCode.RATE_BUDGET_LOW]
+    assert guard.book.position(MES).quantity == 0
