@@ -9,12 +9,14 @@ from tests.app.desk import API_KEY, USER, Desk, until
 
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.projectx.gateway import ProjectXGateway
-from backstop.app.dispatch import Dispatcher
+from backstop.app import dispatch
+from backstop.app.dispatch import SAME_CANCEL_MAX, Dispatcher
 from backstop.config.secret import Secret
 from backstop.core.policy import Policy
 from backstop.domain.commands import (
     AuditAccount,
     CancelOrder,
+    ClosePosition,
     LookUpOrder,
     ModifyOrder,
     PlaceOrder,
@@ -30,6 +32,7 @@ from backstop.domain.events import (
     ModifyAnswered,
     OrderLookedUp,
     PlaceAnswered,
+    PositionCloseAnswered,
 )
 from backstop.domain.order import OrderType, Side
 from backstop.simulator.fault_rules import FaultKind
@@ -42,10 +45,13 @@ CONTRACT = "CON.F.US.MES"
 class Outlet:
     """A dispatcher in front of the venue, and what came back from it."""
 
-    def __init__(self, desk: Desk, dispatcher: Dispatcher, alerts: list[RaiseAlert]) -> None:
+    def __init__(
+        self, desk: Desk, dispatcher: Dispatcher, alerts: list[RaiseAlert], faults: list[str]
+    ) -> None:
         self.desk = desk
         self.dispatcher = dispatcher
         self.alerts = alerts
+        self.faults = faults
         self.facts: list[Fact] = []
         dispatcher.bind(self.facts.append)
 
@@ -95,6 +101,7 @@ async def an_outlet(
 ) -> AsyncIterator[Outlet]:
     clock = SystemClock()
     alerts: list[RaiseAlert] = []
+    faults: list[str] = []
     async with ProjectXGateway(
         api_url=desk.venue.url, user_name=USER, api_key=Secret(API_KEY), clock=clock
     ) as gateway:
@@ -107,8 +114,9 @@ async def an_outlet(
             policy=policy,
             holds_right_to_send=holds,
             on_alert=alerts.append,
+            on_fault=faults.append,
         )
-        yield Outlet(desk, dispatcher, alerts)
+        yield Outlet(desk, dispatcher, alerts, faults)
         await dispatcher.close()
 
 
@@ -211,3 +219,102 @@ async def test_the_end_waits_for_nothing_that_is_under_way(desk: Desk) -> None:
         assert outlet.dispatcher.under_way == 0
         assert outlet.facts == []
         assert desk.orders() == []
+
+
+# -- limits --------------------------------------------------------------------------------------
+
+
+async def test_reads_and_entries_beyond_the_limit_are_answered_and_not_sent(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The core asks again by its own deadlines; an entry is proven not to have left."""
+    monkeypatch.setattr(dispatch, "ORDINARY_MAX", 2)
+    async with an_outlet(desk) as outlet:
+        desk.mischief("Order/search", FaultKind.DELAY_RESPONSE, delay_ms=600_000, count=None)
+        look_up = LookUpOrder(
+            client_order_id="a", custom_tag="bs-a", account_id=desk.account, since_utc_us=0
+        )
+        audit = AuditAccount(reason="a test", account_id=desk.account, since_utc_us=0)
+        for _ in range(2):
+            outlet.dispatcher.dispatch(look_up)
+        assert outlet.facts == []
+        for command in (look_up, audit, outlet.place()):
+            outlet.dispatcher.dispatch(command)
+        looked_up, audited, placed = outlet.facts
+
+        assert isinstance(looked_up, OrderLookedUp)
+        assert (looked_up.complete, looked_up.client_order_id) == (False, "a")
+        assert isinstance(audited, AccountAudited)
+        assert (audited.positions, audited.live_orders) == (None, None)
+        assert isinstance(placed, PlaceAnswered)
+        assert placed.answer is Answer.NOT_SENT
+        assert "2 requests" in placed.message
+        assert outlet.dispatcher.under_way == 2
+        assert desk.orders() == []
+
+
+async def test_what_cuts_risk_is_sent_however_much_is_under_way(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "ORDINARY_MAX", 0)
+    async with an_outlet(desk) as outlet:
+        placed, cancelled, closed = await outlet.answers(
+            outlet.place(reduces_risk=True),
+            CancelOrder(account_id=desk.account, broker_order_id=1, reason="a test"),
+            ClosePosition(account_id=desk.account, contract_id=outlet.contract_id, reason="a test"),
+        )
+
+        assert isinstance(placed, PlaceAnswered)
+        assert placed.answer is Answer.YES
+        assert isinstance(cancelled, CancelAnswered)
+        assert cancelled.answer is Answer.NO
+        assert isinstance(closed, PositionCloseAnswered)
+        assert closed.answer is Answer.NO
+        assert outlet.faults == []
+
+
+async def test_the_same_cancel_is_under_way_a_few_times_at_most(desk: Desk) -> None:
+    async with an_outlet(desk) as outlet:
+        desk.mischief("Order/cancel", FaultKind.DELAY_RESPONSE, delay_ms=600_000, count=None)
+        for number in (1, 2):
+            for _ in range(SAME_CANCEL_MAX + 5):
+                outlet.dispatcher.dispatch(
+                    CancelOrder(account_id=desk.account, broker_order_id=number, reason="a test")
+                )
+
+        assert outlet.dispatcher.under_way == 2 * SAME_CANCEL_MAX
+        assert outlet.facts == []
+
+
+async def test_changes_beyond_the_limit_leave_their_orders_as_they_are(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "MODIFIES_MAX", 1)
+    async with an_outlet(desk) as outlet:
+        desk.mischief("Order/modify", FaultKind.DELAY_RESPONSE, delay_ms=600_000, count=None)
+        for number in (1, 2):
+            outlet.dispatcher.dispatch(
+                ModifyOrder(account_id=desk.account, broker_order_id=number, quantity=1)
+            )
+        (modified,) = outlet.facts
+
+        assert isinstance(modified, ModifyAnswered)
+        assert (modified.broker_order_id, modified.answer) == (2, Answer.NOT_SENT)
+
+
+async def test_that_requests_are_kept_back_is_told_once_and_when_it_is_over(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "ORDINARY_MAX", 4)
+    async with an_outlet(desk) as outlet:
+        look_up = LookUpOrder(
+            client_order_id="a", custom_tag="bs-a", account_id=desk.account, since_utc_us=0
+        )
+        for _ in range(7):
+            outlet.dispatcher.dispatch(look_up)
+        assert ["LookUpOrder" in fault for fault in outlet.faults] == [True]
+        await until(lambda: outlet.dispatcher.under_way == 0, "every look-up came back")
+
+        assert outlet.faults[1:] == [""]
+        assert [fact.complete for fact in outlet.facts] == [False] * 3 + [True] * 4  # type: ignore[union-attr]
+        assert (await outlet.answers(look_up))[0].complete  # type: ignore[union-attr]

@@ -208,6 +208,7 @@ async def _idle_loop(desk: Desk, guard: Guard) -> AsyncIterator[tuple[DecisionLo
         policy=guard.book.policy,
         holds_right_to_send=lambda: False,
         on_alert=lambda _: None,
+        on_fault=lambda _: None,
     )
     loop = DecisionLoop(
         book=new_book(guard.book.policy),

@@ -1,6 +1,7 @@
 """The one place where requests leave: commands go out, what comes back are facts."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 
 from backstop.core.policy import Policy
@@ -28,6 +29,19 @@ from backstop.ports import Clock, FactSink, Gateway
 
 Change = PlaceOrder | CancelOrder | ModifyOrder | ClosePosition
 
+ORDINARY_MAX = 200
+"""Reads and entries under way at once. The gateway takes 200 calls a minute: what comes on top
+would leave when its reason is long past. A read is answered as failed, and the core asks again; an
+entry is answered as not sent."""
+
+MODIFIES_MAX = 200
+"""Changes of orders under way at once, likewise; one that is not sent leaves its order as it is."""
+
+SAME_CANCEL_MAX = 4
+"""Cancels of one order under way at once: while one hangs, another may get through; a fifth adds
+nothing. No other request that cuts risk is ever kept back: there are as many as the core has
+positions and orders."""
+
 
 class Dispatcher:
     """Carries out commands against the gateway, each in a task of its own.
@@ -43,14 +57,28 @@ class Dispatcher:
         policy: Policy,
         holds_right_to_send: Callable[[], bool],
         on_alert: Callable[[RaiseAlert], None],
+        on_fault: Callable[[str], None],
     ) -> None:
+        """Prepare; nothing is sent before ``bind``.
+
+        Args:
+            gateway: the broker.
+            clock: for the times of answers that are made up here.
+            policy: has the two keys.
+            holds_right_to_send: asked before every change.
+            on_alert: takes alerts.
+            on_fault: is told why requests are kept back, and with an empty text that none are.
+        """
         self._gateway = gateway
         self._clock = clock
         self._policy = policy
         self._holds_right_to_send = holds_right_to_send
         self._on_alert = on_alert
+        self._on_fault = on_fault
         self._put: FactSink | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], str] = {}  # and the crowd that each is part of
+        self._crowds: Counter[str] = Counter()
+        self._keeps_back = False
 
     def bind(self, put: FactSink) -> None:
         """Say where the answers go."""
@@ -61,9 +89,31 @@ class Dispatcher:
         if isinstance(command, RaiseAlert):
             self._on_alert(command)
             return
+        crowd, most = _crowd(command)
+        if most is not None and self._crowds[crowd] >= most:
+            self._keep_back(command, f"{most} requests of its kind are under way")
+            return
         task = asyncio.create_task(self._carry_out(command), name=type(command).__name__)
-        self._tasks.add(task)
+        self._tasks[task] = crowd
+        self._crowds[crowd] += 1
         task.add_done_callback(self._finished)
+
+    def _keep_back(self, command: Change | LookUpOrder | AuditAccount, why: str) -> None:
+        """Answer a request that is not carried out; whoever reads the answer asks again."""
+        if isinstance(command, CancelOrder):
+            return  # what is under way for the same order brings its answer
+        self._tell_fault(f"{type(command).__name__}: {why}; it was not sent")
+        if self._put is None:
+            return
+        if isinstance(command, Change):
+            self._put(self._not_sent(command, why))
+        else:
+            self._put(self._not_read(command, why))
+
+    def _tell_fault(self, fault: str) -> None:
+        if self._keeps_back != bool(fault):
+            self._keeps_back = bool(fault)
+            self._on_fault(fault)
 
     async def close(self) -> None:
         """Cancel what is under way; a request whose answer is not awaited stays UNKNOWN."""
@@ -77,7 +127,12 @@ class Dispatcher:
         return len(self._tasks)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        crowd = self._tasks.pop(task)
+        self._crowds[crowd] -= 1
+        if not self._crowds[crowd]:
+            del self._crowds[crowd]
+        if len(self._tasks) < ORDINARY_MAX // 2:
+            self._tell_fault("")
         if not task.cancelled() and task.exception() is not None:
             # A bug of ours. Its order is found by the core's own deadlines; this makes it loud.
             asyncio.get_running_loop().call_exception_handler(
@@ -124,7 +179,6 @@ class Dispatcher:
                     answer=Answer.NOT_SENT,
                     message=why,
                 )
-
             case ClosePosition():
                 return PositionCloseAnswered(
                     utc_us=utc_us,
@@ -148,3 +202,41 @@ class Dispatcher:
         if isinstance(command, LookUpOrder):
             return await self._gateway.look_up_order(command)
         return await self._gateway.audit_account(command)
+
+    def _not_read(
+        self, command: LookUpOrder | AuditAccount, why: str
+    ) -> OrderLookedUp | AccountAudited:
+        utc_us, now_ns = self._clock.utc_us(), self._clock.monotonic_ns()
+        if isinstance(command, LookUpOrder):
+            return OrderLookedUp(
+                utc_us=utc_us,
+                client_order_id=command.client_order_id,
+                sent_ns=now_ns,
+                complete=False,
+                fault=why,
+            )
+        return AccountAudited(
+            utc_us=utc_us,
+            reason=command.reason,
+            sent_ns=now_ns,
+            orders=None,
+            live_orders=None,
+            trades=None,
+            positions=None,
+            fault=why,
+        )
+
+
+def _crowd(command: Change | LookUpOrder | AuditAccount) -> tuple[str, int | None]:
+    """Return the crowd that a request is counted in, and how large it may be; None: any size."""
+    match command:
+        case CancelOrder():
+            return f"cancel {command.broker_order_id}", SAME_CANCEL_MAX
+        case ModifyOrder():
+            return "modifies", MODIFIES_MAX
+        case PlaceOrder() if not command.reduces_risk:
+            return "ordinary", ORDINARY_MAX
+        case LookUpOrder() | AuditAccount():
+            return "ordinary", ORDINARY_MAX
+        case _:
+            return "exits", None

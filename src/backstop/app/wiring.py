@@ -8,10 +8,10 @@ import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 from backstop import __version__
-from backstop.adapters.clock import boot_id
 from backstop.adapters.lock import AccountLock
 from backstop.adapters.projectx.gateway import ProjectXGateway
 from backstop.adapters.projectx.hubs import ProjectXHubs
@@ -25,15 +25,21 @@ from backstop.app.market_risk import MarketRisk
 from backstop.app.policy import policy_from_settings
 from backstop.app.proofs import ProofMaker
 from backstop.app.quote_board import QuoteBoard
+from backstop.app.record_check import RecordCheck
 from backstop.app.state_layout import AUDIT_DATABASE
+from backstop.app.state_opening import OpenedState
+from backstop.app.state_persistence import STATE_FAULT, StatePersistence
 from backstop.config.settings import Settings
 from backstop.core.call_budget import call_reserve
-from backstop.core.engine import new_book
 from backstop.core.policy import Policy
 from backstop.core.step import Note
 from backstop.domain.commands import RaiseAlert
-from backstop.domain.events import GuardStarted
+from backstop.domain.events import GuardStarted, HaltRequested
 from backstop.ports import Clock
+
+RECORD_FAULT = "audit record"
+OWN_NAME = "backstop"
+"""Who halts when no person did."""
 
 FIRST_EPOCH = 1
 """The right to send does not change hands between machines yet: its number stands still."""
@@ -53,6 +59,9 @@ class Outlets:
 class Parts:
     """What a running guard is made of."""
 
+    state: OpenedState
+    persistence: StatePersistence
+    record_check: RecordCheck
     trail: AuditTrail
     reading: AuditReading
     loop: DecisionLoop
@@ -78,14 +87,17 @@ def wired(
     lock = AccountLock(gateway_host=host, account=str(settings.account_id))
     lock.acquire()
     closing.callback(lock.release)
-    trail = AuditTrail.open(
+    state = OpenedState(
         settings.state_folder,
-        account=str(settings.account_id),
+        account_id=settings.account_id,
         epoch=FIRST_EPOCH,
         clock=clock,
         mirror=settings.checkpoint_mirror,
         on_fault=outlets.say_fault,
+        on_note=outlets.note,
     )
+    trail = state.trail
+    closing.push_async_callback(state.close)  # after the journal, which it is about
     closing.push_async_callback(trail.close)
     policy = policy_from_settings(settings)
     gateway = ProjectXGateway(
@@ -103,19 +115,33 @@ def wired(
         policy=policy,
         holds_right_to_send=lambda: lock.is_held,
         on_alert=outlets.alert,
+        on_fault=outlets.fault("requests"),
     )
     closing.push_async_callback(dispatcher.close)
     loop = DecisionLoop(
-        book=new_book(policy),
+        book=state.new_book(policy),
         journal=trail,
         clock=clock,
         dispatcher=dispatcher,
         proofs=ProofMaker(trail.keys),
         on_note=outlets.note,
+        past=state.past,
     )
     gateway.budget.reserve = lambda: call_reserve(loop.book)
-    _recover(loop, trail, policy, clock=clock, host=host)
+    _recover(loop, state, policy, clock=clock, host=host)
     return Parts(
+        state=state,
+        persistence=state.keep(
+            loop,
+            interval_ns=settings.state_persistence_interval_ns,
+            on_fault=outlets.fault(STATE_FAULT),
+        ),
+        record_check=RecordCheck(
+            settings.state_folder,
+            account=str(settings.account_id),
+            start=trail.start,
+            on_finding=partial(_halt_for, loop, clock, outlets.fault(RECORD_FAULT)),
+        ),
         trail=trail,
         reading=AuditReading(
             settings.state_folder / AUDIT_DATABASE,
@@ -136,10 +162,11 @@ def wired(
 
 
 def _recover(
-    loop: DecisionLoop, trail: AuditTrail, policy: Policy, *, clock: Clock, host: str
+    loop: DecisionLoop, state: OpenedState, policy: Policy, *, clock: Clock, host: str
 ) -> None:
     """Fold the record into the book, and write down under which rules this process goes on."""
-    loop.replay(trail.read_all())
+    state.replay_into(loop, policy)
+    trail, before = state.trail, state.before
     # First the rules of this process. A disk that fails shows at the first fact.
     trail.append(
         policy_batch(
@@ -149,11 +176,28 @@ def _recover(
     loop.begin(
         GuardStarted(
             utc_us=clock.utc_us(),
-            boot_id=boot_id(),
+            boot_id=state.boot_id,
             process_id=os.getpid(),
             account_id=policy.account_id,
             gateway_host=host,
             version=__version__,
+            stop=before.stop,
+            downtime_ms=before.downtime_ms,
+            wall_clock=before.wall_clock,
+        )
+    )
+
+
+def _halt_for(
+    loop: DecisionLoop, clock: Clock, report: Callable[[str], None], finding: str
+) -> None:
+    """Take on nothing new on a record that is not what was signed; a person has to look at it."""
+    report(finding)
+    loop.put(
+        HaltRequested(
+            utc_us=clock.utc_us(),
+            reason=f"the audit record is not what was signed: {finding}",
+            operator=OWN_NAME,
         )
     )
 
