@@ -15,6 +15,7 @@ from backstop.core.alerts import AlertBoard
 from backstop.core.liquidation import CloseAttempt, Liquidation
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.positions import Knowledge, PositionView
+from backstop.core.protection_record import ProtectionBook
 from backstop.core.tracked_order import TrackedOrder
 from backstop.core.trading_state import (
     Condition,
@@ -161,6 +162,7 @@ class Book:
     finished: dict[str, None] = field(default_factory=dict)  # client ids, in the order of finishing
     finished_venue: dict[int, None] = field(default_factory=dict)  # legs and foreign ones, likewise
     positions: dict[str, PositionView] = field(default_factory=dict)
+    protection: ProtectionBook = field(default_factory=ProtectionBook)
     account: BrokerAccount | None = None
     entries: deque[Entry] = field(default_factory=deque)
     latches: tuple[Latch, ...] = ()

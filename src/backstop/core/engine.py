@@ -31,7 +31,13 @@ from backstop.core.forgetting import forget_the_oldest, past_recalled
 from backstop.core.halting import cancel_entries_while_halted
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.position_close import close_requested
-from backstop.core.protection import sweep_orphans, watch_contract
+from backstop.core.protection import protect, protection_restarted
+from backstop.core.protection_changes import change_answered
+from backstop.core.protection_wishes import (
+    brackets_answered,
+    protection_requested,
+    stop_given_up,
+)
 from backstop.core.reconciliation import book_audit, book_look_up, condensed
 from backstop.core.registered_orders import order_registered
 from backstop.core.slippage_breaches import count_breaches
@@ -110,9 +116,7 @@ def step(book: Book, event: Fact, now_ns: int) -> Step:
     _apply(work, event)
     _look_at_clocks(work)
     count_breaches(work)
-    for contract_id in work.touched_contracts:
-        watch_contract(work, contract_id)
-    sweep_orphans(work)
+    protect(work, event)
     cancel_entries_while_halted(work)
     emergency_liquidation.advance(work, event)
     freeze_entries(work)
@@ -181,12 +185,15 @@ def _apply_wish(work: Workbench, event: Wish) -> None:
             order_registered(work, event)
         case CancelRequested():
             wishes.cancel_requested(work, event)
+            stop_given_up(work, event)
         case ModifyRequested():
             wishes.modify_requested(work, event)
         case LiquidationRequested():
             emergency_liquidation.liquidation_requested(work, event)
         case CloseRequested():
             close_requested(work, event)
+        case ProtectionRequested():
+            protection_requested(work, event)
         case HaltRequested():
             lifecycle.halt_requested(work, event)
         case ResumeRequested():
@@ -203,6 +210,7 @@ def _apply_life(work: Workbench, event: LifeFact) -> None:
         case GuardStarted():
             lifecycle.guard_started(work, event)
             emergency_liquidation.restarted(work)
+            protection_restarted(work)
         case InstrumentsLoaded():
             lifecycle.instruments_loaded(work, event)
         case HubConnected() | HubLost() | SessionEvicted():
@@ -244,6 +252,7 @@ def _place_answered(work: Workbench, event: PlaceAnswered) -> None:
         # The answer names an order that is another one: it proves nothing about this one.
         event = replace(event, answer=Answer.UNKNOWN, broker_order_id=None)
     apply_order_step(work, verification.answered(order, event, now_ns=work.now_ns))
+    brackets_answered(work, event)
     now = work.book.orders[event.client_order_id]
     recount_trades(work, now, cause="trades of the order")
     held = work.book.venue_orders.get(now.broker_order_id or 0)
@@ -262,24 +271,9 @@ def _change_answered(work: Workbench, event: CancelAnswered | ModifyAnswered) ->
         answer=str(event.answer),
         message=event.message,
     )
-    if event.answer is Answer.YES:
-        return
-    ask_for_audit(work)
-    if isinstance(event, ModifyAnswered) and event.broker_order_id in work.book.aligned:
-        _leg_not_aligned(work, event)
-
-
-def _leg_not_aligned(work: Workbench, event: ModifyAnswered) -> None:
-    """Say that a leg stands off the asked level; try again unless the venue refused it."""
-    if event.answer is not Answer.NO:
-        del work.book.aligned[event.broker_order_id]
-        return
-    work.alert(
-        Severity.WARNING,
-        "LEG_NOT_ALIGNED",
-        f"The venue did not move leg {event.broker_order_id} to the asked level: "
-        f"{event.message or 'no reason given'}. It protects where the venue put it.",
-    )
+    change_answered(work, event)
+    if event.answer is not Answer.YES:
+        ask_for_audit(work)
 
 
 # -- time ----------------------------------------------------------------------------------------

@@ -1,138 +1,148 @@
-"""Keeps the protective legs of bracket orders where the trader wants them.
+"""Protected or flat: keeps working stops equal to each position, and says what the venue must do.
 
-The venue measures legs from the fill, so a leg can stand off the asked level: it is moved there.
-A leg outlives its position when the position is closed some other way: it is cancelled, for it
-would open a new one.
+The stops of a position together cover exactly its quantity, on the right side and in the right
+contract. Too few: what lacks is placed at its recorded level, beside what works. Too many: they
+shrink, and an order that cannot shrink goes when another has taken over. A move is made in place.
+So there is never a gap that was not there before. What cannot be protected in time is closed.
+
+The venue knows no time in force: a stop rests until it fills or is cancelled, and what a firm does
+at the end of its day shows as any other loss of a stop. A trailing stop is trailed by the venue.
 """
 
-from backstop.core.book import VenueOrder, Wake
-from backstop.core.evidence import ask_for_audit
-from backstop.core.policy import MILLISECOND_NS, SECOND_NS
-from backstop.core.positions import Knowledge, PositionView
+from msgspec.structs import replace
+
+from backstop.core.book import Wake
+from backstop.core.emergency_liquidation import begin
+from backstop.core.leftovers import sweep_leftovers, watch_leftovers
+from backstop.core.naked_time import OPERATOR, give_up, hold_to_the_limit, time_nakedness
+from backstop.core.protection_changes import align_legs, follow_changes
+from backstop.core.protection_evidence import (
+    drop_ended_changes,
+    fold_protection,
+    opened_by_protection,
+)
+from backstop.core.protection_record import Episode
+from backstop.core.protection_repair import SETTLE_NS, is_refused, repair
+from backstop.core.protection_situation import Situation, is_being_closed, situation
+from backstop.core.protection_surplus import cut_surplus
+from backstop.core.protection_targets import restore_targets, targets_given_up
 from backstop.core.step import Tag, Workbench
-from backstop.domain.broker import BrokerStatus
-from backstop.domain.commands import CancelOrder, ModifyOrder
-from backstop.domain.instrument import Instrument
-from backstop.domain.order import LegRole
-
-ORPHAN_SETTLE_NS = 250 * MILLISECOND_NS
-"""The venue cancels the sibling of a filled leg by itself within some 15 ms: let it."""
-
-ASK_AGAIN_NS = 2 * SECOND_NS
-"""How long a request about a leg may take before it is made again."""
+from backstop.domain.commands import Severity
+from backstop.domain.events import AccountAudited, Fact, TimerFired
 
 
-def watch_contract(work: Workbench, contract_id: str) -> None:
-    """Look at the legs of one contract after something about it changed."""
+def protect(work: Workbench, fact: Fact) -> None:
+    """Look at every contract whose protection this step, or the time, may have changed."""
     book = work.book
-    view = book.positions.get(contract_id)
-    if view is None:
-        return
-    _time_nakedness(work, contract_id)
-    instrument = book.instruments.get(contract_id)
-    if not book.policy.sends:
-        return
-    for leg in book.live_legs(contract_id):
-        if leg.owner is None or leg.row.status is not BrokerStatus.OPEN:
-            continue
-        if view.quantity == 0 and view.ledger == 0:
-            book.wake(Wake.ORPHANS, work.now_ns + ORPHAN_SETTLE_NS)
-        elif instrument is not None:
-            _align(work, leg, instrument)
+    fold_protection(work)
+    contracts = dict(work.touched_contracts)
+    read_at_last = not book.protection.known_ns and bool(book.audit.complete_ns)
+    if read_at_last:
+        book.protection.known_ns = work.now_ns
+    woken = book.woken(Wake.PROTECTION, work.now_ns)
+    if woken or read_at_last or isinstance(fact, AccountAudited):
+        contracts |= {name: None for name, it in book.protection.records.items() if it.sign}
+    for contract_id in contracts:
+        _look_at(work, contract_id, timer=isinstance(fact, TimerFired))
+    drop_ended_changes(work)
+    sweep_leftovers(work)
 
 
-def sweep_orphans(work: Workbench) -> None:
-    """Cancel working legs of contracts that trades and rows agree to be flat."""
-    book = work.book
-    if not book.woken(Wake.ORPHANS, work.now_ns):
-        return
-    for leg in book.live_venue_orders():
-        view = book.positions.get(leg.row.contract_id)
-        if leg.owner is None or leg.row.status is not BrokerStatus.OPEN or view is None:
-            continue
-        if view.quantity or view.ledger:
-            continue
-        book.wake(Wake.ORPHANS, work.now_ns + ASK_AGAIN_NS)
-        if not _is_orphan(work, leg.owner, view):
-            # Its entry may have filled while the trade is on the way: read, and look again.
-            ask_for_audit(work)
-            continue
-        if _may_ask(work, leg):
-            work.note(
-                Tag.ORDER,
-                "orphaned_leg_cancelled",
-                broker_order_id=leg.row.broker_order_id,
-                owner=leg.owner,
-            )
-            work.commands.append(
-                CancelOrder(
-                    account_id=leg.row.account_id,
-                    broker_order_id=leg.row.broker_order_id,
-                    reason="its position is closed",
-                )
-            )
-
-
-def _is_orphan(work: Workbench, owner: str, view: PositionView) -> bool:
-    """Say whether a leg has nothing left to protect; ``view`` says that its contract is flat.
-
-    Flat from before the entry filled proves nothing: either the trades of the entry are complete
-    and closed again, or reads sent since the last event agree.
-    """
-    if view.knowledge is not Knowledge.KNOWN:
-        return False
-    entry = work.book.orders.get(owner)
-    counted = (
-        entry is not None and entry.is_terminal and bool(entry.fills) and not entry.lacks_trades
-    )
-    return counted or view.is_proven
-
-
-def _align(work: Workbench, leg: VenueOrder, instrument: Instrument) -> None:
-    """Move a leg that the venue measured from the fill to the level that was asked for."""
-    entry = work.book.orders.get(leg.owner or "")
-    if entry is None:
-        return
-    intent = entry.intent
-    if leg.role is LegRole.STOP_LOSS:
-        asked, stands = intent.stop_loss_ticks, leg.row.stop_price
-    else:
-        asked, stands = intent.take_profit_ticks, leg.row.limit_price
-    if asked is None or stands is None:
-        return
-    wanted = instrument.price(asked)
-    if leg.row.broker_order_id in work.book.aligned:
-        return
-    # Once, when it first stands: later moves are the trader's own.
-    work.book.aligned[leg.row.broker_order_id] = None
-    if stands == wanted:
-        return
-    stop = leg.role is LegRole.STOP_LOSS
-    work.commands.append(
-        ModifyOrder(
-            account_id=leg.row.account_id,
-            broker_order_id=leg.row.broker_order_id,
-            stop_price=wanted if stop else None,
-            limit_price=None if stop else wanted,
-            reason="the leg follows the asked level, not the fill",
+def protection_restarted(work: Workbench) -> None:
+    """Forget what times and requests of the process before meant; look at every position anew."""
+    protection = work.book.protection
+    protection.started_ns = work.now_ns
+    protection.known_ns = 0
+    protection.changes.clear()
+    for number, fill in protection.awaited.items():
+        protection.awaited[number] = replace(fill, since_ns=work.now_ns)
+    for contract_id, record in protection.records.items():
+        protection.records[contract_id] = replace(
+            record,
+            episode=Episode(),
+            surplus_since_ns=0,
+            opened_ns=work.now_ns if record.opened_ns else 0,
         )
+        if record.sign:
+            work.touched_contracts[contract_id] = None
+
+
+def _look_at(work: Workbench, contract_id: str, *, timer: bool) -> None:
+    book = work.book
+    if contract_id not in book.positions:
+        return
+    align_legs(work, contract_id)
+    follow_changes(work, contract_id)
+    watch_leftovers(work, contract_id)
+    time_nakedness(work, situation(book, contract_id))
+    now = situation(book, contract_id)
+    if not book.policy.protects or not now.record.sign:
+        return
+    if not book.policy.sends:
+        _say_what_is_withheld(work, now)
+        return
+    targets_given_up(work, contract_id)
+    now = situation(book, contract_id)
+    cut_surplus(work, now)
+    if is_being_closed(book, contract_id):
+        return
+    if is_refused(work, now):
+        give_up(work, now, code="STOP_REJECTED", why="the venue refused the stop")
+    elif not _flatten_what_a_stop_opened(work, now):
+        repair(work, now)
+        hold_to_the_limit(work, situation(book, contract_id), timer=timer)
+        restore_targets(work, situation(book, contract_id))
+
+
+def _say_what_is_withheld(work: Workbench, now: Situation) -> None:
+    """Say once per position what would be done if the gate were open."""
+    if not now.uncovered or now.record.withheld:
+        return
+    work.book.protection.records[now.contract_id] = replace(now.record, withheld=True)
+    instrument = now.instrument
+    levels = (
+        f"{share.quantity} at {instrument.price(share.ticks)}"
+        for share in now.missing
+        if share.ticks is not None and instrument is not None
+    )
+    work.warn(
+        Tag.CRITICAL_SYSTEM,
+        "protection_withheld",
+        contract_id=now.contract_id,
+        position=now.view.quantity,
+        uncovered=now.uncovered,
+        would_place=", ".join(levels) or "nothing: no stop is on record",
     )
 
 
-def _may_ask(work: Workbench, leg: VenueOrder) -> bool:
-    asked = work.book.asked
-    last_ns = asked.get(leg.row.broker_order_id)
-    if last_ns is not None and work.now_ns - last_ns < ASK_AGAIN_NS:
+def _flatten_what_a_stop_opened(work: Workbench, now: Situation) -> bool:
+    """Take flat what a protective order opened, unless an entry turns out to explain it."""
+    book, record = work.book, now.record
+    opened_ns = record.opened_ns
+    if opened_by_protection(work, record):
+        opened_ns = opened_ns or work.now_ns
+    if not opened_ns:
         return False
-    asked[leg.row.broker_order_id] = work.now_ns
+    if sum(lot.quantity for lot in record.active_lots) >= now.quantity:
+        opened_ns = 0
+    if opened_ns != record.opened_ns:
+        book.protection.records[now.contract_id] = replace(record, opened_ns=opened_ns)
+    if not opened_ns:
+        return False
+    if work.now_ns < opened_ns + SETTLE_NS:
+        book.wake(Wake.PROTECTION, opened_ns + SETTLE_NS)
+        return True
+    work.alert(
+        Severity.CRITICAL,
+        "STOP_OPENED_POSITION",
+        f"A protective order filled when nothing was left to protect, and opened "
+        f"{now.view.quantity:+d} {now.contract_id}: that is taken flat.",
+    )
+    begin(
+        work,
+        cause="STOP_OPENED_POSITION: a protective order opened the position",
+        operator=OPERATOR,
+        contract_id=now.contract_id,
+        latches=False,
+    )
     return True
-
-
-def _time_nakedness(work: Workbench, contract_id: str) -> None:
-    book = work.book
-    view = book.positions[contract_id]
-    naked = abs(view.quantity) > book.stop_cover(contract_id, view.quantity)
-    if naked == bool(view.naked_since_ns):
-        return
-    since_ns = work.now_ns if naked else 0
-    book.positions[contract_id] = view.naked_since(since_ns)

@@ -14,6 +14,7 @@ from backstop.core.guardrails import (
     bracket_faults,
     state_denials,
 )
+from backstop.core.leftovers import leftover_denials
 from backstop.core.order_numbers import level_faults
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.portfolio import exposure_denials
@@ -65,7 +66,8 @@ def judge(
     if assessment.reducing:
         return assessment
     exposure = exposure_denials(book, assessment.intent, marks)
-    return replace(assessment, denials=(*assessment.denials, *exposure))
+    leftover = leftover_denials(book, instrument.contract_id)
+    return replace(assessment, denials=(*assessment.denials, *leftover, *exposure))
 
 
 def order_requested(work: Workbench, event: OrderRequested) -> None:

@@ -44,6 +44,8 @@ class DenialCode(StrEnum):
     """The target lies at the entry or on its wrong side."""
     BRACKET_TOO_CLOSE = "BRACKET_TOO_CLOSE"
     """Stop or target is nearer to the entry than the venue permits."""
+    PROTECTION_LEFTOVER = "PROTECTION_LEFTOVER"
+    """A stop or target of an earlier position still works in the contract."""
     R_MULTIPLE_TOO_LOW = "R_MULTIPLE_TOO_LOW"
     """The reward for one unit of risk is below `MIN_R_MULTIPLE`."""
     PROTECTION_REQUIRED = "PROTECTION_REQUIRED"

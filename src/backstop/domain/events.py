@@ -196,11 +196,15 @@ class CloseRequested(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ProtectionRequested(Event, frozen=True, kw_only=True, tag=True):
-    """A bot or an operator asked for protective levels, in ticks; None leaves one as it is."""
+    """A bot or an operator asked for protective levels, in ticks; None leaves one as it is.
+
+    ``reference`` is the market of the contract as the guard knew it then.
+    """
 
     contract_id: str
     stop_ticks: int | None = None
     take_profit_ticks: int | None = None
+    reference: Quote | None = None
 
 
 class LiquidationRequested(Event, frozen=True, kw_only=True, tag=True):

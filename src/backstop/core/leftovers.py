@@ -1,0 +1,158 @@
+"""Protective orders that no position stands behind: they leave, for they would open a new one.
+
+A leg outlives its position when that is closed some other way, and so does a stop of our own or of
+somebody else. While one works, no new entry is let into its contract: it would take it for cover.
+"""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from backstop.core.book import Book, Wake
+from backstop.core.evidence import ask_for_audit
+from backstop.core.policy import MILLISECOND_NS, SECOND_NS
+from backstop.core.positions import Knowledge, PositionView
+from backstop.core.step import Tag, Workbench
+from backstop.domain.broker import BrokerOrder, BrokerStatus
+from backstop.domain.commands import CancelOrder
+from backstop.domain.denial import Denial, DenialCode
+
+ORPHAN_SETTLE_NS = 250 * MILLISECOND_NS
+"""The venue cancels the sibling of a filled leg, and what it made for a position, by itself within
+some 40 ms: let it. And a trade that enlarged the position may be told after the one that closed
+it."""
+
+ASK_AGAIN_NS = 2 * SECOND_NS
+"""How long a request about a leg may take before it is made again."""
+
+
+class Leftover(Struct, frozen=True, kw_only=True):
+    """A working order that protects nothing; ``owner`` is the entry of a leg, None of others."""
+
+    row: BrokerOrder
+    owner: str | None = None
+
+
+def leftovers(book: Book, contract_id: str) -> Iterator[Leftover]:
+    """Yield the open protective orders of a contract that its position, or its absence, disowns."""
+    view = book.positions.get(contract_id)
+    if view is None:
+        return
+    for held in book.live_legs(contract_id):
+        if held.owner is not None and _protects_nothing(held.row, view):
+            yield Leftover(row=held.row, owner=held.owner)
+    if not book.policy.protects:
+        return
+    for order in book.live_orders():
+        row = order.venue
+        if order.role is None or row is None or row.contract_id != contract_id:
+            continue
+        if _protects_nothing(row, view):
+            yield Leftover(row=row)
+    for number in book.protection.record(contract_id).leftovers:
+        row = _live_row(book, number)
+        if row is not None and _protects_nothing(row, view):
+            yield Leftover(row=row)
+
+
+def _protects_nothing(row: BrokerOrder, view: PositionView) -> bool:
+    """Say whether an open order would open or enlarge a position if it filled."""
+    if row.status is not BrokerStatus.OPEN:
+        return False
+    if view.quantity == 0:
+        return view.ledger == 0  # trades and rows agree
+    return view.quantity * row.side.sign > 0
+
+
+def _live_row(book: Book, broker_order_id: int) -> BrokerOrder | None:
+    held = book.venue_orders.get(broker_order_id)
+    if held is not None:
+        return held.row if held.row.status.is_live else None
+    name = book.client_of_broker_id.get(broker_order_id)
+    return None if name is None else book.orders[name].venue
+
+
+def watch_leftovers(work: Workbench, contract_id: str) -> None:
+    """Have the leftovers of a contract swept, once the venue had the time to do it."""
+    book = work.book
+    if not book.policy.sends:
+        return
+    if next(leftovers(book, contract_id), None) is not None:
+        book.wake(Wake.ORPHANS, work.now_ns + ORPHAN_SETTLE_NS)
+
+
+def sweep_leftovers(work: Workbench) -> None:
+    """Cancel the leftovers of every contract, when the time for it has come."""
+    book = work.book
+    if not book.woken(Wake.ORPHANS, work.now_ns):
+        return
+    for contract_id, view in book.positions.items():
+        for leftover in leftovers(book, contract_id):
+            book.wake(Wake.ORPHANS, work.now_ns + ASK_AGAIN_NS)
+            if not _is_certain(book, leftover, view):
+                # Its entry may have filled while the trade is on the way: read, and look again.
+                ask_for_audit(work)
+            elif _may_ask(work, leftover.row.broker_order_id):
+                _cancel(work, leftover)
+
+
+def _cancel(work: Workbench, leftover: Leftover) -> None:
+    row = leftover.row
+    work.note(
+        Tag.ORDER,
+        "orphaned_leg_cancelled",
+        broker_order_id=row.broker_order_id,
+        owner=leftover.owner or "",
+    )
+    work.commands.append(
+        CancelOrder(
+            account_id=row.account_id,
+            broker_order_id=row.broker_order_id,
+            reason="its position is closed",
+        )
+    )
+
+
+def _is_certain(book: Book, leftover: Leftover, view: PositionView) -> bool:
+    """Say whether an order has nothing left to protect; ``view`` says what its contract holds.
+
+    What was known before the entry of a leg filled proves nothing: either the trades of the entry
+    are complete and closed again, or reads sent since the last event agree. A stop that is not a
+    leg was there because a position was: that this one is gone is evidence enough.
+    """
+    if view.knowledge is not Knowledge.KNOWN:
+        return False
+    if leftover.owner is None:
+        return view.is_agreed
+    entry = book.orders.get(leftover.owner)
+    counted = (
+        entry is not None and entry.is_terminal and bool(entry.fills) and not entry.lacks_trades
+    )
+    return counted or view.is_proven
+
+
+def _may_ask(work: Workbench, broker_order_id: int) -> bool:
+    asked = work.book.asked
+    last_ns = asked.get(broker_order_id)
+    if last_ns is not None and work.now_ns - last_ns < ASK_AGAIN_NS:
+        return False
+    asked[broker_order_id] = work.now_ns
+    return True
+
+
+def leftover_denials(book: Book, contract_id: str) -> tuple[Denial, ...]:
+    """Return why no entry may go into a contract while a stop of an earlier position works."""
+    if not book.policy.protects:
+        return ()
+    numbers = [str(leftover.row.broker_order_id) for leftover in leftovers(book, contract_id)]
+    if not numbers:
+        return ()
+    return (
+        Denial(
+            code=DenialCode.PROTECTION_LEFTOVER,
+            message=f"orders {', '.join(numbers)} protected an earlier position and still work; "
+            "they are being cancelled",
+            value=str(len(numbers)),
+            limit="0",
+        ),
+    )

@@ -1,0 +1,149 @@
+"""Moves of protective orders in place: asked for, answered, followed until the venue shows them.
+
+A leg is measured from the fill by the venue, so it can stand off the asked level: it is moved there
+once. An order is never taken away to be moved; while the venue thinks, it protects where it stands.
+"""
+
+from msgspec.structs import replace
+
+from backstop.core.book import Book, VenueOrder, Wake
+from backstop.core.leftovers import ASK_AGAIN_NS
+from backstop.core.policy import MILLISECOND_NS
+from backstop.core.protection_evidence import level_ticks, moved_levels, row_of
+from backstop.core.protection_record import Change
+from backstop.core.protective_orders import move_order
+from backstop.core.step import Workbench
+from backstop.domain.broker import BrokerStatus
+from backstop.domain.commands import Severity
+from backstop.domain.events import Answer, CancelAnswered, ModifyAnswered
+from backstop.domain.instrument import Instrument
+from backstop.domain.order import LegRole
+
+TRY_AGAIN_NS = 100 * MILLISECOND_NS
+"""Pause before something is asked again that never left this machine."""
+
+
+def align_legs(work: Workbench, contract_id: str) -> None:
+    """Move legs that the venue measured from the fill to the level that was asked for."""
+    book = work.book
+    instrument = book.instruments.get(contract_id)
+    if instrument is None or not book.policy.sends:
+        return
+    view = book.position(contract_id)
+    if not view.quantity and not view.ledger:
+        return
+    for leg in book.live_legs(contract_id):
+        if leg.owner is not None and leg.row.status is BrokerStatus.OPEN:
+            _align(work, leg, instrument)
+
+
+def _align(work: Workbench, leg: VenueOrder, instrument: Instrument) -> None:
+    book, number = work.book, leg.row.broker_order_id
+    role = leg.role or LegRole.STOP_LOSS
+    stop = role is LegRole.STOP_LOSS
+    stands = level_ticks(leg.row.stop_price if stop else leg.row.limit_price, instrument)
+    if stands is None or number in book.aligned:
+        return
+    # Once, when it first stands: later moves are the trader's own.
+    book.aligned[number] = None
+    entry = book.orders.get(leg.owner or "")
+    if entry is None:
+        return
+    asked = entry.intent.stop_loss_ticks if stop else entry.intent.take_profit_ticks
+    if asked is None or asked == stands:
+        return
+    move_order(
+        work,
+        number,
+        instrument,
+        role=role,
+        ticks=asked,
+        reason="the leg follows the asked level, not the fill",
+    )
+
+
+def change_answered(work: Workbench, event: CancelAnswered | ModifyAnswered) -> None:
+    """Note what came back for a change of a protective order."""
+    book = work.book
+    change = book.protection.changes.get(event.broker_order_id)
+    if change is None:
+        return
+    work.touched_contracts[change.contract_id] = None
+    if event.answer is Answer.NO and isinstance(event, ModifyAnswered):
+        _refused(work, event, change)
+        return
+    asked_ns = change.asked_ns
+    if event.answer is Answer.NOT_SENT or event.answer is Answer.UNKNOWN:
+        # To ask for the same change twice does no harm.
+        asked_ns = work.now_ns + TRY_AGAIN_NS - ASK_AGAIN_NS
+    book.protection.changes[event.broker_order_id] = replace(
+        change, answer=event.answer, asked_ns=asked_ns, message=event.message
+    )
+
+
+def _refused(work: Workbench, event: ModifyAnswered, change: Change) -> None:
+    """Take a no: a size is reached by another order, a level stays where it is."""
+    book, number = work.book, event.broker_order_id
+    del book.protection.changes[number]
+    if change.quantity:
+        _replace(book, change.contract_id, number)
+    if change.stop_ticks is None and change.target_ticks is None:
+        return
+    why = event.message or "no reason given"
+    book.protection.refusals[change.contract_id] = why
+    _stays_where_it_stands(book, number, change)
+    work.alert(
+        Severity.WARNING,
+        "LEG_NOT_ALIGNED",
+        f"The venue did not move protective order {number} to the asked level: {why}. "
+        "It protects where it stands.",
+    )
+
+
+def _replace(book: Book, contract_id: str, broker_order_id: int) -> None:
+    record = book.protection.record(contract_id)
+    if broker_order_id not in record.replacing:
+        replacing = (*record.replacing, broker_order_id)
+        book.protection.records[contract_id] = replace(record, replacing=replacing)
+
+
+def _stays_where_it_stands(book: Book, broker_order_id: int, change: Change) -> None:
+    """Let the record say again what stands at the venue."""
+    row, record = row_of(book, broker_order_id), book.protection.record(change.contract_id)
+    instrument = book.instruments.get(change.contract_id)
+    if row is None:
+        return
+    for role, asked, price in (
+        (LegRole.STOP_LOSS, change.stop_ticks, row.stop_price),
+        (LegRole.TAKE_PROFIT, change.target_ticks, row.limit_price),
+    ):
+        stands = level_ticks(price, instrument)
+        if asked is not None and stands is not None:
+            record = moved_levels(record, role=role, from_ticks=asked, to=stands)
+    book.protection.records[change.contract_id] = record
+
+
+def follow_changes(work: Workbench, contract_id: str) -> None:
+    """Ask again for what the venue has not shown in time; what it ignores is replaced."""
+    book = work.book
+    instrument = book.instruments.get(contract_id)
+    if not book.policy.sends:
+        return
+    for number, change in list(book.protection.changes.items()):
+        if change.contract_id != contract_id:
+            continue
+        due_ns = change.asked_ns + ASK_AGAIN_NS
+        if work.now_ns < due_ns:
+            book.wake(Wake.PROTECTION, due_ns)
+            continue
+        if change.quantity is not None:
+            del book.protection.changes[number]
+            if change.quantity and change.answer is Answer.YES:
+                _replace(book, contract_id, number)
+        for role, ticks in (
+            (LegRole.STOP_LOSS, change.stop_ticks),
+            (LegRole.TAKE_PROFIT, change.target_ticks),
+        ):
+            if ticks is not None and instrument is not None:
+                reason = "the move was not shown yet"
+                move_order(work, number, instrument, role=role, ticks=ticks, reason=reason)

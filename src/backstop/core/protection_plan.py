@@ -1,0 +1,182 @@
+"""How many contracts lack a stop, at which levels, and which surplus orders shrink: arithmetic.
+
+Nothing here knows a book, a clock or a venue. A cut never leaves less cover than there was needed,
+and of a surplus only as much is taken as is too much.
+"""
+
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+
+from msgspec import Struct
+
+from backstop.core.protection_record import Lot
+
+
+class Origin(IntEnum):
+    """Whose order it is; the first ones shrink first."""
+
+    OWN = 0  # placed by the guard to fill a gap
+    LEG = 1  # of a bracket
+    FOREIGN = 2  # placed by the venue or by somebody else
+    BOT = 3  # asked for by a bot: never changed unasked
+
+
+class Cover(Struct, frozen=True, kw_only=True):
+    """One working stop or target: it closes ``quantity`` contracts when its level is reached.
+
+    Attributes:
+        broker_order_id: 0 while the venue has not given one.
+        filled_quantity: contracts that it has closed already.
+        ticks: its level; None while it is not known.
+        owner: of the lot that it belongs to; empty for an order of our own, which fills any gap.
+        leaving: another order takes over, then it goes.
+        trails: the venue moves its level by itself.
+    """
+
+    broker_order_id: int
+    quantity: int
+    filled_quantity: int = 0
+    ticks: int | None = None
+    origin: Origin
+    owner: str = ""
+    leaving: bool = False
+    trails: bool = False
+
+
+class Cut(Struct, frozen=True, kw_only=True):
+    """One order that is to close fewer contracts; 0: none, it is cancelled."""
+
+    cover: Cover
+    to_quantity: int
+
+
+class Share(Struct, frozen=True, kw_only=True):
+    """Contracts that lack a stop, and the level it should have; None: no level is known."""
+
+    quantity: int
+    ticks: int | None
+
+
+def total(covers: Iterable[Cover]) -> int:
+    """Return the contracts that all of ``covers`` would close."""
+    return sum(cover.quantity for cover in covers)
+
+
+def lacking(quantity: int, covers: Iterable[Cover], coming: Iterable[Cover]) -> int:
+    """Return the contracts for which an order has to be placed.
+
+    Args:
+        quantity: contracts of the position.
+        covers: working orders; what leaves has to be replaced while it still works.
+        coming: orders that are on their way and do not work yet.
+    """
+    staying = total(cover for cover in covers if not cover.leaving)
+    return max(0, quantity - staying - total(coming))
+
+
+def stop_cuts(quantity: int, stops: Sequence[Cover], *, sign: int) -> tuple[Cut, ...]:
+    """Return how the stops of a position of ``quantity`` contracts shrink to it.
+
+    First what leaves, then our own, then legs, then those of others; among equals the one that
+    is farthest from the market, so that what stays loses less.
+
+    Args:
+        quantity: contracts of the position.
+        stops: the working ones.
+        sign: +1 for a long position, -1 for a short one.
+    """
+
+    def first_to_go(stop: Cover) -> tuple[bool, int, bool, int]:
+        # A stop of unknown level may be the nearest.
+        return (not stop.leaving, stop.origin, stop.ticks is None, sign * (stop.ticks or 0))
+
+    return _cuts(quantity, stops, sorted(stops, key=first_to_go))
+
+
+def target_cuts(
+    quantity: int, targets: Sequence[Cover], stops: Iterable[Cover], *, sign: int
+) -> tuple[Cut, ...]:
+    """Return how the targets of a position shrink to it.
+
+    First our own, then legs whose own stop is smaller (``stops``: as they will be), then the one
+    that is farthest from the market.
+    """
+    stop_of: dict[str, int] = {}
+    for stop in stops:
+        stop_of[stop.owner] = stop_of.get(stop.owner, 0) + stop.quantity
+
+    def first_to_go(target: Cover) -> tuple[int, bool, int]:
+        beyond_its_stop = target.quantity > stop_of.get(target.owner, 0)
+        return (target.origin, not beyond_its_stop, -sign * (target.ticks or 0))
+
+    return _cuts(quantity, targets, sorted(targets, key=first_to_go))
+
+
+def _cuts(quantity: int, covers: Iterable[Cover], ordered: Iterable[Cover]) -> tuple[Cut, ...]:
+    surplus = total(covers) - quantity
+    found: list[Cut] = []
+    for cover in ordered:
+        if surplus <= 0:
+            break
+        if cover.origin is Origin.BOT or (cover.leaving and cover.quantity > surplus):
+            continue  # what cannot shrink stays whole until it can go whole
+        less = min(cover.quantity, surplus)
+        surplus -= less
+        found.append(Cut(cover=cover, to_quantity=cover.quantity - less))
+    return tuple(found)
+
+
+def after_cuts(covers: Iterable[Cover], cuts: Iterable[Cut]) -> tuple[Cover, ...]:
+    """Return ``covers`` as they stand when all of ``cuts`` are done."""
+    to_quantity = {cut.cover.broker_order_id: cut.to_quantity for cut in cuts}
+    return tuple(
+        Cover(
+            broker_order_id=cover.broker_order_id,
+            quantity=to_quantity.get(cover.broker_order_id, cover.quantity),
+            filled_quantity=cover.filled_quantity,
+            ticks=cover.ticks,
+            origin=cover.origin,
+            owner=cover.owner,
+        )
+        for cover in covers
+    )
+
+
+def shares(
+    quantity: int, lots: Sequence[Lot], stops: Iterable[Cover], *, fallback_ticks: int | None
+) -> tuple[Share, ...]:
+    """Divide ``quantity`` contracts without a stop among the levels of the lots that lack theirs.
+
+    The newest lot that lacks a stop comes first. A stop of our own counts for the lots of its
+    level. What no lot accounts for gets ``fallback_ticks``.
+
+    Args:
+        quantity: contracts that lack a stop.
+        lots: of the position, oldest first.
+        stops: working ones, and those on their way.
+        fallback_ticks: level for contracts that came from nowhere we know; None: there is none.
+    """
+    of_owner: dict[str, int] = {}
+    of_level: dict[int | None, int] = {}
+    for stop in stops:
+        if stop.leaving:
+            continue
+        if stop.origin is Origin.OWN:
+            of_level[stop.ticks] = of_level.get(stop.ticks, 0) + stop.quantity
+        else:
+            of_owner[stop.owner] = of_owner.get(stop.owner, 0) + stop.quantity
+    wanted: dict[int | None, int] = {}
+    left = quantity
+    for lot in reversed(lots):
+        if lot.stop_ticks is None:
+            continue
+        lacks = lot.quantity - of_owner.get(lot.owner, 0)
+        served = min(max(0, lacks), of_level.get(lot.stop_ticks, 0))
+        of_level[lot.stop_ticks] = of_level.get(lot.stop_ticks, 0) - served
+        share = min(left, max(0, lacks - served))
+        if share:
+            wanted[lot.stop_ticks] = wanted.get(lot.stop_ticks, 0) + share
+            left -= share
+    if left:
+        wanted[fallback_ticks] = wanted.get(fallback_ticks, 0) + left
+    return tuple(Share(quantity=number, ticks=ticks) for ticks, number in wanted.items())

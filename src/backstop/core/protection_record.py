@@ -1,0 +1,176 @@
+"""What should protect each position: values that only ``protection_evidence`` makes anew.
+
+A position has one record for as long as it lasts. Its lots say which stop and which target each
+part of it was given; the levels follow what the trader, or the venue at his word, did with them.
+The record is a fold over the journal, so a restart knows what to put back.
+"""
+
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+
+from backstop.domain.broker import BrokerStatus
+from backstop.domain.events import Answer
+from backstop.domain.order import LegRole
+
+LOTS_KEPT = 64
+"""Lots of one position; what came from older ones is covered at the levels of the newer."""
+
+
+class LotLeg(Struct, frozen=True, kw_only=True):
+    """A bracket leg of the entry that a lot came from, as the venue last showed it."""
+
+    broker_order_id: int
+    role: LegRole
+    status: BrokerStatus
+    filled_quantity: int = 0
+
+    @property
+    def is_dropped(self) -> bool:
+        """It ended without doing what it was for."""
+        return not self.status.is_live and self.status is not BrokerStatus.FILLED
+
+
+class Lot(Struct, frozen=True, kw_only=True):
+    """One source of a position's protection: an entry of ours, or a stop that somebody else placed.
+
+    Attributes:
+        owner: client id of the entry; of an adopted stop ``adopted_owner`` of its number.
+        sign: +1 when it belongs to a long position, -1 to a short one.
+        filled_quantity: contracts that it put into the position.
+        stop_ticks: level of its stop, as it was last moved; None: it was given none.
+        target_ticks: level of its target, likewise.
+        legs: the legs of its bracket that the venue has shown.
+    """
+
+    owner: str
+    sign: int
+    filled_quantity: int
+    stop_ticks: int | None = None
+    target_ticks: int | None = None
+    legs: tuple[LotLeg, ...] = ()
+
+    @property
+    def quantity(self) -> int:
+        """Contracts that are left of it: its own legs have closed the others."""
+        return max(0, self.filled_quantity - sum(leg.filled_quantity for leg in self.legs))
+
+    def leg(self, role: LegRole) -> LotLeg | None:
+        """Return its newest leg for ``role``; None while the venue has shown none."""
+        return next((leg for leg in reversed(self.legs) if leg.role is role), None)
+
+    @property
+    def lost_its_bracket(self) -> bool:
+        """Both legs, or the only one it had, ended without a fill."""
+        stop, target = self.leg(LegRole.STOP_LOSS), self.leg(LegRole.TAKE_PROFIT)
+        return stop is not None and stop.is_dropped and (target is None or target.is_dropped)
+
+
+def adopted_owner(broker_order_id: int) -> str:
+    """Return the owner of the lot for a stop that no request of ours placed."""
+    return f"venue:{broker_order_id}"
+
+
+class Episode(Struct, frozen=True, kw_only=True):
+    """What was done about a position since its stops last stopped covering it; monotonic times.
+
+    Attributes:
+        tries: stops of our own that were sent.
+        try_again_ns: not before this, for the one before did not leave this machine.
+        hear_until_ns: its limit was noticed late: what waits in the sockets is heard until then.
+        excess_ns: when the contracts without a stop were ordered closed; 0: they were not.
+        alarmed: a person was told that it stays naked because the account cannot be read.
+    """
+
+    tries: int = 0
+    try_again_ns: int = 0
+    hear_until_ns: int = 0
+    excess_ns: int = 0
+    alarmed: bool = False
+
+
+class ProtectionRecord(Struct, frozen=True, kw_only=True):
+    """The protection of one contract's position.
+
+    Attributes:
+        sign: +1 long, -1 short, 0 flat.
+        newest_trade_id: of the contract's trades; ``after_trade_id``: trades up to this one
+            belong to earlier positions.
+        lots: oldest first, of both signs: an order can fill before the position is told.
+        stop_ticks: level that somebody asked for the whole position; None: nobody did.
+        target_ticks: likewise.
+        adopted: stops of others that count as cover; they leave with the position.
+        leftovers: adopted stops of a position that is no more.
+        replacing: stops that the venue does not change as asked: another one takes over first.
+        repairs: protective orders that we placed for this position.
+        naked_max_ns: the longest time that its stops did not cover it, so far.
+        surplus_since_ns: since when more stops work than there are contracts; 0: they do not.
+        opened_ns: when a protective order opened it instead of closing; 0: it did not.
+        withheld: it was said what is not done because nothing is sent.
+    """
+
+    contract_id: str
+    sign: int = 0
+    newest_trade_id: int = 0
+    after_trade_id: int = 0
+    lots: tuple[Lot, ...] = ()
+    stop_ticks: int | None = None
+    target_ticks: int | None = None
+    adopted: tuple[int, ...] = ()
+    leftovers: tuple[int, ...] = ()
+    replacing: tuple[int, ...] = ()
+    repairs: int = 0
+    naked_max_ns: int = 0
+    surplus_since_ns: int = 0
+    opened_ns: int = 0
+    withheld: bool = False
+    episode: Episode = Episode()
+
+    @property
+    def active_lots(self) -> tuple[Lot, ...]:
+        """The lots of the position that is held, oldest first."""
+        return tuple(lot for lot in self.lots if lot.sign == self.sign)
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """A change of a protective order that the venue was asked for; None leaves a member as it is.
+
+    ``quantity`` is the size asked for, filled contracts included; 0 asks for its end.
+    """
+
+    contract_id: str
+    quantity: int | None = None
+    stop_ticks: int | None = None
+    target_ticks: int | None = None
+    asked_ns: int
+    answer: Answer | None = None
+    message: str = ""
+
+
+class AwaitedFill(Struct, frozen=True, kw_only=True):
+    """Contracts, signed, that an order's row says are filled and no trade has shown yet."""
+
+    contract_id: str
+    quantity: int
+    since_ns: int
+
+
+@dataclass(slots=True)
+class ProtectionBook:
+    """The records of all contracts, and what is under way about them."""
+
+    records: dict[str, ProtectionRecord] = field(default_factory=dict)
+    changes: dict[int, Change] = field(default_factory=dict)  # by broker order
+    awaited: dict[int, AwaitedFill] = field(default_factory=dict)  # by broker order
+    levels: dict[int, int] = field(default_factory=dict)  # of our own working stops, in ticks
+    refusals: dict[str, str] = field(default_factory=dict)  # contract -> why a move was refused
+    last_number: int = 0  # of the orders that we placed to protect
+    naked_max_ns: int = 0  # the longest time that any position was naked
+    brackets_refused: bool = False  # the venue's newest word on entries with brackets
+    started_ns: int = 0  # when this process began
+    known_ns: int = 0  # when it first read the account completely; 0: not yet
+
+    def record(self, contract_id: str) -> ProtectionRecord:
+        """Return the record of a contract of which nothing may ever have been said."""
+        held = self.records.get(contract_id)
+        return ProtectionRecord(contract_id=contract_id) if held is None else held

@@ -1,0 +1,158 @@
+"""One contract at one moment: how much has to be covered, by what it is, and what is missing."""
+
+from decimal import Decimal
+from enum import StrEnum
+
+from msgspec import Struct
+
+from backstop.core.book import Book
+from backstop.core.liquidation_scope import unfinished
+from backstop.core.positions import PositionView
+from backstop.core.protection_evidence import evident_quantity
+from backstop.core.protection_plan import Cover, Share, lacking, shares, total
+from backstop.core.protection_record import ProtectionRecord
+from backstop.core.protective_orders import coming, working_stops
+from backstop.domain.external import ExternalPositionPolicy
+from backstop.domain.instrument import Instrument, Rounding
+from backstop.domain.order import LegRole
+
+
+class Protection(StrEnum):
+    """How a position stands."""
+
+    PROTECTED = "PROTECTED"
+    """Working stops cover it."""
+    NAKED = "NAKED"
+    """They do not cover all of it; what lacks is being placed, or the position will be closed."""
+    UNPROTECTED = "UNPROTECTED"
+    """No stop was asked for and no setting gives one: none is invented."""
+    CLOSING = "CLOSING"
+    """It is being taken flat."""
+
+
+class Situation(Struct, frozen=True, kw_only=True):
+    """What is true of one contract's protection.
+
+    Attributes:
+        view: what is believed of the position.
+        record: what should protect it.
+        instrument: None for a contract that the gateway never listed.
+        quantity: contracts that are held, fills that only rows tell of included.
+        wanted: contracts that have to be covered; less where others' positions are left alone.
+        stops: working stops that close it.
+        coming: our own stops on their way.
+        fallback_ticks: level for contracts of unknown origin; None: there is none.
+    """
+
+    view: PositionView
+    record: ProtectionRecord
+    instrument: Instrument | None
+    quantity: int
+    wanted: int
+    stops: tuple[Cover, ...]
+    coming: tuple[Cover, ...]
+    fallback_ticks: int | None
+
+    @property
+    def contract_id(self) -> str:
+        """The contract."""
+        return self.record.contract_id
+
+    @property
+    def uncovered(self) -> int:
+        """Contracts that no working stop covers and one should."""
+        return max(0, self.wanted - total(self.stops))
+
+    @property
+    def is_naked(self) -> bool:
+        """Contracts are held that no working stop covers, wanted or not."""
+        return self.quantity > total(self.stops)
+
+    @property
+    def missing(self) -> tuple[Share, ...]:
+        """The stops that have to be placed; a share without a level cannot be."""
+        number = lacking(self.wanted, self.stops, self.coming)
+        if not number:
+            return ()
+        return shares(
+            number,
+            self.record.active_lots,
+            (*self.stops, *self.coming),
+            fallback_ticks=self.fallback_ticks,
+        )
+
+    @property
+    def has_level(self) -> bool:
+        """Some stop is on record for it, or follows from the settings."""
+        return self.fallback_ticks is not None
+
+
+def situation(book: Book, contract_id: str) -> Situation:
+    """Return what is true of a contract's protection now."""
+    record = book.protection.record(contract_id)
+    view = book.position(contract_id)
+    instrument = book.instruments.get(contract_id)
+    quantity = max(0, evident_quantity(book, view) * record.sign)
+    return Situation(
+        view=view,
+        record=record,
+        instrument=instrument,
+        quantity=quantity,
+        wanted=_wanted(book, record, quantity),
+        stops=working_stops(book, record) if record.sign else (),
+        coming=coming(book, record, LegRole.STOP_LOSS) if record.sign else (),
+        fallback_ticks=_fallback_ticks(book, record, view, instrument),
+    )
+
+
+def _wanted(book: Book, record: ProtectionRecord, quantity: int) -> int:
+    """Return how many of ``quantity`` contracts are ours to protect."""
+    if book.policy.external_position_policy is not ExternalPositionPolicy.ALERT:
+        return quantity
+    return min(quantity, sum(lot.quantity for lot in record.active_lots))
+
+
+def _fallback_ticks(
+    book: Book, record: ProtectionRecord, view: PositionView, instrument: Instrument | None
+) -> int | None:
+    """Return the level for contracts that no lot accounts for.
+
+    What was asked for the whole position, else the level of its newest lot, for a net position
+    has no parts; else the default distance from its average price. That level is rounded towards
+    the market: the loss may be smaller than the distance, never larger.
+    """
+    if record.stop_ticks is not None:
+        return record.stop_ticks
+    for lot in reversed(record.active_lots):
+        if lot.stop_ticks is not None:
+            return lot.stop_ticks
+    policy = book.policy
+    protects = policy.external_position_policy is ExternalPositionPolicy.PROTECT
+    price = view.average_price or _opening_price(book, record)
+    if policy.default_stop_ticks is None or not protects or price is None or instrument is None:
+        return None
+    rounding = Rounding.UP if record.sign > 0 else Rounding.DOWN
+    return instrument.rounded_ticks(price, rounding) - record.sign * policy.default_stop_ticks
+
+
+def _opening_price(book: Book, record: ProtectionRecord) -> Decimal | None:
+    """Return the price of the newest trade that enlarged the position; its row is on the way."""
+    trade = book.trades.get(record.newest_trade_id)
+    if trade is None or trade.side.sign != record.sign:
+        return None
+    return trade.price
+
+
+def protection_of(book: Book, contract_id: str) -> Protection:
+    """Return how a position stands, for people."""
+    now = situation(book, contract_id)
+    if is_being_closed(book, contract_id):
+        return Protection.CLOSING
+    if not now.is_naked:
+        return Protection.PROTECTED
+    return Protection.NAKED if now.has_level and now.uncovered else Protection.UNPROTECTED
+
+
+def is_being_closed(book: Book, contract_id: str) -> bool:
+    """Say whether a run takes all of a contract flat."""
+    return any(run.covers(contract_id) and not run.is_partial for run in unfinished(book))

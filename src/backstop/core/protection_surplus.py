@@ -1,0 +1,77 @@
+"""Too many stops or targets: they shrink to the position, for what is too much would open another.
+
+To take protection away needs more than a hint: trades and rows agree and nothing is on its way, or
+fresh reads say so.
+"""
+
+from msgspec.structs import replace
+
+from backstop.core.book import Book, Wake
+from backstop.core.evidence import ask_for_audit
+from backstop.core.leftovers import ASK_AGAIN_NS, ORPHAN_SETTLE_NS
+from backstop.core.protection_plan import (
+    Cover,
+    Cut,
+    Origin,
+    after_cuts,
+    stop_cuts,
+    target_cuts,
+)
+from backstop.core.protection_record import ProtectionRecord
+from backstop.core.protection_situation import Situation
+from backstop.core.protective_orders import cut_order, working_targets
+from backstop.core.step import Workbench
+
+
+def cut_surplus(work: Workbench, now: Situation) -> None:
+    """Shrink stops and targets to the position, once it is certain that they are too many."""
+    book = work.book
+    targets = working_targets(book, now.record)
+    stops_cut = stop_cuts(now.quantity, now.stops, sign=now.record.sign)
+    targets_cut = target_cuts(
+        now.quantity, targets, after_cuts(now.stops, stops_cut), sign=now.record.sign
+    )
+    cuts = (*stops_cut, *targets_cut)
+    since_ns = (now.record.surplus_since_ns or work.now_ns) if cuts else 0
+    if since_ns != now.record.surplus_since_ns:
+        book.protection.records[now.contract_id] = replace(now.record, surplus_since_ns=since_ns)
+    if not cuts:
+        return
+    if not _is_certain(book, now, (*now.stops, *targets)):
+        ask_for_audit(work)
+        book.wake(Wake.PROTECTION, work.now_ns + ASK_AGAIN_NS)
+        return
+    # The venue shrinks the sibling of a filled leg, and its own stops, by itself within 40 ms.
+    settles = any(cut.cover.origin is not Origin.OWN for cut in cuts)
+    if settles and work.now_ns < since_ns + ORPHAN_SETTLE_NS:
+        book.wake(Wake.PROTECTION, since_ns + ORPHAN_SETTLE_NS)
+        cuts = tuple(cut for cut in cuts if cut.cover.origin is Origin.OWN)
+    for cut in cuts:
+        _cut(work, now.record, cut)
+
+
+def _cut(work: Workbench, record: ProtectionRecord, cut: Cut) -> None:
+    change = work.book.protection.changes.get(cut.cover.broker_order_id)
+    if change is not None and work.now_ns < change.asked_ns + ASK_AGAIN_NS:
+        return  # it is being changed: what comes of that is seen first
+    cut_order(work, record, cut)
+    work.book.wake(Wake.PROTECTION, work.now_ns + ASK_AGAIN_NS)
+
+
+def _is_certain(book: Book, now: Situation, covers: tuple[Cover, ...]) -> bool:
+    """Say whether there are too many stops for sure: to take one away needs more than a hint.
+
+    A leg that covers more than its entry's trades account for says that trades are on the way.
+    """
+    view = now.view
+    if view.is_proven:
+        return True
+    awaited = book.protection.awaited.values()
+    if not view.is_settled or any(it.contract_id == now.contract_id for it in awaited):
+        return False
+    filled = {lot.owner: lot.filled_quantity for lot in now.record.lots}
+    return all(
+        cover.quantity + cover.filled_quantity <= filled.get(cover.owner, 0)
+        for cover in covers
+        if cover.origin is Origin.LEG
+    )

@@ -1,0 +1,107 @@
+"""Targets: put back where the venue dropped a bracket, placed where somebody asked for one.
+
+A missing target is no danger, so only what was lost with its stop comes back: a target that its
+owner took away stays away. Our own targets are not linked to the stops at the venue; when one
+fills, the stops shrink, and the other way round.
+"""
+
+from msgspec.structs import replace
+
+from backstop.core.book import Wake
+from backstop.core.protection_changes import TRY_AGAIN_NS
+from backstop.core.protection_plan import Origin, Share, total
+from backstop.core.protection_record import ProtectionRecord
+from backstop.core.protection_situation import Situation
+from backstop.core.protective_orders import coming, place_protective, working_targets
+from backstop.core.step import Tag, Workbench
+from backstop.domain.commands import Severity
+from backstop.domain.order import LegRole, OrderState
+
+_ENDED = frozenset({OrderState.CANCELLED, OrderState.EXPIRED, OrderState.REJECTED})
+
+
+def restore_targets(work: Workbench, now: Situation) -> None:
+    """Place the targets that lack, once the stops are complete."""
+    book, record = work.book, now.record
+    if now.instrument is None or now.uncovered or now.coming:
+        return
+    shares = _lacking(work, now)
+    if not shares:
+        return
+    if work.now_ns < record.episode.try_again_ns:
+        book.wake(Wake.PROTECTION, record.episode.try_again_ns)
+        return
+    for share in shares:
+        order = place_protective(
+            work,
+            now.instrument,
+            role=LegRole.TAKE_PROFIT,
+            sign=record.sign,
+            quantity=share.quantity,
+            ticks=share.ticks or 0,
+        )
+        work.note(
+            Tag.CRITICAL_SYSTEM,
+            "target_placed",
+            client_order_id=order.client_order_id,
+            contract_id=now.contract_id,
+            quantity=share.quantity,
+            limit_price=str(order.request.limit_price),
+        )
+    book.protection.records[now.contract_id] = replace(
+        record,
+        repairs=record.repairs + len(shares),
+        episode=replace(record.episode, try_again_ns=work.now_ns + TRY_AGAIN_NS),
+    )
+
+
+def _lacking(work: Workbench, now: Situation) -> list[Share]:
+    record = now.record
+    working = working_targets(work.book, record)
+    on_their_way = coming(work.book, record, LegRole.TAKE_PROFIT)
+    free = now.quantity - total(working) - total(on_their_way)
+    if free <= 0:
+        return []
+    if record.target_ticks is not None:
+        return [Share(quantity=free, ticks=record.target_ticks)]
+    held = total(it for it in (*working, *on_their_way) if it.origin is Origin.OWN)
+    found: dict[int, int] = {}
+    for lot in reversed(record.active_lots):
+        if lot.target_ticks is None or not lot.lost_its_bracket:
+            continue
+        stands_in = min(held, lot.quantity)
+        held -= stands_in
+        number = min(free, lot.quantity - stands_in)
+        if number:
+            found[lot.target_ticks] = found.get(lot.target_ticks, 0) + number
+            free -= number
+    return [Share(quantity=number, ticks=ticks) for ticks, number in found.items()]
+
+
+def targets_given_up(work: Workbench, contract_id: str) -> None:
+    """Forget the level of a target of our own that was refused, or that its owner took away."""
+    book = work.book
+    for name in work.touched_orders:
+        order = book.orders[name]
+        if order.role is not LegRole.TAKE_PROFIT or order.intent.contract_id != contract_id:
+            continue
+        change = book.protection.changes.get(order.broker_order_id or 0)
+        ended_by_us = change is not None and change.quantity == 0
+        if order.state not in _ENDED or ended_by_us:
+            continue
+        record = book.protection.record(contract_id)
+        book.protection.records[contract_id] = _without_targets(record)
+        if order.state is OrderState.REJECTED:
+            work.alert(
+                Severity.WARNING,
+                "TARGET_REJECTED",
+                f"The venue refused the target {name} of {contract_id}: "
+                f"{order.venue_message or 'no reason given'}. The position keeps its stops.",
+            )
+
+
+def _without_targets(record: ProtectionRecord) -> ProtectionRecord:
+    lots = tuple(
+        replace(lot, target_ticks=None) if lot.lost_its_bracket else lot for lot in record.lots
+    )
+    return replace(record, target_ticks=None, lots=lots)
