@@ -32,7 +32,7 @@ _NEW = "trading_state.new"
 FORMAT = 1
 """Of the file as a whole; a program reads only the one it knows."""
 
-HEARTBEAT_WIDTH = 320
+HEARTBEAT_WIDTH = 400
 """Characters of the second line: the largest numbers fit, and it lies in the first disk sector."""
 
 FILE_BYTES_MAX = 64 * 2**20
@@ -53,7 +53,8 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
 
     Attributes:
         utc_us: when, by the time of day.
-        monotonic_ns: when, by the clock of the boot in which it was written.
+        monotonic_ns: when, by the clock of this boot.
+        boot_id: the boot of the machine; its monotonic times mean nothing in another one.
         guarded_utc_us: when the account was guarded last, which a process that never got as far as
             reading it takes over from the one before; 0: never.
         guarded_monotonic_ns: likewise; 0 when that was in another boot.
@@ -63,6 +64,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
 
     utc_us: int
     monotonic_ns: int
+    boot_id: str
     guarded_utc_us: int
     guarded_monotonic_ns: int
     journal_seq: int
@@ -84,12 +86,13 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
         record: the leaf hash of the journal's first record, as hex: which record it belongs to.
         software: the version of Backstop that wrote it.
         machine: the host's name.
-        boot_id: the boot of the machine; its monotonic times mean nothing in another one.
+        boot_id: the boot of the machine in which it was written.
         process_id: the process that wrote it.
         utc_us: when, by the time of day.
         monotonic_ns: when, by the clock of that boot.
         journal_seq: the record that it is current to; the rest of the state is in later ones.
-        tree: the audit log's tree at or before that record; None before the first.
+        archive_seq: what had left the book up to this record is in the archive of past orders.
+        tree: the audit log's tree at or before that record.
         clean_stop: a person stopped the process, and this is the last that it wrote.
         book: the state itself, as JSON.
     """
@@ -103,7 +106,8 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
     utc_us: int
     monotonic_ns: int
     journal_seq: int
-    tree: TreeState | None
+    archive_seq: int
+    tree: TreeState
     clean_stop: bool = False
     book: msgspec.Raw
 
@@ -111,11 +115,16 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
 class Generation(Struct, frozen=True, kw_only=True):
     """One file as it was found.
 
-    ``heartbeat`` is None where its line does not hold; ``checkpoint`` is None where the file cannot
-    be used, and then ``fault`` says why.
+    Attributes:
+        path: where it is.
+        heartbeat: None where its line does not hold.
+        checkpoint: None where the file cannot be used.
+        fault: why it cannot.
+        other_account: it is whole, and that of this account.
     """
 
     path: Path
+    other_account: int | None = None
     heartbeat: Heartbeat | None = None
     checkpoint: Checkpoint | None = None
     fault: StateFileError | None = None
@@ -167,10 +176,14 @@ class StateFiles:
         try:
             content = _content(path)
             heartbeat = _heartbeat(content)
-            checkpoint = _of_account(path, _checkpoint(path, content), account_id)
+            checkpoint = _checkpoint(path, content)
         except StateFileError as fault:
             return Generation(path=path, heartbeat=heartbeat, fault=fault)
-        return Generation(path=path, heartbeat=heartbeat, checkpoint=checkpoint)
+        owner = checkpoint.account_id
+        if owner == account_id:
+            return Generation(path=path, heartbeat=heartbeat, checkpoint=checkpoint)
+        other = StateFileError(str(path), f"it is the state of account {owner}, not {account_id}")
+        return Generation(path=path, fault=other, other_account=owner)
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -330,14 +343,6 @@ def _checkpoint(path: Path, content: bytes) -> Checkpoint:
         return _checkpoints.decode(body.removeprefix(b'"state":').removesuffix(b"}\n"))
     except msgspec.MsgspecError as error:
         raise StateFileError(str(path), f"it is of another version of Backstop: {error}") from error
-
-
-def _of_account(path: Path, checkpoint: Checkpoint, account_id: int) -> Checkpoint:
-    if checkpoint.account_id != account_id:
-        raise StateFileError(
-            str(path), f"it is the state of account {checkpoint.account_id}, not of {account_id}"
-        )
-    return checkpoint
 
 
 def _check_whole(path: Path, content: bytes) -> None:

@@ -4,8 +4,9 @@ To find out later would be too late: a signature of ours under a record makes al
 Nothing is changed here but the files of a change of keys that a crash cut short.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from msgspec import Struct
@@ -14,6 +15,7 @@ from backstop.adapters.checkpoints import CheckpointFolder
 from backstop.adapters.key_folder import discard_next, open_next, promote_next
 from backstop.adapters.signing import AuditKeys
 from backstop.adapters.sqlite.audit_store import AuditStore
+from backstop.adapters.sqlite.schema import FIRST_SEQ
 from backstop.app.codec import ROTATION_KIND
 from backstop.app.state_layout import AUDIT_DATABASE, KEY_FOLDER
 from backstop.app.tree_check import (
@@ -40,6 +42,15 @@ class KnownTree(Struct, frozen=True, kw_only=True):
     peaks: tuple[bytes, ...]
 
 
+KnownTrees = Callable[[str, int], Iterable[KnownTree]]
+"""Gives kept trees of the record with this name and so many entries, newest first."""
+
+
+def no_known_trees(_record: str, _size: int) -> Iterable[KnownTree]:
+    """Return none: every record is read."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedStart:
     """What a start found.
@@ -47,9 +58,10 @@ class CheckedStart:
     Attributes:
         keys: the key that signs.
         frontier: the tree over all that is recorded.
-        known: the kept tree that it was grown from; None when every record was read.
+        known: the kept tree that fits; None when none does.
         whole: every record was read and the database looked through; otherwise that is still to
             be done, while the guard runs.
+        record: names the record: the leaf hash of its first entry, as hex; empty without one.
         size: records that there were.
         root: the root of the tree over them, which was signed.
     """
@@ -58,6 +70,7 @@ class CheckedStart:
     frontier: Frontier
     known: KnownTree | None = None
     whole: bool = True
+    record: str = ""
     size: int = 0
     root: bytes = EMPTY_ROOT
 
@@ -68,7 +81,7 @@ def checked_start(
     *,
     account: str,
     origin: str,
-    known: Sequence[KnownTree] = (),
+    known: KnownTrees = no_known_trees,
 ) -> CheckedStart:
     """Return the key that signs and the tree over what is recorded, once all of it holds.
 
@@ -81,13 +94,14 @@ def checked_start(
         folders: where its checkpoints are, its own place first.
         account: whose record it must be.
         origin: the name of the log.
-        known: trees that were kept; the first that fits is used.
+        known: gives trees that were kept, newest first; the first that fits is used.
 
     Raises:
         TamperedRecordError: the record is not what was signed.
         StateFolderError: the folder cannot be used, or holds the record of another account.
     """
     database, key_folder = state_folder / AUDIT_DATABASE, state_folder / KEY_FOLDER
+    unfit: list[KnownTree] = []
     if not database.is_file() or not database.stat().st_size:
         for folder in folders:
             if any(parse(note).checkpoint.size for note in folder.notes()):
@@ -108,28 +122,49 @@ def checked_start(
             raise TamperedRecordError(
                 str(folders[0].folder), f"it is gone, with {store.last_seq()} records left"
             )
+        offered = iter(known(_name(store), store.last_seq()))
         if store.last_seq() > WHOLE_CHECK_RECORDS and open_next(key_folder) is None:
             keys = AuditKeys.open(key_folder)
-            for tree in known:
+            for tree in offered:
                 start = _grown(store, folders, keys, tree, account=account, origin=origin)
                 if start is not None:
                     return start
+                unfit.append(tree)
     with AuditStore(database) as store:
         rotations = store.payloads(ROTATION_KIND)
         keys = present_keys(key_folder, rotations, account=account)
-        chain = checked_key_chain(
+        signers = checked_key_chain(
             rotations, newest=keys.public_key().public_bytes_raw(), account=account
         )
         walked = walk(
             checked_leaves(store.records(), account=account),
             [folder_source(it.folder) for it in folders],
             origin=origin,
-            chain=chain,
+            chain=signers,
             check_signatures=False,
         )
-        check_head(store.head_rows(), walked.frontier, origin=origin, chain=chain)
-    frontier = walked.frontier
-    return CheckedStart(keys=keys, frontier=frontier, size=frontier.size, root=frontier.root())
+        check_head(store.head_rows(), walked.frontier, origin=origin, chain=signers)
+        return CheckedStart(
+            keys=keys,
+            frontier=walked.frontier,
+            known=next((tree for tree in chain(unfit, offered) if _is_of(store, tree)), None),
+            record=_name(store),
+            size=walked.frontier.size,
+            root=walked.frontier.root(),
+        )
+
+
+def _name(store: AuditStore) -> str:
+    first = store.leaf_hash(FIRST_SEQ)
+    return "" if first is None else first.hex()
+
+
+def _is_of(store: AuditStore, tree: KnownTree) -> bool:
+    """Tell whether a kept tree is one over the beginning of a record that was read whole."""
+    frontier = Frontier()
+    for leaf in store.leaves(0, tree.size):
+        frontier.append(leaf)
+    return (frontier.size, frontier.peaks) == (tree.size, tree.peaks)
 
 
 def _grown(
@@ -141,29 +176,28 @@ def _grown(
     account: str,
     origin: str,
 ) -> CheckedStart | None:
-    """Grow a kept tree over the records after it; None when the head is not what comes out.
+    """Grow a kept tree over the records after it; None when what is signed is not what comes out.
 
-    Raises:
-        TamperedRecordError: a checkpoint outside goes beyond the record.
+    All of the record is read then, and what is wrong with it gets a name.
     """
     try:
         frontier = Frontier(size=tree.size, peaks=tree.peaks)
         later = store.records(from_seq=tree.size + 1)
         for leaf in checked_leaves(later, account=account, first_seq=tree.size + 1):
             frontier.append(leaf)
-        chain = KeyChain(first_seqs=(0,), public_keys=(keys.public_key().public_bytes_raw(),))
-        check_head(store.head_rows(), frontier, origin=origin, chain=chain)
-    except (ValueError, TamperedRecordError):
-        return None  # all of the record is read then, and what is wrong has a name
-    for folder in folders:
-        newest = folder.newest()
-        if newest is not None and parse(newest).checkpoint.size > frontier.size:
+        signers = KeyChain(first_seqs=(0,), public_keys=(keys.public_key().public_bytes_raw(),))
+        check_head(store.head_rows(), frontier, origin=origin, chain=signers)
+        outside = [note for folder in folders if (note := folder.newest()) is not None]
+        if any(parse(note).checkpoint.size > frontier.size for note in outside):
             return None
+    except (ValueError, TamperedRecordError):
+        return None
     return CheckedStart(
         keys=keys,
         frontier=frontier,
         known=tree,
         whole=False,
+        record=_name(store),
         size=frontier.size,
         root=frontier.root(),
     )

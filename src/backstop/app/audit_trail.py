@@ -16,8 +16,17 @@ from typing import Protocol, Self
 
 from backstop.adapters.checkpoints import CheckpointAddress, CheckpointFolder
 from backstop.adapters.signing import AuditKeys
+from backstop.adapters.sqlite.audit_store import AuditStore
 from backstop.adapters.sqlite.journal import SqliteJournal
-from backstop.app.audit_start import CheckedStart, KnownTree, checked_start, refused
+from backstop.adapters.sqlite.schema import FIRST_SEQ
+from backstop.app.audit_start import (
+    CheckedStart,
+    KnownTree,
+    KnownTrees,
+    checked_start,
+    no_known_trees,
+    refused,
+)
 from backstop.app.state_layout import AUDIT_DATABASE, CHECKPOINT_FOLDER
 from backstop.core.audit_log import Frontier
 from backstop.core.checkpoint import Checkpoint, log_origin, note_text, signed_note
@@ -74,7 +83,8 @@ class SignedHeads:
 
     def tree_of(self, note: str | None) -> tuple[int, tuple[bytes, ...]] | None:
         """Return size and peaks of the tree that a note of this process signed, if it is recent."""
-        return next((tree for made, tree in reversed(self._made) if made == note), None)
+        newest_first = reversed(tuple(self._made))  # a copy: the writer's thread adds to it
+        return next((tree for made, tree in newest_first if made == note), None)
 
     def signed_head(self) -> tuple[int, str]:
         """Return how many records there are, and the signed note over all of them."""
@@ -115,6 +125,7 @@ class AuditTrail:
         self._places = places
         self._clock = clock
         self._on_fault = on_fault
+        self._record_name = start.record
         self._head = head  # of the record as it was opened
         self._written = head  # the newest note that every place has
         self._due_ns: int | None = None
@@ -131,7 +142,7 @@ class AuditTrail:
         clock: Clock,
         mirror: Path | str | None = None,
         on_fault: FaultSink = lambda _component, _fault: None,
-        known: Sequence[KnownTree] = (),
+        known: KnownTrees = no_known_trees,
     ) -> Self:
         """Open the record of ``account``, or begin one in an empty folder.
 
@@ -142,7 +153,7 @@ class AuditTrail:
             clock: for the times of checkpoints.
             mirror: a second place for checkpoints, a folder or an address.
             on_fault: hears what goes wrong later.
-            known: trees over the beginning of the record that were kept; with one of them that
+            known: gives trees over the beginning of the record that were kept; with one that
                 fits, only what came later is read.
 
         Raises:
@@ -212,6 +223,14 @@ class AuditTrail:
     def read_from(self, seq: int) -> Iterator[JournalRecord]:
         """Iterate over the durable records from ``seq`` on."""
         return self._journal.read_from(seq)
+
+    def record_name(self) -> str:
+        """Return the leaf hash of the first record, as hex; empty before it is on disk."""
+        if not self._record_name:
+            with AuditStore(self._journal.path, checked=False) as store:
+                first = store.leaf_hash(FIRST_SEQ)
+            self._record_name = "" if first is None else first.hex()
+        return self._record_name
 
     @property
     def durable_seq(self) -> int:

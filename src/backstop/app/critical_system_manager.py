@@ -26,6 +26,7 @@ from backstop.app.market_risk import MarketRisk
 from backstop.app.notes import failure_text, log_note
 from backstop.app.quote_board import QuoteBoard
 from backstop.app.state_layout import AUDIT_DATABASE
+from backstop.app.state_opening import OpenedState
 from backstop.app.wiring import Outlets, Parts, wired
 from backstop.config.settings import Settings, refuse_live_gateway
 from backstop.core.book import Book
@@ -85,6 +86,7 @@ class CriticalSystemManager:
         self._budget: RateBudget | None = None
         self._trail: AuditTrail | None = None
         self._reading: AuditReading | None = None
+        self._state: OpenedState | None = None
         self._tasks: asyncio.Task[None] | None = None
         self._closing = AsyncExitStack()
         self._health: dict[str, str] = {}
@@ -115,8 +117,9 @@ class CriticalSystemManager:
         await self.initialize()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # Ctrl-C and a cancelled task are a person's wish; whatever else ends a bot is a crash.
+        await self.close(by_person=kind is None or not issubclass(kind, Exception))
 
     # -- lifecycle -------------------------------------------------------------------------------
 
@@ -134,7 +137,7 @@ class CriticalSystemManager:
         try:
             await self._start()
         except BaseException:
-            await self.close()
+            await self.close(by_person=False)
             raise
 
     async def _start(self) -> None:
@@ -151,6 +154,7 @@ class CriticalSystemManager:
             ),
         )
         self._loop, self._trail, self._reading = parts.loop, parts.trail, parts.reading
+        self._state = parts.state
         self._budget = parts.gateway.budget
         await self._first_contact(parts.link)
         self._tasks = asyncio.create_task(self._supervise(parts))
@@ -170,6 +174,8 @@ class CriticalSystemManager:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(parts.loop.run(), name="decision loop")
             tasks.create_task(parts.trail.run(), name="audit checkpoints")
+            tasks.create_task(parts.persistence.run(), name="state")
+            tasks.create_task(parts.record_check.run(), name="record check")
             tasks.create_task(parts.link.run(), name="broker link")
             tasks.create_task(self.alert_desk.run(), name="alert desk")
             tasks.create_task(parts.gateway.session.keep_fresh(), name="session")
@@ -201,18 +207,22 @@ class CriticalSystemManager:
             raise SetupError("The guard was not started: call initialize() first.")
         await asyncio.shield(self._tasks)
 
-    async def close(self) -> None:
+    async def close(self, *, by_person: bool = True) -> None:
         """Stop taking wishes, write everything down, give the right to send back.
 
-        Orders and protective legs stay at the venue.
+        Orders and protective legs stay at the venue. ``by_person`` False: something went wrong,
+        and the next start treats it as a crash.
 
         Raises:
             JournalError: the disk did not take the rest in time; all else is closed all the same.
         """
         if self._tasks is not None:
+            by_person = by_person and not self._tasks.done()
             self._tasks.cancel()
             await asyncio.gather(self._tasks, return_exceptions=True)
             self._tasks = None
+        if self._state is not None:
+            self._state.clean_stop = by_person
         await self._closing.aclose()
 
     # -- wishes ----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ The archive is written by the thread that writes checkpoints, and before each of
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import msgspec
 
@@ -23,11 +24,22 @@ class PastOrders:
         fault: why the archive cannot be asked; None while it can.
     """
 
-    def __init__(self, archive: PastArchive) -> None:
+    def __init__(self, path: Path) -> None:
+        """Name the archive's file; nothing is touched yet."""
         self.fault: str | None = None
-        self._archive = archive
+        self._path = path
+        self._archive: PastArchive | None = None  # none before anything has left the book
         self._waiting: dict[str, PastOrder] = {}  # by name, oldest first
         self._by_key: dict[str, PastOrder] = {}  # of those that wait
+
+    def attach(self, record: str) -> None:
+        """Use the archive of this record, if there is one."""
+        self._archive = PastArchive.open(self._path, record=record)
+
+    @property
+    def archived_seq(self) -> int:
+        """Everything that had left the book up to this record is in the archive."""
+        return 0 if self._archive is None else self._archive.seq
 
     # -- for the decision loop -----------------------------------------------------------------
 
@@ -73,12 +85,12 @@ class PastOrders:
             for past in reversed(self._waiting.values())
             if past.order is not None and state in {None, past.order.state}
         ]
+        if self._archive is None:
+            return tuple(waiting[:limit]), len(waiting)
         names = {past.name for past in waiting}
         # One that came back and left again is in the archive too, as it was before.
         before = map(decoded_entry, self._archive.find(tuple(names)).values())
-        twice = sum(
-            past.order is not None and state in {None, past.order.state} for past in before
-        )
+        twice = sum(past.order is not None and state in {None, past.order.state} for past in before)
         kept = map(decoded_entry, self._archive.newest(limit=limit + twice, state=state))
         older = (past for past in kept if past.name not in names)
         total = self._archive.count(state=state) + len(waiting) - twice
@@ -91,12 +103,14 @@ class PastOrders:
         """What is not in the archive yet, oldest first."""
         return tuple(self._waiting.values())
 
-    def write(self, entries: Iterable[PastOrder], *, seq: int) -> None:
+    def write(self, entries: Iterable[PastOrder], *, record: str, seq: int) -> None:
         """Put ``entries``, all that left up to record ``seq``, on disk; on a thread of its own.
 
         Raises:
             StateFolderError: they could not be written.
         """
+        if self._archive is None:
+            self._archive = PastArchive.anew(self._path, record=record)
         self._archive.add((_row(past) for past in entries), seq=seq)
 
     def written(self, entries: Iterable[PastOrder]) -> None:
@@ -110,13 +124,14 @@ class PastOrders:
 
     def close(self) -> None:
         """Close the archive."""
-        self._archive.close()
+        if self._archive is not None:
+            self._archive.close()
 
     def _find(self, keys: tuple[str, ...]) -> dict[str, PastOrder]:
         held = {key: self._by_key[key] for key in keys if key in self._by_key}
         others = [key for key in keys if key not in held]
         try:
-            found = self._archive.find(others) if others else {}
+            found = self._archive.find(others) if others and self._archive is not None else {}
         except StateFolderError as error:
             self.fault = str(error)
             raise

@@ -41,4 +41,5 @@ def policy_from_settings(settings: Settings) -> Policy:
         slippage_breaches_to_reduce=settings.slippage_breaches_to_reduce,
         external_position_policy=settings.external_position_policy,
         exposure_limits=limits,
+        archives=True,
     )

@@ -1,0 +1,166 @@
+"""Opens the state folder: record, past orders and checkpoints, in the order that recovery needs.
+
+Nothing is decided about the account here. What comes out is the book as the last process left it,
+the journal to go on with, and how that process ended.
+"""
+
+import os
+import platform
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from backstop.adapters.clock import boot_id
+from backstop.adapters.sqlite.past_archive import PAST_DATABASE
+from backstop.adapters.state_file import StateFiles
+from backstop.adapters.state_folder import check_state_folder
+from backstop.app.audit_trail import AuditTrail
+from backstop.app.audit_trail import FaultSink as ComponentFaultSink
+from backstop.app.loop import DecisionLoop
+from backstop.app.past_orders import PastOrders
+from backstop.app.state_persistence import FaultSink, Process, StatePersistence
+from backstop.app.state_start import NOTHING, WHOLE_JOURNAL, Before, StateSearch
+from backstop.core.book import Book
+from backstop.core.engine import new_book
+from backstop.core.policy import Policy
+from backstop.core.step import Note, Tag
+from backstop.domain.commands import Severity
+from backstop.errors import StateFileError
+from backstop.ports import Clock, JournalRecord
+
+PAST_ORDERS_AT_ONCE = 500
+"""Orders that leave the book during a replay, before they are put on disk: bounds the memory."""
+
+
+class OpenedState:
+    """The state folder of one account, opened by the process that holds the right to send.
+
+    Attributes:
+        trail: the journal to go on with.
+        past: what has left the book.
+        before: how the process before this one ended.
+        source: where the book is from, for people.
+        clean_stop: set when a person stops the guard, before ``close``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        account_id: int,
+        epoch: int,
+        clock: Clock,
+        mirror: Path | str | None,
+        on_fault: ComponentFaultSink,
+        on_note: Callable[[Note], None],
+    ) -> None:
+        """Open everything; what cannot be used is kept aside and named.
+
+        Raises:
+            StateFolderError: the folder cannot be used, is that of another account, or holds a
+                record that is not what was signed.
+        """
+        check_state_folder(folder)
+        self.clean_stop = False
+        self._clock = clock
+        self._on_note = on_note
+        self._files = StateFiles(folder)
+        self._process = Process(
+            account_id=account_id,
+            machine=platform.node(),
+            boot_id=boot_id(),
+            process_id=os.getpid(),
+        )
+        self._persistence: StatePersistence | None = None
+        search = StateSearch(self._files, account_id=account_id)
+        self.trail = AuditTrail.open(
+            folder,
+            account=str(account_id),
+            epoch=epoch,
+            clock=clock,
+            mirror=mirror,
+            on_fault=on_fault,
+            known=search.trees,
+        )
+        start = self.trail.start
+        self.past = PastOrders(folder / PAST_DATABASE)
+        if start.record:
+            self.past.attach(start.record)
+        chosen = search.book(start)
+        self._book: Book | None = None
+        self._next_seq = 1
+        self.source = WHOLE_JOURNAL if start.size else NOTHING
+        checkpoint = None
+        if chosen is not None:
+            self._book, checkpoint, self.source = chosen
+            self._next_seq = checkpoint.journal_seq + 1
+        self.before: Before = search.before(
+            start, checkpoint, clock=clock, boot_id=self._process.boot_id
+        )
+        search.set_aside(self._say_set_aside)
+
+    @property
+    def boot_id(self) -> str:
+        """The present boot of the machine."""
+        return self._process.boot_id
+
+    def new_book(self, policy: Policy) -> Book:
+        """Return the book of the checkpoint, or an empty one."""
+        return new_book(policy) if self._book is None else self._book
+
+    def replay_into(self, loop: DecisionLoop, policy: Policy) -> None:
+        """Fold what the checkpoint lacks into the book, which has ``policy`` after that."""
+        loop.replay(self._records())
+        loop.book.policy = policy
+        self._on_note(
+            Note(
+                tag=Tag.CRITICAL_SYSTEM,
+                name="state_restored",
+                fields={
+                    "source": self.source,
+                    "records_replayed": self.trail.start.size - self._next_seq + 1,
+                    "stop": str(self.before.stop),
+                },
+            )
+        )
+
+    def _records(self) -> Iterator[JournalRecord]:
+        """Yield the records to fold; what leaves the book meanwhile goes to disk on the way."""
+        for record in self.trail.read_from(self._next_seq):
+            yield record
+            if len(waiting := self.past.waiting) >= PAST_ORDERS_AT_ONCE:
+                self.past.write(waiting, record=self.trail.record_name(), seq=record.seq)
+                self.past.written(waiting)
+
+    def keep(
+        self, loop: DecisionLoop, *, interval_ns: int, on_fault: FaultSink
+    ) -> StatePersistence:
+        """Return what writes the state down from now on; it is closed together with this."""
+        self._persistence = StatePersistence(
+            loop=loop,
+            trail=self.trail,
+            past=self.past,
+            files=self._files,
+            process=self._process,
+            guarded=self.before.guarded,
+            clock=self._clock,
+            interval_ns=interval_ns,
+            on_fault=on_fault,
+        )
+        return self._persistence
+
+    async def close(self) -> None:
+        """Write the last checkpoint and close the files; the journal is closed already."""
+        if self._persistence is not None:
+            await self._persistence.close(clean_stop=self.clean_stop)
+        else:
+            self.past.close()
+
+    def _say_set_aside(self, fault: StateFileError, kept: Path) -> None:
+        self._on_note(
+            Note(
+                tag=Tag.CRITICAL_SYSTEM,
+                name="state_file_unusable",
+                fields={"message": str(fault), "kept_as": kept.name, "instead": self.source},
+                severity=Severity.WARNING,
+            )
+        )

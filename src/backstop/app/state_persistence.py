@@ -1,0 +1,214 @@
+"""Writes the state down every STATE_PERSISTENCE_INTERVAL_MS, and the heartbeat with it.
+
+A beat on which nothing happened renews a few bytes in place. One on which something was recorded
+writes a new checkpoint: the book is taken between two facts, on the event loop; then its record is
+waited for, because a state must never be ahead of the journal that explains it; then a thread puts
+what has left the book into the archive, and after that the checkpoint on disk.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+
+import msgspec
+from msgspec import Struct
+
+from backstop import __version__
+from backstop.adapters.state_file import Checkpoint, Heartbeat, StateFiles, TreeState
+from backstop.app.audit_start import KnownTree
+from backstop.app.audit_trail import AuditTrail
+from backstop.app.disk_worker import DiskWorker
+from backstop.app.loop import DecisionLoop
+from backstop.app.past_orders import PastOrders
+from backstop.app.state_start import Guarded
+from backstop.core.past import PastOrder
+from backstop.core.state_checkpoint import captured, encoded
+from backstop.errors import StateFolderError
+from backstop.ports import Clock
+
+LOOP_SHARE = 75
+"""A checkpoint keeps the event loop for a while; for this many times as long none follows."""
+
+DISK_SHARE = 4
+"""The same for the time that the disk takes: the journal needs it too."""
+
+RETRY_S = 1.0
+"""A disk that took no checkpoint is tried again after this; the journal holds everything."""
+
+CLOSE_LIMIT_S = 1.0
+"""For the last checkpoint; a stop has five seconds in all."""
+
+STATE_FAULT = "state file"
+
+FaultSink = Callable[[str], None]
+"""Hears what is wrong; an empty text says that it is well again."""
+
+
+class Process(Struct, frozen=True, kw_only=True):
+    """Who writes: account, machine, its boot, and the process."""
+
+    account_id: int
+    machine: str
+    boot_id: str
+    process_id: int
+
+
+class _Captured(Struct, frozen=True, kw_only=True):
+    """The state right after record ``seq``, and what had left the book by then."""
+
+    seq: int
+    book: bytes
+    let_go: tuple[PastOrder, ...]
+
+
+class StatePersistence:
+    """Keeps ``trading_state.json`` current for one guard.
+
+    Attributes:
+        written_seq: the record that the newest checkpoint of this process is current to; None
+            before the first.
+    """
+
+    def __init__(
+        self,
+        *,
+        loop: DecisionLoop,
+        trail: AuditTrail,
+        past: PastOrders,
+        files: StateFiles,
+        process: Process,
+        guarded: Guarded,
+        clock: Clock,
+        interval_ns: int,
+        on_fault: FaultSink,
+    ) -> None:
+        """Write nothing yet; ``guarded`` is what the process before left behind."""
+        self.written_seq: int | None = None
+        self._loop = loop
+        self._trail = trail
+        self._past = past
+        self._files = files
+        self._process = process
+        self._guarded = guarded
+        self._clock = clock
+        self._interval_s = interval_ns / 1e9
+        self._on_fault = on_fault
+        self._worker = DiskWorker("state")
+        self._tree = trail.start.known or KnownTree(size=0, peaks=())
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            pause_s = await self.beat()
+            await asyncio.sleep(pause_s)
+
+    async def beat(self) -> float:
+        """Write down what has changed; returns after how many seconds the next beat is due."""
+        try:
+            pause_s = await self._beat()
+        except StateFolderError as error:
+            self._on_fault(str(error))
+            return max(RETRY_S, self._interval_s)
+        self._on_fault("")
+        return pause_s
+
+    async def _beat(self) -> float:
+        if self._loop.book.recovered:
+            self._guarded = Guarded(
+                utc_us=self._clock.utc_us(), monotonic_ns=self._clock.monotonic_ns()
+            )
+        unchanged = self.written_seq == self._newest_seq
+        if unchanged and await self._worker.do(partial(self._files.beat, self._heartbeat())):
+            return self._interval_s
+        began_ns = time.perf_counter_ns()
+        state = self._capture()
+        held_s = (time.perf_counter_ns() - began_ns) / 1e9
+        await self._loop.recorded()
+        disk_s = await self._write(state, clean_stop=False)
+        return max(self._interval_s, LOOP_SHARE * held_s, DISK_SHARE * disk_s)
+
+    async def close(self, *, clean_stop: bool) -> None:
+        """Write the last checkpoint, once the journal has everything, and close the files.
+
+        ``clean_stop``: a person stopped the guard; the next one then knows that this was no crash.
+        """
+        try:
+            async with asyncio.timeout(CLOSE_LIMIT_S):
+                await self._write(self._capture(), clean_stop=clean_stop)
+        except (StateFolderError, TimeoutError) as error:
+            # Nothing is lost: the journal has it, only the next start takes it for a crash.
+            self._on_fault(str(error) or "the disk did not take the last state in time")
+        finally:
+            self._worker.close()
+            self._files.close()
+            self._past.close()
+
+    # -- one checkpoint ------------------------------------------------------------------------
+
+    @property
+    def _newest_seq(self) -> int:
+        return self._trail.next_seq - 1
+
+    def _capture(self) -> _Captured:
+        return _Captured(
+            seq=self._newest_seq,
+            book=encoded(captured(self._loop.book)),
+            let_go=self._past.waiting,
+        )
+
+    async def _write(self, state: _Captured, *, clean_stop: bool) -> float:
+        """Write one checkpoint; returns how long the disk took, in seconds."""
+        if self._trail.durable_seq < state.seq:
+            return 0.0  # the journal did not take it, and says so itself
+        tree = self._trail.durable_tree
+        if tree is not None and tree.size <= state.seq:
+            self._tree = tree
+        write = partial(
+            self._write_down,
+            state,
+            tree=self._tree,
+            heartbeat=self._heartbeat(),
+            clean_stop=clean_stop,
+        )
+        taken_s = await self._worker.do(write)
+        self._past.written(state.let_go)
+        self.written_seq = state.seq
+        return taken_s
+
+    def _heartbeat(self) -> Heartbeat:
+        return Heartbeat(
+            utc_us=self._clock.utc_us(),
+            monotonic_ns=self._clock.monotonic_ns(),
+            boot_id=self._process.boot_id,
+            guarded_utc_us=self._guarded.utc_us,
+            guarded_monotonic_ns=self._guarded.monotonic_ns,
+            journal_seq=self._trail.durable_seq,
+            steps=self._loop.steps,
+        )
+
+    def _write_down(
+        self, state: _Captured, *, tree: KnownTree, heartbeat: Heartbeat, clean_stop: bool
+    ) -> float:
+        """Put past orders and checkpoint on disk, in this order; on the worker's thread."""
+        began_ns = time.perf_counter_ns()
+        record = self._trail.record_name()
+        if state.let_go:
+            self._past.write(state.let_go, record=record, seq=state.seq)
+        checkpoint = Checkpoint(
+            account_id=self._process.account_id,
+            record=record,
+            software=__version__,
+            machine=self._process.machine,
+            boot_id=self._process.boot_id,
+            process_id=self._process.process_id,
+            utc_us=heartbeat.utc_us,
+            monotonic_ns=heartbeat.monotonic_ns,
+            journal_seq=state.seq,
+            archive_seq=self._past.archived_seq,
+            tree=TreeState(size=tree.size, peaks=tuple(peak.hex() for peak in tree.peaks)),
+            clean_stop=clean_stop,
+            book=msgspec.Raw(state.book),
+        )
+        self._files.write(checkpoint, heartbeat)
+        return (time.perf_counter_ns() - began_ns) / 1e9

@@ -1,0 +1,212 @@
+"""What a start knows before it has heard anything: the newest state that can be relied on.
+
+Current checkpoint, then its backup, then the older one, each with the journal's records after it;
+where none can be used, the whole journal; where that is empty, the broker alone. The first that
+holds is taken, and what was wrong with those before it is said.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from backstop import __version__
+from backstop.adapters.sqlite.past_archive import PAST_DATABASE, archived_up_to
+from backstop.adapters.state_file import Checkpoint, Generation, Heartbeat, StateFiles
+from backstop.app.audit_start import CheckedStart, KnownTree
+from backstop.core.book import Book
+from backstop.core.policy import MILLISECOND_NS
+from backstop.core.state_checkpoint import decoded, encoded, restored
+from backstop.domain.events import StopKind
+from backstop.errors import StateFileError, StateFolderError
+from backstop.ports import Clock
+
+WHOLE_JOURNAL = "the whole journal"
+NOTHING = "nothing"
+
+
+class Guarded(Struct, frozen=True, kw_only=True):
+    """When the account was guarded last, by both clocks.
+
+    ``utc_us`` 0: never, or nothing tells. ``monotonic_ns`` 0: in another boot of the machine.
+    """
+
+    utc_us: int = 0
+    monotonic_ns: int = 0
+
+
+class Before(Struct, frozen=True, kw_only=True):
+    """How the process before this one ended.
+
+    Attributes:
+        stop: by whom or what.
+        guarded: when the account was guarded last.
+        downtime_ms: how long it was not; None when nothing tells.
+        wall_clock: that is a difference of times of day.
+    """
+
+    stop: StopKind
+    guarded: Guarded
+    downtime_ms: int | None
+    wall_clock: bool
+
+
+class StateSearch:
+    """Goes through the checkpoints of one state folder, the newest first.
+
+    Attributes:
+        faults: what is wrong with the files that cannot be used.
+    """
+
+    def __init__(self, files: StateFiles, *, account_id: int) -> None:
+        """Read every generation there is.
+
+        Raises:
+            StateFolderError: the folder cannot be looked into.
+        """
+        self._files = files
+        self._generations = files.generations(account_id)
+        self._books: dict[Path, Book] = {}
+        self.faults = {it.path: it.fault for it in self._generations if it.fault is not None}
+
+    def trees(self, record: str, size: int) -> Iterator[KnownTree]:
+        """Yield the tree of each usable checkpoint; one is taken apart when it is asked for.
+
+        ``record`` names the record that is there, ``size`` is the number of its entries.
+        """
+        for found in self._generations:
+            if found.checkpoint is None:
+                continue
+            try:
+                _check_record(found.path, found.checkpoint, record=record, size=size)
+                self._books[found.path] = _book(self._files.folder, found.path, found.checkpoint)
+                yield _tree(found.path, found.checkpoint)
+            except StateFileError as fault:
+                self.faults[found.path] = fault
+
+    def book(self, start: CheckedStart) -> tuple[Book, Checkpoint, str] | None:
+        """Return the newest book that is one of this record, its checkpoint and the file's name.
+
+        None: it is to be folded from the whole journal.
+
+        Raises:
+            StateFolderError: there is no record, and the state is that of another account.
+        """
+        others = [it.other_account for it in self._generations if it.other_account is not None]
+        if others and not start.size:
+            raise StateFolderError(
+                f"{self._files.folder} holds the state of account {others[0]}. Nothing was "
+                "changed. Set BACKSTOP_STATE_DIR to a folder of its own for each account."
+            )
+        for found in self._generations:
+            checkpoint, book = found.checkpoint, self._books.get(found.path)
+            if checkpoint is None:
+                continue
+            if not start.size:
+                self.faults[found.path] = StateFileError(
+                    str(found.path), "the record that it belongs to is gone"
+                )
+            if book is None:
+                continue
+            if _tree(found.path, checkpoint) == start.known:
+                return book, checkpoint, found.path.name
+            self.faults[found.path] = StateFileError(
+                str(found.path), "the record up to it is not the one in audit.db"
+            )
+        return None
+
+    def before(
+        self, start: CheckedStart, chosen: Checkpoint | None, *, clock: Clock, boot_id: str
+    ) -> Before:
+        """Return what the folder tells of the process before this one."""
+        beats = [it.heartbeat for it in self._generations if it.heartbeat is not None]
+        newest = max(beats, key=lambda beat: beat.utc_us, default=None)
+        downtime_ms, wall_clock = _downtime(newest, clock=clock, boot_id=boot_id)
+        guarded = Guarded()
+        if newest is not None:
+            in_this_boot = newest.boot_id == boot_id
+            guarded = Guarded(
+                utc_us=newest.guarded_utc_us,
+                monotonic_ns=newest.guarded_monotonic_ns if in_this_boot else 0,
+            )
+        stop = StopKind.CRASH
+        if not self._generations and not start.size:
+            stop = StopKind.FIRST
+        elif chosen is not None and chosen.clean_stop and chosen.journal_seq == start.size:
+            stop = StopKind.CLEAN
+        return Before(stop=stop, guarded=guarded, downtime_ms=downtime_ms, wall_clock=wall_clock)
+
+    def set_aside(self, on_set_aside: Callable[[StateFileError, Path], None]) -> None:
+        """Keep what could not be used under other names, so that nothing is written over it.
+
+        Raises:
+            StateFolderError: a file cannot be moved.
+        """
+        for path, fault in self.faults.items():
+            on_set_aside(fault, self._files.set_aside(path))
+
+
+def _book(folder: Path, path: Path, checkpoint: Checkpoint) -> Book:
+    """Return the book of a checkpoint whose checksum holds; raises StateFileError."""
+    where = str(path)
+    if checkpoint.software != __version__:
+        raise StateFileError(
+            where,
+            f"Backstop {checkpoint.software} wrote it and this is {__version__}, which may decide "
+            "differently: the journal is read instead",
+        )
+    payload = bytes(checkpoint.book)
+    try:
+        state = decoded(payload)
+    except ValueError as error:
+        raise StateFileError(where, f"its state is of another form: {error}") from error
+    if encoded(state) != payload:
+        # A member that was added since would have its default now, whatever happened.
+        raise StateFileError(where, "its state is of another form: it has other members")
+    book = restored(state)
+    if book.orders_forgotten or book.forgotten_order_id is not None:
+        up_to = archived_up_to(folder / PAST_DATABASE, record=checkpoint.record)
+        if up_to is None or up_to < checkpoint.archive_seq:
+            raise StateFileError(
+                where, f"{PAST_DATABASE} beside it lacks orders that have left this state"
+            )
+    return book
+
+
+def _tree(path: Path, checkpoint: Checkpoint) -> KnownTree:
+    try:
+        peaks = tuple(bytes.fromhex(peak) for peak in checkpoint.tree.peaks)
+    except ValueError as error:
+        raise StateFileError(str(path), f"its tree is none: {error}") from error
+    return KnownTree(size=checkpoint.tree.size, peaks=peaks)
+
+
+def _check_record(path: Path, checkpoint: Checkpoint, *, record: str, size: int) -> None:
+    """Refuse a sound checkpoint that is of another record, or goes beyond this one."""
+    if checkpoint.record != record:
+        raise StateFileError(str(path), "it belongs to another record than audit.db")
+    if checkpoint.journal_seq > size:
+        raise StateFileError(
+            str(path),
+            f"it is current to record {checkpoint.journal_seq}, and audit.db ends at {size}: the "
+            "record lost its end, or is an older copy",
+        )
+
+
+def _downtime(beat: Heartbeat | None, *, clock: Clock, boot_id: str) -> tuple[int | None, bool]:
+    """Return how long nobody guarded in ms, and whether that is a difference of times of day."""
+    if beat is None or not beat.guarded_utc_us:
+        return None, False
+    now_ns = clock.monotonic_ns()
+    if beat.boot_id == boot_id and beat.guarded_monotonic_ns:
+        return max(0, now_ns - beat.guarded_monotonic_ns) // MILLISECOND_NS, False
+    by_the_clock_ms = max(0, clock.utc_us() - beat.guarded_utc_us) // 1000
+    if beat.boot_id == boot_id:
+        return by_the_clock_ms, True
+    # Whoever guarded was gone when this boot began, whatever the time of day was set to since.
+    return max(by_the_clock_ms, now_ns // MILLISECOND_NS), True
+
+
+def usable(generations: tuple[Generation, ...]) -> Generation | None:
+    """Return the newest generation whose checksum holds; for readers that hold no record to it."""
+    return next((it for it in generations if it.checkpoint is not None), None)
