@@ -304,6 +304,54 @@ def test_a_misspelt_name_of_ours_is_pointed_out() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("TOPSTEPX_APIKEY", "TOPSTEPX_API_KEY"),
+        ("topstepx_api_key", "TOPSTEPX_API_KEY"),
+        ("BACKSTOP_INSTRUMENT", "BACKSTOP_INSTRUMENTS"),
+    ],
+)
+def test_a_misspelt_name_in_the_environment_is_pointed_out(name: str, meant: str) -> None:
+    (warning,) = load({name: "hunter2"}).warnings
+
+    assert warning.startswith(f"{name} in the environment is no setting and was ignored")
+    assert warning.endswith(f"; was {meant} meant?")
+    assert "hunter2" not in warning
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("DRYRUN", "DRY_RUN"),
+        ("dry_run", "DRY_RUN"),
+        ("EXECTUE", "EXECUTE"),
+        ("MAX_SLIPAGE_TICKS", "MAX_SLIPPAGE_TICKS"),
+        ("EXECUTION_TIMEOUT", "EXECUTION_TIMEOUT_SECONDS"),
+        ("TOPSTEPX_ACCOUNT", "TOPSTEPX_ACCOUNT_ID"),
+    ],
+)
+def test_a_misspelt_name_in_the_file_is_pointed_out(tmp_path: Path, name: str, meant: str) -> None:
+    """Who writes DRYRUN=0 believes that it holds."""
+    file = tmp_path / ".env.local"
+    file.write_text(f"{name}=0\nMY_BOT_COLOUR=blue\nPYTHONPATH=src\n")
+    file.chmod(0o600)
+
+    (warning,) = load(file=file).warnings
+
+    assert warning == f"{name} in .env.local is no setting and was ignored; was {meant} meant?"
+
+
+def test_a_name_of_ours_that_is_near_nothing_is_pointed_out_too(tmp_path: Path) -> None:
+    file = tmp_path / ".env.local"
+    file.write_text("BACKSTOP_XYZZY=1\n")
+    file.chmod(0o600)
+
+    assert load(file=file).warnings == (
+        "BACKSTOP_XYZZY in .env.local is no setting and was ignored",
+    )
+
+
+@pytest.mark.parametrize(
     ("profile", "budget", "combined"),
     [
         ("none", 10_000, 5_000),
@@ -337,7 +385,7 @@ def test_a_profile_sets_the_defaults_of_the_limits(
         ("http://127.0.0.1:5000", "http://127.0.0.1:5000", "http://127.0.0.1:5000"),
         ("http://localhost:5000/api", "http://localhost:5000", "http://localhost:5000"),
         ("http://[::1]:5000/", "http://[::1]:5000", "http://[::1]:5000"),
-        ("http://simulator:5000", "http://simulator:5000", "http://simulator:5000"),
+        ("https://simulator:5000", "https://simulator:5000", "https://simulator:5000"),
     ],
 )
 def test_the_hubs_follow_from_the_gateway(url: str, root: str, user_hub: str) -> None:
@@ -355,12 +403,34 @@ def test_a_hub_that_is_named_is_kept() -> None:
     assert settings.market_hub_url == "https://rtc.topstepx.com/hubs/market"
 
 
-def test_readable_traffic_is_pointed_out() -> None:
-    settings = load({"TOPSTEPX_API_URL": "http://10.0.0.5:80", "BACKSTOP_LISTEN": "0.0.0.0:8720"})
+def test_a_token_that_would_travel_readable_is_pointed_out() -> None:
+    (warning,) = load({"BACKSTOP_LISTEN": "0.0.0.0:8720"}).warnings
 
-    assert len(settings.warnings) == 2
-    assert "the key travels readable" in settings.warnings[0]
-    assert "the token travels readable" in settings.warnings[1]
+    assert "the token travels readable" in warning
+
+
+@pytest.mark.parametrize("name", ["TOPSTEPX_API_URL", "TOPSTEPX_USER_HUB_URL"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.topstepx.com",
+        "http://192.168.1.5:5000",
+        "http://127.0.0.1.example.com",
+        "http://localhost.example.com",
+        "http://2130706433",
+        "http://0.0.0.0:5000",
+    ],
+)
+def test_credentials_are_not_sent_readable_to_another_machine(name: str, url: str) -> None:
+    """The client would refuse it later; here it costs nothing."""
+    with pytest.raises(SetupFaults) as refused:
+        load({name: url})
+
+    (fault,) = refused.value.faults
+    assert isinstance(fault, SettingError)
+    assert fault.name == name
+    assert "would travel readable" in fault.fault
+    assert "https:// and a host" in fault.allowed
 
 
 def test_settings_show_no_secret() -> None:
@@ -406,11 +476,11 @@ def test_what_cannot_reach_a_real_account_may_start(gates: dict[str, str]) -> No
     "url",
     [
         "https://api.topstepx.com",
-        "http://192.168.1.5:5000",
-        "http://127.0.0.1.example.com",
-        "http://localhost.example.com",
-        "http://2130706433",
-        "http://0.0.0.0:5000",
+        "https://192.168.1.5:5000",
+        "https://127.0.0.1.example.com",
+        "https://localhost.example.com",
+        "https://2130706433",
+        "https://0.0.0.0:5000",
     ],
 )
 @pytest.mark.parametrize("dry_run", ["0", "1"])

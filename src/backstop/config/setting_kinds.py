@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
+from backstop.adapters.loopback import is_loopback_url
 from backstop.config.credential_manager import credential_fault
 from backstop.config.secret import Secret
 
@@ -201,16 +202,19 @@ def gateway_url() -> Kind:
     """The root of a ProjectX gateway; ``/api`` at its end, as some tools want it, is taken off."""
 
     def parse(text: str) -> str:
-        return _http_url(text).removesuffix("/api").rstrip("/")
+        return _private_url(text).removesuffix("/api").rstrip("/")
 
-    allowed = "http:// or https:// and a host, without user, query or /api"
+    allowed = "https:// and a host, or http:// and this machine, without user, query or /api"
     return Kind(type_name="URL", allowed=allowed, parse=parse)
 
 
 def hub_url() -> Kind:
     """A SignalR hub."""
-    allowed = "http:// or https:// and a host and path (not ws://, the hub chooses that itself)"
-    return Kind(type_name="URL", allowed=allowed, parse=_http_url)
+    allowed = (
+        "https:// and a host and path, or http:// and this machine (not ws://, the hub chooses "
+        "that itself)"
+    )
+    return Kind(type_name="URL", allowed=allowed, parse=_private_url)
 
 
 def folder_or_url() -> Kind:
@@ -259,6 +263,14 @@ def _decimal(text: str) -> Decimal:
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"{text!r} is not a number")
     return Decimal(text)
+
+
+def _private_url(text: str) -> str:
+    """Return ``text`` as ``_http_url`` does; refuse one that would carry credentials readably."""
+    url = _http_url(text)
+    if urlsplit(url).scheme == "http" and not is_loopback_url(url):
+        raise ValueError("it is http:// to another machine: the credentials would travel readable")
+    return url
 
 
 def _http_url(text: str) -> str:

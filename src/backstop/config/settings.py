@@ -19,7 +19,7 @@ from backstop.config.choices import Calendar, Profile
 from backstop.config.env_file import ENV_FILE, open_to_others, read_env_file
 from backstop.config.secret import Secret
 from backstop.config.setting_kinds import ListenAddress
-from backstop.config.settings_reader import NAMES, read_settings
+from backstop.config.settings_reader import ENVIRONMENT, NAMES, read_settings
 from backstop.domain.external import ExternalPositionPolicy
 from backstop.errors import SettingError, SetupError, SetupFaults
 
@@ -113,7 +113,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         file = Path(ENV_FILE) if env_file is None else env_file
         layers = {
             "the command line": dict(overrides or {}),
-            "the environment": dict(os.environ if environment is None else environment),
+            ENVIRONMENT: dict(os.environ if environment is None else environment),
             ENV_FILE: read_env_file(file),
         }
         members, warnings = read_settings(layers, require_credentials=require_credentials)

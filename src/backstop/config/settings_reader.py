@@ -7,7 +7,7 @@ from typing import Any
 
 from platformdirs import user_data_dir
 
-from backstop.adapters.loopback import is_loopback_host, is_loopback_url
+from backstop.adapters.loopback import is_loopback_host
 from backstop.config.choices import PROFILE_DEFAULTS
 from backstop.config.credential_manager import CredentialManager, MappingSource
 from backstop.config.gateway_urls import HubPath, hub_url
@@ -18,7 +18,13 @@ from backstop.errors import CredentialError, SettingError, SetupError, SetupFaul
 NAMES = frozenset(setting.name for setting in SETTINGS)
 """The name of every setting."""
 
-_OUR_PREFIX = "BACKSTOP_"
+ENVIRONMENT = "the environment"
+"""What people call the process's variables, as the place of a setting."""
+
+_OUR_PREFIXES = ("BACKSTOP_", "TOPSTEPX_")
+
+_NEAR = 0.7
+"""How like a setting's name another one is that probably means it (1.0: the same)."""
 
 Layers = Mapping[str, Mapping[str, str]]
 """Names and texts, by what people call the place; the first place that has a name wins."""
@@ -129,12 +135,18 @@ def _derive(members: dict[str, Any]) -> None:
 
 
 def _unknown_names(layers: Layers) -> list[str]:
-    """Name what looks like a setting of ours and is none: a typing mistake changes nothing."""
+    """Name what looks like a setting of ours and is none: a typing mistake changes nothing.
+
+    The environment is full of other programs' names: there only our prefixes count.
+    """
     warnings: list[str] = []
     for place, texts in layers.items():
-        for name in sorted(texts):
-            if name.startswith(_OUR_PREFIX) and name not in NAMES:
-                meant = difflib.get_close_matches(name, NAMES, n=1)
+        for name in sorted(texts.keys() - NAMES):
+            ours = name.upper().startswith(_OUR_PREFIXES)
+            if not ours and place == ENVIRONMENT:
+                continue
+            meant = difflib.get_close_matches(name.upper(), sorted(NAMES), n=1, cutoff=_NEAR)
+            if ours or meant:
                 hint = f"; was {meant[0]} meant?" if meant else ""
                 warnings.append(f"{name} in {place} is no setting and was ignored{hint}")
     return warnings
@@ -143,8 +155,6 @@ def _unknown_names(layers: Layers) -> list[str]:
 def _doubts(members: Mapping[str, Any]) -> list[str]:
     """Say what is allowed and was perhaps not meant."""
     warnings: list[str] = []
-    if members["api_url"].startswith("http://") and not is_loopback_url(members["api_url"]):
-        warnings.append("TOPSTEPX_API_URL is http:// to another machine: the key travels readable")
     listen = members["listen"]
     if members["tls_cert"] is None and not is_loopback_host(listen.host):
         warnings.append(
