@@ -149,6 +149,16 @@ async def test_a_gateway_that_is_not_there_yet_is_waited_for(desk: Desk) -> None
     assert "gateway" in said
 
 
+async def test_an_embedded_guard_says_which_settings_are_in_doubt(desk: Desk) -> None:
+    settings = replace(desk.settings(), warnings=("DRYRUN is no setting",))
+    notes: list[Note] = []
+    async with CriticalSystemManager.from_settings(settings, on_note=notes.append):
+        pass
+
+    (said,) = [note for note in notes if note.name == "setting_in_doubt"]
+    assert said.fields["message"] == "DRYRUN is no setting"
+
+
 async def test_a_second_guard_on_the_account_is_refused(desk: Desk, tmp_path: Path) -> None:
     async with desk.guard() as guard:
         second = CriticalSystemManager.from_settings(

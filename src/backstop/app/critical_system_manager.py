@@ -156,9 +156,21 @@ class CriticalSystemManager:
         self._loop, self._trail, self._reading = parts.loop, parts.trail, parts.reading
         self._state = parts.state
         self._budget = parts.gateway.budget
+        self._say_doubts()
         await self._first_contact(parts.link)
         self._tasks = asyncio.create_task(self._supervise(parts))
         self._tasks.add_done_callback(self._ended)
+
+    def _say_doubts(self) -> None:
+        for doubt in self.settings.warnings:
+            self.note(
+                Note(
+                    tag=Tag.CRITICAL_SYSTEM,
+                    name="setting_in_doubt",
+                    fields={"message": doubt},
+                    severity=Severity.WARNING,
+                )
+            )
 
     async def _first_contact(self, link: BrokerLink) -> None:
         """Hear whether the credentials are good; an unreachable gateway is tried on later."""
