@@ -46,14 +46,18 @@ def close_contract(work: Workbench, run: Liquidation, contract_id: str) -> None:
     wanted = min(abs(position) - run.keep, run.quantity or abs(position))
     if wanted <= 0 or not _may_close(work, run, contract_id, position):
         return
-    unmoved = attempt is not None and attempt.quantity == position
+    times, refusals = 1, 0
+    if attempt is not None and attempt.quantity == position:
+        times += attempt.times
+        refusals = attempt.refusals + attempt.is_refused_for_now
     book.closes[contract_id] = CloseAttempt(
         contract_id=contract_id,
         quantity=position,
         wanted=wanted,
         sent_ns=work.now_ns,
         newest_order_id=_newest_order_id(book),
-        times=attempt.times + 1 if attempt is not None and unmoved else 1,
+        times=times,
+        refusals=refusals,
     )
     work.commands.append(
         ClosePosition(
@@ -70,7 +74,7 @@ def close_contract(work: Workbench, run: Liquidation, contract_id: str) -> None:
         contract_id=contract_id,
         position=position,
         quantity=wanted,
-        times=book.closes[contract_id].times,
+        times=times,
     )
 
 
@@ -96,17 +100,19 @@ def closes_looked_at(work: Workbench, event: AccountAudited) -> None:
     if event.positions is None or event.live_orders is None:
         return
     for contract_id, attempt in work.book.closes.items():
-        if attempt.answer is None:
-            continue
-        lag_ns = SNAPSHOT_LAG_NS if attempt.answer is Answer.UNKNOWN else SETTLE_NS
-        fresh = event.sent_ns >= max(
-            attempt.answered_ns + lag_ns, work.book.position(contract_id).evidence_ns
-        )
-        another = not attempt.looks or event.sent_ns >= attempt.looked_ns + SETTLE_NS
-        if fresh and another and attempt.needs_look:
+        due_ns = look_due_ns(attempt)
+        if due_ns and event.sent_ns >= max(due_ns, work.book.position(contract_id).evidence_ns):
             work.book.closes[contract_id] = replace(
                 attempt, looks=attempt.looks + 1, looked_ns=event.sent_ns
             )
+
+
+def look_due_ns(attempt: CloseAttempt) -> int:
+    """Return from when on a read says something about a request; 0: none is needed, or not yet."""
+    if attempt.answer is None or not attempt.needs_look:
+        return 0
+    lag_ns = SNAPSHOT_LAG_NS if attempt.answer is Answer.UNKNOWN else SETTLE_NS
+    return max(attempt.answered_ns + lag_ns, attempt.looked_ns + SETTLE_NS)
 
 
 def closes_after_restart(work: Workbench) -> None:
@@ -120,6 +126,7 @@ def closes_after_restart(work: Workbench) -> None:
             looks=0,
             looked_ns=0,
             times=1,
+            refusals=0,
         )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from backstop.core.book import Wake
-from backstop.core.closing import closes_after_restart, closes_looked_at
+from backstop.core.closing import closes_after_restart, closes_looked_at, look_due_ns
 from backstop.core.lifecycle import latched
 from backstop.core.liquidation import (
     Cause,
@@ -134,6 +134,9 @@ def advance(work: Workbench, fact: Fact) -> None:
         closes_looked_at(work, fact)
     for run in unfinished(book):
         _advance(work, run, fact)
+    if not book.liquidating:
+        # Nobody would take the wake any more: the guard would be woken for it for ever.
+        book.wakes.pop(Wake.LIQUIDATION, None)
 
 
 def _advance(work: Workbench, run: Liquidation, fact: Fact) -> None:
@@ -233,8 +236,12 @@ def _schedule(work: Workbench, run: Liquidation) -> None:
     """Have the account read, and be woken to try again."""
     book, clock = work.book, work.book.audit
     book.wake(Wake.LIQUIDATION, work.now_ns + pause_ns(run.looks))
+    looks_ns = [look_due_ns(it) for it in book.closes.values() if run.covers(it.contract_id)]
+    # A look that was due already was taken and said nothing: the pauses of the run go for it.
+    due_ns = min((it for it in looks_ns if it > work.now_ns), default=run.read_due_ns)
+    due_ns = min(due_ns, run.read_due_ns)
     if not clock.requested_ns:
-        clock.due_ns = min(clock.due_ns or run.read_due_ns, run.read_due_ns)
+        clock.due_ns = min(clock.due_ns or due_ns, due_ns)
 
 
 def _over(work: Workbench, run: Liquidation) -> None:

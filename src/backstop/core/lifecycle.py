@@ -6,6 +6,7 @@ from backstop.core import execution_verification as verification
 from backstop.core.alerts import REPEAT_NS
 from backstop.core.book import LATCHES_KEPT, Wake
 from backstop.core.evidence import apply_order_step
+from backstop.core.liquidation_scope import unfinished
 from backstop.core.positions import distrusted
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
 from backstop.core.trading_state import Latch, LatchKind
@@ -147,6 +148,8 @@ def resume_requested(work: Workbench, event: ResumeRequested) -> None:
     message = ""
     if unknown:
         message = f"the fate of {', '.join(unknown[:3])} is UNKNOWN ({len(unknown)} in all)"
+    elif running := [it for it in unfinished(book) if it.latches]:
+        message = f"{running[0].liquidation_id} is {running[0].state}, not FLAT"
     elif not event.operator.strip() or not event.reason.strip():
         message = "to resume takes a person with a name and a reason"
     if message:

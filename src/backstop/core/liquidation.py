@@ -126,6 +126,7 @@ class CloseAttempt(Struct, frozen=True, kw_only=True):
         sent_ns: when it left; monotonic.
         newest_order_id: the highest order number that was known then: the venue counts up.
         times: requests in a row that changed nothing.
+        refusals: those of them that were refused because the market was closed.
         answer: None while it is awaited.
         answered_ns: when the answer came, or the waiting for it ended.
         looks: fresh reads since then.
@@ -139,6 +140,7 @@ class CloseAttempt(Struct, frozen=True, kw_only=True):
     sent_ns: int
     newest_order_id: int
     times: int = 1
+    refusals: int = 0
     answer: Answer | None = None
     refusal: CloseRefusal | None = None
     answered_ns: int = 0

@@ -90,7 +90,7 @@ def _tell_closed(
 
 def _tried_enough(work: Workbench, run: Liquidation) -> bool:
     return any(
-        attempt.times > CLOSES_BEFORE_ESCALATION and not attempt.is_refused_for_now
+        attempt.times - attempt.refusals > CLOSES_BEFORE_ESCALATION
         for contract_id, attempt in work.book.closes.items()
         if run.covers(contract_id)
     )

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-from backstop.core.book import Book
+from backstop.core.book import UNLISTED_READS_MAX, Book
 from backstop.core.liquidation import Liquidation, Remaining, RemainingKind
 from backstop.core.positions import PositionView
-from backstop.core.reconciliation import UNLISTED_READS_MAX
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.broker import BrokerOrder
 from backstop.domain.commands import CancelOrder, ClosePosition

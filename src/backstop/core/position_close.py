@@ -18,44 +18,43 @@ from backstop.domain.events import Answer, CloseRequested
 def close_requested(work: Workbench, event: CloseRequested) -> None:
     """Close all of a position, or ``quantity`` contracts, for somebody who asked."""
     book = work.book
+    cause = Cause(text=event.reason, operator=event.operator, utc_us=event.utc_us)
+    run = running(book, event.contract_id) if book.policy.sends else None
+    if run is not None and (event.quantity is None or not run.is_partial):
+        # All of it goes, whatever part was asked for.
+        _accept(work, joined(work, run, cause, event.contract_id, latches=False))
+        return
     view = book.position(event.contract_id)
-    held = abs(view.quantity)
-    closable = max(0, held - book.open_exits(event.contract_id, view.quantity))
+    closable = max(0, abs(view.quantity) - book.open_exits(event.contract_id, view.quantity))
+    gate = gate_denial(book.policy)
     if event.quantity is not None and event.quantity > closable:
         _refuse(work, event, _beyond(event.quantity, closable, view.quantity))
-        return
-    gate = gate_denial(book.policy)
-    if gate is not None:
+    elif gate is not None:
         _refuse(work, event, gate)
-        return
-    part = event.quantity if event.quantity is not None and event.quantity < held else None
-    cause = Cause(text=event.reason, operator=event.operator, utc_us=event.utc_us)
-    run = running(book, event.contract_id)
-    if run is None and not held and view.is_proven:
+    elif run is not None:
+        message = f"{run.liquidation_id} is closing a part of the position; ask again after it"
+        work.decision = Decision(kind=DecisionKind.NOT_POSSIBLE, message=message)
+    elif not view.quantity and view.is_proven:
         work.decision = Decision(kind=DecisionKind.ACCEPTED, message="it is flat already")
-        return
-    if run is None:
-        keep = 0 if part is None else closable - part
-        run = put_on_record(work, cause, event.contract_id, latches=False, quantity=part, keep=keep)
-    elif part is None:
-        run = joined(work, run, cause, event.contract_id, latches=False)
-    elif run.is_partial:
-        work.decision = Decision(
-            kind=DecisionKind.NOT_POSSIBLE,
-            message=f"{run.liquidation_id} is closing a part of the position; ask again after it",
+    elif event.quantity is None or event.quantity == abs(view.quantity):
+        _accept(work, put_on_record(work, cause, event.contract_id, latches=False))
+    else:
+        keep = closable - event.quantity
+        run = put_on_record(
+            work, cause, event.contract_id, latches=False, quantity=event.quantity, keep=keep
         )
-        return
-    work.decision = Decision(kind=DecisionKind.ACCEPTED, liquidation_id=run.liquidation_id)
+        _accept(work, run)
 
 
 def part_ended(work: Workbench, run: Liquidation) -> LiquidationState | None:
     """Return DONE once nothing more comes of the request; None while something may."""
     book, contract_id = work.book, run.contract_id or ""
-    attempt = book.closes.get(contract_id)
+    attempt, view = book.closes.get(contract_id), book.position(contract_id)
+    under_way = attempt is not None and attempt.may_be_filling
+    if not under_way and view.is_proven and abs(view.quantity) <= run.keep:
+        return LiquidationState.DONE  # it was closed, by whomever
     if attempt is None:
-        view = book.position(contract_id)
-        # Something else may have closed as much before the request could leave.
-        return LiquidationState.DONE if view.is_proven and abs(view.quantity) <= run.keep else None
+        return None
     if attempt.needs_look or attempt.is_refused_for_now or attempt.answer is Answer.NOT_SENT:
         return None
     if any(is_executing(book, row) for row in book.working_rows(contract_id)):
@@ -86,6 +85,10 @@ def _beyond(quantity: int, closable: int, position: int) -> Denial:
         limit=str(closable),
         max_quantity=closable,
     )
+
+
+def _accept(work: Workbench, run: Liquidation) -> None:
+    work.decision = Decision(kind=DecisionKind.ACCEPTED, liquidation_id=run.liquidation_id)
 
 
 def _refuse(work: Workbench, event: CloseRequested, denial: Denial) -> None:
