@@ -291,6 +291,24 @@ async def test_a_working_order_is_changed_and_cancelled_by_its_name(desk: Any) -
     assert "CANCELLED" in body["error"]["message"]
 
 
+async def test_the_stop_that_a_position_needs_is_not_cancelled(desk: Any) -> None:
+    guard = desk.guard()
+    guard.feed(a_position(desk, 2))
+    stop = {"side": "SELL", "type": "STOP", "limit_price": None, "stop_price": "4990.00"}
+    bare = {"stop_loss_price": None, "take_profit_price": None}
+    async with desk.calling(guard) as caller:
+        await caller.ask("POST", "/v1/orders", json=desk.body("stop", **stop, **bare))
+        guard.feed(a_row(desk, 9001, side=Side.SELL, type=OrderType.STOP))
+        for method, body in (("DELETE", None), ("PATCH", {"quantity": 1})):
+            status, refused = await caller.ask(method, "/v1/orders/stop", json=body)
+
+            assert status == 422
+            (denial,) = refused["denials"]
+            assert (denial["code"], denial["limit"]) == ("PROTECTION_REQUIRED", "2")
+        guard.feed(a_row(desk, 77, side=Side.SELL, type=OrderType.STOP))
+        assert (await caller.ask("DELETE", "/v1/orders/stop"))[0] == 200
+
+
 async def test_a_changed_order_is_shown_as_it_stands_at_the_venue_now(desk: Any) -> None:
     guard = desk.guard()
     async with desk.calling(guard) as caller:

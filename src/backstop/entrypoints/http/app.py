@@ -44,6 +44,7 @@ from backstop.entrypoints.http.views import (
     VerificationView,
     order_list,
     order_record,
+    past_record,
     position_rows,
     refused_validation,
     validation_view,
@@ -176,7 +177,7 @@ def _add_order_routes(api: FastAPI, guard: Guard) -> None:
         limit: Annotated[int, Query(ge=1, le=ORDERS_SHOWN_MAX)] = ORDERS_SHOWN,
     ) -> Response:
         """List orders, newest first."""
-        return json_answer(order_list(guard.book, state=state, limit=limit))
+        return json_answer(order_list(guard.book, state=state, limit=limit, past=guard.past_orders))
 
     @api.get(
         "/v1/orders/{client_order_id}",
@@ -186,9 +187,13 @@ def _add_order_routes(api: FastAPI, guard: Guard) -> None:
         """Show one order."""
         name = unquote(client_order_id)
         held = guard.book.orders.get(name)
-        if held is None:
+        if held is not None:
+            return json_answer(order_record(guard.book, held))
+        past = guard.past_order(name)
+        record = None if past is None else past_record(guard.book, past)
+        if record is None:
             raise unknown_order(name)
-        return json_answer(order_record(guard.book, held))
+        return json_answer(record)
 
     @api.patch(
         "/v1/orders/{client_order_id}",
@@ -211,10 +216,15 @@ def _add_order_routes(api: FastAPI, guard: Guard) -> None:
 
     @api.delete(
         "/v1/orders/{client_order_id}",
-        **described(answers={200: OrderRecord}, errors=(*_ORDER_ERRORS, 409, 503)),
+        **described(
+            answers={200: OrderRecord, 422: RefusedOrder}, errors=(*_ORDER_ERRORS, 409, 503)
+        ),
     )
     async def cancel(client_order_id: str) -> Response:
-        """Ask the venue to cancel an order; what comes of it shows in the order."""
+        """Ask the venue to cancel an order; what comes of it shows in the order.
+
+        The stop that a position needs is not cancelled.
+        """
         name = unquote(client_order_id)
         return changed(guard.book, name, await guard.cancel_order(name, reason=CANCEL_REASON))
 
@@ -249,6 +259,9 @@ def _add_evidence_routes(api: FastAPI, guard: Guard) -> None:
         """Return the signed proof of an order's fills, as it stands in the record."""
         name = unquote(client_order_id)
         held = guard.book.orders.get(name)
+        if held is None:
+            past = guard.past_order(name)
+            held = None if past is None else past.order
         if held is None:
             raise unknown_order(name)
         bundle = guard.execution_proof(name)
