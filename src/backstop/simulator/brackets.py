@@ -10,12 +10,15 @@ from typing import Protocol
 from backstop.adapters.projectx.wire import WireOrderStatus, WireOrderType, WireSide
 from backstop.simulator.accounts import divide_half_even
 from backstop.simulator.exchange_config import (
+    LegPastMarket,
     LegsOnFlat,
     LegsOnPartialEntry,
+    LegsOnPartialExit,
     SiblingOnCancel,
     SiblingOnPartialLeg,
 )
 from backstop.simulator.exchange_state import ExchangeState
+from backstop.simulator.place_rules import past_market
 from backstop.simulator.records import Leg, Order
 
 _TAG_SUFFIX = {Leg.STOP_LOSS: "-SL", Leg.TAKE_PROFIT: "-TP"}
@@ -112,9 +115,17 @@ class Brackets:
             sweep = partial(self._sweep, account_id, contract_id)
             self._state.later(self._state.config.legs_on_flat_us, sweep)
 
+    def on_partial_exit(self, account_id: int, contract_id: str) -> None:
+        """Follow up a position that something else than its legs has made smaller."""
+        if self._state.config.legs_on_partial_exit is LegsOnPartialExit.CANCEL:
+            drop = partial(self._end_released, account_id, contract_id)
+            self._state.later(self._state.config.legs_on_flat_us, drop)
+
     def _sweep(self, account_id: int, contract_id: str) -> None:
-        if self._state.holding(account_id, contract_id).quantity:
-            return
+        if not self._state.holding(account_id, contract_id).quantity:
+            self._end_released(account_id, contract_id)
+
+    def _end_released(self, account_id: int, contract_id: str) -> None:
         for order in self._state.live_orders(account_id, contract_id):
             if order.parent_id is not None and self._state.orders[order.parent_id].fill_volume:
                 self._handler.end(order)
@@ -150,14 +161,23 @@ class Brackets:
                 self._handler.end(leg)
                 return
             leg.size = grown - leg.owed
-            leg.status = WireOrderStatus.OPEN
             self._price(entry, leg)
+            if self._is_refused(leg):
+                self._handler.end(leg, WireOrderStatus.REJECTED)
+                return
+            leg.status = WireOrderStatus.OPEN
         else:
             leg.size += grown
         leg.rest_updated_us = leg.hub_updated_us = self._state.now_us
         self._state.emit_order(leg)
         if released:
             self._handler.arrive(leg)
+
+    def _is_refused(self, leg: Order) -> bool:
+        if self._state.config.leg_past_market is LegPastMarket.TRIGGER or leg.stop_ticks is None:
+            return False
+        market = self._state.markets[leg.contract_id]
+        return past_market(market, sign=leg.sign, stop_ticks=leg.stop_ticks)
 
     def _price(self, entry: Order, leg: Order) -> None:
         """Set the level from the entry's average fill, unless its owner has set one already."""

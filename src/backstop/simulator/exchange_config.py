@@ -44,6 +44,20 @@ class LegsOnFlat(Enum):
     AUTO_CANCEL = auto()
 
 
+class LegsOnPartialExit(Enum):
+    """What becomes of bracket legs when another order closes a part of their position."""
+
+    KEEP = auto()  # recorded in August 2026: they are untouched
+    CANCEL = auto()  # noted in July 2026: the whole bracket group goes
+
+
+class LegPastMarket(Enum):
+    """What becomes of a stop leg whose level the market has passed when it would begin to work."""
+
+    TRIGGER = auto()  # it works and fills at once
+    REJECT = auto()  # it is refused, like a stop order that is sent with such a level
+
+
 class SiblingOnCancel(Enum):
     """What becomes of the other leg when a client cancels one."""
 
@@ -148,6 +162,11 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
             or it waits for the next quote.
         stop_slippage_ticks: how much worse than its trigger a stop fills.
         legs_on_flat: whether bracket legs stay when their position is closed some other way.
+        legs_on_partial_exit: whether bracket legs stay when another order closes a part of their
+            position.
+        leg_past_market: whether a stop leg that begins to work beyond its level fills at once or
+            is refused.
+        resize_leg: whether the size of a bracket leg can be changed.
         sibling_on_manual_cancel: whether a leg stays when a client cancels the other.
         legs_on_partial_entry: whether the legs of a partly filled entry work at once for what has
             filled, or when all of it has.
@@ -193,6 +212,9 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     stop_slippage_ticks: tuple[int, int] = (0, 2)
 
     legs_on_flat: LegsOnFlat = LegsOnFlat.KEEP
+    legs_on_partial_exit: LegsOnPartialExit = LegsOnPartialExit.KEEP
+    leg_past_market: LegPastMarket = LegPastMarket.TRIGGER
+    resize_leg: bool = True
     sibling_on_manual_cancel: SiblingOnCancel = SiblingOnCancel.KEEP
     legs_on_partial_entry: LegsOnPartialEntry = LegsOnPartialEntry.FILLED_QUANTITY
     sibling_on_partial_leg: SiblingOnPartialLeg = SiblingOnPartialLeg.REDUCE

@@ -166,11 +166,15 @@ class OrderDesk:
             order.status = WireOrderStatus.OPEN
         order.hub_updated_us = state.now_us  # REST rows keep the older time (recorded)
         state.emit_order(order)
+        holding = state.holding(order.account_id, order.contract_id)
+        before = holding.quantity
         self._ledger.book(order, price_ticks=price_ticks, size=size)
         self._brackets.on_fill(order, size)
         self._position_brackets.on_fill(order)
-        if not state.holding(order.account_id, order.contract_id).quantity:
+        if not holding.quantity:
             self._brackets.on_flat(order.account_id, order.contract_id)
+        elif order.leg is None and abs(holding.quantity) < abs(before):
+            self._brackets.on_partial_exit(order.account_id, order.contract_id)
 
     def _cancel_by_client(self, order: Order) -> None:
         if order.is_live:

@@ -49,6 +49,7 @@ NO_LAST_PRICE = "Cannot trail without a last price"
 NO_QUOTE = "Invalid symbol"
 OUT_OF_RANGE = "Invalid price. Price is outside allowed range."
 WRONG_SIDE_OF_MARKET = "Invalid stop price"
+LEG_SIZE_FIXED = "Invalid size. The size of a bracket leg cannot be changed."  # no recording
 
 _TYPE_NAMES = {
     0: "Unknown",
@@ -218,7 +219,7 @@ def _stop_level(body: PlaceBody, market: Market, config: ExchangeConfig) -> Leve
         return _rejected("Invalid stop price. Price is not aligned to tick size.")
     ticks = market.ticks(price)
     sign = 1 if body.side == WireSide.BID else -1
-    if _past_market(market, sign=sign, stop_ticks=ticks) or _beyond_collar(ticks, market, config):
+    if past_market(market, sign=sign, stop_ticks=ticks) or _beyond_collar(ticks, market, config):
         return _rejected(OUT_OF_RANGE)
     return Levels(stop_ticks=ticks)
 
@@ -258,7 +259,8 @@ def stop_reached(
     return reference is not None and sign * (reference - stop_ticks) >= 0
 
 
-def _past_market(market: Market, *, sign: int, stop_ticks: int) -> bool:
+def past_market(market: Market, *, sign: int, stop_ticks: int) -> bool:
+    """Tell whether the market is at or past a stop that does not work yet."""
     opposite_ticks = market.ask_ticks if sign > 0 else market.bid_ticks
     return stop_reached(market.last_ticks, opposite_ticks, sign=sign, stop_ticks=stop_ticks)
 
@@ -287,6 +289,8 @@ def judge_modify(
         return Refusal(code=ModifyCode.REJECTED, message=None)
     if not market.is_open:
         return Refusal(code=ModifyCode.REJECTED, message=MARKET_CLOSED)
+    if body.size is not None and order.leg is not None and not config.resize_leg:
+        return Refusal(code=ModifyCode.REJECTED, message=LEG_SIZE_FIXED)
     if body.size is not None and not order.fill_volume < body.size <= MAX_ORDER_SIZE:
         return Refusal(code=ModifyCode.REJECTED, message=f"Invalid size ({body.size}).")
     changed = _changed_levels(body, order, market, config)
@@ -318,7 +322,7 @@ def _changed_stop(price: Decimal, order: Order, market: Market) -> Levels | Refu
     if not market.on_tick(price):
         return _rejected("Invalid stop price. Price is not aligned to tick size.")
     ticks = market.ticks(price)
-    if _past_market(market, sign=order.sign, stop_ticks=ticks):
+    if past_market(market, sign=order.sign, stop_ticks=ticks):
         return _rejected(WRONG_SIDE_OF_MARKET)
     return Levels(stop_ticks=ticks)
 
