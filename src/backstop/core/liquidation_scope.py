@@ -8,6 +8,7 @@ from backstop.core.positions import PositionView
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.broker import BrokerOrder
 from backstop.domain.commands import CancelOrder, ClosePosition
+from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.order import OrderType
 
 STOP_TYPES = frozenset({OrderType.STOP, OrderType.TRAILING_STOP})
@@ -146,6 +147,22 @@ def contract_for(book: Book, symbol: str) -> str | None:
         if instrument is not None and instrument.symbol == symbol:
             return contract_id
     return active if active in book.instruments or active in book.positions else None
+
+
+def closing_denials(book: Book, contract_id: str) -> tuple[Denial, ...]:
+    """Return why no entry may go into a contract while all of its position is being closed."""
+    run = next(
+        (it for it in unfinished(book) if it.covers(contract_id) and not it.is_partial), None
+    )
+    if run is None:
+        return ()
+    return (
+        Denial(
+            code=DenialCode.POSITION_CLOSING,
+            message=f"{run.liquidation_id} is closing {contract_id}; an entry would be closed too",
+            value=run.liquidation_id,
+        ),
+    )
 
 
 def _is_flat(view: PositionView) -> bool:

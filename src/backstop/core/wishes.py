@@ -15,6 +15,7 @@ from backstop.core.guardrails import (
     state_denials,
 )
 from backstop.core.leftovers import leftover_denials
+from backstop.core.liquidation_scope import closing_denials
 from backstop.core.order_numbers import level_faults
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.portfolio import exposure_denials
@@ -67,7 +68,8 @@ def judge(
         return assessment
     exposure = exposure_denials(book, assessment.intent, marks)
     leftover = leftover_denials(book, instrument.contract_id)
-    return replace(assessment, denials=(*assessment.denials, *leftover, *exposure))
+    closing = closing_denials(book, instrument.contract_id)
+    return replace(assessment, denials=(*assessment.denials, *closing, *leftover, *exposure))
 
 
 def order_requested(work: Workbench, event: OrderRequested) -> None:

@@ -56,6 +56,8 @@ class DenialCode(StrEnum):
     """One order has more contracts than `MAX_ORDER_QUANTITY`."""
     POSITION_FLIP = "POSITION_FLIP"
     """The order goes beyond closing the position, and `ALLOW_FLIP` is off."""
+    POSITION_CLOSING = "POSITION_CLOSING"
+    """The position of the contract is being closed; an entry would be closed with it."""
     DUPLICATE_ORDER = "DUPLICATE_ORDER"
     """An equal order with another client id came within `DUPLICATE_WINDOW_MS`."""
     RATE_TOO_HIGH = "RATE_TOO_HIGH"

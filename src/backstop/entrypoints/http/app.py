@@ -1,6 +1,5 @@
 """The HTTP interface: routes that read, call the guard and print; nothing is decided here."""
 
-import asyncio
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import unquote
@@ -24,15 +23,14 @@ from backstop.entrypoints.http.answers import (
     unknown_symbol,
 )
 from backstop.entrypoints.http.audit_routes import AUDIT_SHAPES, add_audit_routes
+from backstop.entrypoints.http.bodies import read_body
 from backstop.entrypoints.http.errors import ApiError, ErrorCode
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.models import (
-    BodyT,
     ModifyBody,
     OrderBody,
     VerifyBody,
     WhatIfBody,
-    decode,
 )
 from backstop.entrypoints.http.openapi import components, described
 from backstop.entrypoints.http.status import HealthView, StatusView, health_view, status_view
@@ -51,12 +49,6 @@ from backstop.entrypoints.http.views import (
     verification_view,
 )
 from backstop.errors import GatewayError, JournalError
-
-BODY_BYTES_MAX = 64 * 1024
-"""A hundred times the largest order; what is larger is not one."""
-
-BODY_LIMIT_S = 10
-"""How long a body may take to arrive; a caller that stalls holds no memory for longer."""
 
 ORDERS_SHOWN = 100
 ORDERS_SHOWN_MAX = 1000
@@ -149,7 +141,7 @@ def _add_order_routes(api: FastAPI, guard: Guard) -> None:
     )
     async def validate(request: Request) -> Response:
         """Judge an order as if it were submitted now; nothing is booked or sent."""
-        wish = (await _body(request, WhatIfBody)).request()
+        wish = (await read_body(request, WhatIfBody)).request()
         assessment = guard.validate_order(wish)
         if assessment is not None:
             return json_answer(validation_view(guard.book, assessment))
@@ -168,7 +160,7 @@ def _add_order_routes(api: FastAPI, guard: Guard) -> None:
     )
     async def submit(request: Request) -> Response:
         """Submit an order; answers when the venue did, or when its silence became UNKNOWN."""
-        wish = (await _body(request, OrderBody)).request()
+        wish = (await read_body(request, OrderBody)).request()
         return submitted(guard, wish.symbol, await guard.submit_order(wish))
 
     @api.get("/v1/orders", **described(answers={200: OrderList}, errors=_ERRORS))
@@ -205,7 +197,7 @@ def _add_order_routes(api: FastAPI, guard: Guard) -> None:
     )
     async def modify(client_order_id: str, request: Request) -> Response:
         """Ask the venue to lower the quantity or move the price of a working order."""
-        name, body = unquote(client_order_id), await _body(request, ModifyBody)
+        name, body = unquote(client_order_id), await read_body(request, ModifyBody)
         decision = await guard.modify_order(
             name,
             quantity=body.quantity,
@@ -240,7 +232,7 @@ def _add_evidence_routes(api: FastAPI, guard: Guard) -> None:
     )
     async def verify(client_order_id: str, request: Request) -> Response:
         """Wait for the evidence about an execution and judge it."""
-        name, body = unquote(client_order_id), await _body(request, VerifyBody)
+        name, body = unquote(client_order_id), await read_body(request, VerifyBody)
         verification = await guard.verify_execution(
             name,
             expected_quantity=body.expected_quantity,
@@ -275,25 +267,7 @@ def _add_evidence_routes(api: FastAPI, guard: Guard) -> None:
         return Response(bundle, media_type="application/json")
 
 
-# -- bodies and errors ---------------------------------------------------------------------------
-
-
-async def _body(request: Request, body_type: type[BodyT]) -> BodyT:
-    """Return the decoded body of ``request``, within a bound of size and time."""
-    raw = bytearray()
-    try:
-        async with asyncio.timeout(BODY_LIMIT_S):
-            async for chunk in request.stream():
-                raw += chunk
-                if len(raw) > BODY_BYTES_MAX:
-                    raise ApiError(
-                        413, ErrorCode.BODY_TOO_LARGE, f"a body has at most {BODY_BYTES_MAX} bytes"
-                    )
-    except TimeoutError as error:
-        raise ApiError(
-            408, ErrorCode.BODY_TOO_SLOW, f"the body did not arrive within {BODY_LIMIT_S} s"
-        ) from error
-    return decode(bytes(raw), body_type)
+# -- errors --------------------------------------------------------------------------------------
 
 
 def _add_error_handlers(api: FastAPI) -> None:
