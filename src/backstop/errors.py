@@ -23,6 +23,7 @@ BackstopError
 │   └── GatewayAnswerError         an answer that is not what the API promises
 ├── AlertCourierError              the process that delivers alerts is not there
 ├── JournalError                   the journal could not make a record durable
+│   └── JournalFullError           and could not keep it for later either
 └── InvariantError                 our own broken promise: stops the process
 """
 
@@ -191,7 +192,11 @@ class AlertCourierError(BackstopError):
 
 
 class JournalError(BackstopError):
-    """The journal could not make a record durable."""
+    """The journal could not make a record durable; it is kept, and tried again."""
+
+
+class JournalFullError(JournalError):
+    """The journal could not make a record durable, nor keep it: it will be missing."""
 
 
 class InvariantError(BackstopError):

@@ -25,6 +25,7 @@ from backstop.domain.events import (
 )
 from backstop.domain.instrument import Instrument
 from backstop.domain.quote import Quote
+from backstop.errors import JournalError
 
 
 class Clock(Protocol):
@@ -94,15 +95,29 @@ class JournalBatch(Struct, frozen=True, kw_only=True):
     fills: tuple[FillRow, ...] = ()
 
 
+Told = Callable[[JournalError | None], None]
+"""Hears what became of a batch: None when it is on disk, an error when it is not, now.
+
+A batch that is not is kept, and a second call says None when it is on disk after all. Only after
+JournalFullError, or when the process ends before, there is no second call.
+"""
+
+
 class WritableJournal(Protocol):
     """Where the decision loop writes."""
 
     @property
     def next_seq(self) -> int:
-        """The sequence number that the next appended record must have."""
+        """The sequence number that the next record handed in must have."""
 
-    def append(self, batch: JournalBatch) -> Awaitable[None]:
-        """Return an awaitable that ends when ``batch`` is on disk, or raises JournalError."""
+    def submit(self, batch: JournalBatch, told: Told) -> None:
+        """Take ``batch``; ``told`` is called on the event loop later, in the order of the calls."""
+
+    def flush(self) -> None:
+        """Hand what was submitted since the last call to the disk, as one group."""
+
+    def take_again(self) -> None:
+        """Take batches again after JournalFullError, once nothing waits any more."""
 
 
 class Journal(Protocol):

@@ -106,7 +106,7 @@ async def test_a_full_disk_is_told_once_and_stays_told(desk: Desk) -> None:
         for _ in range(3):
             with pytest.raises(JournalError):
                 await guard.manager.submit_order(guard.request())
-        told = [note for note in guard.notes if note.name == "journal_failed"]
+        told = [note for note in guard.notes if note.fields.get("code") == "JOURNAL_FAILED"]
 
         assert [note.tag for note in told] == [Tag.CRITICAL]
         assert "audit.db" in guard.manager.components["journal"]
@@ -127,7 +127,7 @@ async def test_once_the_disk_is_mended_a_restart_learns_what_left_unrecorded(des
     async with desk.guard() as guard:
         assert guard.position() == 0
         assert set(guard.book.trades) == trades
-        await guard.enter()
+        await guard.agrees()
 
 
 async def test_nothing_reaches_the_venue_while_its_intent_waits_for_the_disk(desk: Desk) -> None:

@@ -29,10 +29,16 @@ from backstop.app.audit_start import (
 )
 from backstop.app.state_layout import AUDIT_DATABASE, CHECKPOINT_FOLDER
 from backstop.core.audit_log import Frontier
-from backstop.core.checkpoint import Checkpoint, log_origin, note_text, signed_note
+from backstop.core.checkpoint import (
+    Checkpoint,
+    log_origin,
+    note_of,
+    note_text,
+    signature_identity,
+)
 from backstop.core.journal_leaf import leaf_hash
 from backstop.errors import BackstopError, JournalError, TamperedRecordError
-from backstop.ports import Clock, JournalBatch, JournalRecord
+from backstop.ports import Clock, JournalBatch, JournalRecord, Told
 
 CHECKPOINT_RECORDS = 1000
 """Records after which a checkpoint is written outside, whatever they are."""
@@ -43,7 +49,7 @@ AFTER_ORDER_NS = 200_000_000
 IDLE_INTERVAL_NS = 60 * 1_000_000_000
 """Everything else is covered at least this often; more would only fill the disk."""
 
-SLOW_COMMIT_NS = 250_000_000
+SLOW_COMMIT_S = 0.25
 """A record that takes this long to become durable delays orders; a healthy disk needs 10 ms."""
 
 TREES_KEPT = 64
@@ -68,6 +74,7 @@ class SignedHeads:
 
     def __init__(self, frontier: Frontier, keys: AuditKeys, *, origin: str) -> None:
         self._frontier = frontier
+        self._next = ("", frontier)  # with what is on its way to the disk
         self._origin = origin
         self._made: deque[tuple[str, tuple[int, tuple[bytes, ...]]]] = deque(maxlen=TREES_KEPT)
         self.sign_with(keys)
@@ -75,25 +82,32 @@ class SignedHeads:
     def sign_with(self, keys: AuditKeys) -> None:
         """Sign with this key from the next head on."""
         # One reference, so that the writer thread never sees the one key and the other's name.
-        self._signer = (keys, keys.public_key().public_bytes_raw())
+        self._signer = (
+            keys,
+            signature_identity(self._origin, keys.public_key().public_bytes_raw()),
+        )
 
-    def append(self, leaf_hash: bytes) -> None:
-        """Add the hash of the next record."""
-        self._frontier.append(leaf_hash)
+    def signed_head(self, leaf_hashes: Sequence[bytes]) -> tuple[int, str]:
+        """Return how many records there are with these, and the signed note over all of them.
+
+        The tree stays as it was until ``keep``: a transaction may fail.
+        """
+        grown = self._frontier.grown(leaf_hashes)
+        text = note_text(Checkpoint(origin=self._origin, size=grown.size, root=grown.root()))
+        keys, identity = self._signer
+        note = note_of(text, identity, keys.sign(text.encode()))
+        self._next = (note, grown)
+        return grown.size, note
+
+    def keep(self) -> None:
+        """Keep what the last signed head covers."""
+        note, self._frontier = self._next
+        self._made.append((note, (self._frontier.size, self._frontier.peaks)))
 
     def tree_of(self, note: str | None) -> tuple[int, tuple[bytes, ...]] | None:
         """Return size and peaks of the tree that a note of this process signed, if it is recent."""
         newest_first = reversed(tuple(self._made))  # a copy: the writer's thread adds to it
         return next((tree for made, tree in newest_first if made == note), None)
-
-    def signed_head(self) -> tuple[int, str]:
-        """Return how many records there are, and the signed note over all of them."""
-        head = Checkpoint(origin=self._origin, size=self._frontier.size, root=self._frontier.root())
-        keys, public_key = self._signer
-        signature = keys.sign(note_text(head).encode())
-        note = signed_note(head, public_key=public_key, signature=signature)
-        self._made.append((note, (head.size, self._frontier.peaks)))
-        return head.size, note
 
 
 class AuditTrail:
@@ -131,6 +145,7 @@ class AuditTrail:
         self._due_ns: int | None = None
         self._uncovered = 0
         self._changed = asyncio.Event()
+        journal.on_commit = self._committed
 
     @classmethod
     def open(
@@ -177,7 +192,8 @@ class AuditTrail:
             raise refused(state_folder, error) from error
         keys = start.keys
         heads = SignedHeads(start.frontier, keys, origin=origin)
-        _, head = heads.signed_head()
+        _, head = heads.signed_head(())
+        heads.keep()
         if not inside.files():
             # Before the first record there is a checkpoint of none: so a record without any
             # checkpoint beside it is one whose checkpoints were taken away.
@@ -213,7 +229,7 @@ class AuditTrail:
 
     @property
     def next_seq(self) -> int:
-        """The sequence number that the next appended record must have."""
+        """The sequence number that the next record handed in must have."""
         return self._journal.next_seq
 
     def read_all(self) -> Sequence[JournalRecord]:
@@ -245,37 +261,40 @@ class AuditTrail:
 
     def append(self, batch: JournalBatch) -> Awaitable[None]:
         """Return an awaitable that ends when ``batch`` is on disk, or raises JournalError."""
-        began_ns = self._clock.monotonic_ns()
-        durable = asyncio.ensure_future(self._journal.append(batch))
-        urgent = bool(batch.orders or batch.fills)
-        durable.add_done_callback(
-            partial(self._durable, began_ns=began_ns, count=len(batch.records), urgent=urgent)
-        )
-        return durable
+        return self._journal.append(batch)
 
-    def _durable(
-        self, done: asyncio.Future[None], *, began_ns: int, count: int, urgent: bool
-    ) -> None:
-        if done.cancelled() or done.exception() is not None:
-            return
-        now_ns = self._clock.monotonic_ns()
-        self._watch_speed(now_ns - began_ns)
-        self._uncovered += count
-        pause_ns = AFTER_ORDER_NS if urgent else IDLE_INTERVAL_NS
+    def submit(self, batch: JournalBatch, told: Told) -> None:
+        """Take ``batch``; ``told`` hears on the event loop what becomes of it."""
+        self._journal.submit(batch, told)
+
+    def flush(self) -> None:
+        """Hand what was submitted since the last call to the disk, as one group."""
+        self._journal.flush()
+
+    def take_again(self) -> None:
+        """Take batches again after JournalFullError, once nothing waits any more."""
+        self._journal.take_again()
+
+    def _committed(self, records: int, rows: bool, waited_s: float) -> None:  # noqa: FBT001 - a callback
+        self._watch_speed(waited_s)
+        self._uncovered += records
+        pause_ns = AFTER_ORDER_NS if rows else IDLE_INTERVAL_NS
         if self._uncovered >= CHECKPOINT_RECORDS:
             pause_ns = 0
-        due_ns = now_ns + pause_ns
-        if self._due_ns is None or due_ns < self._due_ns:
-            self._due_ns = due_ns
+        now_ns = self._clock.monotonic_ns()
+        if self._due_ns is None or now_ns + pause_ns < self._due_ns:
+            self._due_ns = now_ns + pause_ns
             self._changed.set()
+        elif self._due_ns <= now_ns:
+            self._changed.set()  # it became due while the machine slept
 
-    def _watch_speed(self, took_ns: int) -> None:
-        if took_ns < SLOW_COMMIT_NS:
+    def _watch_speed(self, waited_s: float) -> None:
+        if waited_s < SLOW_COMMIT_S:
             self.faults.pop(SLOW_FAULT, None)
             return
         self._fault(
             SLOW_FAULT,
-            f"the last record took {took_ns // 1_000_000} ms to become durable; orders wait as "
+            f"the last record took {waited_s * 1000:.0f} ms to become durable; orders wait as "
             "long before they leave",
         )
 

@@ -106,7 +106,7 @@ class Dispatcher:
         if self._put is None:
             return
         if isinstance(command, Change):
-            self._put(self._not_sent(command, why))
+            self._put(self.not_sent(command, why))
         else:
             self._put(self._not_read(command, why))
 
@@ -142,7 +142,7 @@ class Dispatcher:
     async def _carry_out(self, command: Change | LookUpOrder | AuditAccount) -> None:
         if isinstance(command, Change):
             closed = self._closed_gate()
-            fact = self._not_sent(command, closed) if closed else await self._change(command)
+            fact = self.not_sent(command, closed) if closed else await self._change(command)
         else:
             fact = await self._read(command)
         if self._put is not None:
@@ -155,7 +155,8 @@ class Dispatcher:
             return "this process does not hold the right to send for the account"
         return ""
 
-    def _not_sent(self, command: Change, why: str) -> Fact:
+    def not_sent(self, command: Change, why: str) -> Fact:
+        """Return the answer to a request of which no byte left this machine."""
         utc_us = self._clock.utc_us()
         match command:
             case PlaceOrder():

@@ -1,41 +1,43 @@
 """One queue, one writer: the path of every fact.
 
-fact -> journal -> core.step -> commands -> journal -> durable -> gateway, answers, log, watchers
+fact -> core.step -> journal -> durable -> gateway, answers, log, watchers
 
 The core runs ahead of the disk, the world does not: nothing that a step brings forth leaves this
 process before its records are on disk. Facts that come while the disk is busy share the next
-commit, so a busy market costs latency, never order.
+commit, so a busy market costs latency, never order. When the disk takes nothing, what reduces risk
+leaves all the same; ``app.outage`` keeps account of it.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from functools import partial
 
 from msgspec.structs import replace
 
 from backstop.app.codec import COMMAND_KIND, EVENT_KIND, PROOF_KIND, encode, recordable
-from backstop.app.dispatch import Dispatcher
+from backstop.app.dispatch import Change, Dispatcher
 from backstop.app.journal_fold import fold
+from backstop.app.outage import Outage
 from backstop.app.past_orders import PastOrders
 from backstop.app.proofs import ProofMaker, with_proof
+from backstop.app.watchers import Watchers
 from backstop.core.book import Book
 from backstop.core.engine import condensed, next_deadline_ns, step
-from backstop.core.step import Decision, DecisionKind, Note, Step, Tag
+from backstop.core.step import Decision, DecisionKind, Note, Step
 from backstop.core.unrecorded import may_leave_unrecorded, needs_record
 from backstop.core.wishes import judge
 from backstop.domain.audit import AuditRow
-from backstop.domain.commands import PlaceOrder, Request, Severity
+from backstop.domain.commands import PlaceOrder
 from backstop.domain.events import (
     AccountAudited,
-    Answer,
     Fact,
+    JournalFailed,
     OrderDispatched,
     OrderRequested,
-    PlaceAnswered,
     TimerFired,
 )
-from backstop.errors import JournalError, StateFolderError
+from backstop.errors import JournalError, JournalFullError, StateFolderError
 from backstop.ports import Clock, JournalBatch, JournalRecord, WritableJournal
 
 MAX_QUEUED_FACTS = 100_000
@@ -47,22 +49,47 @@ FACTS_PER_TURN = 64
 PROOFS_KEPT = 2_000
 """Newest proofs in memory; all of them stand in the audit table."""
 
+TIMER_SLACK_S = 0.001
+"""A timer is not set anew for less: event loops do not count finer."""
+
+NOT_DURABLE = "the intent could not be made durable"
+
+BEYOND_THE_RECORD = (
+    "The disk took no record for so long that some could not be kept. The record says so, and "
+    "ends here: start the guard anew, and it reads the broker's truth."
+)
+
 NoteSink = Callable[[Note], None]
+
+_ACCEPTED = Decision(kind=DecisionKind.ACCEPTED)
 
 
 def _stopped() -> JournalError:
     return JournalError("The guard has stopped: nothing more is decided, recorded or sent.")
 
 
-@dataclass(slots=True)
 class _Pending:
     """One step on its way to the disk, and who waits for its decision."""
 
-    result: Step
-    durable: asyncio.Future[None]
-    asker: asyncio.Future[Decision] | None
-    proofs: dict[str, bytes]
-    needs_record: bool
+    __slots__ = ("asker", "fact", "last_seq", "left", "proofs", "result", "seq")
+
+    def __init__(
+        self,
+        fact: Fact,
+        result: Step,
+        *,
+        asker: asyncio.Future[Decision] | None,
+        seq: int,
+        last_seq: int,
+        proofs: dict[str, bytes],
+    ) -> None:
+        self.fact = fact
+        self.result = result
+        self.asker = asker
+        self.seq = seq
+        self.last_seq = last_seq
+        self.proofs = proofs
+        self.left = False  # it was let go although its records are not on disk
 
 
 class DecisionLoop:
@@ -80,10 +107,8 @@ class DecisionLoop:
         past: PastOrders | None = None,
     ) -> None:
         self.book = book
-        self.failure: str | None = None  # why nothing is durable any more
         self.steps = 0  # work done: a pulse that carries it cannot lie about a stuck loop
         self.turns = 0  # times round the loop below, with or without a fact
-        self._ended = False
         self._journal = journal
         self._clock = clock
         self._dispatcher = dispatcher
@@ -92,13 +117,21 @@ class DecisionLoop:
         self._on_note = on_note
         self._past = past
         self._queue: deque[tuple[Fact, asyncio.Future[Decision] | None]] = deque()
-        self._arrived = asyncio.Event()
-        self._unreleased: asyncio.Queue[_Pending] = asyncio.Queue()
-        self._releasing: _Pending | None = None
-        self._watchers: dict[str, list[asyncio.Future[None]]] = {}
-        self._released = 0  # steps whose records are on disk and whose effects have left
-        self._awaiting_record: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._unreleased: deque[_Pending] = deque()
+        self._early: list[tuple[_Pending, JournalError | None]] = []  # told before ``run``
+        self._outage = Outage()
+        self._watchers = Watchers()
+        self._running: asyncio.Future[None] | None = None
+        self._closing = False  # nothing more is handled; the last record is on its way
+        self._ended = False
+        self._turn_due = False
+        self._timer: asyncio.TimerHandle | None = None
         dispatcher.bind(self.put)
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing becomes durable now; None while all is well."""
+        return self._outage.reason
 
     # -- in ----------------------------------------------------------------------------------
 
@@ -128,7 +161,7 @@ class DecisionLoop:
             # To drop a fact would falsify the book; to stop is safe, the watchdog takes over.
             raise JournalError(f"{MAX_QUEUED_FACTS} facts are waiting: the guard does not keep up.")
         self._queue.append((fact, asker))
-        self._arrived.set()
+        self._have_a_turn()
 
     @property
     def journal_seq(self) -> int:
@@ -137,7 +170,7 @@ class DecisionLoop:
 
     def nudge(self) -> None:
         """Have the loop go round once although there is nothing to do: ``turns`` tells whether."""
-        self._arrived.set()
+        self._have_a_turn()
 
     def replay(self, records: Iterable[JournalRecord]) -> int:
         """Fold the journal into the book; returns how many facts there were.
@@ -162,52 +195,84 @@ class DecisionLoop:
         Until then the book is that of the process before: its links seem up, its account read.
         """
         self._handle(fact, None)
+        self._journal.flush()
 
     # -- the one writer ----------------------------------------------------------------------
 
     async def run(self) -> None:
         """Handle facts and deadlines until cancelled."""
+        self._running = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._release_in_order(), name="release")
-                while True:
-                    await self._next_fact_or_deadline()
-                    self.turns += 1
-                    for _ in range(min(len(self._queue), FACTS_PER_TURN)):
-                        fact, asker = self._queue.popleft()
-                        self._handle(fact, asker)
-                    await asyncio.sleep(0)
+            for pending, error in self._early:
+                self._told(pending, error)
+            self._early.clear()
+            self._have_a_turn()
+            await self._running
         finally:
             self._end()
 
     def _end(self) -> None:
         """Let nobody wait for a decision or a change that this process will not bring."""
         self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
         waiting = [asker for _, asker in self._queue]
-        while not self._unreleased.empty():
-            waiting.append(self._unreleased.get_nowait().asker)
-        if self._releasing is not None:
-            waiting.append(self._releasing.asker)
+        waiting += [pending.asker for pending in self._unreleased]
         self._queue.clear()
         for asker in waiting:
             if asker is not None and not asker.done():
                 asker.set_exception(_stopped())
-        for watcher in (each for watchers in self._watchers.values() for each in watchers):
-            if not watcher.done():
-                watcher.set_exception(_stopped())
-        self._tell_recorded()
+        self._watchers.end(_stopped)
 
-    async def _next_fact_or_deadline(self) -> None:
-        if self._queue:
+    def _fail(self, error: BaseException) -> None:
+        """End ``run`` with ``error``: the loop itself is not sound any more."""
+        if self._running is not None and not self._running.done():
+            self._running.set_exception(error)
+
+    def _have_a_turn(self) -> None:
+        """See to it that what is queued is handled when the event loop comes round."""
+        if not self._turn_due and self._running is not None:
+            self._turn_due = True
+            self._running.get_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._turn_due = False
+        self.turns += 1
+        if self._ended or self._closing:
             return
-        self._arrived.clear()
-        due_ns = next_deadline_ns(self.book)
-        wait_s = None if not due_ns else max(0, due_ns - self._clock.monotonic_ns()) / 1e9
         try:
-            async with asyncio.timeout(wait_s):
-                await self._arrived.wait()
-        except TimeoutError:
+            for _ in range(min(len(self._queue), FACTS_PER_TURN)):
+                fact, asker = self._queue.popleft()
+                self._handle(fact, asker)
+            self._journal.flush()
+            if self._queue:
+                self._have_a_turn()
+            else:
+                self._watch_the_deadline()
+        except Exception as error:  # noqa: BLE001 - a callback has nobody else to tell
+            self._fail(error)
+
+    def _watch_the_deadline(self) -> None:
+        """Have TimerFired put when the core wants it, unless a fact comes first."""
+        due_ns = next_deadline_ns(self.book)
+        if not due_ns:
+            return
+        wait_s = (due_ns - self._clock.monotonic_ns()) / 1e9
+        if wait_s <= 0:
             self.put(TimerFired(utc_us=self._clock.utc_us()))
+            return
+        assert self._running is not None  # noqa: S101 - turns come with ``run``
+        loop = self._running.get_loop()
+        if self._timer is not None:
+            # One that is due too early finds out by itself: most deadlines only move away.
+            if self._timer.when() <= loop.time() + wait_s + TIMER_SLACK_S:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_later(wait_s, self._timer_due)
+
+    def _timer_due(self) -> None:
+        self._timer = None
+        self._watch_the_deadline()
 
     def _handle(self, fact: Fact, asker: asyncio.Future[Decision] | None) -> None:
         if isinstance(fact, AccountAudited):
@@ -237,71 +302,61 @@ class DecisionLoop:
         result = step(self.book, fact, now_ns)
         self._keep_past(result)
         self.steps += 1
-        durable, proofs = self._record(fact, result, now_ns)
-        self._unreleased.put_nowait(
-            _Pending(
-                result=result,
-                durable=durable,
-                asker=asker,
-                proofs=proofs,
-                needs_record=needs_record(fact),
-            )
-        )
+        self._record(fact, result, now_ns, asker)
 
     def _record(
-        self, fact: Fact, result: Step, now_ns: int
-    ) -> tuple[asyncio.Future[None], dict[str, bytes]]:
+        self, fact: Fact, result: Step, now_ns: int, asker: asyncio.Future[Decision] | None
+    ) -> None:
         utc_us = self._clock.utc_us()
-        seq = self._journal.next_seq
-
-        def record(kind: str, payload: bytes) -> JournalRecord:
-            nonlocal seq
-            made = JournalRecord(
-                seq=seq, kind=kind, monotonic_ns=now_ns, utc_us=utc_us, payload=payload
-            )
-            seq += 1
-            return made
-
-        records = [record(EVENT_KIND, encode(fact))]
-        event_seq = records[0].seq
-        records.extend(record(COMMAND_KIND, encode(command)) for command in result.commands)
+        event_seq = self._journal.next_seq
+        payloads = [(EVENT_KIND, encode(fact))]
+        payloads += [(COMMAND_KIND, encode(command)) for command in result.commands]
         order_rows: tuple[AuditRow, ...] = result.order_rows
-        bundles: dict[str, bytes] = {}
+        proofs: dict[str, bytes] = {}
         for client_order_id in result.proofs_due:
             bundle = self._proofs.make(self.book, client_order_id, journal_seq=event_seq)
-            records.append(record(PROOF_KIND, bundle))
-            bundles[client_order_id] = bundle
+            payloads.append((PROOF_KIND, bundle))
+            proofs[client_order_id] = bundle
             order_rows = with_proof(self.book, order_rows, client_order_id, bundle)
-        batch = JournalBatch(records=tuple(records), orders=order_rows, fills=result.fill_rows)
-        return asyncio.ensure_future(self._journal.append(batch)), bundles
+        records = tuple(
+            JournalRecord(seq=seq, kind=kind, monotonic_ns=now_ns, utc_us=utc_us, payload=payload)
+            for seq, (kind, payload) in enumerate(payloads, start=event_seq)
+        )
+        pending = _Pending(
+            fact, result, asker=asker, seq=event_seq, last_seq=records[-1].seq, proofs=proofs
+        )
+        self._unreleased.append(pending)
+        self._journal.submit(
+            JournalBatch(records=records, orders=order_rows, fills=result.fill_rows),
+            partial(self._told, pending),
+        )
 
     # -- out ---------------------------------------------------------------------------------
 
-    async def _release_in_order(self) -> None:
-        while True:
-            pending = self._releasing = await self._unreleased.get()
-            try:
-                await pending.durable
-            except JournalError as error:
-                self._release_without_journal(pending, error)
-            else:
+    def _told(self, pending: _Pending, error: JournalError | None) -> None:
+        """Hear what became of a step's records; the journal tells in the order of the steps."""
+        if self._running is None:
+            self._early.append((pending, error))
+            return
+        if self._ended:
+            return
+        try:
+            if pending.left:
+                self._written_late(pending)
+                return
+            self._unreleased.popleft()
+            if error is None:
                 self._release(pending)
-            self._releasing = None
-            self._released += 1
-            self._tell_recorded()
-
-    def _tell_recorded(self) -> None:
-        waiting = self._awaiting_record
-        while waiting and (self._ended or waiting[0][0] <= self._released):
-            _, waiter = waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+            else:
+                self._release_unrecorded(pending, error)
+            self._watchers.released(self.steps - len(self._unreleased))
+        except Exception as failure:  # noqa: BLE001 - a callback has nobody else to tell
+            self._fail(failure)
 
     def _release(self, pending: _Pending) -> None:
         result = pending.result
-        self._keep_proofs(pending.proofs)
-        for note in result.notes:
-            self._on_note(note)
+        if pending.proofs:
+            self._keep_proofs(pending.proofs)
         for command in result.commands:
             if isinstance(command, PlaceOrder):
                 self.put(
@@ -311,46 +366,51 @@ class DecisionLoop:
                 )
             self._dispatcher.dispatch(command)
         if pending.asker is not None and not pending.asker.done():
-            pending.asker.set_result(result.decision or Decision(kind=DecisionKind.ACCEPTED))
-        for client_order_id in result.changed_orders:
-            for watcher in self._watchers.pop(client_order_id, ()):
-                if not watcher.done():
-                    watcher.set_result(None)
+            pending.asker.set_result(result.decision or _ACCEPTED)
+        self._watchers.changed(result.changed_orders)
+        for note in result.notes:
+            self._on_note(note)
+        if self._closing:
+            self._fail(JournalError(BEYOND_THE_RECORD))
 
-    def _release_without_journal(self, pending: _Pending, error: JournalError) -> None:
+    def _release_unrecorded(self, pending: _Pending, error: JournalError) -> None:
         """Let go only what reduces risk: a full disk must not hold a position open."""
-        if self.failure is None:
-            self.failure = str(error)
-            self._on_note(
-                Note(
-                    tag=Tag.CRITICAL,
-                    name="journal_failed",
-                    fields={"message": str(error)},
-                    severity=Severity.CRITICAL,
-                )
-            )
+        kept = not isinstance(error, JournalFullError)
+        pending.left = kept
+        began = self._outage.left(pending.seq, pending.last_seq, kept=kept, reason=str(error))
+        if began:
+            utc_us = self._clock.utc_us()
+            self._outage.began_utc_us = utc_us
+            self.put(JournalFailed(utc_us=utc_us, reason=str(error)))
         result = pending.result
-        pending.proofs = {}  # a proof names its place in the record, and there is none
-        left = tuple(it for it in result.commands if may_leave_unrecorded(self.book, it))
-        if len(left) < len(result.commands):
+        withheld = [it for it in result.commands if not may_leave_unrecorded(self.book, it)]
+        for command in withheld:
+            if isinstance(command, Change):
+                self.put(self._dispatcher.not_sent(command, NOT_DURABLE))
+        if withheld or needs_record(pending.fact, result.decision):
+            left = tuple(it for it in result.commands if it not in withheld)
             pending.result = replace(result, commands=left)
-            self._withhold([it for it in result.commands if it not in left])
-        withheld = pending.needs_record or len(left) < len(result.commands)
-        if withheld and pending.asker is not None and not pending.asker.done():
-            pending.asker.set_exception(error)
+            if pending.asker is not None and not pending.asker.done():
+                pending.asker.set_exception(error)
+        proofs, pending.proofs = pending.proofs, {}  # a proof names its place in the record
         self._release(pending)
+        pending.proofs = proofs
 
-    def _withhold(self, commands: Iterable[Request]) -> None:
-        for command in commands:
-            if isinstance(command, PlaceOrder):
-                self.put(
-                    PlaceAnswered(
-                        utc_us=self._clock.utc_us(),
-                        client_order_id=command.client_order_id,
-                        answer=Answer.NOT_SENT,
-                        message="the intent could not be made durable",
-                    )
-                )
+    def _written_late(self, pending: _Pending) -> None:
+        """Take note that records of the outage are on disk; the last of them ends it."""
+        self._keep_proofs(pending.proofs)
+        recovered = self._outage.written(utc_us=self._clock.utc_us())
+        if recovered is None:
+            return
+        if not recovered.lost:
+            self.put(recovered)
+            return
+        # What the book knows does not follow from the record any more. So this is the last that
+        # is recorded, and the next process begins with what the record and the broker say.
+        self._journal.take_again()
+        self._closing = True
+        self._handle(recovered, None)
+        self._journal.flush()
 
     def _keep_proofs(self, proofs: dict[str, bytes]) -> None:
         self._bundles.update(proofs)
@@ -366,29 +426,18 @@ class DecisionLoop:
     async def recorded(self) -> None:
         """Wait until everything that the book shows now is on disk and its effects have left.
 
-        The book runs ahead of the disk; what is told to others must not.
+        The book runs ahead of the disk; what is told to others must not. While the disk takes
+        nothing, it is enough that what may leave has left.
         """
-        if self._released >= self.steps or self._ended:
-            return
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._awaiting_record.append((self.steps, waiter))
-        await waiter
+        if self._unreleased and not self._ended:
+            await self._watchers.until_released(self.steps)
 
     async def order_changed(self, client_order_id: str) -> None:
-        """Wait until a durable step changes the order.
+        """Wait until a released step changes the order.
 
         Raises:
             JournalError: the guard has stopped, and will bring no change.
         """
         if self._ended:
             raise _stopped()
-        watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        watchers = self._watchers.setdefault(client_order_id, [])
-        watchers.append(watcher)
-        try:
-            await watcher
-        finally:
-            if watcher in watchers:
-                watchers.remove(watcher)
-            if not watchers and self._watchers.get(client_order_id) is watchers:
-                del self._watchers[client_order_id]
+        await self._watchers.order_changed(client_order_id)

@@ -110,6 +110,7 @@ class Links:
     market_up: bool = False
     market_lost_ns: int = 0
     watchdog_lost: bool = False  # a guard that nobody was to watch never loses its watchdog
+    journal_failed: bool = False  # the disk takes no record now
 
 
 @dataclass(slots=True)
@@ -230,6 +231,8 @@ class Book:
             yield Condition.ACCOUNT_CANNOT_TRADE
         if links.watchdog_lost:
             yield Condition.WATCHDOG_LOST
+        if links.journal_failed:
+            yield Condition.JOURNAL_FAILED
 
     def account_stale_ns(self, now_ns: int) -> int | None:
         """Return how long ago the account was read completely, when that is too long; else None."""

@@ -18,6 +18,7 @@ import binascii
 import hashlib
 import re
 from base64 import b64decode, b64encode
+from binascii import b2a_base64
 from collections.abc import Callable
 
 from msgspec import Struct
@@ -55,6 +56,13 @@ class NoteSignature(Struct, frozen=True, kw_only=True):
     name: str
     key_hash: bytes
     signature: bytes
+
+
+class SignatureIdentity(Struct, frozen=True, kw_only=True):
+    """The name of a log and the hash of a key that signs for it."""
+
+    name: str
+    key_hash: bytes
 
 
 class SignedCheckpoint(Struct, frozen=True, kw_only=True):
@@ -100,15 +108,25 @@ def verifier_key(name: str, public_key: bytes) -> str:
 
 def note_text(checkpoint: Checkpoint) -> str:
     """Return the lines that are signed, with their last newline."""
-    root = b64encode(checkpoint.root).decode("ascii")
+    root = b2a_base64(checkpoint.root, newline=False).decode("ascii")
     return f"{checkpoint.origin}\n{checkpoint.size}\n{root}\n"
+
+
+def signature_identity(name: str, public_key: bytes) -> SignatureIdentity:
+    """Return what a signature line says of its key; the same for every note of a log."""
+    return SignatureIdentity(name=name, key_hash=key_hash(name, public_key))
+
+
+def note_of(text: str, identity: SignatureIdentity, signature: bytes) -> str:
+    """Return the note of ``text`` (of ``note_text``) with the 64 bytes that sign it, in UTF-8."""
+    value = b2a_base64(identity.key_hash + signature, newline=False).decode("ascii")
+    return f"{text}\n{_SIGNATURE_PREFIX}{identity.name} {value}\n"
 
 
 def signed_note(checkpoint: Checkpoint, *, public_key: bytes, signature: bytes) -> str:
     """Return the note: ``signature`` by ``public_key`` is over ``note_text``, in UTF-8."""
-    name = checkpoint.origin
-    value = b64encode(key_hash(name, public_key) + signature).decode("ascii")
-    return f"{note_text(checkpoint)}\n{_SIGNATURE_PREFIX}{name} {value}\n"
+    identity = signature_identity(checkpoint.origin, public_key)
+    return note_of(note_text(checkpoint), identity, signature)
 
 
 def parse(note: str) -> SignedCheckpoint:

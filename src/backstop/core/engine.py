@@ -29,6 +29,7 @@ from backstop.core.evidence import (
 )
 from backstop.core.forgetting import forget_the_oldest, past_recalled
 from backstop.core.halting import cancel_entries_while_halted
+from backstop.core.journal_outage import journal_changed
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.position_close import close_requested
 from backstop.core.protection import protect, protection_restarted
@@ -58,6 +59,8 @@ from backstop.domain.events import (
     HubConnected,
     HubLost,
     InstrumentsLoaded,
+    JournalFailed,
+    JournalRecovered,
     LifeFact,
     LiquidationRequested,
     ModifyAnswered,
@@ -215,6 +218,8 @@ def _apply_life(work: Workbench, event: LifeFact) -> None:
             lifecycle.instruments_loaded(work, event)
         case HubConnected() | HubLost() | SessionEvicted():
             lifecycle.hub_changed(work, event)
+        case JournalFailed() | JournalRecovered():
+            journal_changed(work, event)
         case WatchdogLost() | WatchdogReturned():
             supervision.watchdog_changed(work, event)
         case TradingDayBegan():

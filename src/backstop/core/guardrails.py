@@ -69,7 +69,7 @@ class Assessment(Struct, frozen=True, kw_only=True):
         """Everything that keeps the order from being sent, in the order of the rules."""
         if self.gate is None:
             return self.denials
-        states = tuple(denial for denial in self.denials if denial.code in _STATE_DENIALS)
+        states = tuple(denial for denial in self.denials if denial.code in STATE_DENIALS)
         return (*states, self.gate, *self.denials[len(states) :])
 
     @property
@@ -207,7 +207,7 @@ _STATE_CODES = {
 }
 
 
-_STATE_DENIALS = frozenset({*_STATE_CODES.values(), DenialCode.STATE_UNPROTECTED})
+STATE_DENIALS = frozenset({*_STATE_CODES.values(), DenialCode.STATE_UNPROTECTED})
 
 
 def state_denials(

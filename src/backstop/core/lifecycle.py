@@ -77,6 +77,7 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.links.market_lost_ns = work.now_ns
     book.links.user_since_ns = work.now_ns
     book.links.watchdog_lost = False
+    book.links.journal_failed = False
     book.recovered = False
     book.audit.requested_ns = book.audit.due_ns = 0
     book.audit.hurries = 0

@@ -17,14 +17,18 @@ EMPTY_ROOT = hashlib.sha256(b"").digest()
 """The root of a tree without leaves."""
 
 
+LEAF_BYTE, NODE_BYTE = b"\x00", b"\x01"
+"""What the hash of a leaf, and of an inner node, begins with."""
+
+
 def leaf_hash(leaf: bytes) -> bytes:
     """Return the hash of one leaf: SHA-256 of a zero byte and the leaf."""
-    return hashlib.sha256(b"\x00" + leaf).digest()
+    return hashlib.sha256(LEAF_BYTE + leaf).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """Return the hash of an inner node: SHA-256 of a one byte and both children."""
-    return hashlib.sha256(b"\x01" + left + right).digest()
+    return hashlib.sha256(NODE_BYTE + left + right).digest()
 
 
 def root(leaf_hashes: Iterable[bytes]) -> bytes:

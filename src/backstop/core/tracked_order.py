@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
 from backstop.domain.instrument import Instrument
+from backstop.domain.numbers import average
 from backstop.domain.order import (
     ORDER_TRANSITIONS,
     TERMINAL_STATES,
@@ -114,10 +115,7 @@ class TrackedOrder(Struct, frozen=True, kw_only=True):
     @property
     def average_price(self) -> Fraction | None:
         """Volume-weighted fill price in points, exact; None without a fill."""
-        if not self.filled_quantity:
-            return None
-        total = sum((Fraction(fill.price) * fill.quantity for fill in self.fills), Fraction(0))
-        return total / self.filled_quantity
+        return average((fill.price, fill.quantity) for fill in self.fills)
 
     @property
     def lacks_trades(self) -> bool:

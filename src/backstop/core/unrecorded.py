@@ -4,8 +4,19 @@ A full disk must not hold a position open, and must not let a new one be opened.
 """
 
 from backstop.core.book import Book
+from backstop.core.guardrails import STATE_DENIALS
+from backstop.core.step import Decision
 from backstop.domain.broker import BrokerOrder
-from backstop.domain.commands import CancelOrder, ModifyOrder, PlaceOrder, Request
+from backstop.domain.commands import (
+    AuditAccount,
+    CancelOrder,
+    ClosePosition,
+    LookUpOrder,
+    ModifyOrder,
+    PlaceOrder,
+    RaiseAlert,
+    Request,
+)
 from backstop.domain.events import Fact, OrderRegistered
 from backstop.domain.order import Side
 
@@ -20,16 +31,21 @@ def may_leave_unrecorded(book: Book, command: Request) -> bool:
         case ModifyOrder():
             # A change that keeps a stop or moves it away from the market looks the same from here.
             return False
-        case _:
+        case ClosePosition():
+            return True  # the venue's own close never opens or enlarges a position
+        case LookUpOrder() | AuditAccount() | RaiseAlert():
             return True  # reads and alerts change nothing at the venue
 
 
-def needs_record(fact: Fact) -> bool:
-    """Say whether nobody may hear a yes to ``fact`` that is not on disk.
+def needs_record(fact: Fact, decision: Decision | None) -> bool:
+    """Say whether nobody may hear ``decision`` about ``fact`` while it is not on disk.
 
-    Whoever registers an order sends it next, and relies on being found after a crash.
+    Whoever registers an order sends it next, and relies on being found after a crash. A refusal of
+    new exposure because nothing can be recorded is no word about the order: it may be asked for
+    again.
     """
-    return isinstance(fact, OrderRegistered)
+    denials = () if decision is None else decision.denials
+    return isinstance(fact, OrderRegistered) or any(it.code in STATE_DENIALS for it in denials)
 
 
 def _could_protect(book: Book, broker_order_id: int) -> bool:

@@ -83,6 +83,27 @@ class GuardStarted(Event, frozen=True, kw_only=True, tag=True):
     wall_clock: bool = False
 
 
+class JournalFailed(Event, frozen=True, kw_only=True, tag=True):
+    """The disk takes no record any more; from here on they are kept in memory and written later."""
+
+    reason: str
+
+
+class JournalRecovered(Event, frozen=True, kw_only=True, tag=True):
+    """The disk took what was kept since ``began_utc_us``.
+
+    Those are the records ``first_seq`` to ``last_seq`` of ``decisions`` facts. ``lost`` more facts
+    could not be kept; then this is the last record of its process.
+    """
+
+    began_utc_us: int
+    reason: str
+    decisions: int
+    first_seq: int
+    last_seq: int
+    lost: int = 0
+
+
 class InstrumentsLoaded(Event, frozen=True, kw_only=True, tag=True):
     """The contract rows of the gateway that may be traded."""
 
@@ -410,6 +431,8 @@ class OrderLookedUp(Event, frozen=True, kw_only=True, tag=True):
 
 LifeFact = (
     GuardStarted
+    | JournalFailed
+    | JournalRecovered
     | InstrumentsLoaded
     | TradingDayBegan
     | WatchdogLost

@@ -1,10 +1,27 @@
 """Exact numbers as text for people and JSON."""
 
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from collections.abc import Iterable
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Context, Decimal, Inexact
 from fractions import Fraction
 
 MICROS = 1_000_000
 """Millionths in one unit of money."""
+
+
+_EXACT = Context(prec=200, traps=[Inexact])
+"""Far more digits than any price times any quantity has; a loss of one would raise."""
+
+
+def average(priced: Iterable[tuple[Decimal, int]]) -> Fraction | None:
+    """Return the exact mean of prices weighted by quantities; None without any."""
+    total, quantity = Decimal(0), 0
+    for price, weight in priced:
+        total = _EXACT.fma(price, weight, total)
+        quantity += weight
+    if not quantity:
+        return None
+    numerator, denominator = total.as_integer_ratio()
+    return Fraction(numerator, denominator * quantity)
 
 
 def micros(amount: Decimal) -> int:

@@ -12,7 +12,7 @@ from backstop.adapters.sqlite.journal import SqliteJournal
 from backstop.adapters.sqlite.schema import connect_read_only
 from backstop.core.journal_leaf import leaf_hash
 from backstop.domain.audit import AuditRow, FillRow
-from backstop.errors import InvariantError, JournalError, StateFolderError
+from backstop.errors import InvariantError, JournalError, JournalFullError, StateFolderError
 from backstop.ports import JournalBatch, JournalRecord
 
 
@@ -87,7 +87,7 @@ async def test_every_commit_waits_for_the_disk(journal: SqliteJournal, database:
     await journal.append(a_batch(1))
 
     assert rows(database, "PRAGMA journal_mode") == [("wal",)]
-    (synchronous,) = journal._connection.execute("PRAGMA synchronous").fetchone()
+    (synchronous,) = journal._writer._connection.execute("PRAGMA synchronous").fetchone()
     assert synchronous == 2
 
 
@@ -113,7 +113,7 @@ async def test_decisions_that_wait_together_share_commits(journal: SqliteJournal
         nonlocal commits
         commits += statement == "COMMIT"
 
-    journal._connection.set_trace_callback(count)
+    journal._writer._connection.set_trace_callback(count)
     await asyncio.gather(*(journal.append(a_batch(seq)) for seq in range(1, 301)))
 
     assert len(journal.read_all()) == 300
@@ -328,17 +328,6 @@ async def test_a_batch_is_written_whole_or_not_at_all(
     assert rows(database, "SELECT count(*) FROM OrderAudit") == [(0,)]
 
 
-async def test_a_failed_journal_stays_failed(journal: SqliteJournal) -> None:
-    """After one error a later success would prove nothing about what came before it."""
-    with pytest.raises(JournalError):
-        await journal.append(JournalBatch(records=(a_record(1),), fills=(a_fill("7", "2"),)))
-
-    with pytest.raises(JournalError, match="cannot write: IntegrityError"):
-        await journal.append(a_batch(2))
-    assert journal.failure is not None
-    assert len(journal.read_all()) == 0
-
-
 async def test_everyone_who_waits_hears_of_the_failure(journal: SqliteJournal) -> None:
     waiting = [
         journal.append(JournalBatch(records=(a_record(1),), fills=(a_fill("7", "2"),))),
@@ -350,27 +339,40 @@ async def test_everyone_who_waits_hears_of_the_failure(journal: SqliteJournal) -
     assert all(isinstance(outcome, JournalError) for outcome in outcomes)
 
 
-async def test_a_full_queue_halts_the_journal_and_loses_nothing_it_took(
+async def test_beyond_the_limit_nothing_is_taken_and_nothing_that_was_taken_is_lost(
     journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """To leave one out and take the next would tear a hole into the record."""
     monkeypatch.setattr(journal_module, "MAX_PENDING_BATCHES", 5)
-    taken = [journal.append(a_batch(seq)) for seq in range(1, 6)]
+    told: list[bool] = []
+    all_durable = asyncio.Event()
 
-    with pytest.raises(JournalError, match="the disk does not keep up: 5 decisions"):
+    def hear(error: JournalError | None) -> None:
+        told.append(error is None)
+        if told.count(True) == 5:
+            all_durable.set()
+
+    for seq in range(1, 6):
+        journal.submit(a_batch(seq), hear)
+
+    with pytest.raises(JournalFullError, match=r"does not keep up\. 5 decisions"):
         await journal.append(a_batch(6))
-    await asyncio.gather(*taken)
-
-    with pytest.raises(JournalError, match="does not keep up"):
+    await all_durable.wait()
+    with pytest.raises(JournalFullError):
         await journal.append(a_batch(6))
-    assert [record.seq for record in journal.read_all()] == [1, 2, 3, 4, 5]
+    journal.take_again()
+    await journal.append(a_batch(6))
+
+    assert [record.seq for record in journal.read_all()] == [1, 2, 3, 4, 5, 6]
+    assert told == [False] * 5 + [True] * 5
 
 
-async def test_too_many_waiting_bytes_halt_the_journal(
+async def test_too_many_waiting_bytes_are_beyond_the_limit(
     journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal_module, "MAX_PENDING_BYTES", 100)
 
-    with pytest.raises(JournalError, match="does not keep up"):
+    with pytest.raises(JournalFullError, match="0 decisions with 0 bytes wait already"):
         await journal.append(JournalBatch(records=(a_record(1, b"x" * 101),)))
 
 

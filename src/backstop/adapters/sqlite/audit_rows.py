@@ -72,10 +72,16 @@ class RowWriter:
         The orders come first, because fills refer to them; each new row is there before the
         fills move to it, and the old one goes last, so the foreign key holds after each statement.
         """
-        self._connection.executemany(_UPSERT_ORDER, self._orders)
+        if self._orders:
+            self._connection.executemany(_UPSERT_ORDER, self._orders)
         for old_id, new_id in dict.fromkeys(self._renamed):
             _take_over(self._connection, old_id=old_id, new_id=new_id)
-        self._connection.executemany(_UPSERT_FILL, self._fills)
+        if self._fills:
+            self._connection.executemany(_UPSERT_FILL, self._fills)
+        self.forget()
+
+    def forget(self) -> None:
+        """Let go of what was taken and not written: its transaction was rolled back."""
         for held in (self._orders, self._fills, self._renamed):
             held.clear()
         self._filled_ids.clear()

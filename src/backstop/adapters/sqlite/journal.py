@@ -1,67 +1,54 @@
-"""The journal in SQLite: one writer thread, many decisions in one commit, nothing lost in silence.
+"""The journal in SQLite: what is decided goes in here, and comes back when it is on disk.
 
-A commit waits for the disk (fsync), about as long for one decision as for a hundred. So while one
-commit runs, whatever comes in is collected, and all of it goes into the next transaction. The
-event loop never waits for the disk.
-
-When a write fails, the journal has failed for good: after an I/O error a later success proves
-nothing about what came before. Everyone who waits or appends then gets a JournalError.
+This is the side of the event loop, which never waits for the disk; ``journal_writer`` has the
+thread that does. When the disk fails, everybody who waits is told at once, and so is whoever hands
+in more: who may act without a record does so. The batches are kept, in order, and written when the
+disk takes them again.
 """
 
 import asyncio
-import queue
 import sqlite3
-import threading
-from collections.abc import Awaitable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
+from typing import Self
 
-from backstop.adapters.sqlite.audit_rows import RowWriter
 from backstop.adapters.sqlite.journal_view import JournalView, LeafHash
+from backstop.adapters.sqlite.journal_writer import JournalWriter, TreeHeads
 from backstop.adapters.sqlite.schema import FIRST_SEQ, open_for_writing
-from backstop.errors import InvariantError, JournalError, StateFolderError
-from backstop.ports import JournalBatch, JournalRecord
+from backstop.errors import InvariantError, JournalError, JournalFullError, StateFolderError
+from backstop.ports import JournalBatch, JournalRecord, Told
 
-MAX_PENDING_BATCHES = 8192
-"""Decisions waiting for the disk: several seconds of the busiest market on a slow disk."""
+MAX_PENDING_BATCHES = 100_000
+"""Decisions that wait for the disk: minutes of the busiest market, hours of a usual one."""
 
 MAX_PENDING_BYTES = 64 * 2**20
-"""Payload waiting for the disk; above it the disk is not slow but gone."""
+"""Payload that waits for the disk; with its rows and its Python objects about three times as much
+memory. A full disk is noticed long before: a person is alerted at its first refusal."""
 
-MAX_GROUP_BATCHES = 512
-"""Decisions in one transaction, so that the first of them does not wait for a long one."""
+STALL_LIMIT_S = 2.0
+"""A disk that has not answered for so long counts as failed: exits do not wait for it."""
 
 CLOSE_DEADLINE_S = 3.0
 """For the last commit; a stop has five seconds in all."""
 
-_INSERT_RECORD = """
-INSERT INTO Journal (seq, kind, account, epoch, monotonic_ns, utc_us, payload, leaf_hash)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-"""
+CommitSink = Callable[[int, bool, float], None]
+"""Hears of each commit: records, whether there were audit rows, seconds that the oldest waited."""
 
 
-_PUT_HEAD = """
-INSERT INTO TreeHead (id, size, note) VALUES (1, ?, ?)
-ON CONFLICT (id) DO UPDATE SET size = excluded.size, note = excluded.note
-"""
-
-
-class TreeHeads(Protocol):
-    """Grows with the records and signs what it has become; used by the writer thread alone."""
-
-    def append(self, leaf_hash: bytes) -> None:
-        """Add the hash of the next record."""
-
-    def signed_head(self) -> tuple[int, str]:
-        """Return how many records there are, and the signed note over all of them."""
-
-
-class _Waiting(NamedTuple):
+class _Waiting:
     """One batch on its way to the disk, and who waits for it."""
 
-    batch: JournalBatch
-    size: int
-    durable: asyncio.Future[None]
+    __slots__ = ("records", "rows", "since_s", "size", "told", "warned")
+
+    def __init__(self, batch: JournalBatch, *, size: int, told: Told, since_s: float) -> None:
+        self.records = len(batch.records)
+        self.rows = bool(batch.orders or batch.fills)
+        self.size = size
+        self.told = told
+        self.since_s = since_s
+        self.warned = False  # told that it is not on disk now
 
 
 class SqliteJournal:
@@ -71,9 +58,11 @@ class SqliteJournal:
         path: the database file.
         account: the account whose records these are.
         epoch: the number of the right to send under which this process writes.
+        failure: why nothing becomes durable now; None while all is well.
         signed_head: the note over all records that are durable; None before the first of this
             process, and always in a journal that nobody signs.
         durable_seq: the newest record that is on disk.
+        on_commit: hears of every commit.
     """
 
     def __init__(
@@ -89,25 +78,29 @@ class SqliteJournal:
         self.path = path
         self.account = account
         self.epoch = epoch
+        self.failure: str | None = None
         self.signed_head: str | None = None
-        self._heads = heads
-        self._refusal: str | None = None  # why no more is taken; what was taken is still written
-        self._write_failure: str | None = None  # set by the writer thread, once
-        self._connection = connection
+        self.on_commit: CommitSink = lambda _records, _rows, _waited_s: None
         self._leaf_hash = leaf_hash
-        self._rows = RowWriter(connection, account=account)
         self._next_seq = _next_seq(connection, path, account)
-        self._last_written = self._next_seq - 1  # of the writer thread
         self.durable_seq = self._next_seq - 1
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._pending_batches = 0
-        self._pending_bytes = 0
+        self._handed: list[JournalBatch] = []  # of this turn, not handed over yet
+        self._waiting: deque[_Waiting] = deque()
+        self._waiting_bytes = 0
+        self._full = False
+        self._watching = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
-        self._ended = threading.Event()
-        # A daemon: a process that must end now does not wait for a hanging disk.
-        self._thread = threading.Thread(target=self._write, name="journal", daemon=True)
-        self._thread.start()
+        self._writer = JournalWriter(
+            connection,
+            path=path,
+            account=account,
+            epoch=epoch,
+            last_seq=self._next_seq - 1,
+            leaf_hash=leaf_hash,
+            heads=heads,
+            report=_OnTheLoop(self),
+        )
 
     @classmethod
     def open(
@@ -143,13 +136,8 @@ class SqliteJournal:
             raise
 
     @property
-    def failure(self) -> str | None:
-        """Why nothing can be appended any more; None while all is well."""
-        return self._write_failure or self._refusal
-
-    @property
     def next_seq(self) -> int:
-        """The sequence number that the next appended record must have."""
+        """The sequence number that the next record handed in must have."""
         return self._next_seq
 
     def read_all(self) -> JournalView:
@@ -164,54 +152,149 @@ class SqliteJournal:
         """Iterate over the durable records from ``seq`` on; errors as ``read_all``."""
         return self.read_all().read_from(seq)
 
-    def append(self, batch: JournalBatch) -> Awaitable[None]:
-        """Return an awaitable that ends when ``batch`` is on disk, or raises JournalError.
+    # -- in --------------------------------------------------------------------------------------
+
+    def append(self, batch: JournalBatch) -> asyncio.Future[None]:
+        """Return a future that ends when ``batch`` is on disk, or raises JournalError.
+
+        What was refused for now and comes on disk later is not told of a second time.
+
+        Raises:
+            InvariantError: as ``submit``.
+        """
+        durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def told(error: JournalError | None) -> None:
+            if durable.done():
+                return  # whoever waited was cancelled, or has heard
+            if error is None:
+                durable.set_result(None)
+            else:
+                durable.set_exception(error)
+
+        self.submit(batch, told)
+        self.flush()
+        return durable
+
+    def submit(self, batch: JournalBatch, told: Told) -> None:
+        """Take ``batch``; ``told`` hears what becomes of it. Call ``flush`` at the end of a turn.
 
         Must be called on the event loop, always the same one; does not block.
+
+        Args:
+            batch: records that continue the sequence, and rows that they imply.
+            told: is called on the event loop, never from within ``submit``, in the order of the
+                batches. With None: it is on disk. With an error: it is not, now; it is kept, and
+                ``told`` is called again with None when it is. Only after JournalFullError, or
+                when the process ends before, there is no second call.
 
         Raises:
             InvariantError: the records do not continue the sequence.
         """
         loop = self._own_loop()
-        durable: asyncio.Future[None] = loop.create_future()
-        if self.failure is not None or self._closed:
-            durable.set_exception(self._error())
-            return durable
-        size = sum(len(record.payload) for record in batch.records)
+        if self._closed:
+            loop.call_soon(told, self._error())
+            return
+        size = sum([len(record.payload) for record in batch.records])
         if (
-            self._pending_batches >= MAX_PENDING_BATCHES
-            or self._pending_bytes + size > MAX_PENDING_BYTES
+            self._full
+            or len(self._waiting) >= MAX_PENDING_BATCHES
+            or self._waiting_bytes + size > MAX_PENDING_BYTES
         ):
             # To leave this one out and take the next would tear a hole into the record.
-            self._refusal = (
-                f"the disk does not keep up: {self._pending_batches} decisions with "
-                f"{self._pending_bytes} bytes wait for it"
-            )
-            durable.set_exception(self._error())
-            return durable
+            self._full = True
+            loop.call_soon(self._refuse, told)
+            return
         self._next_seq = _continued(self._next_seq, batch)
-        self._pending_batches += 1
-        self._pending_bytes += size
-        self._queue.put(_Waiting(batch, size, durable))
-        return durable
+        waiting = _Waiting(batch, size=size, told=told, since_s=loop.time())
+        self._waiting.append(waiting)
+        self._waiting_bytes += size
+        self._handed.append(batch)
+        if self.failure is not None:
+            waiting.warned = True
+            loop.call_soon(told, self._error())
+        elif not self._watching:
+            self._watching = True
+            loop.call_later(STALL_LIMIT_S, self._look_for_a_stall)
+
+    def flush(self) -> None:
+        """Hand over what was submitted in this turn, as one group."""
+        if self._handed:
+            self._writer.hand_over(self._handed)
+            self._handed = []
+
+    def take_again(self) -> None:
+        """Take batches again after JournalFullError, once nothing waits any more.
+
+        For the one record that says how many are missing: the state that follows from the record
+        is not that of the process any more.
+        """
+        if not self._waiting:
+            self._full = False
+            self.failure = None
 
     async def close(self) -> None:
         """Write what is pending and close the file.
 
         Raises:
-            JournalError: the disk did not take the rest within CLOSE_DEADLINE_S.
+            JournalError: the disk did not take the rest, or not within CLOSE_DEADLINE_S.
         """
         if not self._closed:
+            self.flush()
             self._closed = True
-            self._queue.put(None)
+            self._writer.stop()
         loop = asyncio.get_running_loop()
-        if not await loop.run_in_executor(None, self._ended.wait, CLOSE_DEADLINE_S):
+        ended = await loop.run_in_executor(None, self._writer.ended.wait, CLOSE_DEADLINE_S)
+        if not ended or self._waiting:
             raise JournalError(
-                f"The disk did not take the last records of {self.path} within "
-                f"{CLOSE_DEADLINE_S:g} s. What was not acknowledged may be lost."
+                f"The disk did not take the last {len(self._waiting)} decisions for {self.path} "
+                f"within {CLOSE_DEADLINE_S:g} s{_because(self.failure)}. They are lost."
             )
 
-    # -- on the event loop -----------------------------------------------------------------------
+    # -- out -------------------------------------------------------------------------------------
+
+    def durable(self, batches: int, head: str | None) -> None:
+        """Take the writer's word that the next ``batches`` are on disk."""
+        self.signed_head = head or self.signed_head
+        self.failure = None
+        waited_s = self._own_loop().time() - self._waiting[0].since_s
+        records, rows = 0, False
+        done = [self._waiting.popleft() for _ in range(batches)]
+        for waiting in done:
+            self._waiting_bytes -= waiting.size
+            records += waiting.records
+            rows = rows or waiting.rows
+        self.durable_seq += records
+        self.on_commit(records, rows, waited_s)
+        for waiting in done:
+            waiting.told(None)
+
+    def failed(self, reason: str) -> None:
+        """Take the writer's word that what waits is not on disk, and is tried again."""
+        self.failure = reason
+        error = self._error()
+        for waiting in tuple(self._waiting):
+            if not waiting.warned:
+                waiting.warned = True
+                waiting.told(error)
+
+    def _refuse(self, told: Told) -> None:
+        if self.failure is None:
+            self.failed("the disk does not keep up")
+        told(self._full_error())
+
+    def _look_for_a_stall(self) -> None:
+        """Notice a disk that does not answer at all; as long as anything waits, look again."""
+        self._watching = False
+        if not self._waiting or self.failure is not None or self._closed:
+            return
+        loop = self._own_loop()
+        waited_s = loop.time() - self._waiting[0].since_s
+        if waited_s >= STALL_LIMIT_S:
+            self.failed(f"the disk has not answered for {STALL_LIMIT_S:g} s")
+            return
+        self._watching = True
+        loop.call_later(STALL_LIMIT_S - waited_s, self._look_for_a_stall)
 
     def _own_loop(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.get_running_loop()
@@ -221,131 +304,42 @@ class SqliteJournal:
             raise InvariantError("A journal is written from one event loop, and this is another.")
         return loop
 
-    def _settle(self, group: list[_Waiting], failure: str | None, head: str | None) -> None:
-        self.signed_head = head or self.signed_head
-        if failure is None:
-            records = (waiting.batch.records for waiting in group)
-            self.durable_seq += sum(map(len, records))
-        for waiting in group:
-            self._pending_batches -= 1
-            self._pending_bytes -= waiting.size
-            if waiting.durable.done():
-                continue  # whoever waited was cancelled; the record is durable all the same
-            if failure is None:
-                waiting.durable.set_result(None)
-            else:
-                waiting.durable.set_exception(self._error())
-
     def _error(self) -> JournalError:
-        if self.failure is None:
+        if self._closed:
             return JournalError(f"The journal {self.path} is closed; nothing was written.")
         return JournalError(
-            f"The journal {self.path} cannot write: {self.failure}. This record is not on disk. "
-            "New exposure must stop; restart when the cause is mended."
+            f"The journal {self.path} cannot write{_because(self.failure)}. This record is not on "
+            "disk. It is kept and tried again; until then only what reduces risk is sent."
         )
 
-    # -- on the writer thread --------------------------------------------------------------------
-
-    def _write(self) -> None:
-        last = False
-        try:
-            while not last:
-                group, last = self._next_group()
-                if group:
-                    self._report(group, self._commit(group))
-            self._connection.close()
-        finally:
-            self._ended.set()
-
-    def _next_group(self) -> tuple[list[_Waiting], bool]:
-        """Wait for one batch, then take along all that queued up; True when no more will come."""
-        group: list[_Waiting] = []
-        waiting = self._queue.get()
-        while waiting is not None:
-            group.append(waiting)
-            if len(group) == MAX_GROUP_BATCHES:
-                return group, False
-            try:
-                waiting = self._queue.get_nowait()
-            except queue.Empty:
-                return group, False
-        return group, True
-
-    def _commit(self, group: list[_Waiting]) -> str | None:
-        """Write ``group`` in one transaction, or note why nothing can be written any more.
-
-        Returns the head that it signed, once that is durable.
-        """
-        if self._write_failure is not None:
-            return None
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._insert(group)
-                head = self._sign_head()
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-        except Exception as error:  # noqa: BLE001 - a waiter must hear of every failure, bugs too
-            self._write_failure = f"{type(error).__name__}: {error}"
-            return None
-        return head
-
-    def _sign_head(self) -> str | None:
-        """Put the head over all records into the transaction that adds the last of them.
-
-        So no record can be added behind our back without a head that only our key can sign.
-        """
-        if self._heads is None:
-            return None
-        size, note = self._heads.signed_head()
-        self._connection.execute(_PUT_HEAD, (size, note))
-        return note
-
-    def _insert(self, group: list[_Waiting]) -> None:
-        self._connection.executemany(
-            _INSERT_RECORD,
-            [self._row(record) for waiting in group for record in waiting.batch.records],
-        )
-        for waiting in group:
-            batch = waiting.batch
-            seq = batch.records[-1].seq if batch.records else self._last_written
-            self._last_written = seq
-            self._rows.add(batch.orders, batch.fills, seq=seq, utc_us=_moment(batch))
-        self._rows.flush()
-
-    def _row(self, record: JournalRecord) -> tuple[object, ...]:
-        leaf = self._leaf_hash(
-            seq=record.seq,
-            kind=record.kind,
-            account=self.account,
-            epoch=self.epoch,
-            monotonic_ns=record.monotonic_ns,
-            utc_us=record.utc_us,
-            payload=record.payload,
-        )
-        if self._heads is not None:
-            self._heads.append(leaf)
-        return (
-            record.seq,
-            record.kind,
-            self.account,
-            self.epoch,
-            record.monotonic_ns,
-            record.utc_us,
-            record.payload,
-            leaf,
+    def _full_error(self) -> JournalFullError:
+        return JournalFullError(
+            f"The journal {self.path} cannot write{_because(self.failure)}. {len(self._waiting)} "
+            f"decisions with {self._waiting_bytes} bytes wait already: this record is not kept. "
+            "Only what reduces risk is sent. The guard starts anew when the disk has taken what "
+            "waits."
         )
 
-    def _report(self, group: list[_Waiting], head: str | None) -> None:
-        loop = self._loop
-        assert loop is not None  # noqa: S101 - append has set it before anything was queued
-        try:
-            loop.call_soon_threadsafe(self._settle, group, self._write_failure, head)
-        except RuntimeError:
-            return  # the loop has ended, and with it everyone who waited
+
+class _OnTheLoop:
+    """Brings the writer's reports from its thread to the event loop."""
+
+    def __init__(self, journal: SqliteJournal) -> None:
+        self._journal = journal
+
+    def on_durable(self, batches: int, head: str | None) -> None:
+        """Report that the next batches are on disk."""
+        self._call(self._journal.durable, batches, head)
+
+    def on_failure(self, reason: str) -> None:
+        """Report that they are not."""
+        self._call(self._journal.failed, reason)
+
+    def _call(self, report: Callable[..., None], *arguments: object) -> None:
+        loop = self._journal._loop  # noqa: SLF001 - the same file
+        assert loop is not None  # noqa: S101 - submit has set it before anything was handed over
+        with suppress(RuntimeError):  # the loop has ended, and with it everyone who waited
+            loop.call_soon_threadsafe(report, *arguments)
 
 
 def _continued(next_seq: int, batch: JournalBatch) -> int:
@@ -358,9 +352,8 @@ def _continued(next_seq: int, batch: JournalBatch) -> int:
     return next_seq
 
 
-def _moment(batch: JournalBatch) -> int:
-    """Return when a batch was made; rows without a record of their own have no time."""
-    return batch.records[0].utc_us if batch.records else 0
+def _because(failure: str | None) -> str:
+    return f": {failure}" if failure else ""
 
 
 def _next_seq(connection: sqlite3.Connection, path: Path, account: str) -> int:

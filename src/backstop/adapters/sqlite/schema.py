@@ -11,9 +11,11 @@ executed.
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from backstop.adapters.folders import sync_folder
+from backstop.adapters.sqlite.write_ahead_log import reserve
 from backstop.errors import DamagedDatabaseError, StateFolderError
 
 SCHEMA_VERSION = 2
@@ -92,22 +94,32 @@ def open_for_writing(path: Path, *, checked: bool = True) -> sqlite3.Connection:
             program or to a newer version; the file is left as it was.
     """
     new = _make_file(path)
-    if not new:
-        open_for_reading(path, checked=checked).close()
+    laid_out = not new and _is_laid_out(path, checked=checked)
     try:
-        connection = sqlite3.connect(
-            path, timeout=READ_TIMEOUT_S, isolation_level=None, check_same_thread=False
-        )
-        try:
-            _make_durable(connection, path)
-            _migrate(connection)
-        except BaseException:
-            connection.close()
-            raise
+        if not laid_out:
+            with closing(_connect(path)) as connection:
+                _make_durable(connection, path)
+                _migrate(connection)
+        reserve(path)
+        connection = connect_again(path)
         if new:
             sync_folder(path.parent)
     except (sqlite3.Error, OSError) as error:
         raise _unusable(path, error) from error
+    return connection
+
+
+def connect_again(path: Path) -> sqlite3.Connection:
+    """Connect to ``path`` as its one writer, without the checks; raises sqlite3.Error.
+
+    For a writer that opened it before and whose connection had an error.
+    """
+    connection = _connect(path)
+    try:
+        _make_durable(connection, path)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -158,6 +170,17 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     )
 
 
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
+        path, timeout=READ_TIMEOUT_S, isolation_level=None, check_same_thread=False
+    )
+
+
+def _is_laid_out(path: Path, *, checked: bool) -> bool:
+    with closing(open_for_reading(path, checked=checked)) as connection:
+        return _number(connection, "PRAGMA user_version") == SCHEMA_VERSION
+
+
 def _make_file(path: Path) -> bool:
     """Make an empty private file at ``path``; False when there is one already."""
     try:
@@ -185,6 +208,8 @@ def _make_durable(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA fullfsync = ON")
     connection.execute("PRAGMA checkpoint_fullfsync = ON")
     connection.execute("PRAGMA foreign_keys = ON")
+    # What commits append is copied beside them: write_ahead_log.LogCopier.
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

@@ -1,0 +1,42 @@
+"""While the disk takes no record: no new exposure, and a person is told; exits go on.
+
+The book learns of it by facts like all others. They are kept in order with the rest of the outage
+and are written with it, so the record tells when it stood still and why.
+"""
+
+from backstop.core.step import Workbench
+from backstop.domain.commands import Severity
+from backstop.domain.events import JournalFailed, JournalRecovered
+from backstop.domain.utc import utc_text
+
+
+def journal_changed(work: Workbench, event: JournalFailed | JournalRecovered) -> None:
+    """Refuse entries while nothing becomes durable."""
+    match event:
+        case JournalFailed():
+            work.book.links.journal_failed = True
+            work.alert(
+                Severity.CRITICAL,
+                "JOURNAL_FAILED",
+                f"{event.reason} Entries are refused; exits, stops and the cancels of entries "
+                "still leave.",
+            )
+        case JournalRecovered():
+            work.book.links.journal_failed = False
+            work.alert(
+                Severity.CRITICAL if event.lost else Severity.WARNING,
+                "JOURNAL_RECOVERED",
+                f"The disk took nothing from {utc_text(event.began_utc_us)} to "
+                f"{utc_text(event.utc_us)}: {event.reason} Now {event.decisions} decisions of that "
+                f"time are written, records {event.first_seq} to {event.last_seq}."
+                + _missing(event.lost),
+            )
+
+
+def _missing(lost: int) -> str:
+    if not lost:
+        return ""
+    return (
+        f" {lost} later ones could not be kept and are missing: the guard starts anew and reads "
+        "what is true from the broker."
+    )
