@@ -150,6 +150,19 @@ async def test_the_guard_never_sends_what_was_registered_also_when_it_may_send(d
         assert [row["type"] for row in desk.orders()] == ["MARKET"]
 
 
+async def test_a_guard_that_may_send_protects_what_a_registered_entry_opened(desk: Desk) -> None:
+    async with desk.guard() as guard, an_own_bot(desk) as bot:
+        request, tag = guard.request(quantity=2), a_tag()
+        await guard.manager.register_pending_order(request, custom_tag=tag)
+        await bot.place(request, tag=tag)  # without a bracket
+        contract_id = guard.instrument("MES").contract_id
+        await until(lambda: guard.book.stop_cover(contract_id, 2) == 2, "a stop for both")
+
+        entry, stop = desk.orders()
+        assert (entry["customTag"], entry["type"]) == (tag, "MARKET")
+        assert (stop["type"], Decimal(stop["stopPrice"])) == ("STOP", request.stop_loss_price)
+
+
 async def test_a_guard_that_runs_has_it_as_its_own_face(desk: Desk) -> None:
     async with desk.guard() as guard:
         system = guard.manager.execution_verification

@@ -70,6 +70,14 @@ def test_the_embedded_bot_trades_and_its_record_reads_as_written(terminal: Termi
     carry_out(terminal, HOWTO / "read-the-audit.md")
 
 
+def test_a_bot_that_sends_its_own_orders_has_them_proven_as_written(terminal: Terminal) -> None:
+    own_folder = Command("export BACKSTOP_STATE_DIR=state", ())
+    for command in (SIMULATOR, TO_THE_SIMULATOR, AS_TRADER, own_folder):
+        terminal.type(command)
+
+    carry_out(terminal, HOWTO / "verify-your-own-orders.md")
+
+
 def test_no_command_of_a_page_is_left_untried() -> None:
     carried_out = {REPO / "README.md", *HOWTO.glob("*.md")}
     untried = [
