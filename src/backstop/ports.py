@@ -134,3 +134,17 @@ class Journal(Protocol):
 
     async def close(self) -> None:
         """Write what is pending and close the file."""
+
+
+class LiquidationOutcome(Struct, frozen=True, kw_only=True):
+    """What became of an attempt to take the account flat; ``flat`` only after proof."""
+
+    flat: bool
+    message: str
+
+
+class Liquidator(Protocol):
+    """Takes the account flat when no guard can; knows how to become the one that may."""
+
+    async def liquidate(self, reason: str) -> LiquidationOutcome:
+        """Take the account flat and return once that is proven, or given up for now."""

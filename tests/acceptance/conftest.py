@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,7 +41,7 @@ class Venue:
 
 @dataclass
 class RunningGuard:
-    """A running guard."""
+    """A running guard; ``process`` is the watchdog, the one that was started."""
 
     process: asyncio.subprocess.Process
     url: str
@@ -81,6 +81,12 @@ class RunningGuard:
         async with asyncio.timeout(PATIENCE_S):
             return await self.process.wait()
 
+    async def kill(self) -> None:
+        """kill -9 of guard and watchdog in the same moment, as a power cut does it."""
+        end_group(self.process.pid)
+        async with asyncio.timeout(PATIENCE_S):
+            await self.process.wait()
+
 
 @dataclass
 class Bench:
@@ -115,6 +121,7 @@ class Bench:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
         )
 
     async def call(self, *arguments: str, **settings: str) -> Outcome:
@@ -124,9 +131,8 @@ class Bench:
             async with asyncio.timeout(PATIENCE_S):
                 out, err = await process.communicate()
         finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+            end_group(process.pid)
+            await process.wait()
         return Outcome(process.returncode, out.decode(), err.decode())
 
     @asynccontextmanager
@@ -190,9 +196,14 @@ async def _ended(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        if process.returncode is None:
-            process.kill()
+        end_group(process.pid)
         await process.wait()
+
+
+def end_group(leader: int) -> None:
+    """Kill a process with everything it started: a guard outlives its watchdog, and vice versa."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 @pytest.fixture

@@ -260,8 +260,7 @@ async def test_a_record_after_a_kill_is_good_also_where_nothing_can_be_written(b
         }
         await guard.ask("POST", "/v1/orders", body)
         await guard.until("/v1/orders/entry-1", lambda said: said["state"] == "FILLED")
-        guard.process.kill()
-        await guard.process.wait()
+        await guard.kill()
     state, copy = bench.folder / "state", bench.folder / "copy"
     assert (state / "audit.db-wal").stat().st_size > 0
     shutil.copytree(state, copy, ignore=shutil.ignore_patterns("*-shm", "*.key"))

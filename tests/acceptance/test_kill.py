@@ -46,8 +46,7 @@ async def test_a_guard_killed_in_the_middle_of_an_order_finds_it_and_sends_nothi
             async with asyncio.timeout(30):
                 while not await placed(venue):  # noqa: ASYNC110 - another process decides
                     await asyncio.sleep(0.005)
-            guard.process.kill()
-            await guard.process.wait()
+            await guard.kill()
             await asyncio.wait({asking})
             asking.exception()
 

@@ -16,6 +16,14 @@ BOOT_ID_TIMEOUT_S = 2.0
 """For asking the system which boot this is, where it takes a command."""
 
 
+def awake_ns() -> int:
+    """Return nanoseconds that stand still while the machine is suspended.
+
+    Their distance from ``SystemClock.monotonic_ns`` grows by each suspend.
+    """
+    return _awake_ns()
+
+
 class SystemClock:
     """Implements ``ports.Clock`` on the machine's clocks."""
 
@@ -65,4 +73,24 @@ def _elapsed_clock() -> Callable[[], int]:
         return lambda: time.clock_gettime_ns(time.CLOCK_MONOTONIC)
 
 
+def _awake_clock() -> Callable[[], int]:
+    """Choose the clock of this platform that stands still during suspend."""
+    if sys.platform == "linux":
+        return time.monotonic_ns
+    elif sys.platform == "win32":  # noqa: RET505 - mypy judges platforms by branch
+        import ctypes  # noqa: PLC0415 - only this platform needs it
+
+        unbiased_time = ctypes.WinDLL("kernel32").QueryUnbiasedInterruptTime
+
+        def windows_ns() -> int:
+            hundreds_of_ns = ctypes.c_ulonglong()
+            unbiased_time(ctypes.byref(hundreds_of_ns))
+            return hundreds_of_ns.value * 100
+
+        return windows_ns
+    else:
+        return lambda: time.clock_gettime_ns(time.CLOCK_UPTIME_RAW)
+
+
 _elapsed_ns = _elapsed_clock()
+_awake_ns = _awake_clock()

@@ -8,6 +8,7 @@ no values, so nothing secret can be in it.
 import faulthandler
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -47,31 +48,49 @@ class StackDump:
     def __init__(self, folder: Path) -> None:
         """Open the file at once: when it is needed, nothing can be opened any more.
 
-        Raises:
-            OSError: the folder cannot be used.
+        A disk that takes no file is no reason not to start; then there will be no stacks.
         """
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = stack_file(folder, os.getpid())
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        self._file: IO[bytes] = os.fdopen(descriptor, "wb", buffering=0)
+        self._file = _opened(self._path)
+        if self._file is None:
+            _ignore_the_signal()
+            return
         faulthandler.enable(self._file, all_threads=True)
         if sys.platform != "win32":
             faulthandler.register(signal.SIGUSR1, self._file, all_threads=True)
 
     def on_time(self) -> None:
         """Say that a pulse was on time; without a signal, its absence is what asks for stacks."""
-        if sys.platform == "win32":
+        if sys.platform == "win32" and self._file is not None:
             faulthandler.dump_traceback_later(LATE_S, repeat=False, file=self._file)
 
     def close(self) -> None:
         """End it; a file with nothing in it is removed."""
+        if self._file is None:
+            return
         faulthandler.disable()
         if sys.platform == "win32":
             faulthandler.cancel_dump_traceback_later()
         else:
             faulthandler.unregister(signal.SIGUSR1)
-            # From here on the signal must not end a process that is ending anyway.
-            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+            _ignore_the_signal()
         self._file.close()
-        if not self._path.stat().st_size:
-            self._path.unlink()
+        with suppress(OSError):
+            if not self._path.stat().st_size:
+                self._path.unlink()
+
+
+def _opened(path: Path) -> IO[bytes] | None:
+    """Return the file, to be added to: whoever has read it may empty it."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+        return os.fdopen(os.open(path, flags, 0o600), "ab", buffering=0)
+    except OSError:
+        return None
+
+
+def _ignore_the_signal() -> None:
+    """A process that cannot write its stacks must not die of being asked for them."""
+    if sys.platform != "win32":
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)

@@ -7,7 +7,7 @@ other start-up path. Everything that a bot or an operator asks for goes through 
 import asyncio
 import uuid
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from decimal import Decimal
 from typing import Self
 
@@ -27,6 +27,7 @@ from backstop.app.notes import failure_text, log_note
 from backstop.app.quote_board import QuoteBoard
 from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.app.state_opening import OpenedState
+from backstop.app.watch_link import WatchLink, WatchReport
 from backstop.app.wiring import Outlets, Parts, wired
 from backstop.config.settings import Settings, refuse_live_gateway
 from backstop.core.book import Book
@@ -64,6 +65,9 @@ FIRST_CONTACT_LIMIT_S = 10.0
 
 STATE_CHECK_S = 0.02
 """Pause between looks at a state that no single order owns."""
+ACCOUNT_FIRST_S = 5.0
+"""How long the market's history waits for the account to be read at the start."""
+
 
 
 class CriticalSystemManager:
@@ -83,6 +87,7 @@ class CriticalSystemManager:
         self.execution_verification = ExecutionVerificationSystem(guard=self)
         self._on_note = on_note
         self._loop: DecisionLoop | None = None
+        self.watch_link: WatchLink | None = None  # set by whoever starts us under a watchdog
         self._budget: RateBudget | None = None
         self._trail: AuditTrail | None = None
         self._reading: AuditReading | None = None
@@ -213,6 +218,10 @@ class CriticalSystemManager:
         self._fault("gateway")("")
         await risk.run(link.instruments)
 
+        with suppress(TimeoutError):
+            # The account comes first: to read months of bars would hold up hubs and positions.
+            async with asyncio.timeout(ACCOUNT_FIRST_S):
+                await self.account_read()
     async def failed(self) -> None:
         """Wait for ever, or raise what ended one of the guard's own tasks."""
         if self._tasks is None:
@@ -494,6 +503,16 @@ class CriticalSystemManager:
         """Wait until the user hub is connected and subscribed."""
         await self._until(lambda: self.book.links.user_up)
         await self._running().recorded()
+
+    @property
+    def is_running(self) -> bool:
+        """There is a book to ask; before that everything but ``initialize`` raises."""
+        return self._loop is not None
+
+    @property
+    def watch(self) -> WatchReport | None:
+        """How the watch over this process stands; None when nobody was to watch it."""
+        return None if self.watch_link is None else self.watch_link.report()
 
     async def account_read(self) -> None:
         """Wait until the user hub is connected and the account has been read completely since."""

@@ -3,3 +3,4 @@
 AUDIT_DATABASE = "audit.db"
 CHECKPOINT_FOLDER = "checkpoints"
 KEY_FOLDER = "keys"
+CRASH_FOLDER = "crash"

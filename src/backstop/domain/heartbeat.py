@@ -40,8 +40,9 @@ class Hello(Message, frozen=True, kw_only=True, tag=True):
 
 
 class Armed(Message, frozen=True, kw_only=True, tag=True):
-    """The guard looks after the account; its API listens at ``port``."""
+    """The guard looks after the account; its API listens at ``host`` and ``port``."""
 
+    host: str
     port: int
 
 
@@ -79,12 +80,12 @@ class Dismissed(Message, frozen=True, kw_only=True, tag=True):
 class Begin(Message, frozen=True, kw_only=True, tag=True):
     """Be the guard from now on.
 
-    ``port`` is where the one before listened, 0 for none; ``limits`` are the watchdog's, as JSON,
-    for the watchdog that this guard may have to start.
+    ``port`` is where the one before listened, 0 for none; ``options`` are the watchdog's own, for
+    the watchdog that this guard may have to start.
     """
 
     port: int = 0
-    limits: str = "{}"
+    options: dict[str, str] = {}
 
 
 class Beat(Message, frozen=True, kw_only=True, tag=True):

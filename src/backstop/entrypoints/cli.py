@@ -17,7 +17,7 @@ class Verb(NamedTuple):
 
 VERBS = {
     "demo": Verb("Show what it does: a bot, a guard and a simulated venue.", "demo_verb", "demo"),
-    "run": Verb("Guard the account: connect, protect, serve the API.", "daemon", "run_verb"),
+    "run": Verb("Guard the account: connect, protect, serve the API.", "run_options", "run_verb"),
     "simulate": Verb(
         "Serve a local gateway that behaves like the real one.", "simulate", "simulate"
     ),

@@ -1,105 +1,154 @@
-"""``backstop run``: the guard as a process of its own, with its HTTP interface beside it.
+"""The guard as a process of its own, with its HTTP interface beside it: the child of the watchdog.
 
 The order is the point: settings are judged and the port is taken before the gateway hears of us,
 the guard is armed before the web framework is even loaded, and at the end the interface closes
 before the guard does.
 """
 
-import argparse
 import asyncio
 import errno
+import os
+import select
 import signal
 import socket
 import ssl
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import partial
 from importlib import import_module
 from typing import Any
+from urllib.parse import urlsplit
 
 from backstop import __version__
+from backstop.adapters.child_process import start_child
+from backstop.adapters.clock import SystemClock, awake_ns
 from backstop.adapters.log import Redactor, configure_logging
 from backstop.adapters.loopback import is_loopback_host
+from backstop.adapters.process_line import ProcessLine
+from backstop.adapters.process_title import rename_word
+from backstop.adapters.stack_dump import StackDump
+from backstop.app.crash_reports import CrashReports, state_summary
 from backstop.app.critical_system_manager import CriticalSystemManager
+from backstop.app.state_layout import AUDIT_DATABASE, CRASH_FOLDER
+from backstop.app.watch_link import WatchLink
 from backstop.config.secret import Secret
 from backstop.config.settings import Settings
-from backstop.config.settings_reader import NAMES
-from backstop.config.settings_table import SETTINGS
 from backstop.core.policy import Policy
+from backstop.core.watch_facts import Moment
+from backstop.domain.heartbeat import Armed, Begin, CleanStop, Hello, Holdings
 from backstop.entrypoints.api_token import TOKEN_FILE, stored_or_made_token
 from backstop.entrypoints.http.status import gates
 from backstop.entrypoints.lean_start import all_is_loaded
+from backstop.entrypoints.process_words import GUARD, SPARE, WATCHDOG, Words, read_words, words
+from backstop.entrypoints.run_options import run_overrides
 from backstop.entrypoints.terminal import say
-from backstop.errors import SettingError, SetupError
+from backstop.errors import BackstopError, InvariantError, SetupError
 
 STOP_LIMIT_S = 2.0
 """How long the interface, and then the guard, may take to close: together well under 5 s."""
 
 LISTEN_BACKLOG = 128
 
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
+)
+"""A closed terminal is a person's wish to stop as well."""
+
+HTTP_SERVER = "backstop.entrypoints.http.server"
+
 
 def run(arguments: Sequence[str]) -> int:
-    """Guard the account until SIGTERM, SIGINT or Ctrl-C; ``arguments`` begin with ``run``.
+    """Guard the account until told to stop; ``arguments`` begin with the verb.
 
     Raises:
         SetupError: settings, port, state folder, or another guard on the account.
         LoginRefusedError: the gateway refuses the credentials.
     """
-    parser = argparse.ArgumentParser(
-        prog="backstop run",
-        description="Guard the account: connect, protect, serve the API. Settings come from the "
-        "environment and from .env.local in the current folder.",
-    )
-    parser.add_argument(
-        "--set",
-        metavar="NAME=VALUE",
-        action="append",
-        default=[],
-        help="a setting for this run, such as DRY_RUN=1; beats the environment",
-    )
-    options = parser.parse_args(arguments[1:])
-    settings = Settings.load(overrides=_overrides(options.set))
-    asyncio.run(_guard(settings))
+    given = read_words(arguments[1:])
+    line = ProcessLine.inherited(int(given.option("--line")))
+    if arguments[0] == SPARE:
+        import_module(HTTP_SERVER)
+    begin = _told_to_begin(line)
+    if begin is None:
+        return 0
+    rename_word(SPARE, GUARD)
+    settings = Settings.load(overrides=run_overrides(given.run))
+    asyncio.run(_Daemon(settings, line, begin, given).run())
     return 0
 
 
-def run_verb() -> None:
-    """Guard the account: connect, protect, serve the API."""
-    run(["run"])
+def _told_to_begin(line: ProcessLine) -> Begin | None:
+    """Wait for the word of the watchdog; None when it ends without one: nobody needs us."""
+    while not line.ended:
+        select.select([line], [], [])
+        for message in line.receive():
+            if isinstance(message, Begin):
+                return message
+    return None
 
 
-def _overrides(assignments: Sequence[str]) -> dict[str, str]:
-    """Return the settings of the command line; secrets are no part of it, everybody can read it."""
-    secret = {setting.name for setting in SETTINGS if setting.kind.secret}
-    overrides: dict[str, str] = {}
-    for assignment in assignments:
-        name, equals, value = assignment.partition("=")
-        if not equals:
-            raise SetupError(f"--set {name}: write --set NAME=VALUE.")
-        if name not in NAMES:
-            raise SettingError(name, "is no setting", "a name of the settings reference")
-        if name in secret:
-            raise SettingError(
-                name, "a secret on the command line can be read by others", "the environment"
+class _Daemon:
+    """One life of the guard."""
+
+    def __init__(self, settings: Settings, line: ProcessLine, begin: Begin, given: Words) -> None:
+        self._settings = settings
+        self._line = line
+        self._begin = begin
+        self._given = given
+        self._clock = SystemClock()
+        self._manager = CriticalSystemManager.from_settings(settings)
+
+    async def run(self) -> None:
+        stop = _stop_at_signals()
+        settings, manager = self._settings, self._manager
+        _check_exposure(settings)
+        with (
+            _listener(settings.listen.host, settings.listen.port, self._begin.port) as listener,
+            ExitStack() as closing,
+        ):
+            token = settings.api_token or Secret(stored_or_made_token(settings.state_folder))
+            redactor = _log_without_secrets(manager.session_id, (*settings.secrets, token))
+            reports = CrashReports(
+                settings.state_folder,
+                redact=redactor.redact,
+                state=partial(state_summary, manager),
             )
-        overrides[name] = value
-    return overrides
+            reports.install()
+            stacks = StackDump(settings.state_folder / CRASH_FOLDER)
+            closing.callback(stacks.close)
+            hello = self._hello()
+            self._line.send(hello)
+            armed = False
+            try:
+                if not await _ends_before(stop, manager.initialize()):
+                    self._line.send(CleanStop())
+                    return
+                armed = True
+                port = listener.getsockname()[1]
+                _announce(settings, manager.book.policy, port)
+                link = self._watch_link(hello, port, stacks, stop)
+                await self._guard(listener, token, link, stop)
+            except Exception as error:
+                if armed or not isinstance(error, BackstopError):
+                    reports.failed(error, where="the guard")
+                raise
+            finally:
+                with suppress(TimeoutError):
+                    # What is not written by then is not lost: the next start reads the broker.
+                    async with asyncio.timeout(STOP_LIMIT_S):
+                        await manager.close()
 
-
-async def _guard(settings: Settings) -> None:
-    stop = _stop_at_signals()
-    _check_exposure(settings)
-    with _listener(settings.listen.host, settings.listen.port) as listener:
-        token = settings.api_token or Secret(stored_or_made_token(settings.state_folder))
-        manager = CriticalSystemManager.from_settings(settings)
-        _log_without_secrets(manager.session_id, (*settings.secrets, token))
+    async def _guard(
+        self, listener: socket.socket, token: Secret, link: WatchLink, stop: asyncio.Event
+    ) -> None:
+        settings, manager = self._settings, self._manager
+        manager.watch_link = link
+        watched = asyncio.create_task(link.run(), name="watch link")
         try:
-            if not await _ends_before(stop, manager.initialize()):
-                return
-            _announce(settings, manager.book.policy, listener.getsockname()[1])
             # Armed. The web framework takes a while to load: not on the event loop's time.
-            http_server = await asyncio.to_thread(import_module, "backstop.entrypoints.http.server")
-            all_is_loaded()
-            server = http_server.api_server(
+            http_server = await asyncio.to_thread(import_module, HTTP_SERVER)
+            server = await asyncio.to_thread(
+                http_server.api_server,
                 manager,
                 listener,
                 token=token.reveal(),
@@ -107,24 +156,66 @@ async def _guard(settings: Settings) -> None:
                 tls_certificate=settings.tls_cert,
                 tls_key=settings.tls_key,
             )
-            await _serve(server, manager, stop)
+            all_is_loaded()
+            await _serve(server, manager, stop, watched)
         finally:
-            with suppress(TimeoutError):
-                # What is not written by then is not lost: the next start reads the broker.
-                async with asyncio.timeout(STOP_LIMIT_S):
-                    await manager.close()
+            if stop.is_set():
+                link.say_stopping()
+            watched.cancel()
+
+    def _hello(self) -> Hello:
+        settings = self._settings
+        # A record there means that an earlier guard may have left something open.
+        before = (settings.state_folder / AUDIT_DATABASE).exists()
+        return Hello(
+            process_id=os.getpid(),
+            account_id=settings.account_id,
+            gateway_host=urlsplit(settings.api_url).netloc,
+            state_folder=str(settings.state_folder),
+            liquidate_after_ns=settings.emergency_liquidation_threshold_ns,
+            holdings=Holdings.UNKNOWN if before else Holdings.NONE,
+        )
+
+    def _watch_link(
+        self, hello: Hello, port: int, stacks: StackDump, stop: asyncio.Event
+    ) -> WatchLink:
+        def start_watchdog(end: socket.socket) -> Any:
+            own = {"--guard": str(os.getpid()), "--line": "{line}"}
+            options = {**self._begin.options, **own}
+            return start_child(words(WATCHDOG, options, self._given.run), line=end)
+
+        return WatchLink(
+            self._line,
+            hello=hello,
+            armed=Armed(host=self._settings.listen.host, port=port),
+            loop=self._manager.decisions,
+            clock=self._clock,
+            moment=self._moment,
+            start_watchdog=start_watchdog,
+            on_pulse=stacks.on_time,
+            on_stop=stop.set,
+        )
+
+    def _moment(self) -> Moment:
+        return Moment(elapsed_ns=self._clock.monotonic_ns(), awake_ns=awake_ns())
 
 
-async def _serve(server: Any, manager: CriticalSystemManager, stop: asyncio.Event) -> None:
+async def _serve(
+    server: Any, manager: CriticalSystemManager, stop: asyncio.Event, watched: asyncio.Task[None]
+) -> None:
     """Answer calls until the signal to stop, or until a part of the guard fails."""
     serving = asyncio.create_task(server.serve(), name="http")
     failing = asyncio.create_task(manager.failed(), name="guard")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
-        await asyncio.wait({serving, failing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        for ended in (failing, serving):
+        await asyncio.wait(
+            {serving, failing, watched, stopping}, return_when=asyncio.FIRST_COMPLETED
+        )
+        for ended in (failing, watched, serving):
             if ended.done():
                 await ended
+        if not stop.is_set():
+            raise InvariantError("The HTTP interface ended although nobody told it to.")
     finally:
         server.stop()
         failing.cancel()
@@ -147,17 +238,20 @@ async def _ends_before(stop: asyncio.Event, work: Any) -> bool:
     return True
 
 
-def _log_without_secrets(session_id: str, secrets: tuple[Secret, ...]) -> None:
+def _log_without_secrets(session_id: str, secrets: tuple[Secret, ...]) -> Redactor:
     redactor = Redactor()
     for secret in secrets:
         redactor.register(secret)
     configure_logging(session_id=session_id, redactor=redactor)
+    return redactor
 
 
 def _stop_at_signals() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            continue  # as nohup wants it
         try:
             loop.add_signal_handler(number, stop.set)
         except NotImplementedError:  # Windows has no signals on the event loop
@@ -185,11 +279,18 @@ def _check_exposure(settings: Settings) -> None:
         )
 
 
-def _listener(host: str, port: int) -> socket.socket:
-    """Take the port at once: a second guard, or a wrong address, shows before anything starts."""
+def _listener(host: str, port: int, port_before: int) -> socket.socket:
+    """Take the port at once: a second guard, or a wrong address, shows before anything starts.
+
+    Where any port will do, the one of the guard before us is tried first: callers know it.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    take = partial(socket.create_server, family=family, backlog=LISTEN_BACKLOG)
+    if not port and port_before:
+        with suppress(OSError):
+            return take((host, port_before))
     try:
-        return socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
+        return take((host, port))
     except OSError as error:
         why = (
             f"port {port} on {host} is in use, by another guard or another program"

@@ -1,9 +1,10 @@
 """The program ``backstop``: starts fast, says one clear sentence when it cannot.
 
-The guard's own start goes past everything that only other verbs need, because what it does not
-load yet protects nobody later: arm first, import later.
+The watchdog and the guard go past everything that only other verbs need: the one must stay small,
+and what the other does not load before it is armed cannot delay it.
 """
 
+import os
 import signal
 import sys
 from importlib import import_module
@@ -14,8 +15,23 @@ from backstop.errors import BackstopError
 UNUSABLE = 2
 """Exit code for unusable input or set-up."""
 
+SIGNALS_TO_KEEP = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
+)
+"""They mean: end, in an orderly way."""
+
 INTERRUPTED = 130
 """What shells expect of a program that Ctrl-C ended."""
+
+
+HOMES = {
+    "run": "run_options",  # with --help; otherwise it becomes the watchdog
+    "watchdog": "watchdog",
+    "guard": "daemon",
+    "spare": "daemon",
+    "crash-report": "crash_report",
+}
+"""Verbs that go past the command line's library: none that a person types, but ``run``."""
 
 
 def main() -> None:
@@ -27,14 +43,16 @@ def _run(arguments: list[str]) -> int:
     if arguments == ["--version"]:
         print(f"backstop {__version__}")  # noqa: T201 - the answer
         return 0
-    home = "cli"
-    if arguments[:1] == ["run"]:
-        home = "daemon"
+    verb = arguments[0] if arguments else ""
+    if verb == "run" and not {"-h", "--help"} & set(arguments):
+        arguments = ["watchdog", "--", *arguments[1:]]
+        verb = _become(arguments)
+    elif verb in {"guard", "spare"}:
         # A stop that comes before the guard can handle it is a clean one: nothing is done yet.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         import_module("backstop.entrypoints.lean_start").load_libraries()
     try:
-        code: int = import_module(f"backstop.entrypoints.{home}").run(arguments)
+        code: int = import_module(f"backstop.entrypoints.{HOMES.get(verb, 'cli')}").run(arguments)
     except BackstopError as error:
         for line in str(error).splitlines():
             print(f"backstop: {line}", file=sys.stderr)  # noqa: T201 - to whoever called
@@ -42,3 +60,12 @@ def _run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return code
+
+
+def _become(arguments: list[str]) -> str:
+    """Become the watchdog in the place of this process, so that its command line says so."""
+    if sys.platform != "win32" and sys.executable:
+        # Until the watchdog can handle them, signals wait: none of them may be lost on the way.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS_TO_KEEP)
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "backstop", *arguments])  # noqa: S606
+    return arguments[0]

@@ -1,0 +1,63 @@
+"""The watchdog's own act, beside its watch: a thread with an event loop of its own.
+
+The watch goes on meanwhile: the guard, where it lives, must hear its watchdog. Loaded only when it
+is needed, because a watchdog that never has to act shall stay small.
+"""
+
+import asyncio
+import socket
+import threading
+from contextlib import suppress
+
+from backstop.ports import LiquidationOutcome, Liquidator
+
+
+class Act:
+    """One liquidation under way; ``fileno`` can be read once it is over."""
+
+    def __init__(self, liquidator: Liquidator, reason: str) -> None:
+        self.outcome: LiquidationOutcome | None = None
+        self._told, self._tells = socket.socketpair()
+        self._loop = asyncio.new_event_loop()
+        self._task: asyncio.Task[LiquidationOutcome] | None = None
+        self._thread = threading.Thread(
+            target=self._run, args=(liquidator, reason), name="liquidation"
+        )
+        self._thread.start()
+
+    def fileno(self) -> int:
+        """Return a descriptor that can be read once the act is over, for selectors."""
+        return self._told.fileno()
+
+    def cancel(self) -> None:
+        """Give up; what was begun is ended in an orderly way."""
+
+        def stop() -> None:
+            if self._task is not None:
+                self._task.cancel()
+
+        with suppress(RuntimeError):  # it is over already
+            self._loop.call_soon_threadsafe(stop)
+
+    def close(self) -> None:
+        """Wait for the end of the thread and let go of everything."""
+        self._thread.join()
+        self._told.close()
+        self._tells.close()
+
+    def _run(self, liquidator: Liquidator, reason: str) -> None:
+        async def liquidate() -> LiquidationOutcome:
+            self._task = asyncio.create_task(liquidator.liquidate(reason))
+            return await self._task
+
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                self.outcome = runner.run(liquidate())
+        except asyncio.CancelledError:
+            self.outcome = LiquidationOutcome(flat=False, message="it was told to end")
+        except Exception as error:  # noqa: BLE001 - the watch must hear of every end
+            self.outcome = LiquidationOutcome(
+                flat=False, message=f"{type(error).__name__}: {error}"
+            )
+        finally:
+            self._tells.send(b".")
