@@ -33,6 +33,9 @@ from backstop.config.settings import Settings, refuse_live_gateway
 from backstop.core.book import Book
 from backstop.core.execution_verification import REPLY_LIMIT_NS, Verification
 from backstop.core.guardrails import Assessment
+from backstop.core.liquidation import Liquidation
+from backstop.core.liquidation_scope import contract_for
+from backstop.core.past import PastOrder
 from backstop.core.step import Decision, DecisionKind, Note, Tag
 from backstop.core.tracked_order import TrackedOrder
 from backstop.core.trading_state import TradingState
@@ -41,7 +44,9 @@ from backstop.domain.commands import Severity
 from backstop.domain.events import (
     AlertAcknowledged,
     CancelRequested,
+    CloseRequested,
     HaltRequested,
+    LiquidationRequested,
     ModifyRequested,
     OrderRegistered,
     OrderRequested,
@@ -392,6 +397,54 @@ class CriticalSystemManager:
         """Note that a person has read an alert; it lifts no latch."""
         return await self._running().decide(
             AlertAcknowledged(utc_us=self.clock.utc_us(), alert_id=alert_id, operator=operator)
+        )
+
+    async def liquidate(self, *, reason: str, operator: str, symbol: str | None = None) -> Decision:
+        """Take the account flat, or the contract that ``symbol`` stands for; ``liquidation`` tells.
+
+        Raises:
+            JournalError: it could not be made durable, and something of it was held back.
+        """
+        contract_id = None if symbol is None else contract_for(self.book, symbol)
+        if symbol is not None and contract_id is None:
+            return Decision(kind=DecisionKind.UNKNOWN_SYMBOL, message=f"no contract: {symbol}")
+        return await self._running().decide(
+            LiquidationRequested(
+                utc_us=self.clock.utc_us(),
+                reason=reason,
+                operator=operator,
+                contract_id=contract_id,
+            )
+        )
+
+    def liquidation(self, liquidation_id: str) -> Liquidation | None:
+        """Return a liquidation or a close as it stands; None when none goes by the name."""
+        return self.book.liquidations.get(liquidation_id)
+
+    async def close_position(
+        self,
+        symbol: str,
+        *,
+        quantity: int | None = None,
+        reason: str = "asked for",
+        operator: str = "bot",
+    ) -> Decision:
+        """Close a position, or ``quantity`` contracts of it, at the market; never flips it.
+
+        Raises:
+            JournalError: it could not be made durable, and nothing was sent.
+        """
+        contract_id = contract_for(self.book, symbol)
+        if contract_id is None:
+            return Decision(kind=DecisionKind.UNKNOWN_SYMBOL, message=f"no contract: {symbol}")
+        return await self._running().decide(
+            CloseRequested(
+                utc_us=self.clock.utc_us(),
+                contract_id=contract_id,
+                reason=reason,
+                operator=operator,
+                quantity=quantity,
+            )
         )
 
     async def resume(self, *, reason: str, operator: str) -> Decision:

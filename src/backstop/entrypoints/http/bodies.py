@@ -14,8 +14,10 @@ BODY_LIMIT_S = 10
 """How long a body may take to arrive; a caller that stalls holds no memory for longer."""
 
 
-async def read_body(request: Request, body_type: type[BodyT]) -> BodyT:
-    """Return the decoded body of ``request``.
+async def read_body(
+    request: Request, body_type: type[BodyT], *, empty: BodyT | None = None
+) -> BodyT:
+    """Return the decoded body of ``request``; ``empty`` is what no body at all stands for.
 
     Raises:
         ApiError: it is too large, too slow, or not what it has to be.
@@ -33,4 +35,6 @@ async def read_body(request: Request, body_type: type[BodyT]) -> BodyT:
         raise ApiError(
             408, ErrorCode.BODY_TOO_SLOW, f"the body did not arrive within {BODY_LIMIT_S} s"
         ) from error
+    if not raw and empty is not None:
+        return empty
     return decode(bytes(raw), body_type)

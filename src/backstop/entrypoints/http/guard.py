@@ -46,6 +46,14 @@ class Guard(Protocol):
     async def cancel_order(self, client_order_id: str, *, reason: str) -> Decision:
         """Ask the venue to cancel an order."""
 
+    async def liquidate(self, *, reason: str, operator: str, symbol: str | None = None) -> Decision:
+        """Take the account flat, or the contract that ``symbol`` stands for."""
+
+    async def close_position(
+        self, symbol: str, *, quantity: int | None = None, reason: str, operator: str
+    ) -> Decision:
+        """Close a position, or ``quantity`` contracts of it."""
+
     async def modify_order(
         self,
         client_order_id: str,

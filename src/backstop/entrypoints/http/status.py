@@ -13,6 +13,7 @@ from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.numbers import money, plain
 from backstop.domain.order import OrderState, OrderType, Side
 from backstop.entrypoints.http.guard import Guard
+from backstop.entrypoints.http.liquidation_views import LiquidationView, running_liquidations
 from backstop.entrypoints.http.views import (
     OrderRecord,
     PositionRow,
@@ -145,6 +146,7 @@ class StatusView(Struct, frozen=True, kw_only=True):
     positions: tuple[PositionRow, ...]
     working_orders: tuple[WorkingOrder, ...]
     unknown_orders: tuple[OrderRecord, ...]
+    liquidations: tuple[LiquidationView, ...]  # those that are not over
     limits: Limits
     protection: Protection
     realised: Realised
@@ -178,10 +180,11 @@ def status_view(guard: Guard) -> StatusView:
         unknown_orders=order_records(
             book, [it for it in book.live_orders() if it.state is OrderState.UNKNOWN]
         ),
+        liquidations=running_liquidations(book),
         limits=_limits(book.policy),
         protection=_protection(book.policy, positions),
         realised=_realised(book),
-        heartbeats=_heartbeats(book, guard.components, now_ns=now_ns),
+        heartbeats=_heartbeats(book, guard.components, guard.watch, now_ns=now_ns),
     )
 
 

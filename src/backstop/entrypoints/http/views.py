@@ -258,13 +258,14 @@ def _leg(leg: VenueOrder) -> LegRecord:
 def position_rows(book: Book, *, now_ns: int) -> tuple[PositionRow, ...]:
     """Return every position that is not known to be flat: what is not known may be one."""
     return tuple(
-        _position_row(book, view, now_ns=now_ns)
+        position_row(book, view, now_ns=now_ns)
         for view in book.positions.values()
         if view.quantity or view.ledger or view.knowledge is not Knowledge.KNOWN
     )
 
 
-def _position_row(book: Book, view: PositionView, *, now_ns: int) -> PositionRow:
+def position_row(book: Book, view: PositionView, *, now_ns: int) -> PositionRow:
+    """Return one position with the orders that protect it, also a flat one."""
     instrument = book.instruments.get(view.contract_id)
     stops = tuple(_protective(row) for row in _working_stops(book, view))
     targets = tuple(_protective(row) for row in _working_targets(book, view))

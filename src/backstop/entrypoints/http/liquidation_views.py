@@ -1,0 +1,208 @@
+"""What the interface shows of liquidations and closes, and what it takes to ask for one."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from backstop.core.book import Book
+from backstop.core.liquidation import Liquidation, LiquidationState, Remaining, RemainingKind
+from backstop.core.liquidation_scope import remaining, would_send
+from backstop.domain.commands import CancelOrder, ClosePosition
+from backstop.domain.denial import Denial
+from backstop.domain.order import Side
+from backstop.domain.utc import utc_text
+from backstop.entrypoints.http.errors import ApiError, ErrorCode
+from backstop.entrypoints.http.models import Body, Quantity, Symbol
+from backstop.entrypoints.http.views import PositionRow
+
+REASON_LENGTH_MAX = 500
+OPERATOR_LENGTH_MAX = 64
+DEFAULT_OPERATOR = "api"
+DEFAULT_REASON = "asked for over the API"
+"""Who closes a position and why, where the caller does not say."""
+
+COMMAND_THAT_SENDS = "DRY_RUN=0 EXECUTE=1 backstop liquidate"
+"""What a person types to take the account flat who has just been told that nothing was sent."""
+
+_Reason = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=REASON_LENGTH_MAX,
+        description=f"why, in 1 to {REASON_LENGTH_MAX} printable characters",
+    ),
+]
+_Operator = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=OPERATOR_LENGTH_MAX,
+        description=f"who asks, in 1 to {OPERATOR_LENGTH_MAX} printable characters",
+    ),
+]
+
+
+class LiquidateBody(Body, frozen=True, kw_only=True):
+    """Who wants the account flat, and why; with ``symbol`` only that contract."""
+
+    reason: _Reason
+    operator: _Operator
+    symbol: Symbol | None = None
+
+    def check(self) -> None:
+        """Refuse a reason or a name that says nothing."""
+        for name in ("reason", "operator"):
+            if not getattr(self, name).strip():
+                raise ApiError(422, ErrorCode.INVALID_VALUE, f"{name} is blank", field=name)
+
+
+class CloseBody(Body, frozen=True, kw_only=True):
+    """How much of a position to close; all of it when ``quantity`` is left out."""
+
+    quantity: Quantity | None = None
+    reason: _Reason = DEFAULT_REASON
+    operator: _Operator = DEFAULT_OPERATOR
+
+
+class CauseView(Struct, frozen=True, kw_only=True):
+    """One request that a liquidation answers."""
+
+    reason: str
+    operator: str
+    time: str
+
+
+class RemainingView(Struct, frozen=True, kw_only=True):
+    """One thing that is left: a position, a working order, or an order of ours in doubt.
+
+    ``quantity`` is signed for a position, and the contracts that could still fill for an order.
+    """
+
+    kind: RemainingKind
+    symbol: str
+    contract_id: str
+    quantity: int
+    side: Side | None
+    status: str
+    broker_order_id: int | None
+    client_order_id: str | None
+
+
+class LiquidationView(Struct, frozen=True, kw_only=True):
+    """One liquidation, or one close of a position (``latches`` false).
+
+    ``causes`` are the reasons that were given, ``requests`` say by whom and when. ``sends`` is
+    false for one that was asked for while the gate was closed: nothing is ever sent for it, and
+    ``would_send`` shows what would have been; ``message`` says so in words.
+    """
+
+    id: str
+    state: LiquidationState
+    causes: tuple[str, ...]
+    remaining: tuple[RemainingView, ...]
+    symbol: str | None
+    contract_id: str | None
+    quantity: int | None
+    latches: bool
+    sends: bool
+    message: str
+    requests: tuple[CauseView, ...]
+    would_send: tuple[CancelOrder | ClosePosition, ...]
+    begun_at: str
+    ended_at: str | None
+
+
+class LiquidationList(Struct, frozen=True, kw_only=True):
+    """Liquidations and closes, newest first."""
+
+    liquidations: tuple[LiquidationView, ...]
+
+
+class ClosingPosition(PositionRow, frozen=True, kw_only=True):
+    """A position that is being closed, by the run ``liquidation_id``; null: it was flat already."""
+
+    liquidation_id: str | None
+
+
+class RefusedClose(Struct, frozen=True, kw_only=True):
+    """Why a position is not closed. ``would_send`` is the request that only the gate kept back."""
+
+    denials: tuple[Denial, ...]
+    would_send: tuple[CancelOrder | ClosePosition, ...]
+
+
+LIQUIDATION_SHAPES = (
+    LiquidateBody,
+    CloseBody,
+    LiquidationView,
+    LiquidationList,
+    ClosingPosition,
+    RefusedClose,
+)
+"""What these calls take and answer, for the description of the interface."""
+
+
+def liquidation_view(book: Book, run: Liquidation) -> LiquidationView:
+    """Return one run as it stands now."""
+    left = remaining(book, run)
+    return LiquidationView(
+        id=run.liquidation_id,
+        state=run.state,
+        causes=tuple(cause.text for cause in run.causes),
+        remaining=tuple(_remaining(book, it) for it in left),
+        symbol=None if run.contract_id is None else _symbol(book, run.contract_id),
+        contract_id=run.contract_id,
+        quantity=run.quantity,
+        latches=run.latches,
+        sends=run.sends,
+        message=_message(run, left),
+        requests=tuple(
+            CauseView(reason=it.text, operator=it.operator, time=utc_text(it.utc_us))
+            for it in run.causes
+        ),
+        would_send=() if run.sends else would_send(book, run),
+        begun_at=utc_text(run.begun_utc_us),
+        ended_at=None if run.ended_utc_us is None else utc_text(run.ended_utc_us),
+    )
+
+
+def running_liquidations(book: Book) -> tuple[LiquidationView, ...]:
+    """Return the runs that are not over, oldest first."""
+    return tuple(liquidation_view(book, book.liquidations[name]) for name in book.liquidating)
+
+
+def _message(run: Liquidation, left: tuple[Remaining, ...]) -> str:
+    if not run.sends:
+        still = f"{len(left)} things are still open" if left else "nothing was open"
+        return f"DRY RUN: nothing was sent; {still}. To send: {COMMAND_THAT_SENDS}"
+    match run.state:
+        case LiquidationState.LATCHED:
+            return "on record; positions and orders are read before anything is sent"
+        case LiquidationState.CLOSING:
+            return "positions are being closed; their stops stay until that is proven"
+        case LiquidationState.VERIFYING:
+            return "no position is known; two fresh reads have to show that nothing is left"
+        case LiquidationState.ESCALATED:
+            return "it gets nowhere and goes on trying; look at the account"
+        case LiquidationState.FLAT:
+            return "two fresh reads showed nothing left"
+        case LiquidationState.DONE:
+            return "the request for a part of the position is over"
+
+
+def _remaining(book: Book, it: Remaining) -> RemainingView:
+    return RemainingView(
+        kind=it.kind,
+        symbol=_symbol(book, it.contract_id),
+        contract_id=it.contract_id,
+        quantity=it.quantity,
+        side=it.side,
+        status=it.status,
+        broker_order_id=it.broker_order_id,
+        client_order_id=it.client_order_id,
+    )
+
+
+def _symbol(book: Book, contract_id: str) -> str:
+    instrument = book.instruments.get(contract_id)
+    return contract_id if instrument is None else instrument.symbol
