@@ -15,7 +15,6 @@ from backstop.adapters.lock import AccountLock
 from backstop.adapters.sqlite import journal
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.config.settings import Settings
-from backstop.core import forgetting
 from backstop.core.call_budget import call_reserve
 from backstop.core.execution_verification import Verdict
 from backstop.core.step import DecisionKind, Note, Tag
@@ -451,19 +450,3 @@ async def test_the_account_goes_on_being_read_and_each_reading_is_recorded(desk:
         }  # fmt: skip
 
 
-async def test_the_name_of_an_order_that_memory_let_go_of_is_not_used_again(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(forgetting, "ORDERS_KEPT", 1)
-    async with desk.guard() as guard:
-        first = await guard.enter()
-        await guard.enter()
-        await guard.enter()
-        assert first.client_order_id not in guard.book.orders
-        placed = len(desk.orders())
-
-        again = await guard.manager.submit_order(first.request)
-
-        assert again.kind is DecisionKind.CONFLICT
-        assert "backstop audit show" in again.message
-        assert len(desk.orders()) == placed

@@ -16,6 +16,7 @@ from backstop.core.book import Book
 from backstop.core.engine import new_book, step
 from backstop.core.execution_verification import Verification, verify
 from backstop.core.guardrails import Assessment
+from backstop.core.past import PastOrder, client_key
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.step import Decision, Step
 from backstop.core.wishes import judge
@@ -37,7 +38,7 @@ from backstop.domain.events import (
     Source,
 )
 from backstop.domain.instrument import Instrument
-from backstop.domain.order import OrderRequest, OrderType, Side
+from backstop.domain.order import OrderRequest, OrderState, OrderType, Side
 from backstop.domain.quote import Quote
 from backstop.entrypoints.http.server import api_server
 
@@ -95,6 +96,7 @@ class HandGuard:
     next_broker_id: int = 9001
     answer: Answer = Answer.YES
     failure: Exception | None = None
+    past: list[PastOrder] = field(default_factory=list)  # newest first
 
     def now_ns(self) -> int:
         return self.clock_ns
@@ -215,6 +217,21 @@ class HandGuard:
 
     def execution_proof(self, client_order_id: str) -> bytes | None:
         return self.proofs.get(client_order_id)
+
+    def past_order(self, order_id: str) -> PastOrder | None:
+        return next((it for it in self.past if client_key(order_id) in it.keys), None)
+
+    def past_orders(
+        self, *, limit: int, state: OrderState | None = None
+    ) -> tuple[tuple[PastOrder, ...], int]:
+        found = [it for it in self.past if it.order and state in {None, it.order.state}]
+        return tuple(found[:limit]), len(found)
+
+    def let_go_of(self, client_order_id: str) -> None:
+        """Have an order leave the book, as if it had finished long ago."""
+        order = self.book.orders.pop(client_order_id)
+        legs = tuple(it for it in self.book.venue_orders.values() if it.owner == client_order_id)
+        self.past.insert(0, PastOrder(order=order, venue_orders=legs))
 
 
 def a_guard(*, active: bool = True, **policy: Any) -> HandGuard:

@@ -33,6 +33,7 @@ from backstop.config.settings import Settings, refuse_live_gateway
 from backstop.core.book import Book
 from backstop.core.execution_verification import REPLY_LIMIT_NS, Verification
 from backstop.core.guardrails import Assessment
+from backstop.core.past import PastOrder
 from backstop.core.liquidation import Liquidation
 from backstop.core.liquidation_scope import contract_for
 from backstop.core.past import PastOrder
@@ -61,6 +62,7 @@ from backstop.errors import (
     GatewayUnreachableError,
     JournalError,
     SetupError,
+    StateFolderError,
     UnknownOrderError,
 )
 from backstop.ports import Clock
@@ -291,13 +293,10 @@ class CriticalSystemManager:
             DomainError: a member of the request is not what its type says; nothing was sent.
             JournalError: the intent could not be made durable; nothing was sent.
         """
-        past = await self._of_the_past(request.client_order_id)
-        if past is not None:
-            return past
         decision = await self._running().decide(self._wish(request))
         if decision.kind is not DecisionKind.ACCEPTED or decision.order is None:
             return decision
-        order = await self._until_answered(decision.order.client_order_id)
+        order = await self._until_answered(decision.order)
         return Decision(
             kind=decision.kind,
             order=order,
@@ -322,9 +321,6 @@ class CriticalSystemManager:
             DomainError: a member of the request is not what its type says.
             JournalError: it is not on disk: do not send an entry.
         """
-        past = await self._of_the_past(request.client_order_id)
-        if past is not None:
-            return past
         return await self._running().decide(
             OrderRegistered(
                 utc_us=self.clock.utc_us(),
@@ -488,31 +484,49 @@ class CriticalSystemManager:
         with AuditStore(self.settings.state_folder / AUDIT_DATABASE, checked=False) as store:
             return store.order(client_order_id)
 
-    async def _of_the_past(self, client_order_id: str) -> Decision | None:
-        """Return the refusal of a name that an order had which the book has let go of."""
-        book = self.book
-        if not book.orders_forgotten or client_order_id in book.orders:
-            return None
-        row = await asyncio.to_thread(self._stored_order, client_order_id)
-        if row is None or row.client_order_id != client_order_id:
-            return None
-        return Decision(
-            kind=DecisionKind.CONFLICT,
-            message="this client_order_id belongs to an order of the past, which only the "
-            f"record still holds: backstop audit show {client_order_id}",
-        )
+    def past_order(self, order_id: str) -> PastOrder | None:
+        """Return a finished order that the book has let go of, by its client id or its number.
 
-    async def _until_answered(self, client_order_id: str) -> TrackedOrder:
+        Raises:
+            JournalError: whether there is one cannot be read.
+        """
+        try:
+            return None if self._state is None else self._state.past.named(order_id)
+        except StateFolderError as error:
+            raise JournalError(str(error)) from error
+
+    def past_orders(
+        self, *, limit: int, state: OrderState | None = None
+    ) -> tuple[tuple[PastOrder, ...], int]:
+        """Return such orders, the newest first, and how many there are; errors likewise."""
+        try:
+            return ((), 0) if self._state is None else self._state.past.newest(limit, state)
+        except StateFolderError as error:
+            raise JournalError(str(error)) from error
+
+    def order_named(self, order_id: str) -> TrackedOrder | None:
+        """Return an order by its client id or its number, also one of the past.
+
+        Raises:
+            JournalError: the book does not hold it, and the past cannot be read.
+        """
+        held = self.book.order_named(order_id)
+        if held is not None:
+            return held
+        past = self.past_order(order_id)
+        return None if past is None else past.order
+
+    async def _until_answered(self, order: TrackedOrder) -> TrackedOrder:
         """Return the order once the venue answered for it, or its silence became UNKNOWN."""
-        unanswered = {OrderState.INTENDED, OrderState.SENT}
+        name, unanswered = order.client_order_id, {OrderState.INTENDED, OrderState.SENT}
         try:
             async with asyncio.timeout(2 * REPLY_LIMIT_NS / 1e9):
-                while self.book.orders[client_order_id].state in unanswered:
-                    await self._running().order_changed(client_order_id)
+                while self.book.orders.get(name, order).state in unanswered:
+                    await self._running().order_changed(name)
         except (TimeoutError, JournalError):
             pass  # the order says by its state that it is not answered
         await self._running().recorded()
-        return self.book.orders[client_order_id]
+        return self.order_named(name) or order
 
     # -- what is true ----------------------------------------------------------------------------
 

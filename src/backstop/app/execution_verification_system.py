@@ -209,7 +209,7 @@ class ExecutionVerificationSystem:
             NoProofError: the order is not finished or has no fills; says what is true now.
         """
         guard = self.guard
-        order = guard.book.order_named(order_id)
+        order = guard.order_named(order_id)
         name = order_id if order is None else order.client_order_id
         await guard.decisions.recorded()
         bundle = await asyncio.to_thread(guard.execution_proof, name)
@@ -224,7 +224,7 @@ class ExecutionVerificationSystem:
         )
 
     def _order(self, order_id: str) -> TrackedOrder:
-        order = self.guard.book.order_named(order_id)
+        order = self.guard.order_named(order_id)
         if order is None:
             raise UnknownOrderError(order_id)
         return order

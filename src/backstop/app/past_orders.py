@@ -10,8 +10,15 @@ from pathlib import Path
 import msgspec
 
 from backstop.adapters.sqlite.past_archive import PastArchive, PastRow
-from backstop.core.book import Book
-from backstop.core.past import PastOrder, client_key, decoded_entry, recollected, unheard
+from backstop.core.book import NUMBER_DIGITS_MAX, Book
+from backstop.core.past import (
+    PastOrder,
+    client_key,
+    decoded_entry,
+    order_key,
+    recollected,
+    unheard,
+)
 from backstop.domain.events import Fact, PastRecalled
 from backstop.domain.order import OrderState
 from backstop.errors import StateFolderError
@@ -63,17 +70,20 @@ class PastOrders:
 
     # -- for people and bots -------------------------------------------------------------------
 
-    def order(self, client_order_id: str) -> PastOrder | None:
-        """Return an order of the past by its client id; None when there is none.
+    def named(self, order_id: str) -> PastOrder | None:
+        """Return an order of the past by its client id, or by its number at the venue as text.
 
         Raises:
             StateFolderError: the archive cannot be read.
         """
-        key = client_key(client_order_id)
-        return self._find((key,)).get(key)
+        keys = [client_key(order_id)]
+        if order_id.isascii() and order_id.isdecimal() and len(order_id) <= NUMBER_DIGITS_MAX:
+            keys.append(order_key(int(order_id)))
+        found = self._find(tuple(keys))
+        return next((found[key] for key in keys if key in found), None)
 
     def newest(
-        self, *, limit: int, state: OrderState | None = None
+        self, limit: int, state: OrderState | None = None
     ) -> tuple[tuple[PastOrder, ...], int]:
         """Return orders of ours of the past, the newest first, and how many there are in all.
 

@@ -66,7 +66,8 @@ def _tag_key(custom_tag: str) -> str:
     return f"t{custom_tag}"
 
 
-def _order_key(broker_order_id: int) -> str:
+def order_key(broker_order_id: int) -> str:
+    """Return the key of the order with this number at the venue."""
     return f"o{broker_order_id}"
 
 
@@ -80,9 +81,9 @@ def _names(past: PastOrder) -> Iterator[str]:
         if past.order.custom_tag:
             yield _tag_key(past.order.custom_tag)
         if past.order.broker_order_id is not None:
-            yield _order_key(past.order.broker_order_id)
+            yield order_key(past.order.broker_order_id)
     for held in past.venue_orders:
-        yield _order_key(held.row.broker_order_id)
+        yield order_key(held.row.broker_order_id)
     for trade in past.trades:
         yield _trade_key(trade.trade_id)
 
@@ -142,7 +143,7 @@ def _of_number(book: Book, broker_order_id: int | None) -> Iterator[str]:
     if broker_order_id is None or newest is None or broker_order_id > newest:
         return
     if broker_order_id not in book.client_of_broker_id and broker_order_id not in book.venue_orders:
-        yield _order_key(broker_order_id)
+        yield order_key(broker_order_id)
 
 
 def _of_rows(book: Book, rows: Iterable[BrokerOrder]) -> Iterator[str]:
@@ -219,7 +220,7 @@ def _sifted(audit: AccountAudited, found: Mapping[str, PastOrder]) -> AccountAud
 
 
 def _says_the_same(row: BrokerOrder, found: Mapping[str, PastOrder]) -> bool:
-    past = found.get(_order_key(row.broker_order_id))
+    past = found.get(order_key(row.broker_order_id))
     if past is None:
         return False
     rows = [held.row for held in past.venue_orders]

@@ -371,6 +371,31 @@ async def test_orders_are_listed_newest_first_within_a_bound(desk: Any) -> None:
     assert (status, refused["error"]["field"]) == (422, "limit")
 
 
+async def test_orders_that_left_the_book_are_shown_as_before(desk: Any) -> None:
+    guard = desk.guard(duplicate_window_ns=0)
+    async with desk.calling(guard) as caller:
+        for number in range(4):
+            await caller.ask("POST", "/v1/orders", json=desk.body(f"order-{number}"))
+        _, before = await caller.ask("GET", "/v1/orders/order-1")
+        _, listed = await caller.ask("GET", "/v1/orders")
+        for number in range(3):
+            guard.let_go_of(f"order-{number}")
+        guard.book.orders["order-2"] = guard.past[0].order  # one that was called back
+
+        assert await caller.ask("GET", "/v1/orders/order-1") == (200, before)
+        _, all_of_them = await caller.ask("GET", "/v1/orders")
+        _, two = await caller.ask("GET", "/v1/orders", params={"limit": 2})
+        _, none = await caller.ask("GET", "/v1/orders", params={"state": "FILLED"})
+        status, unproven = await caller.ask("GET", "/v1/orders/order-1/proof")
+
+    names = [order["client_order_id"] for order in all_of_them["orders"]]
+    assert sorted(names) == [f"order-{number}" for number in range(4)]
+    assert all_of_them["total"] == listed["total"] == two["total"] == 4
+    assert len(two["orders"]) == 2
+    assert none == {"orders": [], "total": 0}
+    assert (status, unproven["error"]["code"]) == (409, "NOT_POSSIBLE")
+
+
 # -- evidence ------------------------------------------------------------------------------------
 
 

@@ -9,8 +9,9 @@ from backstop.app.audit_reading import AuditReading
 from backstop.core.book import Book
 from backstop.core.execution_verification import Verification
 from backstop.core.guardrails import Assessment
+from backstop.core.past import PastOrder
 from backstop.core.step import Decision
-from backstop.domain.order import OrderRequest
+from backstop.domain.order import OrderRequest, OrderState
 
 
 class Guard(Protocol):
@@ -73,6 +74,14 @@ class Guard(Protocol):
         timeout_s: float | None = None,
     ) -> Verification | None:
         """Wait for the evidence about an order and judge it; None for an unknown order."""
+
+    def past_order(self, order_id: str) -> PastOrder | None:
+        """Return a finished order that the book has let go of; raises JournalError."""
+
+    def past_orders(
+        self, *, limit: int, state: OrderState | None = None
+    ) -> tuple[tuple[PastOrder, ...], int]:
+        """Return such orders, the newest first, and how many there are; raises JournalError."""
 
     def execution_proof(self, client_order_id: str) -> bytes | None:
         """Return the signed proof of an order's fills as JSON, None while there is none."""

@@ -6,12 +6,14 @@ text in UTC, quantities whole contracts.
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from typing import Protocol
 
 from msgspec import Struct
 
 from backstop.core.book import Book, VenueOrder
 from backstop.core.execution_verification import Verdict, Verification
 from backstop.core.guardrails import Assessment
+from backstop.core.past import PastOrder
 from backstop.core.positions import Knowledge, PositionView
 from backstop.core.tracked_order import TrackedOrder, final_quantity, levels
 from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
@@ -22,6 +24,15 @@ from backstop.domain.order import LegRole, OrderState, OrderType, Rejection, Sid
 from backstop.domain.utc import utc_text
 
 NANOSECONDS_PER_MS = 1_000_000
+
+
+class PastReader(Protocol):
+    """Gives finished orders that the book has let go of, newest first, and how many there are."""
+
+    def __call__(
+        self, *, limit: int, state: OrderState | None = None
+    ) -> tuple[tuple[PastOrder, ...], int]:
+        """Return at most ``limit``, of one state if it is given."""
 
 
 class FillRecord(Struct, frozen=True, kw_only=True):
@@ -224,11 +235,23 @@ def _order_record(book: Book, order: TrackedOrder, legs: Iterable[LegRecord]) ->
     )
 
 
-def order_list(book: Book, *, state: OrderState | None, limit: int) -> OrderList:
-    """Return the newest ``limit`` orders, of one state if it is given."""
+def past_record(book: Book, past: PastOrder) -> OrderRecord | None:
+    """Return the published record of an order that the book has let go of; None: not ours."""
+    if past.order is None:
+        return None
+    return _order_record(book, past.order, [_leg(leg) for leg in past.venue_orders])
+
+
+def order_list(book: Book, *, state: OrderState | None, limit: int, past: PastReader) -> OrderList:
+    """Return the newest ``limit`` orders, of one state if it is given; ``past`` has older ones."""
     matching = [order for order in book.orders.values() if state in {None, order.state}]
-    newest = matching[-limit:][::-1]
-    return OrderList(orders=order_records(book, newest), total=len(matching))
+    shown = list(order_records(book, matching[-limit:][::-1]))
+    # One that was called back is in both.
+    older, total = past(limit=limit, state=state)
+    records = [past_record(book, it) for it in older]
+    twice = {it.client_order_id for it in records if it} & book.orders.keys()
+    shown += [it for it in records if it is not None and it.client_order_id not in twice]
+    return OrderList(orders=tuple(shown[:limit]), total=len(matching) + total - len(twice))
 
 
 def _fill(trade: BrokerTrade) -> FillRecord:

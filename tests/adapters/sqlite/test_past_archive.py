@@ -1,0 +1,159 @@
+"""The archive of past orders: found by any key, there after a kill, never another record's."""
+
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from backstop.adapters.sqlite.past_archive import (
+    KEPT_ASIDE_MAX,
+    KEYS_AT_ONCE,
+    PAST_DATABASE,
+    PastArchive,
+    PastRow,
+    archived_up_to,
+)
+from backstop.errors import StateFolderError
+
+RECORD = "ab" * 32
+
+
+def a_row(number: int, *, state: str = "FILLED", value: bytes = b"{}") -> PastRow:
+    return PastRow(name=f"c{number}", keys=(f"c{number}", f"o{number}"), state=state, value=value)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / PAST_DATABASE
+
+
+def test_an_entry_is_found_by_each_of_its_keys(path: Path) -> None:
+    archive = PastArchive.anew(path, record=RECORD)
+    archive.add([a_row(1, value=b"one"), a_row(2, value=b"two")], seq=7)
+
+    assert archive.find(("o1", "c2", "x9")) == {"o1": b"one", "c2": b"two"}
+    assert archive.seq == archived_up_to(path, record=RECORD) == 7
+    archive.close()
+
+
+def test_an_entry_that_left_again_replaces_what_was_there(path: Path) -> None:
+    archive = PastArchive.anew(path, record=RECORD)
+    archive.add([a_row(1, value=b"before")], seq=7)
+    archive.add([a_row(2)], seq=8)
+    archive.add([a_row(1, state="CANCELLED", value=b"after")], seq=5)
+
+    assert archive.find(("c1",)) == {"c1": b"after"}
+    assert archive.count() == 2
+    assert archive.count(state="CANCELLED") == 1
+    assert archive.seq == 8
+    archive.close()
+
+
+def test_many_keys_are_asked_for_at_once(path: Path) -> None:
+    archive = PastArchive.anew(path, record=RECORD)
+    many = KEYS_AT_ONCE + 10
+    archive.add((a_row(number) for number in range(many)), seq=1)
+
+    assert len(archive.find([f"c{number}" for number in range(many)])) == many
+    archive.close()
+
+
+def test_listed_entries_come_newest_first(path: Path) -> None:
+    archive = PastArchive.anew(path, record=RECORD)
+    rows = [a_row(number, value=b"%d" % number) for number in range(5)]
+    rows[3] = a_row(3, state="")
+    archive.add(rows, seq=1)
+
+    assert archive.newest(limit=2) == [b"4", b"2"]
+    assert archive.newest(limit=2, skip=2) == [b"1", b"0"]
+    assert archive.newest(limit=9, state="CANCELLED") == []
+    assert archive.count() == 4
+    archive.close()
+
+
+def test_what_was_added_is_there_for_another_process(path: Path) -> None:
+    archive = PastArchive.anew(path, record=RECORD)
+    archive.add([a_row(1, value=b"one")], seq=3)
+    other = PastArchive.open(path, record=RECORD)
+
+    assert other is not None
+    assert other.find(("c1",)) == {"c1": b"one"}
+    assert other.seq == 3
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    other.close()
+    archive.close()
+
+
+def test_rows_that_cannot_be_written_are_not_there_in_part(path: Path) -> None:
+    archive = PastArchive.anew(path, record=RECORD)
+    with pytest.raises(StateFolderError, match=r"past_orders\.db"):
+        archive.add([a_row(1), a_row(2, value=None)], seq=3)  # type: ignore[arg-type]
+
+    assert archive.find(("c1",)) == {}
+    assert archive.seq == 0
+    archive.close()
+
+
+def test_the_archive_of_another_record_is_not_opened_and_is_kept_aside(path: Path) -> None:
+    archive = PastArchive.anew(path, record="cd" * 32)
+    archive.add([a_row(1)], seq=3)
+    archive.close()
+
+    assert PastArchive.open(path, record=RECORD) is None
+    assert archived_up_to(path, record=RECORD) is None
+    new = PastArchive.anew(path, record=RECORD)
+    assert new.find(("c1",)) == {}
+    new.close()
+    (kept,) = path.parent.glob("*.bad")
+    with closing(sqlite3.connect(kept)) as database:
+        assert database.execute("SELECT name FROM Past").fetchall() == [("c1",)]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 4096, b"not a database at all" * 300])
+def test_a_file_that_is_no_archive_is_not_opened(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+    assert PastArchive.open(path, record=RECORD) is None
+    assert archived_up_to(path, record=RECORD) is None
+    assert path.read_bytes() == content
+
+
+def test_there_may_be_none(path: Path) -> None:
+    assert PastArchive.open(path, record=RECORD) is None
+    assert archived_up_to(path, record=RECORD) is None
+
+
+def test_only_a_few_are_kept_aside(path: Path) -> None:
+    for number in range(KEPT_ASIDE_MAX + 3):
+        PastArchive.anew(path, record=f"{number}").close()
+
+    assert len(list(path.parent.glob("*.bad"))) == KEPT_ASIDE_MAX
+
+
+def test_an_archive_that_was_damaged_meanwhile_says_so(path: Path) -> None:
+    archive = PastArchive.anew(path, record=RECORD)
+    archive.add((a_row(number, value=b"v" * 500) for number in range(300)), seq=1)
+    archive.close()
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * 100_000)
+    damaged = PastArchive.open(path, record=RECORD)
+
+    assert damaged is None or isinstance(_finding(damaged), StateFolderError)
+
+
+def _finding(archive: PastArchive) -> StateFolderError | None:
+    try:
+        archive.find([f"c{number}" for number in range(300)])
+    except StateFolderError as error:
+        return error
+    finally:
+        archive.close()
+    return None
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StateFolderError, match="cannot be made"):
+        PastArchive.anew(tmp_path / "nowhere" / PAST_DATABASE, record=RECORD)

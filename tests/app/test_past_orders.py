@@ -1,0 +1,166 @@
+"""Orders that have left the book, as bots and people still see them: as if they had not."""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from msgspec.structs import replace
+from tests.app.desk import Desk, Guard, a_desk, a_venue, audited, until
+
+from backstop.adapters.sqlite.past_archive import PAST_DATABASE
+from backstop.adapters.state_file import BACKUP, OLDER
+from backstop.core import forgetting
+from backstop.core.step import DecisionKind
+from backstop.core.tracked_order import TrackedOrder
+from backstop.domain.order import OrderState, OrderType, Side
+from backstop.errors import JournalError
+from backstop.simulator.process import Simulator
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(autouse=True)
+def runtime_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def venue() -> AsyncIterator[Simulator]:
+    async with a_venue() as venue:
+        yield venue
+
+
+@pytest.fixture
+def desk(venue: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A desk whose guards let go of finished orders as soon as there are two."""
+    monkeypatch.setattr(forgetting, "FINISHED_KEPT", 1)
+    monkeypatch.setattr(forgetting, "STILL_READ_US", -(10**15))
+    return a_desk(venue, tmp_path)
+
+
+async def let_go_of(guard: Guard, *, count: int = 3) -> list[TrackedOrder]:
+    """Return orders that were cancelled; all but the last have left the book."""
+    orders = []
+    for _ in range(count):
+        order = await guard.send(guard.request(Side.BUY, 1, OrderType.LIMIT, ticks=-40))
+        await guard.manager.cancel_order(order.client_order_id, reason="no longer wanted")
+        order = await guard.reaches(order.client_order_id, OrderState.CANCELLED)
+        orders.append(order)
+    await until(
+        lambda: orders[0].client_order_id not in guard.book.orders, "the first order to leave"
+    )
+    return orders
+
+
+async def archived(desk: Desk, order: TrackedOrder) -> None:
+    path = desk.folder / "state" / PAST_DATABASE
+
+    def is_there() -> bool:
+        if not path.exists():
+            return False
+        key = f"c{order.client_order_id}"
+        with closing(sqlite3.connect(path)) as database, suppress(sqlite3.OperationalError):
+            return bool(database.execute("SELECT 1 FROM Past WHERE name = ?", (key,)).fetchall())
+        return False  # it is being made
+
+    await until(is_there, "the order in the archive")
+
+
+async def test_an_equal_repeat_is_the_same_order_and_another_body_a_conflict(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        first, *_ = await let_go_of(guard)
+        placed = len(desk.orders())
+
+        repeated = await guard.manager.submit_order(first.request)
+        other = await guard.manager.submit_order(replace(first.request, quantity=2))
+
+        assert repeated.kind is DecisionKind.REPEATED
+        assert repeated.order == first
+        assert other.kind is DecisionKind.CONFLICT
+        assert len(desk.orders()) == placed
+
+
+async def test_they_are_shown_from_memory_and_from_the_archive_alike(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        orders = await let_go_of(guard, count=5)
+        first = orders[0]
+        await archived(desk, first)
+        past = guard.manager.past_order(first.client_order_id)
+        assert past is not None
+        assert past.order == first
+        number = str(first.broker_order_id)
+        assert guard.manager.order_named(number) == first
+        assert guard.manager.order_named("nobody") is None
+        seen, total = guard.manager.past_orders(limit=2)
+        assert total == 4
+        assert [it.order for it in seen] == orders[-2:-4:-1]
+        assert guard.manager.past_orders(limit=9, state=OrderState.FILLED) == ((), 0)
+
+
+async def test_a_restart_does_not_lose_them(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        first, *_ = await let_go_of(guard)
+
+    async with desk.guard() as guard:
+        assert first.client_order_id not in guard.book.orders
+        repeated = await guard.manager.submit_order(first.request)
+        assert repeated.kind is DecisionKind.REPEATED
+        assert repeated.order == first
+        await guard.agrees()
+    await agrees_with_its_record(desk)
+
+
+async def test_a_lost_archive_is_made_again_from_the_journal(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        first, *_ = await let_go_of(guard)
+    for name in (PAST_DATABASE, BACKUP, OLDER):
+        (desk.folder / "state" / name).unlink()
+
+    async with desk.guard() as guard:
+        restored = next(note for note in guard.notes if note.name == "state_restored")
+        assert restored.fields["source"] == "the whole journal"
+        past = guard.manager.past_order(first.client_order_id)
+        assert past is not None
+        assert past.order == first
+
+
+async def test_a_cancel_of_one_says_what_it_is(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        first, *_ = await let_go_of(guard)
+
+        decision = await guard.manager.cancel_order(first.client_order_id, reason="late")
+
+        assert decision.kind is DecisionKind.NOT_POSSIBLE
+        assert "CANCELLED" in decision.message
+
+
+async def test_an_archive_that_cannot_be_read_holds_up_entries_and_no_exit(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        await guard.enter(Side.BUY, 1)
+        first, *_ = await let_go_of(guard)
+        await archived(desk, first)
+        spoil(desk.folder / "state" / PAST_DATABASE)
+
+        with pytest.raises(JournalError, match=r"past_orders\.db"):
+            await guard.manager.submit_order(guard.request(Side.BUY, 1))
+        with pytest.raises(JournalError, match=r"past_orders\.db"):
+            guard.manager.past_order("nobody")
+        await guard.send(guard.request(Side.SELL, 1, protected=False))
+        await until(lambda: guard.position() == 0, "the exit to be filled")
+
+
+def spoil(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("ALTER TABLE PastKey RENAME TO Gone")
+
+
+async def agrees_with_its_record(desk: Desk) -> None:
+    """Every order has one row, of its own name."""
+    rows = audited(
+        desk.folder / "state", "SELECT ClientOrderId FROM OrderAudit WHERE ClientOrderId NOTNULL"
+    )
+    assert sorted(rows) == sorted(set(rows))
+    assert len(rows) == len(desk.orders())
