@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from msgspec.structs import replace
 
+from backstop.app.watch_link import WatchReport
 from backstop.core.book import Book
 from backstop.core.engine import new_book, step
 from backstop.core.execution_verification import Verification, verify
@@ -97,6 +98,7 @@ class HandGuard:
     answer: Answer = Answer.YES
     failure: Exception | None = None
     past: list[PastOrder] = field(default_factory=list)  # newest first
+    watch: WatchReport | None = None
 
     def now_ns(self) -> int:
         return self.clock_ns

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from backstop.adapters.alert_courier import Delivery
 from backstop.app.audit_reading import AuditReading
+from backstop.app.watch_link import WatchReport
 from backstop.core.book import Book
 from backstop.core.execution_verification import Verification
 from backstop.core.guardrails import Assessment
@@ -24,6 +25,10 @@ class Guard(Protocol):
     @property
     def components(self) -> Mapping[str, str]:
         """What is not well, by component; empty when everything is."""
+
+    @property
+    def watch(self) -> WatchReport | None:
+        """How the watch over its process stands; None when nobody was to watch it."""
 
     @property
     def audit(self) -> AuditReading:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from backstop import __version__
+from backstop.app.watch_link import WatchReport
 from backstop.core.book import Book, VenueOrder
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS, Policy
 from backstop.core.realised import realised
@@ -121,12 +122,30 @@ class Realised(Struct, frozen=True, kw_only=True):
     trades: int
 
 
+class WatchdogView(Struct, frozen=True, kw_only=True):
+    """The process that watches over the guard; ``lost`` says why there is none to rely on.
+
+    ``age_ms`` is since its newest sign of life, ``guard_restarts`` how often it had to start the
+    guard again.
+    """
+
+    process_id: int | None
+    age_ms: int | None
+    guard_restarts: int
+    lost: str
+
+
 class Heartbeats(Struct, frozen=True, kw_only=True):
     """Signs of life, in ms before now; null: never since the guard started.
 
-    ``faults`` holds what is not well, by component.
+    ``faults`` holds what is not well, by component. ``watchdog`` is null, like the guard's pulse,
+    where nobody was to watch: embedded in a bot. ``event_loop_stall_ms_max`` is the longest time
+    for which the guard's loop did not get round.
     """
 
+    guard_pulse_age_ms: int | None
+    event_loop_stall_ms_max: int | None
+    watchdog: WatchdogView | None
     user_hub_connected: bool
     user_hub_connected_for_ms: int | None
     market_hub_connected: bool
@@ -295,13 +314,25 @@ def _realised(book: Book) -> Realised:
     )
 
 
-def _heartbeats(book: Book, faults: Mapping[str, str], *, now_ns: int) -> Heartbeats:
+def _heartbeats(
+    book: Book, faults: Mapping[str, str], watch: WatchReport | None, *, now_ns: int
+) -> Heartbeats:
     links, audit = book.links, book.audit
 
     def age_ms(since_ns: int) -> int | None:
         return (now_ns - since_ns) // MILLISECOND_NS if since_ns else None
 
     return Heartbeats(
+        guard_pulse_age_ms=None if watch is None else watch.pulse_age_ms,
+        event_loop_stall_ms_max=None if watch is None else watch.stall_ms_max,
+        watchdog=None
+        if watch is None
+        else WatchdogView(
+            process_id=watch.watchdog_process_id,
+            age_ms=watch.watchdog_age_ms,
+            guard_restarts=watch.guard_restarts,
+            lost=watch.lost,
+        ),
         user_hub_connected=links.user_up,
         user_hub_connected_for_ms=age_ms(links.user_since_ns) if links.user_up else None,
         market_hub_connected=links.market_up,
