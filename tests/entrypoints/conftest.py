@@ -17,9 +17,10 @@ from backstop.core.book import Book
 from backstop.core.engine import new_book, step
 from backstop.core.execution_verification import Verification, verify
 from backstop.core.guardrails import Assessment
+from backstop.core.liquidation_scope import contract_for
 from backstop.core.past import PastOrder, client_key
 from backstop.core.policy import SECOND_NS, Policy
-from backstop.core.step import Decision, Step
+from backstop.core.step import Decision, DecisionKind, Step
 from backstop.core.wishes import judge
 from backstop.domain.broker import BrokerAccount
 from backstop.domain.commands import PlaceOrder
@@ -28,10 +29,12 @@ from backstop.domain.events import (
     AccountReported,
     Answer,
     CancelRequested,
+    CloseRequested,
     Fact,
     Hub,
     HubConnected,
     InstrumentsLoaded,
+    LiquidationRequested,
     ModifyRequested,
     OrderDispatched,
     OrderRequested,
@@ -216,6 +219,36 @@ class HandGuard:
             expected_quantity=expected_quantity or order.intent.quantity,
             max_slippage_ticks=max_slippage_ticks or Decimal(2),
         )
+
+    async def liquidate(self, *, reason: str, operator: str, symbol: str | None = None) -> Decision:
+        contract_id = None if symbol is None else contract_for(self.book, symbol)
+        if symbol is not None and contract_id is None:
+            return Decision(kind=DecisionKind.UNKNOWN_SYMBOL)
+        decision = self.feed(
+            LiquidationRequested(
+                utc_us=UTC_US, reason=reason, operator=operator, contract_id=contract_id
+            )
+        ).decision
+        assert decision is not None
+        return decision
+
+    async def close_position(
+        self, symbol: str, *, quantity: int | None = None, reason: str, operator: str
+    ) -> Decision:
+        contract_id = contract_for(self.book, symbol)
+        if contract_id is None:
+            return Decision(kind=DecisionKind.UNKNOWN_SYMBOL)
+        decision = self.feed(
+            CloseRequested(
+                utc_us=UTC_US,
+                contract_id=contract_id,
+                reason=reason,
+                operator=operator,
+                quantity=quantity,
+            )
+        ).decision
+        assert decision is not None
+        return decision
 
     def execution_proof(self, client_order_id: str) -> bytes | None:
         return self.proofs.get(client_order_id)
