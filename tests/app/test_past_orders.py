@@ -37,7 +37,7 @@ async def venue() -> AsyncIterator[Simulator]:
 def desk(venue: Simulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A desk whose guards let go of finished orders as soon as there are two."""
     monkeypatch.setattr(forgetting, "FINISHED_KEPT", 1)
-    monkeypatch.setattr(forgetting, "STILL_READ_US", -(10**15))
+    monkeypatch.setattr(forgetting, "STILL_READ_US", -(10**16))
     return a_desk(venue, tmp_path)
 
 
@@ -47,12 +47,23 @@ async def let_go_of(guard: Guard, *, count: int = 3) -> list[TrackedOrder]:
     for _ in range(count):
         order = await guard.send(guard.request(Side.BUY, 1, OrderType.LIMIT, ticks=-40))
         await guard.manager.cancel_order(order.client_order_id, reason="no longer wanted")
-        order = await guard.reaches(order.client_order_id, OrderState.CANCELLED)
-        orders.append(order)
+        orders.append(await cancelled(guard, order.client_order_id))
     await until(
         lambda: orders[0].client_order_id not in guard.book.orders, "the first order to leave"
     )
     return orders
+
+
+async def cancelled(guard: Guard, name: str) -> TrackedOrder:
+    """Return the order once it is cancelled; it may have left the book by then."""
+
+    def found() -> TrackedOrder:
+        order = guard.manager.order_named(name)
+        assert order is not None
+        return order
+
+    await until(lambda: found().state is OrderState.CANCELLED, f"{name} to be cancelled")
+    return found()
 
 
 async def archived(desk: Desk, order: TrackedOrder) -> None:
