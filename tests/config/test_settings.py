@@ -296,7 +296,7 @@ def test_both_halves_of_tls_belong_together(tmp_path: Path) -> None:
 
 
 def test_a_misspelt_name_of_ours_is_pointed_out() -> None:
-    settings = load({"BACKSTOP_STATEDIR": "x", "UNRELATED": "y"})
+    settings = load({"BACKSTOP_STATEDIR": "x", "UNRELATED": "y", "EXECUTION_TIMEOUT": "1"})
 
     (warning,) = settings.warnings
     assert warning.startswith("BACKSTOP_STATEDIR in the environment is no setting and was ignored")

@@ -322,7 +322,7 @@ def test_a_number_told_after_the_proof_of_absence_reopens_the_order() -> None:
 def test_a_name_is_for_an_order_that_we_place_or_for_one_that_its_owner_sends() -> None:
     guard = Guard().start()
     guard.submit()
-    taken = register(guard)
+    taken = register(guard, custom_tag=guard.order().custom_tag)
     register(guard, client_order_id="c2")
     wished = guard.submit(client_order_id="c2")
 

@@ -86,8 +86,7 @@ def _search_missing(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) 
     book = work.book
     for order in list(book.live_orders()):
         if order.broker_order_id is None or order.broker_order_id in listed:
-            if book.missing.pop(order.client_order_id, None) is not None:
-                work.touched_contracts[order.intent.contract_id] = None
+            book.missing.pop(order.client_order_id, None)
             continue
         working = order.state in {OrderState.WORKING, OrderState.PARTIALLY_FILLED}
         finished_at_venue = order.venue is not None and not order.venue.status.is_live
@@ -99,7 +98,6 @@ def _search_missing(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) 
         times = min(search.times + 1, UNLISTED_READS_MAX + 2)
         book.missing[order.client_order_id] = Search(times=times, due_ns=work.now_ns + pause_ns)
         if times == UNLISTED_READS_MAX + 1:
-            work.touched_contracts[order.intent.contract_id] = None
             work.alert(
                 Severity.WARNING,
                 "ORDER_VANISHED",
@@ -120,15 +118,13 @@ def _reach_for_unlisted(work: Workbench, listed: AbstractSet[int]) -> None:
     for venue_order in list(book.live_venue_orders()):
         row = venue_order.row
         if row.broker_order_id in listed:
-            if book.unlisted.pop(row.broker_order_id, None) is not None:
-                work.touched_contracts[row.contract_id] = None
+            book.unlisted.pop(row.broker_order_id, None)
             continue
         times = book.unlisted.get(row.broker_order_id, 0) + 1
         if times > UNLISTED_READS_MAX + 1:
             continue
         book.unlisted[row.broker_order_id] = times
         if times > UNLISTED_READS_MAX:
-            work.touched_contracts[row.contract_id] = None
             work.alert(
                 Severity.WARNING,
                 "ORDER_VANISHED",
