@@ -133,6 +133,11 @@ class DecisionLoop:
         """Why nothing becomes durable now; None while all is well."""
         return self._outage.reason
 
+    @property
+    def beyond_record(self) -> bool:
+        """What the book knows does not follow from the record any more: no state to keep."""
+        return self._closing or bool(self._outage.lost)
+
     # -- in ----------------------------------------------------------------------------------
 
     def put(self, fact: Fact) -> None:

@@ -20,6 +20,11 @@ class Outage:
         self._first_seq = 0
         self._last_seq = 0
 
+    @property
+    def lost(self) -> int:
+        """Decisions of this outage, or of the one that ended last, that no record will have."""
+        return self._lost
+
     def left(self, seq: int, last_seq: int, *, kept: bool, reason: str) -> bool:
         """Count a decision with the records ``seq`` to ``last_seq``; True if it is the first.
 

@@ -118,15 +118,17 @@ class StatePersistence:
             self._guarded = Guarded(
                 utc_us=self._clock.utc_us(), monotonic_ns=self._clock.monotonic_ns()
             )
-        unchanged = self.written_seq == self._newest_seq
-        if unchanged and await self._worker.do(partial(self._files.beat, self._heartbeat())):
-            return self._interval_s
-        began_ns = time.perf_counter_ns()
-        state = self._capture()
-        held_s = (time.perf_counter_ns() - began_ns) / 1e9
-        await self._loop.recorded()
-        disk_s = await self._write(state, clean_stop=False)
-        return max(self._interval_s, LOOP_SHARE * held_s, DISK_SHARE * disk_s)
+        if self.written_seq != self._newest_seq and self._may_be_kept:
+            began_ns = time.perf_counter_ns()
+            state = self._capture()
+            held_s = (time.perf_counter_ns() - began_ns) / 1e9
+            await self._loop.recorded()
+            if self._trail.durable_seq >= state.seq:
+                disk_s = await self._write(state, clean_stop=False)
+                return max(self._interval_s, LOOP_SHARE * held_s, DISK_SHARE * disk_s)
+        if not await self._worker.do(partial(self._files.beat, self._heartbeat())):
+            self.written_seq = None  # our file is not there any more: the next one is a new one
+        return self._interval_s
 
     async def close(self, *, clean_stop: bool) -> None:
         """Write the last checkpoint, once the journal has everything, and close the files.
@@ -135,7 +137,9 @@ class StatePersistence:
         """
         try:
             async with asyncio.timeout(CLOSE_LIMIT_S):
-                await self._write(self._capture(), clean_stop=clean_stop)
+                state = self._capture()
+                if self._may_be_kept and self._trail.durable_seq >= state.seq:
+                    await self._write(state, clean_stop=clean_stop)
         except (StateFolderError, TimeoutError) as error:
             # Nothing is lost: the journal has it, only the next start takes it for a crash.
             self._on_fault(str(error) or "the disk did not take the last state in time")
@@ -150,6 +154,11 @@ class StatePersistence:
     def _newest_seq(self) -> int:
         return self._trail.next_seq - 1
 
+    @property
+    def _may_be_kept(self) -> bool:
+        """The state follows from the record, and the record is not known to be waiting."""
+        return self._loop.failure is None and not self._loop.beyond_record
+
     def _capture(self) -> _Captured:
         return _Captured(
             seq=self._newest_seq,
@@ -159,8 +168,6 @@ class StatePersistence:
 
     async def _write(self, state: _Captured, *, clean_stop: bool) -> float:
         """Write one checkpoint; returns how long the disk took, in seconds."""
-        if self._trail.durable_seq < state.seq:
-            return 0.0  # the journal did not take it, and says so itself
         tree = self._trail.durable_tree
         if tree is not None and tree.size <= state.seq:
             self._tree = tree

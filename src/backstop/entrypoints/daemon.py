@@ -136,7 +136,7 @@ class _Daemon:
                 with suppress(TimeoutError):
                     # What is not written by then is not lost: the next start reads the broker.
                     async with asyncio.timeout(STOP_LIMIT_S):
-                        await manager.close()
+                        await manager.close(by_person=stop.is_set())
 
     async def _guard(
         self, listener: socket.socket, token: Secret, link: WatchLink, stop: asyncio.Event
