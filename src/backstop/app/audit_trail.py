@@ -74,40 +74,31 @@ class SignedHeads:
 
     def __init__(self, frontier: Frontier, keys: AuditKeys, *, origin: str) -> None:
         self._frontier = frontier
-        self._next = ("", frontier)  # with what is on its way to the disk
         self._origin = origin
         self._made: deque[tuple[str, tuple[int, tuple[bytes, ...]]]] = deque(maxlen=TREES_KEPT)
         self.sign_with(keys)
 
     def sign_with(self, keys: AuditKeys) -> None:
         """Sign with this key from the next head on."""
-        # One reference, so that the writer thread never sees the one key and the other's name.
-        self._signer = (
-            keys,
-            signature_identity(self._origin, keys.public_key().public_bytes_raw()),
-        )
+        self._keys = keys
+        public_key = keys.public_key().public_bytes_raw()
+        self._identity = signature_identity(self._origin, public_key)
 
-    def signed_head(self, leaf_hashes: Sequence[bytes]) -> tuple[int, str]:
-        """Return how many records there are with these, and the signed note over all of them.
+    def append(self, leaf_hash: bytes) -> None:
+        """Add the hash of the next record."""
+        self._frontier.append(leaf_hash)
 
-        The tree stays as it was until ``keep``: a transaction may fail.
-        """
-        grown = self._frontier.grown(leaf_hashes)
-        text = note_text(Checkpoint(origin=self._origin, size=grown.size, root=grown.root()))
-        keys, identity = self._signer
-        note = note_of(text, identity, keys.sign(text.encode()))
-        self._next = (note, grown)
-        return grown.size, note
-
-    def keep(self) -> None:
-        """Keep what the last signed head covers."""
-        note, self._frontier = self._next
-        self._made.append((note, (self._frontier.size, self._frontier.peaks)))
+    def signed_head(self) -> tuple[int, str]:
+        """Return how many records there are, and the signed note over all of them."""
+        size, peaks = self._frontier.size, self._frontier.peaks
+        text = note_text(Checkpoint(origin=self._origin, size=size, root=self._frontier.root()))
+        note = note_of(text, self._identity, self._keys.sign(text.encode()))
+        self._made.append((note, (size, peaks)))
+        return size, note
 
     def tree_of(self, note: str | None) -> tuple[int, tuple[bytes, ...]] | None:
         """Return size and peaks of the tree that a note of this process signed, if it is recent."""
-        newest_first = reversed(tuple(self._made))  # a copy: the writer's thread adds to it
-        return next((tree for made, tree in newest_first if made == note), None)
+        return next((tree for made, tree in reversed(self._made) if made == note), None)
 
 
 class AuditTrail:
@@ -192,8 +183,7 @@ class AuditTrail:
             raise refused(state_folder, error) from error
         keys = start.keys
         heads = SignedHeads(start.frontier, keys, origin=origin)
-        _, head = heads.signed_head(())
-        heads.keep()
+        _, head = heads.signed_head()
         if not inside.files():
             # Before the first record there is a checkpoint of none: so a record without any
             # checkpoint beside it is one whose checkpoints were taken away.

@@ -5,7 +5,7 @@ one leaf hash after the other and keeps one hash per level. ``ChunkedTree`` is f
 inclusion proofs out of a log of any length and keeps one hash per CHUNK_LEAVES leaves.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from backstop.core import merkle
 
@@ -51,15 +51,6 @@ class Frontier:
             node = merkle.node_hash(self._peaks.pop(), node)
             carry //= 2
         self._peaks.append(node)
-
-    def grown(self, leaf_hashes: Iterable[bytes]) -> "Frontier":
-        """Return another one with these leaves added; this one stays as it is."""
-        grown = Frontier()
-        grown.size = self.size
-        grown._peaks = self._peaks.copy()
-        for leaf_hash in leaf_hashes:
-            grown.append(leaf_hash)
-        return grown
 
     def root(self) -> bytes:
         """Return the root of the tree as it is."""

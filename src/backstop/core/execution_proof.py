@@ -10,6 +10,7 @@ import json
 from base64 import b64decode, b64encode
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 from msgspec import Struct
@@ -17,7 +18,7 @@ from msgspec import Struct
 from backstop.core import canonical_json
 from backstop.core.checkpoint import SignatureCheck
 from backstop.core.key_rotation import key_name
-from backstop.domain.numbers import fraction_text, money, plain
+from backstop.domain.numbers import average, fraction_text, money, plain
 from backstop.domain.order import OrderState, OrderType, Side
 from backstop.domain.utc import utc_text
 from backstop.errors import InvariantError
@@ -96,7 +97,7 @@ def execution_proof(order: ProofOrder) -> dict[str, object]:
     counted = [fill for fill in fills if not fill.voided]
     fees_micros = sum(fill.fees_micros for fill in counted)
     commissions_micros = sum(fill.commissions_micros for fill in counted)
-    average = average_price(counted)
+    average_price = average((fill.price, fill.quantity) for fill in counted)
     return {
         "format": FORMAT,
         "order": {
@@ -121,8 +122,8 @@ def execution_proof(order: ProofOrder) -> dict[str, object]:
             "commissions": _money_text(commissions_micros),
             "commission": _money_text(fees_micros + commissions_micros),
         },
-        "average_price": None if average is None else _fraction_document(average),
-        "slippage": _slippage_document(order, average),
+        "average_price": None if average_price is None else _fraction_document(average_price),
+        "slippage": _slippage_document(order, average_price),
         "journal": {"seq": order.journal_seq},
     }
 
@@ -169,15 +170,6 @@ def proof_fault(
     if not check(public_key, value, signed_bytes(proof)):
         return "its signature does not fit"
     return None
-
-
-def average_price(fills: list[ProofFill]) -> Fraction | None:
-    """Return the exact volume-weighted price of ``fills`` in points; None without any."""
-    quantity = sum(fill.quantity for fill in fills)
-    if quantity == 0:
-        return None
-    value = sum((Fraction(fill.price) * fill.quantity for fill in fills), Fraction(0))
-    return value / quantity
 
 
 def _check(order: ProofOrder, fills: list[ProofFill]) -> None:
@@ -234,5 +226,6 @@ def _price_text(price: Decimal | None) -> str | None:
     return None if price is None else f"{plain(price):f}"
 
 
+@lru_cache(maxsize=256)  # every fill of an order costs the same
 def _money_text(amount_micros: int) -> str:
     return f"{money(amount_micros):f}"

@@ -14,8 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from backstop.adapters.sqlite.journal_group import Group, GroupMaker, TreeHeads
 from backstop.adapters.sqlite.journal_view import JournalView, LeafHash
-from backstop.adapters.sqlite.journal_writer import JournalWriter, TreeHeads
+from backstop.adapters.sqlite.journal_writer import JournalWriter
 from backstop.adapters.sqlite.schema import FIRST_SEQ, open_for_writing
 from backstop.errors import InvariantError, JournalError, JournalFullError, StateFolderError
 from backstop.ports import JournalBatch, JournalRecord, Told
@@ -26,6 +27,12 @@ MAX_PENDING_BATCHES = 100_000
 MAX_PENDING_BYTES = 64 * 2**20
 """Payload that waits for the disk; with its rows and its Python objects about three times as much
 memory. A full disk is noticed long before: a person is alerted at its first refusal."""
+
+MAX_GROUP_BATCHES = 512
+"""Decisions in one transaction, so that the first of them does not wait for a long one."""
+
+GROUPS_UNDER_WAY = 2
+"""One that waits for the disk, and one that follows without a pause; the rest is collected."""
 
 STALL_LIMIT_S = 2.0
 """A disk that has not answered for so long counts as failed: exits do not wait for it."""
@@ -84,7 +91,9 @@ class SqliteJournal:
         self._leaf_hash = leaf_hash
         self._next_seq = _next_seq(connection, path, account)
         self.durable_seq = self._next_seq - 1
-        self._handed: list[JournalBatch] = []  # of this turn, not handed over yet
+        self._collected: list[JournalBatch] = []  # not handed over yet
+        self._under_way = 0  # groups that the writer has
+        self._groups = GroupMaker(account=account, epoch=epoch, leaf_hash=leaf_hash, heads=heads)
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._full = False
@@ -95,10 +104,7 @@ class SqliteJournal:
             connection,
             path=path,
             account=account,
-            epoch=epoch,
             last_seq=self._next_seq - 1,
-            leaf_hash=leaf_hash,
-            heads=heads,
             report=_OnTheLoop(self),
         )
 
@@ -209,7 +215,7 @@ class SqliteJournal:
         waiting = _Waiting(batch, size=size, told=told, since_s=loop.time())
         self._waiting.append(waiting)
         self._waiting_bytes += size
-        self._handed.append(batch)
+        self._collected.append(batch)
         if self.failure is not None:
             waiting.warned = True
             loop.call_soon(told, self._error())
@@ -218,10 +224,21 @@ class SqliteJournal:
             loop.call_later(STALL_LIMIT_S, self._look_for_a_stall)
 
     def flush(self) -> None:
-        """Hand over what was submitted in this turn, as one group."""
-        if self._handed:
-            self._writer.hand_over(self._handed)
-            self._handed = []
+        """Hand over what was submitted, as one group, unless the writer has enough to do.
+
+        A commit waits for the disk, about as long for one decision as for a hundred. So what comes
+        while groups are under way is collected, and all of it goes into the next one.
+        """
+        self._hand_over(at_most=GROUPS_UNDER_WAY - self._under_way)
+
+    def _hand_over(self, *, at_most: int) -> None:
+        while self._collected and at_most > 0:
+            at_most -= 1
+            group = self._groups.make(self._collected[:MAX_GROUP_BATCHES])
+            del self._collected[:MAX_GROUP_BATCHES]
+            self._under_way += 1
+            self._writer.hand_over(group)
+            self._groups.sign(group)
 
     def take_again(self) -> None:
         """Take batches again after JournalFullError, once nothing waits any more.
@@ -240,8 +257,8 @@ class SqliteJournal:
             JournalError: the disk did not take the rest, or not within CLOSE_DEADLINE_S.
         """
         if not self._closed:
-            self.flush()
             self._closed = True
+            self._hand_over(at_most=len(self._collected))
             self._writer.stop()
         loop = asyncio.get_running_loop()
         ended = await loop.run_in_executor(None, self._writer.ended.wait, CLOSE_DEADLINE_S)
@@ -253,13 +270,17 @@ class SqliteJournal:
 
     # -- out -------------------------------------------------------------------------------------
 
-    def durable(self, batches: int, head: str | None) -> None:
-        """Take the writer's word that the next ``batches`` are on disk."""
-        self.signed_head = head or self.signed_head
+    def durable(self, group: Group) -> None:
+        """Take the writer's word that ``group`` is on disk."""
+        head = group.head()
+        if head is not None:
+            _, self.signed_head = head
         self.failure = None
+        self._under_way -= 1
+        self.flush()
         waited_s = self._own_loop().time() - self._waiting[0].since_s
         records, rows = 0, False
-        done = [self._waiting.popleft() for _ in range(batches)]
+        done = [self._waiting.popleft() for _ in group.batches]
         for waiting in done:
             self._waiting_bytes -= waiting.size
             records += waiting.records
@@ -327,9 +348,9 @@ class _OnTheLoop:
     def __init__(self, journal: SqliteJournal) -> None:
         self._journal = journal
 
-    def on_durable(self, batches: int, head: str | None) -> None:
+    def on_durable(self, group: Group) -> None:
         """Report that the next batches are on disk."""
-        self._call(self._journal.durable, batches, head)
+        self._call(self._journal.durable, group)
 
     def on_failure(self, reason: str) -> None:
         """Report that they are not."""
