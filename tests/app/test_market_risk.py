@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -10,7 +9,6 @@ import pytest
 import pytest_asyncio
 from tests.app.desk import NO_HISTORY, Desk, a_desk, a_venue, audited, until
 
-from backstop.app.market_risk import trade_date
 from backstop.core.step import DecisionKind
 from backstop.domain.denial import DenialCode
 from backstop.domain.events import RiskEstimated
@@ -96,20 +94,3 @@ async def test_a_history_that_comes_back_is_read_again(recorded: Simulator, tmp_
         )
         async with asyncio.timeout(10):
             await until(lambda: guard.manager.components == {}, lambda: guard.manager.components)
-
-
-@pytest.mark.parametrize(
-    ("utc", "date"),
-    [
-        ("2026-02-11T22:59:00", "2026-02-11"),
-        ("2026-02-11T23:00:00", "2026-02-12"),
-        ("2026-07-01T21:59:00", "2026-07-01"),
-        ("2026-07-01T22:00:00", "2026-07-02"),
-    ],
-)
-async def test_a_trade_date_begins_at_17_00_chicago_in_winter_and_summer(
-    utc: str, date: str
-) -> None:
-    moment = datetime.fromisoformat(utc).replace(tzinfo=UTC)
-
-    assert trade_date(int(moment.timestamp()) * 1_000_000) == date

@@ -27,13 +27,13 @@ from backstop.app.notes import failure_text, log_note
 from backstop.app.quote_board import QuoteBoard
 from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.app.state_opening import OpenedState
+from backstop.app.trading_days import TradingDays
 from backstop.app.watch_link import WatchLink, WatchReport
 from backstop.app.wiring import Outlets, Parts, wired
 from backstop.config.settings import Settings, refuse_live_gateway
 from backstop.core.book import Book
 from backstop.core.execution_verification import REPLY_LIMIT_NS, Verification
 from backstop.core.guardrails import Assessment
-from backstop.core.past import PastOrder
 from backstop.core.liquidation import Liquidation
 from backstop.core.liquidation_scope import contract_for
 from backstop.core.past import PastOrder
@@ -203,6 +203,8 @@ class CriticalSystemManager:
             tasks.create_task(parts.link.run(), name="broker link")
             tasks.create_task(self.alert_desk.run(), name="alert desk")
             tasks.create_task(parts.gateway.session.keep_fresh(), name="session")
+            days = TradingDays(clock=self.clock, sink=parts.loop.put)
+            tasks.create_task(days.run(), name="trading days")
             tasks.create_task(self._follow_risk(parts.link, parts.risk), name="market risk")
 
     def _ended(self, tasks: asyncio.Task[None]) -> None:

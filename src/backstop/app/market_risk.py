@@ -7,12 +7,10 @@ first estimate, and for whatever cannot be read, the stress values and a correla
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Protocol
-from zoneinfo import ZoneInfo
 
 from backstop.adapters.projectx.translate import HistoryBar
+from backstop.app.trading_days import trade_date
 from backstop.core.bars import Bar
 from backstop.core.correlation_estimator import CorrelationEstimator
 from backstop.core.instrument_table import contract_profile
@@ -31,10 +29,6 @@ BARS_PER_CALL = 20_000
 MINUTE_UNIT = 2
 BAR_MINUTES = 5
 BAR_US = BAR_MINUTES * 60_000_000
-CHICAGO = ZoneInfo("America/Chicago")
-SESSION_OPENS = timedelta(hours=7)  # 17:00 Chicago is midnight of the next trade date
-HOUR_US = 3_600_000_000
-HOURS_KEPT = 4096  # more than the hours of the whole history
 
 
 class ReadBars(Protocol):
@@ -51,18 +45,6 @@ class ReadBars(Protocol):
         limit: int,
     ) -> Awaitable[tuple[HistoryBar, ...]]:
         """Return the newest ``limit`` bars of ``number`` units in the window."""
-
-
-def trade_date(start_utc_us: int) -> str:
-    """Return the exchange's trade date of a bar: the day on which its session ends."""
-    return _trade_date_of_hour(start_utc_us // HOUR_US)
-
-
-@lru_cache(maxsize=HOURS_KEPT)
-def _trade_date_of_hour(hour: int) -> str:
-    """Sessions begin on full hours, so one look at the time zone serves twelve bars."""
-    local = datetime.fromtimestamp(hour * 3600, tz=UTC).astimezone(CHICAGO)
-    return (local + SESSION_OPENS).date().isoformat()
 
 
 class MarketRisk:
