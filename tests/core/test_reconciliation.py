@@ -95,7 +95,7 @@ def test_it_does_not_recover_while_a_position_is_in_doubt() -> None:
     assert (guard.position(), state(guard)) == (1, TradingState.RECOVERING)
 
     guard.audit(after_ms=1500, trades=today, positions=(a_position(1),))
-    assert (guard.position(), state(guard)) == (1, TradingState.ACTIVE)
+    assert (guard.position(), guard.book.recovered) == (1, True)
 
 
 def test_positions_are_stale_after_the_user_hub_was_lost_until_they_are_read() -> None:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from backstop.core.alerts import AlertBoard
+from backstop.core.external_record import ExternalRecord
 from backstop.core.liquidation import CloseAttempt, Liquidation
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.positions import Knowledge, PositionView
@@ -170,6 +171,7 @@ class Book:
     liquidations: dict[str, Liquidation] = field(default_factory=dict)  # oldest first
     liquidating: dict[str, None] = field(default_factory=dict)  # ids of those that are not over
     closes: dict[str, CloseAttempt] = field(default_factory=dict)  # contract -> newest request
+    external: ExternalRecord = field(default_factory=ExternalRecord)
     links: Links = field(default_factory=Links)
     audit: AuditClock = field(default_factory=AuditClock)
     counters: Counters = field(default_factory=Counters)
@@ -233,6 +235,8 @@ class Book:
             yield Condition.WATCHDOG_LOST
         if links.journal_failed:
             yield Condition.JOURNAL_FAILED
+        if self.external.in_doubt:
+            yield Condition.FILL_UNATTRIBUTED
 
     def account_stale_ns(self, now_ns: int) -> int | None:
         """Return how long ago the account was read completely, when that is too long; else None."""
@@ -243,6 +247,11 @@ class Book:
         """Return the contract that ``symbol`` (a root, or a contract id) stands for."""
         contract_id = self.contract_of.get(symbol, symbol)
         return self.instruments.get(contract_id)
+
+    def symbol_of(self, contract_id: str) -> str:
+        """Return the root of a contract, or its id where the gateway did not name it."""
+        instrument = self.instruments.get(contract_id)
+        return contract_id if instrument is None else instrument.symbol
 
     def order_named(self, order_id: str) -> TrackedOrder | None:
         """Return the order with this client order id, or with this number of the venue as text."""

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from backstop.core.book import Book
 from backstop.core.execution_verification import REPLY_LIMIT_NS
+from backstop.core.expected_closes import close_expected
 from backstop.core.liquidation import CloseAttempt, Liquidation, pause_ns
 from backstop.core.liquidation_scope import (
     STOP_TYPES,
@@ -59,11 +60,13 @@ def close_contract(work: Workbench, run: Liquidation, contract_id: str) -> None:
         times=times,
         refusals=refusals,
     )
+    quantity = wanted if run.is_partial else None
+    close_expected(work, contract_id, quantity)
     work.commands.append(
         ClosePosition(
             account_id=book.policy.account_id,
             contract_id=contract_id,
-            quantity=wanted if run.is_partial else None,
+            quantity=quantity,
             reason=run.causes[0].text,
         )
     )

@@ -27,9 +27,11 @@ from backstop.core.evidence import (
     contradiction,
     recount_trades,
 )
+from backstop.core.external_trading import watch_others
 from backstop.core.forgetting import forget_the_oldest, past_recalled
 from backstop.core.halting import cancel_entries_while_halted
 from backstop.core.journal_outage import journal_changed
+from backstop.core.lifecycle import MACHINE
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.position_close import close_requested
 from backstop.core.protection import protect, protection_restarted
@@ -119,6 +121,10 @@ def step(book: Book, event: Fact, now_ns: int) -> Step:
     _apply(work, event)
     _look_at_clocks(work)
     count_breaches(work)
+    for found in watch_others(work):
+        emergency_liquidation.begin(
+            work, cause=found.cause, operator=MACHINE, contract_id=found.contract_id
+        )
     protect(work, event)
     cancel_entries_while_halted(work)
     emergency_liquidation.advance(work, event)

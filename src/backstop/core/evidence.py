@@ -347,6 +347,7 @@ def book_position_read(
     work.touched_contracts[contract_id] = None
     if delta:
         book.counters.adjustments += 1
+        work.adjustments[contract_id] = delta
         work.alert(
             Severity.CRITICAL,
             "POSITION_ADJUSTED",

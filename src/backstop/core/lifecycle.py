@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from backstop.core import execution_verification as verification
 from backstop.core.alerts import REPEAT_NS
-from backstop.core.book import LATCHES_KEPT, Wake
+from backstop.core.book import LATCHES_KEPT, Book, Wake
 from backstop.core.evidence import apply_order_step
 from backstop.core.liquidation_scope import unfinished
 from backstop.core.positions import distrusted
@@ -87,6 +87,7 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.asked.clear()
     book.missing.clear()
     book.entries.clear()
+    book.external.begin(utc_us=event.utc_us, now_ns=work.now_ns)
     for contract_id, view in book.positions.items():
         book.positions[contract_id] = replace(
             distrusted(view), evidence_ns=0, differing_ns=0, agreed_ns=0, naked_since_ns=0
@@ -129,36 +130,69 @@ def halt_requested(work: Workbench, event: HaltRequested) -> None:
 
 
 def latched(work: Workbench, latch: Latch) -> bool:
-    """Put ``latch`` on; False when one of the same cause holds already."""
+    """Put ``latch`` on; False when one of the same cause holds already, or enough graver ones."""
     book = work.book
     held = any(
         (it.kind, it.contract_id, it.cause, it.operator)
         == (latch.kind, latch.contract_id, latch.cause, latch.operator)
         for it in book.latches
     )
-    if held or len(book.latches) >= LATCHES_KEPT:
+    if held:
         return False
-    book.latches = (*book.latches, latch)
+    kept = list(book.latches)
+    if len(kept) >= LATCHES_KEPT:
+        mildest = min(kept, key=_gravity)
+        if _gravity(mildest) >= _gravity(latch):
+            return False
+        kept.remove(mildest)
+    book.latches = (*kept, latch)
     return True
+
+
+def _gravity(latch: Latch) -> tuple[bool, bool]:
+    """Return what orders latches: those that halt before others, the account before a contract."""
+    return latch.kind.halts, latch.contract_id is None
 
 
 def resume_requested(work: Workbench, event: ResumeRequested) -> None:
     """Lift the latches for a person with a name and a reason, while nothing is in doubt."""
     book = work.book
-    unknown = [it.client_order_id for it in book.live_orders() if it.state is OrderState.UNKNOWN]
-    message = ""
-    if unknown:
-        message = f"the fate of {', '.join(unknown[:3])} is UNKNOWN ({len(unknown)} in all)"
-    elif running := [it for it in unfinished(book) if it.latches]:
-        message = f"{running[0].liquidation_id} is {running[0].state}, not FLAT"
-    elif not event.operator.strip() or not event.reason.strip():
-        message = "to resume takes a person with a name and a reason"
-    if message:
-        work.decision = Decision(kind=DecisionKind.NOT_POSSIBLE, message=message)
+    refusal = _resume_refusal(book, event)
+    if refusal:
+        work.decision = Decision(kind=DecisionKind.NOT_POSSIBLE, message=refusal)
         return
     if any(latch.kind is LatchKind.SLIPPAGE for latch in book.latches):
         # Whoever resumes has seen these breaches: it takes as many new ones to reduce again.
         book.breaches = dict.fromkeys(book.breaches)
+    if any(latch.kind is LatchKind.EXTERNAL for latch in book.latches):
+        book.external.acknowledge()
+    lifted = ", ".join(dict.fromkeys(str(latch.kind) for latch in book.latches))
     book.latches = ()
     work.decision = Decision(kind=DecisionKind.ACCEPTED)
-    work.note(Tag.CRITICAL_SYSTEM, "resumed", operator=event.operator, reason=event.reason)
+    work.note(
+        Tag.CRITICAL_SYSTEM,
+        "resumed",
+        operator=event.operator,
+        reason=event.reason,
+        lifted=lifted,
+    )
+
+
+def _resume_refusal(book: Book, event: ResumeRequested) -> str:
+    """Return why nothing can be resumed now, and what to do; empty when it can be."""
+    if not event.operator.strip() or not event.reason.strip():
+        return "to resume takes a person with a name and a reason"
+    unknown = [it.client_order_id for it in book.live_orders() if it.state is OrderState.UNKNOWN]
+    if unknown:
+        return (
+            f"the fate of {', '.join(unknown[:3])} is UNKNOWN ({len(unknown)} in all): it may be "
+            "live, and is looked up by its tag until that is known"
+        )
+    running = [it for it in unfinished(book) if it.latches and it.sends]
+    if running:
+        first = running[0]
+        of_what = first.contract_id or "the account"
+        return (
+            f"{first.liquidation_id} of {of_what} is {first.state}, not FLAT: it has to end first"
+        )
+    return ""

@@ -86,9 +86,14 @@ class Workbench:
     touched_venue_orders: dict[int, None] = field(default_factory=dict)
     touched_contracts: dict[str, None] = field(default_factory=dict)
     new_trades: dict[int, BrokerTrade] = field(default_factory=dict)
+    adjustments: dict[str, int] = field(default_factory=dict)  # contract -> signed contracts
     proofs_due: dict[str, None] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
     decision: Decision | None = None
+    recovering: bool = field(init=False)  # the account was not read yet when the step began
+
+    def __post_init__(self) -> None:
+        self.recovering = not self.book.recovered
 
     def note(self, tag: Tag, name: str, **fields: str | int) -> None:
         """Add one line for the log."""

@@ -1,0 +1,108 @@
+"""Which nameless market orders came of a close that we asked the venue for.
+
+The close call is answered with a yes alone. The order that it leads to bears no tag and no number
+that we know, just like one that a person sends by hand; it is told by its contract, its side, its
+size and its time.
+"""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from backstop.core.book import Book
+from backstop.core.external_record import OwnClose
+from backstop.core.step import Workbench
+from backstop.domain.broker import BrokerTrade
+from backstop.domain.order import OrderType, Side
+
+CLOSE_WINDOW_US = 60_000_000
+"""A close order bears a time this near to the request: two clocks, and a slow gateway."""
+
+CLOSES_KEPT = 64
+"""Requests to close that are remembered; a liquidation of many contracts takes some dozens."""
+
+
+def close_expected(work: Workbench, contract_id: str, quantity: int | None) -> None:
+    """Note that a close of ours leaves now: the market order it leads to is not somebody else's.
+
+    Args:
+        work: the step that sends the request.
+        contract_id: what is closed.
+        quantity: contracts; None: all of the position, as many as the venue holds.
+    """
+    view = work.book.position(contract_id)
+    held = view.quantity or view.ledger
+    side = None if not held else Side.SELL if held > 0 else Side.BUY
+    close = OwnClose(
+        contract_id=contract_id, asked_utc_us=work.utc_us, side=side, quantity=quantity
+    )
+    record = work.book.external
+    record.closes = (*record.closes, close)[-CLOSES_KEPT:]
+
+
+def is_own_close(book: Book, number: int) -> bool:
+    """Say whether the venue's order ``number`` came of a close that we asked for; remember it."""
+    record = book.external
+    if any(number in dict(close.claims) for close in record.closes):
+        return True
+    told = _told_order(book, number) if record.closes else None
+    if told is None:
+        return False
+    for place, close in enumerate(record.closes):
+        if _fits(close, told):
+            claimed = replace(close, claims=(*close.claims, (number, told.quantity)))
+            record.closes = (*record.closes[:place], claimed, *record.closes[place + 1 :])
+            return True
+    return False
+
+
+class _ToldOrder(Struct, frozen=True, kw_only=True):
+    """A nameless market order as its row, or only its trades, tell of it."""
+
+    contract_id: str
+    side: Side
+    quantity: int
+    created_utc_us: int
+
+
+def _told_order(book: Book, number: int) -> _ToldOrder | None:
+    held = book.venue_orders.get(number)
+    if held is not None:
+        row = held.row
+        if row.custom_tag or row.parent_order_id or row.type not in {OrderType.MARKET, None}:
+            return None
+        return _ToldOrder(
+            contract_id=row.contract_id,
+            side=row.side,
+            quantity=row.quantity,
+            created_utc_us=row.created_utc_us,
+        )
+    trades = tuple(counted_trades(book, number))
+    if not trades:
+        return None
+    first = trades[0]
+    return _ToldOrder(
+        contract_id=first.contract_id,
+        side=first.side,
+        quantity=sum(trade.quantity for trade in trades),
+        created_utc_us=first.created_utc_us,
+    )
+
+
+def _fits(close: OwnClose, told: _ToldOrder) -> bool:
+    if close.contract_id != told.contract_id or close.side not in {None, told.side}:
+        return False
+    if abs(told.created_utc_us - close.asked_utc_us) > CLOSE_WINDOW_US:
+        return False
+    if close.quantity is None:
+        return not close.claims
+    return sum(contracts for _, contracts in close.claims) + told.quantity <= close.quantity
+
+
+def counted_trades(book: Book, number: int) -> Iterator[BrokerTrade]:
+    """Yield the trades of an order that count."""
+    for trade_id in book.trades_of.get(number, ()):
+        trade = book.trades[trade_id]
+        if not trade.voided:
+            yield trade

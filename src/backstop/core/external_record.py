@@ -1,0 +1,92 @@
+"""What is remembered of trading on the account that may not be ours; all of it is bounded."""
+
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from backstop.domain.order import Side
+
+
+class Sighting(Struct, frozen=True, kw_only=True):
+    """An order of the venue that nobody has named yet.
+
+    Attributes:
+        contract_id: what it trades.
+        seen_ns: when this process first heard of it, monotonic.
+        urgent: its trades were found by the reads of a start: our own would have been known there.
+    """
+
+    contract_id: str
+    seen_ns: int
+    urgent: bool = False
+
+
+class Adjustment(Struct, frozen=True, kw_only=True):
+    """A position that reads of the account moved while no trade explained it.
+
+    ``before`` is by how many signed contracts it had been adjusted until then.
+    """
+
+    before: int
+    seen_ns: int
+
+
+class WorkingForeign(Struct, frozen=True, kw_only=True):
+    """A working order of somebody else that a person was told of, and how it is being cancelled."""
+
+    cancels: int = 0
+    due_ns: int = 0  # the next cancel, monotonic
+
+
+class TaggedOrder(Struct, frozen=True, kw_only=True):
+    """An order of another program: what its tag begins with, and the venue's time of it."""
+
+    broker_order_id: int
+    prefix: str
+    created_utc_us: int
+
+
+class OwnClose(Struct, frozen=True, kw_only=True):
+    """A close that we asked the venue for; it answers with a market order that bears no name.
+
+    Attributes:
+        side: of that order; None: what was held was not known.
+        quantity: contracts; None: all that the venue holds, in one order.
+        claims: the orders that were taken for it, with the contracts of each.
+    """
+
+    contract_id: str
+    asked_utc_us: int
+    side: Side | None
+    quantity: int | None
+    claims: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(slots=True)
+class ExternalRecord:
+    """Trading that is not ours, or not known to be."""
+
+    guarding_since_utc_us: int = 0  # when the first guard of this record began
+    sightings: dict[int, Sighting] = field(default_factory=dict)
+    adjusted: dict[str, Adjustment] = field(default_factory=dict)  # by contract
+    foreign: dict[int, None] = field(default_factory=dict)  # orders found to be of others
+    working: dict[int, WorkingForeign] = field(default_factory=dict)  # of those: the live ones
+    tagged: tuple[TaggedOrder, ...] = ()  # of the last hour
+    closes: tuple[OwnClose, ...] = ()
+    in_doubt: bool = False  # something could not be attributed in time
+
+    def begin(self, *, utc_us: int, now_ns: int) -> None:
+        """Let every wait begin anew in a new process: earlier monotonic times mean nothing."""
+        self.guarding_since_utc_us = self.guarding_since_utc_us or utc_us
+        self.sightings = {
+            number: replace(it, seen_ns=now_ns) for number, it in self.sightings.items()
+        }
+        self.adjusted = {
+            contract_id: replace(it, seen_ns=now_ns) for contract_id, it in self.adjusted.items()
+        }
+        self.working = {number: replace(it, due_ns=now_ns) for number, it in self.working.items()}
+
+    def acknowledge(self) -> None:
+        """Count other programs anew for a person who has seen those so far."""
+        self.tagged = ()

@@ -1,0 +1,201 @@
+"""Orders of others that work at the venue, and the programs that they come from.
+
+Each is told to a person once and counts in the exposure. It stays, unless it could turn a position
+around. Programs mark their orders with tags of their own: several in a short time are a second
+trader on the account, with whom nothing was agreed.
+"""
+
+from collections.abc import Iterator
+
+from msgspec.structs import replace
+
+from backstop.core.book import STOP_TYPES, Book, VenueOrder, Wake
+from backstop.core.external_record import TaggedOrder, WorkingForeign
+from backstop.core.lifecycle import MACHINE, latched
+from backstop.core.policy import SECOND_NS
+from backstop.core.step import Workbench
+from backstop.core.trading_state import Latch, LatchKind
+from backstop.domain.broker import BrokerOrder, BrokerStatus
+from backstop.domain.commands import CancelOrder, Severity
+from backstop.domain.external import ExternalPositionPolicy
+from backstop.domain.numbers import plain
+from backstop.domain.order import TAG_PREFIX
+
+CANCEL_AGAIN_NS = 2 * SECOND_NS
+CANCEL_DOUBLINGS_MAX = 5
+"""Pauses between the cancels of one order double up to a minute: the venue counts our calls."""
+
+CANCELS_UNTIL_TOLD = 4
+"""Cancels without effect after which a person is told."""
+
+SECOND_TRADER_ORDERS = 3
+SECOND_TRADER_WINDOW_US = 3600 * 1_000_000
+"""So many orders of one program within an hour are no accident."""
+
+TAGGED_KEPT = 64
+"""Orders of other programs that are remembered for the count; the newest ones."""
+
+PREFIX_SEPARATORS = "-:_"
+PREFIX_LENGTH = 8
+"""What a tag begins with names its program: up to a separator, else this many characters."""
+
+PREFIX_SHOWN = 32
+"""Characters of a prefix that are shown and compared; tags can be long."""
+
+LEG_ENDINGS = ("-SL", "-TP")
+"""The venue's own names for the legs of a bracket: no orders of a program."""
+
+
+def row_found(work: Workbench, number: int) -> None:
+    """Take note of the row of an order that was found to be of somebody else."""
+    record, held = work.book.external, work.book.venue_orders.get(number)
+    if held is None or number in record.working:
+        return
+    _count_program(work, held.row)
+    if held.row.status.is_live:
+        record.working[number] = WorkingForeign(due_ns=work.now_ns)
+        _tell_working(work, held.row)
+
+
+def tag_words(book: Book, tag: str | None) -> str:
+    """Return a tag for people, with what it says about where an order came from."""
+    if not tag:
+        return "without a tag: by hand, or by the platform"
+    if tag in book.client_of_tag:
+        return f"tag {tag}: that of order {book.client_of_tag[tag]}, which is another order"
+    if tag.startswith(TAG_PREFIX):
+        return (
+            f"tag {tag}: a tag of Backstop's that this record does not know; was the state folder "
+            "lost, or does another guard trade this account?"
+        )
+    return f"tag {tag}"
+
+
+def prefix_of(tag: str) -> str:
+    """Return what names the program in a tag: all up to the first separator."""
+    places = [place for place in (tag.find(it) for it in PREFIX_SEPARATORS) if place > 0]
+    return tag[: min(places, default=PREFIX_LENGTH)][:PREFIX_SHOWN]
+
+
+# -- a second trader -----------------------------------------------------------------------------
+
+
+def _count_program(work: Workbench, row: BrokerOrder) -> None:
+    record, tag = work.book.external, row.custom_tag
+    if not tag or row.parent_order_id is not None or tag.endswith(LEG_ENDINGS):
+        return
+    created_us = row.created_utc_us or work.utc_us
+    begins_us = max(work.utc_us - SECOND_TRADER_WINDOW_US, record.guarding_since_utc_us)
+    number, prefix = row.broker_order_id, prefix_of(tag)
+    if created_us < begins_us or any(it.broker_order_id == number for it in record.tagged):
+        return
+    recent = (it for it in record.tagged if it.created_utc_us >= begins_us)
+    newest = TaggedOrder(broker_order_id=number, prefix=prefix, created_utc_us=created_us)
+    record.tagged = (*recent, newest)[-TAGGED_KEPT:]
+    count = sum(it.prefix == prefix for it in record.tagged)
+    if count < SECOND_TRADER_ORDERS:
+        return
+    latch = Latch(
+        kind=LatchKind.EXTERNAL,
+        cause=f"second trader suspected: orders tagged {prefix}",
+        operator=MACHINE,
+        utc_us=work.utc_us,
+    )
+    if latched(work, latch):
+        work.alert(
+            Severity.CRITICAL,
+            "SECOND_TRADER",
+            f"{count} orders within an hour carry tags that begin with {prefix} "
+            f"(the newest: {tag_words(work.book, tag)}): another program trades this account. "
+            "Entries are frozen until a person resumes with a name and a reason.",
+        )
+
+
+# -- working orders ------------------------------------------------------------------------------
+
+
+def _tell_working(work: Workbench, row: BrokerOrder) -> None:
+    level = row.limit_price if row.limit_price is not None else row.stop_price
+    at = "" if level is None else f" at {plain(level):f}"
+    work.alert(
+        Severity.WARNING,
+        "EXTERNAL_ORDER",
+        f"{row.side} {row.quantity} {work.book.symbol_of(row.contract_id)} "
+        f"{row.type or 'of an unknown type'}{at} works at the venue as order "
+        f"{row.broker_order_id} ({tag_words(work.book, row.custom_tag)}) and is not Backstop's. "
+        "It counts in the exposure and stays, unless it could turn the position around.",
+    )
+
+
+def watch_foreign_orders(work: Workbench) -> None:
+    """Cancel what could turn a position around; it is asked for again while it has no effect."""
+    book, working = work.book, work.book.external.working
+    for number in list(working):
+        held = book.venue_orders.get(number)
+        if number not in book.live_venue or held is None or held.owner is not None:
+            del working[number]
+    policy = book.policy
+    if not policy.sends or policy.external_position_policy is ExternalPositionPolicy.ALERT:
+        return
+    for held in tuple(_that_could_flip(book)):
+        number = held.row.broker_order_id
+        if work.now_ns >= working[number].due_ns:
+            _cancel(work, held.row)
+        book.wake(Wake.EXTERNAL, working[number].due_ns)
+
+
+def _that_could_flip(book: Book) -> Iterator[VenueOrder]:
+    """Yield orders, the newest first, until the exits that are left cannot exceed the position."""
+    exits: dict[str, int] = {}  # contracts of each position that all exits together would close
+    for number in sorted(book.external.working, reverse=True):
+        held = book.venue_orders[number]
+        row = held.row
+        contract_id, position = row.contract_id, book.position(row.contract_id).quantity
+        if position * row.side.sign >= 0 or row.status is BrokerStatus.SUSPENDED:
+            continue  # a suspended leg begins to work only when its own entry has filled
+        open_quantity = row.quantity - row.filled_quantity
+        if row.type in STOP_TYPES:
+            if open_quantity > abs(position) and not _is_needed(book, row, position):
+                yield held
+            continue
+        if contract_id not in exits:
+            exits[contract_id] = book.open_exits(contract_id, position)
+        if exits[contract_id] > abs(position):
+            exits[contract_id] -= open_quantity
+            yield held
+
+
+def _is_needed(book: Book, row: BrokerOrder, position: int) -> bool:
+    """Say whether the position would be naked without this stop: too much cover is the less bad."""
+    others = book.stop_cover(row.contract_id, position)
+    if row.status is BrokerStatus.OPEN:
+        others -= row.quantity - row.filled_quantity
+    return others < abs(position)
+
+
+def _cancel(work: Workbench, row: BrokerOrder) -> None:
+    book, number = work.book, row.broker_order_id
+    cancels = book.external.working[number].cancels
+    pause_ns = CANCEL_AGAIN_NS << min(cancels, CANCEL_DOUBLINGS_MAX)
+    book.external.working[number] = replace(
+        book.external.working[number], cancels=cancels + 1, due_ns=work.now_ns + pause_ns
+    )
+    book.asked[number] = work.now_ns
+    position = book.position(row.contract_id).quantity
+    work.commands.append(
+        CancelOrder(
+            account_id=row.account_id,
+            broker_order_id=number,
+            reason="it is not Backstop's and could turn the position around",
+        )
+    )
+    if cancels not in {0, CANCELS_UNTIL_TOLD}:
+        return
+    stays = f"still works after {cancels} cancels" if cancels else "is being cancelled"
+    work.alert(
+        Severity.CRITICAL if cancels else Severity.WARNING,
+        "EXTERNAL_ORDER_STAYS" if cancels else "EXTERNAL_ORDER_CANCELLED",
+        f"Order {number} ({tag_words(work.book, row.custom_tag)}), {row.side} {row.quantity} "
+        f"{book.symbol_of(row.contract_id)}, could turn the position of {position:+d} around; it "
+        f"{stays}.",
+    )
