@@ -160,6 +160,8 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
         slice_gap_us: time between two slices.
         market_remainder: where a market order goes when the touch is used up: to the next level,
             or it waits for the next quote.
+        market_protection_ticks: how far from the touch a market order may trade while it fills by
+            liquidity; what is left rests there as a limit order, as at CME. None: no such bound.
         stop_slippage_ticks: how much worse than its trigger a stop fills.
         legs_on_flat: whether bracket legs stay when their position is closed some other way.
         legs_on_partial_exit: whether bracket legs stay when another order closes a part of their
@@ -209,6 +211,7 @@ class ExchangeConfig(Struct, frozen=True, kw_only=True):
     fill_slices: int = 2
     slice_gap_us: int = 5_000
     market_remainder: MarketRemainder = MarketRemainder.NEXT_TICK
+    market_protection_ticks: int | None = None
     stop_slippage_ticks: tuple[int, int] = (0, 2)
 
     legs_on_flat: LegsOnFlat = LegsOnFlat.KEEP

@@ -193,7 +193,7 @@ def _take_level(
         left, levels = displayed, levels + 1
     opposite = touch.ask_ticks if buys else touch.bid_ticks
     level_ticks = opposite + order.sign * levels
-    limit_ticks = order.limit_ticks
+    limit_ticks = order.protection_ticks if order.limit_ticks is None else order.limit_ticks
     if limit_ticks is not None and order.sign * (limit_ticks - level_ticks) < 0:
         return None
     size = min(wanted, left)

@@ -99,7 +99,24 @@ class OrderDesk:
         if touch is not None:
             follow([order], touch)
             self._trigger([order], touch)
+            self._protect(order, touch)
             self._match(market, [order], touch, arriving=True)
+            self._rest_at_protection(order)
+
+    def _protect(self, order: Order, touch: Touch) -> None:
+        """Bound what a market order may pay, measured from the touch at which it arrives."""
+        bound = self._state.config.market_protection_ticks
+        if bound is not None and order.type is WireOrderType.MARKET:
+            opposite = touch.ask_ticks if order.sign > 0 else touch.bid_ticks
+            order.protection_ticks = opposite + order.sign * bound
+
+    def _rest_at_protection(self, order: Order) -> None:
+        """Turn what is left of a protected market order into a limit order at its bound."""
+        if order.protection_ticks is None or not order.is_live or order.limit_ticks is not None:
+            return
+        order.type, order.limit_ticks = WireOrderType.LIMIT, order.protection_ticks
+        order.status = WireOrderStatus.OPEN
+        self._show_change(order)
 
     def look(self, market: Market, *, with_trade: bool) -> None:
         """Fill what the market's present quote fills; ``with_trade``: it came with a trade."""

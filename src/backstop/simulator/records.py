@@ -57,6 +57,7 @@ class Order(Struct, kw_only=True):
         triggered: a stop whose level was reached; it trades like a market order now.
         covered: contracts of the entry's fill that a leg's size counts already.
         owed: contracts that the other leg filled while this one was still suspended.
+        protection_ticks: the price in ticks beyond which a market order does not trade.
         closes: sent by a close call or by the firm.
         not_before_us: no further fill earlier than this (fills in slices).
         change_due_us: when the newest requested change takes effect.
@@ -89,6 +90,7 @@ class Order(Struct, kw_only=True):
     owed: int = 0
     triggered: bool = False
     slippage_ticks: int = 0
+    protection_ticks: int | None = None
     closes: bool = False
     cancel_requested: bool = False
     not_before_us: int = 0

@@ -247,6 +247,42 @@ def test_the_rest_of_a_market_order_can_wait_for_the_next_quote(make_world: Make
     assert (world.row(order_id).status, world.row(order_id).fill_volume) == (2, 3)
 
 
+def test_a_protected_market_order_rests_as_a_limit_order_at_its_bound(
+    make_world: MakeWorld,
+) -> None:
+    world = make_world(partial_fill=PartialFill.BY_LIQUIDITY, market_protection_ticks=1)
+    world.quote("21010", size=2)
+    order_id = world.accepted(MARKET, BUY, 5)
+    world.settle()
+    row = world.row(order_id)
+
+    assert (row.status, row.type, row.fill_volume) == (1, LIMIT, 4)
+    assert row.limit_price == Decimal("21010.5")
+    world.quote("21011", size=2)
+    assert world.row(order_id).fill_volume == 4
+    world.quote("21010.25", size=2)
+    assert (world.row(order_id).status, world.row(order_id).fill_volume) == (2, 5)
+
+
+def test_a_close_is_protected_too_and_what_rests_can_be_cancelled(make_world: MakeWorld) -> None:
+    world = make_world(partial_fill=PartialFill.BY_LIQUIDITY, market_protection_ticks=0)
+    world.quote("21010", size=5)
+    world.accepted(MARKET, BUY, 3)
+    world.settle()
+    world.quote("21010", size=1)
+    world.exchange.close_position(ACCOUNT, MNQ)
+    world.settle()
+    (left,) = world.exchange.open_orders(ACCOUNT)
+    world.exchange.cancel(ACCOUNT, left.id)
+    world.settle()
+    world.quote("21010", size=5)
+    world.exchange.close_position(ACCOUNT, MNQ)
+    world.settle()
+
+    assert (left.type, left.custom_tag, left.fill_volume) == (LIMIT, None, 1)
+    assert world.exchange.positions(ACCOUNT) == []
+
+
 def test_orders_share_the_liquidity_by_price_and_then_by_time(make_world: MakeWorld) -> None:
     world = make_world(partial_fill=PartialFill.BY_LIQUIDITY, market_remainder=MarketRemainder.WAIT)
     first = world.accepted(LIMIT, BUY, 2, limit="21005")
