@@ -24,6 +24,7 @@ VERBS = {
     "status": Verb("Show the running guard's state, gates and limits.", "reading", "status"),
     "positions": Verb("Show positions with their stops and targets.", "reading", "positions"),
     "validate": Verb("Ask the running guard whether an order would pass.", "reading", "validate"),
+    "liquidate": Verb("Take the account flat: cancel, close, prove it.", "liquidate", "liquidate"),
     "alerts": Verb("Read and acknowledge alerts, and try whether they arrive.", "alerts", "alerts"),
     "audit": Verb("Read the audit record of the state folder.", "audit", "audit"),
 }

@@ -21,8 +21,9 @@ DEFAULT_OPERATOR = "api"
 DEFAULT_REASON = "asked for over the API"
 """Who closes a position and why, where the caller does not say."""
 
-COMMAND_THAT_SENDS = "DRY_RUN=0 EXECUTE=1 backstop liquidate"
-"""What a person types to take the account flat who has just been told that nothing was sent."""
+COMMAND_THAT_SENDS = "DRY_RUN=0 EXECUTE=1 backstop liquidate --yes"
+"""What a person types to take the account flat who has just been told that nothing was sent; a
+guard in dry run has to be restarted with the same settings first."""
 
 _Reason = Annotated[
     str,

@@ -1,0 +1,94 @@
+"""``backstop liquidate`` against real processes: flat and 0, or the truth and 1."""
+
+from typing import Any
+
+from backstop.simulator.contracts import listings
+from backstop.simulator.sessions import trade_date
+
+ACCOUNT_ID = 31_004_502
+MES = "CON.F.US.MES."
+SENDING = {"DRY_RUN": "0", "EXECUTE": "1"}
+ENTRY = {
+    "client_order_id": "entry-1",
+    "symbol": "MES",
+    "side": "BUY",
+    "quantity": 2,
+    "type": "MARKET",
+    "stop_loss_price": "5000",
+}
+
+
+async def bought_by_hand(bench: Any, venue: Any) -> None:
+    """Have somebody else buy two: the guard itself sends nothing."""
+    contract_id = next(
+        listing.active.id
+        for listing in listings(trade_date((await venue.truth())["nowUs"]))
+        if listing.active.id.startswith(MES)
+    )
+    order = {
+        "account_id": ACCOUNT_ID,
+        "contract_id": contract_id,
+        "type": 2,
+        "side": 0,
+        "size": 2,
+    }
+    async with bench.session.post(f"{venue.url}/_simulator/manual-order", json=order) as answer:
+        assert (await answer.json())["order_id"]
+
+
+async def test_liquidate_ends_with_0_once_the_account_is_proven_flat(bench: Any) -> None:
+    async with bench.venue() as venue, bench.guard(**SENDING) as guard:
+        await guard.active()
+        assert (await guard.ask("POST", "/v1/orders", ENTRY))[0] == 201
+        await guard.until("/v1/orders/entry-1", lambda said: said["state"] == "FILLED")
+        at = {"BACKSTOP_LISTEN": guard.url.removeprefix("http://")}
+        done = await bench.call("liquidate", "--yes", "--reason", "fire", **at)
+        truth = await venue.truth()
+        _, status = await guard.ask("GET", "/v1/status")
+        _, listed = await guard.ask("GET", "/v1/liquidations")
+
+    assert done.code == 0, done
+    assert "FLAT" in done.out
+    assert [row for row in truth["positions"] if row["quantity"]] == []
+    assert {row["status"] for row in truth["orders"]} <= {"FILLED", "CANCELLED"}
+    assert status["trading_state"] == "HALTED"
+    assert listed["liquidations"][0]["causes"] == ["fire"]
+
+
+async def test_liquidate_in_dry_run_ends_with_1_and_says_first_that_nothing_was_sent(
+    bench: Any,
+) -> None:
+    async with bench.venue() as venue, bench.guard() as guard:
+        await guard.until("/v1/status", lambda said: said["trading_state"] == "ACTIVE")
+        await bought_by_hand(bench, venue)
+        await guard.until("/v1/positions", lambda said: bool(said["positions"]))
+        at = {"BACKSTOP_LISTEN": guard.url.removeprefix("http://")}
+        done = await bench.call("liquidate", "--yes", **at)
+        truth = await venue.truth()
+
+    assert done.code == 1, done
+    assert done.out.startswith("DRY RUN: NOTHING WAS SENT.")
+    assert "position" in done.out
+    assert "DRY_RUN=0 EXECUTE=1 backstop liquidate" in done.out
+    assert [row["quantity"] for row in truth["positions"] if row["quantity"]] == [2]
+
+
+async def test_liquidate_without_a_guard_or_without_anybody_to_ask_is_2(bench: Any) -> None:
+    nobody = await bench.call("liquidate", "--yes", BACKSTOP_LISTEN="127.0.0.1:1")
+    unsure = await bench.call("liquidate", BACKSTOP_LISTEN="127.0.0.1:1")
+
+    assert (nobody.code, unsure.code) == (2, 2)
+    assert "No guard answers at 127.0.0.1:1" in nobody.err
+    assert "--yes" in unsure.err
+
+
+async def test_an_unknown_symbol_is_refused_with_the_words_of_the_guard(bench: Any) -> None:
+    async with bench.venue(), bench.guard(**SENDING) as guard:
+        await guard.until("/v1/status", lambda said: said["trading_state"] == "ACTIVE")
+        at = {"BACKSTOP_LISTEN": guard.url.removeprefix("http://")}
+        done = await bench.call("liquidate", "--yes", "--symbol", "XYZ", **at)
+        _, status = await guard.ask("GET", "/v1/status")
+
+    assert done.code == 2, done
+    assert "XYZ" in done.err
+    assert status["trading_state"] == "ACTIVE"
