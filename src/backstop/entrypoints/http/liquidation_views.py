@@ -175,7 +175,8 @@ def running_liquidations(book: Book) -> tuple[LiquidationView, ...]:
 def _message(run: Liquidation, left: tuple[Remaining, ...]) -> str:
     if not run.sends:
         still = f"{len(left)} things are still open" if left else "nothing was open"
-        return f"DRY RUN: nothing was sent; {still}. To send: {COMMAND_THAT_SENDS}"
+        how = f"To send it, restart the guard with these settings: {COMMAND_THAT_SENDS}"
+        return f"DRY RUN: nothing was sent; {still}. {how}"
     match run.state:
         case LiquidationState.LATCHED:
             return "on record; positions and orders are read before anything is sent"
