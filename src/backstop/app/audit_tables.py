@@ -6,6 +6,7 @@ so that a difference is a difference of content and never of how SQLite stores a
 
 import json
 import sqlite3
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from typing import Any
@@ -22,16 +23,45 @@ from backstop.adapters.sqlite.audit_store import (
     table_columns,
 )
 from backstop.adapters.sqlite.schema import scratch
+from backstop.app.codec import decode_fact
 from backstop.app.journal_fold import Decided, decisions
 from backstop.app.proofs import proof_document, with_proof
 from backstop.core.book import Book
 from backstop.core.execution_proof import proof_fault
 from backstop.core.key_rotation import KeyChain
+from backstop.domain.events import JournalRecovered
+from backstop.domain.utc import utc_text
 from backstop.errors import TamperedRecordError
 from backstop.ports import JournalRecord
 
+_RECOVERED = JournalRecovered.__name__.encode()
+
 FLUSH_DECISIONS = 500
 """Facts whose rows are held in memory before they go to the scratch database."""
+
+
+OUTAGES_TOLD = 100
+"""Newest times without a disk that a report names; a healthy one has none in years."""
+
+
+class OutageOnRecord(Struct, frozen=True, kw_only=True):
+    """A time in which the disk took nothing, as the record tells it.
+
+    Attributes:
+        began: ISO-8601.
+        ended: ISO-8601.
+        reason: what the disk said.
+        first_seq: of the records that were written late.
+        last_seq: of these records.
+        lost: facts that could not be kept and are missing.
+    """
+
+    began: str
+    ended: str
+    reason: str
+    first_seq: int
+    last_seq: int
+    lost: int
 
 
 class TablesChecked(Struct, frozen=True, kw_only=True):
@@ -40,6 +70,7 @@ class TablesChecked(Struct, frozen=True, kw_only=True):
     orders: int
     fills: int
     proofs: int
+    outages: tuple[OutageOnRecord, ...]
 
 
 def check_layout(store: AuditStore) -> None:
@@ -73,13 +104,29 @@ def check_tables(
         expected.execute("BEGIN")
         rows = RowWriter(expected, account=account)
         proofs = 0
+        outages: deque[OutageOnRecord] = deque(maxlen=OUTAGES_TOLD)
         for done, decided in enumerate(decisions(book, records), start=1):
             proofs += _add_expected(rows, book, decided, chain=chain)
+            if _RECOVERED in decided.event.payload:
+                outages.extend(_outage(decided.event))
             if done % FLUSH_DECISIONS == 0:
                 rows.flush()
         rows.flush()
         orders, fills = (_compare(store, expected, name) for name in AuditTable)
-    return TablesChecked(orders=orders, fills=fills, proofs=proofs)
+    return TablesChecked(orders=orders, fills=fills, proofs=proofs, outages=tuple(outages))
+
+
+def _outage(record: JournalRecord) -> Iterator[OutageOnRecord]:
+    fact = decode_fact(record)
+    if isinstance(fact, JournalRecovered):
+        yield OutageOnRecord(
+            began=utc_text(fact.began_utc_us),
+            ended=utc_text(fact.utc_us),
+            reason=fact.reason,
+            first_seq=fact.first_seq,
+            last_seq=fact.last_seq,
+            lost=fact.lost,
+        )
 
 
 def _add_expected(rows: RowWriter, book: Book, decided: Decided, *, chain: KeyChain) -> int:

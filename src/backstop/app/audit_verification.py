@@ -16,7 +16,7 @@ from backstop.adapters.key_folder import next_public_key
 from backstop.adapters.signing import PUBLIC_KEY_FILE, load_public_key
 from backstop.adapters.sqlite.audit_store import AuditStore, StoredRecord
 from backstop.adapters.sqlite.evidence_copy import readable
-from backstop.app.audit_tables import check_layout, check_tables
+from backstop.app.audit_tables import OutageOnRecord, check_layout, check_tables
 from backstop.app.codec import POLICY_KIND, ROTATION_KIND, decode_policy
 from backstop.app.state_layout import AUDIT_DATABASE, CHECKPOINT_FOLDER, KEY_FOLDER
 from backstop.app.tree_check import (
@@ -53,6 +53,7 @@ class AuditReport(Struct, frozen=True, kw_only=True):
         fills: rows of ``FillAudit``.
         proofs: signed execution proofs.
         key_ids: the keys that signed, oldest first.
+        outages: times in which the disk took nothing; their records were written late.
     """
 
     account: str
@@ -63,6 +64,7 @@ class AuditReport(Struct, frozen=True, kw_only=True):
     fills: int
     proofs: int
     key_ids: tuple[str, ...]
+    outages: tuple[OutageOnRecord, ...]
 
 
 def verify_record(
@@ -175,6 +177,7 @@ class _Check:
             fills=found.fills,
             proofs=found.proofs,
             key_ids=tuple(key_name(key) for key in chain.public_keys),
+            outages=found.outages,
         )
 
     def _stored(self, what: str) -> Iterator[StoredRecord]:

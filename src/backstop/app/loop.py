@@ -15,19 +15,20 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from backstop.app.codec import COMMAND_KIND, EVENT_KIND, PROOF_KIND, encode, recordable
+from backstop.app.codec import recordable
+from backstop.app.deadline import DeadlineTimer
 from backstop.app.dispatch import Change, Dispatcher
 from backstop.app.journal_fold import fold
 from backstop.app.outage import Outage
 from backstop.app.past_orders import PastOrders
-from backstop.app.proofs import ProofMaker, with_proof
+from backstop.app.proofs import ProofMaker
+from backstop.app.recording import Recorder
 from backstop.app.watchers import Watchers
 from backstop.core.book import Book
 from backstop.core.engine import condensed, next_deadline_ns, step
 from backstop.core.step import Decision, DecisionKind, Note, Step
 from backstop.core.unrecorded import may_leave_unrecorded, needs_record
 from backstop.core.wishes import judge
-from backstop.domain.audit import AuditRow
 from backstop.domain.commands import PlaceOrder
 from backstop.domain.events import (
     AccountAudited,
@@ -38,19 +39,13 @@ from backstop.domain.events import (
     TimerFired,
 )
 from backstop.errors import JournalError, JournalFullError, StateFolderError
-from backstop.ports import Clock, JournalBatch, JournalRecord, WritableJournal
+from backstop.ports import Clock, JournalRecord, WritableJournal
 
 MAX_QUEUED_FACTS = 100_000
 """Facts waiting for the core: minutes of the busiest market; beyond it the process is not sound."""
 
 FACTS_PER_TURN = 64
 """Facts handled before other tasks get a turn."""
-
-PROOFS_KEPT = 2_000
-"""Newest proofs in memory; all of them stand in the audit table."""
-
-TIMER_SLACK_S = 0.001
-"""A timer is not set anew for less: event loops do not count finer."""
 
 NOT_DURABLE = "the intent could not be made durable"
 
@@ -112,8 +107,8 @@ class DecisionLoop:
         self._journal = journal
         self._clock = clock
         self._dispatcher = dispatcher
-        self._proofs = proofs
-        self._bundles: dict[str, bytes] = {}
+        self._recorder = Recorder(clock=clock, proofs=proofs)
+        self._deadline = DeadlineTimer(clock, self._look_at_the_deadline)
         self._on_note = on_note
         self._past = past
         self._queue: deque[tuple[Fact, asyncio.Future[Decision] | None]] = deque()
@@ -125,7 +120,6 @@ class DecisionLoop:
         self._closing = False  # nothing more is handled; the last record is on its way
         self._ended = False
         self._turn_due = False
-        self._timer: asyncio.TimerHandle | None = None
         dispatcher.bind(self.put)
 
     @property
@@ -219,8 +213,7 @@ class DecisionLoop:
     def _end(self) -> None:
         """Let nobody wait for a decision or a change that this process will not bring."""
         self._ended = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._deadline.cancel()
         waiting = [asker for _, asker in self._queue]
         waiting += [pending.asker for pending in self._unreleased]
         self._queue.clear()
@@ -253,31 +246,17 @@ class DecisionLoop:
             if self._queue:
                 self._have_a_turn()
             else:
-                self._watch_the_deadline()
+                self._look_at_the_deadline()
         except Exception as error:  # noqa: BLE001 - a callback has nobody else to tell
             self._fail(error)
 
-    def _watch_the_deadline(self) -> None:
-        """Have TimerFired put when the core wants it, unless a fact comes first."""
+    def _look_at_the_deadline(self) -> None:
+        """Put TimerFired when the core wants it by now, or see to it that it comes."""
         due_ns = next_deadline_ns(self.book)
-        if not due_ns:
-            return
-        wait_s = (due_ns - self._clock.monotonic_ns()) / 1e9
-        if wait_s <= 0:
+        if due_ns and due_ns <= self._clock.monotonic_ns():
             self.put(TimerFired(utc_us=self._clock.utc_us()))
-            return
-        assert self._running is not None  # noqa: S101 - turns come with ``run``
-        loop = self._running.get_loop()
-        if self._timer is not None:
-            # One that is due too early finds out by itself: most deadlines only move away.
-            if self._timer.when() <= loop.time() + wait_s + TIMER_SLACK_S:
-                return
-            self._timer.cancel()
-        self._timer = loop.call_later(wait_s, self._timer_due)
-
-    def _timer_due(self) -> None:
-        self._timer = None
-        self._watch_the_deadline()
+        else:
+            self._deadline.watch(due_ns)
 
     def _handle(self, fact: Fact, asker: asyncio.Future[Decision] | None) -> None:
         if isinstance(fact, AccountAudited):
@@ -307,34 +286,13 @@ class DecisionLoop:
         result = step(self.book, fact, now_ns)
         self._keep_past(result)
         self.steps += 1
-        self._record(fact, result, now_ns, asker)
-
-    def _record(
-        self, fact: Fact, result: Step, now_ns: int, asker: asyncio.Future[Decision] | None
-    ) -> None:
-        utc_us = self._clock.utc_us()
-        event_seq = self._journal.next_seq
-        payloads = [(EVENT_KIND, encode(fact))]
-        payloads += [(COMMAND_KIND, encode(command)) for command in result.commands]
-        order_rows: tuple[AuditRow, ...] = result.order_rows
-        proofs: dict[str, bytes] = {}
-        for client_order_id in result.proofs_due:
-            bundle = self._proofs.make(self.book, client_order_id, journal_seq=event_seq)
-            payloads.append((PROOF_KIND, bundle))
-            proofs[client_order_id] = bundle
-            order_rows = with_proof(self.book, order_rows, client_order_id, bundle)
-        records = tuple(
-            JournalRecord(seq=seq, kind=kind, monotonic_ns=now_ns, utc_us=utc_us, payload=payload)
-            for seq, (kind, payload) in enumerate(payloads, start=event_seq)
-        )
+        seq = self._journal.next_seq
+        batch, proofs = self._recorder.batch(self.book, fact, result, seq=seq, now_ns=now_ns)
         pending = _Pending(
-            fact, result, asker=asker, seq=event_seq, last_seq=records[-1].seq, proofs=proofs
+            fact, result, asker=asker, seq=seq, last_seq=batch.records[-1].seq, proofs=proofs
         )
         self._unreleased.append(pending)
-        self._journal.submit(
-            JournalBatch(records=records, orders=order_rows, fills=result.fill_rows),
-            partial(self._told, pending),
-        )
+        self._journal.submit(batch, partial(self._told, pending))
 
     # -- out ---------------------------------------------------------------------------------
 
@@ -361,7 +319,7 @@ class DecisionLoop:
     def _release(self, pending: _Pending) -> None:
         result = pending.result
         if pending.proofs:
-            self._keep_proofs(pending.proofs)
+            self._recorder.keep(pending.proofs)
         for command in result.commands:
             if isinstance(command, PlaceOrder):
                 self.put(
@@ -403,7 +361,7 @@ class DecisionLoop:
 
     def _written_late(self, pending: _Pending) -> None:
         """Take note that records of the outage are on disk; the last of them ends it."""
-        self._keep_proofs(pending.proofs)
+        self._recorder.keep(pending.proofs)
         recovered = self._outage.written(utc_us=self._clock.utc_us())
         if recovered is None:
             return
@@ -417,14 +375,9 @@ class DecisionLoop:
         self._handle(recovered, None)
         self._journal.flush()
 
-    def _keep_proofs(self, proofs: dict[str, bytes]) -> None:
-        self._bundles.update(proofs)
-        while len(self._bundles) > PROOFS_KEPT:
-            del self._bundles[next(iter(self._bundles))]
-
     def proof_of(self, client_order_id: str) -> bytes | None:
         """Return the signed proof of an order that this process completed; None otherwise."""
-        return self._bundles.get(client_order_id)
+        return self._recorder.proof_of(client_order_id)
 
     # -- watching ----------------------------------------------------------------------------
 

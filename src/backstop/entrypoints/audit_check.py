@@ -132,6 +132,12 @@ def _say_good(report: AuditReport) -> None:
     say(f"fills        {report.fills}")
     say(f"proofs       {report.proofs}")
     say(f"keys         {', '.join(report.key_ids)}")
+    for outage in report.outages:
+        missing = f", {outage.lost} facts missing" if outage.lost else ""
+        say(
+            f"outage       {outage.began} to {outage.ended}: records {outage.first_seq} to "
+            f"{outage.last_seq} were written late{missing}. {outage.reason}"
+        )
 
 
 def _say_tampered(error: BackstopError, *, as_json: bool) -> None:
