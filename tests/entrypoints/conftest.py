@@ -31,6 +31,7 @@ from backstop.domain.events import (
     CancelRequested,
     CloseRequested,
     Fact,
+    HaltRequested,
     Hub,
     HubConnected,
     InstrumentsLoaded,
@@ -39,6 +40,7 @@ from backstop.domain.events import (
     OrderDispatched,
     OrderRequested,
     PlaceAnswered,
+    ResumeRequested,
     Source,
 )
 from backstop.domain.instrument import Instrument
@@ -219,6 +221,22 @@ class HandGuard:
             expected_quantity=expected_quantity or order.intent.quantity,
             max_slippage_ticks=max_slippage_ticks or Decimal(2),
         )
+
+    async def halt(self, *, reason: str, operator: str) -> Decision:
+        if self.failure is not None:
+            raise self.failure
+        decision = self.feed(
+            HaltRequested(utc_us=UTC_US, reason=reason, operator=operator)
+        ).decision
+        assert decision is not None
+        return decision
+
+    async def resume(self, *, reason: str, operator: str) -> Decision:
+        decision = self.feed(
+            ResumeRequested(utc_us=UTC_US, reason=reason, operator=operator)
+        ).decision
+        assert decision is not None
+        return decision
 
     async def liquidate(self, *, reason: str, operator: str, symbol: str | None = None) -> Decision:
         contract_id = None if symbol is None else contract_for(self.book, symbol)

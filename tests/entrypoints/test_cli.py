@@ -14,6 +14,7 @@ import pytest
 from backstop.adapters.sqlite.journal import SqliteJournal
 from backstop.core.journal_leaf import leaf_hash
 from backstop.domain.audit import AuditRow, FillRow
+from backstop.domain.events import Answer
 from backstop.ports import JournalBatch, JournalRecord
 
 PROGRAM = Path(sys.executable).with_name("backstop")
@@ -73,7 +74,7 @@ async def test_help_lists_every_verb_and_no_verb_is_unusable_input(backstop: Cal
     nothing = await backstop()
 
     assert listed.code == 0
-    for verb in ("demo", "run", "simulate", "status", "positions", "validate", "audit"):
+    for verb in ("demo", "run", "simulate", "status", "positions", "validate", "halt", "audit"):
         assert verb in listed.out
     assert nothing.code == 2
 
@@ -155,6 +156,76 @@ async def test_a_negative_price_is_a_value_and_not_an_option(reading: Call, desk
 
     assert outcome.code == 1
     assert "limit_price -37.63" in outcome.out
+
+
+async def test_a_halt_and_a_resume_say_what_is_true_then(reading: Call, desk: Any) -> None:
+    guard = desk.guard()
+    halted = await reading(guard, "halt", "--reason", "the news", "--operator", "Ann")
+    assert (halted.code, halted.err) == (0, "")
+    for words in ("HALTED", "halted by Ann: the news", "Exits, stops", "backstop resume"):
+        assert words in halted.out
+    status = await reading(guard, "status")
+    assert "LATCH          HALT of the account since 2026-11-02T" in status.out
+
+    resumed = await reading(guard, "resume", "--reason", "it is over", "--operator", "Ben")
+    assert (resumed.code, resumed.err) == (0, "")
+    assert "Resumed" in resumed.out
+    assert "ACTIVE" in resumed.out
+    again = await reading(guard, "halt", "--reason", "more", "--operator", "Ann", "--json")
+    assert json.loads(again.out)["trading_state"] == "HALTED"
+
+
+async def test_a_halt_bears_the_login_name_of_whoever_types_it(backstop: Call, desk: Any) -> None:
+    guard = desk.guard()
+    async with desk.serving(guard) as url:
+        place = {"BACKSTOP_LISTEN": url.removeprefix("http://"), "BACKSTOP_API_TOKEN": desk.TOKEN}
+        halted = await backstop("halt", "--reason", "lunch", LOGNAME="carol", **place)
+
+    assert halted.code == 0
+    assert "halted by carol: lunch" in halted.out
+
+
+async def test_a_resume_that_is_refused_ends_with_1_and_says_why(reading: Call, desk: Any) -> None:
+    guard = desk.guard()
+    guard.answer = Answer.UNKNOWN
+    await guard.submit_order(desk.request())
+    await guard.halt(reason="lunch", operator="Ann")
+    refused = await reading(guard, "resume", "--reason", "back", "--operator", "Ann")
+    parsed = await reading(guard, "resume", "--reason", "back", "--operator", "Ann", "--json")
+
+    assert (refused.code, parsed.code) == (1, 1)
+    assert refused.out.startswith("NOT RESUMED: the fate of entry-1 is UNKNOWN")
+    assert "trading state  HALTED" in refused.out
+    assert json.loads(parsed.out)["error"]["code"] == "NOT_POSSIBLE"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("halt",), "--reason"),
+        (("halt", "--reason", " "), "reason must be why"),
+        (("resume", "--reason", "back"), "--operator"),
+        (("resume", "--operator", "Ann"), "--reason"),
+        (("resume", "--reason", "back", "--operator", " "), "operator must be who asks"),
+    ],
+)
+async def test_nobody_halts_or_resumes_without_saying_why_and_who(
+    reading: Call, desk: Any, arguments: tuple[str, ...], said: str
+) -> None:
+    outcome = await reading(desk.guard(), *arguments)
+
+    assert (outcome.code, outcome.out) == (2, "")
+    assert said in outcome.err
+
+
+@pytest.mark.parametrize("verb", ["halt", "resume"])
+async def test_without_a_guard_there_is_nothing_to_halt_or_resume(
+    backstop: Call, verb: str
+) -> None:
+    outcome = await backstop(verb, "--reason", "why", "--operator", "Ann")
+
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "backstop run" in outcome.err
 
 
 async def test_without_a_guard_the_reader_is_told_how_to_start_one(

@@ -26,6 +26,8 @@ VERBS = {
     "validate": Verb("Ask the running guard whether an order would pass.", "reading", "validate"),
     "liquidate": Verb("Take the account flat: cancel, close, prove it.", "liquidate", "liquidate"),
     "alerts": Verb("Read and acknowledge alerts, and try whether they arrive.", "alerts", "alerts"),
+    "halt": Verb("Stop new exposure until a person resumes.", "latches", "halt"),
+    "resume": Verb("Let new exposure through again.", "latches", "resume"),
     "audit": Verb("Read the audit record of the state folder.", "audit", "audit"),
 }
 

@@ -32,6 +32,8 @@ def status(*, as_json: AsJson = False) -> None:
     say(f"trading state  {body['trading_state']}")
     for reason in body["reasons"]:
         say(f"               {reason}")
+    for latch in body["latches"]:
+        say(f"LATCH          {_latch(latch)}")
     say(f"account        {body['account_id']}   backstop {body['version']}")
     say(f"user hub       {_up(heartbeats['user_hub_connected'])}")
     say(f"market hub     {_up(heartbeats['market_hub_connected'])}")
@@ -186,6 +188,12 @@ def _average(price: str | None) -> str | None:
 def _levels(protective: list[dict[str, Any]]) -> str | None:
     """Return every working level of a position: together they are its protection."""
     return ", ".join(f"{order['quantity']} @ {order['price']}" for order in protective) or None
+
+
+def _latch(latch: dict[str, Any]) -> str:
+    of_what = latch["symbol"] or "the account"
+    since = latch["since"][:19] + "Z"
+    return f"{latch['kind']} of {of_what} since {since} by {latch['operator']}: {latch['cause']}"
 
 
 def _up(connected: object) -> str:

@@ -539,6 +539,8 @@ async def test_the_description_names_every_call_and_resolves_every_reference(des
         "/v1/audit/proof/{seq}",
         "/v1/alerts",
         "/v1/alerts/{alert_id}/ack",
+        "/v1/halt",
+        "/v1/resume",
         "/v1/liquidate",
         "/v1/liquidations",
         "/v1/liquidations/{liquidation_id}",

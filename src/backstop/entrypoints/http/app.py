@@ -26,8 +26,8 @@ from backstop.entrypoints.http.audit_routes import AUDIT_SHAPES, add_audit_route
 from backstop.entrypoints.http.bodies import read_body
 from backstop.entrypoints.http.errors import ApiError, ErrorCode
 from backstop.entrypoints.http.guard import Guard
+from backstop.entrypoints.http.latch_routes import LATCH_SHAPES, add_latch_routes
 from backstop.entrypoints.http.liquidation_routes import add_liquidation_routes
-from backstop.entrypoints.http.liquidation_views import LIQUIDATION_SHAPES
 from backstop.entrypoints.http.models import (
     ModifyBody,
     OrderBody,
@@ -85,6 +85,7 @@ class Api(FastAPI):
                     ValidationView,
                     VerificationView,
                     *AUDIT_SHAPES,
+                    *LATCH_SHAPES,
                     *ALERT_SHAPES,
                 )
             )
@@ -111,6 +112,7 @@ def make_api(guard: Guard) -> FastAPI:
     _add_evidence_routes(api, guard)
     add_audit_routes(api, guard)
     add_alert_routes(api, guard)
+    add_latch_routes(api, guard)
     add_liquidation_routes(api, guard)
     return api
 

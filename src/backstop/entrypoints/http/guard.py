@@ -52,6 +52,12 @@ class Guard(Protocol):
     async def cancel_order(self, client_order_id: str, *, reason: str) -> Decision:
         """Ask the venue to cancel an order."""
 
+    async def halt(self, *, reason: str, operator: str) -> Decision:
+        """Block new exposure until a person resumes."""
+
+    async def resume(self, *, reason: str, operator: str) -> Decision:
+        """Lift every latch, or say why not."""
+
     async def liquidate(self, *, reason: str, operator: str, symbol: str | None = None) -> Decision:
         """Take the account flat, or the contract that ``symbol`` stands for."""
 

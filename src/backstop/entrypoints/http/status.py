@@ -14,6 +14,7 @@ from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.numbers import money, plain
 from backstop.domain.order import OrderState, OrderType, Side
 from backstop.entrypoints.http.guard import Guard
+from backstop.entrypoints.http.latch_routes import LatchView, latch_views
 from backstop.entrypoints.http.liquidation_views import LiquidationView, running_liquidations
 from backstop.entrypoints.http.views import (
     OrderRecord,
@@ -159,6 +160,7 @@ class StatusView(Struct, frozen=True, kw_only=True):
 
     trading_state: TradingState
     reasons: tuple[str, ...]
+    latches: tuple[LatchView, ...]
     account_id: int
     version: str
     gates: Gates
@@ -191,6 +193,7 @@ def status_view(guard: Guard) -> StatusView:
     return StatusView(
         trading_state=book.trading_state(now_ns),
         reasons=book.state_reasons(now_ns),
+        latches=latch_views(book),
         account_id=book.policy.account_id,
         version=__version__,
         gates=gates(book.policy),
