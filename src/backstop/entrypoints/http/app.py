@@ -28,6 +28,7 @@ from backstop.entrypoints.http.errors import ApiError, ErrorCode
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.latch_routes import LATCH_SHAPES, add_latch_routes
 from backstop.entrypoints.http.liquidation_routes import add_liquidation_routes
+from backstop.entrypoints.http.liquidation_views import LIQUIDATION_SHAPES
 from backstop.entrypoints.http.models import (
     ModifyBody,
     OrderBody,
@@ -87,6 +88,7 @@ class Api(FastAPI):
                     *AUDIT_SHAPES,
                     *LATCH_SHAPES,
                     *ALERT_SHAPES,
+                    *LIQUIDATION_SHAPES,
                 )
             )
             held["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
