@@ -93,13 +93,16 @@ def is_in_scope(book: Book, run: Liquidation, row: BrokerOrder) -> bool:
 def is_of_close(book: Book, row: BrokerOrder) -> bool:
     """Say whether an order is what the venue made of our newest close request, as far as it shows.
 
-    A close names no order: it is one without tag and parent whose number was given after the
-    request left. What does not fill at once may rest as a limit order.
+    A close names no order: it is one without tag and parent, on the side that closes and no larger
+    than what was asked for, whose number was given after the request left. What does not fill at
+    once may rest as a limit order.
     """
     attempt = book.closes.get(row.contract_id)
     return (
         attempt is not None
         and row.broker_order_id > attempt.newest_order_id
+        and row.side.sign * attempt.quantity < 0
+        and row.quantity <= attempt.wanted
         and row.custom_tag is None
         and row.parent_order_id is None
         and row.type not in STOP_TYPES
