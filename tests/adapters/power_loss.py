@@ -34,7 +34,9 @@ class _File:
         yield self.durable
         whole = self.durable
         for offset, data in self.pending:
-            for cut in sorted({0, 1, SECTOR, len(data) // 2, len(data) - 1, len(data)}):
+            in_place = offset + len(data) <= len(whole)
+            cuts = {len(data) // 2} if in_place else {0, 1, SECTOR, len(data) // 2, len(data) - 1}
+            for cut in sorted(cuts):
                 if cut <= len(data):
                     torn = _written(whole, offset, data[:cut])
                     yield torn
@@ -46,7 +48,7 @@ class _File:
 
 @dataclass
 class RecordingDisk(Disk):
-    """Does everything on the real disk, and keeps a book of what is durable."""
+    """Does everything in real files, and keeps a book of what is durable: no sync is waited for."""
 
     files: list[_File] = field(default_factory=list)
     durable_names: dict[Path, int] = field(default_factory=dict)
@@ -76,10 +78,14 @@ class RecordingDisk(Disk):
 
     def write(self, descriptor: int, data: bytes, *, offset: int) -> None:
         super().write(descriptor, data, offset=offset)
-        self.files[self.open_files[descriptor]].pending.append((offset, bytes(data)))
+        pending = self.files[self.open_files[descriptor]].pending
+        same_place = [it for it in pending if (it[0], len(it[1])) == (offset, len(data))]
+        if len(same_place) > 1:
+            # Of many writes to one place the oldest and the newest stand for all of them.
+            pending.remove(same_place[-1])
+        pending.append((offset, bytes(data)))
 
     def sync(self, descriptor: int) -> None:
-        super().sync(descriptor)
         file = self.files[self.open_files[descriptor]]
         for offset, data in file.pending:
             file.durable = _written(file.durable, offset, data)
@@ -95,12 +101,22 @@ class RecordingDisk(Disk):
         self.names[new] = number
         self.renames.append((old, new, number))
 
-    def sync_folder(self, folder: Path) -> None:
-        super().sync_folder(folder)
+    def name_too(self, path: Path, other: Path) -> bool:
+        assert super().name_too(path, other)
+        self.names[other] = self.names[path]
+        self.renames.append((None, other, self.names[path]))
+        return True
+
+    def sync_folder(self, folder: Path) -> None:  # noqa: ARG002 - there is one
         self.durable_names = dict(self.names)
         self.renames.clear()
 
     # -- what a power cut leaves ---------------------------------------------------------------
+
+    def contents(self) -> Iterator[bytes]:
+        """Yield whatever any of the files that have a name may hold after a power cut now."""
+        for number in {**self.durable_names, **self.names}.values():
+            yield from self.files[number].outcomes()
 
     def folders(self) -> Iterator[dict[str, bytes]]:
         """Yield every folder that may be there after a power cut now: contents by name."""

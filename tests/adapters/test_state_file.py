@@ -118,6 +118,38 @@ def test_three_generations_are_kept_and_the_newest_comes_first(
     assert {path.name for path in tmp_path.iterdir()} == {CURRENT, BACKUP, OLDER}
 
 
+def test_there_is_a_current_file_at_every_moment(tmp_path: Path) -> None:
+    seen: list[bool] = []
+
+    class WatchedDisk(Disk):
+        def replace(self, old: Path, new: Path) -> None:
+            seen.append((tmp_path / CURRENT).exists())
+            super().replace(old, new)
+            seen.append((tmp_path / CURRENT).exists())
+
+    with StateFiles(tmp_path, disk=WatchedDisk()) as files:
+        files.write(a_checkpoint(1), a_beat())
+        seen.clear()
+        for seq in (2, 3):
+            files.write(a_checkpoint(seq), a_beat())
+
+    assert seen
+    assert all(seen)
+
+
+def test_without_second_names_the_generations_are_the_same(tmp_path: Path) -> None:
+    class PlainDisk(Disk):
+        def name_too(self, path: Path, other: Path) -> bool:
+            return super().name_too(path, other / "nowhere")
+
+    with StateFiles(tmp_path, disk=PlainDisk()) as files:
+        for seq in (1, 2, 3):
+            files.write(a_checkpoint(seq), a_beat())
+        found = files.generations(ACCOUNT)
+
+    assert [it.checkpoint and it.checkpoint.journal_seq for it in found] == [3, 2, 1]
+
+
 def test_an_older_copy_that_was_put_back_does_not_hide_the_newer_backup(
     files: StateFiles, tmp_path: Path
 ) -> None:

@@ -38,6 +38,10 @@ class CutDisk(RecordingDisk):
         self._count()
         super().replace(old, new)
 
+    def name_too(self, path: Path, other: Path) -> bool:
+        self._count()
+        return super().name_too(path, other)
+
     def sync_folder(self, folder: Path) -> None:
         self._count()
         super().sync_folder(folder)

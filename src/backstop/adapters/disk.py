@@ -46,6 +46,17 @@ class Disk:
         """Give the file ``old`` the name ``new`` in one step; not durable yet."""
         old.replace(new)
 
+    def name_too(self, path: Path, other: Path) -> bool:
+        """Give the file at ``path`` a second name; False where the file system has no such thing.
+
+        ``other`` must be free. Not durable yet.
+        """
+        try:
+            other.hardlink_to(path)
+        except OSError:
+            return False
+        return True
+
     def sync_folder(self, folder: Path) -> None:
         """Return when the names in ``folder`` are on the disk."""
         sync_folder(folder)

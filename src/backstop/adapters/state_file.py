@@ -28,6 +28,7 @@ BACKUP = "trading_state.backup.json"
 OLDER = "trading_state.older.json"
 GENERATIONS = (CURRENT, BACKUP, OLDER)
 _NEW = "trading_state.new"
+_SPARE = "trading_state.spare"
 
 FORMAT = 1
 """Of the file as a whole; a program reads only the one it knows."""
@@ -221,7 +222,11 @@ class StateFiles:
             self._disk.replace(backup, older)
             self._older_us = utc_us
         if self._current.exists():
-            self._disk.replace(self._current, backup)
+            # By way of a second name, so that there is a current file at every moment.
+            spare = self.folder / _SPARE
+            spare.unlink(missing_ok=True)
+            named = self._disk.name_too(self._current, spare)
+            self._disk.replace(spare if named else self._current, backup)
 
     def _take_place(self, new: Path, descriptor: int) -> None:
         if not REPLACES_OPEN_FILES:

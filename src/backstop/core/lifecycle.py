@@ -110,6 +110,8 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
         version=event.version,
         boot_id=event.boot_id,
         live_orders=len(book.live),
+        stop=str(event.stop),
+        downtime_ms=-1 if event.downtime_ms is None else event.downtime_ms,
     )
 
 

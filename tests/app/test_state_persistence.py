@@ -1,0 +1,135 @@
+"""The state on disk: current within a beat, equal to the journal, and never ahead of it."""
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.adapters.power_loss import RecordingDisk
+from tests.app.desk import Desk, until
+from tests.app.state_folders import (
+    a_day,
+    from_the_checkpoint,
+    from_the_journal,
+    generations,
+    same,
+    state,
+    written,
+)
+
+from backstop.adapters.state_file import BACKUP, CURRENT, OLDER, StateFiles
+from backstop.app import state_opening
+from backstop.domain.order import Side
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+# -- current -------------------------------------------------------------------------------------
+
+
+async def test_what_happened_is_in_the_file_and_equals_the_journal(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        await a_day(guard)
+        await guard.agrees()
+        await written(guard)
+        document = json.loads((state(desk) / CURRENT).read_text())
+        book = document["state"]["book"]
+        assert [view["quantity"] for view in book["positions"].values()] == [2]
+        assert len(book["live"]) == 1
+        assert book["strategy_states"] == {"momentum": {"bars": 7}}
+        assert document["state"]["process_id"] > 0
+        for name in (CURRENT, BACKUP, OLDER):
+            kept = from_the_checkpoint(state(desk), desk.account, name)
+            assert same(kept, from_the_journal(state(desk)))
+
+
+async def test_while_nothing_happens_only_the_heartbeat_moves(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        await written(guard)
+
+        def beats() -> tuple[int, int, int]:
+            (found, *_) = generations(state(desk), desk.account)
+            assert found.heartbeat is not None
+            assert found.checkpoint is not None
+            file = (state(desk) / CURRENT).stat().st_ino
+            return found.heartbeat.monotonic_ns, found.checkpoint.journal_seq, file
+
+        seen = set()
+        while len(seen) < 10:
+            seen.add(beats())
+            await asyncio.sleep(0)
+        by_record: dict[int, set[int]] = {}
+        for _, seq, file in seen:
+            by_record.setdefault(seq, set()).add(file)
+        # However often it beats, there is one file for each record.
+        assert all(len(files) == 1 for files in by_record.values())
+        assert len(by_record) < len(seen)
+
+
+async def test_a_file_that_somebody_took_away_is_written_again(desk: Desk) -> None:
+    async with desk.guard():
+        for path in state(desk).glob("trading_state*"):
+            path.unlink()
+
+        await until((state(desk) / CURRENT).exists, "the state file to come back")
+
+
+async def test_a_folder_that_takes_nothing_is_a_fault_and_no_end(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        blocked = state(desk) / "trading_state.new"
+        blocked.mkdir()
+        await guard.enter(Side.BUY, 1)
+        await until(lambda: "state file" in guard.manager.components, "the fault to be told")
+        assert "trading_state.json cannot be written" in guard.manager.components["state file"]
+        await guard.enter(Side.BUY, 1)
+        blocked.rmdir()
+        await until(lambda: "state file" not in guard.manager.components, "all to be well again")
+        await written(guard)
+
+
+# -- never ahead of the journal ------------------------------------------------------------------
+
+
+async def test_whatever_a_power_cut_leaves_the_state_is_not_ahead_of_the_journal(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every content that a file could have, with the journal as it was acknowledged by then."""
+    disk = RecordingDisk()
+    monkeypatch.setattr(state_opening, "StateFiles", lambda folder: StateFiles(folder, disk=disk))
+    cuts: list[tuple[Path, set[bytes]]] = []
+    write = StateFiles.write
+
+    def cut_before_and_after(files: StateFiles, *arguments: Any) -> int:
+        cuts.append(what_is_left(disk, desk, tmp_path / f"cut-{len(cuts)}"))
+        done = write(files, *arguments)
+        cuts.append(what_is_left(disk, desk, tmp_path / f"cut-{len(cuts)}"))
+        return done
+
+    monkeypatch.setattr(StateFiles, "write", cut_before_and_after)
+    async with desk.guard() as guard:
+        await a_day(guard)
+        await written(guard)
+
+    assert len(cuts) >= 4
+    checked = 0
+    for folder, contents in cuts:
+        whole = from_the_journal(folder)
+        for content in contents:
+            (folder / CURRENT).write_bytes(content)
+            (found,) = generations(folder, desk.account)
+            if found.checkpoint is not None:
+                assert same(from_the_checkpoint(folder, desk.account), whole)
+                checked += 1
+    assert checked >= 4
+
+
+def what_is_left(disk: RecordingDisk, desk: Desk, folder: Path) -> tuple[Path, set[bytes]]:
+    """Return the record as another process would find it now, and what state files may hold."""
+    contents = set(disk.contents())
+    folder.mkdir()
+    for name in ("audit.db", "audit.db-wal"):
+        if (state(desk) / name).exists():
+            shutil.copy(state(desk) / name, folder / name)
+    return folder, contents
