@@ -78,6 +78,11 @@ async def until(is_true: Callable[[], bool], what: Callable[[], object] | str) -
         raise AssertionError(f"not within {PATIENCE_S} s: {said}") from None
 
 
+def forget_failures() -> None:
+    """Take what ended a guard for what the test wanted."""
+    _failures.clear()
+
+
 class JumpingClock(SystemClock):
     """The machine's clocks, with time that passes at once when a test says so."""
 

@@ -1,0 +1,171 @@
+"""A disk that fails under a running guard and returns: what leaves, what is told, what is written.
+
+It fails in two ways: the kernel lets no file of this process grow, and a file layer under SQLite
+answers that the sync failed.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.adapters.sqlite.failing_disk import REACHABLE, Disk, Fault, failing_disk
+from tests.app.desk import Desk, Guard, audited, forget_failures, full_disk, until
+
+from backstop.adapters.sqlite import journal as journal_module
+from backstop.app.audit_verification import verify_record
+from backstop.core.trading_state import Condition, TradingState
+from backstop.domain.order import OrderState, OrderType, Side
+from backstop.errors import JournalError
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(params=REACHABLE, ids=lambda _: "sqlite")
+def disk(request: pytest.FixtureRequest) -> Iterator[Disk]:
+    with failing_disk(request.param) as disk:
+        yield disk
+
+
+def facts(desk: Desk, kind: str) -> list[dict[str, Any]]:
+    rows = audited(desk.folder / "state", "SELECT payload FROM Journal WHERE kind = 'event'")
+    found = [json.loads(payload) for (payload,) in rows]
+    return [fact for fact in found if fact["kind"] == kind]
+
+
+def codes(guard: Guard) -> list[str]:
+    return [str(note.fields["code"]) for note in guard.notes if note.name == "alert"]
+
+
+async def refused(guard: Guard) -> None:
+    """Have an entry refused, which begins the outage."""
+    with pytest.raises(JournalError, match="not on disk"):
+        await guard.manager.submit_order(guard.request())
+    await until(lambda: _condition_holds(guard), "JOURNAL_FAILED")
+
+
+def _condition_holds(guard: Guard) -> bool:
+    return Condition.JOURNAL_FAILED in guard.book.readiness(guard.manager.now_ns()).conditions
+
+
+async def recovered(guard: Guard) -> None:
+    await until(lambda: not _condition_holds(guard), "the end of the outage")
+    await guard.manager._running().recorded()
+
+
+async def test_entries_wait_for_the_disk_and_are_possible_again_by_themselves(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        await guard.enter(quantity=2)
+        await guard.agrees()
+        with full_disk(guard):
+            await refused(guard)
+            state = guard.book.trading_state(guard.manager.now_ns())
+            for _ in range(3):
+                with pytest.raises(JournalError, match="not on disk"):
+                    await guard.manager.submit_order(guard.request())
+            assert guard.manager.components["journal"]
+        await guard.ready()
+        await recovered(guard)
+
+        assert state is TradingState.REDUCING
+        assert len(desk.orders()) == 1
+        assert codes(guard).count("JOURNAL_FAILED") == 1
+        assert codes(guard).count("JOURNAL_RECOVERED") == 1
+        assert "journal" not in guard.manager.components
+    assert verify_record(desk.folder / "state").outages[0].lost == 0
+
+
+async def test_what_left_unrecorded_is_on_record_in_the_end_and_in_order(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        await guard.enter(quantity=2)
+        await guard.agrees()
+        with full_disk(guard):
+            await refused(guard)
+            exit_order = await guard.enter(Side.SELL, 2, protected=False)
+            assert guard.manager.execution_proof(exit_order.client_order_id) is None
+        await recovered(guard)
+        proof = guard.manager.execution_proof(exit_order.client_order_id)
+        trades = set(guard.book.trades)
+        await guard.agrees()
+
+    report = verify_record(desk.folder / "state")
+    (outage,) = facts(desk, "JournalRecovered")
+    kinds = [fact["kind"] for fact in _events_between(desk, outage)]
+    assert proof is not None
+    assert (len(report.outages), report.proofs) == (1, 2)
+    assert len(kinds) == outage["decisions"]
+    assert {"JournalFailed", "OrderDispatched", "PlaceAnswered", "TradeReported"} <= set(kinds)
+    assert {fact["trade"]["trade_id"] for fact in facts(desk, "TradeReported")} == trades
+
+
+def _events_between(desk: Desk, outage: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = audited(
+        desk.folder / "state",
+        "SELECT payload FROM Journal WHERE kind = 'event' AND seq BETWEEN ? AND ? ORDER BY seq",
+        outage["first_seq"],
+        outage["last_seq"],
+    )
+    return [json.loads(payload) for (payload,) in rows]
+
+
+async def test_a_failed_sync_is_not_trusted_and_the_record_survives_a_power_cut(
+    desk: Desk, disk: Disk
+) -> None:
+    database = desk.folder / "state" / "audit.db"
+    async with desk.guard() as guard:
+        await guard.enter(quantity=2)
+        await guard.agrees()
+        disk.fault = Fault.SYNC
+        await refused(guard)
+        await guard.enter(Side.SELL, 2, protected=False)
+        disk.fault = None
+        await recovered(guard)
+        trades = set(guard.book.trades)
+        written = audited(desk.folder / "state", "SELECT max(seq) FROM Journal")
+        disk.after_a_power_cut(database, desk.folder / "cut")
+
+    assert disk.struck > 0
+    assert audited(desk.folder / "cut", "SELECT max(seq) FROM Journal") >= written
+    cut = {int(fill) for (fill,) in audited(desk.folder / "cut", "SELECT FillId FROM FillAudit")}
+    assert cut == trades
+
+
+async def test_an_order_that_was_withheld_is_known_as_never_sent(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        with full_disk(guard):
+            request = guard.request(kind=OrderType.LIMIT, ticks=-300)
+            with pytest.raises(JournalError):
+                await guard.manager.submit_order(request)
+            await guard.reaches(request.client_order_id, OrderState.NOT_SUBMITTED)
+        await recovered(guard)
+        await guard.send(guard.request(kind=OrderType.LIMIT, ticks=-300))
+
+    assert len(desk.orders()) == 1
+
+
+async def test_beyond_the_limit_exits_go_on_and_the_record_says_what_is_missing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guard ends itself when the disk returns: its book is not that of the record any more."""
+    async with desk.guard() as guard:
+        await guard.enter(quantity=2)
+        await guard.agrees()
+        with full_disk(guard):
+            await refused(guard)
+            monkeypatch.setattr(journal_module, "MAX_PENDING_BATCHES", 0)
+            exit_order = await guard.enter(Side.SELL, 2, protected=False)
+            trades = set(guard.book.trades)
+            monkeypatch.undo()
+        with pytest.raises(ExceptionGroup) as ended:
+            await guard.manager.failed()
+        assert ended.group_contains(JournalError, match="could not be kept")
+        assert guard.position() == 0
+    forget_failures()
+
+    (outage,) = facts(desk, "JournalRecovered")
+    assert outage["lost"] > 0
+    assert verify_record(desk.folder / "state").outages[0].lost == outage["lost"]
+    async with desk.guard(ready=False) as guard:
+        await guard.agrees()  # with the broker, who knows of the exit
+        assert set(guard.book.trades) == trades
+        assert exit_order.client_order_id not in guard.book.orders
