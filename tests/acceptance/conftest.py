@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,6 +81,16 @@ class RunningGuard:
         async with asyncio.timeout(PATIENCE_S):
             return await self.process.wait()
 
+    def processes(self, verb: str) -> list[int]:
+        """Return the processes of this run whose command line has ``verb`` as a word."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                if verb.encode() in words and os.getpgid(int(folder.name)) == self.process.pid:
+                    found.append(int(folder.name))
+        return found
+
     async def kill(self) -> None:
         """kill -9 of guard and watchdog in the same moment, as a power cut does it."""
         end_group(self.process.pid)
@@ -113,9 +123,11 @@ class Bench:
         }
 
     async def start(self, *arguments: str, **settings: str) -> asyncio.subprocess.Process:
+        return await self._start(str(PROGRAM), *arguments, **settings)
+
+    async def _start(self, *command: str, **settings: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            PROGRAM,
-            *arguments,
+            *command,
             cwd=self.folder,
             env=self.environment(settings),
             stdin=asyncio.subprocess.DEVNULL,
@@ -146,8 +158,15 @@ class Bench:
                 yield Venue(url=url, session=self.session)
 
     @asynccontextmanager
-    async def guard(self, **settings: str) -> AsyncIterator[RunningGuard]:
-        process = await self.start("run", **settings)
+    async def guard(
+        self, *, hastily: Sequence[str] = (), **settings: str
+    ) -> AsyncIterator[RunningGuard]:
+        """Start a guard; ``hastily`` are options of a watchdog with less patience."""
+        if hastily:
+            own = (sys.executable, "-P", "-m", "backstop", "watchdog", *hastily, "--")
+            process = await self._start(*own, **settings)
+        else:
+            process = await self.start("run", **settings)
         async with _ended(process), _draining(process, out=False):
             banner = [await _line(process, "Backstop")]
             while not banner[-1].startswith("API"):
@@ -197,7 +216,7 @@ async def _ended(process: asyncio.subprocess.Process) -> AsyncIterator[None]:
         yield
     finally:
         end_group(process.pid)
-        await process.wait()
+        await process.communicate()  # to the last word of all that shared its output
 
 
 def end_group(leader: int) -> None:

@@ -156,7 +156,7 @@ def _a_pack(url: str, *, spare: bool) -> Iterator[Pack]:
         taken.bind(("127.0.0.1", 0))
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         taken.close()
-        words = ["watchdog", "--spare", "yes" if spare else "no", "--"]
+        words = ["watchdog", "--spare", "0" if spare else "no", "--"]
         with subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-P", "-m", "backstop", *words],
             cwd=folder,

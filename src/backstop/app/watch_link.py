@@ -119,7 +119,6 @@ class WatchLink:
 
     async def run(self) -> None:
         """Pulse and listen until cancelled."""
-        self._line.send(self._armed)
         running = asyncio.get_running_loop()
         try:
             while True:
@@ -132,6 +131,10 @@ class WatchLink:
         finally:
             if self._watchdog is not None:
                 self._watchdog.close()
+
+    def say_armed(self) -> None:
+        """Tell the watchdog that we look after the account."""
+        self._line.send(self._armed)
 
     def say_stopping(self) -> None:
         """Tell the watchdog that a person ended us: nothing is to be started again."""
@@ -214,7 +217,7 @@ class WatchLink:
         finally:
             theirs.close()
         self._line.send(self._hello)
-        self._line.send(self._armed)
+        self.say_armed()
 
     # -- out -----------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ class Act:
     """One liquidation under way; ``fileno`` can be read once it is over."""
 
     def __init__(self, liquidator: Liquidator, reason: str) -> None:
-        self.outcome: LiquidationOutcome | None = None
+        self._outcome = LiquidationOutcome(flat=False, message="it did not begin")
         self._told, self._tells = socket.socketpair()
         self._loop = asyncio.new_event_loop()
         self._task: asyncio.Task[LiquidationOutcome] | None = None
@@ -39,11 +39,12 @@ class Act:
         with suppress(RuntimeError):  # it is over already
             self._loop.call_soon_threadsafe(stop)
 
-    def close(self) -> None:
-        """Wait for the end of the thread and let go of everything."""
+    def close(self) -> LiquidationOutcome:
+        """Wait for the end of the thread, let go of everything, and return what became of it."""
         self._thread.join()
         self._told.close()
         self._tells.close()
+        return self._outcome
 
     def _run(self, liquidator: Liquidator, reason: str) -> None:
         async def liquidate() -> LiquidationOutcome:
@@ -52,11 +53,11 @@ class Act:
 
         try:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-                self.outcome = runner.run(liquidate())
+                self._outcome = runner.run(liquidate())
         except asyncio.CancelledError:
-            self.outcome = LiquidationOutcome(flat=False, message="it was told to end")
+            self._outcome = LiquidationOutcome(flat=False, message="it was told to end")
         except Exception as error:  # noqa: BLE001 - the watch must hear of every end
-            self.outcome = LiquidationOutcome(
+            self._outcome = LiquidationOutcome(
                 flat=False, message=f"{type(error).__name__}: {error}"
             )
         finally:

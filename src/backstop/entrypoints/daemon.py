@@ -41,6 +41,7 @@ from backstop.entrypoints.http.status import gates
 from backstop.entrypoints.lean_start import all_is_loaded
 from backstop.entrypoints.process_words import GUARD, SPARE, WATCHDOG, Words, read_words, words
 from backstop.entrypoints.run_options import run_overrides
+from backstop.entrypoints.stop_signals import STOP_SIGNALS
 from backstop.entrypoints.terminal import say
 from backstop.errors import BackstopError, InvariantError, SetupError
 
@@ -48,11 +49,6 @@ STOP_LIMIT_S = 2.0
 """How long the interface, and then the guard, may take to close: together well under 5 s."""
 
 LISTEN_BACKLOG = 128
-
-STOP_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
-)
-"""A closed terminal is a person's wish to stop as well."""
 
 HTTP_SERVER = "backstop.entrypoints.http.server"
 
@@ -125,8 +121,9 @@ class _Daemon:
                     return
                 armed = True
                 port = listener.getsockname()[1]
-                _announce(settings, manager.book.policy, port)
                 link = self._watch_link(hello, port, stacks, stop)
+                link.say_armed()  # before anybody can rely on the address that is told next
+                _announce(settings, manager.book.policy, port)
                 await self._guard(listener, token, link, stop)
             except Exception as error:
                 if armed or not isinstance(error, BackstopError):

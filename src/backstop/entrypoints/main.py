@@ -15,11 +15,6 @@ from backstop.errors import BackstopError
 UNUSABLE = 2
 """Exit code for unusable input or set-up."""
 
-SIGNALS_TO_KEEP = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
-)
-"""They mean: end, in an orderly way."""
-
 INTERRUPTED = 130
 """What shells expect of a program that Ctrl-C ended."""
 
@@ -66,6 +61,6 @@ def _become(arguments: list[str]) -> str:
     """Become the watchdog in the place of this process, so that its command line says so."""
     if sys.platform != "win32" and sys.executable:
         # Until the watchdog can handle them, signals wait: none of them may be lost on the way.
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS_TO_KEEP)
+        import_module("backstop.entrypoints.stop_signals").keep_back()
         os.execv(sys.executable, [sys.executable, "-P", "-m", "backstop", *arguments])  # noqa: S606
     return arguments[0]

@@ -6,10 +6,8 @@ else fails. What to do is decided in ``core.watchdog``; here it is done.
 
 import os
 import selectors
-import signal
-import socket
-import sys
-from collections.abc import Callable, Sequence
+import subprocess
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -20,7 +18,7 @@ from backstop.adapters.child_process import process_state, start_child
 from backstop.adapters.clock import SystemClock, awake_ns
 from backstop.adapters.plain_log import log_line
 from backstop.adapters.process_line import ProcessLine
-from backstop.adapters.process_watch import WatchedProcess, watched_process
+from backstop.adapters.process_watch import WatchedProcess
 from backstop.adapters.systemd_notify import ALIVE, READY, STOPPING, ServiceManager
 from backstop.core.watch_facts import (
     Began,
@@ -51,114 +49,67 @@ from backstop.domain.heartbeat import (
     Stop,
 )
 from backstop.entrypoints.crash_note import CrashNote
-from backstop.entrypoints.process_words import (
-    GUARD,
-    REPORT,
-    SPARE,
-    Words,
-    read_words,
-    words,
-)
+from backstop.entrypoints.guard_process import SPARE_AFTER_NS, GuardProcess, SpareGuard
+from backstop.entrypoints.process_words import GUARD, REPORT, Words, read_words, words
+from backstop.entrypoints.stop_signals import StopSignals
 
 if TYPE_CHECKING:
-    import subprocess
-
     from backstop.entrypoints.acting import Act
 
 LOOK_S = 0.25
 """Between two looks, and between two beats: a guard misses us after eight of them."""
 
-SPARE_AFTER_S = 5.0
-"""How long the guard must have been well before a spare one is loaded beside it."""
-
-SPARE_AGAIN_S = 60.0
-"""Pause before another spare, when one ended by itself."""
-
-YES = "yes"
-
-STOP_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
-)
-
-
-class _Guarding:
-    """One process that is the guard, or could be it at once."""
-
-    def __init__(
-        self,
-        process_id: int,
-        line: ProcessLine,
-        child: "subprocess.Popen[bytes] | None",
-    ) -> None:
-        self.process: WatchedProcess = watched_process(process_id)
-        self.line = line
-        self.child = child
-        self.hello: Hello | None = None
-        self.pulse: Pulse | None = None
-        self.gone = False
-
-    @classmethod
-    def started(cls, verb: str, run: Sequence[str]) -> "_Guarding":
-        line, theirs = ProcessLine.pair()
-        with theirs:
-            child = start_child(words(verb, {"--line": "{line}"}, run), line=theirs)
-        return cls(child.pid, line, child)
-
-    def exit_code(self) -> int | None:
-        """Reap it; None where only its parent could know how it ended."""
-        return None if self.child is None else self.child.wait()
-
-    def close(self) -> None:
-        self.process.close()
-        self.line.close()
-
 
 def run(arguments: Sequence[str]) -> int:
     """Watch until the guard has ended as it was told to; ``arguments`` begin with the verb."""
-    given = read_words(arguments[1:])
-    return _Watchdog(given).run()
+    return Watchdog(read_words(arguments[1:])).run()
 
 
-class _Watchdog:
+class Watchdog:
     """The process: its one wait, and what it does at each verdict."""
 
     def __init__(self, given: Words) -> None:
+        """Watch over the guard that ``given`` describes.
+
+        Args:
+            given: after ``--`` what the user wrote after ``backstop run``. Options of ours:
+                ``--guard`` and ``--line`` adopt a guard that is at work; ``--limits`` (JSON) and
+                ``--spare`` (nanoseconds, or ``no``) are for tests and measurements.
+        """
         self._given = given
         self._watch = Watch(limits=limits_from_json(given.options.get("--limits", "{}")))
-        self._keeps_spare = given.options.get("--spare", YES) == YES
         self._clock = SystemClock()
         self._selector = selectors.DefaultSelector()
-        self._manager = ServiceManager()
-        self._name = f"watchdog-{os.getpid()}"
-        self._guard: _Guarding | None = None
-        self._spare: _Guarding | None = None
-        self._spare_due_ns: int | None = None
+        self._services = ServiceManager()
+        spare = given.options.get("--spare", str(SPARE_AFTER_NS))
+        self._spare = SpareGuard(
+            self._selector, given.run, after_ns=None if spare == "no" else int(spare)
+        )
+        self._guard: GuardProcess | None = None
         self._hello: Hello | None = None
-        self._listen: Armed | None = None
+        self._listens: Armed | None = None
         self._act: Act | None = None
         self._reports: list[subprocess.Popen[bytes]] = []
         self._dismissed = False
         self._beat_ns = 0
 
     def run(self) -> int:
-        with self._signals():
+        """Watch to the end; return the exit code."""
+        with StopSignals(self._selector, self._stop):
             self._begin()
             while not self._is_over:
-                for key, _ in self._selector.select(self._wait_s()):
+                wait_ns = LOOK_S * 1e9 - (awake_ns() - self._beat_ns)
+                for key, _ in self._selector.select(max(0, wait_ns) / 1e9):
                     key.data()
                 if not self._is_over:
-                    self._tell(Looked())
-                    self._beat()
-                    self._keep_a_spare()
+                    self._look()
             self._end()
+        self._selector.close()
         return self._watch.exit_code
 
     @property
     def _is_over(self) -> bool:
         return self._dismissed or self._watch.phase is Phase.ENDED
-
-    def _wait_s(self) -> float:
-        return max(0.0, LOOK_S - (awake_ns() - self._beat_ns) / 1e9)
 
     # -- begin and end -------------------------------------------------------------------------
 
@@ -171,19 +122,26 @@ class _Watchdog:
         self._log(Severity.WARNING, "watchdog_took_over", guard_process_id=int(adopted))
         self._tell(Began(adopted=True))
         if os.getppid() == int(adopted):
-            self._take_on(_Guarding(int(adopted), line, None))
+            self._take_on(GuardProcess(int(adopted), line))
         else:
             # It died while we were loaded; its number may stand for another process by now.
             line.close()
             self._tell(Died(exit_code=None))
 
+    def _stop(self) -> None:
+        """Have everything end, as a person wants it."""
+        self._services.tell(STOPPING)
+        self._tell(StopAsked())
+        if self._guard is not None:
+            self._guard.line.send(Stop())
+            self._guard.process.stop()
+        if self._act is not None:
+            self._act.cancel()
+
     def _end(self) -> None:
         """Leave nothing behind: neither a spare nor a half-written report."""
-        self._manager.tell(STOPPING)
-        if self._spare is not None:
-            self._spare.process.kill()
-            self._spare.exit_code()
-            self._spare.close()
+        self._services.tell(STOPPING)
+        self._spare.close()
         if self._act is not None:
             self._act.cancel()
             self._act.close()
@@ -192,32 +150,27 @@ class _Watchdog:
             report.wait()
         if self._guard is not None:
             self._guard.close()
-        self._manager.close()
-        self._selector.close()
-
-    def _signals(self) -> "_Signals":
-        return _Signals(self._selector, self._on_signal)
-
-    def _on_signal(self) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
-        self._manager.tell(STOPPING)
-        self._tell(StopAsked())
-        if self._guard is not None and not self._guard.gone:
-            self._guard.line.send(Stop())
-            self._guard.process.stop()
-        if self._act is not None:
-            self._act.cancel()
+        self._services.close()
 
     # -- facts ---------------------------------------------------------------------------------
 
-    def _moment(self) -> Moment:
-        return Moment(elapsed_ns=self._clock.monotonic_ns(), awake_ns=awake_ns())
+    def _look(self) -> None:
+        """Judge the time that has passed, show that we are there, and keep a spare."""
+        self._tell(Looked())
+        now_ns = awake_ns()
+        if now_ns - self._beat_ns >= LOOK_S * 1e9:
+            self._beat_ns = now_ns
+            self._services.tell(ALIVE)
+            self._beat()
+        watch = self._watch
+        stopping = watch.stopping_since_ns is not None
+        well = watch.phase is Phase.RUNNING and watch.outage_since_ns is None
+        self._spare.keep(well=well and not stopping)
 
     def _tell(self, fact: WatchFact) -> None:
         """Let the core judge, and do what it says."""
-        judged = step(self._watch, fact, self._moment())
+        now = Moment(elapsed_ns=self._clock.monotonic_ns(), awake_ns=awake_ns())
+        judged = step(self._watch, fact, now)
         self._watch = judged.watch
         match judged.verdict:
             case Verdict.DUMP_STACKS:
@@ -225,36 +178,34 @@ class _Watchdog:
             case Verdict.KILL:
                 self._kill(judged.reason)
             case Verdict.RESTART:
-                self._log(Severity.CRITICAL, "guard_restarted", reason=judged.reason)
                 self._start_guard()
+                self._log(Severity.CRITICAL, "guard_restarted", reason=judged.reason)
             case Verdict.GIVE_UP_RESTARTING:
                 self._log(Severity.CRITICAL, "guard_crash_loop", reason=judged.reason)
             case Verdict.LIQUIDATE:
                 self._liquidate(judged.reason)
-            case Verdict.END:
-                self._log(Severity.INFO, "watch_ended", reason=judged.reason)
-            case Verdict.WELL | Verdict.WAIT:
+            case Verdict.WELL | Verdict.WAIT | Verdict.END:
                 pass
 
-    def _heard(self, guard: _Guarding) -> None:
+    def _heard(self, guard: GuardProcess) -> None:
         """Read what the guard says."""
         for message in guard.line.receive():
             self._take(guard, message)
         if guard.line.ended:
             self._forget(guard.line)
 
-    def _take(self, guard: _Guarding, message: AnyMessage) -> None:
+    def _take(self, guard: GuardProcess, message: AnyMessage) -> None:
         match message:
             case Hello():
-                guard.hello = self._hello = message
+                self._hello = message
                 self._tell(
                     Greeted(
                         liquidate_after_ns=message.liquidate_after_ns, holdings=message.holdings
                     )
                 )
             case Armed():
-                self._listen = message
-                self._manager.tell(READY)
+                self._listens = message
+                self._services.tell(READY)
                 self._tell(GuardArmed())
             case Pulse():
                 guard.pulse = message
@@ -266,46 +217,38 @@ class _Watchdog:
             case _:
                 pass  # meant for the other side
 
-    def _died(self, guard: _Guarding) -> None:
+    def _died(self, guard: GuardProcess) -> None:
         self._heard(guard)  # its last words
-        guard.gone = True
+        self._forget(guard.line)
         self._forget(guard.process)
-        code = guard.exit_code()
         self._guard = None
-        if self._dismissed:
-            return
-        self._tell(Died(exit_code=code))
-        if self._watch.phase is not Phase.ENDED:
-            how = "its parent is gone" if code is None else f"exit code {code}"
-            what = "FROZEN" if self._was_killed else "DIED"
-            self._was_killed = False
+        code = guard.exit_code()
+        if not self._dismissed:
+            self._tell(Died(exit_code=code))
+        if not self._is_over:
+            how = "nobody knows how" if code is None else f"exit code {code}"
+            what = "FROZEN" if guard.killed else "DIED"
             self._report(guard, what, f"the guard's process ended: {how}")
         guard.close()
-
-    _was_killed = False
 
     # -- acts ----------------------------------------------------------------------------------
 
     def _start_guard(self) -> None:
-        guard, self._spare = self._spare, None
-        if guard is not None:
-            self._forget(guard.process)
-        else:
-            try:
-                guard = _Guarding.started(GUARD, self._given.run)
-            except OSError as error:
-                self._log(Severity.CRITICAL, "guard_not_started", reason=str(error))
-                self._tell(Began())
-                self._tell(Died(exit_code=None))
-                return
-        port = 0 if self._listen is None else self._listen.port
+        """Make the spare the guard, or start one; it goes on where the one before listened."""
+        try:
+            guard = self._spare.take() or GuardProcess.started(GUARD, self._given.run)
+        except OSError as error:
+            self._log(Severity.CRITICAL, "guard_not_started", reason=str(error))
+            self._tell(Began())
+            self._tell(Died(exit_code=None))
+            return
+        port = 0 if self._listens is None else self._listens.port
         guard.line.send(Begin(port=port, options=dict(self._given.options)))
         self._take_on(guard)
-        self._spare_due_ns = None
         self._tell(Began())
-        self._beat(now=True)
+        self._beat()
 
-    def _take_on(self, guard: _Guarding) -> None:
+    def _take_on(self, guard: GuardProcess) -> None:
         self._guard = guard
         self._selector.register(guard.line, selectors.EVENT_READ, lambda: self._heard(guard))
         self._selector.register(guard.process, selectors.EVENT_READ, lambda: self._died(guard))
@@ -313,6 +256,10 @@ class _Watchdog:
     def _forget(self, what: ProcessLine | WatchedProcess) -> None:
         with suppress(KeyError, ValueError):
             self._selector.unregister(what)
+
+    def _beat(self) -> None:
+        if self._guard is not None:
+            self._guard.line.send(Beat(process_id=os.getpid(), restarts=self._watch.restarts))
 
     def _dump_stacks(self, reason: str) -> None:
         self._log(Severity.WARNING, "guard_stale", reason=reason)
@@ -323,45 +270,44 @@ class _Watchdog:
     def _kill(self, reason: str) -> None:
         self._log(Severity.CRITICAL, "guard_killed", reason=reason)
         if self._guard is not None:
-            self._was_killed = True
+            self._guard.killed = True
             self._guard.process.kill()
 
     def _liquidate(self, reason: str) -> None:
+        """Begin to take the account flat; what was not needed before is loaded now."""
         self._log(Severity.CRITICAL, "liquidation_due", reason=reason)
         if self._act is not None:
             return
-        acting = import_module("backstop.entrypoints.acting")
-        command = import_module("backstop.entrypoints.liquidation_act")
-        liquidator = command.liquidator(
-            self._hello,
-            self._listen,
-            self._given.run,
-            guard_lives=self._watch.phase is Phase.RUNNING,
+        act = import_module("backstop.entrypoints.acting").Act(
+            import_module("backstop.entrypoints.liquidation_act").liquidator(
+                self._hello, self._listens, self._given.run, guard_lives=self._guard is not None
+            ),
+            reason,
         )
-        act: Act = acting.Act(liquidator, reason)
         self._act = act
         self._selector.register(act, selectors.EVENT_READ, self._acted)
 
     def _acted(self) -> None:
         act, self._act = self._act, None
-        if act is None or act.outcome is None:
+        if act is None:
             return
         self._selector.unregister(act)
-        act.close()
-        flat = act.outcome.flat
-        severity = Severity.WARNING if flat else Severity.CRITICAL
-        self._log(severity, "liquidation_ended", flat=str(flat), message=act.outcome.message)
-        self._tell(LiquidationEnded(flat=flat))
+        outcome = act.close()
+        severity = Severity.WARNING if outcome.flat else Severity.CRITICAL
+        self._log(severity, "liquidation_ended", flat=str(outcome.flat), message=outcome.message)
+        self._tell(LiquidationEnded(flat=outcome.flat))
 
-    def _report(self, guard: _Guarding, what: str, why: str) -> None:
+    # -- words ---------------------------------------------------------------------------------
+
+    def _report(self, guard: GuardProcess, what: str, why: str) -> None:
         """Have it written down by another process: the watch must not wait for a disk."""
         self._reports = [it for it in self._reports if it.poll() is None]
         if self._hello is None:
-            return
+            return  # it failed before it knew its folder; its words on stderr are all there is
         note = CrashNote(
             what=what,
             why=why,
-            process_id=guard.process.process_id,
+            process_id=guard.process_id,
             state_folder=self._hello.state_folder,
             state=self._state_of(guard),
         )
@@ -371,92 +317,19 @@ class _Watchdog:
         except OSError as error:
             self._log(Severity.WARNING, "crash_not_reported", reason=str(error))
 
-    def _state_of(self, guard: _Guarding) -> dict[str, str]:
+    def _state_of(self, guard: GuardProcess) -> dict[str, str]:
+        watch = self._watch
         state = {
-            "process": process_state(guard.process.process_id),
-            "restarts": str(self._watch.restarts),
-            "freezes": str(self._watch.freezes),
-            "suspends": str(self._watch.suspends),
-            "holdings": str(self._watch.holdings),
+            "process": process_state(guard.process_id),
+            "restarts": str(watch.restarts),
+            "freezes": str(watch.freezes),
+            "suspends": str(watch.suspends),
+            "holdings": str(watch.holdings),
         }
-        if guard.pulse is not None:
-            pulse = msgspec.to_builtins(guard.pulse)
-            state |= {f"pulse.{name}": str(value) for name, value in pulse.items()}
-        return state
-
-    # -- from look to look ---------------------------------------------------------------------
-
-    def _beat(self, *, now: bool = False) -> None:
-        """Show the guard, and systemd, that we are there."""
-        now_ns = awake_ns()
-        if not now and now_ns - self._beat_ns < LOOK_S * 1e9:
-            return
-        self._beat_ns = now_ns
-        self._manager.tell(ALIVE)
-        if self._guard is not None and not self._guard.gone:
-            self._guard.line.send(Beat(process_id=os.getpid(), restarts=self._watch.restarts))
-
-    def _keep_a_spare(self) -> None:
-        """Have a guard loaded that only waits for its word, once the other one is well."""
-        stopping = self._watch.stopping_since_ns is not None
-        if self._spare is not None or stopping or not self._keeps_spare:
-            return
-        now_ns = awake_ns()
-        well = self._watch.phase is Phase.RUNNING and self._watch.outage_since_ns is None
-        if not well:
-            self._spare_due_ns = None
-        elif self._spare_due_ns is None:
-            self._spare_due_ns = now_ns + round(SPARE_AFTER_S * 1e9)
-        elif now_ns >= self._spare_due_ns:
-            try:
-                spare = _Guarding.started(SPARE, self._given.run)
-            except OSError:
-                self._spare_due_ns = now_ns + round(SPARE_AGAIN_S * 1e9)
-                return
-            self._spare = spare
-            self._selector.register(
-                spare.process, selectors.EVENT_READ, lambda: self._spare_died(spare)
-            )
-
-    def _spare_died(self, spare: _Guarding) -> None:
-        self._forget(spare.process)
-        spare.exit_code()
-        spare.close()
-        if self._spare is spare:
-            self._spare = None
-            self._spare_due_ns = awake_ns() + round(SPARE_AGAIN_S * 1e9)
+        if guard.pulse is None:
+            return state
+        pulse = msgspec.to_builtins(guard.pulse)
+        return state | {f"pulse.{name}": str(value) for name, value in pulse.items()}
 
     def _log(self, severity: Severity, event: str, **fields: str | int) -> None:
-        log_line(severity, event, session_id=self._name, **fields)
-
-
-class _Signals:
-    """Turns the signals to stop into something that can be waited for together with the rest."""
-
-    def __init__(self, selector: selectors.BaseSelector, on_signal: Callable[[], None]) -> None:
-        self._selector = selector
-        self._on_signal = on_signal
-
-    def __enter__(self) -> None:
-        self._told, tells = socket.socketpair()
-        self._tells = tells
-        self._told.setblocking(False)
-        tells.setblocking(False)
-        signal.set_wakeup_fd(tells.fileno(), warn_on_full_buffer=False)
-        for number in STOP_SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, lambda *_: None)
-        if sys.platform != "win32":
-            # They were kept back while this process changed from the one that was started.
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
-        self._selector.register(self._told, selectors.EVENT_READ, self._read)
-
-    def __exit__(self, *_: object) -> None:
-        signal.set_wakeup_fd(-1)
-        self._told.close()
-        self._tells.close()
-
-    def _read(self) -> None:
-        with suppress(BlockingIOError):
-            self._told.recv(4096)
-        self._on_signal()
+        log_line(severity, event, session_id=f"watchdog-{os.getpid()}", **fields)
