@@ -168,6 +168,21 @@ def test_an_account_that_is_flat_already_is_flat_only_after_two_reads() -> None:
     assert len(world.sent_of(AuditAccount)) == reads + 2
 
 
+def test_reads_that_were_sent_before_the_last_event_prove_nothing() -> None:
+    guard = Guard().start()
+    name = liquidation_of(guard)
+    begun_ns = guard.now_ns
+    guard.now_ns += SECOND_NS
+    guard.row(broker_order_id=55, status=BrokerStatus.CANCELLED)
+    for after_ms in (300, 600):
+        guard.audit(sent_ns=begun_ns + after_ms * MILLISECOND_NS)
+
+    assert guard.book.liquidations[name].state is LiquidationState.VERIFYING
+    guard.audit()
+    guard.audit()
+    assert guard.book.liquidations[name].state is LiquidationState.FLAT
+
+
 # -- one close at a time ---------------------------------------------------------------------------
 
 
@@ -590,6 +605,16 @@ def test_a_new_process_reads_before_it_closes_anything() -> None:
     assert world.liquidation(name).reads_first
     assert closes(world) == 1
     flat_after(world, name)
+    assert closes(world) == 1
+
+
+def test_a_request_that_still_travels_when_its_process_dies_is_waited_for() -> None:
+    travelling = Fate(answer=Answer.UNKNOWN, arrive_ms=1_300, fill_ms=50, answer_ms=60_000)
+    world = World(fates=[travelling]).hold(2).start()
+    name = world.liquidate()
+    world.restart()
+    flat_after(world, name)
+
     assert closes(world) == 1
 
 
