@@ -168,10 +168,11 @@ def _recover(
     state.replay_into(loop, policy)
     trail, before = state.trail, state.before
     # First the rules of this process. A disk that fails shows at the first fact.
-    trail.append(
+    trail.submit(
         policy_batch(
             policy, seq=trail.next_seq, monotonic_ns=clock.monotonic_ns(), utc_us=clock.utc_us()
-        )
+        ),
+        lambda _error: None,
     )
     loop.begin(
         GuardStarted(
