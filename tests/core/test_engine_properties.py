@@ -44,6 +44,7 @@ from backstop.domain.events import (
     ModifyRequested,
     OrderDispatched,
     OrderLookedUp,
+    OrderRegistered,
     OrderReported,
     OrderRequested,
     PlaceAnswered,
@@ -53,10 +54,13 @@ from backstop.domain.events import (
     TimerFired,
     TradeReported,
 )
-from backstop.domain.order import OrderState, OrderType, Side, custom_tag
+from backstop.domain.order import OrderRequest, OrderState, OrderType, Side, custom_tag
 
 MANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 SETTLE_ROUNDS = 400
+
+Wish = OrderRequested | OrderRegistered
+
 
 # -- a venue whose history is consistent -----------------------------------------------------------
 
@@ -112,8 +116,12 @@ class Venue:
         )
 
     def looked_up(self, guard: Guard, command: LookUpOrder) -> OrderLookedUp:
-        tag = command.custom_tag
-        rows = tuple(row for row in self.rows.values() if (row.custom_tag or "").startswith(tag))
+        tag, number = command.custom_tag, command.broker_order_id
+        rows = tuple(
+            row
+            for row in self.rows.values()
+            if row.broker_order_id == number or (tag and (row.custom_tag or "").startswith(tag))
+        )
         ids = [row.broker_order_id for row in rows]
         return OrderLookedUp(
             utc_us=guard.utc_us,
@@ -142,9 +150,12 @@ _FINAL = {
 
 
 @st.composite
-def venues(draw: st.DrawFn) -> tuple[Venue, list[OrderRequested]]:
-    """Draw up to three orders of ours with their fates, and perhaps somebody else's trade."""
-    venue, requests = Venue(), []
+def venues(draw: st.DrawFn) -> tuple[Venue, list[Wish]]:
+    """Draw up to three orders with their fates, and perhaps somebody else's trade.
+
+    Some of the orders are ours, others a bot sends itself and has registered by tag or number.
+    """
+    venue, requests = Venue(), list[Wish]()
     for number in range(1, draw(st.integers(1, 3)) + 1):
         kind = draw(st.sampled_from([OrderType.MARKET, OrderType.LIMIT]))
         request = a_request(
@@ -154,8 +165,7 @@ def venues(draw: st.DrawFn) -> tuple[Venue, list[OrderRequested]]:
             type=kind,
             limit_price=Decimal(5000) if kind is OrderType.LIMIT else None,
         )
-        requests.append(OrderRequested(utc_us=START_US, request=request, reference=a_quote()))
-        _live(draw, venue, number, requests[-1])
+        requests.append(_live(draw, venue, number, request))
     if draw(st.booleans()):
         trade = a_trade(trade_id=90, broker_order_id=900, side=draw(st.sampled_from(Side)))
         venue.tell_row(
@@ -171,8 +181,9 @@ def venues(draw: st.DrawFn) -> tuple[Venue, list[OrderRequested]]:
     return venue, requests
 
 
-def _live(draw: st.DrawFn, venue: Venue, number: int, wish: OrderRequested) -> None:
-    request, client_order_id = wish.request, wish.request.client_order_id
+def _live(draw: st.DrawFn, venue: Venue, number: int, request: OrderRequest) -> Wish:
+    """Let one order meet its fate; return the wish that it begins with."""
+    client_order_id = request.client_order_id
     intent = an_intent(
         client_order_id=client_order_id,
         side=request.side,
@@ -183,8 +194,23 @@ def _live(draw: st.DrawFn, venue: Venue, number: int, wish: OrderRequested) -> N
     fate = draw(st.sampled_from(FATES))
     venue.expected[client_order_id] = fate
     broker_order_id = 100 * number
+    wish: Wish = OrderRequested(utc_us=START_US, request=request, reference=a_quote())
+    tag: str | None = custom_tag(intent)
+    registered = draw(st.sampled_from([None, "tag", "number"]))
+    if registered is not None:
+        by_number = registered == "number" and fate is not OrderState.NOT_SUBMITTED
+        tag = None if by_number else f"own-{number}"
+        wish = OrderRegistered(
+            utc_us=START_US,
+            request=request,
+            custom_tag=tag,
+            broker_order_id=broker_order_id if by_number else None,
+            reference=a_quote(),
+        )
 
     def answer(word: Answer, number_: int | None = None) -> None:
+        if registered is not None:
+            return  # its sender hears the answer, we do not
         told = Told(
             lambda utc: PlaceAnswered(
                 utc_us=utc, client_order_id=client_order_id, answer=word, broker_order_id=number_
@@ -195,11 +221,11 @@ def _live(draw: st.DrawFn, venue: Venue, number: int, wish: OrderRequested) -> N
 
     if fate is OrderState.NOT_SUBMITTED:
         answer(draw(st.sampled_from([Answer.UNKNOWN, Answer.NOT_SENT])))
-        return
+        return wish
     heard = draw(st.booleans())
     row = a_row(
         broker_order_id=broker_order_id,
-        custom_tag=custom_tag(intent),
+        custom_tag=tag,
         side=request.side,
         quantity=request.quantity,
         type=request.type,
@@ -211,11 +237,12 @@ def _live(draw: st.DrawFn, venue: Venue, number: int, wish: OrderRequested) -> N
     if fate is OrderState.REJECTED:
         venue.tell_row(replace(row, status=BrokerStatus.REJECTED))
         answer(Answer.NO if heard else Answer.UNKNOWN, broker_order_id if heard else None)
-        return
+        return wish
     answer(Answer.YES if heard else Answer.UNKNOWN, broker_order_id if heard else None)
     row = replace(row, status=BrokerStatus.OPEN)
     venue.tell_row(row)
     _fill(draw, venue, row, fate)
+    return wish
 
 
 def _fill(draw: st.DrawFn, venue: Venue, row: BrokerOrder, fate: OrderState) -> None:
@@ -257,7 +284,7 @@ def deliveries(draw: st.DrawFn, venue: Venue) -> list[tuple[Told, int]]:
 
 def run(
     venue: Venue,
-    requests: list[OrderRequested],
+    requests: list[Wish],
     arriving: list[tuple[Told, int]],
     *,
     condenses: bool = True,
@@ -267,7 +294,8 @@ def run(
     answered = len(guard.commands)
     for wish in requests:
         guard.feed(wish, after_ms=1100)
-        guard.dispatch(wish.request.client_order_id)
+        if isinstance(wish, OrderRequested):
+            guard.dispatch(wish.request.client_order_id)
     for item, pause_ms in arriving:
         guard.feed(item.fact(guard.utc_us), after_ms=pause_ms)
     for _ in range(SETTLE_ROUNDS):
@@ -346,10 +374,11 @@ _IDS = st.integers(100, 103)
 @st.composite
 def any_row(draw: st.DrawFn) -> BrokerOrder:
     name = draw(_NAMES)
-    tags = [None, "stranger", _TAGS[name], _TAGS[name] + "-SL", _TAGS[name] + "-TP"]
+    tags = [None, "stranger", "own", _TAGS[name], _TAGS[name] + "-SL", _TAGS[name] + "-TP"]
     return a_row(
         broker_order_id=draw(_IDS),
         status=draw(st.sampled_from(BrokerStatus)),
+        side=draw(st.sampled_from([Side.BUY, Side.BUY, Side.SELL])),
         quantity=draw(st.integers(1, 3)),
         filled_quantity=draw(st.integers(0, 3)),
         custom_tag=draw(st.sampled_from(tags)),
@@ -379,7 +408,7 @@ _TRADES = st.lists(any_trade(), max_size=3).map(tuple)
 def any_fact(draw: st.DrawFn, now_ns: int, utc_us: int) -> Fact:
     name = draw(_NAMES)
     age_ns = draw(st.sampled_from([0, 1, 300, 8_000])) * MILLISECOND_NS
-    match draw(st.integers(0, 16)):
+    match draw(st.integers(0, 17)):
         case 0 | 1:
             return OrderRequested(
                 utc_us=utc_us, request=a_request(client_order_id=name), reference=a_quote()
@@ -437,6 +466,14 @@ def any_fact(draw: st.DrawFn, now_ns: int, utc_us: int) -> Fact:
                 CancelAnswered(utc_us=utc_us, broker_order_id=100, answer=Answer.NO),
             )
             return draw(st.sampled_from(changes))
+        case 16:
+            return OrderRegistered(
+                utc_us=utc_us,
+                request=a_request(client_order_id=name),
+                custom_tag=draw(st.sampled_from([None, "stranger", "own"])),
+                broker_order_id=draw(st.none() | _IDS),
+                reference=a_quote(),
+            )
         case _:
             others: tuple[Fact, ...] = (
                 HaltRequested(utc_us=utc_us, reason="test", operator="ann"),
@@ -506,6 +543,8 @@ def test_only_proof_makes_an_order_not_submitted(data: st.DataObject) -> None:
                 continue
             if order.transitions[-1].utc_us != event.utc_us:
                 continue
+            if order.registered and "another one" in order.transitions[-1].cause:
+                continue  # its tag or number is shown to be a different order's
             assert isinstance(event, OrderLookedUp)
             searches = [
                 past.sent_ns

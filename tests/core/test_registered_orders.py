@@ -34,7 +34,7 @@ from backstop.core.trading_state import TradingState
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import CancelOrder, LookUpOrder, PlaceOrder
 from backstop.domain.denial import DenialCode
-from backstop.domain.events import HaltRequested, OrderRegistered
+from backstop.domain.events import Answer, HaltRequested, OrderRegistered
 from backstop.domain.order import TAG_PREFIX, OrderState, OrderType, Side
 
 TAG = "bot-1"
@@ -443,6 +443,44 @@ def test_the_order_that_was_registered_stays_when_another_one_takes_its_tag() ->
 
     assert (guard.state(), guard.order().broker_order_id) == (OrderState.WORKING, 100)
     assert guard.book.venue_orders[101].owner is None
+
+
+@pytest.mark.parametrize(
+    "told", [{"custom_tag": TAG}, {"custom_tag": None, "broker_order_id": 100}]
+)
+def test_a_venue_that_contradicts_itself_about_one_order_is_believed_at_first(
+    told: dict[str, Any],
+) -> None:
+    guard = a_dry_guard()
+    register(guard, **told)
+    guard.row(custom_tag=TAG)
+    guard.row(custom_tag=TAG, side=Side.SELL)
+    guard.trade(side=Side.SELL)
+
+    assert (guard.state(), guard.order().broker_order_id) == (OrderState.WORKING, 100)
+    assert guard.order().fills == ()
+    assert guard.book.venue_orders == {}
+    assert guard.alerts().count("CONTRADICTION") == 2
+
+
+def test_a_voided_trade_shows_an_order_as_well() -> None:
+    guard = a_dry_guard()
+    guard.trade(voided=True)
+    register(guard, custom_tag=None, broker_order_id=100)
+    assert guard.state() is OrderState.WORKING
+    guard.row(side=Side.SELL)
+
+    assert (guard.state(), guard.order().broker_order_id) == (OrderState.WORKING, 100)
+    assert guard.alerts() == ["CONTRADICTION"]
+
+
+def test_an_answer_to_a_request_that_was_not_ours_proves_nothing() -> None:
+    guard = a_dry_guard()
+    register(guard)
+    guard.answer(Answer.YES, 100)
+
+    assert (guard.state(), guard.order().broker_order_id) == (OrderState.SENT, None)
+    assert "CONTRADICTION" in guard.alerts()
 
 
 # -- a halt ----------------------------------------------------------------------------------------

@@ -254,8 +254,9 @@ def _order_dispatched(work: Workbench, event: OrderDispatched) -> None:
 
 def _place_answered(work: Workbench, event: PlaceAnswered) -> None:
     order = work.book.orders.get(event.client_order_id)
-    if order is None:
-        contradiction(work, f"answer for unknown order {event.client_order_id}")
+    if order is None or order.registered:
+        whose = "unknown order" if order is None else "an order that somebody else sends,"
+        contradiction(work, f"answer for {whose} {event.client_order_id}")
         return
     owner = work.book.client_of_broker_id.get(event.broker_order_id or 0, order.client_order_id)
     if owner != order.client_order_id:

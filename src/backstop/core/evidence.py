@@ -89,10 +89,9 @@ def book_order_row(work: Workbench, row: BrokerOrder) -> None:
         order = other
         client_order_id = order.client_order_id
     if not is_of(order, row.contract_id, row.side):
-        _book_misregistered(
-            work, order, row.broker_order_id, f"{row.side} {row.quantity} {row.contract_id}"
-        )
-        _book_venue_order(work, row)
+        what = f"{row.side} {row.quantity} {row.contract_id}"
+        if _is_anothers(work, order, row.broker_order_id, what):
+            _book_venue_order(work, row)
         return
     if row.broker_order_id in order.refused_twins:
         return
@@ -125,12 +124,16 @@ def _doubled_order(work: Workbench, order: TrackedOrder, row: BrokerOrder) -> No
     )
 
 
-def _book_misregistered(
-    work: Workbench, order: TrackedOrder, broker_order_id: int, what: str
-) -> None:
-    """Tell a person, once, that a registered order's tag or number is another order."""
+def _is_anothers(work: Workbench, order: TrackedOrder, broker_order_id: int, what: str) -> bool:
+    """Say whether what the venue calls ``broker_order_id`` is not the order that was registered.
+
+    A person is told once. What the venue first showed as the registered order stays that.
+    """
     if broker_order_id in order.refused_twins:
-        return
+        return True
+    if order.is_shown and broker_order_id == order.broker_order_id:
+        contradiction(work, f"order {order.client_order_id} ({broker_order_id}) is told as {what}")
+        return False
     told = f"order {broker_order_id} at the venue is {what}"
     apply_order_step(
         work,
@@ -144,6 +147,7 @@ def _book_misregistered(
         f"Order {order.client_order_id} was registered as {registered}, and {told}: that one "
         "counts as an order of somebody else.",
     )
+    return True
 
 
 def _taken_over(work: Workbench, row: BrokerOrder) -> BrokerOrder:
@@ -169,7 +173,8 @@ def recount_trades(work: Workbench, order: TrackedOrder, *, cause: str) -> None:
     book = work.book
     if order.broker_order_id is None:
         return
-    trades = [book.trades[trade_id] for trade_id in book.trades_of.get(order.broker_order_id, ())]
+    held = (book.trades[trade_id] for trade_id in book.trades_of.get(order.broker_order_id, ()))
+    trades = [trade for trade in held if is_of(order, trade.contract_id, trade.side)]
     try:
         counted = traded(order, trades, cause=cause, utc_us=work.utc_us)
     except InvalidTransitionError as error:
@@ -300,7 +305,7 @@ def _order_of(work: Workbench, trade: BrokerTrade) -> TrackedOrder | None:
     if is_of(order, trade.contract_id, trade.side):
         return order
     what = f"{trade.side} {trade.quantity} {trade.contract_id}"
-    _book_misregistered(work, order, trade.broker_order_id, what)
+    _is_anothers(work, order, trade.broker_order_id, what)
     return None
 
 

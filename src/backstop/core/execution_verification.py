@@ -108,7 +108,7 @@ def misregistered(order: TrackedOrder, *, other_id: int, told: str, utc_us: int)
     A tag stands for one order for ever and so does a number, so what was registered is not there.
     """
     known = _with_twin(order, other_id)
-    if known.broker_order_id is not None or known.is_terminal or known.fills:
+    if known.broker_order_id is not None or known.is_terminal:
         return OrderStep(order=known)
     cause = f"order {other_id} is another one"
     gone = moved(known, OrderState.NOT_SUBMITTED, cause=cause, utc_us=utc_us)

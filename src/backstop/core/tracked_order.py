@@ -97,7 +97,7 @@ class TrackedOrder(Struct, frozen=True, kw_only=True):
     def is_shown(self) -> bool:
         """The venue itself named it; the number of a registered order is only what was said."""
         if self.registered:
-            return self.venue is not None or bool(self.fills)
+            return self.venue is not None or bool(self.fills) or self.voided_quantity > 0
         return self.broker_order_id is not None
 
     @property
