@@ -59,3 +59,36 @@ def test_garbage_is_collected_again_once_all_is_loaded() -> None:
     )
 
     assert (before, after, kept) == (False, True, True)
+
+
+def test_the_watchdog_loads_nothing_that_it_does_not_need_until_it_acts() -> None:
+    """It must be small, and it must be there when any of this fails."""
+    loaded = in_a_fresh_interpreter(
+        "import sys\n"
+        "import backstop.entrypoints.main\n"
+        "import backstop.entrypoints.watchdog\n"
+        "loaded = sorted(sys.modules)\n"
+        "import json\n"
+        "print(json.dumps(loaded))"
+    )
+    ours = {".".join(name.split(".")[:2]) for name in loaded if name.startswith("backstop.")}
+    others = {name.partition(".")[0] for name in loaded}
+
+    assert {"backstop.core", "backstop.domain", "backstop.adapters"} <= ours
+    assert not {"backstop.app", "backstop.config", "backstop.simulator"} & ours
+    assert (
+        not {
+            *(
+                "aiohttp",
+                "fastapi",
+                "uvicorn",
+                "pydantic",
+                "starlette",
+                "structlog",
+                "rich",
+                "typer",
+            ),
+            *("asyncio", "ssl", "sqlite3", "cryptography", "_hashlib", "logging", "argparse"),
+        }
+        & others
+    )

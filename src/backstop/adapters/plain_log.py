@@ -5,28 +5,30 @@ What they say holds numbers of processes, times and reasons of ours; nothing sec
 
 import sys
 import time
+from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from backstop.domain.commands import Severity
 
-_LEVELS = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "critical"}
-_TAGS = {
-    Severity.INFO: "[CriticalSystem]",
-    Severity.WARNING: "[CriticalSystem]",
-    Severity.CRITICAL: "[CRITICAL]",
-}
+class Level(StrEnum):
+    """How loudly a line speaks."""
+
+    WARNING = "warning"
+    CRITICAL = "critical"
 
 
-def log_line(severity: Severity, event: str, *, session_id: str, **fields: str | float) -> None:
+_TAGS = {Level.WARNING: "[CriticalSystem]", Level.CRITICAL: "[CRITICAL]"}
+
+
+def log_line(level: Level, event: str, *, session_id: str, **fields: str | float) -> None:
     """Write one line to stderr: JSON, or words on a terminal."""
     seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     head: dict[str, Any] = {
         "time": f"{moment}.{nanoseconds // 1000:06}Z",
-        "level": _LEVELS[severity],
-        "component": _TAGS[severity],
+        "level": str(level),
+        "component": _TAGS[level],
         "event": event,
         "session_id": session_id,
     }

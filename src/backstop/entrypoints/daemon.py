@@ -37,7 +37,7 @@ from backstop.core.policy import Policy
 from backstop.core.watch_facts import Moment
 from backstop.domain.heartbeat import Armed, Begin, CleanStop, Hello, Holdings
 from backstop.entrypoints.api_token import TOKEN_FILE, stored_or_made_token
-from backstop.entrypoints.http.status import gates
+from backstop.entrypoints.gates import gates
 from backstop.entrypoints.lean_start import all_is_loaded
 from backstop.entrypoints.process_words import GUARD, SPARE, WATCHDOG, Words, read_words, words
 from backstop.entrypoints.run_options import run_overrides

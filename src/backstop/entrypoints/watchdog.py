@@ -16,7 +16,7 @@ import msgspec
 
 from backstop.adapters.child_process import process_state, start_child
 from backstop.adapters.clock import SystemClock, awake_ns
-from backstop.adapters.plain_log import log_line
+from backstop.adapters.plain_log import Level, log_line
 from backstop.adapters.process_line import ProcessLine
 from backstop.adapters.process_watch import WatchedProcess
 from backstop.adapters.systemd_notify import ALIVE, READY, STOPPING, ServiceManager
@@ -36,7 +36,6 @@ from backstop.core.watch_facts import (
     limits_from_json,
 )
 from backstop.core.watchdog import Watch, step
-from backstop.domain.commands import Severity
 from backstop.domain.heartbeat import (
     AnyMessage,
     Armed,
@@ -119,7 +118,7 @@ class Watchdog:
             self._start_guard()
             return
         line = ProcessLine.inherited(int(self._given.option("--line")))
-        self._log(Severity.WARNING, "watchdog_took_over", guard_process_id=int(adopted))
+        self._log(Level.WARNING, "watchdog_took_over", guard_process_id=int(adopted))
         self._tell(Began(adopted=True))
         if os.getppid() == int(adopted):
             self._take_on(GuardProcess(int(adopted), line))
@@ -179,9 +178,9 @@ class Watchdog:
                 self._kill(judged.reason)
             case Verdict.RESTART:
                 self._start_guard()
-                self._log(Severity.CRITICAL, "guard_restarted", reason=judged.reason)
+                self._log(Level.CRITICAL, "guard_restarted", reason=judged.reason)
             case Verdict.GIVE_UP_RESTARTING:
-                self._log(Severity.CRITICAL, "guard_crash_loop", reason=judged.reason)
+                self._log(Level.CRITICAL, "guard_crash_loop", reason=judged.reason)
             case Verdict.LIQUIDATE:
                 self._liquidate(judged.reason)
             case Verdict.WELL | Verdict.WAIT | Verdict.END:
@@ -238,7 +237,7 @@ class Watchdog:
         try:
             guard = self._spare.take() or GuardProcess.started(GUARD, self._given.run)
         except OSError as error:
-            self._log(Severity.CRITICAL, "guard_not_started", reason=str(error))
+            self._log(Level.CRITICAL, "guard_not_started", reason=str(error))
             self._tell(Began())
             self._tell(Died(exit_code=None))
             return
@@ -262,20 +261,20 @@ class Watchdog:
             self._guard.line.send(Beat(process_id=os.getpid(), restarts=self._watch.restarts))
 
     def _dump_stacks(self, reason: str) -> None:
-        self._log(Severity.WARNING, "guard_stale", reason=reason)
+        self._log(Level.WARNING, "guard_stale", reason=reason)
         if self._guard is not None:
             self._guard.process.ask_for_stacks()
             self._report(self._guard, "STALE", reason)
 
     def _kill(self, reason: str) -> None:
-        self._log(Severity.CRITICAL, "guard_killed", reason=reason)
+        self._log(Level.CRITICAL, "guard_killed", reason=reason)
         if self._guard is not None:
             self._guard.killed = True
             self._guard.process.kill()
 
     def _liquidate(self, reason: str) -> None:
         """Begin to take the account flat; what was not needed before is loaded now."""
-        self._log(Severity.CRITICAL, "liquidation_due", reason=reason)
+        self._log(Level.CRITICAL, "liquidation_due", reason=reason)
         if self._act is not None:
             return
         act = import_module("backstop.entrypoints.acting").Act(
@@ -293,8 +292,8 @@ class Watchdog:
             return
         self._selector.unregister(act)
         outcome = act.close()
-        severity = Severity.WARNING if outcome.flat else Severity.CRITICAL
-        self._log(severity, "liquidation_ended", flat=str(outcome.flat), message=outcome.message)
+        level = Level.WARNING if outcome.flat else Level.CRITICAL
+        self._log(level, "liquidation_ended", flat=str(outcome.flat), message=outcome.message)
         self._tell(LiquidationEnded(flat=outcome.flat))
 
     # -- words ---------------------------------------------------------------------------------
@@ -315,7 +314,7 @@ class Watchdog:
         try:
             self._reports.append(start_child(words(REPORT, {"--note": text}, self._given.run)))
         except OSError as error:
-            self._log(Severity.WARNING, "crash_not_reported", reason=str(error))
+            self._log(Level.WARNING, "crash_not_reported", reason=str(error))
 
     def _state_of(self, guard: GuardProcess) -> dict[str, str]:
         watch = self._watch
@@ -331,5 +330,5 @@ class Watchdog:
         pulse = msgspec.to_builtins(guard.pulse)
         return state | {f"pulse.{name}": str(value) for name, value in pulse.items()}
 
-    def _log(self, severity: Severity, event: str, **fields: str | int) -> None:
-        log_line(severity, event, session_id=f"watchdog-{os.getpid()}", **fields)
+    def _log(self, level: Level, event: str, **fields: str | int) -> None:
+        log_line(level, event, session_id=f"watchdog-{os.getpid()}", **fields)

@@ -13,6 +13,7 @@ from backstop.core.trading_state import TradingState
 from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.numbers import money, plain
 from backstop.domain.order import OrderState, OrderType, Side
+from backstop.entrypoints.gates import Gates, gates
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.latch_routes import LatchView, latch_views
 from backstop.entrypoints.http.liquidation_views import LiquidationView, running_liquidations
@@ -23,11 +24,6 @@ from backstop.entrypoints.http.views import (
     position_rows,
     price_text,
 )
-
-DRY_RUN_BANNER = "DRY RUN: NOTHING IS SENT"
-EXECUTE_OFF_BANNER = "EXECUTE IS OFF: NOTHING IS SENT"
-OBSERVE_ONLY_BANNER = "OBSERVE ONLY: NOTHING IS SENT"
-SENDING_BANNER = "SENDING: ORDERS GO TO THE GATEWAY"
 
 
 class HealthView(Struct, frozen=True, kw_only=True):
@@ -57,16 +53,6 @@ class WorkingOrder(Struct, frozen=True, kw_only=True):
     limit_price: str | None
     stop_price: str | None
     status: BrokerStatus
-
-
-class Gates(Struct, frozen=True, kw_only=True):
-    """The two keys, and whether orders leave; ``banner`` says it in words."""
-
-    dry_run: bool
-    execute: bool
-    observe_only: bool
-    sends: bool
-    banner: str
 
 
 class ExposureLimitsView(Struct, frozen=True, kw_only=True):
@@ -207,25 +193,6 @@ def status_view(guard: Guard) -> StatusView:
         protection=_protection(book.policy, positions),
         realised=_realised(book),
         heartbeats=_heartbeats(book, guard.components, guard.watch, now_ns=now_ns),
-    )
-
-
-def gates(policy: Policy) -> Gates:
-    """Return the state of the two keys."""
-    if policy.observe_only:
-        banner = OBSERVE_ONLY_BANNER
-    elif policy.dry_run:
-        banner = DRY_RUN_BANNER
-    elif not policy.execute:
-        banner = EXECUTE_OFF_BANNER
-    else:
-        banner = SENDING_BANNER
-    return Gates(
-        dry_run=policy.dry_run,
-        execute=policy.execute,
-        observe_only=policy.observe_only,
-        sends=policy.sends,
-        banner=banner,
     )
 
 
