@@ -4,7 +4,7 @@ import time
 from datetime import UTC, datetime
 
 from backstop.adapters import clock
-from backstop.adapters.clock import SystemClock, boot_id
+from backstop.adapters.clock import SystemClock, awake_ns, boot_id
 from backstop.ports import Clock
 
 
@@ -49,3 +49,12 @@ def test_it_is_the_clock_that_the_application_asks_for() -> None:
     given: Clock = SystemClock()
 
     assert isinstance(given.monotonic_ns(), int)
+
+
+def test_the_clock_that_stands_still_in_suspend_goes_on_while_awake() -> None:
+    before = awake_ns()
+    while awake_ns() == before:
+        pass
+
+    assert awake_ns() > before
+    assert SystemClock().monotonic_ns() >= awake_ns() - 1_000_000_000
