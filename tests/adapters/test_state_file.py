@@ -35,7 +35,7 @@ def files(tmp_path: Path) -> Iterator[StateFiles]:
 
 
 def newest(files: StateFiles) -> Generation:
-    return files.generations(ACCOUNT)[0]
+    return next(files.generations(ACCOUNT))
 
 
 def fault_of(files: StateFiles) -> StateFileError:
@@ -105,7 +105,7 @@ def test_three_generations_are_kept_and_the_newest_comes_first(
 ) -> None:
     for seq in range(1, 6):
         files.write(a_checkpoint(seq), a_beat(seq))
-    found = files.generations(ACCOUNT)
+    found = list(files.generations(ACCOUNT))
 
     assert [it.path.name for it in found] == [CURRENT, BACKUP, OLDER]
     assert [it.checkpoint and it.checkpoint.journal_seq for it in found] == [5, 4, 1]
@@ -145,7 +145,7 @@ def test_without_second_names_the_generations_are_the_same(tmp_path: Path) -> No
     with StateFiles(tmp_path, disk=PlainDisk()) as files:
         for seq in (1, 2, 3):
             files.write(a_checkpoint(seq), a_beat())
-        found = files.generations(ACCOUNT)
+        found = list(files.generations(ACCOUNT))
 
     assert [it.checkpoint and it.checkpoint.journal_seq for it in found] == [3, 2, 1]
 
@@ -179,7 +179,7 @@ def test_a_file_that_is_gone_is_not_beaten_into(
 
 def test_before_the_first_checkpoint_there_is_nothing_to_renew(files: StateFiles) -> None:
     assert not files.beat(a_beat())
-    assert files.generations(ACCOUNT) == ()
+    assert list(files.generations(ACCOUNT)) == []
 
 
 # -- what is not one of ours ---------------------------------------------------------------------

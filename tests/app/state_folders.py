@@ -18,7 +18,7 @@ from backstop.domain.order import OrderState, OrderType, Side
 
 
 def generations(folder: Path, account: int) -> tuple[Generation, ...]:
-    return StateFiles(folder).generations(account)
+    return tuple(StateFiles(folder).generations(account))
 
 
 def checkpoint(folder: Path, account: int, name: str = CURRENT) -> Checkpoint:

@@ -11,7 +11,9 @@ one before becomes ``trading_state.backup.json``, and one of some time ago stays
 """
 
 import hashlib
+import re
 import zlib
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -46,6 +48,11 @@ OLDER_AFTER_US = 600 * 1_000_000
 """The oldest generation is renewed this often: old enough to be from before a fault, new enough
 for its journal tail to be short."""
 
+BEGINNING_BYTES = 1024
+"""Enough of a file's beginning to hold everything that comes before its texts of any length."""
+
+_SEQ = re.compile(rb'"state":\{"journal_seq":(\d{1,19}),')
+_SAYS_NOTHING = 10**20
 _PREFIX = b"backstop trading state\n"
 
 
@@ -83,6 +90,7 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
     """What was true when the file was written.
 
     Attributes:
+        journal_seq: the record that it is current to; the rest of the state is in later ones.
         account_id: the account.
         record: the leaf hash of the journal's first record, as hex: which record it belongs to.
         software: the version of Backstop that wrote it.
@@ -91,13 +99,13 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
         process_id: the process that wrote it.
         utc_us: when, by the time of day.
         monotonic_ns: when, by the clock of that boot.
-        journal_seq: the record that it is current to; the rest of the state is in later ones.
         archive_seq: what had left the book up to this record is in the archive of past orders.
         tree: the audit log's tree at or before that record.
         clean_stop: a person stopped the process, and this is the last that it wrote.
         book: the state itself, as JSON.
     """
 
+    journal_seq: int
     account_id: int
     record: str
     software: str
@@ -106,7 +114,6 @@ class Checkpoint(Struct, frozen=True, kw_only=True):
     process_id: int
     utc_us: int
     monotonic_ns: int
-    journal_seq: int
     archive_seq: int
     tree: TreeState
     clean_stop: bool = False
@@ -151,18 +158,29 @@ class StateFiles:
 
     # -- reading -----------------------------------------------------------------------------
 
-    def generations(self, account_id: int) -> tuple[Generation, ...]:
-        """Return every generation there is: usable ones first, the newest first.
+    def generations(self, account_id: int) -> Iterator[Generation]:
+        """Yield every generation there is, the newest first; each is read when it is asked for.
 
         Raises:
-            StateFolderError: the folder cannot be read at all.
+            StateFolderError: the folder cannot be looked into.
         """
-        found = [
-            self._generation(self.folder / name, account_id)
-            for name in GENERATIONS
-            if self._exists(self.folder / name)
-        ]
-        return tuple(sorted(found, key=_newest_first))
+        for path in self._newest_first():
+            yield self._generation(path, account_id)
+
+    def heartbeats(self) -> tuple[Heartbeat, ...]:
+        """Return every heartbeat that holds, also of files whose rest does not."""
+        beats = (_heartbeat(_beginning(path)) for path in self._newest_first())
+        return tuple(beat for beat in beats if beat is not None)
+
+    def _newest_first(self) -> list[Path]:
+        """Return the files in the order in which they are to be tried.
+
+        By the record that each says it is current to, so that an old copy which somebody put back
+        does not hide a newer file; whether what it says is true shows when it is read. Those that
+        say nothing come first: it takes no time to find out what is wrong with them.
+        """
+        there = [path for path in map(self.folder.joinpath, GENERATIONS) if self._exists(path)]
+        return sorted(there, key=lambda path: _stated_seq(_beginning(path)), reverse=True)
 
     def _exists(self, path: Path) -> bool:
         try:
@@ -251,6 +269,14 @@ class StateFiles:
             raise _cannot_write(self._current, error) from error
         return True
 
+    def unusable(self, account_id: int) -> list[StateFileError]:
+        """Return what is wrong with the files there are; to be kept aside before the first write.
+
+        Raises:
+            StateFolderError: the folder cannot be looked into.
+        """
+        return [it.fault for it in self.generations(account_id) if it.fault is not None]
+
     def set_aside(self, path: Path) -> Path:
         """Keep a file that cannot be used under another name, and return that.
 
@@ -323,6 +349,20 @@ def _heartbeat(content: bytes) -> Heartbeat | None:
         return None
 
 
+def _beginning(path: Path) -> bytes:
+    """Return what comes before the state itself; nothing where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(BEGINNING_BYTES)
+    except OSError:
+        return b""
+
+
+def _stated_seq(beginning: bytes) -> int:
+    found = _SEQ.search(beginning)
+    return _SAYS_NOTHING if found is None else int(found.group(1))
+
+
 def _content(path: Path) -> bytes:
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
@@ -373,12 +413,6 @@ def _format(content: bytes) -> int | None:
     first, newline, _ = content.partition(b",\n")
     digits = first.removeprefix(b'{"format":')
     return int(digits) if newline and digits != first and digits.isdigit() else None
-
-
-def _newest_first(found: Generation) -> tuple[int, int]:
-    if found.checkpoint is None:
-        return (1, GENERATIONS.index(found.path.name))
-    return (0, -found.checkpoint.journal_seq)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

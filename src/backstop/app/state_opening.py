@@ -145,6 +145,7 @@ class OpenedState:
             clock=self._clock,
             interval_ns=interval_ns,
             on_fault=on_fault,
+            on_set_aside=self._say_set_aside,
         )
         return self._persistence
 

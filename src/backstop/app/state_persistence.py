@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import msgspec
 from msgspec import Struct
@@ -24,7 +25,7 @@ from backstop.app.past_orders import PastOrders
 from backstop.app.state_start import Guarded
 from backstop.core.past import PastOrder
 from backstop.core.state_checkpoint import captured, encoded
-from backstop.errors import StateFolderError
+from backstop.errors import StateFileError, StateFolderError
 from backstop.ports import Clock
 
 LOOP_SHARE = 75
@@ -43,6 +44,10 @@ STATE_FAULT = "state file"
 
 FaultSink = Callable[[str], None]
 """Hears what is wrong; an empty text says that it is well again."""
+
+
+SetAsideSink = Callable[[StateFileError, Path], None]
+"""Hears of a file that cannot be used, and under which name it is kept."""
 
 
 class Process(Struct, frozen=True, kw_only=True):
@@ -82,6 +87,7 @@ class StatePersistence:
         clock: Clock,
         interval_ns: int,
         on_fault: FaultSink,
+        on_set_aside: SetAsideSink,
     ) -> None:
         """Write nothing yet; ``guarded`` is what the process before left behind."""
         self.written_seq: int | None = None
@@ -94,6 +100,8 @@ class StatePersistence:
         self._clock = clock
         self._interval_s = interval_ns / 1e9
         self._on_fault = on_fault
+        self._on_set_aside = on_set_aside
+        self._looked_through = False
         self._worker = DiskWorker("state")
         self._tree = trail.start.known or KnownTree(size=0, peaks=())
 
@@ -171,6 +179,10 @@ class StatePersistence:
         tree = self._trail.durable_tree
         if tree is not None and tree.size <= state.seq:
             self._tree = tree
+        if not self._looked_through:
+            for fault, kept in await self._worker.do(self._keep_unusable):
+                self._on_set_aside(fault, kept)
+            self._looked_through = True
         write = partial(
             self._write_down,
             state,
@@ -193,6 +205,11 @@ class StatePersistence:
             journal_seq=self._trail.durable_seq,
             steps=self._loop.steps,
         )
+
+    def _keep_unusable(self) -> list[tuple[StateFileError, Path]]:
+        """Keep what cannot be read under other names: no generation is ever written over it."""
+        faults = self._files.unusable(self._process.account_id)
+        return [(fault, self._files.set_aside(Path(fault.path))) for fault in faults]
 
     def _write_down(
         self, state: _Captured, *, tree: KnownTree, heartbeat: Heartbeat, clean_stop: bool

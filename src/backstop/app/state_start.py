@@ -52,29 +52,26 @@ class Before(Struct, frozen=True, kw_only=True):
 
 
 class StateSearch:
-    """Goes through the checkpoints of one state folder, the newest first.
+    """Goes through the checkpoints of one state folder, the newest first, until one holds.
 
     Attributes:
-        faults: what is wrong with the files that cannot be used.
+        faults: what is wrong with the files that cannot be used, as far as they were read.
     """
 
     def __init__(self, files: StateFiles, *, account_id: int) -> None:
-        """Read every generation there is.
-
-        Raises:
-            StateFolderError: the folder cannot be looked into.
-        """
+        """Read nothing yet."""
+        self.faults: dict[Path, StateFileError] = {}
         self._files = files
-        self._generations = files.generations(account_id)
+        self._account_id = account_id
+        self._read: list[Generation] = []
         self._books: dict[Path, Book] = {}
-        self.faults = {it.path: it.fault for it in self._generations if it.fault is not None}
 
     def trees(self, record: str, size: int) -> Iterator[KnownTree]:
         """Yield the tree of each usable checkpoint; one is taken apart when it is asked for.
 
         ``record`` names the record that is there, ``size`` is the number of its entries.
         """
-        for found in self._generations:
+        for found in self._generations():
             if found.checkpoint is None:
                 continue
             try:
@@ -84,6 +81,13 @@ class StateSearch:
             except StateFileError as fault:
                 self.faults[found.path] = fault
 
+    def _generations(self) -> Iterator[Generation]:
+        for found in self._files.generations(self._account_id):
+            self._read.append(found)
+            if found.fault is not None:
+                self.faults[found.path] = found.fault
+            yield found
+
     def book(self, start: CheckedStart) -> tuple[Book, Checkpoint, str] | None:
         """Return the newest book that is one of this record, its checkpoint and the file's name.
 
@@ -92,21 +96,17 @@ class StateSearch:
         Raises:
             StateFolderError: there is no record, and the state is that of another account.
         """
-        others = [it.other_account for it in self._generations if it.other_account is not None]
+        if not start.size:
+            self._read_without_record()
+        others = [it.other_account for it in self._read if it.other_account is not None]
         if others and not start.size:
             raise StateFolderError(
                 f"{self._files.folder} holds the state of account {others[0]}. Nothing was "
                 "changed. Set BACKSTOP_STATE_DIR to a folder of its own for each account."
             )
-        for found in self._generations:
+        for found in self._read:
             checkpoint, book = found.checkpoint, self._books.get(found.path)
-            if checkpoint is None:
-                continue
-            if not start.size:
-                self.faults[found.path] = StateFileError(
-                    str(found.path), "the record that it belongs to is gone"
-                )
-            if book is None:
+            if checkpoint is None or book is None:
                 continue
             if _tree(found.path, checkpoint) == start.known:
                 return book, checkpoint, found.path.name
@@ -115,11 +115,18 @@ class StateSearch:
             )
         return None
 
+    def _read_without_record(self) -> None:
+        for found in self._generations():
+            if found.checkpoint is not None:
+                self.faults[found.path] = StateFileError(
+                    str(found.path), "the record that it belongs to is gone"
+                )
+
     def before(
         self, start: CheckedStart, chosen: Checkpoint | None, *, clock: Clock, boot_id: str
     ) -> Before:
         """Return what the folder tells of the process before this one."""
-        beats = [it.heartbeat for it in self._generations if it.heartbeat is not None]
+        beats = self._files.heartbeats()
         newest = max(beats, key=lambda beat: beat.utc_us, default=None)
         downtime_ms, wall_clock = _downtime(newest, clock=clock, boot_id=boot_id)
         guarded = Guarded()
@@ -130,7 +137,7 @@ class StateSearch:
                 monotonic_ns=newest.guarded_monotonic_ns if in_this_boot else 0,
             )
         stop = StopKind.CRASH
-        if not self._generations and not start.size:
+        if not self._read and not start.size:
             stop = StopKind.FIRST
         elif chosen is not None and chosen.clean_stop and chosen.journal_seq == start.size:
             stop = StopKind.CLEAN
@@ -205,8 +212,3 @@ def _downtime(beat: Heartbeat | None, *, clock: Clock, boot_id: str) -> tuple[in
         return by_the_clock_ms, True
     # Whoever guarded was gone when this boot began, whatever the time of day was set to since.
     return max(by_the_clock_ms, now_ns // MILLISECOND_NS), True
-
-
-def usable(generations: tuple[Generation, ...]) -> Generation | None:
-    """Return the newest generation whose checksum holds; for readers that hold no record to it."""
-    return next((it for it in generations if it.checkpoint is not None), None)
