@@ -119,43 +119,6 @@ async def test_partial_fills_add_up_each_counted_once(desk: Desk) -> None:
 # -- answers that never came, or that nobody can read ----------------------------------------------
 
 
-AFTER_ACCEPTANCE: list[tuple[FaultKind, dict[str, Any]]] = [
-    (FaultKind.LOSE_RESPONSE, {}),
-    (FaultKind.RESET_MID_BODY, {}),
-    (FaultKind.HTTP_ERROR, {"http_status": 500, "accepted": True}),
-    (FaultKind.HTTP_ERROR, {"http_status": 503, "accepted": True}),
-    (FaultKind.HTML_BODY, {"http_status": 200, "accepted": True}),
-    (FaultKind.HTML_BODY, {"http_status": 502, "accepted": True}),
-    (FaultKind.CUT_JSON, {}),
-    (FaultKind.MISSING_ORDER_ID, {}),
-    (FaultKind.PENDING, {"delay_ms": 100}),
-]
-
-
-@pytest.mark.parametrize(("act", "details"), AFTER_ACCEPTANCE)
-async def test_an_order_without_a_good_answer_is_found_and_never_sent_again(
-    desk: Desk, act: FaultKind, details: dict[str, Any]
-) -> None:
-    async with desk.guard() as guard:
-        # The hub stays silent about it: only reading the account can find it.
-        for event in ("GatewayUserOrder", "GatewayUserTrade", "GatewayUserPosition"):
-            desk.mischief(event, FaultKind.DROP_EVENT, count=None)
-        desk.mischief("Order/place", act, **details)
-        order = await guard.enter()
-        await guard.agrees()
-
-        assert desk.strikes(act) == 1
-        assert order.filled_quantity == 1
-        assert len(desk.orders()) == 1
-        assert guard.position() == 1
-    answers = audited(
-        desk.folder / "state",
-        "SELECT json_extract(CAST(payload AS TEXT), '$.broker_order_id') FROM Journal"
-        " WHERE json_extract(CAST(payload AS TEXT), '$.kind') = 'PlaceAnswered'",
-    )
-    assert answers == [(None,)]  # one request, and no answer that names an order
-
-
 async def test_a_request_that_never_arrived_is_proven_absent_and_never_sent_again(
     desk: Desk,
 ) -> None:
@@ -203,25 +166,6 @@ async def test_a_refusal_is_told_in_the_venue_s_own_words(desk: Desk) -> None:
         assert verification.verdict is Verdict.REFUTED
         assert order.venue_message in verification.reason
         assert guard.position() == 0
-
-
-async def test_a_lost_record_does_not_double_an_order(desk: Desk, tmp_path: Path) -> None:
-    """The tag follows from the intent alone, so the venue itself refuses the second request."""
-    async with desk.guard() as guard:
-        request = guard.request(kind=OrderType.LIMIT, ticks=-300)
-        await guard.send(request)
-        await guard.reaches(request.client_order_id, OrderState.WORKING)
-
-    async with desk.guard(BACKSTOP_STATE_DIR=tmp_path / "empty") as guard:
-        await guard.send(request)
-        order = await guard.reaches(request.client_order_id, OrderState.WORKING)
-        alive = [row for row in desk.orders() if row["status"] == "OPEN"]
-
-        assert [row["id"] for row in alive] == [order.broker_order_id]
-        assert alive[0]["customTag"] == order.custom_tag
-        guard.move_market(-330)
-        await guard.reaches(request.client_order_id, FILLED)
-        await until(lambda: guard.position() == 1, guard.position)
 
 
 # -- events that come twice, late, out of order, or never ------------------------------------------
@@ -289,20 +233,6 @@ async def test_a_fill_while_the_hub_is_gone_is_found_when_it_is_back(
 
 
 # -- races, restarts, and what others do -----------------------------------------------------------
-
-
-async def test_a_fill_that_overtakes_the_cancel_counts(desk: Desk) -> None:
-    async with desk.guard() as guard:
-        order = await guard.send(guard.request(kind=OrderType.LIMIT, ticks=-20))
-        await until(lambda: desk.orders()[0]["status"] == "OPEN", desk.orders)
-        desk.mischief("Order/cancel", FaultKind.DELAY_REQUEST, delay_ms=300)
-        await guard.manager.cancel_order(order.client_order_id, reason="changed my mind")
-        await until(lambda: desk.strikes(FaultKind.DELAY_REQUEST) == 1, "the cancel on its way")
-        guard.move_market(-40)
-        order = await guard.reaches(order.client_order_id, FILLED)
-        await guard.agrees()
-
-        assert guard.position() == 1
 
 
 async def test_a_cancel_whose_answer_is_lost_is_found_out(desk: Desk) -> None:

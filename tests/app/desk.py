@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from msgspec.structs import replace
+
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.projectx_server.config import ServerConfig
 from backstop.app.critical_system_manager import CriticalSystemManager
@@ -34,6 +36,9 @@ from backstop.simulator.process import Simulator, SimulatorConfig
 USER, API_KEY = "desk-user", "desk-key-0123456789"
 ACCOUNTS = range(7_000_001, 7_000_101)
 """One for each test: what another one did to the venue does not touch it."""
+
+SIGNING_KEY = bytes(32)
+"""Of the venue's tokens: one that comes back after a break still knows them."""
 
 COLLAR_TICKS = 2000
 """The venue refuses levels farther from the market."""
@@ -268,8 +273,13 @@ class Desk:
         return sum(applied.act is act for applied in self.venue.faults.applied)
 
 
-def a_venue(*, history: bool = False, speed: float = SPEED) -> Simulator:
-    """Return a venue that fills in parts, on a free port once it is entered."""
+def a_venue(
+    *, history: bool = False, speed: float = SPEED, port: int = 0, **exchange: Any
+) -> Simulator:
+    """Return a venue that fills in parts, on a free port once it is entered.
+
+    ``exchange`` are members of its ExchangeConfig that are to be different.
+    """
     accounts = tuple(
         AccountSpec(id=number, name=f"PRAC-{number}", user=USER, starting_balance=Decimal(150_000))
         for number in ACCOUNTS
@@ -278,20 +288,24 @@ def a_venue(*, history: bool = False, speed: float = SPEED) -> Simulator:
         SimulatorConfig(
             user=USER,
             api_key=API_KEY,
+            port=port,
             seed=11,
             speed=speed,
             accounts=accounts,
             faults=() if history else (NO_HISTORY,),
-            exchange=ExchangeConfig(
-                seed=0,
-                accounts=(),
-                contracts=(),
-                partial_fill=PartialFill.SLICES,
-                fill_slices=2,
-                price_collar_ticks=COLLAR_TICKS,
+            exchange=replace(
+                ExchangeConfig(
+                    seed=0,
+                    accounts=(),
+                    contracts=(),
+                    partial_fill=PartialFill.SLICES,
+                    fill_slices=2,
+                    price_collar_ticks=COLLAR_TICKS,
+                ),
+                **exchange,
             ),
             # Tests log in and read more often than one bot would.
-            server=ServerConfig(general_limit=None, bars_limit=None),
+            server=ServerConfig(general_limit=None, bars_limit=None, signing_key=SIGNING_KEY),
         )
     )
 
