@@ -18,7 +18,7 @@ from tests.core.builders import (
 )
 
 from backstop.core.engine import next_deadline_ns
-from backstop.core.expected_closes import CLOSE_WINDOW_US, CLOSES_KEPT, close_expected
+from backstop.core.expected_closes import CLOSES_KEPT, close_expected
 from backstop.core.external_trading import (
     ATTRIBUTION_NS,
     FOREIGN_KEPT,
@@ -29,7 +29,13 @@ from backstop.core.step import DecisionKind, Workbench
 from backstop.core.trading_state import Condition, LatchKind, TradingState
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import ClosePosition, RaiseAlert, Severity
-from backstop.domain.events import Answer, OrderRegistered, ResumeRequested
+from backstop.domain.events import (
+    Answer,
+    CloseRequested,
+    OrderRegistered,
+    PositionCloseAnswered,
+    ResumeRequested,
+)
 from backstop.domain.external import ExternalPositionPolicy
 from backstop.domain.order import OrderState, OrderType, Side
 
@@ -379,16 +385,39 @@ def test_what_is_no_close_of_ours_is_not_taken_for_one(changes: dict[str, Any]) 
     assert kinds(guard) == [LatchKind.EXTERNAL]
 
 
-@pytest.mark.parametrize(("seconds_early", "frozen"), [(-61, True), (-59, False), (61, True)])
-def test_only_an_order_of_about_that_time_is_the_close(seconds_early: int, *, frozen: bool) -> None:
+@pytest.mark.parametrize(("seconds", "frozen"), [(59, False), (61, True)])
+def test_only_an_order_that_comes_soon_is_the_close(seconds: int, *, frozen: bool) -> None:
     guard = holding()
     expect_close(guard, 3)
-    made_us = guard.utc_us - seconds_early * 1_000_000
-    assert abs(made_us - guard.utc_us) > CLOSE_WINDOW_US or not frozen
-    human(guard, side=Side.SELL, created_utc_us=made_us)
+    guard.now_ns += seconds * SECOND_NS - 1_000_000
+    human(guard, side=Side.SELL)
     wait(guard)
 
     assert bool(kinds(guard)) is frozen
+
+
+def test_an_order_that_was_there_before_is_not_the_close() -> None:
+    guard = holding()
+    guard.row(broker_order_id=950, custom_tag="otherbot-1")
+    expect_close(guard, 3)
+    human(guard, side=Side.SELL)
+    wait(guard)
+
+    assert kinds(guard) == [LatchKind.EXTERNAL]
+
+
+@pytest.mark.parametrize("answer", Answer)
+def test_a_close_that_the_venue_refused_explains_nothing(answer: Answer) -> None:
+    guard = holding()
+    event = CloseRequested(utc_us=guard.utc_us, contract_id=MES, reason="enough", operator="ann")
+    guard.feed(event)
+    guard.audit(positions=(a_position(3),))
+    assert len(guard.commands_of(ClosePosition)) == 1
+    guard.feed(PositionCloseAnswered(utc_us=guard.utc_us, contract_id=MES, answer=answer))
+    human(guard, side=Side.SELL)
+    wait(guard)
+
+    assert bool(kinds(guard)) is (answer in {Answer.NO, Answer.NOT_SENT})
 
 
 def test_one_close_of_everything_leads_to_one_order() -> None:
@@ -414,6 +443,9 @@ def test_closes_are_remembered_across_a_restart_and_only_so_many() -> None:
     for _ in range(2 * CLOSES_KEPT):
         expect_close(guard, 1)
     assert len(guard.book.external.closes) == CLOSES_KEPT
+    guard.now_ns += 61 * SECOND_NS
+    guard.timer()
+    assert guard.book.external.closes == (), "what led to nothing explains nothing any more"
 
 
 def test_the_firm_s_own_liquidation_is_told_as_what_it_is() -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from backstop.core.book import Book
 from backstop.core.execution_verification import REPLY_LIMIT_NS
-from backstop.core.expected_closes import close_expected
+from backstop.core.expected_closes import close_expected, close_not_expected
 from backstop.core.liquidation import CloseAttempt, Liquidation, pause_ns
 from backstop.core.liquidation_scope import (
     STOP_TYPES,
@@ -90,6 +90,8 @@ def close_answered(work: Workbench, event: PositionCloseAnswered) -> None:
         answer=str(event.answer),
         message=event.message,
     )
+    if event.answer in {Answer.NO, Answer.NOT_SENT}:
+        close_not_expected(work, event.contract_id)
     attempt = work.book.closes.get(event.contract_id)
     if attempt is None or attempt.answer not in {None, Answer.UNKNOWN}:
         return

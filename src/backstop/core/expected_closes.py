@@ -2,7 +2,7 @@
 
 The close call is answered with a yes alone. The order that it leads to bears no tag and no number
 that we know, just like one that a person sends by hand; it is told by its contract, its side, its
-size and its time.
+size, and by being new when it is heard of soon after the request.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from backstop.domain.broker import BrokerTrade
 from backstop.domain.order import OrderType, Side
 
 CLOSE_WINDOW_US = 60_000_000
-"""A close order bears a time this near to the request: two clocks, and a slow gateway."""
+"""An order that is heard of later than this after the request is not what came of it."""
 
 CLOSES_KEPT = 64
 """Requests to close that are remembered; a liquidation of many contracts takes some dozens."""
@@ -35,22 +35,55 @@ def close_expected(work: Workbench, contract_id: str, quantity: int | None) -> N
     held = view.quantity or view.ledger
     side = None if not held else Side.SELL if held > 0 else Side.BUY
     close = OwnClose(
-        contract_id=contract_id, asked_utc_us=work.utc_us, side=side, quantity=quantity
+        contract_id=contract_id,
+        asked_utc_us=work.utc_us,
+        newest_order_id=_newest_order_id(work.book),
+        side=side,
+        quantity=quantity,
     )
     record = work.book.external
     record.closes = (*record.closes, close)[-CLOSES_KEPT:]
 
 
-def is_own_close(book: Book, number: int) -> bool:
+def close_not_expected(work: Workbench, contract_id: str) -> None:
+    """Forget the newest close of a contract: the venue refused it, so no order comes of it."""
+    record = work.book.external
+    for place, close in reversed(tuple(enumerate(record.closes))):
+        if close.contract_id == contract_id:
+            if not close.claims:
+                record.closes = (*record.closes[:place], *record.closes[place + 1 :])
+            return
+
+
+def forget_old_closes(work: Workbench) -> None:
+    """Let go of requests of which nothing came in time; a restart must not bring them back."""
+    record = work.book.external
+    kept = tuple(it for it in record.closes if it.claims or not _is_late(it, work.utc_us))
+    if len(kept) < len(record.closes):
+        record.closes = kept
+
+
+def _is_late(close: OwnClose, utc_us: int) -> bool:
+    """Say whether an order that is heard of now comes too late, or the clock was set."""
+    return abs(utc_us - close.asked_utc_us) > CLOSE_WINDOW_US
+
+
+def _newest_order_id(book: Book) -> int:
+    known = (*book.client_of_broker_id, *book.venue_orders, *book.trades_of)
+    return max(*known, book.forgotten_order_id or 0, 0)
+
+
+def is_own_close(work: Workbench, number: int) -> bool:
     """Say whether the venue's order ``number`` came of a close that we asked for; remember it."""
-    record = book.external
+    book, record = work.book, work.book.external
     if any(number in dict(close.claims) for close in record.closes):
         return True
     told = _told_order(book, number) if record.closes else None
     if told is None:
         return False
     for place, close in enumerate(record.closes):
-        if _fits(close, told):
+        new = number > close.newest_order_id and not _is_late(close, work.utc_us)
+        if new and _fits(close, told):
             claimed = replace(close, claims=(*close.claims, (number, told.quantity)))
             record.closes = (*record.closes[:place], claimed, *record.closes[place + 1 :])
             return True
@@ -63,7 +96,6 @@ class _ToldOrder(Struct, frozen=True, kw_only=True):
     contract_id: str
     side: Side
     quantity: int
-    created_utc_us: int
 
 
 def _told_order(book: Book, number: int) -> _ToldOrder | None:
@@ -76,7 +108,6 @@ def _told_order(book: Book, number: int) -> _ToldOrder | None:
             contract_id=row.contract_id,
             side=row.side,
             quantity=row.quantity,
-            created_utc_us=row.created_utc_us,
         )
     trades = tuple(counted_trades(book, number))
     if not trades:
@@ -86,14 +117,11 @@ def _told_order(book: Book, number: int) -> _ToldOrder | None:
         contract_id=first.contract_id,
         side=first.side,
         quantity=sum(trade.quantity for trade in trades),
-        created_utc_us=first.created_utc_us,
     )
 
 
 def _fits(close: OwnClose, told: _ToldOrder) -> bool:
     if close.contract_id != told.contract_id or close.side not in {None, told.side}:
-        return False
-    if abs(told.created_utc_us - close.asked_utc_us) > CLOSE_WINDOW_US:
         return False
     if close.quantity is None:
         return not close.claims

@@ -51,6 +51,7 @@ class OwnClose(Struct, frozen=True, kw_only=True):
     """A close that we asked the venue for; it answers with a market order that bears no name.
 
     Attributes:
+        newest_order_id: the highest order number that was known then: the venue counts up.
         side: of that order; None: what was held was not known.
         quantity: contracts; None: all that the venue holds, in one order.
         claims: the orders that were taken for it, with the contracts of each.
@@ -58,6 +59,7 @@ class OwnClose(Struct, frozen=True, kw_only=True):
 
     contract_id: str
     asked_utc_us: int
+    newest_order_id: int
     side: Side | None
     quantity: int | None
     claims: tuple[tuple[int, int], ...] = ()
@@ -86,6 +88,8 @@ class ExternalRecord:
             contract_id: replace(it, seen_ns=now_ns) for contract_id, it in self.adjusted.items()
         }
         self.working = {number: replace(it, due_ns=now_ns) for number, it in self.working.items()}
+        # What came of the closes that were under way shows from now on.
+        self.closes = tuple(replace(it, asked_utc_us=utc_us) for it in self.closes)
 
     def acknowledge(self) -> None:
         """Count other programs anew for a person who has seen those so far."""

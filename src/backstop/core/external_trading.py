@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backstop.core.book import Book, Wake
-from backstop.core.expected_closes import counted_trades, is_own_close
+from backstop.core.expected_closes import counted_trades, forget_old_closes, is_own_close
 from backstop.core.external_record import Adjustment, Sighting
 from backstop.core.foreign_orders import row_found, tag_words, watch_foreign_orders
 from backstop.core.lifecycle import MACHINE, latched
@@ -54,6 +54,7 @@ def watch_others(work: Workbench) -> tuple[Flattening, ...]:
     """Notice what is not ours, judge it when its time has come; return what is to be taken flat."""
     record = work.book.external
     work.book.woken(Wake.EXTERNAL, work.now_ns)
+    forget_old_closes(work)
     flatten = [*_noticed(work)]
     if record.sightings or record.adjusted or record.in_doubt:
         flatten.extend(_attributed(work))
@@ -137,7 +138,7 @@ def _is_ours(work: Workbench, number: int) -> bool:
     held = book.venue_orders.get(number)
     if held is not None and held.owner is not None:
         return True
-    return is_own_close(book, number)
+    return is_own_close(work, number)
 
 
 def _may_be_ours(book: Book, number: int) -> bool:
