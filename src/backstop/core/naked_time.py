@@ -51,7 +51,7 @@ def time_nakedness(work: Workbench, now: Situation) -> None:
     protection = book.protection
     record = protection.record(now.contract_id)
     protection.records[now.contract_id] = replace(
-        record, episode=Episode(), naked_max_ns=max(record.naked_max_ns, naked_ns)
+        record, naked_max_ns=max(record.naked_max_ns, naked_ns)
     )
     protection.naked_max_ns = max(protection.naked_max_ns, naked_ns)
     work.note(
@@ -70,11 +70,17 @@ def hold_to_the_limit(work: Workbench, now: Situation, *, timer: bool) -> None:
     Only a timer decides: it fires when every fact that has come was handled, so a stop that works
     already and waits to be heard of is not missed.
     """
-    if not now.uncovered or not now.has_level:
-        return
     book = work.book
     episode = book.protection.record(now.contract_id).episode
-    due_ns = _due_ns(work, now)
+    if not now.uncovered or not now.has_level:
+        if episode.wanted_ns:
+            _put_episode(work, now, Episode())
+        return
+    if not episode.wanted_ns:
+        # Not earlier: a position may have gone without by choice until somebody asked for a stop.
+        episode = replace(episode, wanted_ns=work.now_ns)
+        _put_episode(work, now, episode)
+    due_ns = _due_ns(work, episode)
     if due_ns is None:
         _alarm_unread(work, now)
         return
@@ -91,13 +97,13 @@ def hold_to_the_limit(work: Workbench, now: Situation, *, timer: bool) -> None:
     give_up(work, now, code="POSITION_NAKED", why="no stop could be proven to work in time")
 
 
-def _due_ns(work: Workbench, now: Situation) -> int | None:
+def _due_ns(work: Workbench, episode: Episode) -> int | None:
     """Return when a position must be protected; None while the account has not been read."""
-    protection, since_ns = work.book.protection, work.book.position(now.contract_id).naked_since_ns
+    protection = work.book.protection
     if not protection.known_ns:
         return None
-    if since_ns >= protection.known_ns:
-        return since_ns + NAKED_LIMIT_NS
+    if episode.wanted_ns >= protection.known_ns:
+        return episode.wanted_ns + NAKED_LIMIT_NS
     return max(protection.started_ns + RESTART_LIMIT_NS, protection.known_ns + NAKED_LIMIT_NS)
 
 

@@ -51,15 +51,19 @@ def evident_quantity(book: Book, view: PositionView) -> int:
 def is_adoptable(book: Book, row: BrokerOrder, sign: int) -> bool:
     """Say whether a working stop that we did not place would close a position of ``sign``.
 
-    One of a bot's that is larger than the position is meant to turn it around: that is an entry.
+    One of a bot's may have been meant to turn the position around: an entry, judged as one. Where
+    that is allowed, it is one that was larger than the position from the beginning.
     """
     if row.status is not BrokerStatus.OPEN or row.type not in STOP_TYPES:
         return False
     if row.side.sign != -sign:
         return False
+    if not book.policy.allow_flip or row.broker_order_id not in book.client_of_broker_id:
+        return True
+    if row.broker_order_id in book.protection.record(row.contract_id).adopted:
+        return True
     held = abs(book.position(row.contract_id).quantity)
-    is_a_bots = row.broker_order_id in book.client_of_broker_id
-    return not is_a_bots or row.quantity - row.filled_quantity <= held
+    return row.quantity - row.filled_quantity <= held
 
 
 def level_ticks(price: Decimal | None, instrument: Instrument | None) -> int | None:
@@ -256,11 +260,14 @@ def _with_adopted(work: Workbench, record: ProtectionRecord) -> ProtectionRecord
         owner = adopted_owner(row.broker_order_id)
         ticks = level_ticks(row.stop_price, instrument)
         held = lots.get(owner)
+        leaves = row.broker_order_id in record.replacing or is_moving(book, row.broker_order_id)
+        if held is not None and (ticks is None or leaves):
+            ticks = held.stop_ticks
         lots[owner] = Lot(
             owner=owner,
             sign=record.sign,
             filled_quantity=row.quantity - row.filled_quantity,
-            stop_ticks=held.stop_ticks if ticks is None and held is not None else ticks,
+            stop_ticks=ticks,
         )
     for number in record.adopted:
         if _is_done(book, number):
@@ -310,7 +317,7 @@ def _with_levels(work: Workbench, record: ProtectionRecord) -> ProtectionRecord:
     instrument = book.instruments.get(record.contract_id)
     lots = list(record.lots)
     for place, lot in enumerate(lots):
-        lots[place] = _leg_levels(book, lot, instrument)
+        lots[place] = _leg_levels(book, record, lot, instrument)
     record = replace(record, lots=tuple(lots))
     for name in work.touched_orders:
         order = book.orders[name]
@@ -319,13 +326,17 @@ def _with_levels(work: Workbench, record: ProtectionRecord) -> ProtectionRecord:
     return record
 
 
-def _leg_levels(book: Book, lot: Lot, instrument: Instrument | None) -> Lot:
+def _leg_levels(
+    book: Book, record: ProtectionRecord, lot: Lot, instrument: Instrument | None
+) -> Lot:
     for leg in lot.legs:
         held = book.venue_orders.get(leg.broker_order_id)
         if held is None or held.row.status is not BrokerStatus.OPEN:
             continue
         if leg.broker_order_id not in book.aligned or is_moving(book, leg.broker_order_id):
             continue  # the venue has not put it yet where it was asked to be
+        if leg.broker_order_id in record.replacing:
+            continue  # another one stands where it was asked to be
         if leg.role is LegRole.STOP_LOSS:
             ticks = level_ticks(held.row.stop_price, instrument)
             lot = lot if ticks is None else replace(lot, stop_ticks=ticks)

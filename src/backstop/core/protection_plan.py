@@ -18,7 +18,7 @@ class Origin(IntEnum):
     OWN = 0  # placed by the guard to fill a gap
     LEG = 1  # of a bracket
     FOREIGN = 2  # placed by the venue or by somebody else
-    BOT = 3  # asked for by a bot: never changed unasked
+    BOT = 3  # asked for by a bot
 
 
 class Cover(Struct, frozen=True, kw_only=True):
@@ -78,7 +78,8 @@ def stop_cuts(quantity: int, stops: Sequence[Cover], *, sign: int) -> tuple[Cut,
     """Return how the stops of a position of ``quantity`` contracts shrink to it.
 
     First what leaves, then our own, then legs, then those of others; among equals the one that
-    is farthest from the market, so that what stays loses less.
+    is farthest from the market, so that what stays loses less. Of a bot's own stops the newest
+    stays: that is how a bot moves one.
 
     Args:
         quantity: contracts of the position.
@@ -87,8 +88,9 @@ def stop_cuts(quantity: int, stops: Sequence[Cover], *, sign: int) -> tuple[Cut,
     """
 
     def first_to_go(stop: Cover) -> tuple[bool, int, bool, int]:
+        near = stop.broker_order_id if stop.origin is Origin.BOT else sign * (stop.ticks or 0)
         # A stop of unknown level may be the nearest.
-        return (not stop.leaving, stop.origin, stop.ticks is None, sign * (stop.ticks or 0))
+        return (not stop.leaving, stop.origin, stop.ticks is None, near)
 
     return _cuts(quantity, stops, sorted(stops, key=first_to_go))
 
@@ -99,7 +101,8 @@ def target_cuts(
     """Return how the targets of a position shrink to it.
 
     First our own, then legs whose own stop is smaller (``stops``: as they will be), then the one
-    that is farthest from the market.
+    that is farthest from the market. One that cannot shrink goes whole: to be without a target for
+    a moment is no danger, to have two is one.
     """
     stop_of: dict[str, int] = {}
     for stop in stops:
@@ -109,18 +112,20 @@ def target_cuts(
         beyond_its_stop = target.quantity > stop_of.get(target.owner, 0)
         return (target.origin, not beyond_its_stop, -sign * (target.ticks or 0))
 
-    return _cuts(quantity, targets, sorted(targets, key=first_to_go))
+    return _cuts(quantity, targets, sorted(targets, key=first_to_go), gaps=True)
 
 
-def _cuts(quantity: int, covers: Iterable[Cover], ordered: Iterable[Cover]) -> tuple[Cut, ...]:
+def _cuts(
+    quantity: int, covers: Iterable[Cover], ordered: Iterable[Cover], *, gaps: bool = False
+) -> tuple[Cut, ...]:
     surplus = total(covers) - quantity
     found: list[Cut] = []
     for cover in ordered:
         if surplus <= 0:
             break
-        if cover.origin is Origin.BOT or (cover.leaving and cover.quantity > surplus):
+        less = cover.quantity if cover.leaving else min(cover.quantity, surplus)
+        if less > surplus and not gaps:
             continue  # what cannot shrink stays whole until it can go whole
-        less = min(cover.quantity, surplus)
         surplus -= less
         found.append(Cut(cover=cover, to_quantity=cover.quantity - less))
     return tuple(found)

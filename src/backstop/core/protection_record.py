@@ -59,11 +59,17 @@ class Lot(Struct, frozen=True, kw_only=True):
         """Return its newest leg for ``role``; None while the venue has shown none."""
         return next((leg for leg in reversed(self.legs) if leg.role is role), None)
 
-    @property
-    def lost_its_bracket(self) -> bool:
-        """Both legs, or the only one it had, ended without a fill."""
+    def lost_its_target(self, replacing: tuple[int, ...]) -> bool:
+        """Say whether its target ended together with its stop, or in ``replacing``, by our hand.
+
+        A target that ended alone was taken away by its owner.
+        """
         stop, target = self.leg(LegRole.STOP_LOSS), self.leg(LegRole.TAKE_PROFIT)
-        return stop is not None and stop.is_dropped and (target is None or target.is_dropped)
+        if target is not None and not target.is_dropped:
+            return False
+        if target is not None and target.broker_order_id in replacing:
+            return True
+        return stop is not None and stop.is_dropped
 
 
 def adopted_owner(broker_order_id: int) -> str:
@@ -75,14 +81,14 @@ class Episode(Struct, frozen=True, kw_only=True):
     """What was done about a position since its stops last stopped covering it; monotonic times.
 
     Attributes:
-        tries: stops of our own that were sent.
+        wanted_ns: since when it lacks a stop that it should have; 0: it has all that are wanted.
         try_again_ns: not before this, for the one before did not leave this machine.
         hear_until_ns: its limit was noticed late: what waits in the sockets is heard until then.
         excess_ns: when the contracts without a stop were ordered closed; 0: they were not.
         alarmed: a person was told that it stays naked because the account cannot be read.
     """
 
-    tries: int = 0
+    wanted_ns: int = 0
     try_again_ns: int = 0
     hear_until_ns: int = 0
     excess_ns: int = 0

@@ -67,7 +67,7 @@ def _lacking(work: Workbench, now: Situation) -> list[Share]:
     held = total(it for it in (*working, *on_their_way) if it.origin is Origin.OWN)
     found: dict[int, int] = {}
     for lot in reversed(record.active_lots):
-        if lot.target_ticks is None or not lot.lost_its_bracket:
+        if lot.target_ticks is None or not lot.lost_its_target(record.replacing):
             continue
         stands_in = min(held, lot.quantity)
         held -= stands_in
@@ -102,6 +102,7 @@ def targets_given_up(work: Workbench, contract_id: str) -> None:
 
 def _without_targets(record: ProtectionRecord) -> ProtectionRecord:
     lots = tuple(
-        replace(lot, target_ticks=None) if lot.lost_its_bracket else lot for lot in record.lots
+        replace(lot, target_ticks=None) if lot.lost_its_target(record.replacing) else lot
+        for lot in record.lots
     )
     return replace(record, target_ticks=None, lots=lots)

@@ -1,0 +1,200 @@
+"""Too many stops or targets: they shrink to the position, and no gap opens meanwhile."""
+
+from decimal import Decimal
+
+import pytest
+from tests.core.builders import a_policy
+from tests.core.protection_world import LOST, TOLD, Request, World
+
+from backstop.core.leftovers import ASK_AGAIN_NS
+from backstop.core.policy import MILLISECOND_NS
+from backstop.domain.commands import CancelOrder, ClosePosition, ModifyOrder
+from backstop.domain.order import OrderType, Side
+from backstop.simulator.exchange_config import (
+    LegsOnPartialEntry,
+    MarketRemainder,
+    PartialFill,
+    SiblingOnCancel,
+    SiblingOnPartialLeg,
+)
+
+MARKET, LIMIT, STOP = 2, 1, 4
+AGAIN_MS = ASK_AGAIN_NS // MILLISECOND_NS
+
+
+def holding(quantity: int = 3, **switches: object) -> World:
+    """Return a world long with a stop at 4990 and a target at 5020."""
+    world = World(switches=dict(switches)).start()
+    world.enter(quantity=quantity, stop=4990, take_profit_price=Decimal(5020))
+    world.wait(500)
+    world.naked_ns = world.surplus_ns = 0
+    return world
+
+
+@pytest.mark.parametrize("by", ["a bot", "the web page"])
+def test_stop_and_target_follow_a_position_that_gets_smaller(by: str) -> None:
+    world = holding()
+    if by == "a bot":
+        world.exit(1)
+    else:
+        world.manual(MARKET, Side.SELL, 1)
+    world.wait(1_000)
+
+    assert world.position() == 2
+    assert world.stops() == [(2, Decimal(4990))]
+    assert world.targets() == [(2, Decimal(5020))]
+    assert world.naked_ns == 0
+    assert world.surplus_ns < 500 * MILLISECOND_NS
+
+
+@pytest.mark.parametrize("sibling", SiblingOnPartialLeg)
+def test_a_stop_that_fills_in_part_leaves_a_stop_and_a_target_for_the_rest(
+    sibling: SiblingOnPartialLeg,
+) -> None:
+    world = holding(
+        sibling_on_partial_leg=sibling,
+        partial_fill=PartialFill.BY_LIQUIDITY,
+        market_remainder=MarketRemainder.WAIT,
+    )
+    world.quote(4990, size=1)
+    world.wait(20)
+    world.quote(5000, size=0)
+    world.wait(1_000)
+
+    assert world.position() == 2
+    assert world.stops() == [(2, Decimal(4990))], "what is left of it goes on"
+    assert world.targets() == [(2, Decimal(5020))]
+    assert world.placed() == []
+
+
+def test_a_leg_that_cannot_shrink_is_replaced_before_it_goes() -> None:
+    world = holding(resize_leg=False)
+    world.exit(1)
+    world.wait(4_000)
+
+    assert world.stops() == [(2, Decimal(4990))]
+    assert world.targets() == [(2, Decimal(5020))]
+    assert world.naked_ns == 0, "the new one works before the old one is cancelled"
+    assert [it.quantity for it in world.placed() if it.type is OrderType.STOP] == [2]
+
+
+def test_a_target_whose_stop_had_to_be_replaced_comes_back() -> None:
+    world = holding(resize_leg=False, sibling_on_manual_cancel=SiblingOnCancel.CANCEL)
+    world.exit(1)
+    world.wait(4_000)
+
+    assert world.stops() == [(2, Decimal(4990))]
+    assert world.targets() == [(2, Decimal(5020))]
+    assert world.naked_ns == 0
+
+
+def test_a_change_that_the_venue_says_yes_to_and_forgets_is_made_by_another_order() -> None:
+    world = holding()
+    world.request = lambda command: (
+        Request(forgotten=True) if isinstance(command, ModifyOrder) else Request()
+    )
+    world.exit(1)
+    world.wait(3 * AGAIN_MS)
+
+    assert world.stops() == [(2, Decimal(4990))]
+    assert world.naked_ns == 0
+
+
+@pytest.mark.parametrize("fate", [Request(answered=False), Request(leaves=False)])
+def test_a_change_without_an_answer_is_asked_for_again(fate: Request) -> None:
+    world = holding()
+    fates = [fate]
+    world.request = lambda command: (
+        fates.pop() if isinstance(command, ModifyOrder) and fates else Request()
+    )
+    world.exit(1)
+    world.wait(3 * AGAIN_MS)
+
+    assert world.stops() == [(2, Decimal(4990))]
+    assert world.placed() == []
+
+
+def test_a_stop_of_ours_goes_when_the_leg_works_at_last() -> None:
+    world = World(
+        switches={
+            "legs_on_partial_entry": LegsOnPartialEntry.WAIT_FOR_ALL,
+            "partial_fill": PartialFill.BY_LIQUIDITY,
+            "market_remainder": MarketRemainder.WAIT,
+        }
+    ).start()
+    world.quote(5000, size=1)
+    world.enter(quantity=2, stop=4990, type=OrderType.LIMIT, limit_price=Decimal(5000))
+    world.wait(1_000)
+    (ours,) = world.placed()
+    world.quote(5000, size=500)
+    world.wait(500)
+
+    number = world.book.orders[ours.client_order_id].broker_order_id
+    assert [it.broker_order_id for it in world.sent_of(CancelOrder)] == [number]
+    assert world.stops() == [(2, Decimal(4990))]
+
+
+def test_a_stop_of_somebody_else_that_could_turn_the_position_around_shrinks() -> None:
+    world = holding(2)
+    world.manual(STOP, Side.SELL, 3, stop_price=Decimal(4980))
+    world.wait(3_000)
+
+    assert sum(number for number, _ in world.stops()) == 2
+
+
+def test_a_bot_s_own_stop_takes_the_place_of_the_leg() -> None:
+    """A bot moves its stop by placing another one: the leg makes room, nothing is doubled."""
+    world = holding(2)
+    world.enter(Side.SELL, 2, stop=None, type=OrderType.STOP, stop_price=Decimal(4996))
+    world.wait(3_000)
+
+    assert world.stops() == [(2, Decimal(4996))]
+    assert world.naked_ns == 0
+
+
+def test_an_entry_that_is_meant_to_turn_the_position_around_is_no_cover() -> None:
+    world = World(policy=a_policy(protects=True, allow_flip=True)).start()
+    world.enter(quantity=2, stop=4990)
+    world.wait(1_100)
+    world.enter(Side.SELL, 5, stop=5000, type=OrderType.STOP, stop_price=Decimal(4994))
+    world.wait(3_000)
+
+    assert (2, Decimal(4990)) in world.stops()
+    assert world.sent_of(CancelOrder) == []
+
+
+def test_nothing_is_cut_while_a_trade_may_be_on_its_way() -> None:
+    """A leg grows with its entry; the trade and the position's row are late: it is no surplus."""
+    world = World(switches={"partial_fill": PartialFill.SLICES, "fill_slices": 2}).start()
+    late = {"GatewayUserTrade", "GatewayUserPosition"}
+    world.enter(quantity=2, stop=4990)
+    world.wait(14)
+    world.tell = lambda target: LOST if target in late else TOLD
+    world.wait(1_500)
+
+    assert world.position() == 2
+    assert world.stops() == [(2, Decimal(4990))]
+    assert world.sent_of(ModifyOrder) == []
+    assert world.sent_of(CancelOrder) == []
+
+
+def test_a_stop_is_not_put_back_for_contracts_whose_exit_is_only_known_by_its_row() -> None:
+    """The target filled, its trade is lost, and the venue cancels the stop: nothing is naked."""
+    world = holding(2)
+    lost = {"GatewayUserTrade", "GatewayUserPosition"}
+    world.tell = lambda target: LOST if target in lost else TOLD
+    world.quote(5021)
+    world.wait(3_000)
+
+    assert world.position() == 0
+    assert world.placed() == []
+    assert world.sent_of(ClosePosition) == []
+
+
+def test_a_cut_that_the_venue_shows_is_asked_for_once() -> None:
+    world = holding()
+    world.exit(1)
+    world.wait(3 * AGAIN_MS)
+
+    assert len(world.sent_of(ModifyOrder)) == 2, "the stop and the target"
+    assert world.book.protection.changes == {}

@@ -1,0 +1,285 @@
+"""Levels that somebody asks for, and what the venue's bracket mode refuses."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.core.builders import MES, a_policy, a_quote
+from tests.core.protection_world import Request, World
+
+from backstop.core.guardrails import DenialCode
+from backstop.core.leftovers import ASK_AGAIN_NS
+from backstop.core.policy import MILLISECOND_NS
+from backstop.core.step import DecisionKind
+from backstop.domain.commands import ModifyOrder, PlaceOrder, RaiseAlert
+from backstop.domain.events import ProtectionRequested
+from backstop.domain.order import OrderState, OrderType, Side
+from backstop.simulator.exchange_config import BracketMode
+
+MARKET = 2
+AGAIN_MS = ASK_AGAIN_NS // MILLISECOND_NS
+
+
+def holding(side: Side = Side.BUY, **changes: Any) -> World:
+    world = World().start()
+    sign = side.sign
+    members: dict[str, Any] = {"take_profit_price": Decimal(5000 + 20 * sign)} | changes
+    world.enter(side, 2, stop=5000 - 10 * sign, **members)
+    world.wait(500)
+    world.naked_ns = world.surplus_ns = 0
+    return world
+
+
+# -- moves -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", Side)
+def test_working_orders_are_moved_in_place(side: Side) -> None:
+    world = holding(side)
+    decision = world.protect(stop=5000 - 5 * side.sign, target=5000 + 30 * side.sign)
+    world.wait(100)
+
+    assert decision.kind is DecisionKind.ACCEPTED
+    assert world.stops() == [(2, Decimal(5000 - 5 * side.sign))]
+    assert world.targets() == [(2, Decimal(5000 + 30 * side.sign))]
+    assert (world.naked_ns, world.surplus_ns) == (0, 0)
+    assert world.placed() == []
+
+
+@pytest.mark.parametrize("levels", [{"stop": 4995}, {"target": 5030}])
+def test_a_level_that_is_not_named_stays(levels: dict[str, Any]) -> None:
+    world = holding()
+    world.protect(**levels)
+    world.wait(100)
+
+    assert world.stops() == [(2, Decimal(levels.get("stop", 4990)))]
+    assert world.targets() == [(2, Decimal(levels.get("target", 5020)))]
+
+
+def test_a_position_without_a_stop_gets_one_at_once() -> None:
+    world = World().start()
+    world.enter(stop=None)
+    world.wait(10_000)
+    world.protect(stop=4990, target=5020)
+    world.wait(100)
+
+    assert world.stops() == [(2, Decimal(4990))]
+    world.wait(500)
+    assert world.targets() == [(2, Decimal(5020))]
+    assert [it.type for it in world.placed()] == [OrderType.STOP, OrderType.LIMIT]
+
+
+def test_what_was_asked_for_is_what_is_put_back_also_after_a_restart() -> None:
+    world = holding()
+    world.protect(stop=4996)
+    world.wait(100)
+    world.restart()
+    world.wait(1_000)
+    world.take_away()
+    world.wait(1_000)
+
+    assert world.stops() == [(2, Decimal(4996))]
+
+
+def test_a_later_move_by_the_trader_counts_more_than_what_was_asked_for() -> None:
+    world = holding()
+    world.protect(stop=4996)
+    world.wait(100)
+    (leg,) = [row for row in world.orders() if row["leg"] == "STOP_LOSS"]
+    world.move(leg["id"], stop=4992)
+    world.wait(100)
+    world.take_away()
+    world.wait(1_000)
+
+    assert world.stops() == [(2, Decimal(4992))]
+
+
+def test_a_later_move_of_a_stop_that_we_placed_counts_too() -> None:
+    world = World().start()
+    world.enter(stop=None)
+    world.wait(1_000)
+    world.protect(stop=4990)
+    world.wait(1_000)
+    (ours,) = world.placed()
+    number = world.book.orders[ours.client_order_id].broker_order_id
+    assert number is not None
+    world.move(number, stop=4993)
+    world.wait(100)
+    world.exchange.cancel(42, number)
+    world.wait(1_000)
+
+    assert world.stops() == [(2, Decimal(4993))]
+
+
+def test_a_trailing_stop_is_replaced_by_one_at_the_asked_level() -> None:
+    world = World().start()
+    world.enter(stop=None)
+    world.wait(1_100)
+    world.enter(Side.SELL, 2, stop=None, type=OrderType.TRAILING_STOP, stop_price=Decimal(4990))
+    world.wait(1_000)
+    assert world.placed() == [], "the venue trails it: it is cover"
+    world.naked_ns = 0
+    world.protect(stop=4985)
+    world.wait(1_000)
+
+    assert (2, Decimal(4985)) in world.stops()
+    assert world.naked_ns == 0
+
+
+def test_a_move_that_the_venue_refuses_leaves_the_stop_where_it_stands() -> None:
+    world = holding()
+    world.request = lambda command: Request(
+        refused="Invalid stop price" if isinstance(command, ModifyOrder) else ""
+    )
+    world.protect(stop=4996)
+    world.wait(3 * AGAIN_MS)
+
+    assert world.stops() == [(2, Decimal(4990))]
+    assert len(world.sent_of(ModifyOrder)) == 1
+    (alert,) = world.sent_of(RaiseAlert)
+    assert alert.code == "LEG_NOT_ALIGNED"
+    assert world.book.protection.refusals == {MES: "Invalid stop price"}
+
+    world.take_away()
+    world.wait(1_000)
+    assert world.stops() == [(2, Decimal(4990))], "the record says what stood, not what was asked"
+
+
+def test_a_move_without_an_answer_is_asked_for_again() -> None:
+    world = holding()
+    fates = [Request(arrives=False)]
+    world.request = lambda command: (
+        fates.pop() if isinstance(command, ModifyOrder) and fates else Request()
+    )
+    world.protect(stop=4996)
+    world.wait(3 * AGAIN_MS)
+
+    assert world.stops() == [(2, Decimal(4996))]
+
+
+# -- refusals --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("side", "levels", "code"),
+    [
+        (Side.BUY, {"stop": 5000}, DenialCode.BRACKET_STOP_SIDE),
+        (Side.BUY, {"stop": 4999.75}, DenialCode.BRACKET_STOP_SIDE),
+        (Side.BUY, {"target": 4999}, DenialCode.BRACKET_TARGET_SIDE),
+        (Side.SELL, {"stop": 4995}, DenialCode.BRACKET_STOP_SIDE),
+        (Side.SELL, {"target": 5000}, DenialCode.BRACKET_TARGET_SIDE),
+        (Side.BUY, {"stop": -10}, DenialCode.PRICE_INVALID),
+    ],
+)
+def test_a_level_on_the_wrong_side_of_the_market_is_refused_before_it_is_sent(
+    side: Side, levels: dict[str, float], code: DenialCode
+) -> None:
+    world = holding(side)
+    before = len(world.sent)
+    decision = world.protect(**levels)
+
+    assert decision.kind is DecisionKind.REFUSED
+    assert [denial.code for denial in decision.denials] == [code]
+    assert len(world.sent) == before
+    world.wait(500)
+    assert len(world.stops()) == 1
+
+
+def test_without_a_market_price_the_venue_decides_and_what_works_stays() -> None:
+    world = holding()
+    decision = world.protect(stop=5001, reference=None)
+    world.wait(500)
+
+    assert decision.kind is DecisionKind.ACCEPTED
+    assert world.stops() == [(2, Decimal(4990))]
+
+
+@pytest.mark.parametrize("reference", [None, a_quote(last=None), a_quote(bid=None)])
+def test_a_quote_that_lacks_a_part_is_used_for_the_rest(reference: Any) -> None:
+    world = holding()
+
+    assert world.protect(stop=4995, reference=reference).kind is DecisionKind.ACCEPTED
+
+
+def test_a_flat_contract_takes_no_protection() -> None:
+    world = World().start()
+    decision = world.protect(stop=4990)
+
+    assert decision.kind is DecisionKind.NOT_POSSIBLE
+    assert "flat" in decision.message
+
+
+def test_a_contract_that_nobody_knows_takes_none_either() -> None:
+    world = World().start()
+    wish = ProtectionRequested(utc_us=world.guard.utc_us, contract_id="CON.X", stop_ticks=1)
+
+    assert world.decide(wish).kind is DecisionKind.UNKNOWN_SYMBOL
+
+
+def test_a_closed_gate_refuses_and_says_so() -> None:
+    world = World(policy=a_policy(protects=True, dry_run=True)).start()
+    world.manual(MARKET, Side.BUY, 2)
+    world.wait(1_000)
+    decision = world.protect(stop=4990)
+
+    assert decision.kind is DecisionKind.REFUSED
+    assert [denial.code for denial in decision.denials] == [DenialCode.GATE_DRY_RUN]
+    assert world.sent_of(PlaceOrder) == []
+
+
+# -- a bot's own stop ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("stop_required", "kept"), [(False, []), (True, [(2, Decimal(4990))])])
+def test_a_bot_may_take_its_stop_away_only_where_positions_may_go_without(
+    *, stop_required: bool, kept: list[Any]
+) -> None:
+    world = World(policy=a_policy(protects=True)).start()
+    world.enter(stop=None)
+    world.wait(1_100)
+    name = world.enter(Side.SELL, 2, stop=None, type=OrderType.STOP, stop_price=Decimal(4990))
+    world.wait(1_000)
+    assert world.stops() == [(2, Decimal(4990))]
+    world.book.policy = a_policy(protects=True, stop_required=stop_required)
+    world.cancel(name)
+    world.wait(3_000)
+
+    assert world.stops() == kept
+    assert world.position() == 2
+
+
+# -- the bracket mode of the account ---------------------------------------------------------------
+
+
+def test_entries_that_the_bracket_mode_refuses_are_not_retried_and_a_person_is_told_once() -> None:
+    world = World(account={"bracket_mode": BracketMode.POSITION}).start()
+    first = world.enter(stop=4990)
+    world.wait(1_500)
+    second = world.enter(stop=4990)
+    world.wait(1_500)
+
+    assert {world.book.orders[name].state for name in (first, second)} == {OrderState.REJECTED}
+    assert len(world.sent_of(PlaceOrder)) == 2
+    assert world.position() == 0
+    (alert,) = world.sent_of(RaiseAlert)
+    assert alert.code == "BRACKETS_REFUSED"
+    assert "Auto OCO" in alert.message
+
+
+def test_when_the_mode_was_changed_the_next_refusal_is_told_again() -> None:
+    world = World(account={"bracket_mode": BracketMode.POSITION}).start()
+    world.enter(stop=4990)
+    world.wait(1_500)
+    assert world.exchange.set_bracket_mode(42, BracketMode.AUTO_OCO)
+    world.enter(stop=4990)
+    world.wait(1_500)
+    assert world.position() == 2
+    assert not world.book.protection.brackets_refused
+    world.exit(2)
+    world.wait(3_000)
+    assert world.exchange.set_bracket_mode(42, BracketMode.POSITION)
+    world.enter(stop=4990)
+    world.wait(1_500)
+
+    codes = [alert.code for alert in world.sent_of(RaiseAlert)]
+    assert codes == ["BRACKETS_REFUSED", "BRACKETS_REFUSED"]
