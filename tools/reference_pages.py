@@ -12,6 +12,7 @@ from reference_interfaces import command_line_page, http_api_page
 from reference_values import (
     denial_codes_page,
     faults_page,
+    liquidation_states_page,
     order_states_page,
     settings_page,
     switches_page,
@@ -24,6 +25,7 @@ PAGES = {
     "denial-codes.md": denial_codes_page,
     "faults.md": faults_page,
     "http-api.md": http_api_page,
+    "liquidation-states.md": liquidation_states_page,
     "order-states.md": order_states_page,
     "settings.md": settings_page,
     "switches.md": switches_page,

@@ -1,13 +1,17 @@
 """The pages about closed sets: settings, refusal codes, order states, faults."""
 
 import ast
+from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from msgspec.structs import fields
 from reference_markdown import attribute_words, code, member_words, page, sentence, table
 
 from backstop.config import settings_table
 from backstop.config.settings_table import Setting
+from backstop.core.liquidation import FINISHED, LIQUIDATION_TRANSITIONS, LiquidationState
 from backstop.domain.denial import DenialCode
 from backstop.domain.order import ORDER_TRANSITIONS, TERMINAL_STATES, OrderState
 from backstop.simulator.fault_rules import (
@@ -26,6 +30,9 @@ from backstop.simulator.fault_rules import (
     HubName,
 )
 from backstop.simulator.switches import OPTION, SWITCHES
+
+_FINAL = frozenset(map(str, TERMINAL_STATES | FINISHED))
+_State = TypeVar("_State", bound=StrEnum)
 
 SOURCE = Path(__file__).parents[1] / "src" / "backstop"
 
@@ -164,7 +171,7 @@ def order_states_page() -> str:
         "that is not in the table is refused and recorded.",
         table(("state", "meaning"), ((code(it), words[it.name]) for it in OrderState)),
         "## Transitions",
-        f"```mermaid\n{_state_diagram()}\n```",
+        f"```mermaid\n{_state_diagram(ORDER_TRANSITIONS)}\n```",
         "Bold states are final unless stronger evidence arrives: a trade that raced a cancel "
         "counts, a voided trade is taken back, and a tag that is seen later reopens an order.",
         table(
@@ -180,15 +187,36 @@ def order_states_page() -> str:
     )
 
 
-def _state_diagram() -> str:
-    lines = ["stateDiagram-v2", f"    [*] --> {OrderState.INTENDED}"]
+def liquidation_states_page() -> str:
+    """Return the states of a liquidation and their diagram."""
+    words = member_words(LiquidationState)
+    return page(
+        "Liquidation states",
+        "A liquidation takes the account, or one contract, flat. It is a state machine over the "
+        "record: a new process goes on where the old one stopped, after it has read what is true. "
+        "It latches first and so refuses entries; it cancels entries, closes each position with "
+        "the venue's close call, leaves each stop where it is until its position is proven "
+        "closed, cancels every order that can still fill, and reads until nothing is left twice "
+        "in a row. A close of a position goes the same way without the latch and leaves the "
+        "orders of others alone.",
+        table(("state", "meaning"), ((code(it), words[it.name]) for it in LiquidationState)),
+        "## Transitions",
+        f"```mermaid\n{_state_diagram(LIQUIDATION_TRANSITIONS)}\n```",
+        "A close of a position begins in `CLOSING`.",
+    )
+
+
+def _state_diagram(transitions: Mapping[_State, frozenset[_State]]) -> str:
+    """Return the diagram of ``transitions``, whose first state is where everything begins."""
+    states = list(type(next(iter(transitions))))
+    lines = ["stateDiagram-v2", f"    [*] --> {states[0]}"]
     lines += [
         f"    {state} --> {following}"
-        for state in OrderState
-        for following in OrderState
-        if following in ORDER_TRANSITIONS[state]
+        for state in states
+        for following in states
+        if following in transitions[state]
     ]
-    lines += [f"    {state} --> [*]" for state in OrderState if state in TERMINAL_STATES]
+    lines += [f"    {state} --> [*]" for state in states if state in _FINAL]
     return "\n".join(lines)
 
 

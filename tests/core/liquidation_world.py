@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from tests.core.builders import ACCOUNT, MES, START_US, Guard, a_guard_start, an_instrument
 
 from backstop.core.engine import new_book, next_deadline_ns, step
-from backstop.core.liquidation import Liquidation
+from backstop.core.liquidation import Liquidation, LiquidationState
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerStatus, BrokerTrade
 from backstop.domain.commands import (
@@ -86,6 +86,7 @@ class World:
     doubled: list[str] = field(default_factory=list)  # closes that came while one was under way
     naked: list[str] = field(default_factory=list)  # stops cancelled under an open position
     hidden: dict[int, None] = field(default_factory=dict)  # orders that no read shows any more
+    seen: dict[str, LiquidationState] = field(default_factory=dict)  # the state of each run before
     sent: list[Command] = field(default_factory=list)
     numbers: "count[int]" = field(default_factory=lambda: count(1_000))
     _queue: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)

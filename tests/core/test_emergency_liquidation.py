@@ -15,7 +15,11 @@ from tests.core.liquidation_world import Fate, World
 from backstop.core.book import Wake
 from backstop.core.closing import EXIT_WAIT_NS
 from backstop.core.emergency_liquidation import begin, unfinished
-from backstop.core.liquidation import LIQUIDATIONS_KEPT, LiquidationState
+from backstop.core.liquidation import (
+    LIQUIDATION_TRANSITIONS,
+    LIQUIDATIONS_KEPT,
+    LiquidationState,
+)
 from backstop.core.liquidation_escalation import ESCALATE_NS, REPEAT_NS
 from backstop.core.liquidation_scope import contract_for, remaining, would_send
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
@@ -712,6 +716,10 @@ def until_far(world: World) -> int:
 
 
 def check(world: World, name: str) -> None:
+    run = world.liquidation(name)
+    before = world.seen.setdefault(name, run.state)
+    assert run.state is before or run.state in LIQUIDATION_TRANSITIONS[before]
+    world.seen[name] = run.state
     assert world.doubled == []
     if world.flat(name):
         assert world.holds == []

@@ -78,6 +78,15 @@ def test_a_bot_that_sends_its_own_orders_has_them_proven_as_written(terminal: Te
     carry_out(terminal, HOWTO / "verify-your-own-orders.md")
 
 
+def test_taking_the_account_flat_works_as_written(terminal: Terminal) -> None:
+    token = Command("export BACKSTOP_API_TOKEN=practice-token-0123456789", ())
+    guard = Command("backstop run", ())
+    for command in (SIMULATOR, TO_THE_SIMULATOR, AS_TRADER, SENDING, token, guard):
+        terminal.type(command)
+
+    carry_out(terminal, HOWTO / "take-the-account-flat.md")
+
+
 def test_no_command_of_a_page_is_left_untried() -> None:
     carried_out = {REPO / "README.md", *HOWTO.glob("*.md")}
     untried = [

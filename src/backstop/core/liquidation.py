@@ -46,6 +46,39 @@ class LiquidationState(StrEnum):
 
 FINISHED = frozenset({LiquidationState.FLAT, LiquidationState.DONE})
 
+LIQUIDATION_TRANSITIONS: dict[LiquidationState, frozenset[LiquidationState]] = {
+    LiquidationState.LATCHED: frozenset(
+        {
+            LiquidationState.CLOSING,
+            LiquidationState.VERIFYING,
+            LiquidationState.ESCALATED,
+            LiquidationState.FLAT,
+        }
+    ),
+    # Also back: what was taken for closed may come to light again.
+    LiquidationState.CLOSING: frozenset(
+        {
+            LiquidationState.VERIFYING,
+            LiquidationState.ESCALATED,
+            LiquidationState.FLAT,
+            LiquidationState.DONE,
+        }
+    ),
+    LiquidationState.VERIFYING: frozenset(
+        {
+            LiquidationState.CLOSING,
+            LiquidationState.ESCALATED,
+            LiquidationState.FLAT,
+            LiquidationState.DONE,
+        }
+    ),
+    # Nothing but its end takes the call for a person back.
+    LiquidationState.ESCALATED: FINISHED,
+    LiquidationState.FLAT: frozenset(),
+    LiquidationState.DONE: frozenset(),
+}
+"""From each state, the states that may follow it."""
+
 
 class Cause(Struct, frozen=True, kw_only=True):
     """Who asked for it, and why."""
