@@ -333,6 +333,7 @@ async def test_a_halt_blocks_entries_and_exits_still_go(desk: Desk) -> None:
         assert guard.position() == 0
 
         await guard.manager.resume(reason="read it", operator="Ada")
+        await until(lambda: not guard.book.live_venue, "the legs of the first entry are gone")
         await guard.enter()
 
 

@@ -33,6 +33,7 @@ from tests.app.own_bot import an_own_bot
 
 import backstop
 from backstop.adapters.lock import AccountLock
+from backstop.app.audit_verification import verify_record
 from backstop.app.execution_verification_system import ExecutionVerificationSystem
 from backstop.core.execution_verification import Verdict
 from backstop.core.step import DecisionKind
@@ -64,12 +65,13 @@ def a_tag() -> str:
 
 @asynccontextmanager
 async def alone(
-    desk: Desk, **settings: Any
+    desk: Desk, *, ready: bool = True, **settings: Any
 ) -> AsyncIterator[tuple[ExecutionVerificationSystem, Guard]]:
-    """Run the system without a guard of somebody else; quotes of MES are there."""
+    """Run the system without a guard of somebody else; with ``ready`` quotes of MES are there."""
     async with ExecutionVerificationSystem(desk.settings(**(WATCHING | settings))) as system:
         guard = Guard(system.guard, desk.venue, [], desk.names)
-        await guard.ready("MES")
+        if ready:
+            await guard.ready("MES")
         yield system, guard
 
 
@@ -274,7 +276,8 @@ async def test_an_order_that_is_over_when_it_is_registered_is_verified_by_its_nu
         )
         number = await bot.place(request, tag=None)
         await until(lambda: desk.orders()[0]["status"] == "FILLED", desk.orders)
-        async with alone(desk) as (system, guard):
+        # It was traded by somebody else, as far as anybody knows: never ACTIVE.
+        async with alone(desk, ready=False) as (system, guard):
             for event in EVENTS:
                 desk.mischief(event, FaultKind.DROP_EVENT, count=None)
             await system.add_pending_order(request, broker_order_id=number)
@@ -492,12 +495,15 @@ async def test_an_order_sent_while_nobody_watched_is_found_and_verified(desk: De
             )
             proof = await system.generate_execution_proof(request.client_order_id)
             await guard.agrees()
+            found_fills = len(guard.book.trades)
         async with alone(desk) as (system, _):
             again = await system.verify_execution(request.client_order_id, 2, Decimal(1000))
 
             assert await system.generate_execution_proof(request.client_order_id) == proof
     assert found == again
     assert found.verdict is Verdict.VERIFIED
+    report = verify_record(desk.folder / "state")  # it leads to the same rows and proofs
+    assert (report.orders, report.fills, report.proofs) == (1, found_fills, 1)
 
 
 @asynccontextmanager
