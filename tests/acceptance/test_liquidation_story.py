@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from msgspec.structs import replace
-from tests.app.desk import Desk, Guard, a_desk, a_venue, until
+from tests.app.desk import Desk, Guard, a_desk, a_venue, full_disk, until
 
 from backstop.adapters.projectx_server.config import ServerConfig
 from backstop.core.liquidation import Liquidation, LiquidationState
@@ -343,6 +343,26 @@ async def test_a_liquidation_goes_on_in_the_next_process_and_stays_latched(desk:
         nameless = await guard.manager.resume(reason="", operator="")
         assert nameless.kind is not DecisionKind.ACCEPTED
         assert traded(desk, Side.SELL) == 2
+
+
+async def test_a_full_disk_holds_no_position_open(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        await guard.enter(Side.BUY, 2)
+        resting = await guard.send(
+            guard.request(Side.SELL, 2, OrderType.LIMIT, ticks=-300, protected=False)
+        )
+        await guard.reaches(resting.client_order_id, OrderState.WORKING)
+        with full_disk(guard):
+            name = await begun(guard)
+            await flat_at_the_exchange(desk)
+        await flat(desk, guard, name)
+    async with desk.guard(ready=False) as guard:
+        assert run_of(guard, name).state is FLAT
+        assert guard.book.latches
+
+
+async def flat_at_the_exchange(desk: Desk) -> None:
+    await until(lambda: held(desk) == [], lambda: held(desk))
 
 
 async def test_twenty_positions_are_flat_within_the_calls_of_a_minute(tmp_path: Path) -> None:

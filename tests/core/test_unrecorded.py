@@ -47,6 +47,15 @@ def test_what_protects_and_what_closes_may_leave_unrecorded() -> None:
     )
 
 
+def test_a_liquidation_cancels_what_could_only_turn_the_position_round() -> None:
+    guard = Guard().start()
+    guard.position_row(2)
+    guard.working(100, side=Side.SELL, type=OrderType.LIMIT, limit_price=Decimal(5010))
+    cancel = CancelOrder(account_id=ACCOUNT, broker_order_id=100, reason="flat", reduces_risk=True)
+
+    assert may_leave_unrecorded(guard.book, cancel)
+
+
 def test_what_could_add_risk_may_not() -> None:
     guard = Guard().start()
     guard.position_row(2)

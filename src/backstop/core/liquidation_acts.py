@@ -87,5 +87,6 @@ def _cancel(work: Workbench, run: Liquidation, row: BrokerOrder) -> None:
             account_id=row.account_id,
             broker_order_id=row.broker_order_id,
             reason=f"{run.liquidation_id}: {run.causes[0].text}",
+            reduces_risk=True,
         )
     )

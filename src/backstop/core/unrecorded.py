@@ -27,7 +27,7 @@ def may_leave_unrecorded(book: Book, command: Request) -> bool:
         case PlaceOrder():
             return command.reduces_risk
         case CancelOrder():
-            return not _could_protect(book, command.broker_order_id)
+            return command.reduces_risk or not _could_protect(book, command.broker_order_id)
         case ModifyOrder():
             # A change that keeps a stop or moves it away from the market looks the same from here.
             return False

@@ -45,11 +45,16 @@ class PlaceOrder(Command, frozen=True, kw_only=True, tag=True):
 
 
 class CancelOrder(Command, frozen=True, kw_only=True, tag=True):
-    """Cancel one order at the venue."""
+    """Cancel one order at the venue.
+
+    ``reduces_risk`` says that its position is being taken flat or is flat already: the cancel goes
+    out although the order might have closed it.
+    """
 
     account_id: int
     broker_order_id: int
     reason: str
+    reduces_risk: bool = False
 
 
 class ModifyOrder(Command, frozen=True, kw_only=True, tag=True):
