@@ -56,6 +56,22 @@ def test_a_trade_that_came_ahead_of_the_row_goes_to_the_second_order() -> None:
     assert [fill.trade_id for fill in guard.order("c2").fills] == [8]
 
 
+def test_a_cancelled_order_keeps_what_it_got_also_when_the_clock_went_back() -> None:
+    guard = Guard().start()
+    guard.working()
+    guard.trade(quantity=1, created_utc_us=SECOND_US + 5)
+    guard.row(status=BrokerStatus.CANCELLED, filled_quantity=1)
+    assert guard.state() is OrderState.CANCELLED
+    first = guard.order()
+    guard.submit(client_order_id="c2", quantity=1)
+    guard.dispatch("c2")
+    guard.trade(trade_id=8, quantity=1, created_utc_us=SECOND_US)
+    second_row(guard)
+
+    assert guard.order().fills == first.fills
+    assert [fill.trade_id for fill in guard.order("c2").fills] == [8]
+
+
 def test_an_answer_with_a_used_id_proves_nothing_until_the_row_comes() -> None:
     guard = a_guard_with_a_filled_order()
     guard.answer(Answer.YES, 100, client_order_id="c2")

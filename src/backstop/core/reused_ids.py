@@ -2,13 +2,16 @@
 
 Its counters grow, so this should never be; a restored venue might do it all the same. The tag is
 our own name for an order, and stands for one order for ever: where tag and id disagree, the tag
-says whose a row is. Trades carry the id alone, and are told apart by the time of the second order.
+says whose a row is. Trades carry the id alone: the first order keeps as many contracts as the venue
+said it got, in the order in which their trades came, and the rest is of the second.
 """
+
+from collections.abc import Iterable, Iterator
 
 from backstop.core.execution_verification import with_trades
 from backstop.core.step import Workbench
-from backstop.core.tracked_order import TrackedOrder
-from backstop.domain.broker import BrokerOrder
+from backstop.core.tracked_order import TrackedOrder, told_quantity
+from backstop.domain.broker import BrokerOrder, BrokerTrade
 from backstop.domain.commands import Severity
 
 
@@ -42,8 +45,20 @@ def handed_over(
     if not holder.is_terminal:
         return False
     numbers = book.trades_of.get(row.broker_order_id, ())
-    older = [it for it in numbers if book.trades[it].created_utc_us < row.created_utc_us]
-    work.keep(with_trades(holder, [book.trades[number] for number in older]))
-    book.trades_of[row.broker_order_id] = tuple(it for it in numbers if it not in older)
+    kept = tuple(_kept(holder, (book.trades[number] for number in numbers)))
+    work.keep(with_trades(holder, kept))
+    rest = {*numbers} - {trade.trade_id for trade in kept}
+    book.trades_of[row.broker_order_id] = tuple(it for it in numbers if it in rest)
     del book.client_of_broker_id[row.broker_order_id]
     return True
+
+
+def _kept(holder: TrackedOrder, trades: Iterable[BrokerTrade]) -> Iterator[BrokerTrade]:
+    """Yield the trades that are of ``holder``: no clock of a venue that was restored can say it."""
+    left = told_quantity(holder)
+    for trade in trades:
+        if trade.voided:
+            yield trade
+        elif trade.quantity <= left:
+            left -= trade.quantity
+            yield trade

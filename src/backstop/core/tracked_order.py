@@ -121,13 +121,7 @@ class TrackedOrder(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def lacks_trades(self) -> bool:
         """The venue says more was filled than its trades have shown us so far."""
-        if self.venue is None:
-            return False
-        told = self.venue.filled_quantity
-        if self.venue.status is BrokerStatus.FILLED:
-            # Rows of old samples lack the filled quantity: the status says all of it.
-            told = max(told, final_quantity(self))
-        return told > self.filled_quantity + self.voided_quantity
+        return told_quantity(self) > self.filled_quantity + self.voided_quantity
 
 
 def is_of(order: TrackedOrder, contract_id: str, side: Side) -> bool:
@@ -245,6 +239,16 @@ def _proven_state(order: TrackedOrder) -> OrderState | None:
     if venue is not None or order.broker_order_id is not None:
         return OrderState.WORKING
     return None
+
+
+def told_quantity(order: TrackedOrder) -> int:
+    """Return the contracts that the venue's row says were filled; 0 while there is no row."""
+    if order.venue is None:
+        return 0
+    if order.venue.status is BrokerStatus.FILLED:
+        # Rows of old samples lack the filled quantity: the status says all of it.
+        return max(order.venue.filled_quantity, final_quantity(order))
+    return order.venue.filled_quantity
 
 
 def final_quantity(order: TrackedOrder) -> int:
