@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import decisions, start, storage, whole_path
+from benchmarks import decisions, flat, start, storage, whole_path
 from benchmarks.figures import Figure, load, machine, table
 from msgspec import Struct
 
@@ -77,6 +77,7 @@ def _measured(folder: Path, amounts: Amounts) -> Iterator[Figure]:
         sequential=amounts.orders_in_a_row,
         each_of_32=amounts.orders_of_each_of_32,
     )
+    yield from flat.measure(rounds=rounds)
     yield from whole_path.measure_events(rounds=rounds, orders=amounts.orders_in_slices)
     yield from decisions.measure_engine(
         rounds=rounds, orders=amounts.orders_decided, past_orders=amounts.past_orders

@@ -21,6 +21,7 @@ KEYS = {
         for figure in ("commits_per_s", "wait_p50_ms", "wait_p99_ms")
     ),
     *(f"orders_{count}_{figure}" for count in (1, 32) for figure in ("per_s", *WAITS)),
+    *(f"{until}_{count}_ms" for until in ("closed", "flat") for count in (1, 5, 20)),
     *(f"event_to_durable_fill_{figure}" for figure in WAITS),
     "event_load_per_s",
     "engine_facts_per_s",
@@ -34,6 +35,7 @@ WITHOUT_BASELINE = {
     "import_http_ms",
     "event_load_per_s",
     "engine_facts_per_s",
+    *(f"{until}_{count}_ms" for until in ("closed", "flat") for count in (1, 5, 20)),
 }
 
 
