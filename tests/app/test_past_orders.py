@@ -128,7 +128,7 @@ async def test_a_lost_archive_is_made_again_from_the_journal(desk: Desk) -> None
     async with desk.guard() as guard:
         first, *_ = await let_go_of(guard)
     for name in (PAST_DATABASE, BACKUP, OLDER):
-        (desk.folder / "state" / name).unlink()
+        (desk.folder / "state" / name).unlink(missing_ok=True)
 
     async with desk.guard() as guard:
         restored = next(note for note in guard.notes if note.name == "state_restored")

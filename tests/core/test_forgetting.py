@@ -130,6 +130,21 @@ def test_the_entry_of_a_working_stop_stays_however_old_it_is() -> None:
 
 
 @pytest.mark.usefixtures("eager")
+def test_an_order_stays_for_the_step_that_finishes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forgetting, "FINISHED_KEPT", 0)
+    monkeypatch.setattr(forgetting, "STILL_READ_US", -(10**16))
+    guard = ArchivingGuard()
+    feed(guard, ("start",))
+    guard.working()
+    result = guard.trade(quantity=2)
+
+    assert result.proofs_due == ("c1",)
+    assert "c1" in guard.book.orders
+    guard.timer()
+    assert "c1" not in guard.book.orders
+
+
+@pytest.mark.usefixtures("eager")
 def test_an_order_that_lacks_trades_is_waited_for() -> None:
     guard = ArchivingGuard()
     feed(guard, ("start",))

@@ -9,7 +9,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Protocol, Self
@@ -19,6 +19,7 @@ from backstop.adapters.signing import AuditKeys
 from backstop.adapters.sqlite.audit_store import AuditStore
 from backstop.adapters.sqlite.journal import SqliteJournal
 from backstop.adapters.sqlite.schema import FIRST_SEQ
+from backstop.adapters.sqlite.write_ahead_log import has_log
 from backstop.app.audit_start import (
     CheckedStart,
     KnownTree,
@@ -175,27 +176,33 @@ class AuditTrail:
             places.append(folders[-1])
         elif mirror is not None:
             places.append(CheckpointAddress(mirror))
-        try:
-            start = checked_start(
-                state_folder, folders, account=account, origin=origin, known=known
+        database = state_folder / AUDIT_DATABASE
+        with ExitStack() as held:
+            if has_log(database):
+                # The first connection after a crash reads the write-ahead log, and the last to
+                # close throws away what it has learnt: so one stays open meanwhile.
+                held.enter_context(AuditStore(database, checked=False))
+            try:
+                start = checked_start(
+                    state_folder, folders, account=account, origin=origin, known=known
+                )
+            except TamperedRecordError as error:
+                raise refused(state_folder, error) from error
+            keys = start.keys
+            heads = SignedHeads(start.frontier, keys, origin=origin)
+            _, head = heads.signed_head()
+            if not inside.files():
+                # Before the first record there is a checkpoint of none: so a record without any
+                # checkpoint beside it is one whose checkpoints were taken away.
+                inside.append(head)
+            journal = SqliteJournal.open(
+                database,
+                account=account,
+                epoch=epoch,
+                leaf_hash=leaf_hash,
+                heads=heads,
+                checked=start.whole,
             )
-        except TamperedRecordError as error:
-            raise refused(state_folder, error) from error
-        keys = start.keys
-        heads = SignedHeads(start.frontier, keys, origin=origin)
-        _, head = heads.signed_head()
-        if not inside.files():
-            # Before the first record there is a checkpoint of none: so a record without any
-            # checkpoint beside it is one whose checkpoints were taken away.
-            inside.append(head)
-        journal = SqliteJournal.open(
-            state_folder / AUDIT_DATABASE,
-            account=account,
-            epoch=epoch,
-            leaf_hash=leaf_hash,
-            heads=heads,
-            checked=start.whole,
-        )
         trail = cls(
             journal=journal,
             heads=heads,

@@ -71,7 +71,8 @@ class OpenedState:
             process_id=os.getpid(),
         )
         self._persistence: StatePersistence | None = None
-        search = StateSearch(self._files, account_id=account_id)
+        self.past = PastOrders(folder / PAST_DATABASE)
+        search = StateSearch(self._files, self.past, account_id=account_id)
         self.trail = AuditTrail.open(
             folder,
             account=str(account_id),
@@ -82,9 +83,6 @@ class OpenedState:
             known=search.trees,
         )
         start = self.trail.start
-        self.past = PastOrders(folder / PAST_DATABASE)
-        if start.record:
-            self.past.attach(start.record)
         chosen = search.book(start)
         self._book: Book | None = None
         self._next_seq = 1

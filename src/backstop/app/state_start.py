@@ -11,9 +11,10 @@ from pathlib import Path
 from msgspec import Struct
 
 from backstop import __version__
-from backstop.adapters.sqlite.past_archive import PAST_DATABASE, archived_up_to
+from backstop.adapters.sqlite.past_archive import PAST_DATABASE
 from backstop.adapters.state_file import Checkpoint, Generation, Heartbeat, StateFiles
 from backstop.app.audit_start import CheckedStart, KnownTree
+from backstop.app.past_orders import PastOrders
 from backstop.core.book import Book
 from backstop.core.policy import MILLISECOND_NS
 from backstop.core.state_checkpoint import decoded, encoded, restored
@@ -58,10 +59,11 @@ class StateSearch:
         faults: what is wrong with the files that cannot be used, as far as they were read.
     """
 
-    def __init__(self, files: StateFiles, *, account_id: int) -> None:
-        """Read nothing yet."""
+    def __init__(self, files: StateFiles, past: PastOrders, *, account_id: int) -> None:
+        """Read nothing yet; ``past`` is given its archive when the record is known."""
         self.faults: dict[Path, StateFileError] = {}
         self._files = files
+        self._past = past
         self._account_id = account_id
         self._read: list[Generation] = []
         self._books: dict[Path, Book] = {}
@@ -71,12 +73,13 @@ class StateSearch:
 
         ``record`` names the record that is there, ``size`` is the number of its entries.
         """
+        self._past.attach(record)
         for found in self._generations():
             if found.checkpoint is None:
                 continue
             try:
                 _check_record(found.path, found.checkpoint, record=record, size=size)
-                self._books[found.path] = _book(self._files.folder, found.path, found.checkpoint)
+                self._books[found.path] = _book(found.path, found.checkpoint, self._past)
                 yield _tree(found.path, found.checkpoint)
             except StateFileError as fault:
                 self.faults[found.path] = fault
@@ -153,7 +156,7 @@ class StateSearch:
             on_set_aside(fault, self._files.set_aside(path))
 
 
-def _book(folder: Path, path: Path, checkpoint: Checkpoint) -> Book:
+def _book(path: Path, checkpoint: Checkpoint, past: PastOrders) -> Book:
     """Return the book of a checkpoint whose checksum holds; raises StateFileError."""
     where = str(path)
     if checkpoint.software != __version__:
@@ -170,14 +173,11 @@ def _book(folder: Path, path: Path, checkpoint: Checkpoint) -> Book:
     if encoded(state) != payload:
         # A member that was added since would have its default now, whatever happened.
         raise StateFileError(where, "its state is of another form: it has other members")
-    book = restored(state)
-    if book.orders_forgotten or book.forgotten_order_id is not None:
-        up_to = archived_up_to(folder / PAST_DATABASE, record=checkpoint.record)
-        if up_to is None or up_to < checkpoint.archive_seq:
-            raise StateFileError(
-                where, f"{PAST_DATABASE} beside it lacks orders that have left this state"
-            )
-    return book
+    if past.archived_seq < checkpoint.archive_seq:
+        raise StateFileError(
+            where, f"{PAST_DATABASE} beside it lacks orders that have left this state"
+        )
+    return restored(state)
 
 
 def _tree(path: Path, checkpoint: Checkpoint) -> KnownTree:

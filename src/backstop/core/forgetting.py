@@ -33,7 +33,7 @@ def forget_the_oldest(work: Workbench) -> tuple[PastOrder, ...]:
         _keep_within_memory(book)
         return ()
     _line_up(work)
-    return (*_leaving_orders(book), *_leaving_venue_orders(book), *_leaving_trades(book))
+    return (*_leaving_orders(work), *_leaving_venue_orders(book), *_leaving_trades(book))
 
 
 # -- with an archive -----------------------------------------------------------------------------
@@ -59,11 +59,14 @@ def _line_up(work: Workbench) -> None:
         )
 
 
-def _leaving_orders(book: Book) -> Iterator[PastOrder]:
+def _leaving_orders(work: Workbench) -> Iterator[PastOrder]:
+    book = work.book
     for _ in range(LOOKS_MAX):
         if len(book.finished) <= FINISHED_KEPT:
             return
         name = next(iter(book.finished))
+        if name in work.touched_orders:
+            return  # its proof and its row are still to be made, and those after it are newer
         order = book.orders[name]
         if _is_young(book, PastOrder(order=order, trades=order.fills)):
             return

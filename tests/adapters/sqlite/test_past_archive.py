@@ -13,7 +13,6 @@ from backstop.adapters.sqlite.past_archive import (
     PAST_DATABASE,
     PastArchive,
     PastRow,
-    archived_up_to,
 )
 from backstop.errors import StateFolderError
 
@@ -34,7 +33,7 @@ def test_an_entry_is_found_by_each_of_its_keys(path: Path) -> None:
     archive.add([a_row(1, value=b"one"), a_row(2, value=b"two")], seq=7)
 
     assert archive.find(("o1", "c2", "x9")) == {"o1": b"one", "c2": b"two"}
-    assert archive.seq == archived_up_to(path, record=RECORD) == 7
+    assert archive.seq == 7
     archive.close()
 
 
@@ -102,7 +101,6 @@ def test_the_archive_of_another_record_is_not_opened_and_is_kept_aside(path: Pat
     archive.close()
 
     assert PastArchive.open(path, record=RECORD) is None
-    assert archived_up_to(path, record=RECORD) is None
     new = PastArchive.anew(path, record=RECORD)
     assert new.find(("c1",)) == {}
     new.close()
@@ -116,13 +114,11 @@ def test_a_file_that_is_no_archive_is_not_opened(path: Path, content: bytes) -> 
     path.write_bytes(content)
 
     assert PastArchive.open(path, record=RECORD) is None
-    assert archived_up_to(path, record=RECORD) is None
     assert path.read_bytes() == content
 
 
 def test_there_may_be_none(path: Path) -> None:
     assert PastArchive.open(path, record=RECORD) is None
-    assert archived_up_to(path, record=RECORD) is None
 
 
 def test_only_a_few_are_kept_aside(path: Path) -> None:

@@ -7,7 +7,7 @@ here before a checkpoint without it is. One thread writes, another may read at t
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +23,9 @@ APPLICATION_ID = 0x42535041
 
 KEYS_AT_ONCE = 500
 """Keys in one question: below the number of parameters that every SQLite takes."""
+
+LOG_PAGES = 100
+"""Pages after which the write-ahead log is copied: a start after a crash has to read it all."""
 
 KEPT_ASIDE_MAX = 3
 """Archives that could not be used, kept for people; the oldest goes when there are more."""
@@ -216,18 +219,6 @@ class PastArchive:
         self._reader = None
 
 
-def archived_up_to(path: Path, *, record: str) -> int | None:
-    """Return the record up to which the archive at ``path`` is complete; None without one."""
-    if not path.is_file():
-        return None
-    try:
-        with closing(_connect(path)) as connection:
-            row = _up_to(connection)
-    except sqlite3.Error:
-        return None
-    return row[1] if row is not None and row[0] == record else None
-
-
 def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(
         path, timeout=READ_TIMEOUT_S, isolation_level=None, check_same_thread=False
@@ -238,6 +229,7 @@ def _make_durable(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA fullfsync = ON")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
 
 
 def _up_to(connection: sqlite3.Connection) -> tuple[str, int] | None:

@@ -39,9 +39,9 @@ def reserve(database: Path) -> None:
     SQLite takes a log of zeros for an empty one. Without room on the disk there is just none.
     Must be called while this process has no connection to ``database``.
     """
-    log = database.with_name(database.name + LOG_SUFFIX)
-    if log.exists() and log.stat().st_size:
+    if has_log(database):
         return
+    log = database.with_name(database.name + LOG_SUFFIX)
     try:
         descriptor = os.open(log, os.O_CREAT | os.O_WRONLY, 0o600)
         with os.fdopen(descriptor, "wb", buffering=0) as file:
@@ -50,6 +50,12 @@ def reserve(database: Path) -> None:
     except OSError:
         with suppress(OSError):
             os.truncate(log, 0)  # give back what there was: records need it more
+
+
+def has_log(database: Path) -> bool:
+    """Tell whether the log of ``database`` holds something, as after a crash."""
+    log = database.with_name(database.name + LOG_SUFFIX)
+    return log.exists() and log.stat().st_size > 0
 
 
 class LogCopier:
