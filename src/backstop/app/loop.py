@@ -235,9 +235,9 @@ class DecisionLoop:
 
     def _turn(self) -> None:
         self._turn_due = False
-        self.turns += 1
         if self._ended or self._closing:
             return
+        self.turns += 1
         try:
             for _ in range(min(len(self._queue), FACTS_PER_TURN)):
                 fact, asker = self._queue.popleft()

@@ -129,6 +129,7 @@ class WatchLink:
                 late_ms = round((running.time() - due_s) * 1000)
                 self._stall_ms_max = max(self._stall_ms_max, late_ms)
         finally:
+            self._line.close()
             if self._watchdog is not None:
                 self._watchdog.close()
 
