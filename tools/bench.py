@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import decisions, flat, start, storage, whole_path
+from benchmarks import audit, decisions, events, flat, start, storage, whole_path
 from benchmarks.figures import Figure, load, machine, table
 from msgspec import Struct
 
@@ -26,7 +26,9 @@ class Amounts(Struct, frozen=True, kw_only=True):
     records: int = 4000
     orders_in_a_row: int = 100
     orders_of_each_of_32: int = 4
-    orders_in_slices: int = 8
+    paced_orders: int = 20
+    audited_commits: int = 2000
+    verified_records: int = 100_000
     orders_decided: int = 2000
     past_orders: int = 20_000
     proofs: int = 1000
@@ -37,7 +39,9 @@ SHORT = Amounts(
     records=128,
     orders_in_a_row=4,
     orders_of_each_of_32=1,
-    orders_in_slices=1,
+    paced_orders=2,
+    audited_commits=20,
+    verified_records=100,
     orders_decided=20,
     past_orders=100,
     proofs=20,
@@ -78,7 +82,13 @@ def _measured(folder: Path, amounts: Amounts) -> Iterator[Figure]:
         each_of_32=amounts.orders_of_each_of_32,
     )
     yield from flat.measure(rounds=rounds)
-    yield from whole_path.measure_events(rounds=rounds, orders=amounts.orders_in_slices)
+    yield from events.measure_paced(rounds=rounds, orders=amounts.paced_orders)
+    yield events.measure_flood(rounds=rounds)
+    yield from audit.measure_orders(folder, rounds=rounds, commits=amounts.audited_commits)
+    yield from audit.measure_signatures(folder, rounds=rounds, count=amounts.proofs)
+    yield from audit.measure_verification(
+        folder, rounds=rounds, records=amounts.verified_records, proofs=amounts.proofs
+    )
     yield from decisions.measure_engine(
         rounds=rounds, orders=amounts.orders_decided, past_orders=amounts.past_orders
     )

@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from pathlib import Path
 
 from msgspec import Struct
@@ -15,6 +16,29 @@ SYNC_BYTES = 400
 """About what one record of the journal adds to its file."""
 
 PROBES = 200
+
+
+class Of(StrEnum):
+    """What a goal is about."""
+
+    VALUE = "value"
+    RATIO = "ratio"
+
+
+class Goal(Struct, frozen=True, kw_only=True):
+    """What a figure, or its ratio to the baseline, should be: at least or at most ``bound``."""
+
+    of: Of
+    bound: float
+    at_least: bool
+
+    def is_met(self, value: float) -> bool:
+        """Say whether ``value`` is good enough."""
+        return value >= self.bound if self.at_least else value <= self.bound
+
+    def __str__(self) -> str:
+        sign = ">=" if self.at_least else "<="
+        return f"{sign} {self.bound:g}{' x' if self.of is Of.RATIO else ''}"
 
 
 class Figure(Struct, frozen=True, kw_only=True):
@@ -27,6 +51,7 @@ class Figure(Struct, frozen=True, kw_only=True):
         rounds: one value for each round.
         baseline: what the same rounds measured for comparison; empty without one.
         baseline_rounds: one value for each round.
+        goal: what it should be, where somebody said so.
     """
 
     key: str
@@ -35,15 +60,33 @@ class Figure(Struct, frozen=True, kw_only=True):
     rounds: tuple[float, ...]
     baseline: str = ""
     baseline_rounds: tuple[float, ...] = ()
+    goal: Goal | None = None
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """The figure in units of its baseline, round by round: what disturbed both falls out."""
+        if len(self.rounds) != len(self.baseline_rounds):
+            return ()
+        return tuple(
+            ours / base for ours, base in zip(self.rounds, self.baseline_rounds, strict=True)
+        )
+
+    @property
+    def verdict(self) -> str:
+        """Say whether the goal was met; empty without one."""
+        if self.goal is None:
+            return ""
+        values = self.ratios if self.goal.of is Of.RATIO else self.rounds
+        return "met" if self.goal.is_met(statistics.median(values)) else "missed"
 
     def document(self) -> dict[str, object]:
         """Return the figure as JSON has it: medians, and the spread that the machine adds."""
         document: dict[str, object] = {"what": self.what, "unit": self.unit, **spread(self.rounds)}
         if self.baseline_rounds:
             document["baseline"] = {"what": self.baseline, **spread(self.baseline_rounds)}
-            document["ratio"] = statistics.median(self.rounds) / statistics.median(
-                self.baseline_rounds
-            )
+            document["ratio"] = spread(self.ratios)
+        if self.goal is not None:
+            document["goal"] = {"is": str(self.goal), "verdict": self.verdict}
         return document
 
 
@@ -63,12 +106,17 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def sync_ms(folder: Path, *, probes: int = PROBES) -> list[float]:
-    """Return what single small writes with fdatasync take on the disk of ``folder``."""
+def sync_ms(folder: Path, *, probes: int = PROBES, pause_s: float = 0.0) -> list[float]:
+    """Return what single small writes with fdatasync take on the disk of ``folder``.
+
+    With ``pause_s`` between them they find the disk as single events do: at rest.
+    """
     sync = getattr(os, "fdatasync", os.fsync)  # macOS and Windows have only fsync
     taken_ms: list[float] = []
     with tempfile.NamedTemporaryFile(dir=folder, buffering=0) as file:
         for _ in range(probes):
+            if pause_s:
+                time.sleep(pause_s)
             began_ns = time.perf_counter_ns()
             file.write(b"x" * SYNC_BYTES)
             sync(file.fileno())
@@ -106,12 +154,12 @@ def load() -> float | None:
 
 def table(figures: Iterable[Figure]) -> str:
     """Return the figures as lines for people."""
-    head = f"{'':56}{'median':>10}{'low':>10}{'high':>10}  {'unit':9}{'x base':>8}"
+    head = f"{'':56}{'median':>10}{'low':>10}{'high':>10}  {'unit':9}{'x base':>8}  goal"
     return "\n".join([head, *(line for figure in figures for line in _lines(figure))])
 
 
 def _lines(figure: Figure) -> Iterable[str]:
-    yield _line(figure.what, figure.rounds, figure.unit) + _ratio(figure)
+    yield (_line(figure.what, figure.rounds, figure.unit) + _ratio(figure)).rstrip()
     if figure.baseline_rounds:
         yield _line(f"    {figure.baseline}", figure.baseline_rounds, figure.unit)
 
@@ -122,7 +170,5 @@ def _line(what: str, rounds: Sequence[float], unit: str) -> str:
 
 
 def _ratio(figure: Figure) -> str:
-    if not figure.baseline_rounds:
-        return ""
-    ratio = statistics.median(figure.rounds) / statistics.median(figure.baseline_rounds)
-    return f"{ratio:8.2f}"
+    ratio = f"{statistics.median(figure.ratios):8.2f}" if figure.ratios else " " * 8
+    return ratio if figure.goal is None else f"{ratio}  {figure.goal}: {figure.verdict}"

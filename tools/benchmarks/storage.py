@@ -13,10 +13,12 @@ from pathlib import Path
 from backstop.adapters.sqlite.journal import SqliteJournal
 from backstop.core.journal_leaf import leaf_hash
 from backstop.ports import JournalBatch, JournalRecord
-from benchmarks.figures import Figure, percentile
+from benchmarks.figures import Figure, Goal, Of, percentile
 
 PAYLOAD = b'{"kind":"TradeReported","trade":{"price":"5000.25","quantity":1}}'.ljust(400)
 CONCURRENCIES = (1, 8, 32, 128)
+GROUP_COMMIT_AT = 32
+GROUP_COMMIT_GOAL = Goal(of=Of.RATIO, bound=5, at_least=True)
 BASELINE = "plain SQLite, one row per commit"
 
 
@@ -60,6 +62,7 @@ def _figures(count: int, found: list[Commits], singles: list[Commits]) -> list[F
             rounds=tuple(each.per_second for each in found),
             baseline=BASELINE,
             baseline_rounds=tuple(each.per_second for each in singles),
+            goal=GROUP_COMMIT_GOAL if count == GROUP_COMMIT_AT else None,
         )
     ]
     figures += [

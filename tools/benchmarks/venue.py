@@ -1,17 +1,27 @@
 """A venue in a process of its own, as a broker is: it answers at once and counts no calls.
 
 The recorded delays of the real venue are left out, so that what is measured is the guard.
-``python venue.py SLICES GAP_US`` prints its address and ends when its standard input does.
+``python venue.py SLICES GAP_US PACE_US`` prints its address and ends when its standard input does.
 """
 
 import asyncio
 import subprocess
 import sys
+import threading
+import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
+from msgspec.structs import replace
+
+from backstop.adapters.projectx.wire import TradeRow
+from backstop.adapters.projectx_server.app import GatewayServer
 from backstop.adapters.projectx_server.config import ServerConfig
+from backstop.adapters.projectx_server.interference import Event
+from backstop.adapters.projectx_server.venue import UserEvent
 from backstop.simulator.exchange_config import ExchangeConfig, PartialFill
 from backstop.simulator.process import Simulator, SimulatorConfig
 
@@ -19,9 +29,13 @@ USER, API_KEY = "bench", "key-of-the-measured-venue"
 
 
 @contextmanager
-def a_venue(*, slices: int = 1, gap_us: int = 0) -> Iterator[str]:
-    """Run a venue that fills each order in ``slices`` parts ``gap_us`` apart; gives its address."""
-    command = [sys.executable, str(Path(__file__)), str(slices), str(gap_us)]
+def a_venue(*, slices: int = 1, gap_us: int = 0, pace_us: int = 0) -> Iterator[str]:
+    """Run a venue that fills each order in ``slices`` parts ``gap_us`` apart; gives its address.
+
+    With ``pace_us`` the events of the user hub leave one by one and evenly, so far apart, and each
+    trade's time is the moment at which it left.
+    """
+    command = [sys.executable, str(Path(__file__)), str(slices), str(gap_us), str(pace_us)]
     with subprocess.Popen(  # noqa: S603 - our own interpreter and file
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -33,7 +47,45 @@ def a_venue(*, slices: int = 1, gap_us: int = 0) -> Iterator[str]:
             process.stdin.close()
 
 
-async def _serve(slices: int, gap_us: int) -> None:
+class _Pacer:
+    """Holds the events of the user hub back and lets one go at each tick of its thread.
+
+    An event loop's own timers count whole milliseconds; a thread sleeps more finely.
+    """
+
+    def __init__(self, server: GatewayServer, pace_us: int) -> None:
+        self._deliver = server.deliver
+        self._pace_s = pace_us / 1e6
+        self._held: deque[UserEvent] = deque()
+        self._loop = asyncio.get_running_loop()
+        server.deliver = self._take  # type: ignore[method-assign]
+        threading.Thread(target=self._tick, name="pacer", daemon=True).start()
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, UserEvent):
+            self._held.append(event)
+        else:
+            self._deliver(event)
+
+    def _tick(self) -> None:
+        due_s = time.perf_counter()
+        while not self._loop.is_closed():
+            due_s = max(due_s + self._pace_s, time.perf_counter() - self._pace_s)
+            time.sleep(max(0.0, due_s - time.perf_counter()))
+            if self._held:
+                self._loop.call_soon_threadsafe(self._let_go)
+
+    def _let_go(self) -> None:
+        if not self._held:
+            return
+        event = self._held.popleft()
+        if isinstance(event.data, TradeRow):
+            left = datetime.now(UTC).isoformat()
+            event = replace(event, data=replace(event.data, creation_timestamp=left))
+        self._deliver(event)
+
+
+async def _serve(slices: int, gap_us: int, pace_us: int) -> None:
     config = SimulatorConfig(
         user=USER,
         api_key=API_KEY,
@@ -50,10 +102,12 @@ async def _serve(slices: int, gap_us: int) -> None:
         ),
     )
     async with Simulator(config) as simulator:
+        if pace_us:
+            _Pacer(simulator.server, pace_us)
         sys.stdout.write(f"{simulator.url}\n")
         sys.stdout.flush()
         await asyncio.to_thread(sys.stdin.read)
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(_serve(*map(int, sys.argv[1:])))

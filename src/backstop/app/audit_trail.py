@@ -109,6 +109,7 @@ class AuditTrail:
         keys: the key that signs.
         start: what was found of the record when it was opened.
         faults: what is not well, by component; empty when everything is.
+        on_durable: hears the number of the newest record on disk, after every commit.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class AuditTrail:
         self.keys = keys
         self.start = start
         self.faults: dict[str, str] = {}
+        self.on_durable: Callable[[int], None] = lambda _seq: None
         self._journal = journal
         self._heads = heads
         self._places = places
@@ -273,6 +275,7 @@ class AuditTrail:
         self._journal.take_again()
 
     def _committed(self, records: int, rows: bool, waited_s: float) -> None:  # noqa: FBT001 - a callback
+        self.on_durable(self._journal.durable_seq)
         self._watch_speed(waited_s)
         self._uncovered += records
         pause_ns = AFTER_ORDER_NS if rows else IDLE_INTERVAL_NS
