@@ -1,6 +1,10 @@
 """``backstop liquidate`` against real processes: flat and 0, or the truth and 1."""
 
+import asyncio
+import os
 from typing import Any
+
+from tests.acceptance.conftest import PATIENCE_S, PROGRAM
 
 from backstop.simulator.contracts import listings
 from backstop.simulator.sessions import trade_date
@@ -82,13 +86,42 @@ async def test_liquidate_without_a_guard_or_without_anybody_to_ask_is_2(bench: A
     assert "--yes" in unsure.err
 
 
-async def test_an_unknown_symbol_is_refused_with_the_words_of_the_guard(bench: Any) -> None:
+async def typed(bench: Any, answer: bytes, **settings: str) -> tuple[int | None, str]:
+    """Run the command at a terminal where somebody answers its question."""
+    terminal, theirs = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        PROGRAM,
+        "liquidate",
+        cwd=bench.folder,
+        env=bench.environment(settings),
+        stdin=theirs,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        os.write(terminal, answer)
+        async with asyncio.timeout(PATIENCE_S):
+            out, _ = await process.communicate()
+    finally:
+        os.close(terminal)
+        os.close(theirs)
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode, out.decode()
+
+
+async def test_a_person_who_says_no_and_an_unknown_symbol_change_nothing(bench: Any) -> None:
     async with bench.venue(), bench.guard(**SENDING) as guard:
         await guard.until("/v1/status", lambda said: said["trading_state"] == "ACTIVE")
         at = {"BACKSTOP_LISTEN": guard.url.removeprefix("http://")}
+        code, said = await typed(bench, b"n\n", **at)
         done = await bench.call("liquidate", "--yes", "--symbol", "XYZ", **at)
         _, status = await guard.ask("GET", "/v1/status")
 
+    assert code == 1, said
+    assert "positions: none known" in said
+    assert "Nothing was done." in said
     assert done.code == 2, done
     assert "XYZ" in done.err
     assert status["trading_state"] == "ACTIVE"

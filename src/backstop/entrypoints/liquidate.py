@@ -90,7 +90,9 @@ def _begun(client: GuardClient, body: dict[str, str]) -> dict[str, Any]:
 
 
 def _say_nothing_was_sent(begun: dict[str, Any]) -> None:
-    say("DRY RUN: NOTHING WAS SENT.")
+    gate = begun["gate"] or {"code": "", "message": "the gate was closed when it was asked for"}
+    dry_run = gate["code"] == "GATE_DRY_RUN"
+    say("DRY RUN: NOTHING WAS SENT." if dry_run else f"NOTHING WAS SENT: {gate['message']}.")
     _say_left(begun["remaining"], nothing="nothing is open that the guard knows of")
     for command in begun["would_send"]:
         what = (

@@ -167,7 +167,8 @@ async def test_a_liquidation_in_dry_run_says_that_nothing_was_sent(desk: Any) ->
         status, said = await caller.ask("POST", "/v1/liquidate", json=ASKED)
 
     assert (status, said["state"], said["sends"]) == (202, "LATCHED", False)
-    assert "nothing was sent" in said["message"]
+    assert said["message"].startswith("nothing was sent (dry run")
+    assert said["gate"]["code"] == "GATE_DRY_RUN"
     assert "EXECUTE=1 backstop liquidate" in said["message"]
     assert [it["kind"] for it in said["would_send"]] == ["ClosePosition"]
     assert len(said["remaining"]) == 1

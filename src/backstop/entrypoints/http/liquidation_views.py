@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from backstop.core.book import Book
+from backstop.core.guardrails import gate_denial
 from backstop.core.liquidation import Liquidation, LiquidationState, Remaining, RemainingKind
 from backstop.core.liquidation_scope import remaining, would_send
 from backstop.domain.commands import CancelOrder, ClosePosition
@@ -93,8 +94,9 @@ class LiquidationView(Struct, frozen=True, kw_only=True):
     """One liquidation, or one close of a position (``latches`` false).
 
     ``causes`` are the reasons that were given, ``requests`` say by whom and when. ``sends`` is
-    false for one that was asked for while the gate was closed: nothing is ever sent for it, and
-    ``would_send`` shows what would have been; ``message`` says so in words.
+    false for one that was asked for while the gate was closed: nothing is ever sent for it,
+    ``would_send`` shows what would have been, ``gate`` says what keeps it back now, and
+    ``message`` says all of it in words.
     """
 
     id: str
@@ -109,6 +111,7 @@ class LiquidationView(Struct, frozen=True, kw_only=True):
     message: str
     requests: tuple[CauseView, ...]
     would_send: tuple[CancelOrder | ClosePosition, ...]
+    gate: Denial | None
     begun_at: str
     ended_at: str | None
 
@@ -146,6 +149,7 @@ LIQUIDATION_SHAPES = (
 def liquidation_view(book: Book, run: Liquidation) -> LiquidationView:
     """Return one run as it stands now."""
     left = remaining(book, run)
+    gate = gate_denial(book.policy)
     return LiquidationView(
         id=run.liquidation_id,
         state=run.state,
@@ -156,12 +160,13 @@ def liquidation_view(book: Book, run: Liquidation) -> LiquidationView:
         quantity=run.quantity,
         latches=run.latches,
         sends=run.sends,
-        message=_message(run, left),
+        message=_message(run, left, gate),
         requests=tuple(
             CauseView(reason=it.text, operator=it.operator, time=utc_text(it.utc_us))
             for it in run.causes
         ),
         would_send=() if run.sends else would_send(book, run),
+        gate=gate,
         begun_at=utc_text(run.begun_utc_us),
         ended_at=None if run.ended_utc_us is None else utc_text(run.ended_utc_us),
     )
@@ -172,11 +177,14 @@ def running_liquidations(book: Book) -> tuple[LiquidationView, ...]:
     return tuple(liquidation_view(book, book.liquidations[name]) for name in book.liquidating)
 
 
-def _message(run: Liquidation, left: tuple[Remaining, ...]) -> str:
+def _message(run: Liquidation, left: tuple[Remaining, ...], gate: Denial | None) -> str:
     if not run.sends:
+        why = "" if gate is None else f" ({gate.message})"
         still = f"{len(left)} things are still open" if left else "nothing was open"
         how = f"To send it, restart the guard with these settings: {COMMAND_THAT_SENDS}"
-        return f"DRY RUN: nothing was sent; {still}. {how}"
+        return f"nothing was sent{why}; {still}. {how}"
+    if gate is not None and not run.is_finished:
+        return f"it waits: {gate.message}"
     match run.state:
         case LiquidationState.LATCHED:
             return "on record; positions and orders are read before anything is sent"
