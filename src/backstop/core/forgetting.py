@@ -123,12 +123,21 @@ def _is_in_use(book: Book, order: TrackedOrder, legs: tuple[VenueOrder, ...]) ->
 def _trades(
     book: Book, order: TrackedOrder | None, legs: tuple[VenueOrder, ...]
 ) -> tuple[BrokerTrade, ...]:
+    """Return the trades of an order and its legs; a venue may have given its number to another."""
     numbers = [leg.row.broker_order_id for leg in legs]
-    if order is not None and order.broker_order_id is not None:
-        numbers.insert(0, order.broker_order_id)
-    return tuple(
-        book.trades[trade_id] for number in numbers for trade_id in book.trades_of.get(number, ())
-    )
+    ids: dict[int, None] = {}
+    if order is not None:
+        if order.broker_order_id is not None and _is_the_owner(book, order):
+            numbers.insert(0, order.broker_order_id)
+        ids = dict.fromkeys(fill.trade_id for fill in order.fills)
+    for number in numbers:
+        ids |= dict.fromkeys(book.trades_of.get(number, ()))
+    return tuple(book.trades[trade_id] for trade_id in ids if trade_id in book.trades)
+
+
+def _is_the_owner(book: Book, order: TrackedOrder) -> bool:
+    owner = book.client_of_broker_id.get(order.broker_order_id or 0)
+    return owner == order.client_order_id
 
 
 def _is_young(book: Book, past: PastOrder) -> bool:
@@ -162,9 +171,9 @@ def _drop(book: Book, past: PastOrder) -> None:
         book.orders_forgotten += 1
         if book.client_of_tag.get(order.custom_tag) == order.client_order_id:
             del book.client_of_tag[order.custom_tag]
-        if order.broker_order_id is not None:
+        if order.broker_order_id is not None and _is_the_owner(book, order):
             numbers.append(order.broker_order_id)
-            book.client_of_broker_id.pop(order.broker_order_id, None)
+            del book.client_of_broker_id[order.broker_order_id]
     for number in numbers:
         book.trades_of.pop(number, None)
         book.forgotten_order_id = max(book.forgotten_order_id or number, number)
