@@ -46,6 +46,23 @@ def test_a_row_belongs_to_the_order_of_its_tag_and_the_old_one_stays() -> None:
     assert guard.position() == 3
 
 
+def test_what_is_told_of_the_old_one_later_does_not_take_the_id_back() -> None:
+    guard = Guard().start()
+    guard.submit()
+    guard.answer(Answer.NOT_SENT, 100)
+    guard.submit(client_order_id="c2", quantity=1)
+    guard.dispatch("c2")
+    second_row(guard)
+    guard.trade(trade_id=8, quantity=1)
+    guard.answer(Answer.YES)
+
+    assert guard.order().fills == ()
+    assert [fill.trade_id for fill in guard.order("c2").fills] == [8]
+    assert guard.book.client_of_broker_id[100] == "c2"
+    guard.trade(trade_id=8, quantity=1, voided=True)
+    assert guard.order("c2").fills == ()
+
+
 def test_a_trade_that_came_ahead_of_the_row_goes_to_the_second_order() -> None:
     guard = a_guard_with_a_filled_order()
     first = guard.order()

@@ -171,9 +171,10 @@ def _claim_legs(work: Workbench, parent_order_id: int) -> None:
 def recount_trades(work: Workbench, order: TrackedOrder, *, cause: str) -> None:
     """Give ``order`` exactly the trades that are booked under its broker id."""
     book = work.book
-    if order.broker_order_id is None:
+    number = order.broker_order_id
+    if number is None or book.client_of_broker_id.get(number) != order.client_order_id:
         return
-    held = (book.trades[trade_id] for trade_id in book.trades_of.get(order.broker_order_id, ()))
+    held = (book.trades[trade_id] for trade_id in book.trades_of.get(number, ()))
     trades = [trade for trade in held if is_of(order, trade.contract_id, trade.side)]
     try:
         counted = traded(order, trades, cause=cause, utc_us=work.utc_us)

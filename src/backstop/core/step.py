@@ -126,10 +126,12 @@ class Workbench:
         if before == order:
             return
         book.orders[order.client_order_id] = order
-        if before is not None and before.broker_order_id != order.broker_order_id:
-            book.client_of_broker_id.pop(before.broker_order_id or 0, None)
+        numbers, held = book.client_of_broker_id, None if before is None else before.broker_order_id
+        if held != order.broker_order_id and numbers.get(held or 0) == order.client_order_id:
+            del numbers[held or 0]
         if order.broker_order_id is not None:
-            book.client_of_broker_id[order.broker_order_id] = order.client_order_id
+            # A number that the venue gave to another order since is that one's.
+            numbers.setdefault(order.broker_order_id, order.client_order_id)
         if order.state in TERMINAL_STATES:
             book.live.pop(order.client_order_id, None)
             book.missing.pop(order.client_order_id, None)
