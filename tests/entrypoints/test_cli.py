@@ -105,6 +105,14 @@ async def test_status_is_read_by_people_and_by_programs(reading: Call, desk: Any
     assert json.loads(parsed.out)["trading_state"] == "ACTIVE"
 
 
+async def test_status_names_a_liquidation_that_is_not_over(reading: Call, desk: Any) -> None:
+    guard = desk.guard()
+    decision = await guard.liquidate(reason="the news", operator="Ann")
+    told = await reading(guard, "status")
+
+    assert f"liquidation    {decision.liquidation_id} VERIFYING, 0 left" in told.out
+
+
 async def test_positions_of_a_flat_account_are_none(reading: Call, desk: Any) -> None:
     told = await reading(desk.guard(), "positions")
     parsed = await reading(desk.guard(), "positions", "--json")

@@ -42,6 +42,8 @@ def status(*, as_json: AsJson = False) -> None:
         say(f"fault          {component}: {fault}")
     for name in body["protection"]["switched_off"]:
         say(f"SWITCHED OFF   {name}")
+    for run in body["liquidations"]:
+        say(f"liquidation    {run['id']} {run['state']}, {len(run['remaining'])} left")
     _say_positions(body["positions"])
     _say_working(body["working_orders"])
     for order in body["unknown_orders"]:
