@@ -4,15 +4,17 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.core.builders import MES, a_policy, a_quote
+from tests.core.builders import MES, a_policy, a_quote, an_instrument
 from tests.core.protection_world import Request, World
 
-from backstop.core.guardrails import DenialCode
 from backstop.core.leftovers import ASK_AGAIN_NS
 from backstop.core.policy import MILLISECOND_NS
-from backstop.core.step import DecisionKind
+from backstop.core.protection_situation import is_in_place
+from backstop.core.protection_wishes import levels_in_ticks
+from backstop.core.step import Decision, DecisionKind
 from backstop.domain.commands import ModifyOrder, PlaceOrder, RaiseAlert
-from backstop.domain.events import ProtectionRequested
+from backstop.domain.denial import DenialCode
+from backstop.domain.events import HaltRequested, ProtectionRequested
 from backstop.domain.order import OrderState, OrderType, Side
 from backstop.simulator.exchange_config import BracketMode
 
@@ -54,6 +56,18 @@ def test_a_level_that_is_not_named_stays(levels: dict[str, Any]) -> None:
 
     assert world.stops() == [(2, Decimal(levels.get("stop", 4990)))]
     assert world.targets() == [(2, Decimal(levels.get("target", 5020)))]
+
+
+def test_levels_that_are_asked_for_before_the_legs_are_heard_of_hold_for_them() -> None:
+    world = World().start()
+    world.enter(stop=4990, take_profit_price=Decimal(5020))
+    world.run_until(lambda: world.guard.position() == 2, "the fill")
+    assert world.protect(stop=4994, target=5030).kind is DecisionKind.ACCEPTED
+    world.wait(1_000)
+
+    assert world.stops() == [(2, Decimal(4994))]
+    assert world.targets() == [(2, Decimal(5030))]
+    assert world.placed() == []
 
 
 def test_a_position_without_a_stop_gets_one_at_once() -> None:
@@ -283,3 +297,83 @@ def test_when_the_mode_was_changed_the_next_refusal_is_told_again() -> None:
 
     codes = [alert.code for alert in world.sent_of(RaiseAlert)]
     assert codes == ["BRACKETS_REFUSED", "BRACKETS_REFUSED"]
+
+
+# -- away from the market --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("side", "stop", "kind"),
+    [
+        (Side.BUY, 4995, DecisionKind.ACCEPTED),
+        (Side.BUY, 4985, DecisionKind.REFUSED),
+        (Side.SELL, 5005, DecisionKind.ACCEPTED),
+        (Side.SELL, 5015, DecisionKind.REFUSED),
+    ],
+)
+def test_while_entries_are_refused_a_stop_moves_only_towards_the_market(
+    side: Side, stop: int, kind: DecisionKind
+) -> None:
+    world = holding(side)
+    world.feed(HaltRequested(utc_us=world.guard.utc_us, reason="news", operator="ann"))
+    decision = world.protect(stop=stop)
+
+    assert decision.kind is kind
+    assert {denial.code for denial in decision.denials} <= {DenialCode.STATE_HALTED}
+
+
+def test_a_naked_position_may_have_any_stop_in_every_state() -> None:
+    world = World().start()
+    world.enter(stop=None)
+    world.wait(1_100)
+    world.feed(HaltRequested(utc_us=world.guard.utc_us, reason="news", operator="ann"))
+
+    assert world.protect(stop=4980).kind is DecisionKind.ACCEPTED
+    world.wait(1_000)
+    assert world.stops() == [(2, Decimal(4980))], "a halt leaves it alone"
+
+
+# -- prices to the tick ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("position", "stop", "target", "ticks"),
+    [
+        (2, "4990.10", "5020.10", (19961, 20081)),
+        (-2, "5010.10", "4980.10", (20040, 19920)),
+        (2, None, "5020", (None, 20080)),
+        (2, "4990", None, (19960, None)),
+    ],
+)
+def test_levels_are_rounded_so_that_nothing_is_worse_than_asked(
+    position: int, stop: str | None, target: str | None, ticks: tuple[int | None, int | None]
+) -> None:
+    levels = levels_in_ticks(
+        an_instrument(),
+        position,
+        None if stop is None else Decimal(stop),
+        None if target is None else Decimal(target),
+    )
+
+    assert levels == ticks
+
+
+@pytest.mark.parametrize("price", ["NaN", "Infinity"])
+def test_what_is_no_number_is_no_level(price: str) -> None:
+    refused = levels_in_ticks(an_instrument(), 1, Decimal(price), None)
+
+    assert isinstance(refused, Decision)
+    assert [denial.code for denial in refused.denials] == [DenialCode.PRICE_INVALID]
+
+
+def test_what_was_asked_for_is_in_place_when_the_venue_shows_it() -> None:
+    world = holding()
+    assert is_in_place(world.book, MES)
+    world.protect(stop=4995, target=5030)
+    assert not is_in_place(world.book, MES)
+    world.wait(100)
+
+    assert is_in_place(world.book, MES)
+    world.exit(2)
+    world.wait(1_000)
+    assert is_in_place(world.book, MES), "nothing is asked for a flat contract"

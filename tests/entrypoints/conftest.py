@@ -20,6 +20,7 @@ from backstop.core.guardrails import Assessment
 from backstop.core.liquidation_scope import contract_for
 from backstop.core.past import PastOrder, client_key
 from backstop.core.policy import SECOND_NS, Policy
+from backstop.core.protection_wishes import levels_in_ticks
 from backstop.core.step import Decision, DecisionKind, Step
 from backstop.core.wishes import judge
 from backstop.domain.broker import BrokerAccount
@@ -40,6 +41,7 @@ from backstop.domain.events import (
     OrderDispatched,
     OrderRequested,
     PlaceAnswered,
+    ProtectionRequested,
     ResumeRequested,
     Source,
 )
@@ -263,6 +265,27 @@ class HandGuard:
                 reason=reason,
                 operator=operator,
                 quantity=quantity,
+            )
+        ).decision
+        assert decision is not None
+        return decision
+
+    async def protect_position(
+        self, symbol: str, *, stop_price: Decimal | None, take_profit_price: Decimal | None
+    ) -> Decision:
+        contract_id = contract_for(self.book, symbol)
+        if contract_id is None:
+            return Decision(kind=DecisionKind.UNKNOWN_SYMBOL)
+        instrument = self.book.instruments[contract_id]
+        quantity = self.book.position(contract_id).quantity
+        levels = levels_in_ticks(instrument, quantity, stop_price, take_profit_price)
+        assert isinstance(levels, tuple)
+        decision = self.feed(
+            ProtectionRequested(
+                utc_us=UTC_US,
+                contract_id=contract_id,
+                stop_ticks=levels[0],
+                take_profit_ticks=levels[1],
             )
         ).decision
         assert decision is not None

@@ -26,14 +26,17 @@ def test_a_position_is_shown_with_every_stop_that_protects_it(
                 "stops": [first, second],
                 "targets": [],
                 "knowledge": "KNOWN",
+                "protection": "PROTECTED",
                 "naked_ms": 0,
             }
         ]
     )
 
     heads, row = capsys.readouterr().out.splitlines()
-    assert " ".join(heads.split()) == "SYMBOL QTY AVERAGE STOPS TARGETS KNOWLEDGE NAKED MS"
-    assert " ".join(row.split()) == "MES +3 6012.8333 1 @ 5900, 2 @ 5600 - KNOWN 0"
+    assert " ".join(heads.split()) == (
+        "SYMBOL QTY AVERAGE STOPS TARGETS PROTECTION NAKED MS KNOWLEDGE"
+    )
+    assert " ".join(row.split()) == "MES +3 6012.8333 1 @ 5900, 2 @ 5600 - PROTECTED 0 KNOWN"
 
 
 @pytest.mark.parametrize(

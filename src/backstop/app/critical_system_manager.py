@@ -24,6 +24,7 @@ from backstop.app.execution_verification_system import ExecutionVerificationSyst
 from backstop.app.loop import DecisionLoop
 from backstop.app.market_risk import MarketRisk
 from backstop.app.notes import failure_text, log_note
+from backstop.app.protection_desk import ProtectionDesk
 from backstop.app.quote_board import QuoteBoard
 from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.app.state_opening import OpenedState
@@ -295,6 +296,7 @@ class CriticalSystemManager:
             DomainError: a member of the request is not what its type says; nothing was sent.
             JournalError: the intent could not be made durable; nothing was sent.
         """
+        await self._protection().leftovers_gone(request)
         decision = await self._running().decide(self._wish(request))
         if decision.kind is not DecisionKind.ACCEPTED or decision.order is None:
             return decision
@@ -444,6 +446,25 @@ class CriticalSystemManager:
                 quantity=quantity,
             )
         )
+
+    async def protect_position(
+        self,
+        symbol: str,
+        *,
+        stop_price: Decimal | None = None,
+        take_profit_price: Decimal | None = None,
+    ) -> Decision:
+        """Give a position a stop and a target; a level that is None stays as it is.
+
+        Raises:
+            JournalError: it could not be made durable, and nothing was sent.
+        """
+        return await self._protection().protect(
+            symbol, stop_price=stop_price, take_profit_price=take_profit_price
+        )
+
+    def _protection(self) -> ProtectionDesk:
+        return ProtectionDesk(self._running(), quotes=self.quotes, clock=self.clock)
 
     async def resume(self, *, reason: str, operator: str) -> Decision:
         """Lift what a person or a machine latched; refused while an order is UNKNOWN."""

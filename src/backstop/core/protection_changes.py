@@ -46,10 +46,7 @@ def _align(work: Workbench, leg: VenueOrder, instrument: Instrument) -> None:
         return
     # Once, when it first stands: later moves are the trader's own.
     book.aligned[number] = None
-    entry = book.orders.get(leg.owner or "")
-    if entry is None:
-        return
-    asked = entry.intent.stop_loss_ticks if stop else entry.intent.take_profit_ticks
+    asked = _asked_ticks(book, leg, role)
     if asked is None or asked == stands:
         return
     move_order(
@@ -60,6 +57,18 @@ def _align(work: Workbench, leg: VenueOrder, instrument: Instrument) -> None:
         ticks=asked,
         reason="the leg follows the asked level, not the fill",
     )
+
+
+def _asked_ticks(book: Book, leg: VenueOrder, role: LegRole) -> int | None:
+    """Return the level that was asked for a leg: since its entry filled, or else with it."""
+    stop = role is LegRole.STOP_LOSS
+    for lot in book.protection.record(leg.row.contract_id).lots:
+        if lot.owner == leg.owner:
+            return lot.stop_ticks if stop else lot.target_ticks
+    entry = book.orders.get(leg.owner or "")
+    if entry is None:
+        return None
+    return entry.intent.stop_loss_ticks if stop else entry.intent.take_profit_ticks
 
 
 def change_answered(work: Workbench, event: CancelAnswered | ModifyAnswered) -> None:

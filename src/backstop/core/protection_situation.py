@@ -11,7 +11,7 @@ from backstop.core.positions import PositionView
 from backstop.core.protection_evidence import evident_quantity
 from backstop.core.protection_plan import Cover, Share, lacking, shares, total
 from backstop.core.protection_record import ProtectionRecord
-from backstop.core.protective_orders import coming, working_stops
+from backstop.core.protective_orders import coming, working_stops, working_targets
 from backstop.domain.external import ExternalPositionPolicy
 from backstop.domain.instrument import Instrument, Rounding
 from backstop.domain.order import LegRole
@@ -151,6 +151,19 @@ def protection_of(book: Book, contract_id: str) -> Protection:
     if not now.is_naked:
         return Protection.PROTECTED
     return Protection.NAKED if now.has_level and now.uncovered else Protection.UNPROTECTED
+
+
+def is_in_place(book: Book, contract_id: str) -> bool:
+    """Say whether everything that was asked for a position stands at the venue."""
+    now = situation(book, contract_id)
+    record = now.record
+    if not record.sign:
+        return True
+    if any(change.contract_id == contract_id for change in book.protection.changes.values()):
+        return False
+    if now.uncovered or now.coming or coming(book, record, LegRole.TAKE_PROFIT):
+        return False
+    return record.target_ticks is None or total(working_targets(book, record)) >= now.quantity
 
 
 def is_being_closed(book: Book, contract_id: str) -> bool:

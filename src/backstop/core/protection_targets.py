@@ -14,6 +14,7 @@ from backstop.core.protection_record import ProtectionRecord
 from backstop.core.protection_situation import Situation
 from backstop.core.protective_orders import coming, place_protective, working_targets
 from backstop.core.step import Tag, Workbench
+from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import Severity
 from backstop.domain.order import LegRole, OrderState
 
@@ -59,7 +60,7 @@ def _lacking(work: Workbench, now: Situation) -> list[Share]:
     record = now.record
     working = working_targets(work.book, record)
     on_their_way = coming(work.book, record, LegRole.TAKE_PROFIT)
-    free = now.quantity - total(working) - total(on_their_way)
+    free = now.quantity - total(working) - total(on_their_way) - _waking(record)
     if free <= 0:
         return []
     if record.target_ticks is not None:
@@ -76,6 +77,16 @@ def _lacking(work: Workbench, now: Situation) -> list[Share]:
             found[lot.target_ticks] = found.get(lot.target_ticks, 0) + number
             free -= number
     return [Share(quantity=number, ticks=ticks) for ticks, number in found.items()]
+
+
+def _waking(record: ProtectionRecord) -> int:
+    """Return the contracts whose own target the venue has shown and has not woken yet."""
+    legs = ((lot, lot.leg(LegRole.TAKE_PROFIT)) for lot in record.active_lots)
+    return sum(
+        lot.quantity
+        for lot, leg in legs
+        if leg is not None and leg.status.is_live and leg.status is not BrokerStatus.OPEN
+    )
 
 
 def targets_given_up(work: Workbench, contract_id: str) -> None:

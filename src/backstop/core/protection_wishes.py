@@ -1,7 +1,7 @@
 """What people and bots say about protection: levels they ask for, stops they take away themselves.
 
-Moving a stop in either direction is the trader's own choice, and possible in every trading state; a
-stop on the wrong side of the market is refused, for it would close the position at once.
+A stop may be moved towards the market in every trading state; away from it is more loss, and so as
+good as new exposure. On the wrong side of the market it is refused: it would close the position.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from backstop.core.guardrails import gate_denial
+from backstop.core.guardrails import gate_denial, state_denials
 from backstop.core.order_numbers import level_faults
 from backstop.core.protection_plan import Cover
 from backstop.core.protection_record import ProtectionRecord, adopted_owner
@@ -19,12 +19,40 @@ from backstop.core.step import Decision, DecisionKind, Workbench
 from backstop.domain.commands import Severity
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.events import Answer, CancelRequested, PlaceAnswered, ProtectionRequested
-from backstop.domain.instrument import Instrument
+from backstop.domain.instrument import Instrument, Rounding
 from backstop.domain.order import LegRole, Side
 from backstop.domain.quote import Quote
 
 POSITION_BRACKETS_WORDS = "position brackets"
 """In the gateway's refusal of an entry with brackets, lower case: the account's bracket mode."""
+
+
+def levels_in_ticks(
+    instrument: Instrument,
+    position: int,
+    stop_price: Decimal | None,
+    take_profit_price: Decimal | None,
+) -> tuple[int | None, int | None] | Decision:
+    """Return the levels of a ``position`` (signed contracts) on the tick, or why they are none.
+
+    Both are rounded up for a long position and down for a short one: the stop towards the market,
+    so that the loss is never larger than asked for, the target to no worse price than asked.
+    """
+    rounding = Rounding.UP if position > 0 else Rounding.DOWN
+    for name, price in (("stop_price", stop_price), ("take_profit_price", take_profit_price)):
+        if price is not None and not price.is_finite():
+            denial = Denial(
+                code=DenialCode.PRICE_INVALID,
+                message=f"{name} {price} is not a price of {instrument.symbol}",
+                value=str(price),
+            )
+            return Decision(kind=DecisionKind.REFUSED, denials=(denial,))
+    return (
+        None if stop_price is None else instrument.rounded_ticks(stop_price, rounding),
+        None
+        if take_profit_price is None
+        else instrument.rounded_ticks(take_profit_price, rounding),
+    )
 
 
 def protection_requested(work: Workbench, event: ProtectionRequested) -> None:
@@ -44,7 +72,11 @@ def protection_requested(work: Workbench, event: ProtectionRequested) -> None:
         )
         return
     gate = gate_denial(book.policy)
-    denials = (*(() if gate is None else (gate,)), *_level_denials(event, record, instrument))
+    denials = (
+        *(() if gate is None else (gate,)),
+        *_level_denials(event, record, instrument),
+        *_widening_denials(work, event),
+    )
     if denials:
         work.decision = Decision(kind=DecisionKind.REFUSED, denials=denials)
         return
@@ -131,6 +163,22 @@ def _level_denials(
                 )
                 break
     return tuple(found)
+
+
+def _widening_denials(work: Workbench, event: ProtectionRequested) -> tuple[Denial, ...]:
+    """Return why the stop may not be moved away from the market now."""
+    book, contract_id = work.book, event.contract_id
+    now = situation(book, contract_id)
+    if event.stop_ticks is None or now.is_naked:
+        return ()
+    sign, asked = now.record.sign, event.stop_ticks
+    if not any(it.ticks is not None and (it.ticks - asked) * sign > 0 for it in now.stops):
+        return ()
+    return state_denials(
+        book.trading_state(work.now_ns, contract_id),
+        book.state_reasons(work.now_ns, contract_id),
+        book.policy,
+    )
 
 
 def _market(reference: Quote | None, sign: int) -> Iterator[Decimal]:

@@ -132,7 +132,7 @@ def _say_positions(rows: list[dict[str, Any]]) -> None:
         return
     say(
         columns(
-            ("SYMBOL", "QTY", "AVERAGE", "STOPS", "TARGETS", "KNOWLEDGE", "NAKED MS"),
+            ("SYMBOL", "QTY", "AVERAGE", "STOPS", "TARGETS", "PROTECTION", "NAKED MS", "KNOWLEDGE"),
             (
                 (
                     row["symbol"],
@@ -140,8 +140,9 @@ def _say_positions(rows: list[dict[str, Any]]) -> None:
                     _average(row["average_price"]),
                     _levels(row["stops"]),
                     _levels(row["targets"]),
-                    row["knowledge"],
+                    row["protection"],
                     row["naked_ms"],
+                    row["knowledge"],
                 )
                 for row in rows
             ),

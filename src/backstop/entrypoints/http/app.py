@@ -36,6 +36,10 @@ from backstop.entrypoints.http.models import (
     WhatIfBody,
 )
 from backstop.entrypoints.http.openapi import components, described
+from backstop.entrypoints.http.protection_routes import (
+    PROTECTION_SHAPES,
+    add_protection_routes,
+)
 from backstop.entrypoints.http.status import HealthView, StatusView, health_view, status_view
 from backstop.entrypoints.http.views import (
     OrderList,
@@ -89,6 +93,7 @@ class Api(FastAPI):
                     *LATCH_SHAPES,
                     *ALERT_SHAPES,
                     *LIQUIDATION_SHAPES,
+                    *PROTECTION_SHAPES,
                 )
             )
             held["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -116,6 +121,7 @@ def make_api(guard: Guard) -> FastAPI:
     add_alert_routes(api, guard)
     add_latch_routes(api, guard)
     add_liquidation_routes(api, guard)
+    add_protection_routes(api, guard)
     return api
 
 

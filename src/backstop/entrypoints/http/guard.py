@@ -66,6 +66,11 @@ class Guard(Protocol):
     ) -> Decision:
         """Close a position, or ``quantity`` contracts of it."""
 
+    async def protect_position(
+        self, symbol: str, *, stop_price: Decimal | None, take_profit_price: Decimal | None
+    ) -> Decision:
+        """Give a position a stop and a target; a level that is None stays as it is."""
+
     async def modify_order(
         self,
         client_order_id: str,

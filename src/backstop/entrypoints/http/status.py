@@ -8,6 +8,7 @@ from backstop import __version__
 from backstop.app.watch_link import WatchReport
 from backstop.core.book import Book, VenueOrder
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS, Policy
+from backstop.core.protection_situation import Protection as PositionProtection
 from backstop.core.realised import realised
 from backstop.core.trading_state import TradingState
 from backstop.domain.broker import BrokerOrder, BrokerStatus
@@ -83,6 +84,7 @@ class NakedPosition(Struct, frozen=True, kw_only=True):
 
     symbol: str
     naked_ms: int
+    protection: PositionProtection
 
 
 class Protection(Struct, frozen=True, kw_only=True):
@@ -94,6 +96,7 @@ class Protection(Struct, frozen=True, kw_only=True):
     switched_off: tuple[str, ...]
     allow_unprotected: bool
     naked: tuple[NakedPosition, ...]
+    naked_ms_max: int  # the longest that any position ever was
 
 
 class Realised(Struct, frozen=True, kw_only=True):
@@ -190,7 +193,7 @@ def status_view(guard: Guard) -> StatusView:
         ),
         liquidations=running_liquidations(book),
         limits=_limits(book.policy),
-        protection=_protection(book.policy, positions),
+        protection=_protection(book, positions),
         realised=_realised(book),
         heartbeats=_heartbeats(book, guard.components, guard.watch, now_ns=now_ns),
     )
@@ -199,7 +202,13 @@ def status_view(guard: Guard) -> StatusView:
 def working_orders(book: Book) -> tuple[WorkingOrder, ...]:
     """Return every order that can still fill at the venue, foreign ones included."""
     ours = (
-        _working(book, order.venue, order.client_order_id, "ENTRY_OR_EXIT", order.custom_tag)
+        _working(
+            book,
+            order.venue,
+            order.client_order_id,
+            "ENTRY_OR_EXIT" if order.role is None else str(order.role),
+            order.custom_tag,
+        )
         for order in book.live_orders()
         if order.venue is not None and order.venue.status.is_live
     )
@@ -258,7 +267,8 @@ def _limits(policy: Policy) -> Limits:
     )
 
 
-def _protection(policy: Policy, positions: tuple[PositionRow, ...]) -> Protection:
+def _protection(book: Book, positions: tuple[PositionRow, ...]) -> Protection:
+    policy = book.policy
     return Protection(
         stop_required=policy.stop_required,
         default_stop_ticks=policy.default_stop_ticks,
@@ -266,9 +276,14 @@ def _protection(policy: Policy, positions: tuple[PositionRow, ...]) -> Protectio
         switched_off=policy.unprotected,
         allow_unprotected=policy.allow_unprotected,
         naked=tuple(
-            NakedPosition(symbol=row.symbol, naked_ms=row.naked_ms)
+            NakedPosition(symbol=row.symbol, naked_ms=row.naked_ms, protection=row.protection)
             for row in positions
             if row.naked_ms
+        ),
+        naked_ms_max=max(
+            book.protection.naked_max_ns // MILLISECOND_NS,
+            *(row.naked_ms_max for row in positions),
+            0,
         ),
     )
 

@@ -15,6 +15,7 @@ from backstop.core.execution_verification import Verdict, Verification
 from backstop.core.guardrails import Assessment
 from backstop.core.past import PastOrder
 from backstop.core.positions import Knowledge, PositionView
+from backstop.core.protection_situation import Protection, protection_of
 from backstop.core.tracked_order import TrackedOrder, final_quantity, levels
 from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
 from backstop.domain.denial import Denial
@@ -115,7 +116,7 @@ class PositionRow(Struct, frozen=True, kw_only=True):
     """One position. ``stop`` is the working stop that would be hit first, ``stops`` are all.
 
     ``quantity`` is signed; ``naked_ms`` says for how long the stops have not covered it, 0 while
-    they do.
+    they do, and ``naked_ms_max`` for how long they did not at most, since it was opened.
     """
 
     symbol: str
@@ -126,6 +127,8 @@ class PositionRow(Struct, frozen=True, kw_only=True):
     target: ProtectiveOrder | None
     knowledge: Knowledge
     naked_ms: int
+    naked_ms_max: int
+    protection: Protection
     stops: tuple[ProtectiveOrder, ...]
     targets: tuple[ProtectiveOrder, ...]
 
@@ -293,6 +296,7 @@ def position_row(book: Book, view: PositionView, *, now_ns: int) -> PositionRow:
     stops = tuple(_protective(row) for row in _working_stops(book, view))
     targets = tuple(_protective(row) for row in _working_targets(book, view))
     naked_ns = now_ns - view.naked_since_ns if view.naked_since_ns else 0
+    naked_max_ns = max(naked_ns, book.protection.record(view.contract_id).naked_max_ns)
     return PositionRow(
         symbol=view.contract_id if instrument is None else instrument.symbol,
         contract_id=view.contract_id,
@@ -302,6 +306,8 @@ def position_row(book: Book, view: PositionView, *, now_ns: int) -> PositionRow:
         target=targets[0] if targets else None,
         knowledge=view.knowledge,
         naked_ms=naked_ns // NANOSECONDS_PER_MS,
+        naked_ms_max=naked_max_ns // NANOSECONDS_PER_MS,
+        protection=protection_of(book, view.contract_id),
         stops=stops,
         targets=targets,
     )
@@ -322,15 +328,20 @@ def _working_stops(book: Book, view: PositionView) -> list[BrokerOrder]:
 
 
 def _working_targets(book: Book, view: PositionView) -> list[BrokerOrder]:
-    """Return the target legs of the position, the one that is hit first in front."""
+    """Return the targets of the position, the one that is hit first in front."""
     side = Side.SELL if view.quantity > 0 else Side.BUY
+    legs = book.live_legs(view.contract_id)
+    ours = (order for order in book.live_orders() if order.role is LegRole.TAKE_PROFIT)
     rows = [
-        leg.row
-        for leg in book.live_legs(view.contract_id)
+        row
+        for row in (
+            *(leg.row for leg in legs if leg.role is LegRole.TAKE_PROFIT),
+            *(order.venue for order in ours if order.venue is not None),
+        )
         if view.quantity
-        and leg.role is LegRole.TAKE_PROFIT
-        and leg.row.side is side
-        and leg.row.status is BrokerStatus.OPEN
+        and row.contract_id == view.contract_id
+        and row.side is side
+        and row.status is BrokerStatus.OPEN
     ]
     return sorted(rows, key=lambda row: -side.sign * (row.limit_price or Decimal(0)))
 
