@@ -71,8 +71,10 @@ def test_a_process_that_is_gone_cannot_be_watched(child: "subprocess.Popen[bytes
 
 def test_the_state_of_a_process_is_told_in_a_word(child: "subprocess.Popen[bytes]") -> None:
     child.send_signal(signal.SIGSTOP)
+    watched = watched_process(child.pid)
     while not process_state(child.pid).startswith("T"):
-        assert child.poll() is None
+        assert not has_ended(watched, within_s=0.01)
+    watched.close()
 
     assert "stopped" in process_state(child.pid)
     assert process_state(2**22 + 1) == ""
@@ -140,9 +142,9 @@ def started(folder: Path, act: str) -> "subprocess.Popen[bytes]":
 def test_a_process_that_is_busy_with_python_writes_its_stacks_and_no_values(tmp_path: Path) -> None:
     process = started(tmp_path, "busy_with_a_secret('hunter2')")
     watched = watched_process(process.pid)
-    watched.ask_for_stacks()
     while not any("busy_with_a_secret" in line for line in read_stacks(tmp_path, process.pid)):
-        assert process.poll() is None
+        watched.ask_for_stacks()  # again: the first time it may not be busy yet
+        assert not has_ended(watched, within_s=0.05)
     text = "\n".join(read_stacks(tmp_path, process.pid))
     process.kill()
     process.wait(PATIENCE_S)

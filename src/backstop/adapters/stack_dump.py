@@ -19,7 +19,7 @@ LATE_S = 2.0
 """Where no signal can ask for stacks, they are written when a pulse is this late."""
 
 STACK_BYTES_MAX = 512 * 1024
-"""Of a file with stacks, so much is read; a hundred threads need less."""
+"""A file with stacks is emptied when it is larger; a hundred threads need less."""
 
 
 def stack_file(folder: Path, process_id: int) -> Path:
@@ -35,6 +35,14 @@ def read_stacks(folder: Path, process_id: int) -> tuple[str, ...]:
     except OSError:
         return ()
     return tuple(data.decode("utf-8", errors="replace").splitlines())
+
+
+def bound_stacks(folder: Path, process_id: int) -> None:
+    """Empty the file of a living process that was late again and again; it goes on writing."""
+    path = stack_file(folder, process_id)
+    with suppress(OSError):
+        if path.stat().st_size > STACK_BYTES_MAX:
+            os.truncate(path, 0)
 
 
 def forget_stacks(folder: Path, process_id: int) -> None:

@@ -18,7 +18,7 @@ from backstop import __version__
 from backstop.adapters.crash_folder import CrashFolder, CrashReport
 from backstop.adapters.log import Redactor
 from backstop.adapters.sqlite.last_records import last_records
-from backstop.adapters.stack_dump import forget_stacks, read_stacks
+from backstop.adapters.stack_dump import bound_stacks, forget_stacks, read_stacks
 from backstop.app.state_layout import AUDIT_DATABASE, CRASH_FOLDER
 from backstop.config.settings import Settings
 from backstop.entrypoints.crash_note import CrashNote
@@ -81,6 +81,5 @@ def _stacks(folder: Path, note: CrashNote) -> tuple[str, ...]:
     deadline_s = time.monotonic() + (0 if dead else STACKS_LIMIT_S)
     while not (lines := read_stacks(folder, note.process_id)) and time.monotonic() < deadline_s:
         time.sleep(STACKS_LOOK_S)
-    if dead:
-        forget_stacks(folder, note.process_id)
+    (forget_stacks if dead else bound_stacks)(folder, note.process_id)
     return lines or (NO_STACKS,)
