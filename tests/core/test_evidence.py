@@ -41,6 +41,33 @@ def test_the_same_trade_from_every_side_counts_once() -> None:
     assert guard.book.counters.duplicate_trades == 2
 
 
+@pytest.mark.parametrize("first", ["hub", "read"])
+def test_the_costs_of_a_trade_do_not_depend_on_who_told_it_first(first: str) -> None:
+    """Only the hub states commissions."""
+    guard = Guard().start()
+    guard.working()
+    for teller in ("hub", "read") if first == "hub" else ("read", "hub"):
+        if teller == "hub":
+            guard.trade(commissions_micros=250_000)
+        else:
+            guard.audit(trades=(a_trade(),), live_orders=(a_row(),))
+    row = [row for step in guard.steps for row in step.fill_rows][-1]
+
+    assert guard.order().fills[0].commissions_micros == 250_000
+    assert row.commission == "0.62"
+    assert guard.position() == 1
+
+
+def test_a_proof_is_made_again_with_the_costs_that_came_late() -> None:
+    guard = Guard().start()
+    guard.working(quantity=1)
+    guard.audit(trades=(a_trade(),), live_orders=(a_row(quantity=1),))
+    proven = guard.steps[-1].proofs_due
+    guard.trade(commissions_micros=250_000)
+
+    assert (proven, guard.steps[-1].proofs_due) == (("c1",), ("c1",))
+
+
 def test_a_trade_that_came_before_its_order_was_known_fills_it_later() -> None:
     guard = Guard().start()
     guard.submit()

@@ -259,6 +259,8 @@ def book_trade(work: Workbench, trade: BrokerTrade, *, seen_ns: int | None = Non
         known = held.voided or not trade.voided
     if known:
         book.counters.duplicate_trades += 1
+        if held is not None:
+            _learn_costs(work, held, trade)
         return
     if held is not None:
         # A void takes back the trade that was counted, whatever else its row says.
@@ -295,6 +297,17 @@ def book_trade(work: Workbench, trade: BrokerTrade, *, seen_ns: int | None = Non
     elif trade.broker_order_id not in book.venue_orders:
         # An order we have not heard of: the position counts at once, its order is read.
         ask_for_audit(work)
+
+
+def _learn_costs(work: Workbench, held: BrokerTrade, told: BrokerTrade) -> None:
+    """Take over commissions that the first telling of a trade lacked: only the hub states them."""
+    if told.commissions_micros <= held.commissions_micros:
+        return
+    trade = replace(held, commissions_micros=told.commissions_micros)
+    work.book.trades[trade.trade_id] = work.new_trades[trade.trade_id] = trade
+    order = _order_of(work, trade)
+    if order is not None:
+        recount_trades(work, order, cause=f"costs of trade {trade.trade_id}")
 
 
 def _order_of(work: Workbench, trade: BrokerTrade) -> TrackedOrder | None:

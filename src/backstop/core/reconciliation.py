@@ -181,7 +181,9 @@ def condensed(book: Book, event: AccountAudited) -> AccountAudited:
 
 def _counted(book: Book, trade: BrokerTrade) -> bool:
     held = book.trades.get(trade.trade_id)
-    return held is not None and (held.voided or not trade.voided)
+    if held is None or trade.commissions_micros > held.commissions_micros:
+        return False
+    return held.voided or not trade.voided
 
 
 def _held(book: Book, row: BrokerOrder) -> bool:
