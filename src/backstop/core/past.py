@@ -208,14 +208,14 @@ def _sifted(audit: AccountAudited, found: Mapping[str, PastOrder]) -> AccountAud
     A read that reaches far back lists hundreds of finished orders; none has to be held for that.
     """
     orders, trades = audit.orders, audit.trades
+    news = None if trades is None else tuple(it for it in trades if not _was_counted(it, found))
     return replace(
         audit,
+        known_trades=audit.known_trades + len(trades or ()) - len(news or ()),
         orders=None
         if orders is None
         else tuple(row for row in orders if not _says_the_same(row, found)),
-        trades=None
-        if trades is None
-        else tuple(trade for trade in trades if not _was_counted(trade, found)),
+        trades=news,
     )
 
 
