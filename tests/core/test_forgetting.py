@@ -12,6 +12,7 @@ from tests.core.histories import Act, feed, histories
 
 from backstop.core import forgetting
 from backstop.core.past import PastOrder, client_key, recollected, unheard
+from backstop.core.realised import realised
 from backstop.core.step import DecisionKind, Step
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.events import (
@@ -372,6 +373,21 @@ def test_before_anything_was_let_go_of_nobody_is_asked() -> None:
     assert unheard(guard.book, guard.history[-1][0]) == ()
     for event, _, _ in guard.history:
         assert unheard(guard.book, event) == ()
+
+
+@pytest.mark.usefixtures("eager")
+def test_what_trades_brought_does_not_leave_with_them() -> None:
+    guard = ArchivingGuard()
+    feed(guard, ("start",))
+    for number in (1, 2, 3):
+        feed(guard, ("round", number, "BUY" if number % 2 else "SELL"))
+    guard.trade(trade_id=1010, broker_order_id=1010)  # called back, and gone again
+    feed(guard, ("round", 4, "SELL"))
+    total = realised(guard.book.trades.values()) + guard.book.past_result
+
+    assert len(guard.book.trades) < 4
+    assert (total.trades, total.costs_micros) == (4, 4 * 370_000)
+    assert total.net_micros == -4 * 370_000
 
 
 # -- every history -------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from backstop.core.liquidation import CloseAttempt, Liquidation
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.positions import Knowledge, PositionView
 from backstop.core.protection_record import ProtectionBook
+from backstop.core.realised import RealisedResult
 from backstop.core.tracked_order import TrackedOrder
 from backstop.core.trading_state import (
     Condition,
@@ -158,6 +159,7 @@ class Book:
     trades_of: dict[int, tuple[int, ...]] = field(default_factory=dict)  # broker order -> trades
     forgotten_trade_id: int | None = None  # trades up to it, if not held, were counted long ago
     forgotten_order_id: int | None = None  # the newest number of an order that was let go of
+    past_result: RealisedResult = field(default_factory=RealisedResult)  # of trades that were let go
     new_trades: dict[int, None] = field(
         default_factory=dict
     )  # older, and never counted all the same

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from backstop.core.book import ORDERS_KEPT, TRADES_KEPT, VENUE_ORDERS_KEPT, Book, VenueOrder
 from backstop.core.past import PastOrder, decoded_entry
+from backstop.core.realised import realised
 from backstop.core.step import Workbench
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.broker import BrokerTrade
@@ -177,6 +178,7 @@ def _drop(book: Book, past: PastOrder) -> None:
     for number in numbers:
         book.trades_of.pop(number, None)
         book.forgotten_order_id = max(book.forgotten_order_id or number, number)
+    book.past_result += realised(past.trades)
     for trade in past.trades:
         del book.trades[trade.trade_id]
         book.forgotten_trade_id = max(book.forgotten_trade_id or trade.trade_id, trade.trade_id)
@@ -207,6 +209,7 @@ def _take_back(book: Book, past: PastOrder) -> None:
             book.finished_venue[held.row.broker_order_id] = None
     for trade in past.trades:
         if trade.trade_id not in book.trades:
+            book.past_result -= realised((trade,))
             book.trades[trade.trade_id] = trade
             others = book.trades_of.get(trade.broker_order_id, ())
             book.trades_of[trade.broker_order_id] = (*others, trade.trade_id)

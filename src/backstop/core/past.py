@@ -239,7 +239,9 @@ def _was_counted(trade: BrokerTrade, found: Mapping[str, PastOrder]) -> bool:
     if past is None:
         return False
     held = next((it for it in past.trades if it.trade_id == trade.trade_id), None)
-    return held is not None and (held.voided or not trade.voided)
+    if held is None or trade.commissions_micros > held.commissions_micros:
+        return False
+    return held.voided or not trade.voided
 
 
 def _trades_of(fact: Fact) -> tuple[BrokerTrade, ...]:

@@ -31,6 +31,22 @@ class RealisedResult(Struct, frozen=True, kw_only=True):
         """What is left after costs."""
         return self.gross_micros - self.costs_micros
 
+    def __add__(self, other: "RealisedResult") -> "RealisedResult":
+        return RealisedResult(
+            gross_micros=self.gross_micros + other.gross_micros,
+            costs_micros=self.costs_micros + other.costs_micros,
+            closing_trades=self.closing_trades + other.closing_trades,
+            trades=self.trades + other.trades,
+        )
+
+    def __sub__(self, other: "RealisedResult") -> "RealisedResult":
+        return RealisedResult(
+            gross_micros=self.gross_micros - other.gross_micros,
+            costs_micros=self.costs_micros - other.costs_micros,
+            closing_trades=self.closing_trades - other.closing_trades,
+            trades=self.trades - other.trades,
+        )
+
 
 def realised(trades: Iterable[BrokerTrade]) -> RealisedResult:
     """Return what ``trades`` brought; each is expected once, as the book holds them."""

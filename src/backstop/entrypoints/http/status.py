@@ -289,7 +289,7 @@ def _protection(book: Book, positions: tuple[PositionRow, ...]) -> Protection:
 
 
 def _realised(book: Book) -> Realised:
-    result = realised(book.trades.values())
+    result = realised(book.trades.values()) + book.past_result
     return Realised(
         gross=f"{money(result.gross_micros):f}",
         costs=f"{money(result.costs_micros):f}",
