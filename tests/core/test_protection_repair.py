@@ -550,3 +550,17 @@ def test_a_guard_that_stood_still_hears_what_waits_before_it_closes_anything() -
     assert world.position() == 2
     assert world.sent_of(ClosePosition) == []
     assert world.stops() == [(2, Decimal(4990))]
+
+
+def test_reads_about_a_naked_position_may_use_the_calls_that_are_kept_in_reserve() -> None:
+    world = World().start()
+    world.enter(stop=4990)
+    world.wait(500)
+    before = len(world.sent_of(AuditAccount))
+    world.take_away()
+    world.wait(LIMIT_MS)
+    during = world.sent_of(AuditAccount)[before:]
+    world.wait(10_000)
+
+    assert during[0].urgent
+    assert not world.sent_of(AuditAccount)[-1].urgent

@@ -321,7 +321,7 @@ def _look_at_clocks(work: Workbench) -> None:
             reason="interval" if work.book.recovered else "recovery",
             account_id=work.book.policy.account_id,
             since_utc_us=since_us - LOOK_BACK_US,
-            urgent=bool(work.book.liquidating),
+            urgent=bool(work.book.liquidating) or work.book.protection.is_urgent,
         )
     )
 

@@ -176,6 +176,11 @@ class ProtectionBook:
     started_ns: int = 0  # when this process began
     known_ns: int = 0  # when it first read the account completely; 0: not yet
 
+    @property
+    def is_urgent(self) -> bool:
+        """A position lacks a stop that it should have: reads about it may use the reserve."""
+        return any(record.episode.wanted_ns for record in self.records.values())
+
     def record(self, contract_id: str) -> ProtectionRecord:
         """Return the record of a contract of which nothing may ever have been said."""
         held = self.records.get(contract_id)

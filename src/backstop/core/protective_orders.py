@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from backstop.core.book import UNLISTED_READS_MAX, Book
+from backstop.core.book import Book
+from backstop.core.liquidation_scope import has_vanished
 from backstop.core.protection_evidence import (
     STOP_TYPES,
     is_adoptable,
@@ -132,15 +133,6 @@ def _protective_rows(
             yield row, Origin.LEG, held.owner, role
         elif is_adoptable(book, row, record.sign):
             yield row, Origin.FOREIGN, adopted_owner(row.broker_order_id), LegRole.STOP_LOSS
-
-
-def has_vanished(book: Book, broker_order_id: int) -> bool:
-    """Say whether list after list of the live orders lacked it, and no search says how it ended."""
-    name = book.client_of_broker_id.get(broker_order_id)
-    if name is None:
-        return book.unlisted.get(broker_order_id, 0) > UNLISTED_READS_MAX
-    search = book.missing.get(name)
-    return search is not None and search.times > UNLISTED_READS_MAX
 
 
 # -- what is asked for ---------------------------------------------------------------------------
