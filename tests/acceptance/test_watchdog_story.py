@@ -348,6 +348,29 @@ async def test_a_guard_that_does_not_stop_is_ended_in_time(bench: Any) -> None:
         assert guard.processes("guard") == []
 
 
+# -- an account that was left alone ----------------------------------------------------------------
+
+
+async def test_an_account_that_was_left_alone_for_too_long_is_taken_flat(bench: Any) -> None:
+    loops = hastily(crashes_max=1, pauses_ns=[600 * SECOND_NS])
+    sending = {"DRY_RUN": "0", "EXECUTE": "1", "EMERGENCY_LIQUIDATION_THRESHOLD_MINUTES": "0.05"}
+    async with bench.venue() as venue, bench.guard(hastily=loops, **sending) as guard:
+        await guard.active()
+        assert (await guard.ask("POST", "/v1/orders", {**ENTRY, "client_order_id": "e-1"}))[
+            0
+        ] == 201
+        await told(guard, "/v1/positions", lambda said: said["positions"])
+        await told(guard, "/v1/status", lambda said: _watchdog(said) == guard.process.pid)
+        os.kill(await one(guard, "guard"), signal.SIGKILL)
+
+        async with asyncio.timeout(2 * PATIENCE_S):
+            while (await venue.truth())["positions"]:  # noqa: ASYNC110 - other processes decide
+                await asyncio.sleep(LOOK_S)
+        said = await told(guard, "/v1/status", lambda said: said["trading_state"] == "HALTED")
+
+    assert any("no sound guard" in reason for reason in said["reasons"])
+
+
 # -- systemd ---------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from tests.app.desk import Desk, Guard, until
 
 from backstop.adapters.clock import SystemClock, awake_ns
 from backstop.adapters.process_line import ProcessLine
+from backstop.app import watch_link
 from backstop.app.watch_link import WatchLink
 from backstop.core.trading_state import TradingState
 from backstop.core.watch_facts import Moment
@@ -161,6 +162,23 @@ async def test_each_pulse_carries_new_work_of_the_loop_and_what_the_account_hold
         assert newest.steps > 0
         assert newest.journal_seq > 0
         assert newest.audit_age_ms is not None
+
+
+async def test_what_could_be_lost_is_told_before_its_order_leaves(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not with the next pulse: a guard that died before that would be taken for flat."""
+    async with watched(desk) as scene:
+        await scene.guard.ready("MES")
+        monkeypatch.setattr(watch_link, "PULSE_INTERVAL_S", 600)
+        looks = scene.looks
+        await until(lambda: scene.looks > looks, "the last pulse for a long time")
+        before = len(scene.other.pulses())
+        await scene.guard.enter()
+        (told,) = scene.other.pulses()[before:]
+
+        assert scene.other.pulses()[before - 1].holdings is Holdings.NONE
+        assert told.holdings is Holdings.OPEN
 
 
 async def test_a_decision_loop_that_has_ended_leaves_pulses_without_work(desk: Desk) -> None:

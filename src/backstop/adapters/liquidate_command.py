@@ -10,6 +10,9 @@ from backstop.ports import LiquidationOutcome
 LIMIT_S = 80.0
 """``backstop liquidate`` ends within 75 s by itself."""
 
+OPERATOR = "watchdog"
+"""Who asks, in the record."""
+
 STOP_LIMIT_S = 2.0
 """How long it may take to end when we have to; then it is killed."""
 
@@ -25,7 +28,7 @@ class LiquidateCommand:
 
     async def liquidate(self, reason: str) -> LiquidationOutcome:
         """Run the command to its end; whatever goes wrong, the account counts as not flat."""
-        command = own_command("liquidate", "--yes", "--reason", reason)
+        command = own_command("liquidate", "--yes", "--reason", reason, "--operator", OPERATOR)
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,

@@ -87,6 +87,10 @@ class _Pending:
         self.left = False  # it was let go although its records are not on disk
 
 
+def _nothing() -> None:
+    """Nobody wants to hear of it."""
+
+
 class DecisionLoop:
     """Owns the book; the only place where it changes."""
 
@@ -104,6 +108,7 @@ class DecisionLoop:
         self.book = book
         self.steps = 0  # work done: a pulse that carries it cannot lie about a stuck loop
         self.turns = 0  # times round the loop below, with or without a fact
+        self.on_step: Callable[[], None] = _nothing  # hears of each step before anything leaves
         self._journal = journal
         self._clock = clock
         self._dispatcher = dispatcher
@@ -292,6 +297,7 @@ class DecisionLoop:
             fact, result, asker=asker, seq=seq, last_seq=batch.records[-1].seq, proofs=proofs
         )
         self._unreleased.append(pending)
+        self.on_step()
         self._journal.submit(batch, partial(self._told, pending))
 
     # -- out ---------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from backstop.domain.heartbeat import (
     CleanStop,
     Dismissed,
     Hello,
+    Holdings,
     Pulse,
     Stop,
 )
@@ -112,6 +113,7 @@ class WatchLink:
         self._on_stop = on_stop
         self._presence = Presence()
         self._pulse_ns: int | None = None
+        self._told = Holdings.UNKNOWN  # what the newest pulse said that the account holds
         self._stall_ms_max = 0
         self._beat: Beat | None = None
         self._watchdog: WatchedProcess | None = None
@@ -120,6 +122,7 @@ class WatchLink:
     async def run(self) -> None:
         """Pulse and listen until cancelled."""
         running = asyncio.get_running_loop()
+        self._loop.on_step = self._stepped
         try:
             while True:
                 self._listen()
@@ -222,9 +225,23 @@ class WatchLink:
 
     # -- out -----------------------------------------------------------------------------------
 
+    def _stepped(self) -> None:
+        """Say at once that there is something to lose, before the order for it leaves.
+
+        Else a guard that dies between its order and its next pulse would be taken for flat.
+        """
+        if self._told is not Holdings.OPEN and holdings(self._loop.book) is Holdings.OPEN:
+            self._say_pulse()
+
     def _pulse(self) -> None:
         """Show the work done since the last pulse, and ask for more."""
+        self._say_pulse()
+        self._on_pulse()
+        self._loop.nudge()
+
+    def _say_pulse(self) -> None:
         loop, book = self._loop, self._loop.book
+        self._told = holdings(book)
         now_ns, audit_ns = self._clock.monotonic_ns(), book.audit.complete_ns
         self._line.send(
             Pulse(
@@ -232,10 +249,8 @@ class WatchLink:
                 steps=loop.steps,
                 journal_seq=loop.journal_seq,
                 audit_age_ms=(now_ns - audit_ns) // _NS_PER_MS if audit_ns else None,
-                holdings=holdings(book),
+                holdings=self._told,
                 stall_ms_max=self._stall_ms_max,
             )
         )
         self._pulse_ns = self._moment().awake_ns
-        self._on_pulse()
-        loop.nudge()
