@@ -159,10 +159,8 @@ class Book:
     trades_of: dict[int, tuple[int, ...]] = field(default_factory=dict)  # broker order -> trades
     forgotten_trade_id: int | None = None  # trades up to it, if not held, were counted long ago
     forgotten_order_id: int | None = None  # the newest number of an order that was let go of
-    past_result: RealisedResult = field(default_factory=RealisedResult)  # of trades that were let go
-    new_trades: dict[int, None] = field(
-        default_factory=dict
-    )  # older, and never counted all the same
+    past_result: RealisedResult = field(default_factory=RealisedResult)  # of trades that are gone
+    new_trades: dict[int, None] = field(default_factory=dict)  # older, and never counted yet
     finished: dict[str, None] = field(default_factory=dict)  # client ids, in the order of finishing
     finished_venue: dict[int, None] = field(default_factory=dict)  # legs and foreign ones, likewise
     positions: dict[str, PositionView] = field(default_factory=dict)
