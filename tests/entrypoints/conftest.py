@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from msgspec.structs import replace
 
+from backstop.app.recovery_review import RecoveryReport
 from backstop.app.watch_link import WatchReport
 from backstop.core.book import Book
 from backstop.core.engine import new_book, step
@@ -105,6 +106,7 @@ class HandGuard:
     answer: Answer = Answer.YES
     failure: Exception | None = None
     past: list[PastOrder] = field(default_factory=list)  # newest first
+    recovery: RecoveryReport | None = None
     watch: WatchReport | None = None
 
     def now_ns(self) -> int:

@@ -147,7 +147,7 @@ def checked_start(
         return CheckedStart(
             keys=keys,
             frontier=walked.frontier,
-            known=next((tree for tree in chain(unfit, offered) if _is_of(store, tree)), None),
+            known=next((tree for tree in chain(unfit, offered) if tree_is_of(store, tree)), None),
             record=_name(store),
             size=walked.frontier.size,
             root=walked.frontier.root(),
@@ -159,8 +159,8 @@ def _name(store: AuditStore) -> str:
     return "" if first is None else first.hex()
 
 
-def _is_of(store: AuditStore, tree: KnownTree) -> bool:
-    """Tell whether a kept tree is one over the beginning of a record that was read whole."""
+def tree_is_of(store: AuditStore, tree: KnownTree) -> bool:
+    """Tell whether a kept tree is one over the beginning of this record, by its stored hashes."""
     frontier = Frontier()
     for leaf in store.leaves(0, tree.size):
         frontier.append(leaf)

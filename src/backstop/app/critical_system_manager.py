@@ -26,6 +26,7 @@ from backstop.app.market_risk import MarketRisk
 from backstop.app.notes import failure_text, log_note
 from backstop.app.protection_desk import ProtectionDesk
 from backstop.app.quote_board import QuoteBoard
+from backstop.app.recovery_review import RecoveryReport, RecoveryReview
 from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.app.state_opening import OpenedState
 from backstop.app.trading_days import TradingDays
@@ -100,6 +101,7 @@ class CriticalSystemManager:
         self._trail: AuditTrail | None = None
         self._reading: AuditReading | None = None
         self._state: OpenedState | None = None
+        self._review: RecoveryReview | None = None
         self._tasks: asyncio.Task[None] | None = None
         self._closing = AsyncExitStack()
         self._health: dict[str, str] = {}
@@ -167,7 +169,7 @@ class CriticalSystemManager:
             ),
         )
         self._loop, self._trail, self._reading = parts.loop, parts.trail, parts.reading
-        self._state = parts.state
+        self._state, self._review = parts.state, parts.review
         self._budget = parts.gateway.budget
         self._say_doubts()
         await self._first_contact(parts.link)
@@ -593,6 +595,11 @@ class CriticalSystemManager:
         """Wait until the user hub is connected and subscribed."""
         await self._until(lambda: self.book.links.user_up)
         await self._running().recorded()
+
+    @property
+    def recovery(self) -> RecoveryReport | None:
+        """What was different when this guard began; None before the account was read."""
+        return None if self._review is None else self._review.report
 
     @property
     def is_running(self) -> bool:

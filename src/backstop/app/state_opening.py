@@ -83,7 +83,7 @@ class OpenedState:
             known=search.trees,
         )
         start = self.trail.start
-        chosen = search.book(start)
+        chosen = search.book(size=start.size, known=start.known)
         self._book: Book | None = None
         self._next_seq = 1
         self.source = WHOLE_JOURNAL if start.size else NOTHING
@@ -92,7 +92,7 @@ class OpenedState:
             self._book, checkpoint, self.source = chosen
             self._next_seq = checkpoint.journal_seq + 1
         self.before: Before = search.before(
-            start, checkpoint, clock=clock, boot_id=self._process.boot_id
+            checkpoint, size=start.size, clock=clock, boot_id=self._process.boot_id
         )
         search.set_aside(self._say_set_aside)
 

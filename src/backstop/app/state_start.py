@@ -13,7 +13,7 @@ from msgspec import Struct
 from backstop import __version__
 from backstop.adapters.sqlite.past_archive import PAST_DATABASE
 from backstop.adapters.state_file import Checkpoint, Generation, Heartbeat, StateFiles
-from backstop.app.audit_start import CheckedStart, KnownTree
+from backstop.app.audit_start import KnownTree
 from backstop.app.past_orders import PastOrders
 from backstop.core.book import Book
 from backstop.core.policy import MILLISECOND_NS
@@ -91,18 +91,19 @@ class StateSearch:
                 self.faults[found.path] = found.fault
             yield found
 
-    def book(self, start: CheckedStart) -> tuple[Book, Checkpoint, str] | None:
+    def book(self, *, size: int, known: KnownTree | None) -> tuple[Book, Checkpoint, str] | None:
         """Return the newest book that is one of this record, its checkpoint and the file's name.
 
-        None: it is to be folded from the whole journal.
+        None: it is to be folded from the whole journal. ``size`` is the number of its entries,
+        ``known`` the tree out of ``trees`` that fits it.
 
         Raises:
             StateFolderError: there is no record, and the state is that of another account.
         """
-        if not start.size:
+        if not size:
             self._read_without_record()
         others = [it.other_account for it in self._read if it.other_account is not None]
-        if others and not start.size:
+        if others and not size:
             raise StateFolderError(
                 f"{self._files.folder} holds the state of account {others[0]}. Nothing was "
                 "changed. Set BACKSTOP_STATE_DIR to a folder of its own for each account."
@@ -111,7 +112,7 @@ class StateSearch:
             checkpoint, book = found.checkpoint, self._books.get(found.path)
             if checkpoint is None or book is None:
                 continue
-            if _tree(found.path, checkpoint) == start.known:
+            if _tree(found.path, checkpoint) == known:
                 return book, checkpoint, found.path.name
             self.faults[found.path] = StateFileError(
                 str(found.path), "the record up to it is not the one in audit.db"
@@ -125,9 +126,7 @@ class StateSearch:
                     str(found.path), "the record that it belongs to is gone"
                 )
 
-    def before(
-        self, start: CheckedStart, chosen: Checkpoint | None, *, clock: Clock, boot_id: str
-    ) -> Before:
+    def before(self, chosen: Checkpoint | None, *, size: int, clock: Clock, boot_id: str) -> Before:
         """Return what the folder tells of the process before this one."""
         beats = self._files.heartbeats()
         newest = max(beats, key=lambda beat: beat.utc_us, default=None)
@@ -140,9 +139,9 @@ class StateSearch:
                 monotonic_ns=newest.guarded_monotonic_ns if in_this_boot else 0,
             )
         stop = StopKind.CRASH
-        if not self._read and not start.size:
+        if not self._read and not size:
             stop = StopKind.FIRST
-        elif chosen is not None and chosen.clean_stop and chosen.journal_seq == start.size:
+        elif chosen is not None and chosen.clean_stop and chosen.journal_seq == size:
             stop = StopKind.CLEAN
         return Before(stop=stop, guarded=guarded, downtime_ms=downtime_ms, wall_clock=wall_clock)
 

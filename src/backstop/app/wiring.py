@@ -26,6 +26,7 @@ from backstop.app.policy import policy_from_settings
 from backstop.app.proofs import ProofMaker
 from backstop.app.quote_board import QuoteBoard
 from backstop.app.record_check import RecordCheck
+from backstop.app.recovery_review import RecoveryReview
 from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.app.state_opening import OpenedState
 from backstop.app.state_persistence import STATE_FAULT, StatePersistence
@@ -60,6 +61,7 @@ class Parts:
     """What a running guard is made of."""
 
     state: OpenedState
+    review: RecoveryReview
     persistence: StatePersistence
     record_check: RecordCheck
     trail: AuditTrail
@@ -128,9 +130,20 @@ def wired(
         past=state.past,
     )
     gateway.budget.reserve = lambda: call_reserve(loop.book)
-    _recover(loop, state, policy, clock=clock, host=host)
+    state.replay_into(loop, policy)
+    review = RecoveryReview(
+        loop.book,
+        before=state.before,
+        source=state.source,
+        liquidate_after_ns=settings.emergency_liquidation_threshold_ns,
+        clock=clock,
+        on_note=outlets.note,
+    )
+    dispatcher.bind(review.listening(loop.put))
+    _begin(loop, state, policy, clock=clock, host=host)
     return Parts(
         state=state,
+        review=review,
         persistence=state.keep(
             loop,
             interval_ns=settings.state_persistence_interval_ns,
@@ -161,11 +174,10 @@ def wired(
     )
 
 
-def _recover(
+def _begin(
     loop: DecisionLoop, state: OpenedState, policy: Policy, *, clock: Clock, host: str
 ) -> None:
-    """Fold the record into the book, and write down under which rules this process goes on."""
-    state.replay_into(loop, policy)
+    """Write down under which rules this process goes on, and that it does."""
     trail, before = state.trail, state.before
     # First the rules of this process. A disk that fails shows at the first fact.
     trail.submit(

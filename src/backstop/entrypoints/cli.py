@@ -28,6 +28,7 @@ VERBS = {
     "alerts": Verb("Read and acknowledge alerts, and try whether they arrive.", "alerts", "alerts"),
     "halt": Verb("Stop new exposure until a person resumes.", "latches", "halt"),
     "resume": Verb("Let new exposure through again.", "latches", "resume"),
+    "recover": Verb("Show what a start would do; sends nothing.", "recover", "recover"),
     "audit": Verb("Read the audit record of the state folder.", "audit", "audit"),
 }
 

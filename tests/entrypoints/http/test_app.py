@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from backstop.app.recovery_review import RecoveryReport
+from backstop.core.disaster_recovery import Downtime, RecoveryPlan
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerStatus, BrokerTrade
 from backstop.domain.events import (
     Answer,
@@ -16,6 +18,7 @@ from backstop.domain.events import (
     OrderReported,
     PositionReported,
     Source,
+    StopKind,
     TradeReported,
 )
 from backstop.domain.order import OrderType, Side
@@ -396,6 +399,31 @@ async def test_orders_that_left_the_book_are_shown_as_before(desk: Any) -> None:
     assert (status, unproven["error"]["code"]) == (409, "NOT_POSSIBLE")
 
 
+async def test_the_last_recovery_and_the_next_are_shown(desk: Any) -> None:
+    guard = desk.guard()
+    plan = RecoveryPlan(
+        account_id=4711,
+        downtime=Downtime(stop=StopKind.CRASH, ms=1500),
+        liquidates=False,
+        findings=(),
+        symbols=(),
+        unread=("trades",),
+    )
+    async with desk.calling(guard) as caller:
+        _, before = await caller.ask("GET", "/v1/recovery")
+        guard.recovery = RecoveryReport(at_utc_us=0, source="trading_state.json", plan=plan)
+        _, after = await caller.ask("GET", "/v1/recovery")
+        _, status = await caller.ask("GET", "/v1/status")
+
+    assert before["last"] is None
+    assert before["now"]["findings"] == []
+    assert after["last"] == status["recovery"]
+    assert after["last"]["source"] == "trading_state.json"
+    assert after["last"]["at"] == "1970-01-01T00:00:00.000000Z"
+    assert after["last"]["plan"]["downtime_ms"] == 1500
+    assert after["last"]["plan"]["unread"] == ["trades"]
+
+
 # -- evidence ------------------------------------------------------------------------------------
 
 
@@ -534,6 +562,7 @@ async def test_the_description_names_every_call_and_resolves_every_reference(des
         "/v1/orders/{client_order_id}",
         "/v1/orders/{client_order_id}/verify",
         "/v1/orders/{client_order_id}/proof",
+        "/v1/recovery",
         "/v1/audit/checkpoint",
         "/v1/audit/records",
         "/v1/audit/proof/{seq}",

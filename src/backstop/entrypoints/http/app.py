@@ -40,6 +40,7 @@ from backstop.entrypoints.http.protection_routes import (
     PROTECTION_SHAPES,
     add_protection_routes,
 )
+from backstop.entrypoints.http.recovery_routes import RECOVERY_SHAPES, add_recovery_routes
 from backstop.entrypoints.http.status import HealthView, StatusView, health_view, status_view
 from backstop.entrypoints.http.views import (
     OrderList,
@@ -94,6 +95,7 @@ class Api(FastAPI):
                     *ALERT_SHAPES,
                     *LIQUIDATION_SHAPES,
                     *PROTECTION_SHAPES,
+                    *RECOVERY_SHAPES,
                 )
             )
             held["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -122,6 +124,7 @@ def make_api(guard: Guard) -> FastAPI:
     add_latch_routes(api, guard)
     add_liquidation_routes(api, guard)
     add_protection_routes(api, guard)
+    add_recovery_routes(api, guard)
     return api
 
 

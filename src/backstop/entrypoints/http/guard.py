@@ -6,6 +6,7 @@ from typing import Protocol
 
 from backstop.adapters.alert_courier import Delivery
 from backstop.app.audit_reading import AuditReading
+from backstop.app.recovery_review import RecoveryReport
 from backstop.app.watch_link import WatchReport
 from backstop.core.book import Book
 from backstop.core.execution_verification import Verification
@@ -21,6 +22,10 @@ class Guard(Protocol):
     @property
     def book(self) -> Book:
         """Everything the guard knows."""
+
+    @property
+    def recovery(self) -> RecoveryReport | None:
+        """What was different when the guard began; None before the account was read."""
 
     @property
     def components(self) -> Mapping[str, str]:

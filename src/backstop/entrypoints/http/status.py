@@ -18,6 +18,7 @@ from backstop.entrypoints.gates import Gates, gates
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.latch_routes import LatchView, latch_views
 from backstop.entrypoints.http.liquidation_views import LiquidationView, running_liquidations
+from backstop.entrypoints.http.recovery_views import RecoveryView, recovery_view
 from backstop.entrypoints.http.views import (
     OrderRecord,
     PositionRow,
@@ -160,6 +161,7 @@ class StatusView(Struct, frozen=True, kw_only=True):
     limits: Limits
     protection: Protection
     realised: Realised
+    recovery: RecoveryView | None  # with which this guard began; null before the account was read
     heartbeats: Heartbeats
 
 
@@ -195,6 +197,7 @@ def status_view(guard: Guard) -> StatusView:
         limits=_limits(book.policy),
         protection=_protection(book, positions),
         realised=_realised(book),
+        recovery=recovery_view(guard.recovery),
         heartbeats=_heartbeats(book, guard.components, guard.watch, now_ns=now_ns),
     )
 
