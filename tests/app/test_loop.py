@@ -8,6 +8,7 @@ import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from decimal import Decimal
 
 import aiohttp
 import pytest
@@ -82,23 +83,23 @@ async def test_a_halt_takes_entries_off_although_the_disk_is_full(desk: Desk) ->
 
 
 async def test_what_protects_a_position_stays_when_the_disk_is_full(desk: Desk) -> None:
-    """The cancel of a stop, and a change of it, add risk; they need a record."""
+    """To move a stop away from the market adds risk; that needs a record."""
     async with desk.guard() as guard:
         await guard.enter(quantity=2)
         stop = await guard.send(
             guard.request(Side.SELL, 2, OrderType.STOP, ticks=200, protected=False)
         )
         await guard.agrees()
+        level = stop.request.stop_price
+        assert level is not None
         with full_disk(guard):
             with pytest.raises(JournalError):
-                await guard.manager.cancel_order(stop.client_order_id, reason="why not")
-            with pytest.raises(JournalError):
                 await guard.manager.modify_order(
-                    stop.client_order_id, quantity=1, limit_price=None, stop_price=None
+                    stop.client_order_id, quantity=None, limit_price=None, stop_price=level - 10
                 )
 
             assert desk.orders()[-1]["status"] == "OPEN"
-            assert desk.orders()[-1]["size"] == 2
+            assert Decimal(desk.orders()[-1]["stopPrice"]) == level
 
 
 async def test_a_full_disk_is_told_once_and_stays_told(desk: Desk) -> None:

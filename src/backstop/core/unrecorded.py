@@ -3,7 +3,10 @@
 A full disk must not hold a position open, and must not let a new one be opened.
 """
 
-from backstop.core.book import Book
+from decimal import Decimal
+from typing import NamedTuple
+
+from backstop.core.book import STOP_TYPES, Book
 from backstop.core.guardrails import STATE_DENIALS
 from backstop.core.step import Decision
 from backstop.domain.broker import BrokerOrder
@@ -18,7 +21,18 @@ from backstop.domain.commands import (
     Request,
 )
 from backstop.domain.events import Fact, OrderRegistered
-from backstop.domain.order import Side
+from backstop.domain.order import OrderType, Side
+
+
+class _Held(NamedTuple):
+    """What matters of an order here."""
+
+    contract_id: str
+    side: Side
+    type: OrderType | None
+    quantity: int
+    filled_quantity: int
+    stop_price: Decimal | None
 
 
 def may_leave_unrecorded(book: Book, command: Request) -> bool:
@@ -27,10 +41,9 @@ def may_leave_unrecorded(book: Book, command: Request) -> bool:
         case PlaceOrder():
             return command.reduces_risk
         case CancelOrder():
-            return command.reduces_risk or not _could_protect(book, command.broker_order_id)
+            return command.reduces_risk or _protects_no_longer(book, command.broker_order_id)
         case ModifyOrder():
-            # A change that keeps a stop or moves it away from the market looks the same from here.
-            return False
+            return _adds_no_risk(book, command)
         case ClosePosition():
             return True  # the venue's own close never opens or enlarges a position
         case LookUpOrder() | AuditAccount() | RaiseAlert():
@@ -48,22 +61,60 @@ def needs_record(fact: Fact, decision: Decision | None) -> bool:
     return isinstance(fact, OrderRegistered) or any(it.code in STATE_DENIALS for it in denials)
 
 
-def _could_protect(book: Book, broker_order_id: int) -> bool:
-    """Say whether the order would take off a position: its cancel would not cut risk."""
-    found = _contract_and_side(book, broker_order_id)
-    if found is None:
+def _protects_no_longer(book: Book, broker_order_id: int) -> bool:
+    """Say whether nothing is left that the order would take off: its cancel cuts risk, or none.
+
+    A stop may go as well when the others cover the whole position.
+    """
+    held = _held(book, broker_order_id)
+    if held is None:
+        return False
+    position = book.position(held.contract_id).quantity
+    if position * held.side.sign >= 0:
         return True
-    contract_id, side = found
-    return book.position(contract_id).quantity * side.sign < 0
+    without = book.stop_cover(held.contract_id, position) - held.quantity + held.filled_quantity
+    return held.type in STOP_TYPES and without >= abs(position)
 
 
-def _contract_and_side(book: Book, broker_order_id: int) -> tuple[str, Side] | None:
+def _adds_no_risk(book: Book, command: ModifyOrder) -> bool:
+    """Say whether a change leaves the position at least as well protected, and no larger."""
+    held = _held(book, command.broker_order_id)
+    if held is None:
+        return False
+    position = book.position(held.contract_id).quantity
+    more = 0 if command.quantity is None else command.quantity - held.quantity
+    if position * held.side.sign >= 0:
+        # An entry may become smaller; another price could make it fill.
+        return more < 0 and command.limit_price is None and command.stop_price is None
+    if held.type not in STOP_TYPES:
+        return more <= 0  # a target takes off less, wherever it stands
+    before = book.stop_cover(held.contract_id, position)
+    covers = before + more >= min(before, abs(position))
+    exceeds = more > 0 and before + more > abs(position)
+    return covers and not exceeds and not _moves_away(held, command.stop_price)
+
+
+def _moves_away(held: _Held, stop_price: Decimal | None) -> bool:
+    """Say whether a stop at ``stop_price`` would let a loss grow larger than it does now."""
+    if stop_price is None:
+        return False
+    return held.stop_price is None or (stop_price - held.stop_price) * held.side.sign > 0
+
+
+def _held(book: Book, broker_order_id: int) -> _Held | None:
+    """Return an order as the venue shows it, or as it was sent while it does not yet."""
     client_order_id = book.client_of_broker_id.get(broker_order_id)
-    if client_order_id is not None:
-        intent = book.orders[client_order_id].intent
-        return intent.contract_id, intent.side
-    venue_order = book.venue_orders.get(broker_order_id)
-    if venue_order is None:
-        return None
-    row: BrokerOrder = venue_order.row
-    return row.contract_id, row.side
+    if client_order_id is None:
+        venue_order = book.venue_orders.get(broker_order_id)
+        return None if venue_order is None else _shown(venue_order.row)
+    order = book.orders[client_order_id]
+    if order.venue is not None:
+        return _shown(order.venue)
+    intent = order.intent
+    return _Held(intent.contract_id, intent.side, intent.type, intent.quantity, 0, None)
+
+
+def _shown(row: BrokerOrder) -> _Held:
+    return _Held(
+        row.contract_id, row.side, row.type, row.quantity, row.filled_quantity, row.stop_price
+    )
