@@ -231,6 +231,33 @@ async def test_what_others_traded_while_no_guard_was_running_is_found_at_the_sta
         await guard.agrees()
 
 
+async def test_a_position_that_no_trade_explains_is_believed_protected_and_frozen(
+    desk: Desk,
+) -> None:
+    """The venue says three, the record two, and the list of trades is empty for now."""
+    async with desk.guard() as guard:
+        await guard.enter(quantity=2)
+        contract_id = guard.instrument("MES").contract_id
+        await guard.agrees()
+    async with a_stranger(desk) as human:
+        await human.order(contract_id, BUY, 1)
+        await until(lambda: positions(desk) == [3], lambda: positions(desk))
+    desk.mischief("Trade/search", FaultKind.EMPTY_LIST, count=None)
+    async with desk.guard(ready=False, DEFAULT_STOP_TICKS=400) as guard:
+        await until(lambda: guard.book.recovered, "recovered")
+        assert guard.position() == 3
+        assert state(guard) is TradingState.REDUCING
+        assert len(told(guard, "POSITION_ADJUSTED")) == 1
+        await until(lambda: guard.book.stop_cover(contract_id, 3) >= 3, lambda: working(desk))
+        await frozen(guard)
+        assert "show +1 that no trade explains" in told(guard, "EXTERNAL_POSITION")[0]
+
+        desk.venue.faults.heal()
+        await guard.agrees()
+        assert guard.position() == 3, "the real trade takes the place of the adjustment"
+        assert guard.book.position(contract_id).adjustment == 0
+
+
 async def test_a_lost_state_folder_does_not_make_old_orders_silently_ours(desk: Desk) -> None:
     async with desk.guard() as guard:
         order = await guard.enter(quantity=2)

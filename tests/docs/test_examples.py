@@ -87,6 +87,15 @@ def test_taking_the_account_flat_works_as_written(terminal: Terminal) -> None:
     carry_out(terminal, HOWTO / "take-the-account-flat.md")
 
 
+def test_halting_and_resuming_works_as_written(terminal: Terminal) -> None:
+    token = Command("export BACKSTOP_API_TOKEN=practice-token-0123456789", ())
+    guard = Command("backstop run", ())
+    for command in (SIMULATOR, TO_THE_SIMULATOR, AS_TRADER, token, guard):
+        terminal.type(command)
+
+    carry_out(terminal, HOWTO / "halt-and-resume.md")
+
+
 def test_no_command_of_a_page_is_left_untried() -> None:
     carried_out = {REPO / "README.md", *HOWTO.glob("*.md")}
     untried = [

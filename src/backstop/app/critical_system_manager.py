@@ -21,6 +21,7 @@ from backstop.app.audit_trail import AuditTrail
 from backstop.app.broker_link import BrokerLink
 from backstop.app.codec import recordable
 from backstop.app.execution_verification_system import ExecutionVerificationSystem
+from backstop.app.kill_file import KillFile
 from backstop.app.loop import DecisionLoop
 from backstop.app.market_risk import MarketRisk
 from backstop.app.notes import failure_text, log_note
@@ -208,6 +209,14 @@ class CriticalSystemManager:
             tasks.create_task(parts.gateway.session.keep_fresh(), name="session")
             days = TradingDays(clock=self.clock, sink=parts.loop.put)
             tasks.create_task(days.run(), name="trading days")
+            kill_file = KillFile(
+                self.settings.kill_file,
+                clock=self.clock,
+                sink=parts.loop.put,
+                halted_by=lambda who: any(it.operator == who for it in self.book.latches),
+                on_fault=self._fault("kill file"),
+            )
+            tasks.create_task(kill_file.run(), name="kill file")
             tasks.create_task(self._follow_risk(parts.link, parts.risk), name="market risk")
 
     def _ended(self, tasks: asyncio.Task[None]) -> None:

@@ -169,7 +169,8 @@ _PROCESS = (
         "KILL_FILE",
         "kill_file",
         kinds.path(),
-        "While this file is there, entries are refused: a stop that needs no program.",
+        "While this file is there, entries are refused and resting ones are cancelled: a stop that "
+        "needs no program. A person resumes after it was taken away.",
         default_words="KILL in the state folder",
     ),
     _setting(
