@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import audit, decisions, events, flat, start, storage, whole_path
+from benchmarks import audit, decisions, events, flat, restart, start, storage, whole_path
 from benchmarks.figures import Figure, load, machine, table
 from msgspec import Struct
 
@@ -75,6 +75,7 @@ def main() -> None:
 def _measured(folder: Path, amounts: Amounts) -> Iterator[Figure]:
     rounds = amounts.rounds
     yield from start.measure(rounds=rounds, import_runs=rounds)
+    yield from restart.measure(rounds=rounds)
     yield from storage.measure(folder, rounds=rounds, records=amounts.records)
     yield from whole_path.measure_orders(
         rounds=rounds,

@@ -9,12 +9,16 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 
 WAITS = ("p50_ms", "p99_ms")
+KILLS = ("kill_to_armed_ms", "kill_to_guarding_ms")
+WEIGHTS = tuple(f"memory_{what}_mib" for what in ("watchdog", "guard", "together", "spare"))
 KEYS = {
     "start_to_armed_s",
     "start_to_healthy_s",
     "packages",
     "import_guard_ms",
     "import_http_ms",
+    *KILLS,
+    *WEIGHTS,
     *(
         f"journal_{count}_{figure}"
         for count in (1, 8, 32, 128)
@@ -42,6 +46,7 @@ KEYS = {
 }
 WITHOUT_BASELINE = {
     "packages",
+    *WEIGHTS,
     "import_guard_ms",
     "import_http_ms",
     "event_load_per_s",
@@ -56,6 +61,8 @@ WITHOUT_BASELINE = {
 }
 
 WITH_A_GOAL = {
+    *KILLS,
+    "memory_together_mib",
     "journal_32_commits_per_s",
     "event_to_durable_p50_ms",
     "event_to_durable_p99_ms",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from backstop.simulator.process import PRACTICE_ACCOUNT_ID
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, Goal, Of
 from benchmarks.venue import API_KEY, USER, a_venue
 
 LIMIT_S = 60.0
@@ -86,9 +86,11 @@ class Pack:
 def measure(*, rounds: int) -> list[Figure]:
     """Return how long a killed guard is away, and the memory of each process."""
     with a_venue() as url:
-        warm = [_comeback(url, spare=True) for _ in range(rounds)]
-        cold = [_comeback(url, spare=False) for _ in range(rounds)]
-        weights = [_weights(url) for _ in range(rounds)]
+        warm, cold, weights = [], [], []
+        for _ in range(rounds):
+            warm.append(_comeback(url, spare=True))
+            cold.append(_comeback(url, spare=False))
+            weights.append(_weights(url))
     without = "without a spare"
     return [
         Figure(
@@ -98,6 +100,7 @@ def measure(*, rounds: int) -> list[Figure]:
             rounds=tuple(it.armed_ms for it in warm),
             baseline=without,
             baseline_rounds=tuple(it.armed_ms for it in cold),
+            goal=Goal(of=Of.VALUE, bound=50, at_least=False),
         ),
         Figure(
             key="kill_to_guarding_ms",
@@ -106,20 +109,22 @@ def measure(*, rounds: int) -> list[Figure]:
             rounds=tuple(it.guarding_ms for it in warm),
             baseline=without,
             baseline_rounds=tuple(it.guarding_ms for it in cold),
+            goal=Goal(of=Of.VALUE, bound=500, at_least=False),
         ),
         *(
             Figure(
                 key=f"memory_{name}_mib",
-                what=f"memory (PSS) of {what}",
+                what=f"resident memory of {what}",
                 unit="MiB",
                 rounds=tuple(it[name] for it in weights),
+                goal=goal,
             )
-            for name, what in {
-                "watchdog": "the watchdog",
-                "guard": "the guard, armed, before its API is loaded",
-                "together": "both",
-                "spare": "the loaded spare",
-            }.items()
+            for name, what, goal in (
+                ("watchdog", "the watchdog", None),
+                ("guard", "the guard, armed, before its API is loaded", None),
+                ("together", "both", Goal(of=Of.VALUE, bound=80, at_least=False)),
+                ("spare", "the loaded spare", None),
+            )
         ),
     ]
 
@@ -144,9 +149,9 @@ def _weights(url: str) -> dict[str, float]:
         # Stopped at once: the API begins to load the moment after this line.
         guard = pack.child("guard")
         os.kill(guard, signal.SIGSTOP)
-        found = {"watchdog": _pss_mib(pack.process.pid), "guard": _pss_mib(guard)}
+        found = {"watchdog": _resident_mib(pack.process.pid), "guard": _resident_mib(guard)}
         os.kill(guard, signal.SIGCONT)
-        found["spare"] = _pss_mib(pack.spare_is_loaded())
+        found["spare"] = _resident_mib(pack.spare_is_loaded())
     return {**found, "together": found["watchdog"] + found["guard"]}
 
 
@@ -203,10 +208,10 @@ def _processor_ticks(number: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def _pss_mib(number: int) -> float:
-    text = Path(f"/proc/{number}/smaps_rollup").read_text(encoding="ascii")
-    rows = dict(row.split(":", 1) for row in text.splitlines() if ":" in row[:20])
-    return int(rows["Pss"].split()[0]) / 1024
+def _resident_mib(number: int) -> float:
+    text = Path(f"/proc/{number}/status").read_text(encoding="utf-8")
+    rows = dict(row.split(":", 1) for row in text.splitlines())
+    return int(rows["VmRSS"].split()[0]) / 1024
 
 
 def main() -> None:
