@@ -296,6 +296,24 @@ def test_an_order_that_a_bot_registers_in_time_is_not_foreign() -> None:
     assert (kinds(guard), alerts(guard)) == ([], [])
 
 
+def test_an_order_that_a_bot_registers_too_late_freezes_no_second_time() -> None:
+    guard = Guard().start()
+    row = {"broker_order_id": HUMAN, "quantity": 2, "custom_tag": "mybot-1"}
+    guard.row(**row)
+    guard.trade(trade_id=HUMAN, broker_order_id=HUMAN)
+    wait(guard, live_orders=(a_row(**row),))
+    assert kinds(guard) == [LatchKind.EXTERNAL]
+    request = a_request(client_order_id="sent by the bot")
+    guard.feed(OrderRegistered(utc_us=guard.utc_us, request=request, custom_tag="mybot-1"))
+    resume(guard)
+    guard.trade(trade_id=950, broker_order_id=HUMAN)
+    for _ in range(2):
+        wait(guard)
+
+    assert kinds(guard) == []
+    assert len(alerts(guard)) == 1
+
+
 def test_a_tag_of_backstop_that_the_record_does_not_know_is_not_silently_ours() -> None:
     """The state folder was lost, or another guard trades the account."""
     guard = Guard().start()

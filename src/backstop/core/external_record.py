@@ -78,6 +78,12 @@ class ExternalRecord:
     closes: tuple[OwnClose, ...] = ()
     in_doubt: bool = False  # something could not be attributed in time
 
+    @property
+    def is_busy(self) -> bool:
+        """Something of it waits for time, a read or another fact."""
+        waits = self.sightings or self.adjusted or self.working or self.closes
+        return bool(waits) or self.in_doubt
+
     def begin(self, *, utc_us: int, now_ns: int) -> None:
         """Let every wait begin anew in a new process: earlier monotonic times mean nothing."""
         self.guarding_since_utc_us = self.guarding_since_utc_us or utc_us

@@ -52,8 +52,11 @@ class Flattening(Struct, frozen=True, kw_only=True):
 
 def watch_others(work: Workbench) -> tuple[Flattening, ...]:
     """Notice what is not ours, judge it when its time has come; return what is to be taken flat."""
-    record = work.book.external
-    work.book.woken(Wake.EXTERNAL, work.now_ns)
+    book, record = work.book, work.book.external
+    told = work.touched_venue_orders or work.new_trades or work.adjustments
+    if not told and not record.is_busy and Wake.EXTERNAL not in book.wakes:
+        return ()
+    book.woken(Wake.EXTERNAL, work.now_ns)
     forget_old_closes(work)
     flatten = [*_noticed(work)]
     if record.sightings or record.adjusted or record.in_doubt:
@@ -71,7 +74,7 @@ def _noticed(work: Workbench) -> Iterator[Flattening]:
         if held is not None and (held.row.status.is_live or held.row.custom_tag):
             _sight(work, number, held.row.contract_id, traded=False)
     for trade in work.new_trades.values():
-        if trade.broker_order_id in record.foreign:
+        if trade.broker_order_id in record.foreign and not _is_ours(work, trade.broker_order_id):
             yield from _traded_again(work, trade)
         elif not trade.voided:
             _sight(work, trade.broker_order_id, trade.contract_id, traded=True)
@@ -82,10 +85,11 @@ def _noticed(work: Workbench) -> Iterator[Flattening]:
 
 def _sight(work: Workbench, number: int, contract_id: str, *, traded: bool) -> None:
     record = work.book.external
+    if _is_ours(work, number):
+        record.foreign.pop(number, None)  # registered after all
+        return
     if number in record.foreign:
         row_found(work, number)  # which may come after its first trades
-        return
-    if _is_ours(work, number):
         return
     held = record.sightings.get(number)
     urgent = traded and work.recovering

@@ -130,6 +130,8 @@ def _tell_working(work: Workbench, row: BrokerOrder) -> None:
 def watch_foreign_orders(work: Workbench) -> None:
     """Cancel what could turn a position around; it is asked for again while it has no effect."""
     book, working = work.book, work.book.external.working
+    if not working:
+        return
     for number in list(working):
         held = book.venue_orders.get(number)
         if number not in book.live_venue or held is None or held.owner is not None:

@@ -16,6 +16,8 @@ CANCEL_AGAIN_NS = 2 * SECOND_NS
 def cancel_entries_while_halted(work: Workbench) -> None:
     """Ask the venue to cancel our working entries; exits and protective legs stay."""
     book = work.book
+    if not book.latches and Wake.HALTING not in book.wakes:
+        return
     book.woken(Wake.HALTING, work.now_ns)
     if not book.policy.sends:
         return
