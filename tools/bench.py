@@ -26,7 +26,7 @@ class Amounts(Struct, frozen=True, kw_only=True):
     records: int = 4000
     orders_in_a_row: int = 100
     orders_of_each_of_32: int = 4
-    paced_orders: int = 20
+    paced_pairs: int = 10
     audited_commits: int = 2000
     verified_records: int = 100_000
     orders_decided: int = 2000
@@ -39,7 +39,7 @@ SHORT = Amounts(
     records=128,
     orders_in_a_row=4,
     orders_of_each_of_32=1,
-    paced_orders=2,
+    paced_pairs=1,
     audited_commits=20,
     verified_records=100,
     orders_decided=20,
@@ -83,7 +83,7 @@ def _measured(folder: Path, amounts: Amounts) -> Iterator[Figure]:
         each_of_32=amounts.orders_of_each_of_32,
     )
     yield from flat.measure(rounds=rounds)
-    yield from events.measure_paced(rounds=rounds, orders=amounts.paced_orders)
+    yield from events.measure_paced(rounds=rounds, pairs=amounts.paced_pairs)
     yield events.measure_flood(rounds=rounds)
     yield from audit.measure_orders(folder, rounds=rounds, commits=amounts.audited_commits)
     yield from audit.measure_signatures(folder, rounds=rounds, count=amounts.proofs)

@@ -71,8 +71,13 @@ class Durable:
         return None if place == len(self._seqs) else self._times_us[place]
 
 
-def measure_paced(*, rounds: int, orders: int) -> list[Figure]:
-    """Return waits at a thousand events a second, against single syncs of the disk."""
+def measure_paced(*, rounds: int, pairs: int) -> list[Figure]:
+    """Return waits at a thousand events a second, against single syncs of the disk.
+
+    Args:
+        rounds: how often.
+        pairs: of a buy and a sell in each round.
+    """
     found: list[list[Event]] = []
     syncs: list[list[float]] = []
     with a_venue(slices=SLICES, gap_us=SLICE_GAP_US, pace_us=PACE_US) as url:
@@ -80,7 +85,7 @@ def measure_paced(*, rounds: int, orders: int) -> list[Figure]:
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
                 before = sync_ms(folder, pause_s=BASELINE_PAUSE_S)
-                found.append(asyncio.run(_paced(url, folder, f"paced-{number}", orders)))
+                found.append(asyncio.run(_paced(url, folder, f"paced-{number}", pairs)))
                 syncs.append(before + sync_ms(folder, pause_s=BASELINE_PAUSE_S))
     figures = []
     for percent, goal in ((50, P50_GOAL), (99, P99_GOAL)):
@@ -131,10 +136,10 @@ def measure_flood(*, rounds: int) -> Figure:
     )
 
 
-async def _paced(url: str, folder: Path, name: str, orders: int) -> list[Event]:
+async def _paced(url: str, folder: Path, name: str, pairs: int) -> list[Event]:
     async with a_guard(url, folder) as guard:
         durable = Durable(guard)
-        for number in range(orders):
+        for number in range(2 * pairs):
             await filled(guard, f"{name}-{number}", side(number), quantity=SLICES)
     return _events(folder, durable)
 

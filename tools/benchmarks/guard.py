@@ -15,8 +15,7 @@ from backstop.config.settings import Settings
 from backstop.core.execution_verification import Verdict
 from backstop.core.trading_state import TradingState
 from backstop.domain.order import OrderRequest, OrderType, Side
-from backstop.simulator.process import PRACTICE_ACCOUNT_ID
-from benchmarks.venue import API_KEY, USER
+from benchmarks.venue import API_KEY, USER, free_account
 
 READY_LIMIT_S = 60.0
 ORDER_LIMIT_S = 20.0
@@ -55,12 +54,12 @@ async def filled(
 async def a_guard(
     url: str, folder: Path, **changes: object
 ) -> AsyncIterator[CriticalSystemManager]:
-    """Run a guard with its state and its log in ``folder``; it is ACTIVE."""
+    """Run a guard on an account of its own, with state and log in ``folder``; it is ACTIVE."""
     settings = Settings.hermetic(
         TOPSTEPX_API_URL=url,
         TOPSTEPX_USERNAME=USER,
         TOPSTEPX_API_KEY=API_KEY,
-        TOPSTEPX_ACCOUNT_ID=PRACTICE_ACCOUNT_ID,
+        TOPSTEPX_ACCOUNT_ID=free_account(url),
         BACKSTOP_STATE_DIR=folder,
         BACKSTOP_CALENDAR="always-open",
         DRY_RUN=False,

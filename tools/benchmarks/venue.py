@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -22,8 +23,14 @@ from backstop.adapters.projectx_server.app import GatewayServer
 from backstop.adapters.projectx_server.config import ServerConfig
 from backstop.adapters.projectx_server.interference import Event
 from backstop.adapters.projectx_server.venue import UserEvent
-from backstop.simulator.exchange_config import ExchangeConfig, PartialFill
-from backstop.simulator.process import Simulator, SimulatorConfig
+from backstop.simulator.exchange_config import AccountSpec, ExchangeConfig, PartialFill
+from backstop.simulator.process import PRACTICE_ACCOUNT_ID, Simulator, SimulatorConfig
+
+ACCOUNTS = range(PRACTICE_ACCOUNT_ID, PRACTICE_ACCOUNT_ID + 200)
+"""One for each guard with a record of its own: what an earlier one traded would be a stranger's."""
+
+CATCH_UP = 8
+"""Events that may wait for their turn before two leave at once."""
 
 USER, API_KEY = "bench", "key-of-the-measured-venue"
 
@@ -45,6 +52,14 @@ def a_venue(*, slices: int = 1, gap_us: int = 0, pace_us: int = 0) -> Iterator[s
             yield process.stdout.readline().strip()
         finally:
             process.stdin.close()
+
+
+_free_accounts: dict[str, Iterator[int]] = {}
+
+
+def free_account(url: str) -> int:
+    """Return an account of the venue at ``url`` that nobody traded on yet."""
+    return next(_free_accounts.setdefault(url, iter(ACCOUNTS)))
 
 
 class _Pacer:
@@ -76,13 +91,14 @@ class _Pacer:
                 self._loop.call_soon_threadsafe(self._let_go)
 
     def _let_go(self) -> None:
-        if not self._held:
-            return
-        event = self._held.popleft()
-        if isinstance(event.data, TradeRow):
-            left = datetime.now(UTC).isoformat()
-            event = replace(event, data=replace(event.data, creation_timestamp=left))
-        self._deliver(event)
+        # One, and more of them after a moment in which this machine did something else: the hub
+        # must not stay behind what REST says.
+        for _ in range(min(len(self._held), 1 + len(self._held) // CATCH_UP)):
+            event = self._held.popleft()
+            if isinstance(event.data, TradeRow):
+                left = datetime.now(UTC).isoformat()
+                event = replace(event, data=replace(event.data, creation_timestamp=left))
+            self._deliver(event)
 
 
 async def _serve(slices: int, gap_us: int, pace_us: int) -> None:
@@ -90,6 +106,12 @@ async def _serve(slices: int, gap_us: int, pace_us: int) -> None:
         user=USER,
         api_key=API_KEY,
         server=ServerConfig(general_limit=None, bars_limit=None),
+        accounts=tuple(
+            AccountSpec(
+                id=number, name=f"PRAC-{number}", user=USER, starting_balance=Decimal(150_000)
+            )
+            for number in ACCOUNTS
+        ),
         exchange=ExchangeConfig(
             seed=0,
             accounts=(),

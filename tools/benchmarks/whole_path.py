@@ -21,10 +21,9 @@ from backstop.config.secret import Secret
 from backstop.domain.commands import PlaceOrder
 from backstop.domain.events import Fact, TradeReported
 from backstop.domain.order import OrderType
-from backstop.simulator.process import PRACTICE_ACCOUNT_ID
 from benchmarks.figures import Figure, percentile
 from benchmarks.guard import ORDER_LIMIT_S, READY_LIMIT_S, SYMBOL, a_guard, filled, side
-from benchmarks.venue import API_KEY, USER, a_venue
+from benchmarks.venue import API_KEY, USER, a_venue, free_account
 
 CONCURRENCY = 32
 
@@ -118,7 +117,7 @@ async def _guarded_burst(url: str, name: str, workers: int, each: int) -> Burst:
 
 
 async def _bare_burst(url: str, name: str, workers: int, each: int) -> Burst:
-    clock = SystemClock()
+    clock, account = SystemClock(), free_account(url)
     filled: dict[int, asyncio.Event] = {}
     connected = asyncio.Event()
 
@@ -140,7 +139,7 @@ async def _bare_burst(url: str, name: str, workers: int, each: int) -> Burst:
         hubs = ProjectXHubs(
             user_hub_url=f"{url}/hubs/user",
             market_hub_url=f"{url}/hubs/market",
-            account_id=PRACTICE_ACCOUNT_ID,
+            account_id=account,
             contract_ids=(contract_id,),
             tokens=gateway.session,
             clock=clock,
@@ -154,7 +153,7 @@ async def _bare_burst(url: str, name: str, workers: int, each: int) -> Burst:
                 PlaceOrder(
                     client_order_id=tag,
                     custom_tag=tag,
-                    account_id=PRACTICE_ACCOUNT_ID,
+                    account_id=account,
                     contract_id=contract_id,
                     type=OrderType.MARKET,
                     side=side(number),
