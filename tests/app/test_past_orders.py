@@ -9,10 +9,13 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 from tests.app.desk import Desk, Guard, a_desk, a_venue, audited, until
+from tests.app.state_folders import checkpoint
 
 from backstop.adapters.sqlite.past_archive import PAST_DATABASE
 from backstop.adapters.state_file import BACKUP, OLDER
 from backstop.core import forgetting
+from backstop.core.book import Book
+from backstop.core.state_checkpoint import decoded, restored
 from backstop.core.step import DecisionKind
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.order import OrderState, OrderType, Side
@@ -163,9 +166,35 @@ async def test_an_archive_that_cannot_be_read_holds_up_entries_and_no_exit(desk:
         await until(lambda: guard.position() == 0, "the exit to be filled")
 
 
+def takes_nothing(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute(
+            "CREATE TRIGGER Full BEFORE INSERT ON Past BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+
+
 def spoil(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("ALTER TABLE PastKey RENAME TO Gone")
+
+
+async def test_no_checkpoint_lets_go_of_what_the_archive_did_not_take(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        first, *_ = await let_go_of(guard)
+        await archived(desk, first)
+        takes_nothing(desk.folder / "state" / PAST_DATABASE)
+        await let_go_of(guard)
+        await until(lambda: "state file" in guard.manager.components, "the fault to be told")
+        path = desk.folder / "state" / PAST_DATABASE
+        with closing(sqlite3.connect(path)) as database:
+            ((in_archive,),) = database.execute("SELECT count(*) FROM Past").fetchall()
+
+        assert guard.book.orders_forgotten > in_archive
+        assert from_the_checkpoint_alone(desk).orders_forgotten <= in_archive
+
+
+def from_the_checkpoint_alone(desk: Desk) -> Book:
+    return restored(decoded(checkpoint(desk.folder / "state", desk.account).book))
 
 
 async def agrees_with_its_record(desk: Desk) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,30 @@ async def test_a_folder_that_takes_nothing_is_a_fault_and_no_end(desk: Desk) -> 
 
 
 # -- never ahead of the journal ------------------------------------------------------------------
+
+
+async def test_a_state_waits_for_its_journal_and_the_heartbeat_does_not(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        await written(guard)
+        with closing(sqlite3.connect(state(desk) / "audit.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")  # the journal cannot write meanwhile
+            guard.manager.save_strategy("momentum", {"bars": 1})
+            await until(lambda: bool(guard.book.strategy_states), "the book to know it")
+            seen: set[int] = set()
+
+            def beats_on() -> bool:
+                (durable,) = other.execute("SELECT max(seq) FROM Journal").fetchone()
+                found = next(iter(generations(state(desk), desk.account)))
+                assert found.checkpoint is not None
+                assert found.heartbeat is not None
+                assert found.checkpoint.journal_seq <= durable
+                seen.add(found.heartbeat.monotonic_ns)
+                return len(seen) > 5 and guard.manager.decisions.failure is not None
+
+            await until(beats_on, "heartbeats during the outage")
+            other.execute("ROLLBACK")
+        await written(guard)
+        assert from_the_checkpoint(state(desk), desk.account).strategy_states
 
 
 async def test_whatever_a_power_cut_leaves_the_state_is_not_ahead_of_the_journal(
