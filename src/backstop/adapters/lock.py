@@ -102,6 +102,17 @@ class AccountLock:
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()}\n".encode())
 
+    def holder_process_id(self) -> int | None:
+        """Return the number of the process that took the lock last; None when nothing tells.
+
+        It says nothing on whether that process still holds it: try ``acquire`` before and after.
+        """
+        try:
+            written = self.path.read_text(encoding="ascii", errors="replace").strip()
+        except OSError:
+            return None
+        return int(written) if written.isdigit() else None
+
     def release(self) -> None:
         """Give the lock back; harmless when it is not held."""
         if self._descriptor is not None:

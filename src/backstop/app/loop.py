@@ -15,10 +15,10 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from backstop.app.codec import recordable
+from backstop.app.codec import POLICY_KIND, decode_fact, decode_policy, recordable
 from backstop.app.deadline import DeadlineTimer
 from backstop.app.dispatch import Change, Dispatcher
-from backstop.app.journal_fold import fold
+from backstop.app.journal_fold import fold, policy_batch
 from backstop.app.outage import Outage
 from backstop.app.past_orders import PastOrders
 from backstop.app.proofs import ProofMaker
@@ -29,7 +29,7 @@ from backstop.core.engine import condensed, next_deadline_ns, step
 from backstop.core.step import Decision, DecisionKind, Note, Step
 from backstop.core.unrecorded import may_leave_unrecorded, needs_record
 from backstop.core.wishes import judge
-from backstop.domain.commands import PlaceOrder
+from backstop.domain.commands import PlaceOrder, RaiseAlert
 from backstop.domain.events import (
     AccountAudited,
     Fact,
@@ -193,6 +193,30 @@ class DecisionLoop:
         if result is not None and result.let_go and self._past is not None:
             self._past.keep(result.let_go)
 
+    def take_over(self, records: Iterable[JournalRecord], statement: Fact) -> None:
+        """Put on record, in their own time, facts that another process of ours acted upon.
+
+        What follows from them has left already, all but the alerts. ``statement`` comes last and
+        says whose they are. After the replay and before ``begin``.
+        """
+        policy, moment_ns = self.book.policy, self._clock.monotonic_ns()
+        for record in records:
+            moment_ns = record.monotonic_ns
+            if record.kind == POLICY_KIND:
+                self.book.policy = decode_policy(record)
+                batch = policy_batch(
+                    self.book.policy,
+                    seq=self._journal.next_seq,
+                    monotonic_ns=moment_ns,
+                    utc_us=record.utc_us,
+                )
+                self._journal.submit(batch, lambda _error: None)
+            else:
+                self._handle(decode_fact(record), None, acted_ns=moment_ns)
+        # In the moment of the last one: nothing has fallen due since, so nothing is asked for.
+        self._handle(statement, None, acted_ns=moment_ns)
+        self.book.policy = policy
+
     def begin(self, fact: Fact) -> None:
         """Handle the first fact of this process at once, after the replay and before ``run``.
 
@@ -263,7 +287,13 @@ class DecisionLoop:
         else:
             self._deadline.watch(due_ns)
 
-    def _handle(self, fact: Fact, asker: asyncio.Future[Decision] | None) -> None:
+    def _handle(
+        self,
+        fact: Fact,
+        asker: asyncio.Future[Decision] | None,
+        *,
+        acted_ns: int | None = None,
+    ) -> None:
         if isinstance(fact, AccountAudited):
             fact = condensed(self.book, fact)
         if self._past is not None:
@@ -276,8 +306,8 @@ class DecisionLoop:
                     asker.set_exception(JournalError(str(error)))
                     return
             if recalled is not None:
-                self._step(recalled, None)
-        self._step(fact, asker)
+                self._step(recalled, None, acted_ns=acted_ns)
+        self._step(fact, asker, acted_ns=acted_ns)
 
     def _is_entry(self, fact: Fact) -> bool:
         if not isinstance(fact, OrderRequested):
@@ -286,13 +316,22 @@ class DecisionLoop:
         judged = judge(self.book, fact.request, fact.reference, now_ns=now_ns, marks=fact.marks)
         return judged is None or not judged.reducing
 
-    def _step(self, fact: Fact, asker: asyncio.Future[Decision] | None) -> None:
-        now_ns = self._clock.monotonic_ns()
+    def _step(
+        self,
+        fact: Fact,
+        asker: asyncio.Future[Decision] | None,
+        *,
+        acted_ns: int | None = None,
+    ) -> None:
+        now_ns = self._clock.monotonic_ns() if acted_ns is None else acted_ns
         result = step(self.book, fact, now_ns)
         self._keep_past(result)
         self.steps += 1
         seq = self._journal.next_seq
         batch, proofs = self._recorder.batch(self.book, fact, result, seq=seq, now_ns=now_ns)
+        if acted_ns is not None:
+            alerts = tuple(it for it in result.commands if isinstance(it, RaiseAlert))
+            result = replace(result, commands=alerts)
         pending = _Pending(
             fact, result, asker=asker, seq=seq, last_seq=batch.records[-1].seq, proofs=proofs
         )

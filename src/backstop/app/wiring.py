@@ -19,6 +19,7 @@ from backstop.app.audit_reading import AuditReading
 from backstop.app.audit_trail import AuditTrail
 from backstop.app.broker_link import BrokerLink
 from backstop.app.dispatch import Dispatcher
+from backstop.app.emergency_import import take_over_emergency_run
 from backstop.app.journal_fold import policy_batch
 from backstop.app.loop import DecisionLoop
 from backstop.app.market_risk import MarketRisk
@@ -131,6 +132,7 @@ def wired(
     )
     gateway.budget.reserve = lambda: call_reserve(loop.book)
     state.replay_into(loop, policy)
+    take_over_emergency_run(loop, settings.state_folder, lock.path, clock=clock)
     review = RecoveryReview(
         loop.book,
         before=state.before,

@@ -189,6 +189,7 @@ class Book:
     )  # orders with too much slippage -> the day it counts in; None: a person has seen it
     estimate: RiskEstimated | None = None
     strategy_states: dict[str, dict[str, str | int | None]] = field(default_factory=dict)
+    emergency_digest: str = ""  # of the newest file of a liquidation without a guard in the record
     wakes: dict[Wake, int] = field(default_factory=dict)  # monotonic times of the next looks
 
     def wake(self, what: Wake, due_ns: int) -> None:

@@ -55,6 +55,7 @@ from backstop.domain.events import (
     CancelAnswered,
     CancelRequested,
     CloseRequested,
+    EmergencyRunRecorded,
     Fact,
     GuardStarted,
     HaltRequested,
@@ -226,6 +227,8 @@ def _apply_life(work: Workbench, event: LifeFact) -> None:
             lifecycle.hub_changed(work, event)
         case JournalFailed() | JournalRecovered():
             journal_changed(work, event)
+        case EmergencyRunRecorded():
+            lifecycle.emergency_run_recorded(work, event)
         case WatchdogLost() | WatchdogReturned():
             supervision.watchdog_changed(work, event)
         case TradingDayBegan():

@@ -12,6 +12,7 @@ from backstop.core.step import Decision, DecisionKind, Tag, Workbench
 from backstop.core.trading_state import Latch, LatchKind
 from backstop.domain.commands import LookUpOrder, Severity
 from backstop.domain.events import (
+    EmergencyRunRecorded,
     GuardStarted,
     HaltRequested,
     Hub,
@@ -113,6 +114,26 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
         stop=str(event.stop),
         downtime_ms=-1 if event.downtime_ms is None else event.downtime_ms,
     )
+
+
+def emergency_run_recorded(work: Workbench, event: EmergencyRunRecorded) -> None:
+    """Know which file is in the record by now; what of it nobody can read, a person looks at."""
+    work.book.emergency_digest = event.digest
+    work.warn(
+        Tag.CRITICAL_SYSTEM,
+        "emergency_run_recorded",
+        facts=event.facts,
+        unreadable=event.unreadable,
+        digest=event.digest,
+    )
+    liquidated = any(latch.kind is LatchKind.LIQUIDATION for latch in work.book.latches)
+    if liquidated and not event.unreadable:
+        return
+    cause = (
+        "a liquidation ran with no guard at work, and what it wrote cannot be read in full: look "
+        "at the account before anything is sent"
+    )
+    latched(work, Latch(cause=cause, operator=MACHINE, utc_us=event.utc_us))
 
 
 def trading_day_began(work: Workbench, event: TradingDayBegan) -> None:

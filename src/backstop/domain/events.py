@@ -104,6 +104,18 @@ class JournalRecovered(Event, frozen=True, kw_only=True, tag=True):
     lost: int = 0
 
 
+class EmergencyRunRecorded(Event, frozen=True, kw_only=True, tag=True):
+    """The ``facts`` records before this one are of a liquidation that ran with no guard at work.
+
+    It wrote them to a file of its own, from whose bytes ``digest`` (SHA-256, hex) is made;
+    ``unreadable`` rows of it are damaged. Each keeps the time of its own process.
+    """
+
+    facts: int
+    unreadable: int
+    digest: str
+
+
 class InstrumentsLoaded(Event, frozen=True, kw_only=True, tag=True):
     """The contract rows of the gateway that may be traded."""
 
@@ -433,6 +445,7 @@ LifeFact = (
     GuardStarted
     | JournalFailed
     | JournalRecovered
+    | EmergencyRunRecorded
     | InstrumentsLoaded
     | TradingDayBegan
     | WatchdogLost

@@ -35,13 +35,23 @@ class GuardClient:
         port: likewise.
         token: its API token.
         certificate: what its TLS certificate is checked against; None where it speaks plain HTTP.
+        limit_s: how long one call may take.
     """
 
-    def __init__(self, host: str, port: int, *, token: str, certificate: Path | None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        token: str,
+        certificate: Path | None,
+        limit_s: float = CALL_LIMIT_S,
+    ) -> None:
         self._host = host
         self._port = port
         self._token = token
         self._certificate = certificate
+        self._limit_s = limit_s
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Reply:
         """Make one call and return its answer, whatever its status.
@@ -64,7 +74,7 @@ class GuardClient:
         except TimeoutError as error:
             raise SetupError(
                 f"The guard at {self._host}:{self._port} accepted the call but did not answer "
-                f"within {CALL_LIMIT_S} s: it is stuck or stopped."
+                f"within {self._limit_s:g} s: it is stuck or stopped."
             ) from error
         except (http.client.HTTPException, ssl.SSLError, ValueError) as error:
             raise SetupError(
@@ -87,10 +97,10 @@ class GuardClient:
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._certificate is None:
-            return http.client.HTTPConnection(self._host, self._port, timeout=CALL_LIMIT_S)
+            return http.client.HTTPConnection(self._host, self._port, timeout=self._limit_s)
         return http.client.HTTPSConnection(
             self._host,
             self._port,
-            timeout=CALL_LIMIT_S,
+            timeout=self._limit_s,
             context=ssl.create_default_context(cafile=str(self._certificate)),
         )

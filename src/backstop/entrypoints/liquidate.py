@@ -1,7 +1,7 @@
-"""The verb ``liquidate``: asks the running guard to take the account flat and watches it do so.
+"""The verb ``liquidate``: a running guard is asked, and without one this process does it itself.
 
-Ends with 0 only when the guard has proven that nothing is left. What is printed last is always what
-is true then, and what to do next.
+Ends with 0 only when it is proven that nothing is left. What is printed last is always what is true
+then, and what to do next.
 """
 
 import getpass
@@ -11,14 +11,18 @@ from typing import Annotated, Any
 
 import typer
 
+from backstop.adapters.clock import SystemClock
+from backstop.config.settings import Settings
+from backstop.emergency.runner import Wanted
+from backstop.entrypoints.answering_guard import answering_guard
 from backstop.entrypoints.api_client import CALL_LIMIT_S, GuardClient
-from backstop.entrypoints.place import guard_client
 from backstop.entrypoints.reading import checked
-from backstop.entrypoints.terminal import columns, say
-from backstop.errors import SetupError
+from backstop.entrypoints.stand_alone import confirmed, liquidate_alone, settings_that_log_in
+from backstop.entrypoints.terminal import columns, say, say_json
+from backstop.errors import AlreadyRunningError, SetupError
 
 LIMIT_S = 75
-"""The command ends within this time, flat or not; the guard goes on."""
+"""The command ends within this time, flat or not; a guard goes on."""
 
 FOLLOWED_S = LIMIT_S - CALL_LIMIT_S - 1
 """How long it watches: a last look may take as long as a call may."""
@@ -44,31 +48,73 @@ def liquidate(
     operator: Annotated[
         str | None, typer.Option(help="Who asks; your login name if left out.")
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print how it ended as JSON; the rest goes to stderr.")
+    ] = False,
 ) -> None:
-    """Take the account flat: cancel, close, prove it.
+    """Take the account flat: cancel, close, prove it; with a guard or without one.
 
     Ends with 0 when nothing is left, 1 when something is or nothing was sent, within 75 s.
     """
+    if not yes and not sys.stdin.isatty():
+        raise SetupError("Nobody can be asked here whether this is meant: add --yes.")
     ends_s = time.monotonic() + FOLLOWED_S
-    client = guard_client()
+    wanted = Wanted(
+        reason=reason,
+        operator=operator or getpass.getuser(),
+        symbol=symbol.upper() if symbol is not None and "." not in symbol else symbol,
+    )
+    while True:
+        client = answering_guard(Settings.load(require_credentials=False))
+        if client is not None:
+            flat = _by_guard(client, wanted, yes=yes, as_json=as_json, ends_s=ends_s)
+            break
+        settings = settings_that_log_in()
+        if not yes:
+            if not confirmed(settings, wanted.symbol):
+                say("Nothing was done.")
+                raise typer.Exit(NOT_FLAT)
+            yes, ends_s = True, time.monotonic() + FOLLOWED_S
+        left_s = ends_s - time.monotonic()
+        ends_ns = SystemClock().monotonic_ns() + int(left_s * 1e9)
+        try:
+            flat = liquidate_alone(settings, wanted, ends_ns=ends_ns, as_json=as_json)
+        except AlreadyRunningError as error:
+            # A guard that was started meanwhile: it answers, or is stopped in its turn.
+            if time.monotonic() >= ends_s:
+                say(f"NOT FLAT: {error}")
+                raise typer.Exit(NOT_FLAT) from error
+            time.sleep(LOOK_S)
+            continue
+        break
+    if not flat:
+        raise typer.Exit(NOT_FLAT)
+
+
+def _by_guard(
+    client: GuardClient, wanted: Wanted, *, yes: bool, as_json: bool, ends_s: float
+) -> bool:
+    """Have the guard do it; True once it is proven flat."""
     if not yes:
-        _confirm(client, symbol)
+        _confirm(client, wanted.symbol)
         ends_s = time.monotonic() + FOLLOWED_S  # a person may think as long as he likes
-    body = {"reason": reason, "operator": operator or getpass.getuser()}
-    if symbol is not None:
-        body["symbol"] = symbol.upper() if "." not in symbol else symbol
+    body = {"reason": wanted.reason, "operator": wanted.operator}
+    if wanted.symbol is not None:
+        body["symbol"] = wanted.symbol
     begun = _begun(client, body)
+    if as_json:
+        run = _watched(client, begun, ends_s=ends_s) if begun["sends"] else begun
+        flat: bool = run["state"] == "FLAT"
+        say_json({"flat": flat, "stand_alone": False, **run})
+        return flat
     if not begun["sends"]:
         _say_nothing_was_sent(begun)
-        raise typer.Exit(NOT_FLAT)
-    if not _followed(client, begun, ends_s=ends_s):
-        raise typer.Exit(NOT_FLAT)
+        return False
+    return _followed(client, begun, ends_s=ends_s)
 
 
 def _confirm(client: GuardClient, symbol: str | None) -> None:
-    """Show what would be closed and ask; nobody to ask is no yes."""
-    if not sys.stdin.isatty():
-        raise SetupError("Nobody can be asked here whether this is meant: add --yes.")
+    """Show what would be closed and ask."""
     reply = client.call("GET", "/v1/status")
     status = checked(reply.status, reply.body)
     say(status["gates"]["banner"])
@@ -127,6 +173,14 @@ def _followed(client: GuardClient, begun: dict[str, Any], *, ends_s: float) -> b
     _say_left(run["remaining"], nothing="nothing is known to be left, but no reads have proven it")
     say(f"Look again: GET /v1/liquidations/{run['id']}, and look at the account itself.")
     return False
+
+
+def _watched(client: GuardClient, run: dict[str, Any], *, ends_s: float) -> dict[str, Any]:
+    """Look until it is flat or the time is over; returns how it stands then."""
+    while run["state"] != "FLAT" and time.monotonic() + LOOK_S <= ends_s:
+        time.sleep(LOOK_S)
+        run = _looked(client, run)
+    return run
 
 
 def _looked(client: GuardClient, run: dict[str, Any]) -> dict[str, Any]:

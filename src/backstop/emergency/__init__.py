@@ -1,0 +1,1 @@
+"""Takes an account flat with nothing else running: no guard, no hub, perhaps no sound record."""

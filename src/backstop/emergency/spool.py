@@ -1,0 +1,181 @@
+"""What a liquidation did while no guard wrote the record: one file, one row for each fact.
+
+The record itself is never touched here: it may be the very thing that is damaged, and only one
+writer may sign it. The next guard folds these facts into it, in their order, with a record that
+says so; until then this file is the rest of the record, and the next liquidation reads it as well.
+A row is on disk before what follows from it leaves. Where no disk takes it, the liquidation goes on
+without: a full disk must not hold a position open.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from backstop.core.policy import Policy
+from backstop.domain.events import Fact
+from backstop.ports import JournalRecord
+
+SPOOL_FILE = "emergency.jsonl"
+"""In the state folder. Beside the lock, with its name, where the state folder takes nothing."""
+
+SPOOL_BYTES_MAX = 64 * 1024 * 1024
+"""A run writes a few hundred rows; a larger file is none of ours, and is not read into memory."""
+
+EVENT_KIND, POLICY_KIND = "event", "policy"
+"""Kinds of records, as the journal calls them."""
+
+
+class _Row(Struct, frozen=True, kw_only=True):
+    kind: str
+    monotonic_ns: int
+    utc_us: int
+    payload: msgspec.Raw
+
+
+_rows = msgspec.json.Decoder(_Row)
+_encode = msgspec.json.Encoder().encode
+
+
+class Spooled(Struct, frozen=True, kw_only=True):
+    """What was found.
+
+    Attributes:
+        records: the rows as journal records, numbered from 1; oldest first.
+        digest: SHA-256 of all the bytes, as hex; empty when there are none.
+        unreadable: rows that are damaged. The last one of a file may be cut: it is not counted,
+            for nothing left because of it.
+        paths: the files that were read.
+    """
+
+    records: tuple[JournalRecord, ...] = ()
+    digest: str = ""
+    unreadable: int = 0
+    paths: tuple[Path, ...] = ()
+
+
+def spool_places(state_folder: Path, lock: Path) -> tuple[Path, ...]:
+    """Return where facts are put, the best place first."""
+    return state_folder / SPOOL_FILE, lock.with_suffix(".jsonl")
+
+
+def read_spool(places: Iterable[Path]) -> Spooled:
+    """Read what earlier liquidations left; a file that cannot be read counts as one bad row."""
+    found = sha256()
+    records: list[JournalRecord] = []
+    unreadable = 0
+    paths = []
+    for path in places:
+        try:
+            if path.stat().st_size > SPOOL_BYTES_MAX:
+                raise OSError  # noqa: TRY301 - the same end as a file that cannot be read
+            content = path.read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            unreadable += 1
+            continue
+        paths.append(path)
+        found.update(content)
+        *whole, _torn = content.split(b"\n")
+        for line in whole:
+            record = _record(line, seq=len(records) + 1)
+            if record is None:
+                unreadable += 1
+            else:
+                records.append(record)
+    digest = found.hexdigest() if paths else ""
+    return Spooled(records=tuple(records), digest=digest, unreadable=unreadable, paths=tuple(paths))
+
+
+def set_aside(spooled: Spooled) -> None:
+    """Keep files that are in the record by now under another name, out of the way of new ones."""
+    for path in spooled.paths:
+        with suppress(OSError):
+            path.replace(path.with_name(f"{path.stem}-{spooled.digest[:16]}.recorded"))
+
+
+def _record(line: bytes, *, seq: int) -> JournalRecord | None:
+    try:
+        row = _rows.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    return JournalRecord(
+        seq=seq,
+        kind=row.kind,
+        monotonic_ns=row.monotonic_ns,
+        utc_us=row.utc_us,
+        payload=bytes(row.payload),
+    )
+
+
+class Spool:
+    """The file that one liquidation writes.
+
+    Attributes:
+        fault: why nothing is written any more; empty while all is well.
+        path: where rows go now.
+    """
+
+    def __init__(self, places: Sequence[Path]) -> None:
+        """Name the places; nothing is touched before the first row."""
+        self.fault = ""
+        self.path = places[0]
+        self._places = list(places)
+        self._file: int | None = None
+
+    def put(self, value: Fact | Policy, *, monotonic_ns: int, utc_us: int) -> None:
+        """Put one row on disk, in the first place that takes it; never raises for a disk."""
+        kind = POLICY_KIND if isinstance(value, Policy) else EVENT_KIND
+        payload = msgspec.Raw(_encode(value))
+        row = _Row(kind=kind, monotonic_ns=monotonic_ns, utc_us=utc_us, payload=payload)
+        data = _encode(row) + b"\n"
+        while self._places:
+            try:
+                self._append(data)
+            except OSError as error:
+                self.fault = f"{self._places[0]} takes nothing ({error.strerror or error})"
+                self.close()
+                del self._places[0]
+            else:
+                return
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            os.close(file)
+
+    def _append(self, data: bytes) -> None:
+        if self._file is None:
+            self.path = self._places[0]
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            _end_torn_row(self._file)
+            _keep_name(self.path.parent)
+        left = memoryview(data)
+        while left:
+            left = left[os.write(self._file, left) :]
+        os.fsync(self._file)
+
+
+def _end_torn_row(file: int) -> None:
+    """Cut a row that a dying process did not finish: nothing left because of it."""
+    size = os.fstat(file).st_size
+    if size and os.pread(file, 1, size - 1) != b"\n":
+        tail = os.pread(file, size, 0)
+        os.ftruncate(file, tail.rfind(b"\n") + 1)
+
+
+def _keep_name(folder: Path) -> None:
+    """Have the name of a new file survive a power cut as well."""
+    with suppress(OSError):  # not every system lets a folder be opened
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,204 @@
+"""``liquidate`` with no guard at work: this process takes the account flat itself, and says so.
+
+It logs in with its own session, and only once no guard holds the account: a second login may evict
+the first. In dry run it stops nobody and sends nothing.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import typer
+
+from backstop.adapters.clock import SystemClock
+from backstop.config.settings import Settings, refuse_live_gateway
+from backstop.core.liquidation import Remaining
+from backstop.domain.commands import ClosePosition
+from backstop.emergency.right_to_send import (
+    lock_of_account,
+    lock_of_liquidation,
+    taken_over,
+    turn_taken,
+)
+from backstop.emergency.runner import EmergencyLiquidation, Ended, Wanted, policy_of
+from backstop.entrypoints.gates import gates
+from backstop.entrypoints.terminal import columns, say, say_json
+from backstop.errors import AlreadyRunningError, SetupError, SetupFaults
+
+COMMAND_THAT_SENDS = "DRY_RUN=0 EXECUTE=1 backstop liquidate --yes"
+
+STILL_TRUE = (
+    "Nothing was sent: what is open stays open, and stops that work at the venue stay. Set what is "
+    "missing and repeat the command, or close the positions on the trading platform itself."
+)
+
+
+def settings_that_log_in() -> Settings:
+    """Return the settings with credentials.
+
+    Raises:
+        SetupError: some are missing or unusable; says what is true now and what to do.
+    """
+    try:
+        settings = Settings.load()
+    except SetupFaults as error:
+        raise SetupError(
+            f"{error}\nNo guard answers, so this takes credentials. {STILL_TRUE}"
+        ) from (error)
+    refuse_live_gateway(settings)
+    return settings
+
+
+def confirmed(settings: Settings, symbol: str | None) -> bool:
+    """Ask the person at the terminal."""
+    say(f"No guard answers. {gates(policy_of(settings)).banner}")
+    what = symbol or f"account {settings.account_id}"
+    where = urlsplit(settings.api_url).netloc
+    return typer.confirm(f"Take {what} at {where} flat, and stop entries until somebody resumes?")
+
+
+def liquidate_alone(settings: Settings, wanted: Wanted, *, ends_ns: int, as_json: bool) -> bool:
+    """Take the account flat without a guard; True once that is proven.
+
+    Raises:
+        AlreadyRunningError: a guard took the account meanwhile: it can be asked.
+        SetupError: something that was given cannot be used; nothing was sent.
+    """
+    speak = _to_stderr if as_json else say
+    if not settings.dry_run and settings.execute:
+        speak("No guard answers: this process takes it flat itself.")
+    ended = asyncio.run(_run(settings, wanted, ends_ns=ends_ns, speak=speak))
+    if as_json:
+        say_json(_as_json(ended))
+    else:
+        _say_end(ended)
+    return ended.flat
+
+
+async def _run(
+    settings: Settings, wanted: Wanted, *, ends_ns: int, speak: Callable[[str], None]
+) -> Ended:
+    clock = SystemClock()
+    host, account_id = urlsplit(settings.api_url).netloc, settings.account_id
+    sends = policy_of(settings).sends
+    lock, turn = lock_of_account(host, account_id), lock_of_liquidation(host, account_id)
+    if not sends:
+        speak = _to_stderr  # what is said first is that nothing was sent
+    run = EmergencyLiquidation(settings, wanted, lock=lock, clock=clock, ends_ns=ends_ns, say=speak)
+    try:
+        try:
+            async with asyncio.timeout(max(0.0, (ends_ns - clock.monotonic_ns()) / 1e9)):
+                await turn_taken(turn, speak)
+        except TimeoutError:
+            return _waited_in_vain(sends=sends)
+        if sends:
+            await taken_over(lock, speak)
+        else:
+            try:
+                lock.acquire()
+            except AlreadyRunningError as error:
+                return run.from_record(f"{error} It does not answer, and was left alone")
+        return await run.run()
+    finally:
+        lock.release()
+        turn.release()
+
+
+def _waited_in_vain(*, sends: bool) -> Ended:
+    why = "another liquidation of this account was at work all the time"
+    return Ended(flat=False, sends=sends, known=False, symbols={}, why=why)
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def _say_end(ended: Ended) -> None:
+    if not ended.sends:
+        _say_nothing_was_sent(ended)
+    elif ended.flat:
+        say("FLAT: two fresh reads show nothing left.")
+        say("The next guard refuses entries until: backstop resume --reason R --operator O")
+    else:
+        say(f"NOT FLAT: {ended.why}. Left:")
+        _say_left(ended)
+        say("Nobody goes on by itself, and stops that work at the venue stay. Repeat:")
+        say("  backstop liquidate --yes")
+        say("It goes on where this one stopped. Look at the account itself as well.")
+
+
+def _say_nothing_was_sent(ended: Ended) -> None:
+    say("DRY RUN: NOTHING WAS SENT.")
+    if ended.why:
+        say(f"{ended.why}.")
+    _say_left(ended)
+    for command in ended.would_send:
+        what = (
+            f"close {command.contract_id}"
+            if isinstance(command, ClosePosition)
+            else f"cancel order {command.broker_order_id}"
+        )
+        say(f"would have sent: {what}")
+    say("To send it:")
+    say(f"  {COMMAND_THAT_SENDS}")
+
+
+def _say_left(ended: Ended) -> None:
+    if not ended.known:
+        say("The account could not be read: what the record tells may have changed since.")
+    if not ended.remaining:
+        known = "nothing is known to be left, but no two reads have proven it"
+        say(known if ended.sends or not ended.known else "nothing is open")
+        return
+    heads = ("STILL OPEN", "SYMBOL", "QTY", "SIDE", "STATUS", "ORDER")
+    say(columns(heads, [_row(it, ended.symbols) for it in ended.remaining]))
+
+
+def _row(it: Remaining, symbols: dict[str, str]) -> tuple[object, ...]:
+    position = it.side is None
+    return (
+        it.kind.lower(),
+        symbols.get(it.contract_id, it.contract_id),
+        f"{it.quantity:+d}" if position else it.quantity,
+        it.side,
+        it.status,
+        it.broker_order_id or it.client_order_id,
+    )
+
+
+def _as_json(ended: Ended) -> dict[str, Any]:
+    return {
+        "flat": ended.flat,
+        "stand_alone": True,
+        "sends": ended.sends,
+        "account_read": ended.known,
+        "id": ended.liquidation_id or None,
+        "state": ended.state or None,
+        "remaining": [
+            {
+                "kind": str(it.kind),
+                "symbol": ended.symbols.get(it.contract_id, it.contract_id),
+                "contract_id": it.contract_id,
+                "quantity": it.quantity,
+                "side": None if it.side is None else str(it.side),
+                "status": it.status,
+                "broker_order_id": it.broker_order_id,
+                "client_order_id": it.client_order_id,
+            }
+            for it in ended.remaining
+        ],
+        "would_send": [
+            {"kind": "ClosePosition", "contract_id": it.contract_id}
+            if isinstance(it, ClosePosition)
+            else {"kind": "CancelOrder", "broker_order_id": it.broker_order_id}
+            for it in ended.would_send
+        ],
+        "message": ended.why,
+        "notes": list(ended.notes),
+    }
+
+
+def _to_stderr(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
