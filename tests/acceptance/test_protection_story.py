@@ -225,6 +225,7 @@ async def _least_cover(desk: Desk) -> None:
 # -- closed instead --------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario("D1")
 @pytest.mark.parametrize("switched", [{"leg_past_market": LegPastMarket.REJECT}], indirect=True)
 async def test_a_refused_stop_closes_the_position_at_once(switched: Desk) -> None:
     desk = switched
@@ -238,6 +239,7 @@ async def test_a_refused_stop_closes_the_position_at_once(switched: Desk) -> Non
         await guard.agrees()
 
         assert "STOP_REJECTED" in alerts(guard)
+        assert guard.book.protection.naked_max_ns > 0
         assert guard.book.latches == ()
 
 
@@ -257,6 +259,7 @@ async def test_what_cannot_be_proven_protected_within_a_second_is_closed(desk: D
 # -- restarts --------------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario("D3")
 async def test_a_restart_adopts_the_stop_that_works(desk: Desk) -> None:
     async with desk.guard() as guard:
         await guard.enter(quantity=2)
@@ -363,6 +366,7 @@ async def test_levels_that_are_asked_for_stand_when_the_answer_comes(desk: Desk)
         assert cover(desk) == 2
 
 
+@pytest.mark.scenario("D13")
 async def test_a_stop_on_the_wrong_side_is_refused_before_it_is_sent(desk: Desk) -> None:
     async with desk.guard() as guard:
         await guard.enter(quantity=2)
@@ -375,6 +379,7 @@ async def test_a_stop_on_the_wrong_side_is_refused_before_it_is_sent(desk: Desk)
         assert levels(desk) == level
 
 
+@pytest.mark.scenario("D9")
 async def test_a_flat_contract_takes_no_stop(desk: Desk) -> None:
     async with desk.guard() as guard:
         await guard.enter(quantity=1)
@@ -388,6 +393,7 @@ async def test_a_flat_contract_takes_no_stop(desk: Desk) -> None:
         assert "flat" in decision.message
 
 
+@pytest.mark.scenario("D12")
 async def test_an_entry_right_after_an_exit_waits_for_the_old_stops_to_go(desk: Desk) -> None:
     async with desk.guard() as guard:
         await guard.enter(quantity=2)
@@ -405,6 +411,7 @@ async def test_an_entry_right_after_an_exit_waits_for_the_old_stops_to_go(desk: 
 # -- the other bracket mode ------------------------------------------------------------------------
 
 
+@pytest.mark.scenario("D11")
 async def test_an_account_with_position_brackets_is_named_and_nothing_is_retried(
     desk: Desk,
 ) -> None:

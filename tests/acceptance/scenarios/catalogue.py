@@ -10,6 +10,8 @@ from typing import NamedTuple
 SECTIONS = {
     "A": "Sending, silence, and sending again",
     "B": "Fills",
+    "D": "Protective orders",
+    "F": "Orders while the connection is gone",
     "K": "The audit trail",
 }
 
@@ -132,6 +134,82 @@ LINES: dict[str, Line] = {
         situation="The market gaps through a stop.",
         outcome="The loss is that of the fill, not of the stop's level.",
         remark="Loss limits, which are not there yet, read this result.",
+    ),
+    "D1": Line(
+        situation="The market is past the stop of an entry before that stop can work.",
+        outcome="The position is closed at once and proven flat; how long it was naked is kept.",
+    ),
+    "D2": Line(
+        situation="A bracket's stop is accepted and does not begin to work.",
+        outcome="It covers nothing: the position counts as naked, and a stop of our own works.",
+    ),
+    "D3": Line(
+        situation="The guard comes back to a position whose stop still works.",
+        outcome="That stop is taken over by its number; not one more is placed.",
+    ),
+    "D4": Line(
+        situation="The target fills while the guard is cut off, and the venue does not link it to "
+        "the stop.",
+        outcome="The stop is cancelled before it can open a position; where it has, that position "
+        "is taken flat, with an alert.",
+    ),
+    "D5": Line(
+        situation="A stop is moved while the venue refuses calls for being too many.",
+        outcome="The old level holds all the time, the move is asked for again, and stands in the "
+        "end.",
+        remark="The guard moves stops in place, so there is no moment between an old and a new "
+        "one. A trailing stop is trailed by the venue.",
+    ),
+    "D6": Line(
+        situation="A contract is added to a protected position, and no stop for it gets through.",
+        outcome="Not in place before a stop for all is proven; in time the added contract is "
+        "closed, and the others keep their stop.",
+    ),
+    "D7": Line(
+        situation="A stop fills one contract of three.",
+        outcome="The stop goes on for two, and the target shrinks to two.",
+    ),
+    "D8": Line(
+        situation="A stop that is good for the day only, under a position that is held overnight.",
+        outcome="It never lacks when trading begins again.",
+        not_applicable="orders have no time in force here: a stop rests until it fills or is "
+        "cancelled. Whatever takes one away, it is put back.",
+    ),
+    "D9": Line(
+        situation="A bot asks for a stop of a position that its stop has just closed.",
+        outcome="It is told that the contract is flat, and nothing is placed.",
+    ),
+    "D10": Line(
+        situation="A stop works in a neighbouring contract, or on another account.",
+        outcome="Neither covers the position: a stop of its own is placed.",
+        remark="A month that is no longer active takes no orders here; the mini of the same index "
+        "stands for it.",
+    ),
+    "D11": Line(
+        situation="The account uses Position Brackets, and an entry with its bracket is refused.",
+        outcome="Nothing is sent again without protection; an alert says what to switch.",
+    ),
+    "D12": Line(
+        situation="The legs of a closed position still work when the next entry comes.",
+        outcome="The entry waits until they are gone; one stop is left, that of the new position.",
+    ),
+    "D13": Line(
+        situation="A stop is asked for on the wrong side of the market.",
+        outcome="Refused before anything is sent; the stop that works stays where it is.",
+    ),
+    "F1": Line(
+        situation="Every order of the account is gone, stops included, when the connection is "
+        "back.",
+        outcome="A stop for the whole position comes first, at its old level; a bot that tries all "
+        "the time gets no entry in before it.",
+        remark="This venue has no dead-man switch of its own; somebody else's cancels stand for "
+        "it.",
+    ),
+    "F2": Line(
+        situation="A resting entry outlives the connection, and the process.",
+        outcome="It is never taken for gone: it counts all the while, and is cancelled, as a halt "
+        "demands, as soon as the venue can be spoken with.",
+        remark="Nothing is cancelled on a disconnect at this venue.",
     ),
     "K1": Line(
         situation="The newest records are cut off.",

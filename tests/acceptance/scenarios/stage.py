@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from decimal import Decimal
 from typing import Any
 
 from tests.app.desk import Desk, Guard, JumpingClock, audited, until
@@ -17,6 +18,7 @@ from backstop.simulator.fault_rules import FaultKind
 
 USER_EVENTS = ("GatewayUserOrder", "GatewayUserTrade", "GatewayUserPosition")
 ORDER_LISTS = ("Order/search", "Order/searchOpen", "Order/v2/query")
+STOP_TYPES = {"STOP", "TRAILING_STOP"}
 EXPOSURE_LIMIT = 10_000
 """Dollars of ES and NQ together: low enough that ``room`` is a number of contracts."""
 
@@ -60,9 +62,54 @@ def stop_legs(desk: Desk) -> int:
         row["size"] - row["fillVolume"]
         for row in desk.truth()["orders"]
         if row["accountId"] == desk.account
-        and row["type"] in {"STOP", "TRAILING_STOP"}
+        and row["type"] in STOP_TYPES
         and row["status"] == "OPEN"
     )
+
+
+def working(desk: Desk) -> list[Any]:
+    """Return every order of the account that works at the exchange, legs included."""
+    return [
+        row
+        for row in desk.truth()["orders"]
+        if row["accountId"] == desk.account and row["status"] == "OPEN"
+    ]
+
+
+def cover(desk: Desk) -> int:
+    """Return the contracts of the net position that working stops would close."""
+    side = "ASK" if net(desk) > 0 else "BID"
+    return sum(
+        row["size"] - row["fillVolume"]
+        for row in working(desk)
+        if row["type"] in STOP_TYPES and row["side"] == side
+    )
+
+
+def levels(desk: Desk) -> list[Decimal]:
+    """Return the levels of the working stops, lowest first."""
+    rows = desk.venue.exchange.open_orders(desk.account)
+    return sorted(row.stop_price for row in rows if row.stop_price is not None)
+
+
+async def protected(desk: Desk, position: int) -> None:
+    """Wait until the exchange holds ``position`` and stops for exactly that."""
+    await until(
+        lambda: (net(desk), cover(desk)) == (position, abs(position)),
+        lambda: f"{position} covered: {desk.truth()['positions']}, {working(desk)}",
+    )
+
+
+async def flat(desk: Desk) -> None:
+    """Wait until the exchange holds neither a position nor a working order."""
+    await until(
+        lambda: net(desk) == 0 and not working(desk), lambda: f"{net(desk)}, {working(desk)}"
+    )
+
+
+def quote_at(desk: Desk, contract_id: str, price: Decimal, *, size: int = 500) -> None:
+    """Let the market trade at one price for a moment."""
+    desk.venue.exchange.on_quote(contract_id, price, price, size, size, price, size, 0)
 
 
 def trades(desk: Desk) -> list[Any]:
