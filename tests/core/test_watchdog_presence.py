@@ -22,6 +22,7 @@ class Sight:
     presence: Presence = field(default_factory=Presence)
     now_s: float = 100.0
     told: list[tuple[float, PresenceVerdict]] = field(default_factory=list)
+    line_has_ended: bool = False
 
     @property
     def now(self) -> Moment:
@@ -32,11 +33,14 @@ class Sight:
         self.presence, verdict = stepped
         if verdict is not PresenceVerdict.NOTHING:
             self.told.append((self.now_s, verdict))
+        if verdict is PresenceVerdict.REPLACE:
+            self.line_has_ended = False  # there is a new one
 
     def hear(self) -> None:
         self.take(heard(self.presence, self.now))
 
     def end(self) -> None:
+        self.line_has_ended = True
         self.take(ended(self.presence, self.now))
 
     def look(self, seconds: float, *, beating: bool = False) -> list[tuple[float, PresenceVerdict]]:
@@ -46,6 +50,8 @@ class Sight:
             self.now_s += LOOK_S
             if beating:
                 self.hear()
+            if self.line_has_ended:
+                self.take(ended(self.presence, self.now))  # as long as nobody replaces it
             self.take(looked(self.presence, self.now))
         return [(at_s - began_s, verdict) for at_s, verdict in self.told[before:]]
 

@@ -4,12 +4,10 @@ It reads the settings for one reason: their secrets are to be struck out. Withou
 records.
 """
 
-import os
 import platform
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -36,14 +34,9 @@ STACKS_LOOK_S = 0.05
 NO_STACKS = "The process wrote no stacks: it did not run, or it was killed from outside."
 """SIGKILL leaves none, and a stopped process writes none before it goes on."""
 
-POLITE = 10
-"""The guard that starts meanwhile needs the machine more."""
-
 
 def run(arguments: Sequence[str]) -> int:
     """Write one dump; ``arguments`` begin with the verb."""
-    with suppress(AttributeError):  # Windows has no such thing
-        os.nice(POLITE)
     given = read_words(arguments[1:])
     note = msgspec.json.decode(given.option("--note"), type=CrashNote)
     folder = Path(note.state_folder)

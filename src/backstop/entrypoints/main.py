@@ -15,6 +15,9 @@ from backstop.errors import BackstopError
 UNUSABLE = 2
 """Exit code for unusable input or set-up."""
 
+POLITE = 10
+"""Who writes down a crash, its loading included, comes after the guard that starts meanwhile."""
+
 INTERRUPTED = 130
 """What shells expect of a program that Ctrl-C ended."""
 
@@ -46,6 +49,8 @@ def _run(arguments: list[str]) -> int:
         # A stop that comes before the guard can handle it is a clean one: nothing is done yet.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         import_module("backstop.entrypoints.lean_start").load_libraries()
+    elif verb == "crash-report" and sys.platform != "win32":
+        os.nice(POLITE)
     try:
         code: int = import_module(f"backstop.entrypoints.{HOMES.get(verb, 'cli')}").run(arguments)
     except BackstopError as error:
