@@ -1,14 +1,18 @@
 """Protective orders leave with their position, and keep new entries out while they work."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
-from tests.core.builders import MES, a_policy, a_quote, a_request
-from tests.core.protection_world import LOST, TOLD, Request, World
+from msgspec.structs import replace
+from tests.core.builders import MES, Guard, a_policy, a_quote, a_request
+from tests.core.protection_world import LOST, TOLD, Delivery, Request, World
 
 from backstop.core.leftovers import ORPHAN_SETTLE_NS, leftover_denials, leftovers
 from backstop.core.policy import MILLISECOND_NS
+from backstop.core.protection_situation import Protection, protection_of
 from backstop.core.step import DecisionKind
+from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import CancelOrder, ClosePosition, RaiseAlert
 from backstop.domain.denial import DenialCode
 from backstop.domain.events import OrderRequested
@@ -148,23 +152,57 @@ def test_a_stop_that_fired_after_the_target_leaves_a_position_that_is_closed() -
 def test_a_stop_whose_trade_overtakes_the_entry_s_is_no_reason_to_close() -> None:
     """Told in the wrong order for a moment, it looks as if the stop had opened a short."""
     world = World().start()
-    first = [True]
-
-    def tell(target: str) -> object:
-        if target == "GatewayUserTrade" and first.pop() if first else False:
-            return type(TOLD)(copies_ms=(100,))
-        return LOST if target == "GatewayUserPosition" else TOLD
-
-    world.tell = tell  # type: ignore[assignment]
+    late = [True]
+    world.tell = lambda target: (
+        Delivery(copies_ms=(100,))
+        if target == "GatewayUserTrade" and late and late.pop()
+        else (LOST if target == "GatewayUserPosition" else TOLD)
+    )
+    world.distort = lambda row: (
+        replace(row, status=BrokerStatus.PENDING, filled_quantity=0)
+        if row.type is OrderType.MARKET
+        else row
+    )
     world.enter(stop=4990)
     world.wait(60)
     world.quote(4989)
+    world.run_until(lambda: world.guard.position() == -2, "as it looks for a moment")
+    world.distort = lambda row: row
     world.wait(3_000)
 
-    assert world.position() == 0
+    assert (world.position(), world.guard.position()) == (0, 0)
     codes = [alert.code for alert in world.sent_of(RaiseAlert)]
     assert "STOP_OPENED_POSITION" not in codes
     assert world.sent_of(ClosePosition) == []
+
+
+def test_a_stop_that_is_told_after_the_next_entry_opened_nothing() -> None:
+    """The trade of the old stop comes last; what is held is what the new entry opened."""
+    guard = Guard(policy=a_policy(protects=True, allow_flip=True)).start()
+    guard.working(stop_loss_price=Decimal(4990))
+    guard.trade(quantity=2)
+    leg: dict[str, Any] = {
+        "broker_order_id": 101,
+        "parent_order_id": 100,
+        "side": Side.SELL,
+        "type": OrderType.STOP,
+        "stop_price": Decimal(4990),
+    }
+    guard.row(**leg)
+    guard.working(
+        200,
+        client_order_id="c2",
+        side=Side.SELL,
+        quantity=3,
+        stop_loss_price=Decimal(5010),
+    )
+    guard.trade(trade_id=12, broker_order_id=200, side=Side.SELL, quantity=1)
+    guard.trade(trade_id=10, broker_order_id=101, side=Side.SELL, quantity=2)
+    assert guard.position() == -1
+    guard.timer(after_ms=300)
+
+    assert "STOP_OPENED_POSITION" not in guard.alerts()
+    assert guard.commands_of(ClosePosition) == []
 
 
 def test_a_flip_takes_the_old_stop_away_and_keeps_the_new_one() -> None:
@@ -178,6 +216,24 @@ def test_a_flip_takes_the_old_stop_away_and_keeps_the_new_one() -> None:
     assert world.stops() == [(1, Decimal(5010))]
     sells = [row for row in world.orders() if row["status"] == "OPEN" and row["side"] == "ASK"]
     assert sells == []
+
+    world.take_away()
+    world.wait(1_000)
+    assert world.stops() == [(1, Decimal(5010))], "what turned the position around gave it its stop"
+
+
+def test_a_position_that_turned_around_twice_has_no_level_of_the_first() -> None:
+    world = World().start()
+    world.enter(quantity=2, stop=4990)
+    world.wait(500)
+    world.manual(MARKET, Side.SELL, 3)
+    world.wait(1_000)
+    world.manual(MARKET, Side.BUY, 3)
+    world.wait(2_000)
+
+    assert world.position() == 2
+    assert world.placed() == []
+    assert protection_of(world.book, MES) is Protection.UNPROTECTED
 
 
 def test_a_restart_in_the_middle_of_a_flip_ends_with_one_stop_on_the_new_side() -> None:

@@ -3,11 +3,12 @@
 from decimal import Decimal
 
 import pytest
-from tests.core.builders import a_policy
+from tests.core.builders import Guard, a_policy, a_position
 from tests.core.protection_world import LOST, TOLD, Request, World
 
+from backstop.core.engine import next_deadline_ns
 from backstop.core.leftovers import ASK_AGAIN_NS
-from backstop.core.policy import MILLISECOND_NS
+from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.domain.commands import CancelOrder, ClosePosition, ModifyOrder
 from backstop.domain.order import OrderType, Side
 from backstop.simulator.exchange_config import (
@@ -168,11 +169,16 @@ def test_nothing_is_cut_while_a_trade_may_be_on_its_way() -> None:
     world = World(switches={"partial_fill": PartialFill.SLICES, "fill_slices": 2}).start()
     late = {"GatewayUserTrade", "GatewayUserPosition"}
     world.enter(quantity=2, stop=4990)
-    world.wait(14)
+    world.run_until(lambda: world.guard.position() == 1, "the first of two fills")
     world.tell = lambda target: LOST if target in late else TOLD
-    world.wait(1_500)
-
+    world.reads_fail = True
+    world.wait(700)
     assert world.position() == 2
+    assert world.guard.position() == 1
+    world.reads_fail = False
+    world.wait(7_000)
+
+    assert world.guard.position() == 2
     assert world.stops() == [(2, Decimal(4990))]
     assert world.sent_of(ModifyOrder) == []
     assert world.sent_of(CancelOrder) == []
@@ -183,10 +189,16 @@ def test_a_stop_is_not_put_back_for_contracts_whose_exit_is_only_known_by_its_ro
     world = holding(2)
     lost = {"GatewayUserTrade", "GatewayUserPosition"}
     world.tell = lambda target: LOST if target in lost else TOLD
+    world.reads_fail = True
     world.quote(5021)
     world.wait(3_000)
-
     assert world.position() == 0
+    assert world.guard.position() == 2
+    assert world.placed() == []
+    world.reads_fail = False
+    world.wait(7_000)
+
+    assert world.guard.position() == 0
     assert world.placed() == []
     assert world.sent_of(ClosePosition) == []
 
@@ -198,3 +210,59 @@ def test_a_cut_that_the_venue_shows_is_asked_for_once() -> None:
 
     assert len(world.sent_of(ModifyOrder)) == 2, "the stop and the target"
     assert world.book.protection.changes == {}
+
+
+def test_a_cut_that_was_asked_for_before_a_restart_is_asked_for_again_at_once() -> None:
+    world = holding()
+    world.request = lambda command: Request(arrives=not isinstance(command, ModifyOrder))
+    world.exit(1)
+    world.run_until(lambda: bool(world.sent_of(ModifyOrder)), "the cut")
+    world.request = lambda _: Request()
+    world.restart(down_ms=10)
+    world.wait(AGAIN_MS // 2)
+
+    assert world.stops() == [(2, Decimal(4990))]
+
+
+def a_guard_with_a_leg(quantity: int) -> Guard:
+    """Return a guard long 1 of an entry of 2, whose stop leg covers ``quantity``."""
+    guard = Guard(policy=a_policy(protects=True)).start()
+    guard.working(stop_loss_price=Decimal(4990))
+    guard.trade(quantity=1)
+    guard.position_row(1)
+    guard.row(
+        broker_order_id=101,
+        parent_order_id=100,
+        side=Side.SELL,
+        type=OrderType.STOP,
+        stop_price=Decimal(4990),
+        quantity=quantity,
+    )
+    return guard
+
+
+def pass_time(guard: Guard, seconds: int) -> None:
+    """Let the core's own deadlines pass; nothing that it asks for is answered."""
+    end_ns = guard.now_ns + seconds * SECOND_NS
+    while (due_ns := next_deadline_ns(guard.book)) and due_ns <= end_ns:
+        guard.now_ns = max(guard.now_ns, due_ns)
+        guard.timer(after_ms=0)
+
+
+def test_a_leg_that_covers_more_than_its_entry_is_known_to_have_filled_is_no_surplus() -> None:
+    """The second fill's trade is lost, and so is its row: only the leg tells of it."""
+    guard = a_guard_with_a_leg(2)
+    pass_time(guard, 10)
+
+    assert guard.commands_of(ModifyOrder) == []
+    assert guard.commands_of(CancelOrder) == []
+
+
+def test_reads_that_agree_make_it_one() -> None:
+    guard = a_guard_with_a_leg(2)
+    leg = guard.book.venue_orders[101].row
+    for _ in range(3):
+        guard.audit(after_ms=2_000, positions=(a_position(1),), live_orders=(leg,))
+    pass_time(guard, 3)
+
+    assert [it.quantity for it in guard.commands_of(ModifyOrder)][:1] == [1]

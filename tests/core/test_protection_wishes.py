@@ -159,6 +159,26 @@ def test_a_move_that_the_venue_refuses_leaves_the_stop_where_it_stands() -> None
     assert world.stops() == [(2, Decimal(4990))], "the record says what stood, not what was asked"
 
 
+def test_a_refused_move_of_a_stop_that_we_placed_is_off_the_record_too() -> None:
+    world = World().start()
+    world.enter(stop=None)
+    world.wait(1_100)
+    world.protect(stop=4990)
+    world.wait(1_000)
+    world.request = lambda command: Request(
+        refused="Invalid stop price" if isinstance(command, ModifyOrder) else ""
+    )
+    world.protect(stop=4996)
+    world.wait(1_000)
+    (ours,) = world.placed()
+    number = world.book.orders[ours.client_order_id].broker_order_id
+    assert number is not None
+    world.exchange.cancel(42, number)
+    world.wait(1_000)
+
+    assert world.stops() == [(2, Decimal(4990))]
+
+
 def test_a_move_without_an_answer_is_asked_for_again() -> None:
     world = holding()
     fates = [Request(arrives=False)]
@@ -377,3 +397,70 @@ def test_what_was_asked_for_is_in_place_when_the_venue_shows_it() -> None:
     world.exit(2)
     world.wait(1_000)
     assert is_in_place(world.book, MES), "nothing is asked for a flat contract"
+
+
+# -- targets ---------------------------------------------------------------------------------------
+
+
+def with_our_target() -> World:
+    world = World().start()
+    world.enter(stop=None)
+    world.wait(1_100)
+    world.protect(stop=4990, target=5020)
+    world.wait(1_100)
+    assert world.targets() == [(2, Decimal(5020))]
+    return world
+
+
+def test_no_target_is_placed_before_the_stops_are_complete() -> None:
+    world = World().start()
+    world.enter(stop=None)
+    world.wait(1_100)
+    world.request = lambda command: Request(arrives=not isinstance(command, PlaceOrder))
+    world.protect(stop=4990, target=5020)
+    world.wait(900)
+
+    assert [it.type for it in world.placed()] == [OrderType.STOP]
+
+
+def test_a_target_of_ours_that_its_owner_takes_away_stays_away() -> None:
+    world = with_our_target()
+    (target,) = [it for it in world.placed() if it.type is OrderType.LIMIT]
+    number = world.book.orders[target.client_order_id].broker_order_id
+    assert number is not None
+    world.exchange.cancel(42, number)
+    world.wait(10_000)
+
+    assert world.targets() == []
+    assert world.stops() == [(2, Decimal(4990))]
+
+
+def test_a_target_that_the_venue_refuses_is_told_and_not_tried_for_ever() -> None:
+    world = World(switches={"price_collar_ticks": 200}).start()
+    world.enter(stop=None)
+    world.wait(1_100)
+    world.protect(stop=4990, target=5100)
+    world.wait(10_000)
+
+    assert world.targets() == []
+    assert len([it for it in world.placed() if it.type is OrderType.LIMIT]) == 1
+    assert [alert.code for alert in world.sent_of(RaiseAlert)] == ["TARGET_REJECTED"]
+    assert world.stops() == [(2, Decimal(4990))]
+
+
+def test_a_target_of_ours_shrinks_with_the_position() -> None:
+    world = with_our_target()
+    world.exit(1)
+    world.wait(1_000)
+
+    assert world.targets() == [(1, Decimal(5020))]
+    assert world.stops() == [(1, Decimal(4990))]
+
+
+def test_an_exit_of_a_bot_is_not_refused_because_of_our_target() -> None:
+    world = with_our_target()
+    world.exit(2)
+    world.wait(1_000)
+
+    assert world.position() == 0
+    assert [row["status"] for row in world.orders() if row["status"] == "OPEN"] == []

@@ -123,7 +123,7 @@ def _is_certain(book: Book, leftover: Leftover, view: PositionView) -> bool:
     if view.knowledge is not Knowledge.KNOWN:
         return False
     if leftover.owner is None:
-        return view.is_agreed
+        return True
     entry = book.orders.get(leftover.owner)
     counted = (
         entry is not None and entry.is_terminal and bool(entry.fills) and not entry.lacks_trades

@@ -69,7 +69,7 @@ def protection_restarted(work: Workbench) -> None:
 
 def _look_at(work: Workbench, contract_id: str, *, timer: bool) -> None:
     book = work.book
-    if contract_id not in book.positions:
+    if contract_id not in book.positions and not book.protection.record(contract_id).sign:
         return
     align_legs(work, contract_id)
     follow_changes(work, contract_id)
@@ -96,7 +96,7 @@ def _look_at(work: Workbench, contract_id: str, *, timer: bool) -> None:
 
 def _say_what_is_withheld(work: Workbench, now: Situation) -> None:
     """Say once per position what would be done if the gate were open."""
-    if not now.uncovered or now.record.withheld:
+    if not now.uncovered or not now.view.quantity or now.record.withheld:
         return
     work.book.protection.records[now.contract_id] = replace(now.record, withheld=True)
     instrument = now.instrument

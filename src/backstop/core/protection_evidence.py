@@ -153,7 +153,9 @@ def _of_this_position(work: Workbench, record: ProtectionRecord) -> ProtectionRe
         ),
         default=0,
     )
-    sign = (view.quantity > 0) - (view.quantity < 0)
+    # Of a flat contract the row of an entry may be the first word: its trade is on the way.
+    held = view.quantity or evident_quantity(work.book, view)
+    sign = (held > 0) - (held < 0)
     before_newest, newest = record.newest_trade_id, max(record.newest_trade_id, newest)
     if not sign and view.ledger:
         sign = record.sign  # trades and rows differ: it is not flat before they agree

@@ -101,7 +101,10 @@ def targets_given_up(work: Workbench, contract_id: str) -> None:
         if order.state not in _ENDED or ended_by_us:
             continue
         record = book.protection.record(contract_id)
-        book.protection.records[contract_id] = _without_targets(record)
+        given_up = _without_targets(record)
+        if given_up == record:
+            continue  # said when its row came; the answer to the request comes as well
+        book.protection.records[contract_id] = given_up
         if order.state is OrderState.REJECTED:
             work.alert(
                 Severity.WARNING,
