@@ -359,14 +359,17 @@ def test_an_account_that_was_taken_flat_is_not_liquidated_again() -> None:
     assert Verdict.LIQUIDATE not in an_outage(kennel, 600)
 
 
-def test_a_liquidation_that_did_not_end_flat_is_tried_again_after_a_minute() -> None:
+def test_a_liquidation_that_did_not_end_flat_is_tried_again_with_growing_pauses() -> None:
     kennel = a_kennel()
     an_outage(kennel, 90)
-    first_s = kennel.now_s
-    assert kennel.tell(LiquidationEnded(flat=False)) is Verdict.RESTART
+    pauses_s = []
+    for _ in range(5):
+        ended_s = kennel.now_s
+        assert kennel.tell(LiquidationEnded(flat=False)) is Verdict.RESTART
+        assert an_outage(kennel, 300)[-1] is Verdict.LIQUIDATE
+        pauses_s.append(kennel.now_s - ended_s)
 
-    assert an_outage(kennel, 300)[-1] is Verdict.LIQUIDATE
-    assert kennel.now_s - first_s >= 60
+    assert pauses_s == [15, 30, 60, 120, 120]
 
 
 def test_a_few_pulses_do_not_end_an_outage() -> None:

@@ -37,6 +37,9 @@ SLEPT_NS = SECOND_NS // 2
 UNWATCHED_NS = SECOND_NS
 """A look this late says that the watchdog itself stood still; it looks four times a second."""
 
+ATTEMPTS_COUNTED = 16
+"""Keeps the growing pause between liquidations a small number; a limit bounds it before."""
+
 CLEAN_EXIT = 0
 UNUSABLE_EXIT = 2
 """What a guard ends with that was told to end, and one that cannot begin with its settings."""
@@ -61,6 +64,7 @@ class Watch(Struct, frozen=True, kw_only=True):
         pauses: pauses taken since the guard was last sound for a whole window.
         restart_ns: when the next guard is started; None while none is wanted.
         attempt_ns: before this no further liquidation is tried.
+        attempts: liquidations in a row that did not end flat.
         stopping_since_ns: when a person told everything to end; None: nobody did.
         exit_code: what the watchdog ends with.
         restarts, freezes, suspends: how often since the watch began.
@@ -85,6 +89,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     pauses: int = 0
     restart_ns: int | None = None
     attempt_ns: int = 0
+    attempts: int = 0
     stopping_since_ns: int | None = None
     exit_code: int = CLEAN_EXIT
     restarts: int = 0
@@ -304,10 +309,12 @@ def _judged_silence(watch: Watch, now_ns: int) -> Judgement:
 
 
 def _liquidation_ended(watch: Watch, now_ns: int, *, flat: bool) -> Judgement:
-    again_ns = now_ns + watch.limits.liquidate_again_ns
+    limits = watch.limits
+    pause_ns = limits.liquidate_again_ns << min(watch.attempts, ATTEMPTS_COUNTED)
     watch = replace(
         watch,
-        attempt_ns=again_ns,
+        attempt_ns=now_ns + min(pause_ns, limits.liquidate_again_max_ns),
+        attempts=0 if flat else watch.attempts + 1,
         holdings=Holdings.NONE if flat else watch.holdings,
         outage_since_ns=None if flat else watch.outage_since_ns,
     )
