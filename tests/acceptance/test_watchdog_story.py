@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from backstop.core.watch_facts import SECOND_NS, Limits
 
@@ -369,6 +370,25 @@ async def test_an_account_that_was_left_alone_for_too_long_is_taken_flat(bench: 
         said = await told(guard, "/v1/status", lambda said: said["trading_state"] == "HALTED")
 
     assert any("no sound guard" in reason for reason in said["reasons"])
+
+
+async def test_people_hear_of_a_guard_that_died(bench: Any) -> None:
+    heard: list[str] = []
+
+    async def take(request: web.Request) -> web.Response:
+        heard.append((await request.json())["title"])
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_post("/alerts", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"json://127.0.0.1:{runner.addresses[0][1]}/alerts"
+    async with bench.guard(hastily=hastily(), BACKSTOP_ALERT_URLS=url) as guard:
+        os.kill(await one(guard, "guard"), signal.SIGKILL)
+        await until(lambda: any("GUARD_RESTARTED" in title for title in heard))
+    await runner.cleanup()
 
 
 # -- systemd ---------------------------------------------------------------------------------------

@@ -28,7 +28,8 @@ class Hello(Message, frozen=True, kw_only=True, tag=True):
     """A guard has read its settings.
 
     ``liquidate_after_ns`` is the downtime after which open positions are liquidated; ``holdings``
-    what the account could hold by the time at which this process began.
+    what the account could hold by the time at which this process began; ``alerts`` says whether
+    there is an address to send alerts to.
     """
 
     process_id: int
@@ -37,6 +38,7 @@ class Hello(Message, frozen=True, kw_only=True, tag=True):
     state_folder: str
     liquidate_after_ns: int
     holdings: Holdings
+    alerts: bool = False
 
 
 class Armed(Message, frozen=True, kw_only=True, tag=True):

@@ -19,9 +19,9 @@ from backstop.adapters.sqlite.last_records import last_records
 from backstop.adapters.stack_dump import bound_stacks, forget_stacks, read_stacks
 from backstop.app.state_layout import AUDIT_DATABASE, CRASH_FOLDER
 from backstop.config.settings import Settings
-from backstop.entrypoints.crash_note import CrashNote
 from backstop.entrypoints.process_words import read_words
 from backstop.entrypoints.run_options import run_overrides
+from backstop.entrypoints.watch_notes import CrashNote
 from backstop.errors import BackstopError
 
 RECORDS_SHOWN = 200

@@ -171,6 +171,7 @@ class _Daemon:
             state_folder=str(settings.state_folder),
             liquidate_after_ns=settings.emergency_liquidation_threshold_ns,
             holdings=Holdings.UNKNOWN if before else Holdings.NONE,
+            alerts=bool(settings.alert_urls),
         )
 
     def _watch_link(

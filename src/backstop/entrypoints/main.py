@@ -28,6 +28,7 @@ HOMES = {
     "guard": "daemon",
     "spare": "daemon",
     "crash-report": "crash_report",
+    "watchdog-alert": "watchdog_alert",
 }
 """Verbs that go past the command line's library: none that a person types, but ``run``."""
 

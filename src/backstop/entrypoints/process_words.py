@@ -12,6 +12,7 @@ WATCHDOG = "watchdog"
 GUARD = "guard"
 SPARE = "spare"  # as long as GUARD: it is written over when the spare becomes the guard
 REPORT = "crash-report"
+ALERT = "watchdog-alert"
 
 _END_OF_OPTIONS = "--"
 

@@ -47,13 +47,16 @@ from backstop.domain.heartbeat import (
     Pulse,
     Stop,
 )
-from backstop.entrypoints.crash_note import CrashNote
 from backstop.entrypoints.guard_process import SPARE_AFTER_NS, GuardProcess, SpareGuard
-from backstop.entrypoints.process_words import GUARD, REPORT, Words, read_words, words
+from backstop.entrypoints.process_words import ALERT, GUARD, REPORT, Words, read_words, words
 from backstop.entrypoints.stop_signals import StopSignals
+from backstop.entrypoints.watch_notes import AlertNote, CrashNote
 
 if TYPE_CHECKING:
     from backstop.entrypoints.acting import Act
+
+QUIET_NS = 60_000_000_000
+"""After an alert, people do not hear of the same event for so long; the log has all of them."""
 
 LOOK_S = 0.25
 """Between two looks, and between two beats: a guard misses us after eight of them."""
@@ -88,7 +91,8 @@ class Watchdog:
         self._hello: Hello | None = None
         self._listens: Armed | None = None
         self._act: Act | None = None
-        self._reports: list[subprocess.Popen[bytes]] = []
+        self._helpers: list[subprocess.Popen[bytes]] = []
+        self._quiet: dict[str, int] = {}  # events of which people hear no more before a moment
         self._dismissed = False
         self._beat_ns = 0
 
@@ -144,9 +148,9 @@ class Watchdog:
         if self._act is not None:
             self._act.cancel()
             self._act.close()
-        for report in self._reports:
-            report.kill()
-            report.wait()
+        for helper in self._helpers:
+            helper.kill()
+            helper.wait()
         if self._guard is not None:
             self._guard.close()
         self._services.close()
@@ -178,9 +182,9 @@ class Watchdog:
                 self._kill(judged.reason)
             case Verdict.RESTART:
                 self._start_guard()
-                self._log(Level.CRITICAL, "guard_restarted", reason=judged.reason)
+                self._call(Level.WARNING, "guard_restarted", judged.reason)
             case Verdict.GIVE_UP_RESTARTING:
-                self._log(Level.CRITICAL, "guard_crash_loop", reason=judged.reason)
+                self._call(Level.CRITICAL, "guard_crash_loop", judged.reason)
             case Verdict.LIQUIDATE:
                 self._liquidate(judged.reason)
             case Verdict.WELL | Verdict.WAIT | Verdict.END:
@@ -267,14 +271,14 @@ class Watchdog:
             self._report(self._guard, "STALE", reason)
 
     def _kill(self, reason: str) -> None:
-        self._log(Level.CRITICAL, "guard_killed", reason=reason)
+        self._call(Level.CRITICAL, "guard_killed", reason)
         if self._guard is not None:
             self._guard.killed = True
             self._guard.process.kill()
 
     def _liquidate(self, reason: str) -> None:
         """Begin to take the account flat; what was not needed before is loaded now."""
-        self._log(Level.CRITICAL, "liquidation_due", reason=reason)
+        self._call(Level.CRITICAL, "liquidation_due", reason)
         if self._act is not None:
             return
         act = import_module("backstop.entrypoints.acting").Act(
@@ -292,15 +296,16 @@ class Watchdog:
             return
         self._selector.unregister(act)
         outcome = act.close()
-        level = Level.WARNING if outcome.flat else Level.CRITICAL
-        self._log(level, "liquidation_ended", flat=str(outcome.flat), message=outcome.message)
+        if outcome.flat:
+            self._call(Level.WARNING, "liquidation_ended_flat", outcome.message)
+        else:
+            self._call(Level.CRITICAL, "liquidation_not_flat", outcome.message)
         self._tell(LiquidationEnded(flat=outcome.flat))
 
     # -- words ---------------------------------------------------------------------------------
 
     def _report(self, guard: GuardProcess, what: str, why: str) -> None:
         """Have it written down by another process: the watch must not wait for a disk."""
-        self._reports = [it for it in self._reports if it.poll() is None]
         if self._hello is None:
             return  # it failed before it knew its folder; its words on stderr are all there is
         note = CrashNote(
@@ -310,11 +315,26 @@ class Watchdog:
             state_folder=self._hello.state_folder,
             state=self._state_of(guard),
         )
+        self._hand_over(REPORT, note)
+
+    def _call(self, level: Level, event: str, reason: str) -> None:
+        """Log it, and have people told, in case the guard cannot; not all of a flood."""
+        self._log(level, event, reason=reason)
+        now_ns = awake_ns()
+        if self._hello is None or not self._hello.alerts or now_ns < self._quiet.get(event, 0):
+            return
+        self._quiet[event] = now_ns + QUIET_NS
+        note = AlertNote(critical=level is Level.CRITICAL, code=event.upper(), message=reason)
+        self._hand_over(ALERT, note)
+
+    def _hand_over(self, verb: str, note: CrashNote | AlertNote) -> None:
+        """Start a process that does what may take long."""
+        self._helpers = [it for it in self._helpers if it.poll() is None]
         text = msgspec.json.encode(note).decode()
         try:
-            self._reports.append(start_child(words(REPORT, {"--note": text}, self._given.run)))
+            self._helpers.append(start_child(words(verb, {"--note": text}, self._given.run)))
         except OSError as error:
-            self._log(Level.WARNING, "crash_not_reported", reason=str(error))
+            self._log(Level.WARNING, "not_told", what=verb, reason=str(error))
 
     def _state_of(self, guard: GuardProcess) -> dict[str, str]:
         watch = self._watch
