@@ -24,7 +24,10 @@ LOOK_S = 0.05
 READY = "Ctrl-C"
 """In the last line that a program prints before it serves."""
 
-EXIT_CODES = {"backstop validate MES BUY 1": 1}
+EXIT_CODES = {
+    "backstop validate MES BUY 1": 1,
+    "DRY_RUN=1 backstop liquidate --json --yes": 1,
+}
 """Commands that the pages show because they are refused."""
 
 STAND_INS = {

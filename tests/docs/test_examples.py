@@ -96,6 +96,13 @@ def test_halting_and_resuming_works_as_written(terminal: Terminal) -> None:
     carry_out(terminal, HOWTO / "halt-and-resume.md")
 
 
+def test_taking_the_account_flat_without_a_guard_works_as_written(terminal: Terminal) -> None:
+    for command in (SIMULATOR, TO_THE_SIMULATOR, AS_TRADER, SENDING):
+        terminal.type(command)
+
+    carry_out(terminal, HOWTO / "take-the-account-flat-without-a-guard.md")
+
+
 def test_no_command_of_a_page_is_left_untried() -> None:
     carried_out = {REPO / "README.md", *HOWTO.glob("*.md")}
     untried = [
