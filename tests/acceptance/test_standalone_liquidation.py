@@ -174,6 +174,28 @@ async def test_a_state_folder_that_never_was_one_is_no_obstacle_and_json_says_ho
     assert held(truth) == []
 
 
+async def test_a_close_whose_answer_is_late_is_not_asked_for_twice(bench: Any) -> None:
+    """Two closes under way at once sell twice what is held."""
+    close = "Position/closeContract"
+    late = {"on": close, "act": "delay_response", "delay_ms": 1500, "count": None}
+    async with bench.venue() as venue:
+        await bought_by_hand(bench, venue, "MES", 2)
+        await bought_by_hand(bench, venue, "MNQ", 1)
+        await truly(venue, lambda truth: held(truth) == [1, 2])
+        control = f"{venue.url}/_simulator/faults"
+        async with bench.session.post(control, json=late) as answer:
+            assert answer.ok, await answer.text()
+        done = await bench.call("liquidate", "--yes", **SENDING, **NOBODY)
+        async with bench.session.get(control) as answer:
+            (rule,) = (await answer.json())["rules"]
+        truth = await venue.truth()
+
+    assert done.code == 0, done
+    assert rule["matched"] == 2  # one for each position
+    assert held(truth) == []
+    assert never_turned_round(truth)
+
+
 # -- what is broken does not hold it up ------------------------------------------------------------
 
 
