@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import audit, decisions, events, flat, restart, start, storage, whole_path
+from benchmarks import audit, decisions, events, flat, restart, start, state, storage, whole_path
 from benchmarks.figures import Figure, load, machine, table
 from msgspec import Struct
 
@@ -32,6 +32,9 @@ class Amounts(Struct, frozen=True, kw_only=True):
     orders_decided: int = 2000
     past_orders: int = 20_000
     proofs: int = 1000
+    short_tail: int = 1000
+    long_tail: int = 100_000
+    state_kept_s: float = 5
 
 
 SHORT = Amounts(
@@ -45,6 +48,9 @@ SHORT = Amounts(
     orders_decided=20,
     past_orders=100,
     proofs=20,
+    short_tail=100,
+    long_tail=200,
+    state_kept_s=0.5,
 )
 
 
@@ -76,6 +82,13 @@ def _measured(folder: Path, amounts: Amounts) -> Iterator[Figure]:
     rounds = amounts.rounds
     yield from start.measure(rounds=rounds, import_runs=rounds)
     yield from restart.measure(rounds=rounds)
+    yield from state.measure_start(
+        rounds=rounds,
+        past_orders=amounts.past_orders,
+        short_tail=amounts.short_tail,
+        long_tail=amounts.long_tail,
+    )
+    yield from state.measure_keeping(rounds=rounds, seconds=amounts.state_kept_s)
     yield from storage.measure(folder, rounds=rounds, records=amounts.records)
     yield from whole_path.measure_orders(
         rounds=rounds,

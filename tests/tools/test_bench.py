@@ -11,6 +11,15 @@ REPOSITORY = Path(__file__).parents[2]
 WAITS = ("p50_ms", "p99_ms")
 KILLS = ("kill_to_armed_ms", "kill_to_guarding_ms")
 WEIGHTS = tuple(f"memory_{what}_mib" for what in ("watchdog", "guard", "together", "spare"))
+STATE_STARTS = (
+    "state_start_ms",
+    *(f"state_start_{how}_ms" for how in ("short_tail", "long_tail", "from_journal")),
+)
+STATE_KEPT = tuple(
+    f"state_{when}_{figure}"
+    for when in ("idle", "trading")
+    for figure in ("mib_per_h", "cpu_percent")
+)
 KEYS = {
     "start_to_armed_s",
     "start_to_healthy_s",
@@ -19,6 +28,8 @@ KEYS = {
     "import_http_ms",
     *KILLS,
     *WEIGHTS,
+    *STATE_STARTS,
+    *STATE_KEPT,
     *(
         f"journal_{count}_{figure}"
         for count in (1, 8, 32, 128)
@@ -47,6 +58,7 @@ KEYS = {
 WITHOUT_BASELINE = {
     "packages",
     *WEIGHTS,
+    *STATE_STARTS[1:],
     "import_guard_ms",
     "import_http_ms",
     "event_load_per_s",
@@ -63,6 +75,9 @@ WITHOUT_BASELINE = {
 WITH_A_GOAL = {
     *KILLS,
     "memory_together_mib",
+    "state_start_ms",
+    "state_idle_mib_per_h",
+    "state_idle_cpu_percent",
     "journal_32_commits_per_s",
     "event_to_durable_p50_ms",
     "event_to_durable_p99_ms",

@@ -67,12 +67,12 @@ class World:
     """A book, and the facts of one filled market order after the other."""
 
     def __init__(self) -> None:
-        self.book: Book = new_book(_policy())
+        self.book: Book = new_book(opening_policy())
         self.facts = 0
         self._orders = 0
         self._now_ns = 1_000_000_000_000
         self._audit_asked = False
-        for fact in _opening_facts():
+        for fact in opening_facts():
             self._feed(fact)
         self._answer_audit()
 
@@ -193,7 +193,8 @@ def _bundle(order: ProofOrder, key: Ed25519PrivateKey) -> bytes:
     )
 
 
-def _policy() -> Policy:
+def opening_policy() -> Policy:
+    """Return generous limits, so that no order is refused."""
     budget = Decimal(1_000_000)
     return Policy(
         account_id=ACCOUNT,
@@ -210,7 +211,8 @@ def _policy() -> Policy:
     )
 
 
-def _opening_facts() -> Iterator[Fact]:
+def opening_facts() -> Iterator[Fact]:
+    """Yield what a start learns of an account that is flat."""
     account = BrokerAccount(
         account_id=ACCOUNT,
         name="PRAC",
