@@ -159,6 +159,21 @@ def test_a_move_that_the_venue_refuses_leaves_the_stop_where_it_stands() -> None
     assert world.stops() == [(2, Decimal(4990))], "the record says what stood, not what was asked"
 
 
+def test_a_leg_that_ended_before_it_was_moved_is_no_refused_move() -> None:
+    """The market runs through the stop while its move is under way: the venue says no to that."""
+    world = holding()
+    world.request = lambda command: Request(ms=20 if isinstance(command, ModifyOrder) else 5)
+    world.protect(stop=4996)
+    world.wait(10)
+    world.quote(4989)
+    world.wait(3_000)
+
+    assert world.position() == 0
+    assert len(world.sent_of(ModifyOrder)) == 1
+    assert world.sent_of(RaiseAlert) == []
+    assert world.book.protection.changes == {}
+
+
 def test_a_refused_move_of_a_stop_that_we_placed_is_off_the_record_too() -> None:
     world = World().start()
     world.enter(stop=None)

@@ -20,7 +20,8 @@ from backstop.domain.instrument import Instrument
 from backstop.domain.order import LegRole
 
 TRY_AGAIN_NS = 100 * MILLISECOND_NS
-"""Pause before something is asked again that never left this machine."""
+"""Pause before something is asked again that never left this machine, and before a refusal is
+believed to be about a level: the word of an order's end takes some 20 ms."""
 
 
 def align_legs(work: Workbench, contract_id: str) -> None:
@@ -91,14 +92,30 @@ def change_answered(work: Workbench, event: CancelAnswered | ModifyAnswered) -> 
 
 
 def _refused(work: Workbench, event: ModifyAnswered, change: Change) -> None:
-    """Take a no: a size is reached by another order, a level stays where it is."""
+    """Take a no: a size is reached by another order; a level stays where it is.
+
+    An order that has just ended cannot be moved either, and its end is told a moment later.
+    """
     book, number = work.book, event.broker_order_id
-    del book.protection.changes[number]
     if change.quantity:
         _replace(book, change.contract_id, number)
     if change.stop_ticks is None and change.target_ticks is None:
+        del book.protection.changes[number]
         return
-    why = event.message or "no reason given"
+    book.protection.changes[number] = replace(
+        change,
+        quantity=None,
+        answer=Answer.NO,
+        message=event.message,
+        asked_ns=work.now_ns + TRY_AGAIN_NS - ASK_AGAIN_NS,
+    )
+
+
+def _stays(work: Workbench, number: int, change: Change) -> None:
+    """Tell a person that an order was not moved, and write down again where it stands."""
+    book = work.book
+    del book.protection.changes[number]
+    why = change.message or "no reason given"
     book.protection.refusals[change.contract_id] = why
     _stays_where_it_stands(book, number, change)
     work.alert(
@@ -144,6 +161,9 @@ def follow_changes(work: Workbench, contract_id: str) -> None:
         due_ns = change.asked_ns + ASK_AGAIN_NS
         if work.now_ns < due_ns:
             book.wake(Wake.PROTECTION, due_ns)
+            continue
+        if change.answer is Answer.NO:
+            _stays(work, number, change)
             continue
         if change.quantity is not None:
             del book.protection.changes[number]
