@@ -18,6 +18,7 @@ from backstop.config.settings import Settings
 from backstop.core.policy import SECOND_NS
 from backstop.emergency.right_to_send import lock_of_account
 from backstop.emergency.runner import EmergencyLiquidation, Wanted
+from backstop.emergency.spool import spool_places
 from backstop.simulator.contracts import listings
 from backstop.simulator.sessions import trade_date
 
@@ -223,11 +224,13 @@ async def test_a_folder_that_takes_nothing_is_named_and_the_latch_is_kept_elsewh
     state = bench.folder / "state"
     async with bench.venue() as venue:
         await bought_by_hand(bench, venue, "MES")
-        (state / "emergency.jsonl").mkdir(parents=True)  # no file can be written in its place
+        lock = lock_of_account(urlsplit(venue.url).netloc, ACCOUNT_ID)
+        place, _ = spool_places(state, lock.path)
+        place.mkdir(parents=True)  # no file can be written in its place
         state.chmod(0o700)
         done = await bench.call("liquidate", "--yes", **SENDING, **NOBODY)
         truth = await venue.truth()
-        (state / "emergency.jsonl").rmdir()
+        place.rmdir()
         async with bench.guard(**SENDING) as guard:
             await guard.until("/v1/status", lambda said: said["trading_state"] == "HALTED")
 
@@ -389,7 +392,7 @@ async def test_in_dry_run_it_says_first_that_nothing_was_sent_and_then_what_is_o
     assert "would have sent: close CON.F.US.MES." in done.out
     assert "DRY_RUN=0 EXECUTE=1 backstop liquidate --yes" in done.out
     assert held(truth) == [2]
-    assert not (bench.folder / "state" / "emergency.jsonl").exists()
+    assert list(bench.folder.glob("**/emergency-*")) == []
 
 
 async def test_in_dry_run_a_silent_guard_is_not_stopped(bench: Any) -> None:

@@ -9,7 +9,13 @@ from backstop.core.book import LATCHES_KEPT
 from backstop.core.lifecycle import latched
 from backstop.core.step import Decision, DecisionKind, Workbench
 from backstop.core.trading_state import Latch, LatchKind, TradingState
-from backstop.domain.events import Answer, HaltRequested, LiquidationRequested, ResumeRequested
+from backstop.domain.events import (
+    Answer,
+    EmergencyRunRecorded,
+    HaltRequested,
+    LiquidationRequested,
+    ResumeRequested,
+)
 from backstop.domain.order import OrderType
 
 
@@ -166,3 +172,20 @@ def test_a_halt_of_the_account_outweighs_those_of_contracts() -> None:
 
     assert len(guard.book.latches) == LATCHES_KEPT
     assert state(guard) is TradingState.HALTED
+
+
+# -- what ran without a guard ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("unreadable", "halts"), [(0, False), (1, True)])
+def test_what_nobody_can_read_of_a_liquidation_without_a_guard_halts(
+    *, unreadable: int, halts: bool
+) -> None:
+    guard = Guard().start()
+    guard.feed(
+        EmergencyRunRecorded(utc_us=guard.utc_us, facts=3, unreadable=unreadable, digest="ab")
+    )
+
+    assert guard.book.emergency_digest == "ab"
+    assert (state(guard) is TradingState.HALTED) is halts
+    assert resume(guard).kind is DecisionKind.ACCEPTED

@@ -126,8 +126,7 @@ def emergency_run_recorded(work: Workbench, event: EmergencyRunRecorded) -> None
         unreadable=event.unreadable,
         digest=event.digest,
     )
-    liquidated = any(latch.kind is LatchKind.LIQUIDATION for latch in work.book.latches)
-    if liquidated and not event.unreadable:
+    if not event.unreadable:
         return
     cause = (
         "a liquidation ran with no guard at work, and what it wrote cannot be read in full: look "

@@ -8,6 +8,7 @@ is needed; the account is read again and again.
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -270,19 +271,21 @@ class EmergencyLiquidation:
 
     async def _read(self, broker: Broker) -> None:
         """Read the account once, as well as that is possible."""
-        for _ in range(READS_MAX):
-            audit = await broker.gateway.audit_account(
-                AuditAccount(
-                    reason="liquidation",
-                    account_id=self._policy.account_id,
-                    since_utc_us=self._clock.utc_us() - LOOK_BACK_US,
-                    urgent=True,
-                )
-            )
-            self._fold(audit)
-            if not audit.fault or not self._left_s:
-                return
-        self._note(f"The account could not be read in full: {audit.fault}")
+        request = AuditAccount(
+            reason="liquidation",
+            account_id=self._policy.account_id,
+            since_utc_us=self._clock.utc_us() - LOOK_BACK_US,
+            urgent=True,
+        )
+        fault = "the time is over"
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._left_s):
+                for _ in range(READS_MAX):
+                    audit = await broker.gateway.audit_account(request)
+                    self._fold(audit)
+                    if not (fault := audit.fault):
+                        return
+        self._note(f"The account could not be read in full: {fault}")
 
     def _contract(self) -> str | None:
         """Return the contract that is meant; raises SetupError for one that nobody knows."""

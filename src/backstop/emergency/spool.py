@@ -20,8 +20,8 @@ from backstop.core.policy import Policy
 from backstop.domain.events import Fact
 from backstop.ports import JournalRecord
 
-SPOOL_FILE = "emergency.jsonl"
-"""In the state folder. Beside the lock, with its name, where the state folder takes nothing."""
+LOCK_CHARACTERS = 16
+"""Of the lock's name, which is a hash of host and account, in the name of the file."""
 
 SPOOL_BYTES_MAX = 64 * 1024 * 1024
 """A run writes a few hundred rows; a larger file is none of ours, and is not read into memory."""
@@ -59,8 +59,12 @@ class Spooled(Struct, frozen=True, kw_only=True):
 
 
 def spool_places(state_folder: Path, lock: Path) -> tuple[Path, ...]:
-    """Return where facts are put, the best place first."""
-    return state_folder / SPOOL_FILE, lock.with_suffix(".jsonl")
+    """Return where facts about the account of ``lock`` are put, the best place first.
+
+    That is in the state folder; beside the lock where the state folder takes nothing.
+    """
+    name = f"emergency-{lock.stem[:LOCK_CHARACTERS]}.jsonl"
+    return state_folder / name, lock.parent / name
 
 
 def read_spool(places: Iterable[Path]) -> Spooled:
