@@ -103,6 +103,13 @@ def test_taking_the_account_flat_without_a_guard_works_as_written(terminal: Term
     carry_out(terminal, HOWTO / "take-the-account-flat-without-a-guard.md")
 
 
+def test_seeing_what_a_start_would_do_works_as_written(terminal: Terminal) -> None:
+    for command in (SIMULATOR, TO_THE_SIMULATOR, AS_TRADER, SENDING):
+        terminal.type(command)
+
+    carry_out(terminal, HOWTO / "see-what-a-start-would-do.md")
+
+
 def test_no_command_of_a_page_is_left_untried() -> None:
     carried_out = {REPO / "README.md", *HOWTO.glob("*.md")}
     untried = [
