@@ -11,17 +11,14 @@ at the end of its day shows as any other loss of a stop. A trailing stop is trai
 
 from msgspec.structs import replace
 
-from backstop.core.book import Wake
+from backstop.core.book import Book, Wake
 from backstop.core.emergency_liquidation import begin
 from backstop.core.leftovers import sweep_leftovers, watch_leftovers
 from backstop.core.naked_time import OPERATOR, give_up, hold_to_the_limit, time_nakedness
 from backstop.core.protection_changes import align_legs, follow_changes
-from backstop.core.protection_evidence import (
-    drop_ended_changes,
-    fold_protection,
-    opened_by_protection,
-)
-from backstop.core.protection_record import Episode
+from backstop.core.protection_evidence import fold_protection
+from backstop.core.protection_levels import drop_ended_changes
+from backstop.core.protection_record import Episode, ProtectionRecord
 from backstop.core.protection_repair import SETTLE_NS, is_refused, repair
 from backstop.core.protection_situation import Situation, is_being_closed, situation
 from backstop.core.protection_surplus import cut_surplus
@@ -119,7 +116,7 @@ def _flatten_what_a_stop_opened(work: Workbench, now: Situation) -> bool:
     """Take flat what a protective order opened, unless an entry turns out to explain it."""
     book, record = work.book, now.record
     opened_ns = record.opened_ns
-    if opened_by_protection(work, record):
+    if _opened_by_protection(work, record):
         opened_ns = opened_ns or work.now_ns
     if not opened_ns:
         return False
@@ -146,3 +143,31 @@ def _flatten_what_a_stop_opened(work: Workbench, now: Situation) -> bool:
         latches=False,
     )
     return True
+
+
+def _opened_by_protection(work: Workbench, record: ProtectionRecord) -> bool:
+    """Say whether a protective order's trade of this step opened contracts instead of closing.
+
+    The newest trades are taken back one by one, so the position before each of them is known.
+    """
+    book = work.book
+    after = book.position(record.contract_id).ledger
+    trades = (it for it in work.new_trades.values() if it.contract_id == record.contract_id)
+    for trade in sorted(trades, key=lambda trade: trade.trade_id, reverse=True):
+        if trade.voided:
+            continue
+        signed = trade.side.sign * trade.quantity
+        if after * signed > 0 and _is_protective(book, trade.broker_order_id, record):
+            return True
+        after -= signed
+    return False
+
+
+def _is_protective(book: Book, broker_order_id: int, record: ProtectionRecord) -> bool:
+    name = book.client_of_broker_id.get(broker_order_id)
+    if name is not None and book.orders[name].role is not None:
+        return True
+    held = book.venue_orders.get(broker_order_id)
+    if held is not None and held.owner is not None:
+        return True
+    return broker_order_id in {*record.adopted, *record.leftovers}

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from backstop.core.book import Book, VenueOrder, Wake
 from backstop.core.leftovers import ASK_AGAIN_NS
 from backstop.core.policy import MILLISECOND_NS
-from backstop.core.protection_evidence import level_ticks, moved_levels, row_of
+from backstop.core.protection_levels import level_ticks, moved_levels, row_of
 from backstop.core.protection_record import Change
 from backstop.core.protective_orders import move_order
 from backstop.core.step import Workbench

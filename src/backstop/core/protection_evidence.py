@@ -6,15 +6,20 @@ position counts as if it were ours.
 """
 
 from collections.abc import Iterator
-from decimal import Decimal
 
 from msgspec.structs import replace
 
+from backstop.core.awaited_fills import await_fills, evident_quantity
 from backstop.core.book import Book, VenueOrder
-from backstop.core.positions import SNAPSHOT_LAG_NS, PositionView
+from backstop.core.protection_levels import (
+    drop_done_changes,
+    is_moving,
+    level_ticks,
+    row_of,
+    with_levels,
+)
 from backstop.core.protection_record import (
     LOTS_KEPT,
-    AwaitedFill,
     Lot,
     LotLeg,
     ProtectionRecord,
@@ -23,7 +28,6 @@ from backstop.core.protection_record import (
 from backstop.core.step import Workbench
 from backstop.core.tracked_order import TrackedOrder, final_quantity
 from backstop.domain.broker import BrokerOrder, BrokerStatus
-from backstop.domain.instrument import Instrument, Rounding
 from backstop.domain.order import LegRole, OrderType
 
 STOP_TYPES = frozenset({OrderType.STOP, OrderType.TRAILING_STOP})
@@ -31,21 +35,10 @@ STOP_TYPES = frozenset({OrderType.STOP, OrderType.TRAILING_STOP})
 
 def fold_protection(work: Workbench) -> None:
     """Take what this step brought into the records of the contracts that it touched."""
-    _await_fills(work)
+    await_fills(work)
     for contract_id in tuple(work.touched_contracts):
         _fold_contract(work, contract_id)
-    _drop_done_changes(work)
-
-
-def evident_quantity(book: Book, view: PositionView) -> int:
-    """Return the signed position with the fills that rows tell of and no trade has shown yet.
-
-    Where rows and trades of the position differ, the row is the newer word and says the total.
-    """
-    if not book.recovered or not view.is_agreed:
-        return view.quantity
-    awaited = book.protection.awaited.values()
-    return view.quantity + sum(it.quantity for it in awaited if it.contract_id == view.contract_id)
+    drop_done_changes(work)
 
 
 def is_adoptable(book: Book, row: BrokerOrder, sign: int) -> bool:
@@ -66,66 +59,6 @@ def is_adoptable(book: Book, row: BrokerOrder, sign: int) -> bool:
     return row.quantity - row.filled_quantity <= held
 
 
-def level_ticks(price: Decimal | None, instrument: Instrument | None) -> int | None:
-    """Return a level of the venue in ticks; None while it shows none."""
-    if price is None or instrument is None:
-        return None
-    return instrument.rounded_ticks(price, Rounding.NEAREST)
-
-
-# -- fills that rows tell of before their trades -------------------------------------------------
-
-
-def _await_fills(work: Workbench) -> None:
-    """Note which orders have filled more than their trades show: the position is about to move."""
-    book = work.book
-    awaited = book.protection.awaited
-    rows = (*_touched_rows(work), *_rows_of_new_trades(work))
-    for row, counted in rows:
-        told = row.filled_quantity
-        if row.status is BrokerStatus.FILLED:
-            told = max(told, row.quantity)  # rows of old samples lack the filled quantity
-        lacking = told - counted
-        if lacking <= 0:
-            awaited.pop(row.broker_order_id, None)
-            continue
-        held = awaited.get(row.broker_order_id)
-        awaited[row.broker_order_id] = AwaitedFill(
-            contract_id=row.contract_id,
-            quantity=lacking * row.side.sign,
-            since_ns=work.now_ns if held is None else held.since_ns,
-        )
-    for broker_order_id, fill in list(awaited.items()):
-        view = book.position(fill.contract_id)
-        if view.is_proven and view.agreed_ns >= fill.since_ns + SNAPSHOT_LAG_NS:
-            # Reads that were sent long after the fill agree without its trade.
-            del awaited[broker_order_id]
-
-
-def _touched_rows(work: Workbench) -> Iterator[tuple[BrokerOrder, int]]:
-    """Yield the rows of this step's orders, with the contracts that their trades show."""
-    book = work.book
-    for name in work.touched_orders:
-        order = book.orders[name]
-        if order.venue is not None:
-            yield order.venue, order.filled_quantity + order.voided_quantity
-    for number in work.touched_venue_orders:
-        yield book.venue_orders[number].row, _traded(book, number)
-
-
-def _rows_of_new_trades(work: Workbench) -> Iterator[tuple[BrokerOrder, int]]:
-    book = work.book
-    for trade in work.new_trades.values():
-        held = book.venue_orders.get(trade.broker_order_id)
-        if held is not None:
-            yield held.row, _traded(book, trade.broker_order_id)
-
-
-def _traded(book: Book, broker_order_id: int) -> int:
-    trades = (book.trades.get(number) for number in book.trades_of.get(broker_order_id, ()))
-    return sum(trade.quantity for trade in trades if trade is not None)
-
-
 # -- one contract --------------------------------------------------------------------------------
 
 
@@ -137,7 +70,7 @@ def _fold_contract(work: Workbench, contract_id: str) -> None:
     record = _with_legs(work, record)
     if record.sign:
         record = _with_adopted(work, record)
-        record = _with_levels(work, record)
+        record = with_levels(work, record)
     if record != before:
         book.protection.records[contract_id] = record
 
@@ -299,155 +232,3 @@ def _is_done(book: Book, broker_order_id: int) -> bool:
     change = book.protection.changes.get(broker_order_id)
     ours = change is not None and change.quantity == 0
     return ours or row.status is BrokerStatus.FILLED
-
-
-def row_of(book: Book, broker_order_id: int) -> BrokerOrder | None:
-    """Return the newest row of any order that is held in memory."""
-    name = book.client_of_broker_id.get(broker_order_id)
-    if name is not None:
-        return book.orders[name].venue
-    held = book.venue_orders.get(broker_order_id)
-    return None if held is None else held.row
-
-
-# -- levels that were moved ----------------------------------------------------------------------
-
-
-def _with_levels(work: Workbench, record: ProtectionRecord) -> ProtectionRecord:
-    """Follow the moves of working stops and targets: where they stand is where they are wanted."""
-    book = work.book
-    instrument = book.instruments.get(record.contract_id)
-    lots = list(record.lots)
-    for place, lot in enumerate(lots):
-        lots[place] = _leg_levels(book, record, lot, instrument)
-    record = replace(record, lots=tuple(lots))
-    for name in work.touched_orders:
-        order = book.orders[name]
-        if order.role is not None and order.intent.contract_id == record.contract_id:
-            record = _own_level(book, record, order, instrument)
-    return record
-
-
-def _leg_levels(
-    book: Book, record: ProtectionRecord, lot: Lot, instrument: Instrument | None
-) -> Lot:
-    for leg in lot.legs:
-        held = book.venue_orders.get(leg.broker_order_id)
-        if held is None or held.row.status is not BrokerStatus.OPEN:
-            continue
-        if leg.broker_order_id not in book.aligned or is_moving(book, leg.broker_order_id):
-            continue  # the venue has not put it yet where it was asked to be
-        if leg.broker_order_id in record.replacing:
-            continue  # another one stands where it was asked to be
-        if leg.role is LegRole.STOP_LOSS:
-            ticks = level_ticks(held.row.stop_price, instrument)
-            lot = lot if ticks is None else replace(lot, stop_ticks=ticks)
-        else:
-            ticks = level_ticks(held.row.limit_price, instrument)
-            lot = lot if ticks is None else replace(lot, target_ticks=ticks)
-    return lot
-
-
-def _own_level(
-    book: Book, record: ProtectionRecord, order: TrackedOrder, instrument: Instrument | None
-) -> ProtectionRecord:
-    """Let the lots that a protective order of ours stands for follow its move."""
-    row = order.venue
-    if row is None:
-        return record
-    number = row.broker_order_id
-    if not row.status.is_live:
-        book.protection.levels.pop(number, None)
-        return record
-    stop = order.role is LegRole.STOP_LOSS
-    stands = level_ticks(row.stop_price if stop else row.limit_price, instrument)
-    if stands is None or is_moving(book, number):
-        return record
-    asked = order.intent.stop_ticks if stop else order.intent.limit_ticks
-    stood = book.protection.levels.get(number, asked)
-    book.protection.levels[number] = stands
-    if stands == stood or stood is None:
-        return record
-    return moved_levels(record, role=order.role or LegRole.STOP_LOSS, from_ticks=stood, to=stands)
-
-
-def moved_levels(
-    record: ProtectionRecord, *, role: LegRole, from_ticks: int, to: int
-) -> ProtectionRecord:
-    """Return the record with every level ``from_ticks`` of ``role`` moved."""
-
-    def moved(ticks: int | None) -> int | None:
-        return to if ticks == from_ticks else ticks
-
-    if role is LegRole.STOP_LOSS:
-        lots = tuple(replace(lot, stop_ticks=moved(lot.stop_ticks)) for lot in record.lots)
-        return replace(record, lots=lots, stop_ticks=moved(record.stop_ticks))
-    lots = tuple(replace(lot, target_ticks=moved(lot.target_ticks)) for lot in record.lots)
-    return replace(record, lots=lots, target_ticks=moved(record.target_ticks))
-
-
-def is_moving(book: Book, broker_order_id: int) -> bool:
-    """Say whether the venue was asked to move the level of an order and has not shown it yet."""
-    change = book.protection.changes.get(broker_order_id)
-    return change is not None and (change.stop_ticks, change.target_ticks) != (None, None)
-
-
-def opened_by_protection(work: Workbench, record: ProtectionRecord) -> bool:
-    """Say whether a protective order's trade of this step opened contracts instead of closing.
-
-    The newest trades are taken back one by one, so the position before each of them is known.
-    """
-    book = work.book
-    after = book.position(record.contract_id).ledger
-    trades = (it for it in work.new_trades.values() if it.contract_id == record.contract_id)
-    for trade in sorted(trades, key=lambda trade: trade.trade_id, reverse=True):
-        if trade.voided:
-            continue
-        signed = trade.side.sign * trade.quantity
-        if after * signed > 0 and _is_protective(book, trade.broker_order_id, record):
-            return True
-        after -= signed
-    return False
-
-
-def _is_protective(book: Book, broker_order_id: int, record: ProtectionRecord) -> bool:
-    name = book.client_of_broker_id.get(broker_order_id)
-    if name is not None and book.orders[name].role is not None:
-        return True
-    held = book.venue_orders.get(broker_order_id)
-    if held is not None and held.owner is not None:
-        return True
-    return broker_order_id in {*record.adopted, *record.leftovers}
-
-
-def _drop_done_changes(work: Workbench) -> None:
-    """Forget the changes that the venue shows as done; its order goes on."""
-    book = work.book
-    for number in _touched_numbers(work):
-        change, row = book.protection.changes.get(number), row_of(book, number)
-        if change is None or row is None or not row.status.is_live:
-            continue
-        instrument = book.instruments.get(row.contract_id)
-        stop = level_ticks(row.stop_price, instrument)
-        limit = level_ticks(row.limit_price, instrument)
-        sized = change.quantity in {None, row.quantity}
-        placed = change.stop_ticks in {None, stop} and change.target_ticks in {None, limit}
-        if sized and placed:
-            del book.protection.changes[number]
-
-
-def drop_ended_changes(work: Workbench) -> None:
-    """Forget the changes of orders that ended in this step."""
-    book = work.book
-    for number in _touched_numbers(work):
-        row = row_of(book, number)
-        if row is not None and not row.status.is_live:
-            book.protection.changes.pop(number, None)
-
-
-def _touched_numbers(work: Workbench) -> Iterator[int]:
-    yield from work.touched_venue_orders
-    for name in work.touched_orders:
-        number = work.book.orders[name].broker_order_id
-        if number is not None:
-            yield number

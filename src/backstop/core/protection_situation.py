@@ -5,10 +5,10 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from backstop.core.awaited_fills import evident_quantity
 from backstop.core.book import Book
 from backstop.core.liquidation_scope import unfinished
 from backstop.core.positions import PositionView
-from backstop.core.protection_evidence import evident_quantity
 from backstop.core.protection_plan import Cover, Share, lacking, shares, total
 from backstop.core.protection_record import ProtectionRecord
 from backstop.core.protective_orders import coming, working_stops, working_targets

@@ -10,11 +10,8 @@ from msgspec.structs import replace
 
 from backstop.core.book import Book
 from backstop.core.liquidation_scope import has_vanished
-from backstop.core.protection_evidence import (
-    STOP_TYPES,
-    is_adoptable,
-    level_ticks,
-)
+from backstop.core.protection_evidence import STOP_TYPES, is_adoptable
+from backstop.core.protection_levels import level_ticks
 from backstop.core.protection_plan import Cover, Cut, Origin
 from backstop.core.protection_record import Change, ProtectionRecord, adopted_owner
 from backstop.core.step import Tag, Workbench

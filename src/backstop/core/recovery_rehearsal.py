@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from backstop.core import engine
 from backstop.core.book import Book
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
-from backstop.core.protection_evidence import row_of
+from backstop.core.protection_levels import row_of
 from backstop.core.state_checkpoint import captured, restored
 from backstop.domain.broker import (
     BrokerAccount,
