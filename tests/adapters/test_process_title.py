@@ -25,4 +25,3 @@ def test_a_word_is_replaced_by_one_of_the_same_length() -> None:
 
 def test_a_word_of_another_length_leaves_everything_as_it_is() -> None:
     assert words_after("spare", "watchdog") == [b"spare", b"watchdog"]
-

@@ -449,5 +449,3 @@ async def test_the_account_goes_on_being_read_and_each_reading_is_recorded(desk:
                 " WHERE kind = 'event'",
             )
         }  # fmt: skip
-
-

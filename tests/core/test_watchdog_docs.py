@@ -21,8 +21,8 @@ def seconds(span_ns: int) -> str:
         f"| no pulse for {seconds(LIMITS.stale_ns)} s | has the guard write down",
         f"| no pulse for {seconds(LIMITS.frozen_ns)} s | kills it",
         (
-            f"| {LIMITS.crashes_max} deaths within {seconds(LIMITS.crash_window_ns)} s | goes on with "
-            f"pauses of {', '.join(map(seconds, LIMITS.pauses_ns[:-1]))} and then "
+            f"| {LIMITS.crashes_max} deaths within {seconds(LIMITS.crash_window_ns)} s "
+            f"| goes on with pauses of {', '.join(map(seconds, LIMITS.pauses_ns[:-1]))} and then "
             f"{seconds(LIMITS.pauses_ns[-1])} s"
         ),
         f"gives the guard {seconds(LIMITS.probation_ns)} s before it judges",

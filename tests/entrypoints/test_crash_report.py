@@ -10,8 +10,8 @@ import msgspec
 
 from backstop.adapters.child_process import own_command
 from backstop.adapters.stack_dump import STACK_BYTES_MAX, stack_file
-from backstop.entrypoints.watch_notes import CrashNote
 from backstop.entrypoints.process_words import REPORT, words
+from backstop.entrypoints.watch_notes import CrashNote
 
 API_TOKEN = "token-of-the-api-0123"
 

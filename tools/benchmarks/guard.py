@@ -15,6 +15,7 @@ from backstop.config.settings import Settings
 from backstop.core.execution_verification import Verdict
 from backstop.core.trading_state import TradingState
 from backstop.domain.order import OrderRequest, OrderType, Side
+from backstop.entrypoints.lean_start import all_is_loaded
 from benchmarks.venue import API_KEY, USER, free_account
 
 READY_LIMIT_S = 60.0
@@ -84,4 +85,5 @@ async def a_guard(
         async with guard:
             async with asyncio.timeout(READY_LIMIT_S):
                 await guard.reached(TradingState.ACTIVE)
+            all_is_loaded()  # as ``backstop run`` has it
             yield guard

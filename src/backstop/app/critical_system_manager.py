@@ -73,11 +73,11 @@ from backstop.ports import Clock
 FIRST_CONTACT_LIMIT_S = 10.0
 """How long the start waits to hear whether the credentials are good."""
 
-STATE_CHECK_S = 0.02
-"""Pause between looks at a state that no single order owns."""
 ACCOUNT_FIRST_S = 5.0
 """How long the market's history waits for the account to be read at the start."""
 
+STATE_CHECK_S = 0.02
+"""Pause between looks at a state that no single order owns."""
 
 
 class CriticalSystemManager:
@@ -95,9 +95,9 @@ class CriticalSystemManager:
         self.quotes = QuoteBoard(self.clock)
         self.session_id = uuid.uuid4().hex[:12]
         self.execution_verification = ExecutionVerificationSystem(guard=self)
+        self.watch_link: WatchLink | None = None  # set by whoever starts us under a watchdog
         self._on_note = on_note
         self._loop: DecisionLoop | None = None
-        self.watch_link: WatchLink | None = None  # set by whoever starts us under a watchdog
         self._budget: RateBudget | None = None
         self._trail: AuditTrail | None = None
         self._reading: AuditReading | None = None
@@ -237,12 +237,12 @@ class CriticalSystemManager:
     async def _follow_risk(self, link: BrokerLink, risk: MarketRisk) -> None:
         await link.greeted()
         self._fault("gateway")("")
-        await risk.run(link.instruments)
-
         with suppress(TimeoutError):
             # The account comes first: to read months of bars would hold up hubs and positions.
             async with asyncio.timeout(ACCOUNT_FIRST_S):
                 await self.account_read()
+        await risk.run(link.instruments)
+
     async def failed(self) -> None:
         """Wait for ever, or raise what ended one of the guard's own tasks."""
         if self._tasks is None:
@@ -592,20 +592,6 @@ class CriticalSystemManager:
         return self._reading
 
     @property
-    def steps(self) -> int:
-        """Facts handled since the start: work done, the pulse of the decision loop."""
-        return 0 if self._loop is None else self._loop.steps
-
-    def now_ns(self) -> int:
-        """Return monotonic time as the book counts it."""
-        return self.clock.monotonic_ns()
-
-    async def user_hub_connected(self) -> None:
-        """Wait until the user hub is connected and subscribed."""
-        await self._until(lambda: self.book.links.user_up)
-        await self._running().recorded()
-
-    @property
     def recovery(self) -> RecoveryReport | None:
         """What was different when this guard began; None before the account was read."""
         return None if self._review is None else self._review.report
@@ -619,6 +605,20 @@ class CriticalSystemManager:
     def watch(self) -> WatchReport | None:
         """How the watch over this process stands; None when nobody was to watch it."""
         return None if self.watch_link is None else self.watch_link.report()
+
+    @property
+    def steps(self) -> int:
+        """Facts handled since the start: work done, the pulse of the decision loop."""
+        return 0 if self._loop is None else self._loop.steps
+
+    def now_ns(self) -> int:
+        """Return monotonic time as the book counts it."""
+        return self.clock.monotonic_ns()
+
+    async def user_hub_connected(self) -> None:
+        """Wait until the user hub is connected and subscribed."""
+        await self._until(lambda: self.book.links.user_up)
+        await self._running().recorded()
 
     async def account_read(self) -> None:
         """Wait until the user hub is connected and the account has been read completely since."""
