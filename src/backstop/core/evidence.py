@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from backstop.core import positions
-from backstop.core.book import AUDIT_INTERVAL_NS, VenueOrder
+from backstop.core.book import AUDIT_INTERVAL_NS, Book, VenueOrder
 from backstop.core.execution_verification import (
     Ask,
     OrderStep,
@@ -110,7 +110,21 @@ def book_order_row(work: Workbench, row: BrokerOrder) -> None:
         _book_venue_order(work, row)
         return
     apply_order_step(work, found)
-    recount_trades(work, book.orders[client_order_id], cause="trades of the order")
+    now = book.orders[client_order_id]
+    if not _has_its_trades(book, now):
+        recount_trades(work, now, cause="trades of the order")
+
+
+def _has_its_trades(book: Book, order: TrackedOrder) -> bool:
+    """Say whether the trades of ``order`` are those booked under its number, none of them voided.
+
+    To count them all again for every row of an order with many fills would cost more than the row.
+    """
+    if order.voided_quantity or order.broker_order_id is None:
+        return False
+    booked = book.trades_of.get(order.broker_order_id, ())
+    of_this_number = not order.fills or order.fills[0].broker_order_id == order.broker_order_id
+    return of_this_number and len(order.fills) == len(booked)
 
 
 def _doubled_order(work: Workbench, order: TrackedOrder, row: BrokerOrder) -> None:

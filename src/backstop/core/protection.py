@@ -20,7 +20,12 @@ from backstop.core.protection_evidence import fold_protection
 from backstop.core.protection_levels import drop_ended_changes
 from backstop.core.protection_record import Episode, ProtectionRecord
 from backstop.core.protection_repair import SETTLE_NS, is_refused, repair
-from backstop.core.protection_situation import Situation, is_being_closed, situation
+from backstop.core.protection_situation import (
+    Situation,
+    is_being_closed,
+    situation,
+    situation_again,
+)
 from backstop.core.protection_surplus import cut_surplus
 from backstop.core.protection_targets import restore_targets, targets_given_up
 from backstop.core.step import Tag, Workbench
@@ -71,15 +76,17 @@ def _look_at(work: Workbench, contract_id: str, *, timer: bool) -> None:
     align_legs(work, contract_id)
     follow_changes(work, contract_id)
     watch_leftovers(work, contract_id)
-    time_nakedness(work, situation(book, contract_id))
     now = situation(book, contract_id)
+    time_nakedness(work, now)
+    now = situation_again(book, now)
     if not book.policy.protects or not now.record.sign:
         return
     if not book.policy.sends:
         _say_what_is_withheld(work, now)
         return
     targets_given_up(work, contract_id)
-    now = situation(book, contract_id)
+    now = situation_again(book, now)
+    requests = len(work.commands)
     cut_surplus(work, now)
     if is_being_closed(book, contract_id):
         return
@@ -87,8 +94,12 @@ def _look_at(work: Workbench, contract_id: str, *, timer: bool) -> None:
         give_up(work, now, code="STOP_REJECTED", why="the venue refused the stop")
     elif not _flatten_what_a_stop_opened(work, now):
         repair(work, now)
-        hold_to_the_limit(work, situation(book, contract_id), timer=timer)
-        restore_targets(work, situation(book, contract_id))
+        quiet = len(work.commands) == requests
+        now = situation_again(book, now) if quiet else situation(book, contract_id)
+        hold_to_the_limit(work, now, timer=timer)
+        quiet = len(work.commands) == requests
+        now = situation_again(book, now) if quiet else situation(book, contract_id)
+        restore_targets(work, now)
 
 
 def _say_what_is_withheld(work: Workbench, now: Situation) -> None:

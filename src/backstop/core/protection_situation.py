@@ -105,6 +105,17 @@ def situation(book: Book, contract_id: str) -> Situation:
     )
 
 
+def situation_again(book: Book, before: Situation) -> Situation:
+    """Return what is true now; ``before`` itself if nothing was done about the contract since.
+
+    Only for looks of one step between which no request was made: the orders are the same then.
+    """
+    record, view = book.protection.record(before.contract_id), book.position(before.contract_id)
+    if record is before.record and view is before.view:
+        return before
+    return situation(book, before.contract_id)
+
+
 def _wanted(book: Book, record: ProtectionRecord, quantity: int) -> int:
     """Return how many of ``quantity`` contracts are ours to protect."""
     if book.policy.external_position_policy is not ExternalPositionPolicy.ALERT:
