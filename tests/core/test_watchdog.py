@@ -125,6 +125,20 @@ def test_a_pause_of_400_ms_is_a_figure_and_nothing_else() -> None:
     assert kennel.watch.gap_ns_max == round(0.4 * SECOND_NS)
 
 
+def test_starts_sleeps_and_silences_are_no_pauses_between_pulses() -> None:
+    kennel = Kennel()
+    kennel.tell(Began())
+    kennel.silent(5)
+    kennel.beating(5)
+    kennel.sleep(30)
+    kennel.silent(2)
+    kennel.beating(5)
+    kennel.silent(5)
+    kennel.beating(5)
+
+    assert kennel.watch.gap_ns_max == round(LOOK_S * SECOND_NS)
+
+
 def test_silence_is_answered_with_a_dump_at_2_s_and_a_kill_at_10_s_once_each() -> None:
     kennel = a_kennel()
     began_s = kennel.now_s
