@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -58,7 +57,7 @@ async def test_while_nothing_happens_only_the_heartbeat_moves(desk: Desk) -> Non
             file = (state(desk) / CURRENT).stat().st_ino
             return found.heartbeat.monotonic_ns, found.checkpoint.journal_seq, file
 
-        seen = set()
+        seen: set[tuple[int, int, int]] = set()
         while len(seen) < 10:
             seen.add(beats())
             await asyncio.sleep(0)
@@ -155,7 +154,9 @@ def what_is_left(disk: RecordingDisk, desk: Desk, folder: Path) -> tuple[Path, s
     """Return the record as another process would find it now, and what state files may hold."""
     contents = set(disk.contents())
     folder.mkdir()
-    for name in ("audit.db", "audit.db-wal"):
-        if (state(desk) / name).exists():
-            shutil.copy(state(desk) / name, folder / name)
+    with (
+        closing(sqlite3.connect(state(desk) / "audit.db")) as record,
+        closing(sqlite3.connect(folder / "audit.db")) as copy,
+    ):
+        record.backup(copy)
     return folder, contents
