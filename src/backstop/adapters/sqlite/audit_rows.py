@@ -8,17 +8,21 @@ from backstop.domain.utc import utc_text
 
 _SECONDS_LENGTH = len("2026-11-02T14:30:00")
 
-_UPSERT_ORDER = """
+_UPSERT_NAMED_ORDER = """
 INSERT INTO OrderAudit (OrderId, ClientOrderId, SubmittedTime, Symbol, Side, Quantity, Price,
                         Status, ExecutionProof, CreatedAt, Account, JournalSeq)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (OrderId) DO UPDATE SET
-    ClientOrderId = excluded.ClientOrderId, SubmittedTime = excluded.SubmittedTime,
+    SubmittedTime = excluded.SubmittedTime,
     Symbol = excluded.Symbol, Side = excluded.Side, Quantity = excluded.Quantity,
     Price = excluded.Price, Status = excluded.Status,
     ExecutionProof = coalesce(excluded.ExecutionProof, ExecutionProof),
     JournalSeq = excluded.JournalSeq
 """
+"""For a row that has its ClientOrderId: to set it again would write a page of its index, and a
+commit waits for every page."""
+
+_UPSERT_ORDER = f"{_UPSERT_NAMED_ORDER}, ClientOrderId = excluded.ClientOrderId"
 
 _UPSERT_FILL = """
 INSERT INTO FillAudit (FillId, OrderId, FillTime, FillPrice, FillQuantity, Commission, Voided,
@@ -31,6 +35,10 @@ ON CONFLICT (FillId) DO UPDATE SET
 """
 
 
+NAMES_KEPT = 4096
+"""Orders of which it is remembered under which name their row stands; the rest is looked up."""
+
+
 class RowWriter:
     """Writes rows as the journal's records say; many together, as if one after the other.
 
@@ -41,7 +49,10 @@ class RowWriter:
     def __init__(self, connection: sqlite3.Connection, *, account: str) -> None:
         self._connection = connection
         self._account = account
+        self._names: dict[str, tuple[str | None, str | None]] = {}  # client and replaced id
         self._orders: list[tuple[object, ...]] = []
+        self._named_orders: list[tuple[object, ...]] = []
+        self._named_ids: set[str] = set()
         self._fills: list[tuple[object, ...]] = []
         self._renamed: list[tuple[str, str]] = []  # provisional id, new id
         self._filled_ids: set[str] = set()
@@ -56,15 +67,32 @@ class RowWriter:
         one, and its fills follow it; a second delivery of the same fill changes nothing.
         """
         for order in orders:
-            provisional = order.replaces_order_id
-            if provisional is not None and provisional != order.order_id:
-                if provisional in self._filled_ids:
-                    self.flush()  # its fills must be there before they follow it
-                self._renamed.append((provisional, order.order_id))
-            self._orders.append(_order_values(order, self._account, seq, utc_us))
+            values = _order_values(order, self._account, seq, utc_us)
+            name = (order.client_order_id, order.replaces_order_id)
+            if self._names.get(order.order_id) == name:
+                self._named_orders.append(values)
+                self._named_ids.add(order.order_id)
+            else:
+                self._name(order, name)
+                self._orders.append(values)
         for fill in fills:
             self._filled_ids.add(fill.order_id)
             self._fills.append(_fill_values(fill, self._account, seq))
+
+    def _name(self, order: AuditRow, name: tuple[str | None, str | None]) -> None:
+        """Prepare for a row that is new, or stands under another name than before."""
+        provisional = order.replaces_order_id
+        renames = provisional is not None and provisional != order.order_id
+        gives_way = any(order.order_id == old_id for old_id, _ in self._renamed)
+        to_follow = renames and provisional in self._filled_ids
+        if order.order_id in self._named_ids or gives_way or to_follow:
+            self.flush()  # what was said before goes first
+        if renames and provisional is not None:
+            self._renamed.append((provisional, order.order_id))
+            self._names.pop(provisional, None)
+        if len(self._names) >= NAMES_KEPT:
+            self._names.clear()
+        self._names[order.order_id] = name
 
     def flush(self) -> None:
         """Write what was taken; raises sqlite3.Error.
@@ -74,16 +102,23 @@ class RowWriter:
         """
         if self._orders:
             self._connection.executemany(_UPSERT_ORDER, self._orders)
+        if self._named_orders:
+            self._connection.executemany(_UPSERT_NAMED_ORDER, self._named_orders)
         for old_id, new_id in dict.fromkeys(self._renamed):
             _take_over(self._connection, old_id=old_id, new_id=new_id)
         if self._fills:
             self._connection.executemany(_UPSERT_FILL, self._fills)
-        self.forget()
+        self._let_go()
 
     def forget(self) -> None:
-        """Let go of what was taken and not written: its transaction was rolled back."""
-        for held in (self._orders, self._fills, self._renamed):
+        """Let go of what was taken, and of what is believed: its transaction was rolled back."""
+        self._let_go()
+        self._names.clear()
+
+    def _let_go(self) -> None:
+        for held in (self._orders, self._named_orders, self._fills, self._renamed):
             held.clear()
+        self._named_ids.clear()
         self._filled_ids.clear()
 
 
