@@ -339,7 +339,7 @@ def test_open_positions_without_a_guard_are_liquidated_at_the_threshold(holdings
 
     assert an_outage(kennel, 90)[-1] is Verdict.LIQUIDATE
     assert kennel.ordered[-1][0] - died_s == pytest.approx(60, abs=1)
-    assert "no sound guard" in kennel.reason
+    assert "no sound guard for 60." in kennel.reason
 
 
 def test_without_positions_there_is_nothing_to_liquidate() -> None:
@@ -408,7 +408,9 @@ def test_three_seconds_of_pulse_end_an_outage() -> None:
     kennel.tell(KILLED)
     kennel.tell(Began())
     kennel.silent(50)
+    kennel.beating(2.75)
 
+    assert kennel.tell(Looked()) is Verdict.WAIT
     assert kennel.beating(60) == []
     assert kennel.pulse() is Verdict.WELL
 
