@@ -37,7 +37,13 @@ from backstop.ports import JournalBatch, JournalRecord
 from benchmarks.decisions import ACCOUNT, CONTRACT, PRICE, START_US, opening_facts, opening_policy
 
 FACTS_AT_ONCE = 20
-"""Facts in one commit."""
+"""Facts in one commit of a guard at work."""
+
+BULK_AT_ONCE = 500
+"""Facts in one commit of what is long past."""
+
+NEWEST_ORDERS = 2000
+"""These are committed as a guard does it, so that the database and its log lie as it leaves them."""
 
 ORDERS_BETWEEN_READS = 25
 ARCHIVED_AT_ONCE = 5000
@@ -69,7 +75,9 @@ class RecordMaker:
 
     async def past_orders(self, orders: int) -> None:
         """Have so many orders refused by the venue; what has passed leaves the book."""
-        await self.feed(self._refused_orders(orders))
+        bulk = max(0, orders - NEWEST_ORDERS)
+        await self.feed(self._refused_orders(bulk), at_once=BULK_AT_ONCE)
+        await self.feed(self._refused_orders(orders - bulk))
 
     async def one_order(self) -> None:
         """Have one more order refused."""
@@ -106,7 +114,7 @@ class RecordMaker:
         while self.trail.next_seq < target:
             await self.past_orders(ORDERS_BETWEEN_READS)
 
-    async def feed(self, facts: Iterator[Fact]) -> None:
+    async def feed(self, facts: Iterator[Fact], *, at_once: int = FACTS_AT_ONCE) -> None:
         """Decide and record ``facts``."""
         told: asyncio.Future[None] | None = None
         for number, fact in enumerate(facts, start=1):
@@ -130,7 +138,7 @@ class RecordMaker:
                 JournalBatch(records=records, orders=result.order_rows, fills=result.fill_rows),
                 _teller(told),
             )
-            if number % FACTS_AT_ONCE == 0:
+            if number % at_once == 0:
                 self.trail.flush()
                 await told
                 if len(self.past.waiting) > ARCHIVED_AT_ONCE:
