@@ -9,10 +9,9 @@ import sys
 from importlib import import_module
 from threading import Thread
 
-
 SWITCH_INTERVAL_S = 0.0005
-"""How long the journal's thread waits for the interpreter while facts are decided. A commit asks for
-it some six times, and Python's own 5 ms are ten commits long."""
+"""How long the journal's thread waits for the interpreter while facts are decided. A commit asks
+for it some six times, and Python's own 5 ms are ten commits long."""
 
 
 def load_libraries() -> None:
