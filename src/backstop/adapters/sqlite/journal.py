@@ -277,7 +277,6 @@ class SqliteJournal:
             _, self.signed_head = head
         self.failure = None
         self._under_way -= 1
-        self.flush()
         waited_s = self._own_loop().time() - self._waiting[0].since_s
         records, rows = 0, False
         done = [self._waiting.popleft() for _ in group.batches]
@@ -289,6 +288,7 @@ class SqliteJournal:
         self.on_commit(records, rows, waited_s)
         for waiting in done:
             waiting.told(None)
+        self.flush()  # the writer has another group; what is durable need not wait for the next
 
     def failed(self, reason: str) -> None:
         """Take the writer's word that what waits is not on disk, and is tried again."""
