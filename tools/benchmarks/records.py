@@ -43,7 +43,7 @@ BULK_AT_ONCE = 500
 """Facts in one commit of what is long past."""
 
 NEWEST_ORDERS = 2000
-"""These are committed as a guard does it, so that the database and its log lie as it leaves them."""
+"""Committed as a guard does it, so that the database and its log lie as it leaves them."""
 
 ORDERS_BETWEEN_READS = 25
 ARCHIVED_AT_ONCE = 5000
