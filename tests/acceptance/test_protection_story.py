@@ -88,6 +88,11 @@ async def protected(desk: Desk, position: int) -> None:
     )
 
 
+async def settled(guard: Guard) -> None:
+    """Wait until the guard has heard of it, and legs stand at the levels that were asked for."""
+    await until(lambda: is_in_place(guard.book, contract(guard)), "the guard knows")
+
+
 async def flat(desk: Desk) -> None:
     await until(lambda: held(desk) == 0 and not working(desk), lambda: f"flat: {working(desk)}")
 
@@ -142,8 +147,10 @@ async def test_scaling_in_ends_with_stops_for_all_of_it(desk: Desk) -> None:
     async with desk.guard() as guard:
         await guard.enter(quantity=2)
         await protected(desk, 2)
+        await settled(guard)
         await guard.enter(quantity=1)
         await protected(desk, 3)
+        await settled(guard)
 
         assert len(levels(desk)) == 2
         assert ours(desk) == []
@@ -156,6 +163,7 @@ async def test_a_stop_that_somebody_took_away_is_put_back_and_audited(desk: Desk
     async with desk.guard() as guard:
         await guard.enter(quantity=2)
         await protected(desk, 2)
+        await settled(guard)
         (level,) = levels(desk)
         await take_the_stop_away(desk)
         await protected(desk, 2)
@@ -171,6 +179,7 @@ async def test_stop_and_target_shrink_with_a_partial_exit(desk: Desk) -> None:
     async with desk.guard() as guard:
         await guard.enter(quantity=3)
         await protected(desk, 3)
+        await settled(guard)
         await guard.enter(Side.SELL, 1, protected=False)
         await protected(desk, 2)
         await until(
@@ -187,6 +196,7 @@ async def test_a_bracket_that_a_partial_exit_dropped_is_put_back(switched: Desk)
     async with desk.guard() as guard:
         await guard.enter(quantity=3)
         await protected(desk, 3)
+        await settled(guard)
         level = levels(desk)
         await guard.enter(Side.SELL, 1, protected=False)
         await until(lambda: len(ours(desk)) == 2, lambda: working(desk))
@@ -205,6 +215,7 @@ async def test_a_leg_that_cannot_shrink_is_replaced_without_a_gap(switched: Desk
     async with desk.guard() as guard:
         await guard.enter(quantity=3)
         await protected(desk, 3)
+        await settled(guard)
         watching = asyncio.create_task(_least_cover(desk))
         await guard.enter(Side.SELL, 1, protected=False)
         await protected(desk, 2)
@@ -226,16 +237,21 @@ async def _least_cover(desk: Desk) -> None:
 
 
 @pytest.mark.scenario("D1")
-@pytest.mark.parametrize("switched", [{"leg_past_market": LegPastMarket.REJECT}], indirect=True)
+@pytest.mark.parametrize(
+    "switched",
+    [{"leg_past_market": LegPastMarket.REJECT, "bracket_activation_us": (400_000, 400_000)}],
+    indirect=True,
+)
 async def test_a_refused_stop_closes_the_position_at_once(switched: Desk) -> None:
     desk = switched
     async with desk.guard() as guard:
-        request = guard.request(quantity=2)
-        sending = asyncio.create_task(guard.send(request))
-        await until(lambda: held(desk) > 0, "the fill")
-        guard.move_market(-600)
-        await sending
+        fallen = guard.manager.quotes.reference(contract(guard))
+        assert fallen is not None
+        assert fallen.last is not None
+        await guard.enter(quantity=2)
+        falling = asyncio.create_task(_stay_at(desk, contract(guard), fallen.last - 150))
         await flat(desk)
+        falling.cancel()
         await guard.agrees()
 
         assert "STOP_REJECTED" in alerts(guard)
@@ -243,10 +259,18 @@ async def test_a_refused_stop_closes_the_position_at_once(switched: Desk) -> Non
         assert guard.book.latches == ()
 
 
+async def _stay_at(desk: Desk, contract_id: str, price: Decimal) -> None:
+    """Let the market trade at ``price`` all the time, whatever the feed says in between."""
+    while True:
+        desk.venue.exchange.on_quote(contract_id, price, price, 500, 500, price, 500, 0)
+        await asyncio.sleep(0)
+
+
 async def test_what_cannot_be_proven_protected_within_a_second_is_closed(desk: Desk) -> None:
     async with desk.guard() as guard:
         await guard.enter(quantity=2)
         await protected(desk, 2)
+        await settled(guard)
         desk.mischief("Order/place", FaultKind.RESET_BEFORE, count=None)
         await take_the_stop_away(desk)
         await flat(desk)
@@ -264,6 +288,7 @@ async def test_a_restart_adopts_the_stop_that_works(desk: Desk) -> None:
     async with desk.guard() as guard:
         await guard.enter(quantity=2)
         await protected(desk, 2)
+        await settled(guard)
     before = [row["id"] for row in working(desk)]
 
     async with desk.guard() as guard:
@@ -278,6 +303,7 @@ async def test_a_stop_that_went_while_nobody_watched_is_put_back_first(desk: Des
     async with desk.guard() as guard:
         await guard.enter(quantity=2)
         await protected(desk, 2)
+        await settled(guard)
         level = levels(desk)
     await take_the_stop_away(desk)
 
@@ -334,6 +360,7 @@ async def test_a_move_on_the_web_page_is_what_is_put_back_later(desk: Desk) -> N
     async with desk.guard() as guard:
         await guard.enter(quantity=2)
         await protected(desk, 2)
+        await settled(guard)
         (stop,) = [row for row in working(desk) if row["type"] == "STOP"]
         wanted = levels(desk)[0] + 10
         body = ModifyBody(account_id=desk.account, order_id=stop["id"], stop_price=wanted)
@@ -358,6 +385,7 @@ async def test_levels_that_are_asked_for_stand_when_the_answer_comes(desk: Desk)
     async with desk.guard() as guard:
         await guard.enter(quantity=2)
         await protected(desk, 2)
+        await settled(guard)
         nearer = levels(desk)[0] + 20
         decision = await guard.manager.protect_position("MES", stop_price=nearer + Decimal("0.1"))
 
@@ -371,6 +399,7 @@ async def test_a_stop_on_the_wrong_side_is_refused_before_it_is_sent(desk: Desk)
     async with desk.guard() as guard:
         await guard.enter(quantity=2)
         await protected(desk, 2)
+        await settled(guard)
         level = levels(desk)
         decision = await guard.manager.protect_position("MES", stop_price=Decimal(9000))
 
@@ -384,6 +413,7 @@ async def test_a_flat_contract_takes_no_stop(desk: Desk) -> None:
     async with desk.guard() as guard:
         await guard.enter(quantity=1)
         await protected(desk, 1)
+        await settled(guard)
         guard.move_market(-500)
         await flat(desk)
         await until(lambda: guard.position() == 0, guard.position)
@@ -398,6 +428,7 @@ async def test_an_entry_right_after_an_exit_waits_for_the_old_stops_to_go(desk: 
     async with desk.guard() as guard:
         await guard.enter(quantity=2)
         await protected(desk, 2)
+        await settled(guard)
         await guard.enter(Side.SELL, 2, protected=False)
         assert len(working(desk)) == 2, "legs outlive a position that an order closed"
         entry = await guard.enter(quantity=1)
