@@ -179,7 +179,8 @@ class SqliteJournal:
                 durable.set_exception(error)
 
         self.submit(batch, told)
-        self.flush()
+        # Not at once: what else is appended in this turn of the event loop shares the commit.
+        durable.get_loop().call_soon(self.flush)
         return durable
 
     def submit(self, batch: JournalBatch, told: Told) -> None:
