@@ -8,6 +8,8 @@ from msgspec.structs import replace
 from tests.core.builders import ACCOUNT, MES, NQ, a_policy
 from tests.core.protection_world import LOST, TOLD, Delivery, Request, World
 
+from backstop.core.leftovers import leftover_denials
+from backstop.core.liquidation import LiquidationState
 from backstop.core.naked_time import NAKED_LIMIT_NS
 from backstop.core.policy import MILLISECOND_NS, Policy
 from backstop.core.protection_repair import REPAIRS_MAX
@@ -17,12 +19,14 @@ from backstop.domain.commands import (
     AuditAccount,
     ClosePosition,
     Command,
+    LookUpOrder,
     ModifyOrder,
     PlaceOrder,
     RaiseAlert,
 )
+from backstop.domain.events import LiquidationRequested
 from backstop.domain.external import ExternalPositionPolicy
-from backstop.domain.order import OrderType, Side
+from backstop.domain.order import OrderState, OrderType, Side
 from backstop.simulator.exchange_config import (
     BracketMode,
     LegPastMarket,
@@ -275,6 +279,68 @@ def test_what_stays_naked_for_a_second_is_closed_and_the_time_is_told() -> None:
     assert "1000 ms" in alert.message
     assert world.naked_ns >= NAKED_LIMIT_NS
     assert world.book.protection.naked_max_ns >= NAKED_LIMIT_NS
+
+
+def test_a_close_does_not_wait_for_a_stop_of_unknown_fate() -> None:
+    """What it was to protect is gone: it is looked up on, and no entry is let in meanwhile."""
+    world = World().start()
+    world.request = no_stop_arrives
+    world.enter(stop=4990)
+    world.wait(500)
+    world.take_away()
+    world.wait(LIMIT_MS + 2_000)
+    (placed,) = world.placed()
+    (run,) = world.book.liquidations.values()
+
+    assert world.position() == 0
+    assert world.book.orders[placed.client_order_id].state is OrderState.UNKNOWN
+    assert run.state is LiquidationState.FLAT
+    (denial,) = leftover_denials(world.book, MES)
+    assert placed.client_order_id in denial.message
+    look_ups = [
+        it for it in world.sent_of(LookUpOrder) if it.client_order_id == placed.client_order_id
+    ]
+    assert look_ups
+    assert all(it.urgent for it in look_ups), "it may use the reserve: a position may be naked"
+
+    world.wait(60_000)
+
+    assert world.book.orders[placed.client_order_id].state is OrderState.NOT_SUBMITTED
+    assert leftover_denials(world.book, MES) == ()
+    assert "LIQUIDATION_ESCALATED" not in codes(world)
+
+
+def test_a_stop_that_comes_to_light_after_the_close_is_cancelled() -> None:
+    world = World().start()
+    world.request = lambda command: Request(ms=3_000 if command in world.placed() else 5)
+    world.enter(stop=4990)
+    world.wait(500)
+    world.take_away()
+    world.wait(LIMIT_MS + 1_000)
+    assert world.position() == 0
+
+    world.wait(4_000)
+
+    assert len(world.placed()) == 1
+    assert [row for row in world.orders() if row["status"] == "OPEN"] == []
+
+
+def test_a_liquidation_waits_for_the_fate_of_a_stop() -> None:
+    """Only a close ends without it: FLAT after a liquidation says that nothing can come back."""
+    world = World().start()
+    world.request = no_stop_arrives
+    world.enter(stop=4990)
+    world.wait(500)
+    world.take_away()
+    world.wait(500)
+    wish = LiquidationRequested(utc_us=world.guard.utc_us, reason="enough", operator="ann")
+    name = world.decide(wish).liquidation_id
+    world.wait(10_000)
+
+    assert world.position() == 0
+    assert world.book.liquidations[name].state is not LiquidationState.FLAT
+    world.wait(60_000)
+    assert world.book.liquidations[name].state is LiquidationState.FLAT
 
 
 def test_a_stop_that_stays_pending_counts_as_naked() -> None:

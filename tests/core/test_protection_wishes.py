@@ -357,6 +357,21 @@ def test_while_entries_are_refused_a_stop_moves_only_towards_the_market(
     assert {denial.code for denial in decision.denials} <= {DenialCode.STATE_HALTED}
 
 
+@pytest.mark.parametrize(("stop", "kind"), [(4985, "REFUSED"), (4995, "ACCEPTED")])
+def test_contracts_without_a_stop_are_no_licence_to_move_the_stop_of_the_others_away(
+    stop: int, kind: str
+) -> None:
+    world = World().start()
+    world.enter(stop=4990, quantity=1)
+    world.wait(1_100)
+    world.feed(HaltRequested(utc_us=world.guard.utc_us, reason="news", operator="ann"))
+    world.manual(MARKET, Side.BUY, 1)
+    world.wait(20)
+    assert world.cover() < world.position()
+
+    assert world.protect(stop=stop).kind == kind
+
+
 def test_a_naked_position_may_have_any_stop_in_every_state() -> None:
     world = World().start()
     world.enter(stop=None)

@@ -48,7 +48,8 @@ def apply_order_step(work: Workbench, step: OrderStep) -> None:
                     since_utc_us=order.requested_utc_us - LOOK_BACK_US,
                     # It may have been sent long before it was registered.
                     broker_order_id=order.broker_order_id if order.registered else None,
-                    urgent=bool(work.book.liquidating),
+                    # A position may be naked for as long as nobody knows whether its stop works.
+                    urgent=bool(work.book.liquidating) or order.role is not None,
                 )
             )
         case Ask.AUDIT:

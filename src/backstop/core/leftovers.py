@@ -16,6 +16,7 @@ from backstop.core.step import Tag, Workbench
 from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.commands import CancelOrder
 from backstop.domain.denial import Denial, DenialCode
+from backstop.domain.order import OrderState
 
 ORPHAN_SETTLE_NS = 250 * MILLISECOND_NS
 """The venue cancels the sibling of a filled leg, and what it made for a position, by itself within
@@ -145,14 +146,33 @@ def leftover_denials(book: Book, contract_id: str) -> tuple[Denial, ...]:
     if not book.policy.protects:
         return ()
     numbers = [str(leftover.row.broker_order_id) for leftover in leftovers(book, contract_id)]
-    if not numbers:
+    in_doubt = _in_doubt(book, contract_id)
+    if not numbers and not in_doubt:
         return ()
+    works = f"orders {', '.join(numbers)} protected an earlier position and still work; they are "
+    doubtful = f"{', '.join(in_doubt)}, sent for an earlier position, may still work: its fate is "
+    said = (
+        works + "being cancelled" if numbers else "",
+        doubtful + "UNKNOWN and it is being looked up" if in_doubt else "",
+    )
     return (
         Denial(
             code=DenialCode.PROTECTION_LEFTOVER,
-            message=f"orders {', '.join(numbers)} protected an earlier position and still work; "
-            "they are being cancelled",
-            value=str(len(numbers)),
+            message="; ".join(text for text in said if text),
+            value=str(len(numbers) + len(in_doubt)),
             limit="0",
         ),
     )
+
+
+def _in_doubt(book: Book, contract_id: str) -> list[str]:
+    """Return our protective orders of unknown fate that protect nothing that is held now."""
+    sign = book.protection.record(contract_id).sign
+    return [
+        order.client_order_id
+        for order in book.live_orders()
+        if order.role is not None
+        and order.state is OrderState.UNKNOWN
+        and order.intent.contract_id == contract_id
+        and order.intent.side.sign * sign >= 0
+    ]

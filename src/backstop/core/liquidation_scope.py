@@ -9,7 +9,7 @@ from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.broker import BrokerOrder
 from backstop.domain.commands import CancelOrder, ClosePosition
 from backstop.domain.denial import Denial, DenialCode
-from backstop.domain.order import OrderType
+from backstop.domain.order import OrderState, OrderType
 
 STOP_TYPES = frozenset({OrderType.STOP, OrderType.TRAILING_STOP})
 
@@ -175,7 +175,7 @@ def _is_flat(view: PositionView) -> bool:
 def _orders_left(book: Book, run: Liquidation) -> Iterator[Remaining]:
     if not run.is_partial:
         for order in book.live_orders():
-            if run.covers(order.intent.contract_id) and not _is_shown(book, order):
+            if _holds_up(run, order) and not _is_shown(book, order):
                 yield Remaining(
                     kind=RemainingKind.INTENT,
                     contract_id=order.intent.contract_id,
@@ -195,6 +195,18 @@ def _orders_left(book: Book, run: Liquidation) -> Iterator[Remaining]:
             broker_order_id=row.broker_order_id,
             client_order_id=book.client_of_broker_id.get(row.broker_order_id),
         )
+
+
+def _holds_up(run: Liquidation, order: TrackedOrder) -> bool:
+    """Say whether ``run`` is not over before the fate of ``order`` is known.
+
+    A liquidation waits for every intent. A close does not wait for a stop or target of ours of
+    unknown fate: what it was to protect is gone, it cannot hold up what is flat, and if it comes to
+    light it leaves like every leftover. Until then no entry is let into its contract.
+    """
+    if not run.covers(order.intent.contract_id):
+        return False
+    return run.latches or order.role is None or order.state is not OrderState.UNKNOWN
 
 
 def _is_shown(book: Book, order: TrackedOrder) -> bool:

@@ -9,13 +9,14 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from backstop.core.guardrails import gate_denial, state_denials
+from backstop.core.guardrails import gate_denial
 from backstop.core.order_numbers import level_faults
 from backstop.core.protection_plan import Cover
 from backstop.core.protection_record import ProtectionRecord, adopted_owner
 from backstop.core.protection_situation import situation
 from backstop.core.protective_orders import move_order, working_targets
 from backstop.core.step import Decision, DecisionKind, Workbench
+from backstop.core.stop_withdrawal import widening_denials
 from backstop.domain.commands import Severity
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.events import Answer, CancelRequested, PlaceAnswered, ProtectionRequested
@@ -166,18 +167,17 @@ def _level_denials(
 
 
 def _widening_denials(work: Workbench, event: ProtectionRequested) -> tuple[Denial, ...]:
-    """Return why the stop may not be moved away from the market now."""
-    book, contract_id = work.book, event.contract_id
-    now = situation(book, contract_id)
-    if event.stop_ticks is None or now.is_naked:
+    """Return why the stops that work may not be moved away from the market now."""
+    if event.stop_ticks is None:
         return ()
-    sign, asked = now.record.sign, event.stop_ticks
-    if not any(it.ticks is not None and (it.ticks - asked) * sign > 0 for it in now.stops):
-        return ()
-    return state_denials(
-        book.trading_state(work.now_ns, contract_id),
-        book.state_reasons(work.now_ns, contract_id),
-        book.policy,
+    now = situation(work.book, event.contract_id)
+    return widening_denials(
+        work.book,
+        event.contract_id,
+        sign=now.record.sign,
+        stands=(stop.ticks for stop in now.stops if stop.ticks is not None),
+        asked=event.stop_ticks,
+        now_ns=work.now_ns,
     )
 
 

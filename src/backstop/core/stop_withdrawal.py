@@ -5,11 +5,13 @@ positions may go without a stop (``STOP_REQUIRED`` off), and for a stop that is 
 market, it is judged like a new entry: possible only while new exposure is.
 """
 
+from collections.abc import Iterable
+
 from backstop.core.book import STOP_TYPES, Book
 from backstop.core.guardrails import state_denials
 from backstop.core.tracked_order import TrackedOrder, levels
 from backstop.domain.denial import Denial, DenialCode
-from backstop.domain.instrument import Instrument
+from backstop.domain.instrument import Instrument, Rounding
 from backstop.domain.order import OrderState, OrderType, Side
 
 
@@ -49,19 +51,46 @@ def withdrawal_denials(
 
 def widening_denials(
     book: Book,
-    exit_: TrackedOrder,
-    stop_ticks: int | None,
-    instrument: Instrument,
+    contract_id: str,
     *,
+    sign: int,
+    stands: Iterable[int],
+    asked: int,
     now_ns: int,
 ) -> tuple[Denial, ...]:
-    """Return why a position's stop cannot be moved to ``stop_ticks`` now: away is more loss."""
-    _, stands = levels(exit_, instrument)
-    if stop_ticks is None or stands is None:
+    """Return why stops of a position cannot be moved now; the one rule for every way to ask.
+
+    Towards the market is allowed in every state. Away from it the loss grows, which is judged like
+    an entry, also while other contracts of the position have no stop at all.
+
+    Args:
+        book: what is known.
+        contract_id: of the position.
+        sign: +1 for a long position, -1 for a short one.
+        stands: levels in ticks of the stops that would be moved; none: nothing gets wider.
+        asked: the level in ticks that they would be moved to.
+        now_ns: monotonic.
+    """
+    if not any((level - asked) * sign > 0 for level in stands):
         return ()
-    if (instrument.price(stop_ticks) - stands) * exit_.intent.side.sign <= 0:
+    return _exposure_denials(book, contract_id, now_ns=now_ns)
+
+
+def order_widening_denials(
+    book: Book, exit_: TrackedOrder, asked: int | None, instrument: Instrument, *, now_ns: int
+) -> tuple[Denial, ...]:
+    """Return why one stop of ours cannot be moved to ``asked`` (ticks) now."""
+    _, price = levels(exit_, instrument)
+    if asked is None or price is None:
         return ()
-    return _exposure_denials(book, exit_.intent.contract_id, now_ns=now_ns)
+    return widening_denials(
+        book,
+        exit_.intent.contract_id,
+        sign=-exit_.intent.side.sign,
+        stands=(instrument.rounded_ticks(price, Rounding.NEAREST),),
+        asked=asked,
+        now_ns=now_ns,
+    )
 
 
 def _held_against(book: Book, contract_id: str, side: Side) -> int:

@@ -20,7 +20,7 @@ from backstop.core.order_numbers import level_faults
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.portfolio import exposure_denials
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
-from backstop.core.stop_withdrawal import widening_denials, withdrawal_denials
+from backstop.core.stop_withdrawal import order_widening_denials, withdrawal_denials
 from backstop.core.tracked_order import TrackedOrder, final_quantity
 from backstop.domain.commands import CancelOrder, ModifyOrder, PlaceOrder
 from backstop.domain.denial import Denial, DenialCode
@@ -298,7 +298,7 @@ def _exposure_moved(
     if event.limit_ticks is None and event.stop_ticks is None:
         return ()
     if book.is_exit(order):
-        return widening_denials(book, order, event.stop_ticks, instrument, now_ns=work.now_ns)
+        return order_widening_denials(book, order, event.stop_ticks, instrument, now_ns=work.now_ns)
     contract_id = order.intent.contract_id
     return state_denials(
         book.trading_state(work.now_ns, contract_id),

@@ -18,6 +18,7 @@ from tests.adapters.projectx.conftest import (
 )
 
 from backstop.adapters.projectx.gateway import ProjectXGateway
+from backstop.adapters.projectx.rate_budget import CALLS_MAX
 from backstop.adapters.projectx.rest import RestTimings
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import (
@@ -576,8 +577,27 @@ async def test_a_look_up_with_a_failed_part_is_not_complete(
     assert "403" in found.fault
 
 
-def a_look_up(tag: str = "bs-abc", number: int | None = None) -> LookUpOrder:
+async def test_an_urgent_look_up_may_use_the_calls_that_are_kept(
+    api: ScriptedApi, gateway: ProjectXGateway
+) -> None:
+    api.answer(SEARCH, {**OK, "orders": []})
+    api.answer(QUERY, {**OK, "orders": [], "totalCount": 0})
+    api.answer(TRADES, {**OK, "trades": []})
+    gateway.budget.reserve = lambda: CALLS_MAX
+
+    ordinary = await gateway.look_up_order(a_look_up())
+    urgent = await gateway.look_up_order(a_look_up(urgent=True))
+
+    assert not ordinary.complete
+    assert "budget is spent" in ordinary.fault
+    assert urgent.complete
+
+
+def a_look_up(
+    tag: str = "bs-abc", number: int | None = None, *, urgent: bool = False
+) -> LookUpOrder:
     return LookUpOrder(
+        urgent=urgent,
         client_order_id="bot-1",
         custom_tag=tag,
         account_id=ACCOUNT,

@@ -191,6 +191,7 @@ class ProjectXGateway:
         is found however old it is, with its trades since it was created.
         """
         account_id = command.account_id
+        urgent = urgent or command.urgent
         sent_ns = self._clock.monotonic_ns()
         numbered = await self._numbered(command, urgent=urgent)
         since_utc_us = command.since_utc_us
