@@ -19,6 +19,7 @@ ACCOUNT_ID = 31_004_502
 TOKEN = "bench-token-0123456789"
 PATIENCE_S = 30
 """For whatever must become true; nothing waits this long when all is well."""
+PRINTED_BYTES = 65_536
 
 
 class Outcome(NamedTuple):
@@ -193,21 +194,27 @@ async def _draining(
 ) -> AsyncIterator[None]:
     """Read what the process prints, so that no full pipe can stop it.
 
-    What one wrote that ended unasked is the first thing to read when a test fails.
+    What it wrote is the first thing to read when a test fails.
     """
     streams = [process.stdout] * out + [process.stderr] * err
-    tasks = [asyncio.create_task(stream.read()) for stream in streams if stream is not None]
+    printed: list[bytes] = []
+    tasks = [asyncio.create_task(_read(it, printed)) for it in streams if it is not None]
     try:
         yield
     except BaseException as error:
-        if process.returncode is not None:
-            printed = b"".join([await task for task in tasks])
-            error.add_note(f"exit code {process.returncode}, and before:\n{printed.decode()}")
+        # No further than what there is: others that share the output may live on.
+        words = b"".join(printed).decode(errors="replace")
+        error.add_note(f"exit code {process.returncode}, and before:\n{words}")
         raise
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _read(stream: asyncio.StreamReader, printed: list[bytes]) -> None:
+    while data := await stream.read(PRINTED_BYTES):
+        printed.append(data)
 
 
 @asynccontextmanager

@@ -175,8 +175,23 @@ async def test_the_second_watchdog_restarts_the_guard_like_the_first(bench: Any)
     assert said["heartbeats"]["watchdog"]["process_id"] == watchdog
 
 
-def _watchdog(status: Any) -> int:
-    return int(status["heartbeats"]["watchdog"]["process_id"])
+def _watchdog(status: Any) -> Any:
+    """Return the process that the guard last heard a beat of; None before the first."""
+    return status["heartbeats"]["watchdog"]["process_id"]
+
+
+async def test_a_guard_that_dies_while_its_second_watchdog_is_loaded_is_back_at_its_address(
+    bench: Any,
+) -> None:
+    async with bench.guard(hastily=hastily()) as guard:
+        first = await one(guard, "guard")
+        os.kill(guard.process.pid, signal.SIGKILL)
+        watchdog = await one(guard, "watchdog", but=guard.process.pid)
+        os.kill(first, signal.SIGKILL)
+        said = await active(guard)
+
+        assert _watchdog(said) == watchdog
+        assert guard.processes("watchdog") == [watchdog]
 
 
 async def test_after_a_power_cut_nothing_is_left_and_a_new_run_guards(bench: Any) -> None:

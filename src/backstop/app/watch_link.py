@@ -213,6 +213,9 @@ class WatchLink:
             self._watchdog.kill()
         self._line.close()
         self._line, theirs = ProcessLine.pair()
+        # Before it lives: should we die while it is loaded, it must know what it takes over.
+        self._line.send(self._hello)
+        self.say_armed()
         try:
             self._started = [it for it in self._started if it.poll() is None]
             self._started.append(self._start_watchdog(theirs))
@@ -220,8 +223,6 @@ class WatchLink:
             return  # tried again after a pause; entries stay refused
         finally:
             theirs.close()
-        self._line.send(self._hello)
-        self.say_armed()
 
     # -- out -----------------------------------------------------------------------------------
 

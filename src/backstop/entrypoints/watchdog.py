@@ -124,12 +124,21 @@ class Watchdog:
         line = ProcessLine.inherited(int(self._given.option("--line")))
         self._log(Level.WARNING, "watchdog_took_over", guard_process_id=int(adopted))
         self._tell(Began(adopted=True))
-        if os.getppid() == int(adopted):
-            self._take_on(GuardProcess(int(adopted), line))
-        else:
-            # It died while we were loaded; its number may stand for another process by now.
+        guard: GuardProcess | None = None
+        with suppress(OSError):
+            guard = GuardProcess(int(adopted), line)
+        # Asked once we hold on to it: one that is our parent now is not another of its number.
+        if guard is not None and os.getppid() == int(adopted):
+            self._take_on(guard)
+            return
+        # It died while we were loaded. What it said before stands in the line: where it listened.
+        for message in line.receive():
+            self._take(guard, message)
+        if guard is None:
             line.close()
-            self._tell(Died(exit_code=None))
+        else:
+            guard.close()
+        self._tell(Died(exit_code=None))
 
     def _stop(self) -> None:
         """Have everything end, as a person wants it."""
@@ -197,7 +206,7 @@ class Watchdog:
         if guard.line.ended:
             self._forget(guard.line)
 
-    def _take(self, guard: GuardProcess, message: AnyMessage) -> None:
+    def _take(self, guard: GuardProcess | None, message: AnyMessage) -> None:
         match message:
             case Hello():
                 self._hello = message
@@ -211,7 +220,8 @@ class Watchdog:
                 self._services.tell(READY)
                 self._tell(GuardArmed())
             case Pulse():
-                guard.pulse = message
+                if guard is not None:
+                    guard.pulse = message
                 self._tell(Pulsed(turns=message.turns, holdings=message.holdings))
             case CleanStop():
                 self._tell(StopAsked())
