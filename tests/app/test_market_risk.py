@@ -7,11 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 import pytest_asyncio
-from tests.app.desk import NO_HISTORY, Desk, a_desk, a_venue, audited, until
+from msgspec.structs import replace
+from tests.app.desk import NO_HISTORY, Desk, Guard, a_desk, a_venue, audited, until
 
 from backstop.core.step import DecisionKind
 from backstop.domain.denial import DenialCode
-from backstop.domain.events import RiskEstimated
+from backstop.domain.events import PairCorrelation, RiskEstimated
 from backstop.simulator.process import Simulator
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -94,3 +95,40 @@ async def test_a_history_that_comes_back_is_read_again(recorded: Simulator, tmp_
         )
         async with asyncio.timeout(10):
             await until(lambda: guard.manager.components == {}, lambda: guard.manager.components)
+
+
+async def test_a_read_that_failed_is_asked_for_again_long_before_the_next_update(
+    recorded: Simulator, tmp_path: Path
+) -> None:
+    """Minutes of 503 for one answer that came too late would help nobody."""
+    desk = a_desk(recorded, tmp_path)
+    desk.venue.faults.add([replace(NO_HISTORY, count=2)])  # both families, once
+    async with desk.guard(CORRELATION_UPDATE_SECONDS=3600) as guard:
+        assert "market history" in guard.manager.components
+        await until(lambda: guard.manager.components == {}, lambda: guard.manager.components)
+        await until(lambda: _correlation(guard).value is not None, lambda: _correlation(guard))
+
+
+async def test_a_history_that_comes_late_is_paired_with_the_whole_of_the_others(
+    recorded: Simulator, tmp_path: Path
+) -> None:
+    """The other feed has run ahead by a hundred days; pairs are bars of the same time."""
+    together = a_desk(recorded, tmp_path / "together")
+    async with together.guard() as guard:
+        in_time = _correlation(guard)
+        assert in_time.value is not None
+    desk = a_desk(recorded, tmp_path / "late")
+    desk.venue.faults.add([replace(NO_HISTORY, count=1, contract=".EP.")])
+    async with desk.guard(CORRELATION_UPDATE_SECONDS=3600) as guard:
+        assert guard.manager.components["market history"].startswith("no bars of ES: ")
+        await until(lambda: _correlation(guard).value is not None, lambda: _correlation(guard))
+        late = _correlation(guard)
+        await until(lambda: guard.manager.components == {}, lambda: guard.manager.components)
+
+    assert late.aligned_bars >= in_time.aligned_bars
+
+
+def _correlation(guard: Guard) -> PairCorrelation:
+    """Return what is known of the one pair that there is."""
+    assert guard.book.estimate is not None
+    return guard.book.estimate.correlations[0]

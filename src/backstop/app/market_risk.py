@@ -2,7 +2,9 @@
 
 Seeded from history at start, then kept up to date as bars close. The estimate goes into the
 decision loop as a fact, so that each decision can be replayed with what was known then. Until the
-first estimate, and for whatever cannot be read, the stress values and a correlation of one count.
+first estimate, and for whatever cannot be read, the stress values and a correlation of one count:
+entries pay for what is not known, exits do not ask for it. What could not be read is asked for
+again soon, and then less and less often.
 """
 
 import asyncio
@@ -29,6 +31,18 @@ BARS_PER_CALL = 20_000
 MINUTE_UNIT = 2
 BAR_MINUTES = 5
 BAR_US = BAR_MINUTES * 60_000_000
+
+RETRY_PAUSES_S = (2.0, 5.0, 15.0, 30.0, 60.0)
+"""Before what could not be read is asked for again, and again.
+
+Ten families that all fail stay inside the 50 calls for bars that the gateway allows in 30 s.
+"""
+
+_Contracts = Mapping[str, str]
+"""The contract id that speaks for each family."""
+
+_Histories = dict[str, list[Bar]]
+"""New closed bars of each family that could be read, oldest first."""
 
 
 class ReadBars(Protocol):
@@ -71,43 +85,86 @@ class MarketRisk:
     async def run(self, instruments: Iterable[Instrument]) -> None:
         """Seed and follow until cancelled."""
         contracts = _one_contract_per_family(instruments)
+        self._begin_anew(contracts)
+        while True:
+            missing = await self._update(contracts, contracts)
+            for pause_s in RETRY_PAUSES_S:
+                if not missing or pause_s >= self._update_interval_s:
+                    await asyncio.sleep(self._update_interval_s)
+                    break
+                await asyncio.sleep(pause_s)
+                missing = await self._update(contracts, missing)
+
+    def _begin_anew(self, contracts: _Contracts) -> None:
+        self._last_bar_us.clear()
         self._volatility = {family: VolatilityEstimator(family) for family in contracts}
         self._correlation = CorrelationEstimator(contracts)
-        while True:
-            await self._update(contracts)
-            await asyncio.sleep(self._update_interval_s)
 
-    async def _update(self, contracts: Mapping[str, str]) -> None:
-        histories = await asyncio.gather(
-            *(self._bars_or_none(family, contract_id) for family, contract_id in contracts.items())
-        )
-        if None not in histories:
-            self._on_fault("")
-        fresh = [bar for bars in histories for bar in bars or ()]
+    async def _update(self, contracts: _Contracts, wanted: _Contracts) -> _Contracts:
+        """Estimate with what is new of ``wanted``; return those that could not be read."""
+        histories, faults = await self._read(wanted)
+        if self._comes_late(histories):
+            histories, faults = await self._read(contracts, anew=True)
+            if faults:
+                histories = {}
+            else:
+                self._begin_anew(contracts)
+        for family, bars in histories.items():
+            if bars:
+                self._last_bar_us[family] = bars[-1].start_utc_us
+        fresh = [bar for bars in histories.values() for bar in bars]
         fresh.sort(key=lambda bar: (bar.start_utc_us, bar.family))
         # A hundred days of bars take a good part of a second: not on the event loop.
         self._sink(await asyncio.to_thread(self._estimate, fresh))
+        self._on_fault("; ".join(faults))
+        return {family: held for family, held in wanted.items() if family not in histories}
 
-    async def _bars_or_none(self, family: str, contract_id: str) -> list[Bar] | None:
+    def _comes_late(self, histories: _Histories) -> bool:
+        """Say whether a first history meets feeds that are far ahead of it.
+
+        A correlation pairs bars of the same time while both feeds pass it, so all begin anew.
+        """
+        known = self._last_bar_us.keys()
+        return bool(known) and any(
+            bars for family, bars in histories.items() if family not in known
+        )
+
+    async def _read(
+        self, wanted: _Contracts, *, anew: bool = False
+    ) -> tuple[_Histories, tuple[str, ...]]:
+        """Return what is new of those that could be read, and what is wrong with the others.
+
+        ``anew`` reads from the beginning.
+        """
+        read = await asyncio.gather(
+            *(self._bars_or_fault(family, held, anew=anew) for family, held in wanted.items())
+        )
+        found = dict(zip(wanted, read, strict=True))
+        return (
+            {family: bars for family, bars in found.items() if not isinstance(bars, str)},
+            tuple(fault for fault in found.values() if isinstance(fault, str)),
+        )
+
+    async def _bars_or_fault(self, family: str, contract_id: str, *, anew: bool) -> list[Bar] | str:
+        last_us = 0 if anew else self._last_bar_us.get(family, 0)
         try:
-            return await self._closed_bars(family, contract_id)
+            return await self._closed_bars(family, contract_id, last_us)
         except GatewayError as error:
             # Its estimate ages and then counts at its stress value; nothing is guessed.
-            self._on_fault(f"no bars of {family}: {error}")
-            return None
+            return f"no bars of {family}: {error}"
 
-    async def _closed_bars(self, family: str, contract_id: str) -> list[Bar]:
+    async def _closed_bars(self, family: str, contract_id: str, last_us: int) -> list[Bar]:
+        """Return the closed bars that begin after ``last_us``; 0: all that history holds."""
         now_us = self._clock.utc_us()
-        last_us = self._last_bar_us.get(family)
         rows = await self._read_bars(
             contract_id,
-            start_utc_us=now_us - HISTORY_US if last_us is None else last_us + BAR_US,
+            start_utc_us=last_us + BAR_US if last_us else now_us - HISTORY_US,
             end_utc_us=now_us,
             unit=MINUTE_UNIT,
             number=BAR_MINUTES,
             limit=BARS_PER_CALL,
         )
-        bars = [
+        return [
             Bar(
                 family=family,
                 contract_id=contract_id,
@@ -116,11 +173,8 @@ class MarketRisk:
                 close=row.close,
             )
             for row in rows
-            if row.utc_us > (last_us or 0) and row.utc_us + BAR_US <= now_us
+            if row.utc_us > last_us and row.utc_us + BAR_US <= now_us
         ]
-        if bars:
-            self._last_bar_us[family] = bars[-1].start_utc_us
-        return bars
 
     def _estimate(self, fresh: list[Bar]) -> RiskEstimated:
         for bar in fresh:
