@@ -13,6 +13,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from backstop.core.book import Book
+from backstop.core.left_alone import is_too_long
 from backstop.core.recovery_rehearsal import AccountPicture, Act, PlannedAct, acts_on
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.broker import BrokerOrder, BrokerTrade
@@ -128,7 +129,7 @@ def recovery_plan(
     picture: AccountPicture,
     *,
     downtime: Downtime,
-    liquidate_after_ms: int,
+    liquidate_after_ms: int | None,
     now_ns: int,
 ) -> RecoveryPlan:
     """Return what is different, and what follows.
@@ -137,15 +138,15 @@ def recovery_plan(
         before: the book as the last process left it; it is not changed.
         picture: the account as it was just read.
         downtime: since nobody guarded it.
-        liquidate_after_ms: open positions are liquidated after a longer one that was no clean stop.
+        liquidate_after_ms: open positions are liquidated after a longer one that was no clean stop;
+            None: never.
         now_ns: monotonic time.
     """
     comparison = _Comparison(before, picture)
     findings = tuple(comparison.findings())
     wrong = any(it.difference is Difference.WRONG_ACCOUNT for it in findings)
     held = {row.contract_id: row.quantity for row in picture.positions or () if row.quantity}
-    # A clean stop by a person is no downtime, and what is not known is none either.
-    alone = downtime.stop is StopKind.CRASH and (downtime.ms or 0) > liquidate_after_ms
+    alone = is_too_long(downtime.stop, downtime.ms, after_ms=liquidate_after_ms)
     liquidates = alone and bool(held) and not wrong
     acts = {} if wrong else acts_on(before, picture, liquidates=liquidates, now_ns=now_ns)
     none = () if wrong else (PlannedAct(act=Act.NOTHING),)

@@ -1,0 +1,53 @@
+"""An account that nobody guarded for too long is taken flat by the guard that comes next.
+
+While a watchdog lives it has decided that already. This is for when it could not: after a power
+cut, or when guard and watchdog died together. The stop at the venue has protected meanwhile, so the
+broker is read before anything is closed.
+"""
+
+from backstop.core.emergency_liquidation import begin
+from backstop.core.lifecycle import MACHINE
+from backstop.core.liquidation_scope import open_quantity
+from backstop.core.policy import Policy
+from backstop.core.step import Tag, Workbench
+from backstop.domain.events import GuardStarted, StopKind
+
+MILLISECONDS_PER_SECOND = 1000
+
+
+def is_too_long(stop: StopKind, downtime_ms: int | None, *, after_ms: int | None) -> bool:
+    """Say whether open positions were left alone for longer than they may be.
+
+    Args:
+        stop: how the process before ended; a clean stop by a person is no downtime.
+        downtime_ms: how long nobody guarded; what is not known is no downtime either.
+        after_ms: the threshold; None: there is none.
+    """
+    if after_ms is None or downtime_ms is None:
+        return False
+    return stop is StopKind.CRASH and downtime_ms > after_ms
+
+
+def left_alone(work: Workbench, event: GuardStarted) -> None:
+    """Note at a start that nobody guarded for too long; what is held is not known yet."""
+    policy: Policy = work.book.policy
+    too_long = is_too_long(event.stop, event.downtime_ms, after_ms=policy.liquidate_after_ms)
+    work.book.left_alone_ms = (event.downtime_ms or 0) if too_long else 0
+
+
+def liquidate_what_was_left_alone(work: Workbench) -> None:
+    """Take the account flat once its first complete read shows that something is open."""
+    book = work.book
+    if not book.left_alone_ms or not book.recovered:
+        return
+    alone_ms, book.left_alone_ms = book.left_alone_ms, 0
+    seconds = f"{alone_ms / MILLISECONDS_PER_SECOND:.1f} s"
+    if not any(open_quantity(view) for view in book.positions.values()):
+        work.note(Tag.CRITICAL_SYSTEM, "left_alone_and_flat", downtime_ms=alone_ms)
+        return
+    begin(
+        work,
+        cause=f"no guard for {seconds} with open positions, longer than "
+        "EMERGENCY_LIQUIDATION_THRESHOLD_MINUTES",
+        operator=MACHINE,
+    )
