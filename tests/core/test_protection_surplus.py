@@ -266,3 +266,31 @@ def test_reads_that_agree_make_it_one() -> None:
     pass_time(guard, 3)
 
     assert [it.quantity for it in guard.commands_of(ModifyOrder)][:1] == [1]
+
+
+@pytest.mark.parametrize("side", Side)
+def test_legs_of_an_order_that_turned_the_position_around_are_cut_without_waiting_for_reads(
+    side: Side,
+) -> None:
+    """The venue makes them for the whole order; a part of it closed what was held before."""
+    policy = a_policy(protects=True, allow_flip=True)
+    switches = {"partial_fill": PartialFill.SLICES, "resize_leg": False}
+    world = World(policy=policy, switches=switches).start()
+    sign = side.sign
+    world.enter(side, 1, stop=5000 - sign * 10)
+    world.wait(500)
+    for _ in range(6):  # reads that settle nothing are repeated ever more slowly
+        world.manual(STOP, side.opposite, 2, stop_price=Decimal(5000 - sign * 20))
+        world.wait(300)
+        world.take_away()
+        world.wait(300)
+    world.surplus_ns = 0
+    world.enter(
+        side.opposite, 2, stop=5000 + sign * 10, take_profit_price=Decimal(5000 - sign * 20)
+    )
+    world.wait(3_000)
+
+    assert world.position() == -sign
+    assert world.stops() == [(1, Decimal(5000 + sign * 10))]
+    assert [quantity for quantity, _ in world.targets()] == [1]
+    assert world.surplus_ns < SECOND_NS

@@ -69,9 +69,18 @@ def _is_certain(book: Book, now: Situation, covers: tuple[Cover, ...]) -> bool:
     awaited = book.protection.awaited.values()
     if not view.is_settled or any(it.contract_id == now.contract_id for it in awaited):
         return False
-    filled = {lot.owner: lot.filled_quantity for lot in now.record.lots}
     return all(
-        cover.quantity + cover.filled_quantity <= filled.get(cover.owner, 0)
+        cover.quantity + cover.filled_quantity <= _filled(book, now.record, cover.owner)
         for cover in covers
         if cover.origin is Origin.LEG
     )
+
+
+def _filled(book: Book, record: ProtectionRecord, owner: str) -> int:
+    """Return what an entry filled in all: its legs may be for what closed a position before, too.
+
+    A venue that makes the legs of an order which turned a position around does not subtract that.
+    """
+    lots = sum(lot.filled_quantity for lot in record.lots if lot.owner == owner)
+    entry = book.orders.get(owner)
+    return lots if entry is None else max(lots, entry.filled_quantity)
