@@ -232,18 +232,6 @@ async def test_a_long_record_is_gone_on_with_from_its_tree(desk: Desk) -> None:
 
 
 @pytest.mark.usefixtures("long_record")
-async def test_what_was_changed_long_ago_halts_the_guard_that_runs(desk: Desk) -> None:
-    async with desk.guard() as guard:
-        await a_day(guard)
-    change(state(desk), "UPDATE Journal SET payload = payload || ' ' WHERE seq = 3")
-
-    async with desk.guard(ready=False) as guard:
-        await until(lambda: bool(guard.book.latches), "a halt")
-        assert "record 3" in guard.book.latches[0].cause
-        assert "record 3" in guard.manager.components["audit record"]
-
-
-@pytest.mark.usefixtures("long_record")
 @pytest.mark.parametrize("seq_back", [0, 1])
 async def test_what_was_changed_at_the_end_is_refused_at_once(desk: Desk, seq_back: int) -> None:
     async with desk.guard() as guard:

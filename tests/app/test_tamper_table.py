@@ -25,8 +25,11 @@ from tests.app.record_story import (
 )
 
 from backstop.adapters.clock import SystemClock
+from backstop.app import audit_start
 from backstop.app.audit_trail import AuditTrail
 from backstop.app.audit_verification import verify_record
+from backstop.app.record_check import RecordCheck
+from backstop.app.state_opening import OpenedState
 from backstop.errors import DamagedDatabaseError, StateFolderError, TamperedRecordError
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "tamper-table.md"
@@ -360,6 +363,74 @@ def test_a_guard_does_not_go_on_with_such_a_record(
     assert {it: it.read_bytes() for it in before} == before
 
 
+# -- a start from a checkpoint, which reads only what came after it ------------------------------
+
+
+async def start_from_the_checkpoint(folder: Path, story: Story) -> str:
+    """Open the record as a guard does, and check the rest as it does; returns the finding.
+
+    Raises:
+        StateFolderError: the start is refused.
+    """
+    opened = OpenedState(
+        folder,
+        account_id=int(story.account),
+        epoch=1,
+        clock=SystemClock(),
+        mirror=None,
+        on_fault=lambda _component, _fault: None,
+        on_note=lambda _note: None,
+    )
+    loop = asyncio.get_running_loop()
+    finding: asyncio.Future[str] = loop.create_future()
+    check = RecordCheck(
+        folder,
+        account=story.account,
+        start=opened.trail.start,
+        standing="",
+        on_finding=finding.set_result,
+        on_fault=lambda _fault: None,
+    )
+    checking = asyncio.create_task(check.run())
+    try:
+        assert not opened.trail.start.whole
+        async with asyncio.timeout(30):
+            return await finding
+    finally:
+        checking.cancel()
+        await asyncio.gather(checking, return_exceptions=True)
+        await opened.trail.close()
+        await opened.close()
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.what)
+def test_a_start_from_a_checkpoint_hides_nothing(
+    row: Tampering, state: Path, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused, or found beside the running guard; the tables for people by the verb."""
+    monkeypatch.setattr(audit_start, "WHOLE_CHECK_RECORDS", 0)
+    row.act(state, story)
+
+    try:
+        finding = asyncio.run(start_from_the_checkpoint(state, story))
+    except StateFolderError:
+        return
+    if row in AT_START:
+        assert finding
+        assert "\n" not in finding
+    else:
+        with pytest.raises(TamperedRecordError, match=row.words):
+            verify_record(state)
+
+
+def test_a_start_from_a_checkpoint_finds_nothing_in_an_untouched_record(
+    state: Path, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_start, "WHOLE_CHECK_RECORDS", 0)
+
+    assert asyncio.run(start_from_the_checkpoint(state, story)) == ""
+
+
 def test_an_untouched_record_is_good(story: Story, state: Path) -> None:
     report = verify_record(state)
 
@@ -378,5 +449,9 @@ def page() -> str:
         "# What the audit finds\n\n"
         "Each row is done to a real record and found by `backstop audit verify`, in the test\n"
         "`tests/app/test_tamper_table.py`, which also writes this page.\n\n"
+        "A guard does not start on such a record. Where it starts from a state file and reads only\n"
+        "what came after that, it finds the rest in a check of the whole record beside it: entries\n"
+        "are refused from then on, and `resume` too, until a check finds nothing. Rows of\n"
+        "`OrderAudit` and `FillAudit`, which are for people, are compared by the verb alone.\n\n"
         f"| what is done | what shows it |\n| --- | --- |\n{rows}\n"
     )

@@ -15,7 +15,7 @@ from backstop.adapters.checkpoints import CheckpointFolder
 from backstop.adapters.key_folder import discard_next, open_next, promote_next
 from backstop.adapters.signing import AuditKeys
 from backstop.adapters.sqlite.audit_store import AuditStore
-from backstop.adapters.sqlite.schema import FIRST_SEQ
+from backstop.adapters.sqlite.schema import FIRST_SEQ, damaged
 from backstop.app.codec import ROTATION_KIND
 from backstop.app.state_layout import AUDIT_DATABASE, KEY_FOLDER
 from backstop.app.tree_check import (
@@ -33,6 +33,10 @@ from backstop.errors import StateFolderError, TamperedRecordError
 
 WHOLE_CHECK_RECORDS = 200
 """A record of up to this length is read whole at every start: it takes two milliseconds."""
+
+WHOLE_LOOK_BYTES = 128 * 1024 * 1024
+"""A file of up to this size has its structure checked whole before anything is written to it: 0.2 s
+for 100 000 records. In a larger one the check goes on beside the running guard."""
 
 
 class KnownTree(Struct, frozen=True, kw_only=True):
@@ -59,8 +63,7 @@ class CheckedStart:
         keys: the key that signs.
         frontier: the tree over all that is recorded.
         known: the kept tree that fits; None when none does.
-        whole: every record was read and the database looked through; otherwise that is still to
-            be done, while the guard runs.
+        whole: every record was read; otherwise that is still to be done, while the guard runs.
         record: names the record: the leaf hash of its first entry, as hex; empty without one.
         size: records that there were.
         root: the root of the tree over them, which was signed.
@@ -97,6 +100,7 @@ def checked_start(
         known: gives trees that were kept, newest first; the first that fits is used.
 
     Raises:
+        DamagedDatabaseError: the structure of the file is not sound.
         TamperedRecordError: the record is not what was signed.
         StateFolderError: the folder cannot be used, or holds the record of another account.
     """
@@ -110,6 +114,9 @@ def checked_start(
                 )
         return CheckedStart(keys=AuditKeys.open(key_folder), frontier=Frontier())
     with AuditStore(database, checked=False) as store:
+        fault, looked_through = store.quick_fault(whole_up_to_bytes=WHOLE_LOOK_BYTES)
+        if fault is not None:
+            raise damaged(database, fault)
         owner = store.account()
         if owner is None:
             return CheckedStart(keys=AuditKeys.open(key_folder), frontier=Frontier())
@@ -130,7 +137,7 @@ def checked_start(
                 if start is not None:
                     return start
                 unfit.append(tree)
-    with AuditStore(database) as store:
+    with AuditStore(database, checked=not looked_through) as store:
         rotations = store.payloads(ROTATION_KIND)
         keys = present_keys(key_folder, rotations, account=account)
         signers = checked_key_chain(

@@ -203,7 +203,7 @@ class AuditTrail:
                 epoch=epoch,
                 leaf_hash=leaf_hash,
                 heads=heads,
-                checked=start.whole,
+                checked=False,  # the start has looked through it
             )
         trail = cls(
             journal=journal,

@@ -3,7 +3,8 @@
 What a start relied on was signed: the tree that it kept grew into the signed head. So a record that
 was changed in its older part does not become true by going on; but somebody should hear of it, and
 nothing more should be risked on that machine. The check takes a little of one core for as long as
-it needs, and is no part of any decision.
+it needs. What it finds is a fact for the core; while a finding stands it is made again, because
+only a whole check that finds nothing ends it.
 """
 
 import asyncio
@@ -11,17 +12,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
+
+from msgspec import Struct
 
 from backstop.adapters.checkpoints import CheckpointFolder
 from backstop.adapters.sqlite.audit_store import AuditStore, StoredRecord
+from backstop.adapters.sqlite.schema import damaged, one_line
 from backstop.app.audit_start import CheckedStart
 from backstop.app.codec import ROTATION_KIND
-from backstop.app.state_layout import AUDIT_DATABASE
+from backstop.app.state_layout import AUDIT_DATABASE, CHECKPOINT_FOLDER
 from backstop.app.tree_check import NoteSource, checked_key_chain, checked_leaves, walk
 from backstop.core.checkpoint import log_origin, parse
-from backstop.errors import BackstopError, TamperedRecordError
+from backstop.errors import DamagedDatabaseError, StateFolderError, TamperedRecordError
 
 RECORDS_AT_ONCE = 250
 """Records between two rests: some three milliseconds of work."""
@@ -29,9 +32,32 @@ RECORDS_AT_ONCE = 250
 REST_S = 0.03
 """A rest after them, so that the guard has the core most of the time."""
 
+AGAIN_S = 300.0
+"""A check that found something, or could not be made, is made again after this: it reads the whole
+file, and a person needs longer than that to mend anything."""
+
+SOUND = ""
+"""The finding of a check that found nothing."""
+
+
+class _Outcome(Struct, frozen=True, kw_only=True):
+    """What one check came to; with ``unmade`` it says nothing about the record."""
+
+    finding: str = SOUND
+    unmade: str = ""
+
 
 class RecordCheck:
-    """One check of everything that there was at the start."""
+    """Checks everything that there was at the start.
+
+    Args:
+        state_folder: where the record is.
+        account: whose it is.
+        start: what the start has seen of it.
+        standing: what an earlier check found and no later one has disproved; SOUND for nothing.
+        on_finding: hears what each complete check found: one line of text, or SOUND.
+        on_fault: hears what is wrong, for the status; an empty text when nothing is.
+    """
 
     def __init__(
         self,
@@ -39,58 +65,80 @@ class RecordCheck:
         *,
         account: str,
         start: CheckedStart,
+        standing: str,
         on_finding: Callable[[str], None],
+        on_fault: Callable[[str], None],
     ) -> None:
         self._state_folder = state_folder
         self._account = account
         self._start = start
+        self._standing = standing
         self._on_finding = on_finding
+        self._on_fault = on_fault
         self._stopped = threading.Event()
 
     async def run(self) -> None:
-        """Check once, and say what was found; nothing to do where the start has read it all."""
+        """Check until one check finds nothing; none is needed where the start has read it all."""
         if self._start.whole:
+            self._on_finding(SOUND)
             return
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[str] = loop.create_future()
+        self._on_fault(self._standing)
+        while True:
+            outcome = await self._checked()
+            if outcome.unmade:
+                self._on_fault(f"the record could not be checked: {outcome.unmade}")
+            else:
+                self._on_fault(outcome.finding)
+                self._on_finding(outcome.finding)
+                if outcome.finding == SOUND:
+                    return
+            await asyncio.sleep(AGAIN_S)
 
-        def settle(finding: str) -> None:
+    async def _checked(self) -> _Outcome:
+        """Check once, on a thread of its own, which a process that must end does not wait for."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[_Outcome] = loop.create_future()
+
+        def settle(outcome: _Outcome) -> None:
             if not done.done():
-                done.set_result(finding)
+                done.set_result(outcome)
 
         def work() -> None:
-            finding = self._finding()
+            outcome = self._outcome()
             with suppress(RuntimeError):  # the loop has ended, and with it everyone who waited
-                loop.call_soon_threadsafe(partial(settle, finding))
+                loop.call_soon_threadsafe(settle, outcome)
 
         threading.Thread(target=work, name="record check", daemon=True).start()
         try:
-            finding = await done
-        finally:
+            return await done
+        except asyncio.CancelledError:
             self._stopped.set()
-        if finding:
-            self._on_finding(finding)
+            raise
 
-    def _finding(self) -> str:
-        """Return what is wrong with the record; empty when nothing is."""
+    def _outcome(self) -> _Outcome:
         try:
             self._check()
-        except BackstopError as error:
-            return str(error)
-        return ""
+        except (TamperedRecordError, DamagedDatabaseError) as error:
+            return _Outcome(finding=one_line(str(error)))
+        except (StateFolderError, OSError) as error:
+            return _Outcome(unmade=one_line(str(error)))
+        except Exception as error:  # noqa: BLE001 - a damaged record may break anything that reads it
+            found = one_line(f"{type(error).__name__}: {error}")
+            return _Outcome(finding=f"{AUDIT_DATABASE} cannot be read as a record: {found}")
+        return _Outcome()
 
     def _check(self) -> None:
         """Raise what is wrong with the record; nothing when it holds, or when nobody waits."""
-        start, folder = self._start, self._state_folder
-        with AuditStore(folder / AUDIT_DATABASE, checked=False) as store:
+        start, database = self._start, self._state_folder / AUDIT_DATABASE
+        with AuditStore(database, checked=False) as store:
             fault = store.fault()
             if fault is not None:
-                raise TamperedRecordError(AUDIT_DATABASE, f"it is damaged: {fault}")
+                raise damaged(database, fault)
             newest = start.keys.public_key().public_bytes_raw()
             chain = checked_key_chain(
                 store.payloads(ROTATION_KIND), newest=newest, account=self._account
             )
-            outside = CheckpointFolder(folder / "checkpoints")
+            outside = CheckpointFolder(self._state_folder / CHECKPOINT_FOLDER)
             walked = walk(
                 checked_leaves(self._records(store), account=self._account),
                 [NoteSource(name=str(outside.folder), notes=self._notes(outside))],

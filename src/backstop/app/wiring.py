@@ -36,13 +36,10 @@ from backstop.core.call_budget import call_reserve
 from backstop.core.policy import Policy
 from backstop.core.step import Note
 from backstop.domain.commands import RaiseAlert
-from backstop.domain.events import GuardStarted, HaltRequested
+from backstop.domain.events import GuardStarted, RecordFoundSound, RecordFoundUnsound
 from backstop.ports import Clock
 
 RECORD_FAULT = "audit record"
-OWN_NAME = "backstop"
-"""Who halts when no person did."""
-
 FIRST_EPOCH = 1
 """The right to send does not change hands between machines yet: its number stands still."""
 
@@ -137,7 +134,7 @@ def wired(
         loop.book,
         before=state.before,
         source=state.source,
-        liquidate_after_ns=settings.emergency_liquidation_threshold_ns,
+        liquidate_after_ms=policy.liquidate_after_ms,
         clock=clock,
         on_note=outlets.note,
     )
@@ -155,7 +152,9 @@ def wired(
             settings.state_folder,
             account=str(settings.account_id),
             start=trail.start,
-            on_finding=partial(_halt_for, loop, clock, outlets.fault(RECORD_FAULT)),
+            standing=loop.book.record_finding,
+            on_finding=partial(_record_checked, loop, clock),
+            on_fault=outlets.fault(RECORD_FAULT),
         ),
         trail=trail,
         reading=AuditReading(
@@ -203,18 +202,12 @@ def _begin(
     )
 
 
-def _halt_for(
-    loop: DecisionLoop, clock: Clock, report: Callable[[str], None], finding: str
-) -> None:
-    """Take on nothing new on a record that is not what was signed; a person has to look at it."""
-    report(finding)
-    loop.put(
-        HaltRequested(
-            utc_us=clock.utc_us(),
-            reason=f"the audit record is not what was signed: {finding}",
-            operator=OWN_NAME,
-        )
-    )
+def _record_checked(loop: DecisionLoop, clock: Clock, finding: str) -> None:
+    """Tell the core what a whole check of the record found, where that is news."""
+    if finding:
+        loop.put(RecordFoundUnsound(utc_us=clock.utc_us(), finding=finding))
+    elif loop.book.record_finding:
+        loop.put(RecordFoundSound(utc_us=clock.utc_us()))
 
 
 def _link(

@@ -14,10 +14,12 @@ from msgspec import Struct
 from backstop.core.alerts import AlertBoard
 from backstop.core.external_record import ExternalRecord
 from backstop.core.liquidation import CloseAttempt, Liquidation
+from backstop.core.market_hours import Hours
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.positions import Knowledge, PositionView
 from backstop.core.protection_record import ProtectionBook
 from backstop.core.realised import RealisedResult
+from backstop.core.reference_levels import LevelHistory
 from backstop.core.tracked_order import TrackedOrder
 from backstop.core.trading_state import (
     Condition,
@@ -27,6 +29,7 @@ from backstop.core.trading_state import (
     state_reasons,
     trading_state,
 )
+from backstop.core.venue_clock import VenueClock
 from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerStatus, BrokerTrade
 from backstop.domain.events import RiskEstimated
 from backstop.domain.instrument import Instrument
@@ -76,6 +79,7 @@ class Wake(StrEnum):
     LIQUIDATION = "LIQUIDATION"  # the next look at a liquidation or a close
     ALERTS = "ALERTS"  # critical alerts that nobody acknowledged are sent again
     HALTING = "HALTING"  # a cancel of an entry is asked for again
+    HOURS = "HOURS"  # a session opens or ends, or what may not be held over it
 
 
 class VenueOrder(Struct, frozen=True, kw_only=True):
@@ -87,6 +91,7 @@ class VenueOrder(Struct, frozen=True, kw_only=True):
     row: BrokerOrder
     owner: str | None = None
     role: LegRole | None = None
+    levels_seen: LevelHistory = LevelHistory()
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -174,9 +179,11 @@ class Book:
     external: ExternalRecord = field(default_factory=ExternalRecord)
     links: Links = field(default_factory=Links)
     audit: AuditClock = field(default_factory=AuditClock)
+    venue_clock: VenueClock = field(default_factory=VenueClock)
     counters: Counters = field(default_factory=Counters)
     alerts: AlertBoard = field(default_factory=AlertBoard)
     recovered: bool = False
+    left_alone_ms: int = 0  # nobody guarded for so long, too long; 0 once it was acted on
     orders_forgotten: int = 0  # finished orders that only the record still knows
     missing: dict[str, Search] = field(default_factory=dict)  # orders that no list shows
     aligned: dict[int, None] = field(default_factory=dict)  # legs that were set to their level once
@@ -186,9 +193,12 @@ class Book:
     trade_date: str = ""  # the trading day that runs; empty until one was told
     breaches: dict[str, str | None] = field(
         default_factory=dict
-    )  # orders with too much slippage -> the day it counts in; None: a person has seen it
+    )  # executions with too much slippage -> the day they count in; None: in none any more
+    breaches_seen_to: int = 0  # trades up to it: a person resumed since, or a day began
     estimate: RiskEstimated | None = None
+    hours: Hours = field(default_factory=Hours)
     strategy_states: dict[str, dict[str, str | int | None]] = field(default_factory=dict)
+    record_finding: str = ""  # by a check of the whole audit record; empty: it is sound
     emergency_digest: str = ""  # of the newest file of a liquidation without a guard in the record
     wakes: dict[Wake, int] = field(default_factory=dict)  # monotonic times of the next looks
 
@@ -236,6 +246,10 @@ class Book:
             yield Condition.WATCHDOG_LOST
         if links.journal_failed:
             yield Condition.JOURNAL_FAILED
+        if self.record_finding:
+            yield Condition.RECORD_UNSOUND
+        if self.venue_clock.is_off:
+            yield Condition.CLOCK_OFFSET
         if self.external.in_doubt:
             yield Condition.FILL_UNATTRIBUTED
 

@@ -15,10 +15,10 @@ from backstop.core.book import (
     FIRST_LOOK_BACK_US,
     Book,
 )
+from backstop.core.clock_readings import clock_read, now_us
 from backstop.core.closing import close_answered
 from backstop.core.contradictions import freeze_entries
 from backstop.core.evidence import (
-    LOOK_BACK_US,
     apply_order_step,
     ask_for_audit,
     book_order_row,
@@ -30,7 +30,9 @@ from backstop.core.evidence import (
 from backstop.core.external_trading import watch_others
 from backstop.core.forgetting import forget_the_oldest, past_recalled
 from backstop.core.halting import cancel_entries_while_halted
+from backstop.core.hours_kept import keep_hours, sessions_scheduled
 from backstop.core.journal_outage import journal_changed
+from backstop.core.left_alone import left_alone, liquidate_what_was_left_alone
 from backstop.core.lifecycle import MACHINE
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.position_close import close_requested
@@ -42,9 +44,11 @@ from backstop.core.protection_wishes import (
     stop_given_up,
 )
 from backstop.core.reconciliation import book_audit, book_look_up, condensed
+from backstop.core.record_soundness import record_checked
 from backstop.core.registered_orders import order_registered
-from backstop.core.slippage_breaches import count_breaches
+from backstop.core.slippage_breaches import count_breaches, follow_moves, move_answered
 from backstop.core.step import Step, Tag, Workbench
+from backstop.core.venue_clock import LOOK_BACK_US
 from backstop.domain.audit import AuditRow
 from backstop.domain.commands import AuditAccount, Severity
 from backstop.domain.events import (
@@ -79,13 +83,17 @@ from backstop.domain.events import (
     PositionCloseAnswered,
     PositionReported,
     ProtectionRequested,
+    RecordFoundSound,
+    RecordFoundUnsound,
     ResumeRequested,
     RiskEstimated,
     SessionEvicted,
+    SessionsScheduled,
     StrategySaved,
     TimerFired,
     TradeReported,
     TradingDayBegan,
+    VenueClockRead,
     WatchdogLost,
     WatchdogReturned,
     Wish,
@@ -126,11 +134,14 @@ def step(book: Book, event: Fact, now_ns: int) -> Step:
         emergency_liquidation.begin(
             work, cause=found.cause, operator=MACHINE, contract_id=found.contract_id
         )
+    liquidate_what_was_left_alone(work)
     protect(work, event)
+    keep_hours(work)
     cancel_entries_while_halted(work)
     emergency_liquidation.advance(work, event)
     freeze_entries(work)
     remind(work)
+    follow_moves(work)
     result = _finish(work)
     # What was called back is there for the fact that named it.
     let_go = () if isinstance(event, PastRecalled) else forget_the_oldest(work)
@@ -221,18 +232,25 @@ def _apply_life(work: Workbench, event: LifeFact) -> None:
             lifecycle.guard_started(work, event)
             emergency_liquidation.restarted(work)
             protection_restarted(work)
+            left_alone(work, event)
         case InstrumentsLoaded():
             lifecycle.instruments_loaded(work, event)
         case HubConnected() | HubLost() | SessionEvicted():
             lifecycle.hub_changed(work, event)
         case JournalFailed() | JournalRecovered():
             journal_changed(work, event)
+        case RecordFoundUnsound() | RecordFoundSound():
+            record_checked(work, event)
         case EmergencyRunRecorded():
             lifecycle.emergency_run_recorded(work, event)
         case WatchdogLost() | WatchdogReturned():
             supervision.watchdog_changed(work, event)
+        case VenueClockRead():
+            clock_read(work, event)
         case TradingDayBegan():
             lifecycle.trading_day_began(work, event)
+        case SessionsScheduled():
+            sessions_scheduled(work, event)
 
 
 def _payload_rejected(work: Workbench, event: PayloadRejected) -> None:
@@ -287,6 +305,8 @@ def _change_answered(work: Workbench, event: CancelAnswered | ModifyAnswered) ->
         message=event.message,
     )
     change_answered(work, event)
+    if isinstance(event, ModifyAnswered):
+        move_answered(work, event)
     if event.answer is not Answer.YES:
         ask_for_audit(work)
 
@@ -316,7 +336,7 @@ def _look_at_clocks(work: Workbench) -> None:
     clock.due_ns = work.now_ns + AUDIT_INTERVAL_NS
     clock.hurries = min(clock.hurries + 1, HURRIES_MAX) if clock.asked else 0
     clock.asked = False
-    since_us = clock.cursor_utc_us or work.utc_us - FIRST_LOOK_BACK_US
+    since_us = clock.cursor_utc_us or now_us(work) - FIRST_LOOK_BACK_US
     since_us = min(since_us, clock.reach_back_utc_us or since_us)
     clock.reach_back_utc_us = 0
     work.commands.append(

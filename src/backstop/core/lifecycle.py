@@ -8,6 +8,7 @@ from backstop.core.book import LATCHES_KEPT, Book, Wake
 from backstop.core.evidence import apply_order_step
 from backstop.core.liquidation_scope import unfinished
 from backstop.core.positions import distrusted
+from backstop.core.record_soundness import record_refusal
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
 from backstop.core.trading_state import Latch, LatchKind
 from backstop.domain.commands import LookUpOrder, Severity
@@ -69,6 +70,7 @@ def instruments_loaded(work: Workbench, event: InstrumentsLoaded) -> None:
         book.instruments[instrument.contract_id] = instrument
         if instrument.active:
             book.contract_of[instrument.symbol] = instrument.contract_id
+    book.hours.changes_utc_us = 0
 
 
 def guard_started(work: Workbench, event: GuardStarted) -> None:
@@ -88,7 +90,11 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.asked.clear()
     book.missing.clear()
     book.entries.clear()
-    book.external.begin(utc_us=event.utc_us, now_ns=work.now_ns)
+    book.hours.changes_utc_us = 0
+    book.venue_clock.restart()
+    book.external.begin(
+        utc_us=event.utc_us, now_ns=work.now_ns, measures_clock=book.policy.measures_clock
+    )
     for contract_id, view in book.positions.items():
         book.positions[contract_id] = replace(
             distrusted(view), evidence_ns=0, differing_ns=0, agreed_ns=0, naked_since_ns=0
@@ -140,7 +146,14 @@ def trading_day_began(work: Workbench, event: TradingDayBegan) -> None:
     book = work.book
     if event.trade_date != book.trade_date:
         book.trade_date = event.trade_date
+        _consume_breaches(book)
         work.note(Tag.CRITICAL_SYSTEM, "trading_day_began", trade_date=event.trade_date)
+
+
+def _consume_breaches(book: Book) -> None:
+    """Have no execution up to now count as a breach of slippage that is new."""
+    newest = max(book.trades, default=0)
+    book.breaches_seen_to = max(book.breaches_seen_to, newest, book.forgotten_trade_id or 0)
 
 
 def halt_requested(work: Workbench, event: HaltRequested) -> None:
@@ -186,6 +199,7 @@ def resume_requested(work: Workbench, event: ResumeRequested) -> None:
     if any(latch.kind is LatchKind.SLIPPAGE for latch in book.latches):
         # Whoever resumes has seen these breaches: it takes as many new ones to reduce again.
         book.breaches = dict.fromkeys(book.breaches)
+        _consume_breaches(book)
     if any(latch.kind is LatchKind.EXTERNAL for latch in book.latches):
         book.external.acknowledge()
     lifted = ", ".join(dict.fromkeys(str(latch.kind) for latch in book.latches))
@@ -217,4 +231,4 @@ def _resume_refusal(book: Book, event: ResumeRequested) -> str:
         return (
             f"{first.liquidation_id} of {of_what} is {first.state}, not FLAT: it has to end first"
         )
-    return ""
+    return record_refusal(book)

@@ -24,6 +24,8 @@ class Condition(StrEnum):
     ACCOUNT_CANNOT_TRADE = "ACCOUNT_CANNOT_TRADE"
     WATCHDOG_LOST = "WATCHDOG_LOST"
     JOURNAL_FAILED = "JOURNAL_FAILED"
+    RECORD_UNSOUND = "RECORD_UNSOUND"  # a check of the whole audit record found something
+    CLOCK_OFFSET = "CLOCK_OFFSET"  # our time of day and the venue's are too far apart
     FILL_UNATTRIBUTED = "FILL_UNATTRIBUTED"  # nobody could say yet whose a fill is
 
 

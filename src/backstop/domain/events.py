@@ -10,9 +10,11 @@ from enum import StrEnum
 from msgspec import Struct
 
 from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerPosition, BrokerTrade
+from backstop.domain.clock import ClockReading
 from backstop.domain.instrument import Instrument
 from backstop.domain.order import OrderRequest, Rejection
 from backstop.domain.quote import Mark, Quote
+from backstop.domain.session import ContractEnd, Session
 
 
 class Source(StrEnum):
@@ -160,6 +162,16 @@ class TimerFired(Event, frozen=True, kw_only=True, tag=True):
     """The deadline that the core asked for has come."""
 
 
+class RecordFoundUnsound(Event, frozen=True, kw_only=True, tag=True):
+    """A check of the whole audit record found something; ``finding`` is one line of text."""
+
+    finding: str
+
+
+class RecordFoundSound(Event, frozen=True, kw_only=True, tag=True):
+    """A check of the whole audit record found nothing."""
+
+
 class WatchdogLost(Event, frozen=True, kw_only=True, tag=True):
     """The process that watches over this one is dead or silent; nobody would notice our freeze."""
 
@@ -183,10 +195,31 @@ class PastRecalled(Event, frozen=True, kw_only=True, tag=True):
     new_trades: tuple[int, ...] = ()
 
 
+class VenueClockRead(Event, frozen=True, kw_only=True, tag=True):
+    """The newest answers of the gateway say what time it is at the venue; at most three of them.
+
+    Empty: so many answers in a row did not say it, or said no time at all. Only readings that
+    change what is known are on record.
+    """
+
+    readings: tuple[ClockReading, ...] = ()
+
+
 class TradingDayBegan(Event, frozen=True, kw_only=True, tag=True):
     """The trading day ``trade_date`` (ISO date) began, at 17:00 Chicago of the day before."""
 
     trade_date: str
+
+
+class SessionsScheduled(Event, frozen=True, kw_only=True, tag=True):
+    """When the markets trade, and when contract months end; replaces every earlier schedule.
+
+    ``sessions`` are, for each group, the one that is open or comes next, and those after it. A
+    group that is not named is one whose hours nobody knows.
+    """
+
+    sessions: tuple[Session, ...]
+    contract_ends: tuple[ContractEnd, ...] = ()
 
 
 # -- wishes of bots and operators ----------------------------------------------------------------
@@ -430,12 +463,14 @@ class AccountAudited(Event, frozen=True, kw_only=True, tag=True):
 class OrderLookedUp(Event, frozen=True, kw_only=True, tag=True):
     """A search for one order by its tag over order search, every status and the trades.
 
-    ``complete`` is true only when every page of all three reads came back.
+    ``complete`` is true only when every page of all three reads came back. ``since_utc_us`` is the
+    venue's time from which on they searched; None in records of before it was told.
     """
 
     client_order_id: str
     sent_ns: int
     complete: bool
+    since_utc_us: int | None = None
     orders: tuple[BrokerOrder, ...] = ()
     trades: tuple[BrokerTrade, ...] = ()
     fault: str = ""
@@ -445,9 +480,13 @@ LifeFact = (
     GuardStarted
     | JournalFailed
     | JournalRecovered
+    | RecordFoundUnsound
+    | RecordFoundSound
     | EmergencyRunRecorded
     | InstrumentsLoaded
     | TradingDayBegan
+    | VenueClockRead
+    | SessionsScheduled
     | WatchdogLost
     | WatchdogReturned
     | HubConnected

@@ -4,6 +4,7 @@ A reader works beside the running guard, without one, and on a copied folder. Pr
 commissions come back as text.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
@@ -14,7 +15,7 @@ from typing import Any, Self
 
 from msgspec import Struct
 
-from backstop.adapters.sqlite.schema import open_for_reading
+from backstop.adapters.sqlite.schema import disk_fault, one_line, open_for_reading, unreadable
 from backstop.ports import JournalRecord
 
 MAX_ROWS = 1000
@@ -37,6 +38,10 @@ _RECORD = """
 SELECT seq, kind, account, epoch, monotonic_ns, utc_us, payload, leaf_hash
 FROM Journal
 """
+
+
+_PAGE_NOT_GIVEN = re.compile(r"unable to get the page\. error code=(\d+)")
+"""How a check tells that the pager failed; the number is SQLite's extended result code."""
 
 
 class AuditTable(StrEnum):
@@ -99,7 +104,11 @@ class StoredRecord(Struct, frozen=True, kw_only=True):
 
 
 class AuditStore:
-    """A read-only view of one ``audit.db``; use it in a ``with`` block, on one thread."""
+    """A read-only view of one ``audit.db``; use it in a ``with`` block, on one thread.
+
+    A question in the block that SQLite cannot answer leaves it as a StateFolderError: as
+    DamagedDatabaseError where the bytes are not sound, or the disk cannot give them.
+    """
 
     def __init__(self, path: Path, *, checked: bool = True) -> None:
         """Open ``path``.
@@ -112,6 +121,7 @@ class AuditStore:
         Raises:
             StateFolderError: it is missing, damaged or not ours.
         """
+        self._path = path
         self._connection = open_for_reading(path, checked=checked)
         # Text that is no text any more must come out as a difference, not as an error.
         self._connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
@@ -126,6 +136,8 @@ class AuditStore:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+        if isinstance(exc, sqlite3.Error):
+            raise unreadable(self._path, exc) from exc
 
     def close(self) -> None:
         """Close the file."""
@@ -231,12 +243,44 @@ class AuditStore:
         self._connection.execute("SELECT count(*) FROM TreeHead").fetchone()
 
     def fault(self) -> str | None:
-        """Return what SQLite's complete check of tables and indexes finds; None for nothing."""
+        """Return what SQLite's complete check of tables and indexes finds; None for nothing.
+
+        Raises:
+            DamagedDatabaseError: the disk does not give the bytes.
+        """
+        return self._finding("PRAGMA integrity_check(1)")
+
+    def quick_fault(self, *, whole_up_to_bytes: int) -> tuple[str | None, bool]:
+        """Return what a check of the file's structure finds, None for nothing; and if it was whole.
+
+        It takes two milliseconds for a megabyte. In a file of more than ``whole_up_to_bytes`` only
+        the tables are checked into which rows are put all over; the journal grows at its end.
+        """
+        ((size,),) = self._connection.execute(
+            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        ).fetchall()
+        if size <= whole_up_to_bytes:
+            return self._finding("PRAGMA quick_check(1)"), True
+        for name in (AuditTable.ORDERS, AuditTable.FILLS, "TreeHead"):
+            finding = self._finding(f"PRAGMA quick_check({name})")
+            if finding is not None:
+                return finding, False
+        return None, False
+
+    def _finding(self, check: str) -> str | None:
+        """Return the first finding of one of SQLite's checks; what only fails for now, raises."""
         try:
-            (finding,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
+            (finding,) = self._connection.execute(check).fetchone()
+        except sqlite3.OperationalError:
+            raise  # a disk that fails, or a lock: no finding about the bytes
         except sqlite3.DatabaseError as error:
-            return str(error)
-        return None if finding == "ok" else str(finding)
+            finding = str(error)
+        if finding == "ok":
+            return None
+        code = _PAGE_NOT_GIVEN.search(str(finding))
+        if code is not None and int(code[1]) & 0xFF == sqlite3.SQLITE_IOERR:
+            raise disk_fault(self._path, str(finding))
+        return one_line(str(finding))
 
     def layout(self) -> tuple[tuple[Any, ...], ...]:
         """Return every table, index, view and trigger with its definition."""

@@ -30,6 +30,8 @@ FIRST_SEQ = 1
 READ_TIMEOUT_S = 2.0
 """How long a connection waits for another one's short exclusive moments (start and end)."""
 
+_DAMAGE_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
+
 _MIGRATIONS = (
     """
     CREATE TABLE OrderAudit (
@@ -242,7 +244,7 @@ def _check(connection: sqlite3.Connection, path: Path, *, whole: bool) -> None:
         return
     (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if finding != "ok":
-        raise _damaged(path, finding)
+        raise damaged(path, finding)
 
 
 def _number(connection: sqlite3.Connection, statement: str) -> int:
@@ -250,21 +252,54 @@ def _number(connection: sqlite3.Connection, statement: str) -> int:
     return int(number)
 
 
+def unreadable(path: Path, error: sqlite3.Error) -> StateFolderError:
+    """Return what to raise when a question to ``path``, which was opened before, fails.
+
+    Damage and a failing disk are DamagedDatabaseError; anything else may pass, and proves nothing.
+    """
+    code = primary_code(error)
+    if code in _DAMAGE_CODES:
+        return damaged(path, str(error))
+    if code == sqlite3.SQLITE_IOERR:
+        return disk_fault(path, str(error))
+    return StateFolderError(f"{path} cannot be read now: {one_line(str(error))}.")
+
+
+def disk_fault(path: Path, finding: str) -> DamagedDatabaseError:
+    """Return what to raise when the disk does not give the bytes of ``path``."""
+    return DamagedDatabaseError(
+        f"{path} cannot be read from its disk: {one_line(finding)}. The disk or its cable may be "
+        "failing, which says nothing about who wrote what. Check the system's log, keep a copy of "
+        "the whole folder, and move it to a disk that is well."
+    )
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code; 0 for an error of Python's own."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` on one line: SQLite's findings have several, log lines and errors one."""
+    return " ".join(text.split())
+
+
 def _unusable(path: Path, error: Exception) -> StateFolderError:
     broken = isinstance(error, sqlite3.DatabaseError) and not isinstance(
         error, sqlite3.OperationalError
     )
     if broken:
-        return _damaged(path, str(error))
+        return damaged(path, str(error))
     return StateFolderError(
         f"{path} cannot be opened: {error}. Check that BACKSTOP_STATE_DIR is a local folder that "
         "this user can write, and that the disk has room."
     )
 
 
-def _damaged(path: Path, finding: str) -> DamagedDatabaseError:
+def damaged(path: Path, finding: str) -> DamagedDatabaseError:
+    """Return what to raise for a file whose bytes are not sound, and what to do."""
     return DamagedDatabaseError(
-        f"{path} is damaged: {finding}. It was not changed. Keep a copy of the whole folder "
-        f"(with {path.name}-wal), then restore {path.name} from a backup, or move the folder away "
-        "to start a new record: positions and orders are then read from the broker."
+        f"{path} is damaged: {one_line(finding)}. It was not changed. Keep a copy of the whole "
+        f"folder (with {path.name}-wal), then restore {path.name} from a backup, or move the "
+        "folder away to start a new record: positions and orders are then read from the broker."
     )
