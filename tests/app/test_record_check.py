@@ -3,7 +3,7 @@
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -201,30 +201,24 @@ async def test_damage_in_a_large_file_is_named_damage_on_one_line(
 async def test_a_disk_that_gives_nothing_is_named_and_is_no_tampering(desk: Desk) -> None:
     async with desk.guard() as guard:
         await a_day(guard)
-    path = state(desk) / "audit.db"
 
-    with (
-        pytest.raises(DamagedDatabaseError, match="from its disk: ") as failed,
-        AuditStore(path, checked=False) as store,
-    ):
-        pull_the_plug(path)
-        store.fault()
+    with pytest.raises(DamagedDatabaseError, match="from its disk: ") as failed:
+        check_without_a_disk(state(desk) / "audit.db")
 
     assert "signed" not in str(failed.value)
     assert "\n" not in str(failed.value)
 
 
-def pull_the_plug(path: Path) -> None:
-    """Let no open descriptor of ``path`` be read any more: a copy for writing only is there."""
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            target = os.readlink(f"/proc/self/fd/{name}")
-        except OSError:
-            continue
-        if target == str(path):
-            blind = os.open(shutil.copy(path, f"{path}.unreadable"), os.O_WRONLY)
-            os.dup2(blind, int(name))
-            os.close(blind)
+def check_without_a_disk(path: Path) -> None:
+    """Check ``path`` once none of its open descriptors can be read any more."""
+    with AuditStore(path, checked=False) as store:
+        for descriptor in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):
+                if str(descriptor.readlink()) == str(path):
+                    blind = os.open(shutil.copy(path, f"{path}.unreadable"), os.O_WRONLY)
+                    os.dup2(blind, int(descriptor.name))
+                    os.close(blind)
+        store.fault()
 
 
 async def test_a_file_that_is_locked_proves_nothing(desk: Desk) -> None:
