@@ -147,7 +147,29 @@ def test_slippage_of_exactly_the_limit_is_no_breach() -> None:
 
 
 def test_without_a_reference_there_is_no_slippage() -> None:
-    assert execution_proof(replace(ORDER, reference_price=None))["slippage"] is None
+    """No number is made up, and the proof says that there is none, and why."""
+    order = replace(ORDER, reference_price=None, unmeasured="nobody knew the market")
+
+    assert execution_proof(order)["slippage"] == {
+        "reference_price": None,
+        "reference": "UNKNOWN",
+        "why": "nobody knew the market",
+    }
+
+
+def test_each_fill_counts_from_its_own_level_when_the_order_was_moved_between_them() -> None:
+    """5000.25 from 5000 is one tick; two at 5000.50 from 5001 are two better: minus one in all."""
+    fills = (
+        a_fill(1, "5000.25", 1, reference_price=Decimal(5000)),
+        a_fill(2, "5000.50", 2, reference_price=Decimal(5001)),
+    )
+    slippage = execution_proof(replace(ORDER, reference_price=None, fills=fills))["slippage"]
+
+    assert isinstance(slippage, dict)
+    assert slippage["reference_prices"] == {"1": "5000", "2": "5001"}
+    assert "reference_price" not in slippage
+    assert slippage["ticks"]["decimal"] == "-1"
+    assert slippage["breach"] is False
 
 
 def test_an_order_without_fills_proves_that_it_has_none() -> None:

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tests.core.builders import START_NS, a_row, a_trade, an_instrument, an_intent, an_order
+from tests.core.builders import (
+    START_NS,
+    START_US,
+    a_row,
+    a_trade,
+    an_instrument,
+    an_intent,
+    an_order,
+)
 
 from backstop.core.execution_verification import (
     ABSENCE_MIN_AGE_NS,
@@ -321,7 +329,7 @@ def test_a_fill_of_which_the_trades_are_missing_has_the_account_read() -> None:
     assert after.ask is Ask.AUDIT
 
 
-def test_a_moved_level_is_what_fills_are_measured_against() -> None:
+def test_a_moved_level_is_kept_with_the_time_of_the_row_that_shows_it() -> None:
     limit = a_limit_order(OrderState.WORKING, reference_price=Decimal(5000))
     stop = an_order(
         OrderState.WORKING,
@@ -329,11 +337,13 @@ def test_a_moved_level_is_what_fills_are_measured_against() -> None:
         reference_price=Decimal(5000),
     )
     market = an_order(OrderState.WORKING, reference_price=Decimal(5000))
-    row = a_row(limit_price=Decimal(5010), stop_price=Decimal(5020))
+    row = a_row(limit_price=Decimal(5010), stop_price=Decimal(5020), updated_utc_us=START_US)
 
-    prices = [reported(it, row, utc_us=1).order.reference_price for it in (limit, stop, market)]
+    after = [reported(it, row, utc_us=1).order for it in (limit, stop, market)]
 
-    assert prices == [Decimal(5010), Decimal(5020), Decimal(5000)]
+    seen = [[(it.price, it.utc_us) for it in order.levels_seen.seen] for order in after]
+    assert seen == [[(Decimal(5010), START_US)], [(Decimal(5020), START_US)], []]
+    assert {order.reference_price for order in after} == {Decimal(5000)}  # as it was sent
 
 
 def test_trades_that_add_up_fill_the_order() -> None:
@@ -558,9 +568,9 @@ def filled_at(*prices: str, **changes: Any) -> TrackedOrder:
             filled_at("5000", "5000", reference_price=None),
             2,
             Verdict.VERIFIED,
-            "no reference price was known",
+            "the reference price is UNKNOWN: no quote was fresh when it was sent",
         ),
-        (filled_at("5000", "5000"), 1, Verdict.REFUTED, "2 contracts were filled, 1 were expected"),
+        (filled_at("5000", "5000"), 1, Verdict.REFUTED, "2 contracts filled, 1 expected"),
         (filled_at("5000", "5000"), 3, Verdict.REFUTED, "FILLED with 2 of 3 contracts"),
         (
             an_order(OrderState.REJECTED, venue_message="Not enough margin."),

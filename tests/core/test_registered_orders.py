@@ -122,6 +122,73 @@ def test_slippage_counts_from_the_market_at_the_registration() -> None:
     assert (found.verdict, found.slippage_ticks) == (Verdict.BREACH, 4)
 
 
+@pytest.mark.parametrize("known_by", ["its number", "its row", "its trade"])
+def test_a_market_order_registered_after_it_was_sent_has_no_reference_and_says_so(
+    known_by: str,
+) -> None:
+    """The quote of the registration is from after the fill: it would make up a slippage."""
+    guard = a_dry_guard()
+    long_ago_us = guard.utc_us - 60_000_000
+    if known_by == "its number":
+        register(guard, custom_tag=None, broker_order_id=100)
+    else:
+        register(guard)
+    made_us = long_ago_us if known_by == "its row" else 0  # a row may lack its time
+    traded_us = long_ago_us if known_by == "its trade" else guard.utc_us
+    guard.row(custom_tag=TAG, created_utc_us=made_us)
+    guard.trade(quantity=2, price=Decimal(5001), created_utc_us=traded_us)
+    guard.row(status=BrokerStatus.FILLED, filled_quantity=2, created_utc_us=made_us)
+
+    found = verify(
+        guard.order(),
+        guard.book.instruments[MES],
+        expected_quantity=2,
+        max_slippage_ticks=Decimal(2),
+    )
+
+    assert (found.verdict, found.slippage_ticks) == (Verdict.VERIFIED, None)
+    assert "reference price is UNKNOWN: it was sent before it was registered" in found.reason
+    assert "SLIPPAGE_BREACH" not in guard.alerts()
+
+
+def test_a_quote_of_the_registration_holds_for_an_order_that_the_venue_made_right_after() -> None:
+    """Its clock may be a little behind ours: that makes no order older than its registration."""
+    guard = a_dry_guard()
+    register(guard)
+    behind_us = guard.utc_us - 900_000
+    guard.row(custom_tag=TAG, created_utc_us=behind_us, updated_utc_us=behind_us)
+    guard.trade(quantity=2, price=Decimal(5001), created_utc_us=behind_us)
+    guard.row(status=BrokerStatus.FILLED, filled_quantity=2, created_utc_us=behind_us)
+
+    assert guard.alerts() == ["SLIPPAGE_BREACH"]
+
+
+def test_where_it_stood_before_it_was_registered_by_its_number_counts() -> None:
+    guard = a_dry_guard()
+    limit = {"type": OrderType.LIMIT, "quantity": 1}
+    guard.row(**limit, limit_price=Decimal(5010), updated_utc_us=START_US)
+    guard.row(**limit, limit_price=Decimal(4990), updated_utc_us=START_US + 100)
+    guard.trade(price=Decimal(5010), created_utc_us=START_US + 50)
+    register(
+        guard,
+        custom_tag=None,
+        broker_order_id=100,
+        **limit,
+        limit_price=Decimal(4990),
+    )
+    guard.row(
+        **limit,
+        limit_price=Decimal(4990),
+        status=BrokerStatus.FILLED,
+        filled_quantity=1,
+        updated_utc_us=START_US + 100,
+    )
+
+    assert guard.state() is OrderState.FILLED
+    assert [it.price for it in guard.order().levels_seen.seen] == [Decimal(5010), Decimal(4990)]
+    assert "SLIPPAGE_BREACH" not in guard.alerts()
+
+
 def test_a_second_equal_order_within_the_window_is_a_duplicate_of_it() -> None:
     guard = Guard().start()
     register(guard)

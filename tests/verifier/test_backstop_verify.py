@@ -207,6 +207,35 @@ def test_a_signed_lie_about_a_total_is_found(keys: AuditKeys, member: str, value
         verify_bundle(signed(keys, proof), keys.public_key())
 
 
+def moved(proof: Bundle) -> Bundle:
+    """Say that the limit was moved between the fills: one from 5000, two from 5000.75."""
+    slippage = proof["slippage"]
+    del slippage["reference_price"]
+    slippage["reference_prices"] = {"1": "5000", "2": "5000.75"}
+    # Sold at 5001.25 and 5002.25, which is 5 ticks better once and 6 twice.
+    slippage["ticks"] = {"numerator": "-17", "denominator": "3", "decimal": "-5.666666666"}
+    return proof
+
+
+def test_slippage_from_a_level_that_moved_between_the_fills_is_checked(keys: AuditKeys) -> None:
+    proof = moved(a_proof())
+    verify_bundle(signed(keys, proof), keys.public_key())
+    for lie in ({"1": "5000", "2": "5000.50"}, {"1": "5000"}, {"1": "5000", "3": "5000.75"}):
+        proof["slippage"]["reference_prices"] = lie
+        with pytest.raises(TamperedError, match="it is signed but"):
+            verify_bundle(signed(keys, proof), keys.public_key())
+
+
+def test_an_unknown_reference_goes_with_no_number(keys: AuditKeys) -> None:
+    proof = a_proof()
+    proof["slippage"] = {"reference_price": None, "reference": "UNKNOWN", "why": "no quote"}
+    verify_bundle(signed(keys, proof), keys.public_key())
+
+    proof["slippage"]["ticks"] = {"numerator": "0", "denominator": "1", "decimal": "0"}
+    with pytest.raises(TamperedError, match="it is signed but does not add up"):
+        verify_bundle(signed(keys, proof), keys.public_key())
+
+
 def price_lies() -> dict[str, Callable[[Bundle], object]]:
     return {
         "average": lambda proof: proof["average_price"].update(numerator="1"),

@@ -13,6 +13,7 @@ from backstop.core.execution_proof import (
     signed_bundle,
     signed_bytes,
 )
+from backstop.core.execution_verification import fill_references, why_unmeasured
 from backstop.core.tracked_order import TrackedOrder, final_quantity, levels
 from backstop.domain.audit import AuditRow
 from backstop.domain.instrument import Instrument
@@ -65,6 +66,12 @@ def _proof_order(
     intent = order.intent
     limit_price, stop_price = levels(order, instrument)
     trade_ids = () if order.broker_order_id is None else book.trades_of[order.broker_order_id]
+    levels_met = fill_references(order)
+    measured_from = (
+        {}
+        if levels_met is None
+        else dict(zip((fill.trade_id for fill in order.fills), levels_met, strict=True))
+    )
     return ProofOrder(
         client_order_id=order.client_order_id,
         custom_tag=order.custom_tag,
@@ -79,7 +86,7 @@ def _proof_order(
         stop_price=stop_price,
         state=order.state,
         intended_utc_us=order.requested_utc_us,
-        reference_price=order.reference_price,
+        unmeasured=why_unmeasured(order),
         tick_size=instrument.tick_size,
         max_slippage_ticks=book.policy.max_slippage_ticks,
         journal_seq=journal_seq,
@@ -93,6 +100,7 @@ def _proof_order(
                 commissions_micros=trade.commissions_micros,
                 raw=trade.raw,
                 voided=trade.voided,
+                reference_price=measured_from.get(trade.trade_id),
             )
             for trade in (book.trades[trade_id] for trade_id in trade_ids)
         ),

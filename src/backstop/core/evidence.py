@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from backstop.core import positions
 from backstop.core.book import AUDIT_INTERVAL_NS, Book, VenueOrder
+from backstop.core.clock_readings import search_from_us, snapshot_span
 from backstop.core.execution_verification import (
     Ask,
     OrderStep,
@@ -13,6 +14,7 @@ from backstop.core.execution_verification import (
     traded,
     with_trades,
 )
+from backstop.core.reference_levels import LevelHistory, with_row
 from backstop.core.reused_ids import handed_over, other_by_tag
 from backstop.core.step import Tag, Workbench
 from backstop.core.tracked_order import TrackedOrder, final_quantity, is_of, newer_row
@@ -24,9 +26,6 @@ from backstop.errors import InvalidTransitionError
 
 LEG_SUFFIXES = {"-SL": LegRole.STOP_LOSS, "-TP": LegRole.TAKE_PROFIT}
 """The venue names bracket legs after the tag of their entry."""
-
-LOOK_BACK_US = 60_000_000
-"""Searches begin this long before the intent: the venue's clock is not ours."""
 
 
 def apply_order_step(work: Workbench, step: OrderStep) -> None:
@@ -45,7 +44,7 @@ def apply_order_step(work: Workbench, step: OrderStep) -> None:
                     client_order_id=order.client_order_id,
                     custom_tag=order.custom_tag,
                     account_id=order.intent.account_id,
-                    since_utc_us=order.requested_utc_us - LOOK_BACK_US,
+                    since_utc_us=search_from_us(work, order),
                     # It may have been sent long before it was registered.
                     broker_order_id=order.broker_order_id if order.registered else None,
                     # A position may be naked for as long as nobody knows whether its stop works.
@@ -98,6 +97,7 @@ def book_order_row(work: Workbench, row: BrokerOrder) -> None:
         return
     try:
         if order.broker_order_id in {None, row.broker_order_id}:
+            order = _with_levels(book, order, row.broker_order_id)
             row = _taken_over(work, row)
             found: OrderStep | None = reported(order, row, utc_us=work.utc_us)
         else:
@@ -176,6 +176,12 @@ def _taken_over(work: Workbench, row: BrokerOrder) -> BrokerOrder:
     return newer_row(held.row, row)
 
 
+def _with_levels(book: Book, order: TrackedOrder, broker_order_id: int) -> TrackedOrder:
+    """Return ``order`` with where it stood before it was known to be of ours."""
+    held = book.venue_orders.get(broker_order_id)
+    return order if held is None else replace(order, levels_seen=held.levels_seen)
+
+
 def _claim_legs(work: Workbench, parent_order_id: int) -> None:
     """Give an order the legs that were heard of before its broker id was."""
     for venue_order in list(work.book.live_venue_orders()):
@@ -213,7 +219,13 @@ def _book_venue_order(work: Workbench, row: BrokerOrder) -> None:
     held = book.venue_orders.get(row.broker_order_id)
     believed = newer_row(held.row if held is not None else None, row)
     owner, role = _leg_of(work, believed)
-    venue_order = VenueOrder(row=believed, owner=owner, role=role)
+    seen = LevelHistory() if held is None else held.levels_seen
+    venue_order = VenueOrder(
+        row=believed,
+        owner=owner,
+        role=role,
+        levels_seen=with_row(seen, row, believed.type, believed.side),
+    )
     if held == venue_order:
         return
     book.venue_orders[row.broker_order_id] = venue_order
@@ -288,8 +300,11 @@ def book_trade(work: Workbench, trade: BrokerTrade, *, seen_ns: int | None = Non
     work.new_trades[trade.trade_id] = trade
     effect = _effect(held, trade)
     if effect:
+        held_view = book.position(trade.contract_id)
+        if not positions.is_certain(held_view, trade.created_utc_us):
+            ask_for_audit(work)
         view = positions.after_trade(
-            book.position(trade.contract_id),
+            held_view,
             effect,
             traded_utc_us=trade.created_utc_us,
             now_ns=work.now_ns if seen_ns is None else seen_ns,
@@ -371,7 +386,7 @@ def book_position_read(
         0 if row is None else row.quantity,
         None if row is None else row.average_price,
         sent_ns=sent_ns,
-        utc_us=work.utc_us,
+        taken=snapshot_span(work, sent_ns),
     )
     if not view.is_settled:
         ask_for_audit(work)

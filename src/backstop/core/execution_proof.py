@@ -41,6 +41,8 @@ class ProofFill(Struct, frozen=True, kw_only=True):
         commissions_micros: commissions of this trade, millionths of a dollar.
         raw: the payload as it was received; only its SHA-256 goes into the proof.
         voided: the venue took this trade back; it is shown and counts nothing.
+        reference_price: what its slippage counts from, in points, where that is not what the order
+            says for all of its fills.
     """
 
     fill_id: int
@@ -51,6 +53,7 @@ class ProofFill(Struct, frozen=True, kw_only=True):
     commissions_micros: int = 0
     raw: str = ""
     voided: bool = False
+    reference_price: Decimal | None = None
 
 
 class ProofOrder(Struct, frozen=True, kw_only=True):
@@ -60,7 +63,9 @@ class ProofOrder(Struct, frozen=True, kw_only=True):
         broker_order_ids: every id of the venue under which it was traded, in the order of sight.
         limit_price: points; None for an order without one, and so ``stop_price``.
         intended_utc_us: when the intent became durable, before anything was sent.
-        reference_price: what slippage counts from, in points; None when nothing was known.
+        reference_price: what slippage counts from, in points, for each fill that names no other
+            one; None when nothing is known.
+        unmeasured: why it is unknown what slippage counts from, where it is.
         tick_size: points in one tick.
         max_slippage_ticks: adverse ticks above which the execution is a breach.
         journal_seq: the journal record up to which this is the whole evidence.
@@ -80,6 +85,7 @@ class ProofOrder(Struct, frozen=True, kw_only=True):
     state: OrderState
     intended_utc_us: int
     reference_price: Decimal | None = None
+    unmeasured: str = ""
     tick_size: Decimal
     max_slippage_ticks: Decimal
     journal_seq: int
@@ -123,7 +129,7 @@ def execution_proof(order: ProofOrder) -> dict[str, object]:
             "commission": _money_text(fees_micros + commissions_micros),
         },
         "average_price": None if average_price is None else _fraction_document(average_price),
-        "slippage": _slippage_document(order, average_price),
+        "slippage": _slippage_document(order, counted),
         "journal": {"seq": order.journal_seq},
     }
 
@@ -199,14 +205,27 @@ def _fill_document(fill: ProofFill) -> dict[str, object]:
     }
 
 
-def _slippage_document(order: ProofOrder, average: Fraction | None) -> dict[str, object] | None:
-    """Adverse ticks from the reference to the average; negative is better than the reference."""
-    if average is None or order.reference_price is None:
+def _slippage_document(order: ProofOrder, fills: list[ProofFill]) -> dict[str, object] | None:
+    """Adverse ticks from the references to the fills; negative is better than the reference.
+
+    A level that was moved between two fills gives each of them its own reference.
+    """
+    if not fills:
         return None
-    adverse = (average - Fraction(order.reference_price)) * order.side.sign
-    ticks = adverse / Fraction(order.tick_size)
+    own = [(fill, fill.reference_price or order.reference_price) for fill in fills]
+    known = [(fill, level) for fill, level in own if level is not None]
+    if len(known) < len(fills):
+        # No number stands where none is known; the words say that this was no oversight.
+        return {"reference_price": None, "reference": "UNKNOWN", "why": order.unmeasured}
+    paid = average((fill.price, fill.quantity) for fill in fills) or Fraction(0)
+    asked = average((level, fill.quantity) for fill, level in known) or Fraction(0)
+    ticks = (paid - asked) * order.side.sign / Fraction(order.tick_size)
+    levels = {str(fill.fill_id): _price_text(level) for fill, level in known}
+    measured_from: dict[str, object] = {"reference_price": _price_text(known[0][1])}
+    if len(set(levels.values())) > 1:
+        measured_from = {"reference_prices": levels}
     return {
-        "reference_price": _price_text(order.reference_price),
+        **measured_from,
         "tick_size": _price_text(order.tick_size),
         "ticks": _fraction_document(ticks),
         "max_ticks": _price_text(order.max_slippage_ticks),

@@ -14,11 +14,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
+from backstop.core.reference_levels import adverse_ticks, references, with_row
 from backstop.core.tracked_order import TrackedOrder, moved, newer_row, settled
 from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
 from backstop.domain.events import Answer, OrderLookedUp, PlaceAnswered
 from backstop.domain.instrument import Instrument
-from backstop.domain.numbers import fraction_text
+from backstop.domain.numbers import count_text, fraction_text, plain
 from backstop.domain.order import OrderState, OrderType
 
 PENDING_POLL_NS = 500 * MILLISECOND_NS
@@ -51,6 +52,10 @@ POLL_DOUBLINGS_MAX = 8
 
 TWINS_KEPT = 16
 """Refused twins remembered per order; a request leaves once, so one is already unusual."""
+
+REGISTRATION_SLACK_US = 1_000_000
+"""An order that the venue made this long before it was registered was sent before: its clock is not
+ours, and clocks that are set by the network differ by less."""
 
 _LOSABLE = frozenset(
     {
@@ -202,22 +207,11 @@ def reported(order: TrackedOrder, row: BrokerOrder, *, utc_us: int) -> OrderStep
         order,
         broker_order_id=row.broker_order_id,
         venue=venue,
-        reference_price=_reference_after(order, venue),
+        levels_seen=with_row(order.levels_seen, row, order.intent.type, order.intent.side),
         lookups=0,
         first_absent_ns=0,
     )
     return _asking(settled(believed, cause=f"venue {row.status}", utc_us=utc_us))
-
-
-def _reference_after(order: TrackedOrder, venue: BrokerOrder) -> Decimal | None:
-    """Return what fills are measured against: a level that was moved since counts as moved."""
-    match order.intent.type:
-        case OrderType.LIMIT if venue.limit_price is not None:
-            return venue.limit_price
-        case OrderType.STOP if venue.stop_price is not None:
-            return venue.stop_price
-        case _:
-            return order.reference_price
 
 
 def traded(
@@ -356,11 +350,54 @@ class Verification(Struct, frozen=True, kw_only=True):
 
 def slippage_ticks(order: TrackedOrder, instrument: Instrument) -> Fraction | None:
     """Return the adverse ticks between the reference and the average fill; negative is better."""
-    average = order.average_price
-    if average is None or order.reference_price is None:
+    measured_from = fill_references(order)
+    if measured_from is None:
         return None
-    adverse = (average - Fraction(order.reference_price)) * order.intent.side.sign
-    return adverse / Fraction(instrument.tick_size)
+    return adverse_ticks(
+        order.fills,
+        measured_from,
+        side=order.intent.side,
+        tick_size=instrument.tick_size,
+    )
+
+
+def fill_references(order: TrackedOrder) -> tuple[Decimal, ...] | None:
+    """Return what each fill of ``order`` is measured from, in points; None when that is unknown."""
+    if _was_sent_before_it_was_known(order):
+        return None
+    return references(
+        order.fills,
+        order.levels_seen,
+        kind=order.intent.type,
+        side=order.intent.side,
+        as_sent=order.reference_price,
+    )
+
+
+def why_unmeasured(order: TrackedOrder) -> str:
+    """Return why it is unknown what the fills of ``order`` are measured from."""
+    kind = order.intent.type
+    if kind is OrderType.MARKET and order.registered:
+        return "it was sent before it was registered, or no quote was fresh then"
+    if kind is OrderType.MARKET:
+        return "no quote was fresh when it was sent"
+    if kind is OrderType.TRAILING_STOP:
+        return "the venue showed no level of it"
+    return "the level at which it was filled is not on record"
+
+
+def _was_sent_before_it_was_known(order: TrackedOrder) -> bool:
+    """Say whether the quote of a registered market order is from after it was sent.
+
+    No quote of the past is kept, and one from after the fill would be measured from the fill.
+    """
+    if not order.registered or order.intent.type is not OrderType.MARKET:
+        return False
+    known_utc_us = order.requested_utc_us - REGISTRATION_SLACK_US
+    times = [fill.created_utc_us for fill in order.fills]
+    if order.venue is not None:
+        times.append(order.venue.created_utc_us)
+    return any(0 < utc_us < known_utc_us for utc_us in times)
 
 
 def verify(
@@ -386,30 +423,36 @@ def verify(
 
     if filled > expected_quantity:
         return verdict(
-            Verdict.REFUTED, f"{filled} contracts were filled, {expected_quantity} were expected"
+            Verdict.REFUTED,
+            f"{count_text(filled, 'contract')} filled, {expected_quantity} expected",
         )
     if not order.is_terminal or order.lacks_trades:
         return verdict(
             Verdict.UNKNOWN,
-            f"the order is {order.state} with {filled} of {expected_quantity} contracts proven",
+            f"the order is {order.state} with {filled} of "
+            f"{count_text(expected_quantity, 'contract')} proven",
         )
     if filled < expected_quantity:
         told = f": {order.venue_message}" if order.venue_message else ""
         return verdict(
             Verdict.REFUTED,
-            f"the order is {order.state} with {filled} of {expected_quantity} contracts{told}",
+            f"the order is {order.state} with {filled} of "
+            f"{count_text(expected_quantity, 'contract')}{told}",
         )
     if slippage is None:
         return verdict(
-            Verdict.VERIFIED, f"{filled} contracts proven by trades; no reference price was known"
+            Verdict.VERIFIED,
+            f"{count_text(filled, 'contract')} proven by trades; the reference price is UNKNOWN: "
+            f"{why_unmeasured(order)}",
         )
     adverse = fraction_text(slippage, places=4)
     if slippage > Fraction(max_slippage_ticks):
         return verdict(
             Verdict.BREACH,
-            f"filled in full with {adverse} adverse ticks, {max_slippage_ticks} allowed",
+            f"filled in full with {adverse} adverse ticks, {plain(max_slippage_ticks):f} allowed",
         )
     return verdict(
         Verdict.VERIFIED,
-        f"{filled} contracts proven by {len(order.fills)} trades, {adverse} adverse ticks",
+        f"{count_text(filled, 'contract')} proven by {count_text(len(order.fills), 'trade')}, "
+        f"{adverse} adverse ticks",
     )

@@ -7,19 +7,23 @@ prove that it never arrived.
 """
 
 from collections.abc import Iterator
+from decimal import Decimal
 
 from msgspec.structs import replace
 
 from backstop.core.book import Book
+from backstop.core.clock_readings import earliest_us
 from backstop.core.evidence import apply_order_step, book_order_row, recount_trades
 from backstop.core.execution_verification import numbered, registered
 from backstop.core.order_numbers import number_faults, off_tick_faults, on_the_tick
+from backstop.core.pre_trade import remember_entry
 from backstop.core.step import Decision, DecisionKind, Workbench
 from backstop.core.tracked_order import TrackedOrder, is_of
-from backstop.core.wishes import reference_price, remember_entry
+from backstop.core.wishes import reference_price
 from backstop.domain.broker import BrokerOrder
 from backstop.domain.events import OrderRegistered
-from backstop.domain.order import TAG_PREFIX
+from backstop.domain.instrument import Instrument
+from backstop.domain.order import TAG_PREFIX, OrderIntent, OrderType
 
 TAG_LENGTH_MAX = 128
 """The venue's own limit is not published; UUIDs with a prefix and the suffix of a leg are far
@@ -50,8 +54,9 @@ def order_registered(work: Workbench, event: OrderRegistered) -> None:
         custom_tag=event.custom_tag or "",
         registered=True,
         broker_order_id=event.broker_order_id,
-        reference_price=reference_price(intent, instrument, event.reference),
+        reference_price=_measured_from(event, intent, instrument),
         requested_utc_us=work.utc_us,
+        venue_from_us=earliest_us(work),
     )
     work.decision = _unusable(event) or _taken(book, order)
     if work.decision is not None:
@@ -64,6 +69,19 @@ def order_registered(work: Workbench, event: OrderRegistered) -> None:
     if not book.is_exit(kept):
         remember_entry(book, request, work.now_ns)
     work.decision = Decision(kind=DecisionKind.ACCEPTED, order=kept)
+
+
+def _measured_from(
+    event: OrderRegistered, intent: OrderIntent, instrument: Instrument
+) -> Decimal | None:
+    """Return what its fills are measured from, in points; None when that is UNKNOWN.
+
+    The quote of now says nothing of an order that has its number already: it was sent before, and
+    what the market was then is kept nowhere.
+    """
+    if intent.type is OrderType.MARKET and event.broker_order_id is not None:
+        return None
+    return reference_price(intent, instrument, event.reference)
 
 
 def _registered_again(work: Workbench, held: TrackedOrder, event: OrderRegistered) -> None:

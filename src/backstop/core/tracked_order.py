@@ -7,6 +7,7 @@ from functools import cached_property
 from msgspec import Struct
 from msgspec.structs import replace
 
+from backstop.core.reference_levels import LevelHistory
 from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
 from backstop.domain.instrument import Instrument
 from backstop.domain.numbers import average
@@ -46,8 +47,11 @@ class TrackedOrder(Struct, frozen=True, kw_only=True, dict=True):
             that its sender gave it, empty when it has none.
         registered: somebody else sends it: it is verified like ours, and never placed by us.
         role: of a protective order that the guard placed by itself; None: somebody asked for it.
-        reference_price: what a fill is measured against, in points; None when nothing was known.
+        reference_price: what a fill is measured from, in points: the level it was sent with, for a
+            market order the touch at that time; None when nothing was known.
+        levels_seen: where it stood since; a fill is measured from what was in force.
         requested_utc_us: when the intent became durable.
+        venue_from_us: the venue's time then, at the earliest; None: nobody knew it.
         venue: the newest order row of the venue.
         rejection: what kind of no the venue gave, while the order is REJECTED.
         fills: trades of this order that were not voided, in the order of their ids.
@@ -68,7 +72,9 @@ class TrackedOrder(Struct, frozen=True, kw_only=True, dict=True):
     registered: bool = False
     state: OrderState = OrderState.INTENDED
     reference_price: Decimal | None = None
+    levels_seen: LevelHistory = LevelHistory()
     requested_utc_us: int = 0
+    venue_from_us: int | None = None
     broker_order_id: int | None = None
     venue: BrokerOrder | None = None
     venue_message: str = ""

@@ -53,3 +53,11 @@ def ratio_text(numerator: int, denominator: int) -> str:
     ratio = (Decimal(numerator) / Decimal(denominator)).quantize(Decimal("0.0001"), ROUND_DOWN)
     text = f"{ratio:f}".rstrip("0")
     return text + "0" if text.endswith(".") else text
+
+
+def count_text(number: int, thing: str) -> str:
+    """Return how many of ``thing`` (its singular) there are, for people: ``1 trade``, ``2 trades``.
+
+    For words that take an s.
+    """
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -295,7 +295,7 @@ def check_sums(proof: dict[str, Any]) -> None:
             "commissions": _exact(totals["commissions"]) == commissions,
             "commission": _exact(totals["commission"]) == fees + commissions,
             "average price": _fraction(proof["average_price"]) == average,
-            "slippage": _slippage_follows(proof, average),
+            "slippage": _slippage_follows(proof, fills, average),
         }
     except (KeyError, TypeError, ValueError, ArithmeticError, DecimalException) as error:
         raise TamperedError(f"it is signed but incomplete: {error!r}") from None
@@ -341,18 +341,34 @@ def _unique_members(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _slippage_follows(proof: dict[str, Any], average: Fraction | None) -> bool:
+def _slippage_follows(
+    proof: dict[str, Any], fills: list[dict[str, Any]], average: Fraction | None
+) -> bool:
     slippage = proof["slippage"]
     if slippage is None:
         return True
     if average is None:
         return False
-    adverse = average - _exact(slippage["reference_price"])
+    if slippage.get("reference") == "UNKNOWN":
+        return slippage["reference_price"] is None and "ticks" not in slippage
+    adverse = average - _reference(slippage, fills)
     if proof["order"]["side"] == "SELL":
         adverse = -adverse
     ticks = adverse / _exact(slippage["tick_size"])
     breach = ticks > _exact(slippage["max_ticks"])
     return _fraction(slippage["ticks"]) == ticks and slippage["breach"] is breach
+
+
+def _reference(slippage: dict[str, Any], fills: list[dict[str, Any]]) -> Fraction:
+    """Return what the average is measured from; a level that was moved has one for each fill."""
+    if "reference_prices" not in slippage:
+        return _exact(slippage["reference_price"])
+    levels = slippage["reference_prices"]
+    if len(levels) != len(fills):
+        raise ValueError("not each fill has its reference")
+    value = sum((_exact(levels[it["fill_id"]]) * it["quantity"] for it in fills), Fraction(0))
+    quantity: int = sum(it["quantity"] for it in fills)
+    return value / quantity
 
 
 def _fraction(document: dict[str, str] | None) -> Fraction | None:
