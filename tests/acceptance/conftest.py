@@ -116,6 +116,7 @@ class Bench:
             "BACKSTOP_LISTEN": "127.0.0.1:0",
             "BACKSTOP_API_TOKEN": TOKEN,
             "BACKSTOP_CALENDAR": "always-open",
+            "STALE_QUOTE_MS": "30000",
             "TOPSTEPX_USERNAME": USER,
             "TOPSTEPX_API_KEY": API_KEY,
             "TOPSTEPX_ACCOUNT_ID": str(ACCOUNT_ID),

@@ -229,6 +229,9 @@ class Desk:
             "TOPSTEPX_ACCOUNT_ID": self.account,
             "BACKSTOP_STATE_DIR": self.folder / "state",
             "BACKSTOP_CALENDAR": "always-open",
+            "STALE_QUOTE_MS": 30_000,  # at any hour: a busy machine is no frozen market
+            # The venue's time flies; how far it is from ours is for the tests of the clock.
+            "CLOCK_OFFSET_MAX_SECONDS": 0,
             "RISK_BUDGET": 100_000,
             "ES_NQ_MAX_COMBINED_EXPOSURE": 100_000,
             "DRY_RUN": False,

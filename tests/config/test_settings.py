@@ -2,6 +2,7 @@
 
 import os
 import re
+from datetime import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ def test_the_defaults_are_the_pinned_ones(tmp_path: Path) -> None:
         "market_hub_url": "https://rtc.topstepx.com/hubs/market",
         "symbols": ("ES", "NQ", "MES", "MNQ"),
         "calendar": Calendar.CME,
+        "entries_until": None,
+        "flat_by": None,
         "state_folder": tmp_path,
         "checkpoint_mirror": None,
         "kill_file": tmp_path / "KILL",
@@ -91,6 +94,7 @@ def test_the_defaults_are_the_pinned_ones(tmp_path: Path) -> None:
         "max_orders_per_second": 10,
         "duplicate_window_ns": SECOND_NS,
         "stale_quote_ns": None,
+        "clock_offset_max_ns": 5 * SECOND_NS,
         "stop_required": True,
         "default_stop_ticks": None,
         "min_r_multiple": None,
@@ -165,10 +169,14 @@ def test_the_environment_of_the_process_is_read(
             "emergency_liquidation_threshold_ns",
             6 * SECOND_NS,
         ),
+        ("CLOCK_OFFSET_MAX_SECONDS", "0.5", "clock_offset_max_ns", SECOND_NS // 2),
         ("STALE_QUOTE_MS", "1500", "stale_quote_ns", 1_500_000_000),
         ("DUPLICATE_WINDOW_MS", "0", "duplicate_window_ns", 0),
         ("BACKSTOP_INSTRUMENTS", " es, mcl ", "symbols", ("ES", "MCL")),
         ("BACKSTOP_CALENDAR", "always-open", "calendar", Calendar.ALWAYS_OPEN),
+        ("FLAT_BY", "15:05", "flat_by", time(15, 5)),
+        ("FLAT_BY", "15:05", "entries_until", time(15, 5)),
+        ("ENTRIES_UNTIL", "09:30", "entries_until", time(9, 30)),
         ("EXTERNAL_POSITION_POLICY", "flatten", "external_position_policy", "flatten"),
         ("BACKSTOP_LISTEN", "[::1]:0", "listen", ListenAddress(host="::1", port=0)),
         ("MIN_R_MULTIPLE", "1.5", "min_r_multiple", Decimal("1.5")),
@@ -213,6 +221,9 @@ def test_a_text_becomes_a_typed_value(name: str, text: str, member: str, value: 
         ("BACKSTOP_INSTRUMENTS", "ES,es", "a root stands there twice"),
         ("BACKSTOP_INSTRUMENTS", "CON.F.US.EP.Z25", "is not an exchange root"),
         ("BACKSTOP_CALENDAR", "nyse", "'nyse' is none of them"),
+        ("FLAT_BY", "3 pm", "'3 pm' is not a time of the form HH:MM"),
+        ("FLAT_BY", "24:00", "is not a time"),
+        ("FLAT_BY", "16:00", "16:00 is outside what is allowed"),
         ("BACKSTOP_PROFILE", "topstep", "'topstep' is none of them"),
         ("BACKSTOP_LISTEN", "8720", "'8720' is not of the form host:port"),
         ("BACKSTOP_LISTEN", "::1:8720", "is not of the form host:port"),
@@ -369,6 +380,20 @@ def test_a_profile_sets_the_defaults_of_the_limits(
     assert settings.max_gross_exposure == 2 * budget
     assert settings.es_nq_max_combined_exposure == combined
     assert load({"BACKSTOP_PROFILE": profile, "RISK_BUDGET": "77"}).risk_budget == 77
+
+
+@pytest.mark.parametrize("profile", [it for it in Profile if it is not Profile.NONE])
+def test_a_topstep_profile_is_flat_before_the_firm_closes_what_is_open(profile: Profile) -> None:
+    settings = load({"BACKSTOP_PROFILE": profile})
+
+    assert (settings.entries_until, settings.flat_by) == (time(15), time(15, 5))
+    earlier = load({"BACKSTOP_PROFILE": profile, "FLAT_BY": "12:00"})
+    assert (earlier.entries_until, earlier.flat_by) == (time(12), time(12))
+
+
+def test_entries_after_positions_are_closed_are_a_mistake() -> None:
+    with pytest.raises(SetupFaults, match="15:06 is later than FLAT_BY, which is 15:05"):
+        load({"ENTRIES_UNTIL": "15:06", "FLAT_BY": "15:05"})
 
 
 @pytest.mark.parametrize(
@@ -586,11 +611,12 @@ MAX_CORRELATION_EXPOSURE ES_NQ_MAX_COMBINED_EXPOSURE EXECUTION_TIMEOUT_SECONDS M
 STATE_PERSISTENCE_INTERVAL_MS EMERGENCY_LIQUIDATION_THRESHOLD_MINUTES DRY_RUN EXECUTE
 TOPSTEPX_API_URL TOPSTEPX_USER_HUB_URL TOPSTEPX_MARKET_HUB_URL BACKSTOP_STATE_DIR BACKSTOP_LISTEN
 BACKSTOP_API_TOKEN BACKSTOP_INSTRUMENTS BACKSTOP_CALENDAR BACKSTOP_PROFILE RISK_BUDGET
+ENTRIES_UNTIL FLAT_BY
 MAX_GROSS_EXPOSURE MAX_ORDER_QUANTITY MAX_ORDERS_PER_SECOND DUPLICATE_WINDOW_MS
 EXTERNAL_POSITION_POLICY KILL_FILE SLIPPAGE_BREACHES_TO_REDUCE MIN_R_MULTIPLE DEFAULT_STOP_TICKS
 STOP_REQUIRED ALLOW_FLIP ALLOW_UNPROTECTED MAX_DIRECTIONAL_SHARE STALE_QUOTE_MS
 CORRELATION_UPDATE_SECONDS ACCOUNT_HIGH_CLOSE BACKSTOP_ALERT_URLS BACKSTOP_TLS_CERT
-BACKSTOP_TLS_KEY BACKSTOP_CHECKPOINT_MIRROR TOPSTEPX_EMERGENCY_API_KEY BACKSTOP_TEST_DATA
+BACKSTOP_TLS_KEY CLOCK_OFFSET_MAX_SECONDS BACKSTOP_CHECKPOINT_MIRROR TOPSTEPX_EMERGENCY_API_KEY BACKSTOP_TEST_DATA
 """
 
 

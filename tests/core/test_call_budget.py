@@ -4,8 +4,8 @@ import pytest
 from tests.core.builders import MES, NQ, Guard, a_quote, a_request
 
 from backstop.core.call_budget import RESERVE_MAX, call_reserve
+from backstop.core.pre_trade import judge
 from backstop.core.step import Decision
-from backstop.core.wishes import judge
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.denial import DenialCode
 from backstop.domain.events import OrderRequested
@@ -84,7 +84,10 @@ def test_what_is_not_known_about_the_calls_refuses_nothing() -> None:
 def test_a_what_if_counts_the_calls_too() -> None:
     guard = Guard().start()
 
-    found = judge(guard.book, a_request(), a_quote(), now_ns=guard.now_ns, spare_calls=1)
+    asked = OrderRequested(
+        utc_us=guard.utc_us, request=a_request(), reference=a_quote(), spare_calls=1
+    )
+    found = judge(guard.book, asked, now_ns=guard.now_ns)
 
     assert found is not None
     assert [denial.code for denial in found.denials] == [DenialCode.RATE_BUDGET_LOW]

@@ -15,6 +15,7 @@ from backstop.core.guardrails import (
     Circumstances,
     Exposure,
     assess,
+    freshness_denials,
 )
 from backstop.core.order_numbers import PRICE_DECIMALS_MAX, PRICE_LIMIT_TICKS
 from backstop.core.trading_state import TradingState
@@ -40,7 +41,14 @@ def around(**changes: Any) -> Circumstances:
 def judged(
     around_it: Circumstances | None = None, policy: dict[str, Any] | None = None, **request: Any
 ) -> Assessment:
-    return assess(a_request(**request), around_it or around(), a_policy(**(policy or {})))
+    """Judge by the rules that need no book: the first of the pipeline, and how fresh things are."""
+    asked, rules = a_request(**request), a_policy(**(policy or {}))
+    held = around_it or around()
+    assessment = assess(asked, held, rules)
+    if assessment.reducing:
+        return assessment
+    late = freshness_denials(asked.side, held, rules)
+    return replace(assessment, denials=(*assessment.denials, *late))
 
 
 def codes(assessment: Assessment) -> list[DenialCode]:

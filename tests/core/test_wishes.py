@@ -16,12 +16,13 @@ from tests.core.builders import (
 
 from backstop.core.guardrails import Assessment
 from backstop.core.order_numbers import PRICE_LIMIT_TICKS
+from backstop.core.pre_trade import judge
 from backstop.core.step import DecisionKind
-from backstop.core.wishes import judge, place_command, reference_price
+from backstop.core.wishes import place_command, reference_price
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import CancelOrder, ModifyOrder, PlaceOrder
 from backstop.domain.denial import DenialCode
-from backstop.domain.events import Answer, CancelRequested, ModifyRequested
+from backstop.domain.events import Answer, CancelRequested, ModifyRequested, OrderRequested
 from backstop.domain.order import OrderState, OrderType, Side, custom_tag
 from backstop.domain.quote import Quote
 
@@ -123,16 +124,18 @@ def test_a_what_if_says_the_same_and_changes_nothing() -> None:
     guard = Guard().start()
     before = guard.history[-1]
 
-    found = judge(guard.book, a_request(), a_quote(), now_ns=guard.now_ns)
+    asked = OrderRequested(utc_us=guard.utc_us, request=a_request(), reference=a_quote())
+    found = judge(guard.book, asked, now_ns=guard.now_ns)
 
     assert found is not None
     assert found.denials == ()
     assert guard.history[-1] is before
     guard.submit()
-    again = judge(guard.book, a_request(), a_quote(), now_ns=guard.now_ns)
+    again = judge(guard.book, asked, now_ns=guard.now_ns)
     assert again is not None
     assert again.denials == (), "an order is no duplicate of itself"
-    assert judge(guard.book, a_request(symbol="CL"), None, now_ns=guard.now_ns) is None
+    other = OrderRequested(utc_us=guard.utc_us, request=a_request(symbol="CL"))
+    assert judge(guard.book, other, now_ns=guard.now_ns) is None
 
 
 # -- on the wire ---------------------------------------------------------------------------------

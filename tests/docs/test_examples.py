@@ -19,7 +19,9 @@ TO_THE_SIMULATOR = Command("export TOPSTEPX_API_URL=http://127.0.0.1:8730", ())
 AS_TRADER = Command(
     "export TOPSTEPX_USERNAME=trader TOPSTEPX_API_KEY=practice TOPSTEPX_ACCOUNT_ID=31004502", ()
 )
-SENDING = Command("export DRY_RUN=0 EXECUTE=1 BACKSTOP_STATE_DIR=state", ())
+SENDING = Command(
+    "export DRY_RUN=0 EXECUTE=1 BACKSTOP_CALENDAR=always-open BACKSTOP_STATE_DIR=state", ()
+)
 
 HOWTO = REPO / "docs" / "howto"
 

@@ -21,9 +21,9 @@ from backstop.core.guardrails import Assessment
 from backstop.core.liquidation_scope import contract_for
 from backstop.core.past import PastOrder, client_key
 from backstop.core.policy import SECOND_NS, Policy
+from backstop.core.pre_trade import judge
 from backstop.core.protection_wishes import levels_in_ticks
 from backstop.core.step import Decision, DecisionKind, Step
-from backstop.core.wishes import judge
 from backstop.domain.broker import BrokerAccount
 from backstop.domain.commands import PlaceOrder
 from backstop.domain.events import (
@@ -154,7 +154,8 @@ class HandGuard:
         )
 
     def validate_order(self, request: OrderRequest) -> Assessment | None:
-        return judge(self.book, request, self.quote(), now_ns=self.clock_ns)
+        wish = OrderRequested(utc_us=UTC_US, request=request, reference=self.quote())
+        return judge(self.book, wish, now_ns=self.clock_ns)
 
     async def submit_order(self, request: OrderRequest) -> Decision:
         if self.failure is not None:

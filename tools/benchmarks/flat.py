@@ -5,11 +5,9 @@ be found, closed and cancelled. The venue counts calls as the real one does.
 """
 
 import asyncio
-import json
 import logging
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,14 +19,14 @@ from backstop.config.secret import Secret
 from backstop.config.settings import Settings
 from backstop.core.liquidation import Liquidation
 from backstop.core.liquidation_scope import open_quantity
+from backstop.domain.order import Side
 from backstop.simulator.process import PRACTICE_ACCOUNT_ID
 from benchmarks.figures import Figure
-from benchmarks.venue import API_KEY, USER, a_venue
+from benchmarks.venue import API_KEY, USER, a_venue, manual_order
 
 POSITIONS = (1, 5, 20)
 LIMIT_S = 90.0
 LOOK_S = 0.005
-MARKET, STOP, BUY, SELL = 2, 4, 0, 1
 
 
 class Flattened(Struct, frozen=True, kw_only=True):
@@ -76,6 +74,7 @@ async def _flattened(url: str, count: int) -> Flattened:
             TOPSTEPX_ACCOUNT_ID=PRACTICE_ACCOUNT_ID,
             BACKSTOP_STATE_DIR=Path(folder),
             BACKSTOP_CALENDAR="always-open",
+            STALE_QUOTE_MS=30_000,
             DRY_RUN=False,
             EXECUTE=True,
         )
@@ -116,16 +115,8 @@ def _open(guard: CriticalSystemManager) -> int:
 
 async def _held(url: str, contract_id: str, stop_price: str) -> None:
     """Have somebody buy two and protect them far below."""
-    await asyncio.to_thread(_order, url, contract_id, type=MARKET, side=BUY)
-    await asyncio.to_thread(_order, url, contract_id, type=STOP, side=SELL, stop_price=stop_price)
-
-
-def _order(url: str, contract_id: str, **members: object) -> None:
-    body = {"account_id": PRACTICE_ACCOUNT_ID, "contract_id": contract_id, "size": 2, **members}
-    request = urllib.request.Request(  # noqa: S310 - the venue on loopback
-        f"{url}/_simulator/manual-order", data=json.dumps(body).encode(), method="POST"
+    account = PRACTICE_ACCOUNT_ID
+    await asyncio.to_thread(manual_order, url, account, contract_id, size=2)
+    await asyncio.to_thread(
+        manual_order, url, account, contract_id, side=Side.SELL, size=2, stop_price=stop_price
     )
-    with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:  # noqa: S310 - likewise
-        placed = json.load(answer)
-    if not placed["order_id"] or placed["code"]:
-        raise RuntimeError(f"the venue refused {body}: {placed}")

@@ -63,6 +63,7 @@ async def a_guard(
         TOPSTEPX_ACCOUNT_ID=free_account(url),
         BACKSTOP_STATE_DIR=folder,
         BACKSTOP_CALENDAR="always-open",
+        STALE_QUOTE_MS=30_000,
         DRY_RUN=False,
         EXECUTE=True,
         STOP_REQUIRED=False,

@@ -20,10 +20,12 @@ from backstop.app.audit_reading import AuditReading
 from backstop.app.audit_trail import AuditTrail
 from backstop.app.broker_link import BrokerLink
 from backstop.app.codec import recordable
+from backstop.app.disaster_recovery_system import DisasterRecoverySystem
 from backstop.app.execution_verification_system import ExecutionVerificationSystem
 from backstop.app.kill_file import KillFile
 from backstop.app.loop import DecisionLoop
 from backstop.app.market_risk import MarketRisk
+from backstop.app.market_sessions import MarketSessions
 from backstop.app.notes import failure_text, log_note
 from backstop.app.protection_desk import ProtectionDesk
 from backstop.app.quote_board import QuoteBoard
@@ -40,10 +42,10 @@ from backstop.core.guardrails import Assessment
 from backstop.core.liquidation import Liquidation
 from backstop.core.liquidation_scope import contract_for
 from backstop.core.past import PastOrder
+from backstop.core.pre_trade import judge
 from backstop.core.step import Decision, DecisionKind, Note, Tag
 from backstop.core.tracked_order import TrackedOrder
 from backstop.core.trading_state import TradingState
-from backstop.core.wishes import judge
 from backstop.domain.commands import Severity
 from backstop.domain.events import (
     AlertAcknowledged,
@@ -95,6 +97,7 @@ class CriticalSystemManager:
         self.quotes = QuoteBoard(self.clock)
         self.session_id = uuid.uuid4().hex[:12]
         self.execution_verification = ExecutionVerificationSystem(guard=self)
+        self.disaster_recovery = DisasterRecoverySystem(guard=self)
         self.watch_link: WatchLink | None = None  # set by whoever starts us under a watchdog
         self._on_note = on_note
         self._loop: DecisionLoop | None = None
@@ -209,6 +212,14 @@ class CriticalSystemManager:
             tasks.create_task(parts.gateway.session.keep_fresh(), name="session")
             days = TradingDays(clock=self.clock, sink=parts.loop.put)
             tasks.create_task(days.run(), name="trading days")
+            sessions = MarketSessions(
+                clock=self.clock,
+                sink=parts.loop.put,
+                instruments=lambda: tuple(self.book.instruments.values()),
+                entries_until=self.settings.entries_until,
+                flat_by=self.settings.flat_by,
+            )
+            tasks.create_task(sessions.run(), name="market sessions")
             kill_file = KillFile(
                 self.settings.kill_file,
                 clock=self.clock,
@@ -275,15 +286,7 @@ class CriticalSystemManager:
         Raises:
             DomainError: a member of the request is not what its type says.
         """
-        wish = recordable(self._wish(request))
-        return judge(
-            self.book,
-            wish.request,
-            wish.reference,
-            now_ns=self.now_ns(),
-            marks=wish.marks,
-            spare_calls=wish.spare_calls,
-        )
+        return judge(self.book, recordable(self._wish(request)), now_ns=self.now_ns())
 
     def _wish(self, request: OrderRequest) -> OrderRequested:
         """Return the wish for an order with the market that its decision is based on."""
@@ -472,6 +475,22 @@ class CriticalSystemManager:
         """
         return await self._protection().protect(
             symbol, stop_price=stop_price, take_profit_price=take_profit_price
+        )
+
+    async def add_position(
+        self,
+        symbol: str,
+        quantity: int,
+        *,
+        stop_price: Decimal,
+        take_profit_price: Decimal | None = None,
+    ) -> Decision:
+        """Record where a position that the broker shows is to be taken out, and put that in place.
+
+        As ``DisasterRecoverySystem.add_position``, which says what each argument means.
+        """
+        return await self.disaster_recovery.add_position(
+            symbol, quantity, stop_price=stop_price, take_profit_price=take_profit_price
         )
 
     def _protection(self) -> ProtectionDesk:

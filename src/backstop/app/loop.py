@@ -25,10 +25,11 @@ from backstop.app.proofs import ProofMaker
 from backstop.app.recording import Recorder
 from backstop.app.watchers import Watchers
 from backstop.core.book import Book
+from backstop.core.clock_readings import is_clock_news
 from backstop.core.engine import condensed, next_deadline_ns, step
+from backstop.core.pre_trade import judge
 from backstop.core.step import Decision, DecisionKind, Note, Step
 from backstop.core.unrecorded import may_leave_unrecorded, needs_record
-from backstop.core.wishes import judge
 from backstop.domain.commands import PlaceOrder, RaiseAlert
 from backstop.domain.events import (
     AccountAudited,
@@ -37,6 +38,7 @@ from backstop.domain.events import (
     OrderDispatched,
     OrderRequested,
     TimerFired,
+    VenueClockRead,
 )
 from backstop.errors import JournalError, JournalFullError, StateFolderError
 from backstop.ports import Clock, JournalRecord, WritableJournal
@@ -296,6 +298,8 @@ class DecisionLoop:
     ) -> None:
         if isinstance(fact, AccountAudited):
             fact = condensed(self.book, fact)
+        elif isinstance(fact, VenueClockRead) and not is_clock_news(self.book, fact):
+            return
         if self._past is not None:
             try:
                 fact, recalled = self._past.consult(self.book, fact)
@@ -313,7 +317,7 @@ class DecisionLoop:
         if not isinstance(fact, OrderRequested):
             return False
         now_ns = self._clock.monotonic_ns()
-        judged = judge(self.book, fact.request, fact.reference, now_ns=now_ns, marks=fact.marks)
+        judged = judge(self.book, fact, now_ns=now_ns)
         return judged is None or not judged.reducing
 
     def _step(

@@ -1,11 +1,22 @@
 """The settings as the core's policy: texts and switches become the numbers that decisions use."""
 
+from backstop.config.choices import Calendar
 from backstop.config.settings import Settings
 from backstop.core.exposure import ExposureLimits
-from backstop.core.policy import SECOND_NS, Policy
+from backstop.core.policy import MILLISECOND_NS, SECOND_NS, Policy
 
 STALE_QUOTE_NS = 30 * SECOND_NS
 """A reference older than this is none, where STALE_QUOTE_MS does not say otherwise."""
+
+BUSY_QUOTE_NS = 2 * SECOND_NS
+"""The same for the S&P and Nasdaq families while the stock market is open."""
+
+
+def liquidate_after_ms(settings: Settings) -> int | None:
+    """Return the downtime in ms after which open positions are liquidated; None: they are not."""
+    if not settings.disaster_recovery_enable:
+        return None
+    return settings.emergency_liquidation_threshold_ns // MILLISECOND_NS
 
 
 def policy_from_settings(settings: Settings) -> Policy:
@@ -36,10 +47,15 @@ def policy_from_settings(settings: Settings) -> Policy:
         allow_flip=settings.allow_flip,
         protects=settings.disaster_recovery_enable,
         stale_quote_ns=settings.stale_quote_ns or STALE_QUOTE_NS,
+        busy_quote_ns=BUSY_QUOTE_NS if settings.stale_quote_ns is None else None,
+        keeps_hours=settings.calendar is Calendar.CME,
         execution_timeout_ns=settings.execution_timeout_ns,
         max_slippage_ticks=settings.max_slippage_ticks,
         slippage_breaches_to_reduce=settings.slippage_breaches_to_reduce,
         external_position_policy=settings.external_position_policy,
         exposure_limits=limits,
+        liquidate_after_ms=liquidate_after_ms(settings),
         archives=True,
+        measures_clock=True,
+        clock_offset_max_us=settings.clock_offset_max_ns // 1000,
     )

@@ -1,5 +1,6 @@
 """The closed sets that settings choose from."""
 
+from datetime import time
 from decimal import Decimal
 from enum import StrEnum
 
@@ -23,15 +24,23 @@ class Profile(StrEnum):
 
 
 class ProfileDefaults(Struct, frozen=True, kw_only=True):
-    """Limits that go with a profile where no setting says otherwise; risk dollars."""
+    """What goes with a profile where no setting says otherwise: risk dollars, Chicago times.
+
+    Topstep closes what is open at 15:10 Chicago by itself, and counts it against the trader.
+    """
 
     risk_budget: Decimal
     es_nq_max_combined_exposure: Decimal
+    entries_until: time | None = time(15)
+    flat_by: time | None = time(15, 5)
 
 
 PROFILE_DEFAULTS = {
     Profile.NONE: ProfileDefaults(
-        risk_budget=Decimal(10_000), es_nq_max_combined_exposure=Decimal(5_000)
+        risk_budget=Decimal(10_000),
+        es_nq_max_combined_exposure=Decimal(5_000),
+        entries_until=None,
+        flat_by=None,
     ),
     Profile.TOPSTEP_50K: ProfileDefaults(
         risk_budget=Decimal(10_000), es_nq_max_combined_exposure=Decimal(5_000)

@@ -6,6 +6,7 @@ repeat what was given, which is why credentials have kinds of their own that do 
 
 import re
 from collections.abc import Callable
+from datetime import time
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +28,7 @@ MAX_ALERT_URLS = 32
 _ON = frozenset({"1", "true", "yes", "on"})
 _OFF = frozenset({"0", "false", "no", "off"})
 _SYMBOL = re.compile(r"[A-Z0-9]{1,6}")
+_TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]{0,12})?|\.[0-9]{1,12})")
 
@@ -119,6 +121,21 @@ def duration_ns(least: str, most: str, *, unit_ns: int) -> Kind:
         return int(value * unit_ns)
 
     return Kind(type_name="duration", allowed=in_units.allowed, parse=parse)
+
+
+def session_time() -> Kind:
+    """A time of day before the close of a session."""
+    last = time(15, 59)
+
+    def parse(text: str) -> time:
+        if not _TIME.fullmatch(text):
+            raise ValueError(f"{text!r} is not a time of the form HH:MM")
+        at = time.fromisoformat(text)
+        if at > last:
+            raise ValueError(f"{text} is outside what is allowed")
+        return at
+
+    return Kind(type_name="time of day", allowed=f"00:00 to {last:%H:%M}", parse=parse)
 
 
 def choice(choices: type[StrEnum]) -> Kind:

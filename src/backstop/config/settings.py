@@ -7,6 +7,7 @@ not be able to touch a real account.
 
 import os
 from collections.abc import Mapping
+from datetime import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Self
@@ -51,6 +52,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     market_hub_url: str
     symbols: tuple[str, ...]
     calendar: Calendar
+    entries_until: time | None
+    flat_by: time | None
     # process
     state_folder: Path
     checkpoint_mirror: Path | str | None
@@ -75,6 +78,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_orders_per_second: int
     duplicate_window_ns: int
     stale_quote_ns: int | None
+    clock_offset_max_ns: int
     stop_required: bool
     default_stop_ticks: int | None
     min_r_multiple: Decimal | None

@@ -54,6 +54,10 @@ def read_settings(layers: Layers, *, require_credentials: bool) -> tuple[dict[st
     if faults:
         raise SetupFaults(tuple(faults))
     _derive(members)
+    entries_until, flat_by = members["entries_until"], members["flat_by"]
+    if flat_by is not None and entries_until > flat_by:
+        fault = f"{entries_until:%H:%M} is later than FLAT_BY, which is {flat_by:%H:%M}"
+        raise SetupFaults((SettingError("ENTRIES_UNTIL", fault, "the time of FLAT_BY or before"),))
     return members, _unknown_names(layers) + _doubts(members)
 
 
@@ -127,6 +131,8 @@ def _derive(members: dict[str, Any]) -> None:
         "max_gross_exposure": 2 * risk_budget,
         "es_nq_max_combined_exposure": profile.es_nq_max_combined_exposure,
         "alert_urls": (),
+        "flat_by": profile.flat_by,
+        "entries_until": members["flat_by"] or profile.entries_until,
     }
     for member, value in derived.items():
         if members[member] is None:

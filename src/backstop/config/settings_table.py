@@ -144,8 +144,27 @@ _GATEWAY = (
         "BACKSTOP_CALENDAR",
         "calendar",
         kinds.choice(Calendar),
+        "cme: the sessions of CME Globex with its holidays, early closes and expiries; "
         "always-open: no session, flat-by or expiry refusals, for the simulator.",
         default="cme",
+    ),
+    _setting(
+        "ENTRIES_UNTIL",
+        "entries_until",
+        kinds.session_time(),
+        "From then on to the end of the session entries are refused and resting ones cancelled; on "
+        "a day that closes early, 20 minutes before the close at the latest.",
+        default_words="the time of FLAT_BY where that is set, else 15:00 with a topstep profile",
+        unit="Chicago time",
+    ),
+    _setting(
+        "FLAT_BY",
+        "flat_by",
+        kinds.session_time(),
+        "From then on to the end of the session positions are closed; on a day that closes early, "
+        "15 minutes before the close at the latest.",
+        default_words="15:05 with a topstep profile, else unset: positions may be held over",
+        unit="Chicago time",
     ),
 )
 
@@ -368,6 +387,16 @@ _ORDERS = (
         "Without a message for this long, a contract's entries are refused.",
         default_words="30000",
         unit="milliseconds",
+    ),
+    _setting(
+        "CLOCK_OFFSET_MAX_SECONDS",
+        "clock_offset_max_ns",
+        kinds.duration_ns("0", "86400", unit_ns=_SECOND_NS),
+        "While the venue's clock (the Date of its answers) and this computer's are farther apart "
+        "in three answers, entries are refused; 0 allows any offset, for a simulator that is sped "
+        "up or replays the past.",
+        default="5",
+        unit="seconds",
     ),
     _setting(
         "STOP_REQUIRED",

@@ -47,6 +47,8 @@ class Circumstances(Struct, frozen=True, kw_only=True):
     spare_calls: int | None = None  # calls that the gateway would still take; None: not known
     call_reserve: int = 0  # of those, the ones that are kept for what cuts risk
     account_stale_ms: int | None = None  # age of the last complete audit, when that is too old
+    hours: tuple[Denial, ...] = ()  # what the calendar refuses
+    busy: bool = False  # quotes of this market must be fresh to the second now
 
 
 class Assessment(Struct, frozen=True, kw_only=True):
@@ -97,6 +99,7 @@ def assess(request: OrderRequest, around: Circumstances, policy: Policy) -> Asse
     denials = (
         *state_denials(around.trading_state, around.state_reasons, policy),
         *_allowed(intent, around.instrument, policy),
+        *around.hours,
         *_flip(intent, around.exposure, policy),
         *bracket_faults(intent, entry_ticks),
         *_reward(intent, entry_ticks, policy),
@@ -104,8 +107,6 @@ def assess(request: OrderRequest, around: Circumstances, policy: Policy) -> Asse
         *_size(intent, policy),
         *_repetition(around, policy),
         *_call_budget(around),
-        *_account(around),
-        *_reference(intent.side, around, policy),
     )
     risk_ticks, reward_ticks = _risk_and_reward(intent, entry_ticks)
     return Assessment(
@@ -385,6 +386,11 @@ def _call_budget(around: Circumstances) -> tuple[Denial, ...]:
     )
 
 
+def freshness_denials(side: Side, around: Circumstances, policy: Policy) -> tuple[Denial, ...]:
+    """Return what is too old to decide upon: the account, or the market of the contract."""
+    return (*_account(around), *_reference(side, around, policy))
+
+
 def _account(around: Circumstances) -> tuple[Denial, ...]:
     if around.account_stale_ms is None:
         return ()
@@ -399,7 +405,8 @@ def _account(around: Circumstances) -> tuple[Denial, ...]:
 
 
 def _reference(side: Side, around: Circumstances, policy: Policy) -> tuple[Denial, ...]:
-    limit_ms = policy.stale_quote_ns // MILLISECOND_NS
+    limit_ns = policy.busy_quote_ns if around.busy else None
+    limit_ms = (limit_ns or policy.stale_quote_ns) // MILLISECOND_NS
     symbol = around.instrument.symbol
     if around.reference is None or around.reference.touch(side) is None:
         return (

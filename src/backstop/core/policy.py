@@ -32,13 +32,21 @@ class Policy(Struct, frozen=True, kw_only=True):
         protects: positions are kept protected: missing stops are placed, surplus ones are cut, and
             what cannot be protected is closed. Off in the record of versions that did not.
         stale_quote_ns: a reference price older than this is none.
+        busy_quote_ns: likewise while a market is at its busiest; None: no shorter limit then.
         execution_timeout_ns: an order without proof for this long is looked up by its tag.
         max_slippage_ticks: adverse ticks above which an execution is a breach.
         slippage_breaches_to_reduce: breaches within one session after which only exits pass.
         external_position_policy: what happens to a position that is not ours.
         exposure_limits: of correlation protection; None while it is switched off.
+        liquidate_after_ms: open positions that nobody guarded for longer are liquidated at the next
+            start; None: never, as in the record of versions that did not.
+        keeps_hours: entries are taken only while their market is open, and what may not be held
+            over a close or an expiry is closed. Off in records of before there was a calendar.
         archives: finished orders leave the book early, for an archive gives them back; False in
             records of before there was one.
+        measures_clock: the venue's time is known by its own answers; False in records of before
+            it was measured, where our time of day was taken for it.
+        clock_offset_max_us: entries wait while the two are farther apart; 0: whatever they are.
     """
 
     account_id: int
@@ -57,12 +65,17 @@ class Policy(Struct, frozen=True, kw_only=True):
     allow_flip: bool = False
     protects: bool = False
     stale_quote_ns: int = 30 * SECOND_NS
+    busy_quote_ns: int | None = None
     execution_timeout_ns: int = 10 * SECOND_NS
     max_slippage_ticks: Decimal = Decimal(2)
     slippage_breaches_to_reduce: int = 3
     external_position_policy: ExternalPositionPolicy = ExternalPositionPolicy.PROTECT
     exposure_limits: ExposureLimits | None = None
+    liquidate_after_ms: int | None = None
+    keeps_hours: bool = False
     archives: bool = False
+    measures_clock: bool = False
+    clock_offset_max_us: int = 0
 
     @property
     def sends(self) -> bool:

@@ -2,23 +2,11 @@
 
 from decimal import Decimal
 
-from msgspec.structs import replace
-
-from backstop.core.book import Book, Entry
-from backstop.core.call_budget import call_reserve
-from backstop.core.guardrails import (
-    Assessment,
-    Circumstances,
-    Exposure,
-    assess,
-    bracket_faults,
-    state_denials,
-)
-from backstop.core.leftovers import leftover_denials
-from backstop.core.liquidation_scope import closing_denials
+from backstop.core.clock_readings import earliest_us
+from backstop.core.guardrails import Assessment, bracket_faults, state_denials
+from backstop.core.market_hours import hours_denials
 from backstop.core.order_numbers import level_faults
-from backstop.core.policy import MILLISECOND_NS, SECOND_NS
-from backstop.core.portfolio import exposure_denials
+from backstop.core.pre_trade import judge, remember_entry
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
 from backstop.core.stop_withdrawal import order_widening_denials, withdrawal_denials
 from backstop.core.tracked_order import TrackedOrder, final_quantity
@@ -27,49 +15,7 @@ from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.events import CancelRequested, ModifyRequested, OrderRequested
 from backstop.domain.instrument import Instrument
 from backstop.domain.order import OrderIntent, OrderRequest, OrderType, custom_tag
-from backstop.domain.quote import Mark, Quote
-
-
-def judge(
-    book: Book,
-    request: OrderRequest,
-    reference: Quote | None,
-    *,
-    now_ns: int,
-    marks: tuple[Mark, ...] = (),
-    spare_calls: int | None = None,
-) -> Assessment | None:
-    """Return the pipeline's judgement, the same for a what-if and for the real thing.
-
-    None means that no contract of the gateway goes by the symbol.
-    """
-    instrument = book.instrument_for(request.symbol)
-    if instrument is None:
-        return None
-    view = book.position(instrument.contract_id)
-    stale_ns = book.account_stale_ns(now_ns)
-    around = Circumstances(
-        trading_state=book.trading_state(now_ns, instrument.contract_id),
-        state_reasons=book.state_reasons(now_ns, instrument.contract_id),
-        instrument=instrument,
-        reference=reference,
-        exposure=Exposure(
-            position=view.quantity,
-            exits=book.open_exits(instrument.contract_id, view.quantity),
-        ),
-        look_alike=_look_alike(book, request, now_ns),
-        recent_entries=sum(now_ns - entry.accepted_ns < SECOND_NS for entry in book.entries),
-        spare_calls=spare_calls,
-        call_reserve=call_reserve(book),
-        account_stale_ms=None if stale_ns is None else stale_ns // MILLISECOND_NS,
-    )
-    assessment = assess(request, around, book.policy)
-    if assessment.reducing:
-        return assessment
-    exposure = exposure_denials(book, assessment.intent, marks)
-    leftover = leftover_denials(book, instrument.contract_id)
-    closing = closing_denials(book, instrument.contract_id)
-    return replace(assessment, denials=(*assessment.denials, *closing, *leftover, *exposure))
+from backstop.domain.quote import Quote
 
 
 def order_requested(work: Workbench, event: OrderRequested) -> None:
@@ -79,14 +25,7 @@ def order_requested(work: Workbench, event: OrderRequested) -> None:
     if known is not None:
         work.decision = _known_already(known, request)
         return
-    assessment = judge(
-        book,
-        request,
-        event.reference,
-        now_ns=work.now_ns,
-        marks=event.marks,
-        spare_calls=event.spare_calls,
-    )
+    assessment = judge(book, event, now_ns=work.now_ns)
     if assessment is None:
         work.decision = Decision(
             kind=DecisionKind.UNKNOWN_SYMBOL, message=f"no contract goes by {request.symbol}"
@@ -148,6 +87,7 @@ def _accept(
         custom_tag=tag,
         reference_price=reference_price(intent, instrument, reference),
         requested_utc_us=work.utc_us,
+        venue_from_us=earliest_us(work),
     )
     book.client_of_tag[tag] = intent.client_order_id
     if not assessment.reducing:
@@ -196,41 +136,6 @@ def reference_price(
     if intent.type is OrderType.MARKET and reference is not None:
         return reference.touch(intent.side)
     return None
-
-
-def _look_alike(book: Book, request: OrderRequest, now_ns: int) -> str | None:
-    for entry in book.entries:
-        other = entry.request
-        if now_ns - entry.accepted_ns >= book.policy.duplicate_window_ns:
-            continue
-        if other.client_order_id == request.client_order_id:
-            continue
-        if _shape(book, other) == _shape(book, request):
-            return other.client_order_id
-    return None
-
-
-def _shape(book: Book, request: OrderRequest) -> tuple[object, ...]:
-    return (
-        # The root and the contract id name the same contract.
-        book.contract_of.get(request.symbol, request.symbol),
-        request.side,
-        request.quantity,
-        request.type,
-        request.limit_price,
-        request.stop_price,
-        request.stop_loss_price,
-        request.take_profit_price,
-        request.strategy_id,
-    )
-
-
-def remember_entry(book: Book, request: OrderRequest, now_ns: int) -> None:
-    """Keep an entry for the rate and look-alike rules, and forget those that are too old."""
-    keep_ns = max(SECOND_NS, book.policy.duplicate_window_ns)
-    book.entries.append(Entry(accepted_ns=now_ns, request=request))
-    while book.entries and now_ns - book.entries[0].accepted_ns >= keep_ns:
-        book.entries.popleft()
 
 
 def cancel_requested(work: Workbench, event: CancelRequested) -> None:
@@ -300,10 +205,13 @@ def _exposure_moved(
     if book.is_exit(order):
         return order_widening_denials(book, order, event.stop_ticks, instrument, now_ns=work.now_ns)
     contract_id = order.intent.contract_id
-    return state_denials(
-        book.trading_state(work.now_ns, contract_id),
-        book.state_reasons(work.now_ns, contract_id),
-        book.policy,
+    return (
+        *state_denials(
+            book.trading_state(work.now_ns, contract_id),
+            book.state_reasons(work.now_ns, contract_id),
+            book.policy,
+        ),
+        *hours_denials(book.hours, instrument, book.policy, work.utc_us),
     )
 
 

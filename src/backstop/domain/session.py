@@ -23,6 +23,10 @@ class Session(Struct, frozen=True, kw_only=True):
         opens_utc_us: microseconds since 1970, UTC; first moment at which orders are taken.
         closes_utc_us: first moment at which they no longer are.
         early: it closes before the usual hour.
+        busy_from_utc_us: from here to ``busy_until_utc_us`` the market is at its busiest: a quote
+            is old sooner.
+        entries_until_utc_us: from here to the close no new exposure is taken on; None: never.
+        flat_by_utc_us: from here to the close no position is held; None: it may be held over.
     """
 
     group: MarketGroup
@@ -30,6 +34,26 @@ class Session(Struct, frozen=True, kw_only=True):
     opens_utc_us: int
     closes_utc_us: int
     early: bool = False
+    busy_from_utc_us: int = 0
+    busy_until_utc_us: int = 0
+    entries_until_utc_us: int | None = None
+    flat_by_utc_us: int | None = None
+
+
+class ContractEnd(Struct, frozen=True, kw_only=True):
+    """When a contract month has to be left.
+
+    Attributes:
+        last_date: ISO date of the last trading day on which it may be held: it is settled in that
+            session, or delivery could be asked for on the next day.
+        entries_until_utc_us: from here on no new exposure is taken on in it.
+        flat_by_utc_us: from here on it is not held.
+    """
+
+    contract_id: str
+    last_date: str
+    entries_until_utc_us: int
+    flat_by_utc_us: int
 
 
 GROUP_OF_FAMILY = {

@@ -207,7 +207,8 @@ class Demo:
             TOPSTEPX_API_KEY=API_KEY,
             TOPSTEPX_ACCOUNT_ID=PRACTICE_ACCOUNT_ID,
             BACKSTOP_STATE_DIR=self._state_folder,
-            BACKSTOP_CALENDAR="always-open",
+            BACKSTOP_CALENDAR="always-open",  # the simulated market trades at any hour
+            STALE_QUOTE_MS=30_000,  # and is no less lively at one than at another
             DRY_RUN=False,
             EXECUTE=True,
         )

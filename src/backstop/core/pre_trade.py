@@ -1,0 +1,104 @@
+"""The pre-trade pipeline over the book: one judgement for validate, submit and what-if.
+
+The rules stand in files of their own and look at values; here is what they look at, and their
+order: state, list, calendar, numbers, bracket, stop, size, repetition (``guardrails``), our own
+orders, the account's rules, freshness, then correlation and concentration.
+"""
+
+from msgspec.structs import replace
+
+from backstop.core.book import Book, Entry
+from backstop.core.call_budget import call_reserve
+from backstop.core.clock_readings import clock_denials
+from backstop.core.guardrails import (
+    Assessment,
+    Circumstances,
+    Exposure,
+    assess,
+    freshness_denials,
+)
+from backstop.core.leftovers import leftover_denials
+from backstop.core.liquidation_scope import closing_denials
+from backstop.core.market_hours import hours_denials, is_busy
+from backstop.core.policy import MILLISECOND_NS, SECOND_NS
+from backstop.core.portfolio import exposure_denials
+from backstop.domain.events import OrderRequested
+from backstop.domain.order import OrderRequest
+
+
+def judge(book: Book, wish: OrderRequested, *, now_ns: int) -> Assessment | None:
+    """Return the pipeline's judgement of ``wish``; ``now_ns`` is monotonic time.
+
+    None means that no contract of the gateway goes by the symbol.
+    """
+    request = wish.request
+    instrument = book.instrument_for(request.symbol)
+    if instrument is None:
+        return None
+    contract_id, policy = instrument.contract_id, book.policy
+    view = book.position(contract_id)
+    stale_ns = book.account_stale_ns(now_ns)
+    around = Circumstances(
+        trading_state=book.trading_state(now_ns, contract_id),
+        state_reasons=book.state_reasons(now_ns, contract_id),
+        instrument=instrument,
+        reference=wish.reference,
+        exposure=Exposure(
+            position=view.quantity,
+            exits=book.open_exits(contract_id, view.quantity),
+        ),
+        look_alike=_look_alike(book, request, now_ns),
+        recent_entries=sum(now_ns - entry.accepted_ns < SECOND_NS for entry in book.entries),
+        spare_calls=wish.spare_calls,
+        call_reserve=call_reserve(book),
+        account_stale_ms=None if stale_ns is None else stale_ns // MILLISECOND_NS,
+        hours=hours_denials(book.hours, instrument, policy, wish.utc_us),
+        busy=is_busy(book.hours, instrument.symbol, wish.utc_us),
+    )
+    assessment = assess(request, around, policy)
+    if assessment.reducing:
+        return assessment
+    denials = (
+        *assessment.denials,
+        *clock_denials(book),
+        *freshness_denials(request.side, around, policy),
+        *closing_denials(book, contract_id),
+        *leftover_denials(book, contract_id),
+        *exposure_denials(book, assessment.intent, wish.marks),
+    )
+    return replace(assessment, denials=denials)
+
+
+def _look_alike(book: Book, request: OrderRequest, now_ns: int) -> str | None:
+    for entry in book.entries:
+        other = entry.request
+        if now_ns - entry.accepted_ns >= book.policy.duplicate_window_ns:
+            continue
+        if other.client_order_id == request.client_order_id:
+            continue
+        if _shape(book, other) == _shape(book, request):
+            return other.client_order_id
+    return None
+
+
+def _shape(book: Book, request: OrderRequest) -> tuple[object, ...]:
+    return (
+        # The root and the contract id name the same contract.
+        book.contract_of.get(request.symbol, request.symbol),
+        request.side,
+        request.quantity,
+        request.type,
+        request.limit_price,
+        request.stop_price,
+        request.stop_loss_price,
+        request.take_profit_price,
+        request.strategy_id,
+    )
+
+
+def remember_entry(book: Book, request: OrderRequest, now_ns: int) -> None:
+    """Keep an entry for the rate and look-alike rules, and forget those that are too old."""
+    keep_ns = max(SECOND_NS, book.policy.duplicate_window_ns)
+    book.entries.append(Entry(accepted_ns=now_ns, request=request))
+    while book.entries and now_ns - book.entries[0].accepted_ns >= keep_ns:
+        book.entries.popleft()
