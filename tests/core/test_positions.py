@@ -21,8 +21,10 @@ from backstop.core.positions import (
     distrusted,
     in_motion,
 )
+from backstop.core.venue_clock import Span
 
 PRICE = Decimal(5000)
+AT_START = Span(earliest_us=START_US, latest_us=START_US)
 
 
 def a_view(quantity: int = 0, **changes: Any) -> PositionView:
@@ -43,7 +45,8 @@ def trade(view: PositionView, quantity: int, *, utc_us: int = START_US, **at: in
 def read(
     view: PositionView, quantity: int, *, sent_ns: int, utc_us: int = START_US
 ) -> PositionView:
-    return after_read(view, quantity, PRICE, sent_ns=sent_ns, utc_us=utc_us)[0]
+    taken = Span(earliest_us=utc_us, latest_us=utc_us)
+    return after_read(view, quantity, PRICE, sent_ns=sent_ns, taken=taken)[0]
 
 
 # -- trades and rows -----------------------------------------------------------------------------
@@ -121,7 +124,7 @@ def test_a_proof_ends_with_the_next_event(event: str) -> None:
 def test_a_read_sent_before_the_last_event_says_nothing() -> None:
     view = trade(a_view(), 2, now_ns=START_NS)
 
-    assert after_read(view, 0, None, sent_ns=START_NS - 1, utc_us=START_US) == (view, 0)
+    assert after_read(view, 0, None, sent_ns=START_NS - 1, taken=AT_START) == (view, 0)
 
 
 def test_one_empty_read_does_not_make_flat() -> None:
@@ -143,7 +146,7 @@ def test_one_lagging_read_does_not_undo_a_row_although_no_trade_explains_it() ->
 
 def test_two_fresh_reads_that_agree_move_the_ledger() -> None:
     first = read(a_view(2), 3, sent_ns=START_NS)
-    second, delta = after_read(first, 3, PRICE, sent_ns=START_NS + SNAPSHOT_LAG_NS, utc_us=START_US)
+    second, delta = after_read(first, 3, PRICE, sent_ns=START_NS + SNAPSHOT_LAG_NS, taken=AT_START)
 
     assert delta == 1
     assert (second.quantity, second.ledger, second.adjustment) == (3, 3, 1)
@@ -154,7 +157,7 @@ def test_two_fresh_reads_can_side_with_the_trades_against_a_row() -> None:
     wrong = after_row(a_view(3), 2, PRICE, now_ns=START_NS)
     first = read(wrong, 3, sent_ns=START_NS + SNAPSHOT_LAG_NS)
     second, delta = after_read(
-        first, 3, PRICE, sent_ns=START_NS + 2 * SNAPSHOT_LAG_NS, utc_us=START_US
+        first, 3, PRICE, sent_ns=START_NS + 2 * SNAPSHOT_LAG_NS, taken=AT_START
     )
 
     assert (second.quantity, second.adjustment, delta) == (3, 0, 0)

@@ -16,9 +16,9 @@ from tests.core.builders import (
 )
 
 from backstop.core.book import FIRST_LOOK_BACK_US, UNLISTED_READS_MAX
-from backstop.core.evidence import LOOK_BACK_US
 from backstop.core.reconciliation import condensed
 from backstop.core.trading_state import TradingState
+from backstop.core.venue_clock import LOOK_BACK_US
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import AuditAccount, LookUpOrder
 from backstop.domain.events import AccountAudited, Answer, Hub, HubLost

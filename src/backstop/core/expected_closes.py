@@ -12,11 +12,12 @@ from msgspec.structs import replace
 
 from backstop.core.book import Book
 from backstop.core.external_record import OwnClose
+from backstop.core.policy import SECOND_NS
 from backstop.core.step import Workbench
 from backstop.domain.broker import BrokerTrade
 from backstop.domain.order import OrderType, Side
 
-CLOSE_WINDOW_US = 60_000_000
+CLOSE_WINDOW_NS = 60 * SECOND_NS
 """An order that is heard of later than this after the request is not what came of it."""
 
 CLOSES_KEPT = 64
@@ -36,7 +37,7 @@ def close_expected(work: Workbench, contract_id: str, quantity: int | None) -> N
     side = None if not held else Side.SELL if held > 0 else Side.BUY
     close = OwnClose(
         contract_id=contract_id,
-        asked_utc_us=work.utc_us,
+        asked_ns=work.now_ns,
         newest_order_id=_newest_order_id(work.book),
         side=side,
         quantity=quantity,
@@ -58,14 +59,14 @@ def close_not_expected(work: Workbench, contract_id: str) -> None:
 def forget_old_closes(work: Workbench) -> None:
     """Let go of requests of which nothing came in time; a restart must not bring them back."""
     record = work.book.external
-    kept = tuple(it for it in record.closes if it.claims or not _is_late(it, work.utc_us))
+    kept = tuple(it for it in record.closes if it.claims or not _is_late(it, work.now_ns))
     if len(kept) < len(record.closes):
         record.closes = kept
 
 
-def _is_late(close: OwnClose, utc_us: int) -> bool:
-    """Say whether an order that is heard of now comes too late, or the clock was set."""
-    return abs(utc_us - close.asked_utc_us) > CLOSE_WINDOW_US
+def _is_late(close: OwnClose, now_ns: int) -> bool:
+    """Say whether an order that is heard of now comes too late."""
+    return now_ns > close.asked_ns + CLOSE_WINDOW_NS
 
 
 def _newest_order_id(book: Book) -> int:
@@ -82,7 +83,7 @@ def is_own_close(work: Workbench, number: int) -> bool:
     if told is None:
         return False
     for place, close in enumerate(record.closes):
-        new = number > close.newest_order_id and not _is_late(close, work.utc_us)
+        new = number > close.newest_order_id and not _is_late(close, work.now_ns)
         if new and _fits(close, told):
             claimed = replace(close, claims=(*close.claims, (number, told.quantity)))
             record.closes = (*record.closes[:place], claimed, *record.closes[place + 1 :])

@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 from msgspec.structs import replace
 
+from backstop.core.venue_clock import VenueClock
 from backstop.domain.order import Side
+
+DAY_US = 24 * 3600 * 1_000_000
 
 
 class Sighting(Struct, frozen=True, kw_only=True):
@@ -58,18 +61,20 @@ class OwnClose(Struct, frozen=True, kw_only=True):
     """
 
     contract_id: str
-    asked_utc_us: int
     newest_order_id: int
     side: Side | None
     quantity: int | None
     claims: tuple[tuple[int, int], ...] = ()
+    asked_ns: int = 0  # monotonic
 
 
 @dataclass(slots=True)
 class ExternalRecord:
     """Trading that is not ours, or not known to be."""
 
-    guarding_since_utc_us: int = 0  # when the first guard of this record began
+    guarding_since_utc_us: int = 0  # the venue's time when the first guard of this record began
+    begun_utc_us: int = 0  # our time of day then, while that is not known
+    begun_ns: int = 0  # and the monotonic time, in that guard's own process
     sightings: dict[int, Sighting] = field(default_factory=dict)
     adjusted: dict[str, Adjustment] = field(default_factory=dict)  # by contract
     foreign: dict[int, None] = field(default_factory=dict)  # orders found to be of others
@@ -84,9 +89,15 @@ class ExternalRecord:
         waits = self.sightings or self.adjusted or self.working or self.closes
         return bool(waits) or self.in_doubt
 
-    def begin(self, *, utc_us: int, now_ns: int) -> None:
-        """Let every wait begin anew in a new process: earlier monotonic times mean nothing."""
-        self.guarding_since_utc_us = self.guarding_since_utc_us or utc_us
+    def begin(self, *, utc_us: int, now_ns: int, measures_clock: bool) -> None:
+        """Let every wait begin anew in a new process: earlier monotonic times mean nothing.
+
+        Without ``measures_clock`` our time of day is taken for the venue's.
+        """
+        if not self.guarding_since_utc_us and not measures_clock:
+            self.guarding_since_utc_us = utc_us
+        self.begun_ns = 0 if self.begun_utc_us else now_ns
+        self.begun_utc_us = self.begun_utc_us or utc_us
         self.sightings = {
             number: replace(it, seen_ns=now_ns) for number, it in self.sightings.items()
         }
@@ -95,7 +106,23 @@ class ExternalRecord:
         }
         self.working = {number: replace(it, due_ns=now_ns) for number, it in self.working.items()}
         # What came of the closes that were under way shows from now on.
-        self.closes = tuple(replace(it, asked_utc_us=utc_us) for it in self.closes)
+        self.closes = tuple(replace(it, asked_ns=now_ns) for it in self.closes)
+
+    def guarded_from(self, clock: VenueClock, *, utc_us: int, now_ns: int) -> None:
+        """Know since when the account is guarded, in the venue's time, once that is known.
+
+        What happened before is nobody's fault; so in doubt it is earlier. Of a guard that ended
+        before it heard the venue's time there is only our time of day, with a day's room.
+        """
+        now = clock.at(now_ns)
+        if self.guarding_since_utc_us or now is None:
+            return
+        began = clock.at(self.begun_ns) if self.begun_ns else None
+        if began is not None:
+            self.guarding_since_utc_us = began.earliest_us
+        else:
+            offset_us = min(0, now.earliest_us - utc_us)
+            self.guarding_since_utc_us = self.begun_utc_us + offset_us - DAY_US
 
     def acknowledge(self) -> None:
         """Count other programs anew for a person who has seen those so far."""

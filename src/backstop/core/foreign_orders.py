@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from backstop.core.book import STOP_TYPES, Book, VenueOrder, Wake
+from backstop.core.clock_readings import now_us
 from backstop.core.external_record import TaggedOrder, WorkingForeign
 from backstop.core.lifecycle import MACHINE, latched
 from backstop.core.policy import SECOND_NS
@@ -84,8 +85,8 @@ def _count_program(work: Workbench, row: BrokerOrder) -> None:
     record, tag = work.book.external, row.custom_tag
     if not tag or row.parent_order_id is not None or tag.endswith(LEG_ENDINGS):
         return
-    created_us = row.created_utc_us or work.utc_us
-    begins_us = max(work.utc_us - SECOND_TRADER_WINDOW_US, record.guarding_since_utc_us)
+    created_us = row.created_utc_us or now_us(work)
+    begins_us = max(now_us(work) - SECOND_TRADER_WINDOW_US, record.guarding_since_utc_us)
     number, prefix = row.broker_order_id, prefix_of(tag)
     if created_us < begins_us or any(it.broker_order_id == number for it in record.tagged):
         return

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
+from backstop.core.venue_clock import Span
 
 SETTLE_NS = 250 * MILLISECOND_NS
 """Two reads closer together than this are one: the venue's snapshots lag its stream."""
@@ -40,7 +41,9 @@ class PositionView(Struct, frozen=True, kw_only=True):
         quantity: what we believe, signed contracts.
         traded: sum of all counted trades, signed.
         adjustment: what reconciliation added because no trade explained it.
-        adjusted_utc_us: when; older trades that arrive later explain it.
+        adjusted_utc_us: when, at the latest, in the venue's time; older trades explain it.
+        adjusted_from_utc_us: and at the earliest: between the two nobody can tell whether a trade
+            is in the adjustment.
         evidence_ns: when the last trade or row about it was applied, monotonic.
         differing: what the last fresh read said, when that was not the ledger.
         differing_ns: when the first read that said so was sent.
@@ -56,6 +59,7 @@ class PositionView(Struct, frozen=True, kw_only=True):
     traded: int = 0
     adjustment: int = 0
     adjusted_utc_us: int = 0
+    adjusted_from_utc_us: int | None = None  # None: the two are one
     evidence_ns: int = 0
     differing: int | None = None
     differing_ns: int = 0
@@ -103,6 +107,8 @@ def after_trade(
         # Reconciliation counted this trade before we had heard of it.
         explained = min(abs(view.adjustment), abs(signed_quantity))
         explained = explained if signed_quantity > 0 else -explained
+        if not is_certain(view, traded_utc_us):
+            view = distrusted(view)
     counted = replace(
         view,
         traded=view.traded + signed_quantity,
@@ -117,6 +123,17 @@ def after_trade(
         # A late trade that explains a row we already believe.
         return counted
     return replace(counted, quantity=view.quantity + signed_quantity - explained)
+
+
+def is_certain(view: PositionView, traded_utc_us: int) -> bool:
+    """Say whether the venue's time of a trade tells if the adjustment of ``view`` has it already.
+
+    Where it does not, it is taken to have it, and reads decide.
+    """
+    from_us = view.adjusted_from_utc_us
+    if not view.adjustment or from_us is None:
+        return True
+    return not from_us < traded_utc_us <= view.adjusted_utc_us
 
 
 def in_motion(view: PositionView, *, now_ns: int) -> PositionView:
@@ -146,9 +163,11 @@ def after_read(
     average_price: Decimal | None,
     *,
     sent_ns: int,
-    utc_us: int,
+    taken: Span,
 ) -> tuple[PositionView, int]:
     """Weigh one complete read of the account; ``quantity`` 0 is the absence of a row.
+
+    ``taken`` is when the venue took the picture, in its own time.
 
     Returns:
         The view, and the signed contracts by which the ledger was adjusted (0 for none).
@@ -168,7 +187,8 @@ def after_read(
         average_price=price,
         knowledge=Knowledge.KNOWN,
         adjustment=view.adjustment + delta,
-        adjusted_utc_us=utc_us if delta else view.adjusted_utc_us,
+        adjusted_utc_us=taken.latest_us if delta else view.adjusted_utc_us,
+        adjusted_from_utc_us=taken.earliest_us if delta else view.adjusted_from_utc_us,
         differing=None,
         agreed_reads=FLAT_READS,
         agreed_ns=sent_ns,

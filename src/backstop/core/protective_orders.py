@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from backstop.core.book import Book
+from backstop.core.clock_readings import earliest_us
 from backstop.core.liquidation_scope import has_vanished
 from backstop.core.protection_evidence import STOP_TYPES, is_adoptable
 from backstop.core.protection_levels import level_ticks
@@ -182,6 +183,7 @@ def place_protective(
         role=role,
         reference_price=price,
         requested_utc_us=work.utc_us,
+        venue_from_us=earliest_us(work),
     )
     book.client_of_tag[order.custom_tag] = order.client_order_id
     work.keep(order)

@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from msgspec.structs import replace
 
 from backstop.core.book import FIRST_LOOK_BACK_US, UNLISTED_READS_MAX, Book, Search
+from backstop.core.clock_readings import covers, now_us, read_to_us
 from backstop.core.evidence import (
     apply_order_step,
     ask_for_audit,
@@ -61,10 +62,8 @@ def _complete(work: Workbench, sent_ns: int) -> None:
     if any(order.lacks_trades for order in book.live_orders()):
         ask_for_audit(work)
     else:
-        # The venue's own times, so that a wrong clock of ours makes no gap; and never ahead of
-        # ours, so that one absurd time of theirs makes none either.
-        read_to_us = min(clock.newest_utc_us, work.utc_us)
-        clock.cursor_utc_us = max(clock.cursor_utc_us, read_to_us)
+        read_us = read_to_us(work, clock.newest_utc_us)
+        clock.cursor_utc_us = max(clock.cursor_utc_us, read_us)
     fresh = book.links.user_up and sent_ns >= book.links.user_since_ns
     settled = all(view.is_settled for view in book.positions.values())
     if not book.recovered and fresh and settled:
@@ -133,7 +132,7 @@ def _reach_for_unlisted(work: Workbench, listed: AbstractSet[int]) -> None:
                 "protects nothing.",
             )
             continue
-        since_us = row.created_utc_us or work.utc_us - FIRST_LOOK_BACK_US
+        since_us = row.created_utc_us or now_us(work) - FIRST_LOOK_BACK_US
         book.audit.reach_back_utc_us = min(book.audit.reach_back_utc_us or since_us, since_us)
         ask_for_audit(work)
 
@@ -154,6 +153,9 @@ def book_look_up(work: Workbench, event: OrderLookedUp) -> None:
     order = work.book.orders.get(event.client_order_id)
     if order is None:
         return
+    if not covers(work, order, event.since_utc_us):
+        # It may have been made before the search began: what is not found there proves nothing.
+        event = replace(event, complete=False)
     apply_order_step(work, looked_up(order, event, now_ns=work.now_ns))
     if work.book.orders[event.client_order_id].lacks_trades:
         ask_for_audit(work)

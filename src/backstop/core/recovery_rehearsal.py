@@ -185,7 +185,10 @@ class _Rehearsal:
         self._picture = picture
         self._book = restored(captured(before))
         # What would leave if the gate were open: whether it is, is another question.
-        self._book.policy = replace(before.policy, dry_run=False, execute=True, observe_only=False)
+        # Its time of day is taken for the venue's: there are no answers to read that from.
+        self._book.policy = replace(
+            before.policy, dry_run=False, execute=True, observe_only=False, measures_clock=False
+        )
         self._begin_ns = self._now_ns = now_ns
         self._reads_ns: list[int] = []
         self._asked: dict[str, list[Request]] = {}

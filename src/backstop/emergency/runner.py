@@ -18,6 +18,7 @@ from backstop.adapters.clock import boot_id
 from backstop.adapters.lock import AccountLock
 from backstop.config.settings import Settings
 from backstop.core.book import Book
+from backstop.core.clock_readings import is_clock_news
 from backstop.core.engine import condensed, next_deadline_ns, step
 from backstop.core.liquidation import FINISHED, Liquidation, Remaining
 from backstop.core.liquidation_scope import contract_for, remaining, would_send
@@ -34,6 +35,7 @@ from backstop.domain.events import (
     Source,
     StopKind,
     TimerFired,
+    VenueClockRead,
 )
 from backstop.domain.external import ExternalPositionPolicy
 from backstop.emergency.broker import Broker, logged_in
@@ -274,7 +276,7 @@ class EmergencyLiquidation:
         request = AuditAccount(
             reason="liquidation",
             account_id=self._policy.account_id,
-            since_utc_us=self._clock.utc_us() - LOOK_BACK_US,
+            since_utc_us=broker.gateway.venue_utc_us() - LOOK_BACK_US,
             urgent=True,
         )
         fault = "the time is over"
@@ -325,6 +327,8 @@ class EmergencyLiquidation:
 
     def _fold(self, fact: Fact) -> Step:
         """Decide by one fact: on disk first, then the decision, then what follows from it."""
+        if isinstance(fact, VenueClockRead) and not is_clock_news(self._book, fact):
+            return Step()
         if isinstance(fact, AccountAudited):
             fact = condensed(self._book, fact)
             self._known = self._known or (

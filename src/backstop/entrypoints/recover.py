@@ -16,14 +16,14 @@ import typer
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.lock import AccountLock
 from backstop.adapters.projectx.gateway import ProjectXGateway
-from backstop.app.policy import policy_from_settings
+from backstop.app.policy import liquidate_after_ms, policy_from_settings
 from backstop.app.recovery_review import downtime_of
 from backstop.app.state_reading import StateRead, read_state
 from backstop.config.settings import Settings
 from backstop.core.book import FIRST_LOOK_BACK_US, Book
 from backstop.core.disaster_recovery import RecoveryPlan, recovery_plan
-from backstop.core.evidence import LOOK_BACK_US
 from backstop.core.recovery_rehearsal import AccountPicture
+from backstop.core.venue_clock import LOOK_BACK_US
 from backstop.domain.broker import BrokerAccount
 from backstop.domain.commands import AuditAccount
 from backstop.domain.events import StopKind
@@ -154,7 +154,7 @@ async def _planned(settings: Settings) -> tuple[Book, StateRead, RecoveryPlan]:
     )
     try:
         async with gateway, asyncio.timeout(READ_LIMIT_S):
-            picture = await _picture(gateway, book, clock=clock)
+            picture = await _picture(gateway, book)
     except GatewayAnswerError as error:
         raise SetupError(str(error)) from error
     except (GatewayError, TimeoutError) as error:
@@ -166,17 +166,17 @@ async def _planned(settings: Settings) -> tuple[Book, StateRead, RecoveryPlan]:
         book,
         picture,
         downtime=downtime_of(read.before),
-        liquidate_after_ms=settings.emergency_liquidation_threshold_ns // 1_000_000,
+        liquidate_after_ms=liquidate_after_ms(settings),
         now_ns=clock.monotonic_ns(),
     )
     return book, read, plan
 
 
-async def _picture(gateway: ProjectXGateway, book: Book, *, clock: SystemClock) -> AccountPicture:
+async def _picture(gateway: ProjectXGateway, book: Book) -> AccountPicture:
     """Read the account, its contracts, and the last prices of what is held."""
     account: BrokerAccount = await gateway.account(book.policy.account_id)
     instruments: tuple[Instrument, ...] = await gateway.instruments()
-    utc_us = clock.utc_us()
+    utc_us = gateway.venue_utc_us()
     since_us = (book.audit.cursor_utc_us or utc_us - FIRST_LOOK_BACK_US) - LOOK_BACK_US
     read = await gateway.audit_account(
         AuditAccount(

@@ -13,6 +13,7 @@ from backstop.adapters.projectx.transport import Transport
 from backstop.adapters.projectx.verdict import Change, close_refusal, place_rejection
 from backstop.adapters.projectx.wire import BarsBody, WireOrderStatus
 from backstop.domain.broker import BrokerAccount, BrokerOrder
+from backstop.domain.clock import ClockReading
 from backstop.domain.commands import (
     AuditAccount,
     CancelOrder,
@@ -30,6 +31,7 @@ from backstop.domain.events import (
     PlaceAnswered,
     PositionCloseAnswered,
     Source,
+    VenueClockRead,
 )
 from backstop.domain.instrument import Instrument
 from backstop.errors import GatewayAnswerError, GatewayError
@@ -82,7 +84,7 @@ class ProjectXGateway:
         """
         self._clock = clock
         self._sink = sink
-        self._transport = Transport(api_url, clock=clock, tls=tls)
+        self._transport = Transport(api_url, clock=clock, tls=tls, on_clock=self._tell_clock)
         self.budget = RateBudget(clock=clock)
         self.session = Session(
             transport=self._transport,
@@ -113,13 +115,21 @@ class ProjectXGateway:
 
     @property
     def venue_clock_offset_ms(self) -> int | None:
-        """The gateway's wall clock minus ours (median of three answers); None before the first."""
+        """The gateway's wall clock minus ours now (median of three answers); None: not known."""
         return self._transport.venue_clock_offset_ms
 
     @property
-    def venue_clock_readings_ms(self) -> tuple[int, ...]:
-        """The readings behind ``venue_clock_offset_ms``, at most three, oldest first."""
-        return self._transport.venue_clock_readings_ms
+    def clock_readings(self) -> tuple[ClockReading, ...]:
+        """What the last answers said of the venue's time, at most three, oldest first."""
+        return self._transport.clock_readings
+
+    def venue_utc_us(self) -> int:
+        """Return what time it is at the venue, as well as its answers said; else our own time."""
+        return self._clock.utc_us() + (self.venue_clock_offset_ms or 0) * 1000
+
+    def _tell_clock(self, readings: tuple[ClockReading, ...]) -> None:
+        if self._sink is not None:
+            self._sink(VenueClockRead(utc_us=self._clock.utc_us(), readings=readings))
 
     # -- changes ---------------------------------------------------------------------------------
 
@@ -220,6 +230,7 @@ class ProjectXGateway:
             client_order_id=command.client_order_id,
             sent_ns=sent_ns,
             complete=not fault,
+            since_utc_us=since_utc_us,
             orders=found,
             trades=()
             if isinstance(trades, GatewayError)

@@ -10,7 +10,7 @@ import asyncio
 import re
 import ssl
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -23,6 +23,7 @@ import aiohttp
 from msgspec import Struct
 
 from backstop.adapters.loopback import is_loopback_url
+from backstop.domain.clock import DATE_RESOLUTION_US, ClockReading
 from backstop.errors import GatewayAnswerError, GatewayUnreachableError, SettingError
 from backstop.ports import Clock
 
@@ -37,12 +38,12 @@ KEEPALIVE_S = 15
 connection which the other side has just closed is lost without a trace."""
 
 CLOCK_READINGS_MAX = 3
-"""How many ``Date`` headers the clock offset is the median of."""
+"""How many answers in a row say what time it is at the venue; or, if none does, that none says."""
 
 _CHUNK_BYTES = 65_536
 _SECONDS = re.compile("[0-9]{1,9}")  # more digits are no pause, and with 309 infinite
 _NS_PER_S = 1_000_000_000
-_DATE_RESOLUTION_US = 1_000_000  # a Date header names the second in which the answer was made
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class NothingSentError(GatewayUnreachableError):
@@ -71,6 +72,7 @@ class Transport:
         clock: Clock,
         connect_timeout_s: float = 4.0,
         tls: ssl.SSLContext | None = None,
+        on_clock: Callable[[tuple[ClockReading, ...]], None] | None = None,
     ) -> None:
         self._base_url = checked_url(base_url, setting="TOPSTEPX_API_URL")
         self._clock = clock
@@ -79,7 +81,8 @@ class Transport:
         self._session: aiohttp.ClientSession | None = None
         self._in_flight = 0
         self._used_ns = 0
-        self._offsets_ms: deque[int] = deque(maxlen=CLOCK_READINGS_MAX)
+        self._on_clock = on_clock
+        self._looks: deque[ClockReading | None] = deque(maxlen=CLOCK_READINGS_MAX)
 
     async def __aenter__(self) -> Self:
         return self
@@ -95,16 +98,24 @@ class Transport:
 
     @property
     def venue_clock_offset_ms(self) -> int | None:
-        """The gateway's wall clock minus ours, from the last answers; None before the first.
+        """The gateway's wall clock minus ours as it is now, from the last answers; None: not known.
 
-        A ``Date`` header has whole seconds, so the figure is good to about half a second.
+        A ``Date`` header has whole seconds, so the figure is good to about half a second. That
+        ours was set since does not make it wrong: the readings lie beside the monotonic clock.
         """
-        return median_low(self._offsets_ms) if self._offsets_ms else None
+        if not self.clock_readings:
+            return None
+        stepped_us = self._clock.utc_us() - self._clock.monotonic_ns() // 1000
+        offsets_us = (
+            it.offset_us + it.ours_utc_us - it.read_ns // 1000 - stepped_us
+            for it in self.clock_readings
+        )
+        return median_low(offsets_us) // 1000
 
     @property
-    def venue_clock_readings_ms(self) -> tuple[int, ...]:
-        """The last readings that the offset is the median of, oldest first."""
-        return tuple(self._offsets_ms)
+    def clock_readings(self) -> tuple[ClockReading, ...]:
+        """What the last answers said of the venue's time, oldest first; at most three."""
+        return tuple(look for look in self._looks if look is not None)
 
     async def exchange(
         self, path: str, body: bytes, *, headers: Mapping[str, str], deadline_ns: int
@@ -146,7 +157,7 @@ class Transport:
         headers: Mapping[str, str],
         progress: SimpleNamespace,
     ) -> HttpReply:
-        sent_utc_us = self._clock.utc_us()
+        sent_ns = self._clock.monotonic_ns()
         async with session.post(
             self._base_url + path,
             data=body,
@@ -158,7 +169,7 @@ class Transport:
             allow_redirects=False,
             trace_request_ctx=progress,
         ) as response:
-            self._read_clock(response.headers.get("Date"), sent_utc_us=sent_utc_us)
+            self._read_clock(response.headers.get("Date"), sent_ns=sent_ns)
             return HttpReply(
                 status=response.status,
                 body=await read_bounded(response, bytes_max=ANSWER_BYTES_MAX),
@@ -187,19 +198,40 @@ class Transport:
             )
         return self._session
 
-    def _read_clock(self, date: str | None, *, sent_utc_us: int) -> None:
-        if date is None:
-            return
-        try:
-            venue = parsedate_to_datetime(date)
-        except ValueError:
-            return
-        if venue.tzinfo is None:
-            venue = venue.replace(tzinfo=UTC)
-        elapsed = venue - datetime(1970, 1, 1, tzinfo=UTC)
-        venue_utc_us = int(elapsed.total_seconds()) * 1_000_000 + _DATE_RESOLUTION_US // 2
-        ours_utc_us = (sent_utc_us + self._clock.utc_us()) // 2
-        self._offsets_ms.append((venue_utc_us - ours_utc_us) // 1000)
+    def _read_clock(self, date: str | None, *, sent_ns: int) -> None:
+        """Take note of the second in which an answer was made, and tell of the last answers."""
+        said_us = _date_us(date)
+        read_ns, ours_utc_us = self._clock.monotonic_ns(), self._clock.utc_us()
+        look = None
+        if said_us is not None:
+            # It was made after the request left, in that second, and came after that.
+            latest_us = said_us + DATE_RESOLUTION_US + (read_ns - sent_ns) // 1000
+            look = ClockReading(
+                read_ns=read_ns,
+                ours_utc_us=ours_utc_us,
+                earliest_utc_us=said_us,
+                latest_utc_us=latest_us,
+            )
+        self._looks.append(look)
+        readings = self.clock_readings
+        # One answer without a date says nothing; as many as are kept say that there is none.
+        silent = len(self._looks) == CLOCK_READINGS_MAX and not readings
+        if self._on_clock is not None and (readings or silent):
+            self._on_clock(readings)
+
+
+def _date_us(text: str | None) -> int | None:
+    """Return a ``Date`` header in microseconds since 1970; None for none, and for nonsense."""
+    if text is None:
+        return None
+    try:
+        said = parsedate_to_datetime(text)
+        if said.tzinfo is None:
+            said = said.replace(tzinfo=UTC)  # "-0000": UTC, and nothing known of the zone
+        since_epoch_s = (said - _EPOCH).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return int(since_epoch_s) * 1_000_000 if since_epoch_s > 0 else None
 
 
 def checked_url(url: str, *, setting: str) -> str:

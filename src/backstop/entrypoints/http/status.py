@@ -15,6 +15,7 @@ from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.numbers import money, plain
 from backstop.domain.order import OrderState, OrderType, Side
 from backstop.entrypoints.gates import Gates, gates
+from backstop.entrypoints.http.clock_view import ClockView, clock_view
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.latch_routes import LatchView, latch_views
 from backstop.entrypoints.http.liquidation_views import LiquidationView, running_liquidations
@@ -163,6 +164,7 @@ class StatusView(Struct, frozen=True, kw_only=True):
     realised: Realised
     recovery: RecoveryView | None  # with which this guard began; null before the account was read
     heartbeats: Heartbeats
+    clock: ClockView
 
 
 def health_view(guard: Guard) -> HealthView:
@@ -199,6 +201,7 @@ def status_view(guard: Guard) -> StatusView:
         realised=_realised(book),
         recovery=recovery_view(guard.recovery),
         heartbeats=_heartbeats(book, guard.components, guard.watch, now_ns=now_ns),
+        clock=clock_view(book),
     )
 
 
