@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from backstop.app.critical_system_manager import CriticalSystemManager
+    from backstop.app.disaster_recovery_system import DisasterRecoverySystem
     from backstop.app.execution_verification_system import ExecutionVerificationSystem
     from backstop.app.orchestrator_agent import OrchestratorAgent, Strategy
     from backstop.config.settings import Settings
@@ -18,6 +19,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CriticalSystemManager",
+    "DisasterRecoverySystem",
     "ExecutionVerificationSystem",
     "OrchestratorAgent",
     "OrderRequest",
@@ -30,6 +32,7 @@ __all__ = [
 
 _HOMES = {
     "CriticalSystemManager": "backstop.app.critical_system_manager",
+    "DisasterRecoverySystem": "backstop.app.disaster_recovery_system",
     "ExecutionVerificationSystem": "backstop.app.execution_verification_system",
     "OrchestratorAgent": "backstop.app.orchestrator_agent",
     "OrderRequest": "backstop.domain.order",

@@ -25,6 +25,7 @@ SENDING = {
 }
 USER, API_KEY, ACCOUNT_ID = "bench-user", "bench-key-0123456789", 31_004_502
 PATIENCE_S = 30
+THREE_SECONDS_MS = 3_000
 LIVES = 4
 SEED = 20261122
 
@@ -262,8 +263,9 @@ async def test_the_plan_names_each_symbol_and_the_start_does_it(bench: Any) -> N
         assert working == []
 
 
-async def test_an_account_left_alone_for_too_long_is_named(bench: Any) -> None:
-    async with bench.venue():
+async def test_an_account_left_alone_for_too_long_is_named_and_then_taken_flat(bench: Any) -> None:
+    """Guard and watchdog die together, as in a power cut: the next start has to decide."""
+    async with bench.venue() as venue:
         async with bench.guard(**SENDING) as guard:
             await guard.active()
             await guard.ask("POST", "/v1/orders", an_entry("entry-1"))
@@ -277,8 +279,47 @@ async def test_an_account_left_alone_for_too_long_is_named(bench: Any) -> None:
             while "LIQUIDATE" not in told.out:
                 assert told.code == 0, told.err
                 told = await bench.call("recover", "--dry-run", **three_seconds)
+        assert "EMERGENCY_LIQUIDATION_THRESHOLD_MINUTES" in told.out
+        assert await position_at(venue) == 1, "to look changes nothing"
 
-    assert "EMERGENCY_LIQUIDATION_THRESHOLD_MINUTES" in told.out
+        async with bench.guard(**three_seconds) as guard:
+            said = await guard.until("/v1/status", lambda said: said["trading_state"] == "HALTED")
+            assert any("no guard for" in reason for reason in said["reasons"]), said["reasons"]
+            _, listed = await guard.ask("GET", "/v1/liquidations")
+            (run,) = listed["liquidations"]
+            await guard.until(f"/v1/liquidations/{run['id']}", lambda said: said["state"] == "FLAT")
+        truth = await venue.truth()
+    assert truth["positions"] == []
+    assert [row for row in truth["orders"] if row["status"] == "OPEN"] == []
+
+
+async def _plan(bench: Any, **settings: str) -> Any:
+    told = await bench.call("recover", "--dry-run", "--json", **settings)
+    assert told.code == 0, told.err
+    return json.loads(told.out)["plan"]
+
+
+async def test_a_clean_stop_is_no_downtime_however_long_it_lasts(bench: Any) -> None:
+    threshold = {"EMERGENCY_LIQUIDATION_THRESHOLD_MINUTES": "0.05", **SENDING}
+    async with bench.venue() as venue:
+        async with bench.guard(**threshold) as guard:
+            await guard.active()
+            await guard.ask("POST", "/v1/orders", an_entry("entry-1"))
+            await guard.until(
+                "/v1/positions", lambda said: said["positions"] and said["positions"][0]["stop"]
+            )
+            assert await guard.stop() == 0
+        async with asyncio.timeout(PATIENCE_S):
+            plan = await _plan(bench, **threshold)
+            while (plan["downtime_ms"] or 0) <= THREE_SECONDS_MS:
+                plan = await _plan(bench, **threshold)
+        assert (plan["stop"], plan["liquidates"]) == ("CLEAN", False)
+
+        async with bench.guard(**threshold) as guard:
+            said = await guard.until("/v1/status", lambda said: said["trading_state"] == "ACTIVE")
+            _, listed = await guard.ask("GET", "/v1/liquidations")
+        assert (listed["liquidations"], said["positions"][0]["quantity"]) == ([], 1)
+        assert await position_at(venue) == 1
 
 
 # -- what must not start -------------------------------------------------------------------------

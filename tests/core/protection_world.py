@@ -173,12 +173,17 @@ class World:
         self.feed(HubConnected(utc_us=guard.utc_us, hub=Hub.USER, generation=1))
         guard.account(can_trade=True)
 
-    def restart(self, *, down_ms: int = 100) -> None:
+    def restart(self, *, down_ms: int = 100, **start: Any) -> None:
         """Kill the process; another one begins from its record, while the venue goes on."""
-        self.restart_after(lambda: None, down_ms=down_ms)
+        self.restart_after(lambda: None, down_ms=down_ms, **start)
 
-    def restart_after(self, meanwhile: Callable[[], None], *, down_ms: int = 100) -> None:
-        """Kill the process, let things happen, and start another one from its record."""
+    def restart_after(
+        self, meanwhile: Callable[[], None], *, down_ms: int = 100, **start: Any
+    ) -> None:
+        """Kill the process, let things happen, and start another one from its record.
+
+        ``start`` are members of what its start says.
+        """
         book = new_book(self.policy)
         for fact, at_ns, _ in self.guard.history:
             step(book, fact, at_ns)
@@ -189,7 +194,7 @@ class World:
         meanwhile()
         self.wait(down_ms, hears=False)
         self._queue.clear()
-        self.feed(a_guard_start(utc_us=reborn.utc_us))
+        self.feed(a_guard_start(utc_us=reborn.utc_us, **start))
         self._connect()
 
     # -- time ------------------------------------------------------------------------------------

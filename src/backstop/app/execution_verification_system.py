@@ -11,67 +11,29 @@ it as ``guard.execution_verification``. A bot that sends its own orders runs it 
 
 import asyncio
 from decimal import Decimal
-from typing import TYPE_CHECKING, Self
 
-from backstop.config.settings import Settings
+from backstop.app.guard_part import READY_LIMIT_S, GuardPart
 from backstop.core.execution_verification import Verdict, Verification, verify
 from backstop.core.step import Decision
 from backstop.core.tracked_order import TrackedOrder, final_quantity
 from backstop.domain.order import OrderRequest
 from backstop.errors import (
-    GatewayUnreachableError,
     JournalError,
     NoProofError,
-    SettingError,
-    SetupError,
     UnknownOrderError,
 )
 
-if TYPE_CHECKING:
-    from backstop.app.critical_system_manager import CriticalSystemManager
 
-READY_LIMIT_S = 60.0
-"""How long the start waits for hubs and account; a gateway that answers takes a second or two."""
-
-
-class ExecutionVerificationSystem:
+class ExecutionVerificationSystem(GuardPart):
     """Follows orders from before they leave until their executions are proven, or refuted.
 
-    Without a guard it starts one of its own; what that guard may send depends on ``DRY_RUN`` and
-    ``EXECUTE`` alone, and registered orders it never sends. Leave it with ``async with``, or close
-    ``guard``.
+    A guard that it starts for itself never sends registered orders.
     """
 
-    def __init__(
-        self,
-        settings: Settings | None = None,
-        *,
-        guard: "CriticalSystemManager | None" = None,
-    ) -> None:
-        """Prepare; nothing is read or contacted yet.
-
-        Args:
-            settings: of a guard of its own; those of the environment if None.
-            guard: a started guard to be the face of; it is closed by whoever started it.
-        """
-        self._settings = settings
-        self._guard = guard
-        self._owns_guard = guard is None
-
-    async def __aenter__(self) -> Self:
-        await self.initialize_verification_system()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._owns_guard and self._guard is not None:
-            await self._guard.close()
-
-    @property
-    def guard(self) -> "CriticalSystemManager":
-        """The guard that does the work; raises SetupError before there is one."""
-        if self._guard is None:
-            raise SetupError("Not started: call initialize_verification_system() first.")
-        return self._guard
+    SWITCH = "EXECUTION_VERIFICATION_ENABLE"
+    PURPOSE = "to verify executions"
+    INITIALIZE = "initialize_verification_system"
+    NOT_READY = "Nothing can be verified"
 
     async def initialize_verification_system(self, *, timeout_s: float = READY_LIMIT_S) -> None:
         """Return once nothing that happens to an order can be missed any more.
@@ -87,32 +49,7 @@ class ExecutionVerificationSystem:
             LoginRefusedError: the gateway refuses the credentials.
             GatewayUnreachableError: the account could not be read within ``timeout_s``.
         """
-        if self._guard is None:
-            self._guard = await self._started_guard()
-        guard = self._guard
-        try:
-            async with asyncio.timeout(timeout_s):
-                await guard.account_read()
-        except TimeoutError:
-            why = "; ".join(guard.book.state_reasons(guard.now_ns()))
-            if self._owns_guard:
-                self._guard = None
-                await guard.close()
-            raise GatewayUnreachableError(
-                f"Nothing can be verified yet after {timeout_s:g} s: {why}. Nothing was sent."
-            ) from None
-
-    async def _started_guard(self) -> "CriticalSystemManager":
-        from backstop.app.critical_system_manager import (  # noqa: PLC0415 - it has this as a part
-            CriticalSystemManager,
-        )
-
-        settings = self._settings or Settings.load()
-        if not settings.execution_verification_enable:
-            raise SettingError("EXECUTION_VERIFICATION_ENABLE", "is off", "1 to verify executions")
-        guard = CriticalSystemManager.from_settings(settings)
-        await guard.initialize()
-        return guard
+        await self._ready(timeout_s=timeout_s)
 
     async def add_pending_order(
         self,

@@ -50,7 +50,7 @@ class RecoveryReview:
         *,
         before: Before,
         source: str,
-        liquidate_after_ns: int,
+        liquidate_after_ms: int | None,
         clock: Clock,
         on_note: Callable[[Note], None],
     ) -> None:
@@ -60,7 +60,7 @@ class RecoveryReview:
         self._before = captured(book)
         self._downtime = downtime_of(before)
         self._source = source
-        self._liquidate_after_ms = liquidate_after_ns // 1_000_000
+        self._liquidate_after_ms = liquidate_after_ms
         self._clock = clock
         self._on_note = on_note
         self._reviewing: asyncio.Task[None] | None = None

@@ -15,7 +15,11 @@ from backstop.core.book import Book, Wake
 from backstop.core.emergency_liquidation import begin
 from backstop.core.leftovers import sweep_leftovers, watch_leftovers
 from backstop.core.naked_time import OPERATOR, give_up, hold_to_the_limit, time_nakedness
-from backstop.core.protection_changes import align_legs, follow_changes
+from backstop.core.protection_changes import (
+    align_legs,
+    changes_after_restart,
+    follow_changes,
+)
 from backstop.core.protection_evidence import fold_protection
 from backstop.core.protection_levels import drop_ended_changes
 from backstop.core.protection_record import Episode, ProtectionRecord
@@ -55,7 +59,7 @@ def protection_restarted(work: Workbench) -> None:
     protection = work.book.protection
     protection.started_ns = work.now_ns
     protection.known_ns = 0
-    protection.changes.clear()
+    changes_after_restart(work)
     for number, fill in protection.awaited.items():
         protection.awaited[number] = replace(fill, since_ns=work.now_ns)
     for contract_id, record in protection.records.items():

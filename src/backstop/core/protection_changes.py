@@ -149,6 +149,20 @@ def _stays_where_it_stands(book: Book, broker_order_id: int, change: Change) -> 
     book.protection.records[change.contract_id] = record
 
 
+def changes_after_restart(work: Workbench) -> None:
+    """Keep the moves whose effect was not seen: what was asked for holds, whether it left or not.
+
+    Else the level where the order stood would count as its owner's wish. Sizes follow the position
+    anew. Nothing is asked again before the account had the time to be read.
+    """
+    changes = work.book.protection.changes
+    for number, change in tuple(changes.items()):
+        if change.stop_ticks is None and change.target_ticks is None:
+            del changes[number]
+        else:
+            changes[number] = replace(change, quantity=None, answer=None, asked_ns=work.now_ns)
+
+
 def follow_changes(work: Workbench, contract_id: str) -> None:
     """Ask again for what the venue has not shown in time; what it ignores is replaced."""
     book = work.book

@@ -1,0 +1,127 @@
+"""What nobody guarded for too long is taken flat by the next guard, after it read the account."""
+
+from typing import Any
+
+import pytest
+from tests.core.builders import MES, a_policy
+from tests.core.protection_world import World
+
+from backstop.core.left_alone import is_too_long
+from backstop.core.liquidation import LiquidationState
+from backstop.core.trading_state import LatchKind, TradingState
+from backstop.domain.commands import ClosePosition, RaiseAlert
+from backstop.domain.events import StopKind
+
+AFTER_MS = 60_000
+TOO_LONG: dict[str, Any] = {"stop": StopKind.CRASH, "downtime_ms": AFTER_MS + 1}
+
+
+def holding(after_ms: int | None = AFTER_MS, **policy: Any) -> World:
+    """Return a world that holds 2 MES with a stop that works."""
+    world = World(policy=a_policy(protects=True, liquidate_after_ms=after_ms, **policy)).start()
+    world.enter(stop=4990)
+    world.wait(1_000)
+    return world
+
+
+def test_open_positions_are_taken_flat_and_latched_by_the_next_guard() -> None:
+    world = holding()
+    world.restart(**TOO_LONG)
+    world.wait(3_000)
+
+    assert world.position() == 0
+    assert [row for row in world.orders() if row["status"] == "OPEN"] == []
+    (run,) = world.book.liquidations.values()
+    assert run.state is LiquidationState.FLAT
+    assert "no guard for 60.0 s" in run.causes[0].text
+    assert [latch.kind for latch in world.book.latches] == [LatchKind.LIQUIDATION]
+    assert world.book.trading_state(world.guard.now_ns) is TradingState.HALTED
+    assert [close.quantity for close in world.sent_of(ClosePosition)] == [None]
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        {"stop": StopKind.CRASH, "downtime_ms": AFTER_MS},
+        {"stop": StopKind.CRASH, "downtime_ms": None},
+        {"stop": StopKind.CLEAN, "downtime_ms": 10 * AFTER_MS},
+        {"stop": StopKind.UNKNOWN, "downtime_ms": 10 * AFTER_MS},
+        {"stop": StopKind.FIRST, "downtime_ms": None},
+    ],
+)
+def test_a_short_downtime_a_clean_stop_and_what_nobody_knows_are_none(start: Any) -> None:
+    world = holding()
+    world.restart(**start)
+    world.wait(3_000)
+
+    assert world.position() == 2
+    assert world.book.liquidations == {}
+    assert world.cover() == 2
+
+
+def test_nothing_is_closed_before_the_account_was_read() -> None:
+    """The stop at the venue protects meanwhile; what is held may have changed since."""
+    world = holding()
+    world.reads_fail = True
+    world.restart(**TOO_LONG)
+    world.wait(10_000)
+    assert world.book.liquidations == {}
+    assert world.cover() == 2
+
+    world.reads_fail = False
+    world.wait(20_000)
+
+    assert world.position() == 0
+
+
+def test_an_account_that_proves_flat_is_not_latched() -> None:
+    world = holding()
+    world.restart_after(
+        lambda: world.exchange.close_position(world.policy.account_id, MES), **TOO_LONG
+    )
+    world.wait(10_000)
+
+    assert world.book.liquidations == {}
+    assert world.book.trading_state(world.guard.now_ns) is not TradingState.HALTED
+
+
+def test_a_second_crash_before_the_account_is_read_forgets_nothing() -> None:
+    world = holding()
+    world.reads_fail = True
+    world.restart(**TOO_LONG)
+    world.wait(500)
+    world.reads_fail = False
+    world.restart(stop=StopKind.CRASH, downtime_ms=AFTER_MS + 600)  # since it was last guarded
+    world.wait(3_000)
+
+    assert world.position() == 0
+
+
+def test_a_later_read_after_a_late_entry_does_not_liquidate_any_more() -> None:
+    world = World(policy=a_policy(protects=True, liquidate_after_ms=AFTER_MS)).start()
+    world.restart(**TOO_LONG)
+    world.run_until(lambda: world.book.recovered, "recovered")
+    world.enter(stop=4990)
+    world.wait(8_000)
+
+    assert world.position() == 2
+    assert world.book.liquidations == {}
+
+
+def test_with_the_gate_closed_it_says_what_it_would_do() -> None:
+    world = holding()
+    world.policy = a_policy(protects=True, liquidate_after_ms=AFTER_MS, dry_run=True, execute=False)
+    world.restart(**TOO_LONG)
+    world.wait(3_000)
+
+    assert world.position() == 2
+    assert "LIQUIDATION_NOT_SENT" in [it.code for it in world.sent_of(RaiseAlert)]
+
+
+def test_a_record_of_before_and_a_guard_without_recovery_never_do_it() -> None:
+    world = holding(after_ms=None)
+    world.restart(**TOO_LONG)
+    world.wait(3_000)
+
+    assert world.position() == 2
+    assert not is_too_long(StopKind.CRASH, 10 * AFTER_MS, after_ms=None)
