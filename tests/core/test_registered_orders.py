@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.core.builders import (
     ACCOUNT,
     MES,
@@ -161,6 +162,24 @@ def test_a_quote_of_the_registration_holds_for_an_order_that_the_venue_made_righ
     guard.row(status=BrokerStatus.FILLED, filled_quantity=2, created_utc_us=behind_us)
 
     assert guard.alerts() == ["SLIPPAGE_BREACH"]
+
+
+@pytest.mark.parametrize(("after_ms", "measured"), [(-5, False), (5, True)])
+def test_whether_it_was_sent_before_is_told_by_the_clock_of_the_venue(
+    after_ms: int, *, measured: bool
+) -> None:
+    """Where its time of the registration is known, ours does not matter: it is an hour ahead."""
+    guard = a_dry_guard()
+    register(guard)
+    hour_us = 3600 * 1_000_000
+    at_venue_us = guard.utc_us - hour_us
+    guard.book.orders["c1"] = replace(guard.order(), venue_from_us=at_venue_us)
+    made_us = at_venue_us + after_ms * 1000
+    guard.row(custom_tag=TAG, created_utc_us=made_us, updated_utc_us=made_us)
+    guard.trade(quantity=2, price=Decimal(5001), created_utc_us=made_us)
+    guard.row(status=BrokerStatus.FILLED, filled_quantity=2, created_utc_us=made_us)
+
+    assert ("SLIPPAGE_BREACH" in guard.alerts()) is measured
 
 
 def test_where_it_stood_before_it_was_registered_by_its_number_counts() -> None:

@@ -54,8 +54,8 @@ TWINS_KEPT = 16
 """Refused twins remembered per order; a request leaves once, so one is already unusual."""
 
 REGISTRATION_SLACK_US = 1_000_000
-"""An order that the venue made this long before it was registered was sent before: its clock is not
-ours, and clocks that are set by the network differ by less."""
+"""An order that the venue made this long before it was registered was sent before. Only where the
+venue's time of then is not known: its clock is not ours, and the two may differ by so much."""
 
 _LOSABLE = frozenset(
     {
@@ -393,7 +393,9 @@ def _was_sent_before_it_was_known(order: TrackedOrder) -> bool:
     """
     if not order.registered or order.intent.type is not OrderType.MARKET:
         return False
-    known_utc_us = order.requested_utc_us - REGISTRATION_SLACK_US
+    known_utc_us = order.venue_from_us
+    if known_utc_us is None:
+        known_utc_us = order.requested_utc_us - REGISTRATION_SLACK_US
     times = [fill.created_utc_us for fill in order.fills]
     if order.venue is not None:
         times.append(order.venue.created_utc_us)
