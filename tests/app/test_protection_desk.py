@@ -6,6 +6,7 @@ import pytest
 from tests.app.desk import Desk, Guard, until
 
 from backstop.core.leftovers import leftovers
+from backstop.core.protection_situation import is_in_place
 from backstop.core.step import DecisionKind
 from backstop.domain.denial import DenialCode
 from backstop.domain.order import Side
@@ -24,6 +25,8 @@ async def held(guard: Guard) -> None:
     await until(
         lambda: guard.book.stop_cover(contract(guard), guard.position()) == 2, "the stop works"
     )
+    # The venue measures a bracket from the fill; the legs are moved to what was asked for.
+    await until(lambda: is_in_place(guard.book, contract(guard)), "the legs stand where asked")
 
 
 def stop_of(guard: Guard) -> Decimal | None:
