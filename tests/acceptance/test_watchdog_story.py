@@ -137,6 +137,7 @@ def listens(process_id: int, port: int) -> bool:
     return bool(held & listening)
 
 
+@pytest.mark.scenario("G5")
 async def test_without_its_watchdog_a_guard_refuses_entries_until_there_is_another(
     bench: Any,
 ) -> None:
@@ -269,6 +270,7 @@ signal.signal(signal.SIGUSR2, block_the_loop)
 """Loaded into every process of the run: what a bug could do to a guard."""
 
 
+@pytest.mark.scenario("G3")
 async def test_a_busy_loop_is_found_out_although_a_thread_goes_on_sending_pulses(
     bench: Any,
 ) -> None:
@@ -348,8 +350,40 @@ async def test_ctrl_c_reaches_both_and_ends_with_0(bench: Any) -> None:
             assert await guard.process.wait() == 0
 
 
-async def test_a_guard_that_is_told_to_stop_by_itself_ends_its_watchdog(bench: Any) -> None:
-    async with bench.guard() as guard:
+async def test_a_guard_that_is_told_to_stop_by_itself_is_back_while_a_position_is_open(
+    bench: Any,
+) -> None:
+    """The signal of a person who takes the wrong process, or of a system short of memory."""
+    async with bench.venue(), bench.guard(DRY_RUN="0", EXECUTE="1") as guard:
+        await guard.active()
+        assert (await guard.ask("POST", "/v1/orders", {**ENTRY, "client_order_id": "e-1"}))[
+            0
+        ] == 201
+        await told(guard, "/v1/positions", lambda said: said["positions"])
+        before = await one(guard, "guard")
+        os.kill(before, signal.SIGTERM)
+        said = await told(
+            guard,
+            "/v1/status",
+            lambda said: said["trading_state"] == "ACTIVE" and _restarts(said) == 1,
+        )
+        assert await one(guard, "guard") != before
+        assert [row["quantity"] for row in said["positions"]] == [1]
+        _, listed = await guard.ask("GET", "/v1/liquidations")
+        assert listed["liquidations"] == [], "a clean stop is no downtime"
+        assert await guard.stop() == 0
+
+
+def _restarts(said: Any) -> int:
+    restarts: int = (said["heartbeats"]["watchdog"] or {}).get("guard_restarts", 0)
+    return restarts
+
+
+async def test_a_guard_of_a_flat_account_that_is_told_to_stop_ends_its_watchdog(
+    bench: Any,
+) -> None:
+    async with bench.venue(), bench.guard() as guard:
+        await guard.active()
         os.kill(await one(guard, "guard"), signal.SIGTERM)
         async with asyncio.timeout(PATIENCE_S):
             assert await guard.process.wait() == 0

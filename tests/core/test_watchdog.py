@@ -12,6 +12,7 @@ from backstop.core.watch_facts import (
     Died,
     Greeted,
     GuardArmed,
+    GuardStops,
     Limits,
     LiquidationEnded,
     Looked,
@@ -212,7 +213,7 @@ def test_every_end_that_nobody_asked_for_is_a_death(exit_code: int | None, words
 
 
 def test_a_clean_end_ends_the_watch() -> None:
-    kennel = a_kennel()
+    kennel = a_kennel(holdings=Holdings.NONE)
 
     assert kennel.tell(Died(exit_code=0)) is Verdict.END
     assert kennel.watch.exit_code == 0
@@ -526,6 +527,72 @@ def test_a_guard_that_was_told_to_stop_is_not_missed(exit_code: int | None) -> N
 
     assert kennel.tell(Died(exit_code=exit_code)) is Verdict.END
     assert kennel.watch.exit_code == 0
+
+
+@pytest.mark.parametrize("holdings", [Holdings.OPEN, Holdings.UNKNOWN])
+@pytest.mark.parametrize("says", [True, False])
+def test_a_guard_that_alone_was_told_to_stop_is_started_again_while_anything_may_be_open(
+    holdings: Holdings, *, says: bool
+) -> None:
+    """Nobody told the watchdog: positions are not left to a person who may not know of it."""
+    kennel = a_kennel(holdings=holdings)
+    if says:
+        kennel.tell(GuardStops())
+
+    assert kennel.tell(Died(exit_code=0)) is Verdict.RESTART
+    assert "its watchdog was not" in kennel.reason
+    kennel.tell(Began())
+    kennel.tell(greeted())
+    assert kennel.beating(5) == []
+    assert kennel.tell(Looked()) is Verdict.WELL
+
+
+def test_a_guard_that_alone_was_told_to_stop_ends_the_watch_of_a_flat_account() -> None:
+    kennel = a_kennel(holdings=Holdings.NONE)
+    kennel.tell(GuardStops())
+
+    assert kennel.tell(Died(exit_code=0)) is Verdict.END
+    assert kennel.watch.exit_code == 0
+
+
+@pytest.mark.parametrize("order", [(StopAsked(), GuardStops()), (GuardStops(), StopAsked())])
+def test_a_stop_that_reaches_both_ends_both_whoever_hears_of_it_first(
+    order: tuple[WatchFact, WatchFact],
+) -> None:
+    kennel = a_kennel()
+    for fact in order:
+        kennel.tell(fact)
+
+    assert kennel.tell(Died(exit_code=0)) is Verdict.END
+
+
+def test_a_stop_that_comes_after_the_guard_ended_ends_the_one_that_begins() -> None:
+    """The signal of a whole group may reach the watchdog last."""
+    kennel = a_kennel()
+    kennel.tell(GuardStops())
+    assert kennel.tell(Died(exit_code=0)) is Verdict.RESTART
+    kennel.tell(Began())
+    kennel.tell(StopAsked())
+
+    assert kennel.tell(Died(exit_code=-15)) is Verdict.END
+
+
+def test_a_guard_that_alone_was_told_to_stop_has_as_long_as_any_other() -> None:
+    kennel = a_kennel()
+    kennel.tell(GuardStops())
+
+    assert kennel.silent(4) == []
+    assert kennel.silent(1) == [Verdict.KILL]
+    assert kennel.tell(Died(exit_code=-9)) is Verdict.RESTART
+
+
+def test_a_guard_that_is_told_to_stop_again_and_again_is_started_with_pauses() -> None:
+    kennel = a_kennel()
+    for _ in range(4):
+        assert kennel.tell(Died(exit_code=0)) is Verdict.RESTART
+        kennel.tell(Began())
+
+    assert kennel.tell(Died(exit_code=0)) is Verdict.GIVE_UP_RESTARTING
 
 
 def test_a_guard_that_does_not_stop_is_killed_in_time() -> None:

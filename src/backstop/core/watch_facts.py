@@ -114,14 +114,28 @@ class LiquidationEnded(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class StopAsked(Struct, frozen=True, tag=True):
-    """A person told everything, or the guard alone, to end."""
+    """A person told everything to end."""
+
+
+class GuardStops(Struct, frozen=True, tag=True):
+    """The guard says that it ends because somebody told it to, and nobody told us."""
 
 
 class Looked(Struct, frozen=True, tag=True):
     """Time has passed."""
 
 
-WatchFact = Began | Greeted | GuardArmed | Pulsed | Died | LiquidationEnded | StopAsked | Looked
+WatchFact = (
+    Began
+    | Greeted
+    | GuardArmed
+    | Pulsed
+    | Died
+    | LiquidationEnded
+    | StopAsked
+    | GuardStops
+    | Looked
+)
 
 
 def limits_from_json(text: str) -> Limits:

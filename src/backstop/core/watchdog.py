@@ -19,6 +19,7 @@ from backstop.core.watch_facts import (
     Died,
     Greeted,
     GuardArmed,
+    GuardStops,
     Limits,
     LiquidationEnded,
     Looked,
@@ -45,6 +46,14 @@ UNUSABLE_EXIT = 2
 """What a guard ends with that was told to end, and one that cannot begin with its settings."""
 
 
+TOLD_ALONE = (
+    "the guard was told to stop and its watchdog was not, with positions that may be open; to end "
+    "both, stop the process that was started"
+)
+"""A signal to the guard alone: a person means the program that was started, and a system that is
+short of memory means nobody in particular."""
+
+
 class Watch(Struct, frozen=True, kw_only=True):
     """What the watchdog knows. Moments are on the elapsed clock.
 
@@ -65,7 +74,8 @@ class Watch(Struct, frozen=True, kw_only=True):
         restart_ns: when the next guard is started; None while none is wanted.
         attempt_ns: before this no further liquidation is tried.
         attempts: liquidations in a row that did not end flat.
-        stopping_since_ns: when a person told everything to end; None: nobody did.
+        stopping_since_ns: when everything, or the guard alone, was told to end; None: it was not.
+        guard_alone: only the guard was told so.
         exit_code: what the watchdog ends with.
         restarts, freezes, suspends: how often since the watch began.
         gap_ns_max: longest pause between two pulses that needed no act.
@@ -91,6 +101,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     attempt_ns: int = 0
     attempts: int = 0
     stopping_since_ns: int | None = None
+    guard_alone: bool = False
     exit_code: int = CLEAN_EXIT
     restarts: int = 0
     freezes: int = 0
@@ -130,6 +141,8 @@ def step(watch: Watch, fact: WatchFact, now: Moment) -> Judgement:
             return _liquidation_ended(watch, now_ns, flat=fact.flat)
         case StopAsked():
             return _stop_asked(watch, now_ns)
+        case GuardStops():
+            return _guard_stops(watch, now_ns)
         case Looked():
             return _looked(watch, now_ns)
 
@@ -216,7 +229,11 @@ def _pulsed(watch: Watch, pulse: Pulsed, now_ns: int) -> Judgement:
 
 def _died(watch: Watch, death: Died, now_ns: int) -> Judgement:
     limits = watch.limits
-    if watch.stopping_since_ns is not None or death.exit_code == CLEAN_EXIT:
+    told = watch.stopping_since_ns is not None
+    alone = watch.guard_alone or (not told and death.exit_code == CLEAN_EXIT)
+    if alone and watch.holdings is Holdings.NONE:
+        return _ended(watch, CLEAN_EXIT, "the guard ended as it was told to, with nothing to guard")
+    if told and not alone:
         return _ended(watch, CLEAN_EXIT, "the guard ended as it was told to")
     if death.exit_code == UNUSABLE_EXIT and not watch.armed_once:
         return _ended(watch, UNUSABLE_EXIT, "the guard cannot begin with these settings")
@@ -231,8 +248,10 @@ def _died(watch: Watch, death: Died, now_ns: int) -> Judgement:
         deaths=(*recent, now_ns)[-limits.crashes_max :],
         pauses=0 if sound_for_ns >= limits.crash_window_ns else watch.pauses,
         restart_ns=now_ns,
+        stopping_since_ns=None,
+        guard_alone=False,
     )
-    how = _how(death, killed=watch.killed)
+    how = TOLD_ALONE if alone else _how(death, killed=watch.killed)
     if _is_left_alone(watch, now_ns):
         return _liquidation(watch, now_ns)
     if len(watch.deaths) < limits.crashes_max and not watch.pauses:
@@ -326,8 +345,17 @@ def _liquidation_ended(watch: Watch, now_ns: int, *, flat: bool) -> Judgement:
     return _restart(watch, "the liquidation is over")
 
 
+def _guard_stops(watch: Watch, now_ns: int) -> Judgement:
+    """Let it close in peace; what follows is judged when it has ended, by what is open then."""
+    if watch.stopping_since_ns is None and watch.phase in {Phase.STARTING, Phase.RUNNING}:
+        watch = replace(watch, stopping_since_ns=now_ns, guard_alone=True)
+    return _waiting(watch)
+
+
 def _stop_asked(watch: Watch, now_ns: int) -> Judgement:
-    watch = replace(watch, stopping_since_ns=_known(watch.stopping_since_ns, now_ns))
+    watch = replace(
+        watch, stopping_since_ns=_known(watch.stopping_since_ns, now_ns), guard_alone=False
+    )
     if watch.phase is Phase.DOWN:
         return _ended(watch, CLEAN_EXIT, "everything was told to end")
     return _waiting(watch)

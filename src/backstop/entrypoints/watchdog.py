@@ -25,6 +25,7 @@ from backstop.core.watch_facts import (
     Died,
     Greeted,
     GuardArmed,
+    GuardStops,
     LiquidationEnded,
     Looked,
     Moment,
@@ -224,7 +225,7 @@ class Watchdog:
                     guard.pulse = message
                 self._tell(Pulsed(turns=message.turns, holdings=message.holdings))
             case CleanStop():
-                self._tell(StopAsked())
+                self._tell(GuardStops())
             case Dismissed():
                 self._dismissed = True
             case _:
