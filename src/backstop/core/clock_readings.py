@@ -14,6 +14,7 @@ from backstop.core.venue_clock import (
     LOOK_BACK_US,
     STEP_US,
     Span,
+    cautious_us,
     is_news,
     ours_at_zero_us,
     still_off,
@@ -64,7 +65,7 @@ def _known(work: Workbench, zero: Span) -> None:
     book.external.guarded_from(clock, utc_us=work.utc_us, now_ns=work.now_ns)
     if book.audit.cursor_utc_us > now.latest_us:
         # The venue's clock was set back while nobody looked, nobody knows how far.
-        book.audit.cursor_utc_us = now.earliest_us - FIRST_LOOK_BACK_US
+        _read_again(book, now.earliest_us - FIRST_LOOK_BACK_US)
 
 
 def _set_back(work: Workbench, by_us: int) -> None:
@@ -75,7 +76,7 @@ def _set_back(work: Workbench, by_us: int) -> None:
     if by_us > STEP_US:
         work.warn(Tag.CRITICAL_SYSTEM, "venue_clock_set_back", by_ms=by_us // 1000)
     if book.audit.cursor_utc_us:
-        book.audit.cursor_utc_us = max(1, book.audit.cursor_utc_us - by_us)
+        _read_again(book, max(1, book.audit.cursor_utc_us - by_us))
     if book.external.guarding_since_utc_us:
         since_us = book.external.guarding_since_utc_us
         book.external.guarding_since_utc_us = max(1, since_us - by_us)
@@ -87,6 +88,13 @@ def _set_back(work: Workbench, by_us: int) -> None:
         if view.adjustment:
             # What is stamped from now on may look older than the read that adjusted it.
             book.positions[contract_id] = replace(view, adjusted_from_utc_us=0)
+
+
+def _read_again(book: Book, since_us: int) -> None:
+    """Have the account read from ``since_us`` on, also when a read from later on is under way."""
+    audit = book.audit
+    audit.cursor_utc_us = since_us
+    audit.reach_back_utc_us = min(audit.reach_back_utc_us or since_us, since_us)
 
 
 def _note_our_step(work: Workbench, before: ClockReading, now: ClockReading) -> None:
@@ -138,15 +146,22 @@ def clock_denials(book: Book) -> tuple[Denial, ...]:
 
 
 def earliest_us(work: Workbench) -> int | None:
-    """Return the venue's time now, at the earliest; None: not known, or not measured."""
+    """Return the earliest time that the venue can stamp what happens now; None: nobody knows.
+
+    Where its answers and our time of day disagree, either may be the wrong one, and what stamps
+    orders may be a third clock: the newest stamp that was heard of is the best word of that one.
+    """
     now = work.book.venue_clock.at(work.now_ns)
-    return None if now is None else now.earliest_us
+    if now is None:
+        return None
+    stamped_us = work.book.audit.newest_utc_us or now.earliest_us
+    return min(cautious_us(now.earliest_us, ours_us=work.utc_us), stamped_us)
 
 
 def now_us(work: Workbench) -> int:
     """Return the venue's time now, at the earliest, or ours where nobody knows it."""
-    known_us = earliest_us(work)
-    return work.utc_us if known_us is None else known_us
+    now = work.book.venue_clock.at(work.now_ns)
+    return work.utc_us if now is None else now.earliest_us
 
 
 def read_to_us(work: Workbench, newest_us: int) -> int:

@@ -5,10 +5,8 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 from msgspec.structs import replace
 
-from backstop.core.venue_clock import VenueClock
+from backstop.core.venue_clock import DAY_US, VenueClock, cautious_us
 from backstop.domain.order import Side
-
-DAY_US = 24 * 3600 * 1_000_000
 
 
 class Sighting(Struct, frozen=True, kw_only=True):
@@ -119,7 +117,8 @@ class ExternalRecord:
             return
         began = clock.at(self.begun_ns) if self.begun_ns else None
         if began is not None:
-            self.guarding_since_utc_us = began.earliest_us
+            since_us = began.earliest_us
+            self.guarding_since_utc_us = cautious_us(since_us, ours_us=self.begun_utc_us)
         else:
             offset_us = min(0, now.earliest_us - utc_us)
             self.guarding_since_utc_us = self.begun_utc_us + offset_us - DAY_US

@@ -26,6 +26,8 @@ LOOK_BACK_US = 60_000_000
 """Searches begin this long before what they are for: what stamps an order at the venue need not be
 the clock of the server that answers us."""
 
+DAY_US = 24 * 3600 * 1_000_000
+
 STEP_US = 1_000_000
 """Our wall clock does not move this far against the monotonic one unless somebody sets it."""
 
@@ -83,6 +85,11 @@ def zero_of(readings: tuple[ClockReading, ...]) -> Span:
     if max(earliest) <= min(latest):
         return Span(earliest_us=max(earliest), latest_us=min(latest))
     return Span(earliest_us=min(earliest), latest_us=max(latest))
+
+
+def cautious_us(venue_us: int, *, ours_us: int) -> int:
+    """Return the earlier of two times of day; ours only while it is not absurd."""
+    return min(venue_us, ours_us) if ours_us >= venue_us - DAY_US else venue_us
 
 
 def ours_at_zero_us(reading: ClockReading) -> int:
