@@ -7,7 +7,7 @@ other start-up path. Everything that a bot or an operator asks for goes through 
 import asyncio
 import uuid
 from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from decimal import Decimal
 from typing import Self
 
@@ -20,21 +20,19 @@ from backstop.app.audit_reading import AuditReading
 from backstop.app.audit_trail import AuditTrail
 from backstop.app.broker_link import BrokerLink
 from backstop.app.codec import recordable
+from backstop.app.component_health import ComponentHealth
 from backstop.app.disaster_recovery_system import DisasterRecoverySystem
 from backstop.app.execution_verification_system import ExecutionVerificationSystem
-from backstop.app.kill_file import KillFile
+from backstop.app.guard_tasks import GuardTasks
 from backstop.app.loop import DecisionLoop
-from backstop.app.market_risk import MarketRisk
-from backstop.app.market_sessions import MarketSessions
-from backstop.app.notes import failure_text, log_note
+from backstop.app.notes import log_note
 from backstop.app.protection_desk import ProtectionDesk
 from backstop.app.quote_board import QuoteBoard
 from backstop.app.recovery_review import RecoveryReport, RecoveryReview
 from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.app.state_opening import OpenedState
-from backstop.app.trading_days import TradingDays
 from backstop.app.watch_link import WatchLink, WatchReport
-from backstop.app.wiring import Outlets, Parts, wired
+from backstop.app.wiring import Outlets, wired
 from backstop.config.settings import Settings, refuse_live_gateway
 from backstop.core.book import Book
 from backstop.core.execution_verification import REPLY_LIMIT_NS, Verification
@@ -75,9 +73,6 @@ from backstop.ports import Clock
 FIRST_CONTACT_LIMIT_S = 10.0
 """How long the start waits to hear whether the credentials are good."""
 
-ACCOUNT_FIRST_S = 5.0
-"""How long the market's history waits for the account to be read at the start."""
-
 STATE_CHECK_S = 0.02
 """Pause between looks at a state that no single order owns."""
 
@@ -106,14 +101,14 @@ class CriticalSystemManager:
         self._reading: AuditReading | None = None
         self._state: OpenedState | None = None
         self._review: RecoveryReview | None = None
-        self._tasks: asyncio.Task[None] | None = None
+        self._tasks: GuardTasks | None = None
         self._closing = AsyncExitStack()
-        self._health: dict[str, str] = {}
+        self._health = ComponentHealth(self.note)
         self.alert_desk = AlertDesk(
             urls=settings.alert_urls,
             account=str(settings.account_id),
             clock=self.clock,
-            on_fault=self._fault("alerts"),
+            on_fault=self._health.reporter("alerts"),
         )
 
     @classmethod
@@ -168,8 +163,8 @@ class CriticalSystemManager:
             outlets=Outlets(
                 note=self.note,
                 alert=self.alert_desk.put,
-                fault=self._fault,
-                say_fault=self._say_fault,
+                fault=self._health.reporter,
+                say_fault=self._health.say,
             ),
         )
         self._loop, self._trail, self._reading = parts.loop, parts.trail, parts.reading
@@ -177,8 +172,14 @@ class CriticalSystemManager:
         self._budget = parts.gateway.budget
         self._say_doubts()
         await self._first_contact(parts.link)
-        self._tasks = asyncio.create_task(self._supervise(parts))
-        self._tasks.add_done_callback(self._ended)
+        self._tasks = GuardTasks(
+            parts,
+            settings=self.settings,
+            clock=self.clock,
+            health=self._health,
+            alert_desk=self.alert_desk,
+            account_read=self.account_read,
+        )
 
     def _say_doubts(self) -> None:
         for doubt in self.settings.warnings:
@@ -199,66 +200,13 @@ class CriticalSystemManager:
         except GatewayAnswerError as error:
             raise SetupError(str(error)) from error
         except (GatewayUnreachableError, TimeoutError) as error:
-            self._fault("gateway")(str(error) or "no answer from the gateway yet")
-
-    async def _supervise(self, parts: Parts) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(parts.loop.run(), name="decision loop")
-            tasks.create_task(parts.trail.run(), name="audit checkpoints")
-            tasks.create_task(parts.persistence.run(), name="state")
-            tasks.create_task(parts.record_check.run(), name="record check")
-            tasks.create_task(parts.link.run(), name="broker link")
-            tasks.create_task(self.alert_desk.run(), name="alert desk")
-            tasks.create_task(parts.gateway.session.keep_fresh(), name="session")
-            days = TradingDays(clock=self.clock, sink=parts.loop.put)
-            tasks.create_task(days.run(), name="trading days")
-            sessions = MarketSessions(
-                clock=self.clock,
-                sink=parts.loop.put,
-                instruments=lambda: tuple(self.book.instruments.values()),
-                entries_until=self.settings.entries_until,
-                flat_by=self.settings.flat_by,
-            )
-            tasks.create_task(sessions.run(), name="market sessions")
-            kill_file = KillFile(
-                self.settings.kill_file,
-                clock=self.clock,
-                sink=parts.loop.put,
-                halted_by=lambda who: any(it.operator == who for it in self.book.latches),
-                on_fault=self._fault("kill file"),
-            )
-            tasks.create_task(kill_file.run(), name="kill file")
-            tasks.create_task(self._follow_risk(parts.link, parts.risk), name="market risk")
-
-    def _ended(self, tasks: asyncio.Task[None]) -> None:
-        """Say that the guard itself has failed: a bot around it may wait for nothing."""
-        failure = None if tasks.cancelled() else tasks.exception()
-        if failure is None:
-            return
-        what = self._health["guard"] = failure_text(failure)
-        self.note(
-            Note(
-                tag=Tag.CRITICAL,
-                name="guard_failed",
-                fields={"message": what},
-                severity=Severity.CRITICAL,
-            )
-        )
-
-    async def _follow_risk(self, link: BrokerLink, risk: MarketRisk) -> None:
-        await link.greeted()
-        self._fault("gateway")("")
-        with suppress(TimeoutError):
-            # The account comes first: to read months of bars would hold up hubs and positions.
-            async with asyncio.timeout(ACCOUNT_FIRST_S):
-                await self.account_read()
-        await risk.run(link.instruments)
+            self._health.reporter("gateway")(str(error) or "no answer from the gateway yet")
 
     async def failed(self) -> None:
         """Wait for ever, or raise what ended one of the guard's own tasks."""
         if self._tasks is None:
             raise SetupError("The guard was not started: call initialize() first.")
-        await asyncio.shield(self._tasks)
+        await self._tasks.wait()
 
     async def close(self, *, by_person: bool = True) -> None:
         """Stop taking wishes, write everything down, give the right to send back.
@@ -270,9 +218,8 @@ class CriticalSystemManager:
             JournalError: the disk did not take the rest in time; all else is closed all the same.
         """
         if self._tasks is not None:
-            by_person = by_person and not self._tasks.done()
-            self._tasks.cancel()
-            await asyncio.gather(self._tasks, return_exceptions=True)
+            by_person = by_person and not self._tasks.have_ended
+            await self._tasks.cancel()
             self._tasks = None
         if self._state is not None:
             self._state.clean_stop = by_person
@@ -367,9 +314,10 @@ class CriticalSystemManager:
     ) -> Decision:
         """Ask the venue to change an order; prices go to the tick as for a new order."""
         order = self.book.orders.get(client_order_id)
-        limit_ticks = stop_ticks = None
+        limit_ticks = stop_ticks = reference = None
         if order is not None:
             instrument = self.book.instruments[order.intent.contract_id]
+            reference = self.quotes.reference(instrument.contract_id)
             buying = order.intent.side is Side.BUY
             passive = Rounding.DOWN if buying else Rounding.UP
             away = Rounding.UP if buying else Rounding.DOWN
@@ -384,6 +332,7 @@ class CriticalSystemManager:
                 quantity=quantity,
                 limit_ticks=limit_ticks,
                 stop_ticks=stop_ticks,
+                reference=reference,
             )
         )
 
@@ -596,7 +545,7 @@ class CriticalSystemManager:
     @property
     def components(self) -> dict[str, str]:
         """What is not well, by component; empty when everything is."""
-        health = dict(self._health)
+        health = self._health.faults
         if self._trail is not None:
             health |= self._trail.faults
         if self._loop is not None and self._loop.failure is not None:
@@ -651,8 +600,8 @@ class CriticalSystemManager:
 
     async def _until(self, is_true: Callable[[], bool]) -> None:
         while not is_true():
-            if self._tasks is not None and self._tasks.done():
-                await self._tasks
+            if self._tasks is not None and self._tasks.have_ended:
+                await self._tasks.wait()
             await asyncio.sleep(STATE_CHECK_S)
 
     # -- outlets ---------------------------------------------------------------------------------
@@ -662,30 +611,6 @@ class CriticalSystemManager:
         log_note(note, seq=self.steps)
         if self._on_note is not None:
             self._on_note(note)
-
-    def _fault(self, component: str) -> Callable[[str], None]:
-        """Return what a component tells its fault to; an empty text says it is well again."""
-
-        def report(what: str) -> None:
-            if self._health.get(component, "") == what:
-                return
-            if what:
-                self._health[component] = what
-            else:
-                del self._health[component]
-            self._say_fault(component, what)
-
-        return report
-
-    def _say_fault(self, component: str, what: str) -> None:
-        self.note(
-            Note(
-                tag=Tag.CRITICAL_SYSTEM,
-                name="component_fault" if what else "component_well",
-                severity=Severity.WARNING if what else Severity.INFO,
-                fields={"part": component, "message": what},
-            )
-        )
 
     def _running(self) -> DecisionLoop:
         if self._loop is None:

@@ -1,0 +1,100 @@
+"""The tasks of a running guard: they live and die together."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from backstop.app.alert_desk import AlertDesk
+from backstop.app.component_health import ComponentHealth
+from backstop.app.kill_file import KillFile
+from backstop.app.market_sessions import MarketSessions
+from backstop.app.notes import failure_text
+from backstop.app.trading_days import TradingDays
+from backstop.app.wiring import Parts
+from backstop.config.settings import Settings
+from backstop.ports import Clock
+
+ACCOUNT_FIRST_S = 5.0
+"""How long the market's history waits for the account to be read at the start."""
+
+
+class GuardTasks:
+    """Runs what keeps a guard going, as one task group."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        settings: Settings,
+        clock: Clock,
+        health: ComponentHealth,
+        alert_desk: AlertDesk,
+        account_read: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Begin; nothing is waited for here."""
+        self._parts = parts
+        self._health = health
+        self._account_read = account_read
+        book, put = parts.loop.book, parts.loop.put
+        self._runs = {
+            "decision loop": parts.loop.run,
+            "audit checkpoints": parts.trail.run,
+            "state": parts.persistence.run,
+            "record check": parts.record_check.run,
+            "broker link": parts.link.run,
+            "alert desk": alert_desk.run,
+            "session": parts.gateway.session.keep_fresh,
+            "trading days": TradingDays(clock=clock, sink=put).run,
+            "market sessions": MarketSessions(
+                clock=clock,
+                sink=put,
+                instruments=lambda: tuple(book.instruments.values()),
+                entries_until=settings.entries_until,
+                flat_by=settings.flat_by,
+            ).run,
+            "kill file": KillFile(
+                settings.kill_file,
+                clock=clock,
+                sink=put,
+                halted_by=lambda who: any(it.operator == who for it in book.latches),
+                on_fault=health.reporter("kill file"),
+            ).run,
+            "market risk": self._follow_risk,
+        }
+        self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(self._ended)
+
+    @property
+    def have_ended(self) -> bool:
+        """Nothing runs any more; ``wait`` says why."""
+        return self._task.done()
+
+    async def wait(self) -> None:
+        """Wait for ever, or raise what ended one of the tasks."""
+        await asyncio.shield(self._task)
+
+    async def cancel(self) -> None:
+        """End all of them, and wait until they have ended."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for name, run in self._runs.items():
+                tasks.create_task(run(), name=name)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A bot around a guard that failed may wait for nothing, so it is said at once."""
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            self._health.guard_failed(failure_text(failure))
+
+    async def _follow_risk(self) -> None:
+        link = self._parts.link
+        await link.greeted()
+        self._health.reporter("gateway")("")
+        with suppress(TimeoutError):
+            # The account comes first: to read months of bars would hold up hubs and positions.
+            async with asyncio.timeout(ACCOUNT_FIRST_S):
+                await self._account_read()
+        await self._parts.risk.run(link.instruments)
