@@ -4,12 +4,15 @@ from backstop.config.choices import Calendar
 from backstop.config.settings import Settings
 from backstop.core.exposure import ExposureLimits
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS, Policy
+from backstop.domain.numbers import micros
 
 STALE_QUOTE_NS = 30 * SECOND_NS
 """A reference older than this is none, where STALE_QUOTE_MS does not say otherwise."""
 
 BUSY_QUOTE_NS = 2 * SECOND_NS
 """The same for the S&P and Nasdaq families while the stock market is open."""
+
+PPM_IN_PERCENT = 10_000
 
 
 def liquidate_after_ms(settings: Settings) -> int | None:
@@ -39,6 +42,10 @@ def policy_from_settings(settings: Settings) -> Policy:
         allow_unprotected=settings.allow_unprotected,
         symbols=settings.symbols,
         max_order_quantity=settings.max_order_quantity,
+        max_order_notional_micros=micros(settings.max_order_notional),
+        price_collar_ppm=int(settings.price_collar_percent * PPM_IN_PERCENT),
+        prevents_self_trades=True,
+        max_repeated_executions=settings.max_repeated_executions,
         max_orders_per_second=settings.max_orders_per_second,
         duplicate_window_ns=settings.duplicate_window_ns,
         min_r_multiple=settings.min_r_multiple,

@@ -75,6 +75,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     account_high_close: Decimal | None
     # orders
     max_order_quantity: int
+    max_order_notional: Decimal
+    price_collar_percent: Decimal
+    max_repeated_executions: int
     max_orders_per_second: int
     duplicate_window_ns: int
     stale_quote_ns: int | None

@@ -366,6 +366,31 @@ _ORDERS = (
         unit="contracts",
     ),
     _setting(
+        "MAX_ORDER_NOTIONAL",
+        "max_order_notional",
+        kinds.number("0", "1000000000000", above=True),
+        "What the contracts of one order may be worth; 50 of the largest index future are less.",
+        default="30000000",
+        unit="dollars",
+    ),
+    _setting(
+        "PRICE_COLLAR_PERCENT",
+        "price_collar_percent",
+        kinds.number("0", "100", above=True),
+        "How far through the market the price of an entry may be; a price that has to be reached "
+        "first may be ten times as far from it.",
+        default="5",
+        unit="percent of the market's price",
+    ),
+    _setting(
+        "MAX_REPEATED_EXECUTIONS",
+        "max_repeated_executions",
+        kinds.whole(1, 10_000),
+        "Executions of one strategy in one contract and on one side within a minute; a loop that "
+        "is filled and enters again stays below every rate limit.",
+        default="60",
+    ),
+    _setting(
         "MAX_ORDERS_PER_SECOND",
         "max_orders_per_second",
         kinds.whole(1, 1000),

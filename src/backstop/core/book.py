@@ -197,6 +197,9 @@ class Book:
     breaches_seen_to: int = 0  # trades up to it: a person resumed since, or a day began
     estimate: RiskEstimated | None = None
     hours: Hours = field(default_factory=Hours)
+    executions: dict[str, tuple[int, ...]] = field(
+        default_factory=dict
+    )  # strategy, contract and side -> when orders began to fill, monotonic, of the last minute
     strategy_states: dict[str, dict[str, str | int | None]] = field(default_factory=dict)
     record_finding: str = ""  # by a check of the whole audit record; empty: it is sound
     emergency_digest: str = ""  # of the newest file of a liquidation without a guard in the record

@@ -46,6 +46,7 @@ from backstop.core.protection_wishes import (
 from backstop.core.reconciliation import book_audit, book_look_up, condensed
 from backstop.core.record_soundness import record_checked
 from backstop.core.registered_orders import order_registered
+from backstop.core.repeated_executions import count_executions
 from backstop.core.slippage_breaches import count_breaches, follow_moves, move_answered
 from backstop.core.step import Step, Tag, Workbench
 from backstop.core.venue_clock import LOOK_BACK_US
@@ -130,6 +131,7 @@ def step(book: Book, event: Fact, now_ns: int) -> Step:
     _apply(work, event)
     _look_at_clocks(work)
     count_breaches(work)
+    count_executions(work)
     for found in watch_others(work):
         emergency_liquidation.begin(
             work, cause=found.cause, operator=MACHINE, contract_id=found.contract_id

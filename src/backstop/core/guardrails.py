@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backstop.core.book import AUDIT_STALE_NS
+from backstop.core.order_limits import collar_denials, size_denials
 from backstop.core.order_numbers import number_faults, on_the_tick
 from backstop.core.policy import MILLISECOND_NS, Policy
 from backstop.core.trading_state import TradingState
@@ -104,7 +105,8 @@ def assess(request: OrderRequest, around: Circumstances, policy: Policy) -> Asse
         *bracket_faults(intent, entry_ticks),
         *_reward(intent, entry_ticks, policy),
         *_stop_present(intent, policy),
-        *_size(intent, policy),
+        *size_denials(intent, entry_ticks, around.instrument, policy),
+        *collar_denials(intent, around.instrument, around.reference, policy),
         *_repetition(around, policy),
         *_call_budget(around),
     )
@@ -330,20 +332,6 @@ def _stop_present(intent: OrderIntent, policy: Policy) -> tuple[Denial, ...]:
     )
 
 
-def _size(intent: OrderIntent, policy: Policy) -> tuple[Denial, ...]:
-    if intent.quantity <= policy.max_order_quantity:
-        return ()
-    return (
-        Denial(
-            code=DenialCode.SIZE_TOO_LARGE,
-            message=f"{intent.quantity} contracts in one order",
-            value=str(intent.quantity),
-            limit=str(policy.max_order_quantity),
-            max_quantity=policy.max_order_quantity,
-        ),
-    )
-
-
 def _repetition(around: Circumstances, policy: Policy) -> tuple[Denial, ...]:
     denials: list[Denial] = []
     if around.look_alike is not None:
@@ -391,6 +379,11 @@ def freshness_denials(side: Side, around: Circumstances, policy: Policy) -> tupl
     return (*_account(around), *_reference(side, around, policy))
 
 
+def stale_after_ns(policy: Policy, *, busy: bool) -> int:
+    """Return how old a market price may be; less while its market is ``busy``."""
+    return (policy.busy_quote_ns if busy else None) or policy.stale_quote_ns
+
+
 def _account(around: Circumstances) -> tuple[Denial, ...]:
     if around.account_stale_ms is None:
         return ()
@@ -405,8 +398,7 @@ def _account(around: Circumstances) -> tuple[Denial, ...]:
 
 
 def _reference(side: Side, around: Circumstances, policy: Policy) -> tuple[Denial, ...]:
-    limit_ns = policy.busy_quote_ns if around.busy else None
-    limit_ms = (limit_ns or policy.stale_quote_ns) // MILLISECOND_NS
+    limit_ms = stale_after_ns(policy, busy=around.busy) // MILLISECOND_NS
     symbol = around.instrument.symbol
     if around.reference is None or around.reference.touch(side) is None:
         return (

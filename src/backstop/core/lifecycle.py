@@ -90,6 +90,7 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.asked.clear()
     book.missing.clear()
     book.entries.clear()
+    book.executions.clear()
     book.hours.changes_utc_us = 0
     book.venue_clock.restart()
     book.external.begin(

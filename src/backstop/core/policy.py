@@ -23,6 +23,14 @@ class Policy(Struct, frozen=True, kw_only=True):
             unless ``allow_unprotected``.
         symbols: exchange roots that may be traded, such as ES, MES.
         max_order_quantity: contracts in one order.
+        max_order_notional_micros: what the contracts of one order may be worth, in millionths of a
+            dollar; None: not checked.
+        price_collar_ppm: how far from the market the price of an entry may be, in parts per
+            million of the market's price; None: not checked.
+        prevents_self_trades: an entry that could trade with an order of ours is refused. Off in
+            records of before that was looked at.
+        max_repeated_executions: executions of one strategy in one contract and on one side within
+            a minute; None: not counted.
         max_orders_per_second: entries accepted within any second.
         duplicate_window_ns: equal orders with different client ids within it are refused.
         min_r_multiple: smallest reward for one unit of risk, from rounded prices.
@@ -57,6 +65,10 @@ class Policy(Struct, frozen=True, kw_only=True):
     allow_unprotected: bool = False
     symbols: tuple[str, ...] = ("ES", "NQ", "MES", "MNQ")
     max_order_quantity: int = 50
+    max_order_notional_micros: int | None = None
+    price_collar_ppm: int | None = None
+    prevents_self_trades: bool = False
+    max_repeated_executions: int | None = None
     max_orders_per_second: int = 10
     duplicate_window_ns: int = SECOND_NS
     min_r_multiple: Decimal | None = None

@@ -20,8 +20,10 @@ from backstop.core.guardrails import (
 from backstop.core.leftovers import leftover_denials
 from backstop.core.liquidation_scope import closing_denials
 from backstop.core.market_hours import hours_denials, is_busy
+from backstop.core.own_orders import self_trade_denials
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.portfolio import exposure_denials
+from backstop.core.repeated_executions import repetition_denials
 from backstop.domain.events import OrderRequested
 from backstop.domain.order import OrderRequest
 
@@ -60,6 +62,20 @@ def judge(book: Book, wish: OrderRequested, *, now_ns: int) -> Assessment | None
         return assessment
     denials = (
         *assessment.denials,
+        *self_trade_denials(
+            book,
+            type_=request.type,
+            side=request.side,
+            level_ticks=assessment.entry_ticks,
+            instrument=instrument,
+        ),
+        *repetition_denials(
+            book,
+            strategy_id=request.strategy_id,
+            contract_id=contract_id,
+            side=request.side,
+            now_ns=now_ns,
+        ),
         *clock_denials(book),
         *freshness_denials(request.side, around, policy),
         *closing_denials(book, contract_id),

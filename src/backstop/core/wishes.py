@@ -2,10 +2,19 @@
 
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from backstop.core.clock_readings import earliest_us
-from backstop.core.guardrails import Assessment, bracket_faults, state_denials
-from backstop.core.market_hours import hours_denials
+from backstop.core.guardrails import (
+    Assessment,
+    bracket_faults,
+    stale_after_ns,
+    state_denials,
+)
+from backstop.core.market_hours import hours_denials, is_busy
+from backstop.core.order_limits import moved_price_denials
 from backstop.core.order_numbers import level_faults
+from backstop.core.own_orders import self_trade_denials
 from backstop.core.pre_trade import judge, remember_entry
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
 from backstop.core.stop_withdrawal import order_widening_denials, withdrawal_denials
@@ -212,6 +221,32 @@ def _exposure_moved(
             book.policy,
         ),
         *hours_denials(book.hours, instrument, book.policy, work.utc_us),
+        *_price_moved(work, order, event, instrument),
+    )
+
+
+def _price_moved(
+    work: Workbench, order: TrackedOrder, event: ModifyRequested, instrument: Instrument
+) -> tuple[Denial, ...]:
+    """Return why an entry may not rest at its new price: what holds for a new order holds here."""
+    book = work.book
+    moved = replace(order.intent, limit_ticks=event.limit_ticks, stop_ticks=event.stop_ticks)
+    busy = is_busy(book.hours, instrument.symbol, work.utc_us)
+    return (
+        *moved_price_denials(
+            moved,
+            instrument,
+            event.reference,
+            book.policy,
+            stale_after_ns=stale_after_ns(book.policy, busy=busy),
+        ),
+        *self_trade_denials(
+            book,
+            type_=moved.type,
+            side=moved.side,
+            level_ticks=moved.limit_ticks,
+            instrument=instrument,
+        ),
     )
 
 

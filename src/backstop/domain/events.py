@@ -296,12 +296,16 @@ class CancelRequested(Event, frozen=True, kw_only=True, tag=True):
 
 
 class ModifyRequested(Event, frozen=True, kw_only=True, tag=True):
-    """A bot asked to change an order of ours; None leaves a member as it is. Levels in ticks."""
+    """A bot asked to change an order of ours; None leaves a member as it is. Levels in ticks.
+
+    ``reference`` is the market of its contract as the guard knew it then.
+    """
 
     client_order_id: str
     quantity: int | None = None
     limit_ticks: int | None = None
     stop_ticks: int | None = None
+    reference: Quote | None = None
 
 
 class HaltRequested(Event, frozen=True, kw_only=True, tag=True):
