@@ -363,17 +363,26 @@ def test_the_same_registration_again_is_the_same_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"quantity": 1}, {"custom_tag": "bot-2"}, {"custom_tag": None, "broker_order_id": 7}],
+    ("changes", "differs"),
+    [
+        ({"quantity": 1}, "quantity is 2 there, and 1 here"),
+        ({"custom_tag": "bot-2"}, "custom_tag is bot-1 there, and bot-2 here"),
+        (
+            {"custom_tag": None, "broker_order_id": 7},
+            "custom_tag is bot-1 there, and unset here",
+        ),
+    ],
 )
-def test_another_registration_under_the_same_name_is_a_conflict(changes: dict[str, Any]) -> None:
+def test_another_registration_under_the_same_name_is_a_conflict(
+    changes: dict[str, Any], differs: str
+) -> None:
     guard = a_dry_guard()
     register(guard)
 
     other = register(guard, **changes)
 
     assert other.kind is DecisionKind.CONFLICT
-    assert "registered with another body" in other.message
+    assert other.message == f"c1 is registered with another body: {differs}"
     assert guard.order().custom_tag == TAG
 
 
@@ -387,7 +396,37 @@ def test_the_number_can_be_told_later() -> None:
     assert (guard.state(), guard.order().broker_order_id) == (OrderState.WORKING, 100)
     assert guard.book.venue_orders == {}
     assert register(guard, broker_order_id=100).kind is DecisionKind.REPEATED
-    assert register(guard, broker_order_id=101).kind is DecisionKind.CONFLICT
+    other = register(guard, broker_order_id=101)
+    assert other.kind is DecisionKind.CONFLICT
+    assert "broker_order_id is 100 there, and 101 here" in other.message
+
+
+@pytest.mark.parametrize("sends", [False, True])
+def test_what_is_registered_while_halted_is_followed_and_its_sender_is_warned(
+    *, sends: bool
+) -> None:
+    guard = Guard(policy=a_policy(dry_run=not sends, execute=sends)).start()
+    assert register(guard, client_order_id="before", custom_tag="bot-0").message == ""
+    guard.feed(HaltRequested(utc_us=guard.utc_us, reason="the news", operator="ann"))
+
+    first, again = register(guard), register(guard)
+
+    assert (first.kind, again.kind) == (DecisionKind.ACCEPTED, DecisionKind.REPEATED)
+    for decision in (first, again):
+        assert decision.trading_state is TradingState.HALTED
+        assert "trading is HALTED (halted by ann: the news)" in decision.message
+        assert "do not send an entry now" in decision.message
+        assert ("cancelled" in decision.message) is sends
+
+
+def test_an_exit_that_is_registered_while_halted_needs_no_warning() -> None:
+    guard = a_dry_guard()
+    guard.position_row(2)
+    guard.feed(HaltRequested(utc_us=guard.utc_us, reason="the news", operator="ann"))
+
+    decision = register(guard, side=Side.SELL)
+
+    assert (decision.trading_state, decision.message) == (TradingState.HALTED, "")
 
 
 def test_a_number_told_after_the_proof_of_absence_reopens_the_order() -> None:

@@ -2,6 +2,7 @@
 
 from tests.core.builders import START_US, Guard, a_row
 
+from backstop.core.reused_ids import REUSED_IDS_KEPT
 from backstop.core.trading_state import LatchKind
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.events import Answer
@@ -119,6 +120,19 @@ def test_of_two_live_orders_under_one_id_nothing_is_booked() -> None:
     assert guard.order() == first
     assert guard.order("c2").broker_order_id is None
     assert "ORDER_ID_REUSED" in guard.alerts()
+    for _ in range(3):
+        second_row(guard)
+    assert guard.alerts().count("ORDER_ID_REUSED") == 1, "a person is told once of each id"
+    assert guard.book.counters.contradictions == 4
+
+
+def test_only_so_many_reused_ids_are_remembered() -> None:
+    guard = a_guard_with_a_filled_order()
+    guard.book.reused_ids = dict.fromkeys(range(1000, 1000 + REUSED_IDS_KEPT))
+    second_row(guard)
+
+    assert len(guard.book.reused_ids) == REUSED_IDS_KEPT
+    assert list(guard.book.reused_ids)[-1] == 100
 
 
 def test_a_leg_belongs_to_the_entry_of_its_tag() -> None:

@@ -58,9 +58,12 @@ def test_the_same_wish_again_is_the_same_order() -> None:
 def test_the_same_name_with_another_body_is_a_conflict() -> None:
     guard = Guard().start()
     guard.submit()
-    other = guard.submit(quantity=1)
+    other = guard.submit(quantity=1, stop_loss_price=Decimal("4990.50"))
 
     assert other.kind is DecisionKind.CONFLICT
+    assert "quantity is 2 there, and 1 here" in other.message
+    assert "stop_loss_price is unset there, and 4990.5 here" in other.message
+    assert "side" not in other.message
     assert len(guard.commands_of(PlaceOrder)) == 1
 
 

@@ -74,6 +74,8 @@ class ExecutionVerificationSystem(GuardPart):
         Returns:
             ACCEPTED; REPEATED for the same order again, also to add its number; otherwise CONFLICT,
             REFUSED, NOT_POSSIBLE or UNKNOWN_SYMBOL with the reason, and nothing is followed.
+            What is followed is so in every state: ``trading_state`` says which holds, and where
+            that is not ACTIVE ``message`` says what becomes of an entry that is sent all the same.
 
         Raises:
             DomainError: a member of the request is not what its type says.

@@ -15,6 +15,7 @@ from backstop.core.alerts import AlertBoard
 from backstop.core.external_record import ExternalRecord
 from backstop.core.liquidation import CloseAttempt, Liquidation
 from backstop.core.market_hours import Hours
+from backstop.core.past_doubt import PastDoubt
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.positions import Knowledge, PositionView
 from backstop.core.protection_record import ProtectionBook
@@ -194,6 +195,7 @@ class Book:
     breaches: dict[str, str | None] = field(
         default_factory=dict
     )  # executions with too much slippage -> the day they count in; None: in none any more
+    reused_ids: dict[int, None] = field(default_factory=dict)  # of which a person was told
     breaches_seen_to: int = 0  # trades up to it: a person resumed since, or a day began
     estimate: RiskEstimated | None = None
     hours: Hours = field(default_factory=Hours)
@@ -201,6 +203,7 @@ class Book:
         default_factory=dict
     )  # strategy, contract and side -> when orders began to fill, monotonic, of the last minute
     strategy_states: dict[str, dict[str, str | int | None]] = field(default_factory=dict)
+    doubt: PastDoubt = field(default_factory=PastDoubt)
     record_finding: str = ""  # by a check of the whole audit record; empty: it is sound
     emergency_digest: str = ""  # of the newest file of a liquidation without a guard in the record
     wakes: dict[Wake, int] = field(default_factory=dict)  # monotonic times of the next looks
@@ -251,6 +254,8 @@ class Book:
             yield Condition.JOURNAL_FAILED
         if self.record_finding:
             yield Condition.RECORD_UNSOUND
+        if self.doubt.fault:
+            yield Condition.PAST_UNREADABLE
         if self.venue_clock.is_off:
             yield Condition.CLOCK_OFFSET
         if self.external.in_doubt:

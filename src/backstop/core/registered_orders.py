@@ -17,8 +17,10 @@ from backstop.core.evidence import apply_order_step, book_order_row, recount_tra
 from backstop.core.execution_verification import numbered, registered
 from backstop.core.order_numbers import number_faults, off_tick_faults, on_the_tick
 from backstop.core.pre_trade import remember_entry
+from backstop.core.same_wish import registered_otherwise
 from backstop.core.step import Decision, DecisionKind, Workbench
 from backstop.core.tracked_order import TrackedOrder, is_of
+from backstop.core.trading_state import TradingState
 from backstop.core.wishes import reference_price
 from backstop.domain.broker import BrokerOrder
 from backstop.domain.events import OrderRegistered
@@ -68,7 +70,30 @@ def order_registered(work: Workbench, event: OrderRegistered) -> None:
     kept = book.orders[order.client_order_id]
     if not book.is_exit(kept):
         remember_entry(book, request, work.now_ns)
-    work.decision = Decision(kind=DecisionKind.ACCEPTED, order=kept)
+    work.decision = Decision(
+        kind=DecisionKind.ACCEPTED,
+        order=kept,
+        trading_state=book.trading_state(work.now_ns, kept.intent.contract_id),
+        message=_warning(work, kept),
+    )
+
+
+def _warning(work: Workbench, order: TrackedOrder) -> str:
+    """Return what its sender has to know of the trading state; empty when it may be sent.
+
+    What is registered is followed in every state, and sending it is not in our hands.
+    """
+    book, contract_id = work.book, order.intent.contract_id
+    state = book.trading_state(work.now_ns, contract_id)
+    if state is TradingState.ACTIVE or order.is_terminal or book.is_exit(order):
+        return ""
+    reasons = "; ".join(book.state_reasons(work.now_ns, contract_id))
+    halted = state is TradingState.HALTED and book.policy.sends
+    then = "and is cancelled as soon as the venue shows it" if halted else "wherever it stands"
+    return (
+        f"trading is {state} ({reasons}): do not send an entry now. "
+        f"{order.client_order_id} is followed all the same, {then}."
+    )
 
 
 def _measured_from(
@@ -87,19 +112,8 @@ def _measured_from(
 def _registered_again(work: Workbench, held: TrackedOrder, event: OrderRegistered) -> None:
     """Answer a repeat; the number that the venue gave since is taken along."""
     number = event.broker_order_id
-    same = (
-        held.registered
-        and held.request == event.request
-        and held.custom_tag == (event.custom_tag or "")
-        and (number is None or held.broker_order_id in {None, number})
-    )
-    if not same:
-        whose = "is registered with another body" if held.registered else "was placed by the guard"
-        work.decision = Decision(
-            kind=DecisionKind.CONFLICT,
-            order=held,
-            message=f"{held.client_order_id} {whose}",
-        )
+    work.decision = registered_otherwise(held, event)
+    if work.decision is not None:
         return
     if number is not None and held.broker_order_id is None:
         work.decision = _taken(work.book, replace(held, broker_order_id=number))
@@ -109,7 +123,12 @@ def _registered_again(work: Workbench, held: TrackedOrder, event: OrderRegistere
         apply_order_step(work, step)
         _catch_up(work, held.client_order_id)
     kept = work.book.orders[held.client_order_id]
-    work.decision = Decision(kind=DecisionKind.REPEATED, order=kept)
+    work.decision = Decision(
+        kind=DecisionKind.REPEATED,
+        order=kept,
+        trading_state=work.book.trading_state(work.now_ns, kept.intent.contract_id),
+        message=_warning(work, kept),
+    )
 
 
 def _catch_up(work: Workbench, client_order_id: str) -> None:

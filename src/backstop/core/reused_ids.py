@@ -14,6 +14,9 @@ from backstop.core.tracked_order import TrackedOrder, told_quantity
 from backstop.domain.broker import BrokerOrder, BrokerTrade
 from backstop.domain.commands import Severity
 
+REUSED_IDS_KEPT = 64
+"""Ids of which a person was told; one alone is already reason to stop and look."""
+
 
 def other_by_tag(work: Workbench, row: BrokerOrder, holder: TrackedOrder) -> TrackedOrder | None:
     """Return the order whose tag ``row`` carries, when its id is that of ``holder``, another one.
@@ -30,18 +33,23 @@ def other_by_tag(work: Workbench, row: BrokerOrder, holder: TrackedOrder) -> Tra
 def handed_over(
     work: Workbench, row: BrokerOrder, *, holder: TrackedOrder, other: TrackedOrder
 ) -> bool:
-    """Take the id of ``row`` from ``holder`` and tell a person; False while ``holder`` is live.
+    """Take the id of ``row`` from ``holder``, telling a person once; False while that one is live.
 
     Of two live orders under one id nothing can be told apart: then nothing is booked.
     """
     book = work.book
     book.counters.contradictions += 1
-    work.alert(
-        Severity.CRITICAL,
-        "ORDER_ID_REUSED",
-        f"The venue shows {other.client_order_id} under the id {row.broker_order_id}, which was "
-        f"that of {holder.client_order_id}. Compare orders and trades with the venue's own list.",
-    )
+    if row.broker_order_id not in book.reused_ids:
+        book.reused_ids[row.broker_order_id] = None
+        if len(book.reused_ids) > REUSED_IDS_KEPT:
+            del book.reused_ids[next(iter(book.reused_ids))]
+        work.alert(
+            Severity.CRITICAL,
+            "ORDER_ID_REUSED",
+            f"The venue shows {other.client_order_id} under the id {row.broker_order_id}, which "
+            f"was that of {holder.client_order_id}. Compare orders and trades with the venue's "
+            "own list.",
+        )
     if not holder.is_terminal:
         return False
     numbers = book.trades_of.get(row.broker_order_id, ())

@@ -10,6 +10,7 @@ from backstop.core.book import Book, Wake
 from backstop.core.guardrails import Assessment
 from backstop.core.past import PastOrder
 from backstop.core.tracked_order import TrackedOrder, final_quantity
+from backstop.core.trading_state import TradingState
 from backstop.domain.audit import AuditRow, FillRow
 from backstop.domain.broker import BrokerTrade
 from backstop.domain.commands import RaiseAlert, Request, Severity
@@ -59,6 +60,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     message: str = ""
     liquidation_id: str | None = None  # the run that does what was asked
     would_send: tuple[Request, ...] = ()  # what only the gate kept back
+    trading_state: TradingState | None = None  # where an order was taken on that others send
 
 
 class Step(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from backstop.core.order_limits import moved_price_denials
 from backstop.core.order_numbers import level_faults
 from backstop.core.own_orders import self_trade_denials
 from backstop.core.pre_trade import judge, remember_entry
+from backstop.core.same_wish import known_already
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
 from backstop.core.stop_withdrawal import order_widening_denials, withdrawal_denials
 from backstop.core.tracked_order import TrackedOrder, final_quantity
@@ -32,7 +33,7 @@ def order_requested(work: Workbench, event: OrderRequested) -> None:
     book, request = work.book, event.request
     known = book.orders.get(request.client_order_id)
     if known is not None:
-        work.decision = _known_already(known, request)
+        work.decision = known_already(known, request)
         return
     assessment = judge(book, event, now_ns=work.now_ns)
     if assessment is None:
@@ -46,18 +47,6 @@ def order_requested(work: Workbench, event: OrderRequested) -> None:
         work.decision = Decision(kind=DecisionKind.REFUSED, assessment=assessment, denials=denials)
         return
     _accept(work, request, assessment, event.reference)
-
-
-def _known_already(known: TrackedOrder, request: OrderRequest) -> Decision:
-    """Return the answer to a wish whose client_order_id is in use."""
-    if known.registered:
-        # "The same order" would sound as if it had been sent for whoever asks now.
-        message = "this client_order_id is registered for an order that its owner sends"
-        return Decision(kind=DecisionKind.CONFLICT, order=known, message=message)
-    if known.request == request:
-        return Decision(kind=DecisionKind.REPEATED, order=known)
-    message = "this client_order_id belongs to an order with another body"
-    return Decision(kind=DecisionKind.CONFLICT, order=known, message=message)
 
 
 _EXPOSURE_CODES = frozenset(

@@ -270,6 +270,26 @@ async def test_rows_that_make_no_sense_are_reported_and_the_others_count(
         assert heard.hubs.health(Hub.USER).counts.rejected == 4
 
 
+async def test_what_is_no_event_is_reported_with_the_name_of_its_hub(
+    hub: ScriptedHub, other_hub: ScriptedHub
+) -> None:
+    """Without a target a report would name nothing that a person could look at."""
+
+    async def script(socket: HubSocket) -> None:
+        await socket.handshake()
+        await socket.send({"type": 99}, {"type": 1, "arguments": []})
+        await socket.event("GatewayUserOrder", ORDER)
+        await socket.serve()
+
+    hub.scripts, other_hub.scripts = [script], [stay]
+    async with listening(hub, other_hub) as heard:
+        await until(lambda: heard.of(OrderReported))
+        rejected = heard.of(PayloadRejected)
+
+    assert [fact.target for fact in rejected] == ["/hubs/user", "/hubs/user"]
+    assert "unknown type 99" in rejected[0].fault
+
+
 async def test_unknown_events_are_counted_each_and_reported_once(
     hub: ScriptedHub, other_hub: ScriptedHub
 ) -> None:

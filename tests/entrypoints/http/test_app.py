@@ -240,6 +240,8 @@ async def test_an_equal_repeat_returns_the_same_order_and_another_body_conflicts
         status, body = await caller.ask("POST", "/v1/orders", json=desk.body(quantity=1))
 
     assert (status, body["error"]["code"]) == (409, "CONFLICT")
+    asked = desk.body()["quantity"]
+    assert f"quantity is {asked} there, and 1 here" in body["error"]["message"]
 
 
 async def test_dry_run_refuses_and_shows_exactly_what_would_be_sent(desk: Any) -> None:

@@ -7,7 +7,7 @@ a bounded part of it: the first ``REPORTS_MAX`` of each connection and one for e
 from msgspec import Struct
 
 from backstop.adapters.projectx import translate
-from backstop.domain.events import PayloadRejected, Source
+from backstop.domain.events import Hub, PayloadRejected, Source
 from backstop.ports import Clock, FactSink
 
 REPORTS_MAX = 50
@@ -25,7 +25,8 @@ class HubCounts(Struct, frozen=True, kw_only=True):
 class HubReports:
     """The faults of one hub."""
 
-    def __init__(self, *, clock: Clock, sink: FactSink) -> None:
+    def __init__(self, hub: Hub, *, clock: Clock, sink: FactSink) -> None:
+        self._hub = hub
         self._clock = clock
         self._sink = sink
         self._left = REPORTS_MAX
@@ -68,7 +69,8 @@ class HubReports:
             PayloadRejected(
                 utc_us=self._clock.utc_us(),
                 source=Source.HUB,
-                target=target[:100],
+                # What is no event names no target: then it is a matter of the whole hub.
+                target=target[:100] or f"/hubs/{self._hub.lower()}",
                 fault=fault[:500],
                 raw=translate.rejected_text(payload),
             )

@@ -66,7 +66,7 @@ class ProjectXHubs:
             SettingError: an address cannot be used.
         """
         self._user_ready = asyncio.Event()
-        self._reports = {hub: HubReports(clock=clock, sink=sink) for hub in Hub}
+        self._reports = {hub: HubReports(hub, clock=clock, sink=sink) for hub in Hub}
         self._user = UserHub(
             account_id=account_id,
             clock=clock,
