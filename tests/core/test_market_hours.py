@@ -165,13 +165,17 @@ def test_records_of_before_there_was_a_calendar_are_judged_as_they_were() -> Non
     assert guard.submit().kind is DecisionKind.ACCEPTED
 
 
-def test_before_a_session_is_left_entries_are_refused() -> None:
+@pytest.mark.parametrize(("before_us", "refused"), [(1, False), (0, True)])
+def test_before_a_session_is_left_entries_are_refused(before_us: int, *, refused: bool) -> None:
     guard = a_guard()
-    plan(guard, a_session(entries_until_utc_us=START_US))
+    until_us = START_US + MINUTE_US
+    plan(guard, a_session(entries_until_utc_us=until_us))
+    asked = OrderRequested(utc_us=until_us - before_us, request=a_request(), reference=a_quote())
 
-    decision = guard.submit()
+    found = judge(guard.book, asked, now_ns=guard.now_ns)
 
-    assert codes(decision) == [DenialCode.SESSION_FLAT_BY]
+    assert found is not None
+    assert [it.code for it in found.denials] == [DenialCode.SESSION_FLAT_BY] * refused
 
 
 def test_in_its_last_session_a_month_takes_no_entries_and_others_do() -> None:
@@ -287,6 +291,19 @@ def test_a_month_is_left_before_it_ends() -> None:
     audits(guard, minutes=2, positions=both)
 
     assert {it.contract_id for it in guard.commands_of(ClosePosition)} == {MES}
+
+
+def test_a_month_that_has_to_be_left_waits_for_its_market_to_open() -> None:
+    guard = a_guard()
+    plan(guard, NEXT, ends=(an_end(flat_by_utc_us=START_US - MINUTE_US),))
+    held(guard)
+    audits(guard, minutes=1, positions=(a_position(2),))
+    assert guard.commands_of(ClosePosition) == []
+
+    guard.now_ns += 2 * HOUR_US * 1000
+    audits(guard, minutes=1, positions=(a_position(2),))
+
+    assert guard.commands_of(ClosePosition)
 
 
 def test_in_dry_run_nothing_is_closed() -> None:

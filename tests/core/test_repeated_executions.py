@@ -90,11 +90,12 @@ def test_after_a_minute_the_strategy_may_go_on_and_nothing_is_kept() -> None:
 
 def test_what_is_kept_of_one_strategy_is_bounded() -> None:
     guard = a_guard()
-    for number in range(1, LIMIT + 1):
-        executed(guard, number)
-    executed(guard, LIMIT + 1, side=Side.SELL)
+    for number in range(1, LIMIT + 3):
+        guard.working(100 + number, client_order_id=f"n{number}")
+    for number in range(1, LIMIT + 3):
+        guard.trade(trade_id=number, broker_order_id=100 + number)
 
-    assert all(len(times) <= LIMIT for times in guard.book.executions.values())
+    assert [len(times) for times in guard.book.executions.values()] == [LIMIT]
 
 
 def test_a_new_process_counts_anew_and_a_replay_decides_the_same() -> None:
