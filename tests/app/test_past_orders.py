@@ -9,15 +9,17 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 from tests.app.desk import Desk, Guard, a_desk, a_venue, audited, until
-from tests.app.state_folders import checkpoint
+from tests.app.state_folders import checkpoint, started
 
 from backstop.adapters.sqlite.past_archive import PAST_DATABASE
-from backstop.adapters.state_file import BACKUP, OLDER
+from backstop.adapters.state_file import BACKUP, CURRENT, OLDER
+from backstop.app import past_rebuild
 from backstop.core import forgetting
 from backstop.core.book import Book
 from backstop.core.state_checkpoint import decoded, restored
 from backstop.core.step import DecisionKind
 from backstop.core.tracked_order import TrackedOrder
+from backstop.domain.events import Source, TradeReported
 from backstop.domain.order import OrderState, OrderType, Side
 from backstop.errors import JournalError
 from backstop.simulator.process import Simulator
@@ -162,6 +164,14 @@ async def test_an_archive_that_cannot_be_read_holds_up_entries_and_no_exit(desk:
             await guard.manager.submit_order(guard.request(Side.BUY, 1))
         with pytest.raises(JournalError, match=r"past_orders\.db"):
             guard.manager.past_order("nobody")
+        with pytest.raises(JournalError, match=r"past_orders\.db"):
+            await guard.manager.register_pending_order(
+                guard.request(Side.SELL, 1, protected=False), custom_tag="mine-1"
+            )
+        with pytest.raises(JournalError, match=r"past_orders\.db"):
+            await guard.manager.cancel_order("nobody", reason="late")
+        assert "past_orders.db" in guard.manager.components["past orders"]
+        await until(lambda: "PAST_UNREADABLE" in alerts(guard), "the alert")
         await guard.send(guard.request(Side.SELL, 1, protected=False))
         await until(lambda: guard.position() == 0, "the exit to be filled")
 
@@ -176,6 +186,131 @@ def takes_nothing(path: Path) -> None:
 def spoil(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("ALTER TABLE PastKey RENAME TO Gone")
+
+
+def mend(path: Path) -> None:
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("ALTER TABLE Gone RENAME TO PastKey")
+
+
+def alerts(guard: Guard) -> list[str | int]:
+    return [note.fields["code"] for note in guard.notes if note.name == "alert"]
+
+
+async def test_an_old_trade_is_held_until_the_archive_answers_again(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        entry = await guard.enter(Side.BUY, 1)
+        await guard.send(guard.request(Side.SELL, 1, protected=False))
+        await until(lambda: guard.position() == 0, "the position to be closed")
+        first, *_ = await let_go_of(guard)
+        await archived(desk, first)
+        await until(lambda: entry.client_order_id not in guard.book.orders, "the entry to leave")
+        past = guard.manager.past_order(entry.client_order_id)
+        assert past is not None
+        path, trade = desk.folder / "state" / PAST_DATABASE, past.trades[0]
+        spoil(path)
+
+        guard.manager.decisions.put(
+            TradeReported(utc_us=guard.manager.clock.utc_us(), trade=trade, source=Source.HUB)
+        )
+        await until(lambda: trade.trade_id in guard.book.doubt.trades, "the trade to be held")
+        again = guard.book.counters.duplicate_trades
+        await until(lambda: "TRADE_UNDECIDED" in alerts(guard), "the alert")
+        assert guard.book.state_reasons(guard.manager.now_ns()) == ("PAST_UNREADABLE",)
+
+        mend(path)
+        await guard.ready()
+        assert not guard.book.doubt.trades
+        assert guard.book.counters.duplicate_trades > again
+        assert guard.position() == 0
+        assert "past orders" not in guard.manager.components
+        await until(lambda: "PAST_READABLE" in alerts(guard), "the word that all is well")
+    written = audited(
+        desk.folder / "state",
+        "SELECT count(*) FROM FillAudit WHERE FillId = ?",
+        str(trade.trade_id),
+    )
+    assert written == [(1,)]
+
+
+def ask_for_all(guard: Guard, orders: list[TrackedOrder]) -> None:
+    """Ask for everything in the archive, in the order of time and by name."""
+    guard.manager.past_orders(limit=9)
+    for order in orders:
+        assert guard.manager.order_named(order.client_order_id) == order
+        guard.manager.past_order(order.client_order_id)
+
+
+DAMAGES = {
+    "bytes that are no entry": "UPDATE Past SET value = x'7b'",
+    "an entry cut off": "UPDATE Past SET value = substr(value, 1, length(value) / 2)",
+    "text that is no JSON": "UPDATE Past SET value = 'gone'",
+    "a number": "UPDATE Past SET value = 7",
+    "the entry of another": "UPDATE PastKey SET id = 1 + id % (SELECT max(id) FROM Past)",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_damaged_archive_is_kept_aside_and_made_again(desk: Desk, damage: str) -> None:
+    async with desk.guard() as guard:
+        orders = await let_go_of(guard, count=4)
+        first = orders[0]
+        await archived(desk, first)
+        state = desk.folder / "state"
+        with closing(sqlite3.connect(state / PAST_DATABASE, isolation_level=None)) as database:
+            database.execute(DAMAGES[damage])
+
+        with pytest.raises(JournalError, match=r"past_orders\.db is damaged"):
+            ask_for_all(guard, orders)
+        await until(lambda: "PAST_READABLE" in alerts(guard), "the archive to be made again")
+        await guard.ready()
+
+        repeated = await guard.manager.submit_order(first.request)
+        assert repeated.kind is DecisionKind.REPEATED
+        assert repeated.order == first
+        ask_for_all(guard, orders)
+        assert [it.name for it in state.glob("past_orders-*.bad")] == ["past_orders-000001.bad"]
+        assert "past orders" not in guard.manager.components
+
+    async with desk.guard() as guard:
+        assert started(guard)["source"] == CURRENT
+        assert (await guard.manager.submit_order(first.request)).order == first
+
+
+async def test_damage_that_only_a_reader_meets_is_mended_as_well(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        first, *_ = await let_go_of(guard)
+        await archived(desk, first)
+        path = desk.folder / "state" / PAST_DATABASE
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("UPDATE Past SET value = x'00'")
+
+        with pytest.raises(JournalError, match="damaged"):
+            guard.manager.past_orders(limit=9)
+
+        await until(lambda: "PAST_READABLE" in alerts(guard), "the archive to be made again")
+        seen, _ = guard.manager.past_orders(limit=9)
+        assert first.client_order_id in {it.order.client_order_id for it in seen if it.order}
+
+
+async def test_no_state_counts_on_an_archive_that_is_half_made(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk.guard() as guard:
+        first, *_ = await let_go_of(guard)
+        await archived(desk, first)
+        monkeypatch.setattr(past_rebuild, "REST_S", 1e9)  # it never gets beyond the first rest
+        path = desk.folder / "state" / PAST_DATABASE
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("UPDATE Past SET value = x'00'")
+        with pytest.raises(JournalError, match="damaged"):
+            ask_for_all(guard, [first])
+        await until(lambda: any(path.parent.glob("past_orders-*.bad")), "a new archive")
+        await guard.manager.close(by_person=False)
+
+    async with desk.guard() as guard:
+        assert started(guard)["source"] != CURRENT
+        assert (await guard.manager.submit_order(first.request)).order == first
 
 
 async def test_no_checkpoint_lets_go_of_what_the_archive_did_not_take(desk: Desk) -> None:

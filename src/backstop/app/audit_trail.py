@@ -248,6 +248,11 @@ class AuditTrail:
         return self._record_name
 
     @property
+    def path(self) -> Path:
+        """The database that holds the record."""
+        return self._journal.path
+
+    @property
     def durable_seq(self) -> int:
         """The newest record that is on disk."""
         return self._journal.durable_seq

@@ -548,6 +548,8 @@ class CriticalSystemManager:
         health = self._health.faults
         if self._trail is not None:
             health |= self._trail.faults
+        if self._state is not None and self._state.past.fault is not None:
+            health["past orders"] = self._state.past.fault
         if self._loop is not None and self._loop.failure is not None:
             health["journal"] = self._loop.failure
         return health

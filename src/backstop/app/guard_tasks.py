@@ -41,6 +41,7 @@ class GuardTasks:
             "audit checkpoints": parts.trail.run,
             "state": parts.persistence.run,
             "record check": parts.record_check.run,
+            "past orders": parts.state.mended_past(parts.loop).run,
             "broker link": parts.link.run,
             "alert desk": alert_desk.run,
             "session": parts.gateway.session.keep_fresh,

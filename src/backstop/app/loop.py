@@ -29,6 +29,7 @@ from backstop.core.clock_readings import is_clock_news
 from backstop.core.engine import condensed, next_deadline_ns, step
 from backstop.core.pre_trade import judge
 from backstop.core.step import Decision, DecisionKind, Note, Step
+from backstop.core.undecided import settling
 from backstop.core.unrecorded import may_leave_unrecorded, needs_record
 from backstop.domain.commands import PlaceOrder, RaiseAlert
 from backstop.domain.events import (
@@ -37,6 +38,7 @@ from backstop.domain.events import (
     JournalFailed,
     OrderDispatched,
     OrderRequested,
+    PastUnreadable,
     TimerFired,
     VenueClockRead,
 )
@@ -301,24 +303,36 @@ class DecisionLoop:
         elif isinstance(fact, VenueClockRead) and not is_clock_news(self.book, fact):
             return
         if self._past is not None:
+            if isinstance(fact, AccountAudited):
+                self._settle_the_past(self._past, utc_us=fact.utc_us)
             try:
                 fact, recalled = self._past.consult(self.book, fact)
             except StateFolderError as error:
                 recalled = None
-                if asker is not None and self._is_entry(fact):
-                    # It may be an order of the past, and would be a second one.
+                if not self.book.doubt.fault:
+                    doubt = PastUnreadable(utc_us=fact.utc_us, reason=str(error))
+                    self._step(doubt, None, acted_ns=acted_ns)
+                if asker is not None and not self._is_exit(fact):
+                    # It may be, or be about, an order of the past: nobody can tell.
                     asker.set_exception(JournalError(str(error)))
                     return
             if recalled is not None:
                 self._step(recalled, None, acted_ns=acted_ns)
         self._step(fact, asker, acted_ns=acted_ns)
 
-    def _is_entry(self, fact: Fact) -> bool:
+    def _settle_the_past(self, past: PastOrders, *, utc_us: int) -> None:
+        """Handle what was held while the archive could not be asked, once it can be."""
+        held = settling(self.book, utc_us=utc_us)
+        if held and past.is_readable():
+            for fact in held:
+                self._handle(fact, None)
+
+    def _is_exit(self, fact: Fact) -> bool:
         if not isinstance(fact, OrderRequested):
             return False
         now_ns = self._clock.monotonic_ns()
         judged = judge(self.book, fact, now_ns=now_ns)
-        return judged is None or not judged.reducing
+        return judged is not None and judged.reducing
 
     def _step(
         self,

@@ -1,11 +1,14 @@
 """Finished orders that the book has let go of: in memory until the archive has them on disk.
 
 The decision loop hands over what leaves and asks before each fact whether something of it is meant.
-The archive is written by the thread that writes checkpoints, and before each of them.
+The archive is written by the thread that writes checkpoints, and before each of them. One that is
+found to be damaged is used no more until it was made again: ``app.past_rebuild``.
 """
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -21,7 +24,12 @@ from backstop.core.past import (
 )
 from backstop.domain.events import Fact, PastRecalled
 from backstop.domain.order import OrderState
-from backstop.errors import StateFolderError
+from backstop.errors import DamagedDatabaseError, StateFolderError
+
+NO_KEY = "?"
+"""Nothing goes by it; asked for to see whether the archive answers."""
+
+_T = TypeVar("_T")
 
 
 class PastOrders:
@@ -29,11 +37,15 @@ class PastOrders:
 
     Attributes:
         fault: why the archive cannot be asked; None while it can.
+        damage: what was found in the archive that cannot be; None while nothing was.
     """
 
     def __init__(self, path: Path) -> None:
         """Name the archive's file; nothing is touched yet."""
         self.fault: str | None = None
+        self.damage: str | None = None
+        self._archived_seq = 0  # of the damaged archive, until there is another one
+        self._writing = threading.Lock()
         self._path = path
         self._archive: PastArchive | None = None  # none before anything has left the book
         self._waiting: dict[str, PastOrder] = {}  # by name, oldest first
@@ -46,7 +58,9 @@ class PastOrders:
     @property
     def archived_seq(self) -> int:
         """Everything that had left the book up to this record is in the archive."""
-        return 0 if self._archive is None else self._archive.seq
+        archived_seq = 0 if self._archive is None else self._archive.seq
+        # A state that counts on a damaged archive must not be used with half of the next one.
+        return max(archived_seq, self._archived_seq)
 
     # -- for the decision loop -----------------------------------------------------------------
 
@@ -67,6 +81,14 @@ class PastOrders:
         if not asked:
             return fact, None
         return recollected(book, fact, asked=asked, found=self._find(asked))
+
+    def is_readable(self) -> bool:
+        """Say whether the archive can be asked now."""
+        try:
+            self._asked(lambda archive: archive.find((NO_KEY,)))
+        except StateFolderError:
+            return False
+        return True
 
     # -- for people and bots -------------------------------------------------------------------
 
@@ -95,16 +117,22 @@ class PastOrders:
             for past in reversed(self._waiting.values())
             if past.order is not None and state in {None, past.order.state}
         ]
-        if self._archive is None:
-            return tuple(waiting[:limit]), len(waiting)
         names = {past.name for past in waiting}
-        # One that came back and left again is in the archive too, as it was before.
-        before = map(decoded_entry, self._archive.find(tuple(names)).values())
-        twice = sum(past.order is not None and state in {None, past.order.state} for past in before)
-        kept = map(decoded_entry, self._archive.newest(limit=limit + twice, state=state))
-        older = (past for past in kept if past.name not in names)
-        total = self._archive.count(state=state) + len(waiting) - twice
-        return tuple((*waiting, *older)[:limit]), total
+
+        def ask(archive: PastArchive) -> tuple[list[PastOrder], int]:
+            # One that came back and left again is in the archive too, as it was before.
+            before = self._entries(archive, archive.find(tuple(names)))
+            twice = sum(
+                past.order is not None and state in {None, past.order.state}
+                for past in before.values()
+            )
+            kept = archive.newest(limit=limit + twice, state=state)
+            older = [_decoded(archive, value) for value in kept]
+            return older, archive.count(state=state) - twice
+
+        older, total = self._asked(ask) or ([], 0)
+        seen = (*waiting, *(past for past in older if past.name not in names))
+        return seen[:limit], total + len(waiting)
 
     # -- for the thread that writes ------------------------------------------------------------
 
@@ -119,9 +147,16 @@ class PastOrders:
         Raises:
             StateFolderError: they could not be written.
         """
-        if self._archive is None:
-            self._archive = PastArchive.anew(self._path, record=record)
-        self._archive.add((_row(past) for past in entries), seq=seq)
+        with self._writing:
+            if self.damage is not None:
+                raise StateFolderError(self.damage)
+            if self._archive is None:
+                self._archive = PastArchive.anew(self._path, record=record)
+            try:
+                self._archive.add(map(archive_row, entries), seq=seq)
+            except DamagedDatabaseError as error:
+                self._found_damaged(self._archive, error)
+                raise
 
     def written(self, entries: Iterable[PastOrder]) -> None:
         """Let go of what ``write`` put on disk, unless it has changed since."""
@@ -132,6 +167,32 @@ class PastOrders:
                 if self._by_key.get(key) is past:
                     del self._by_key[key]
 
+    # -- when the archive is damaged -----------------------------------------------------------
+
+    def begin_again(self, *, record: str) -> PastArchive:
+        """Keep the damaged archive aside and return an empty one; on a thread of its own.
+
+        Nothing is asked of it, and nothing else put into it, before ``use``.
+
+        Raises:
+            StateFolderError: it cannot be made.
+        """
+        with self._writing:
+            if self._archive is not None:
+                self._archive.close()
+                self._archive = None
+            return PastArchive.anew(self._path, record=record)
+
+    def use(self, archive: PastArchive) -> None:
+        """Ask ``archive`` from now on: all that had left up to its record is in it."""
+        with self._writing:
+            self._archive, self._archived_seq = archive, 0
+            self.damage = self.fault = None
+
+    def _found_damaged(self, archive: PastArchive, error: DamagedDatabaseError) -> None:
+        self._archived_seq = archive.seq
+        self.fault = self.damage = str(error)
+
     def close(self) -> None:
         """Close the archive."""
         if self._archive is not None:
@@ -140,16 +201,49 @@ class PastOrders:
     def _find(self, keys: tuple[str, ...]) -> dict[str, PastOrder]:
         held = {key: self._by_key[key] for key in keys if key in self._by_key}
         others = [key for key in keys if key not in held]
+        if not others:
+            return held
+        found = self._asked(lambda archive: self._entries(archive, archive.find(others)))
+        return held | (found or {})
+
+    def _asked(self, question: Callable[[PastArchive], _T]) -> _T | None:
+        """Return what the archive answers; None before there is one. Remembers why it cannot."""
+        if self.damage is not None:
+            raise StateFolderError(self.damage)
+        if self._archive is None:
+            return None
         try:
-            found = self._archive.find(others) if others and self._archive is not None else {}
+            answer = question(self._archive)
+        except DamagedDatabaseError as error:
+            self._found_damaged(self._archive, error)
+            raise
         except StateFolderError as error:
             self.fault = str(error)
             raise
         self.fault = None
-        return held | {key: decoded_entry(value) for key, value in found.items()}
+        return answer
+
+    @staticmethod
+    def _entries(archive: PastArchive, found: dict[str, bytes]) -> dict[str, PastOrder]:
+        entries = {key: _decoded(archive, value) for key, value in found.items()}
+        for key, past in entries.items():
+            if key not in past.keys:
+                raise archive.damaged(f"under {key} is {past.name}, which does not go by that")
+        return entries
 
 
-def _row(past: PastOrder) -> PastRow:
+def _decoded(archive: PastArchive, value: bytes) -> PastOrder:
+    try:
+        past = decoded_entry(value)
+    except (ValueError, TypeError) as error:  # TypeError: the column holds no bytes any more
+        raise archive.damaged(f"an entry is none: {error}") from error
+    if not past.keys:
+        raise archive.damaged("an entry names nothing")
+    return past
+
+
+def archive_row(past: PastOrder) -> PastRow:
+    """Return how the archive keeps ``past``."""
     return PastRow(
         name=past.name,
         keys=past.keys,

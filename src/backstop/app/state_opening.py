@@ -17,6 +17,7 @@ from backstop.app.audit_trail import AuditTrail
 from backstop.app.audit_trail import FaultSink as ComponentFaultSink
 from backstop.app.loop import DecisionLoop
 from backstop.app.past_orders import PastOrders
+from backstop.app.past_rebuild import PastRebuild
 from backstop.app.state_persistence import FaultSink, Process, StatePersistence
 from backstop.app.state_start import NOTHING, WHOLE_JOURNAL, Before, StateSearch
 from backstop.core.book import Book
@@ -146,6 +147,12 @@ class OpenedState:
             on_set_aside=self._say_set_aside,
         )
         return self._persistence
+
+    def mended_past(self, loop: DecisionLoop) -> PastRebuild:
+        """Return what makes the archive of past orders again when it is found to be damaged."""
+        return PastRebuild(
+            past=self.past, trail=self.trail, tell=loop.put, clock=self._clock, book=loop.book
+        )
 
     async def close(self) -> None:
         """Write the last checkpoint and close the files; the journal is closed already."""

@@ -9,6 +9,7 @@ what has left the book into the archive, and after that the checkpoint on disk.
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -117,6 +118,9 @@ class StatePersistence:
             pause_s = await self._beat()
         except StateFolderError as error:
             self._on_fault(str(error))
+            with suppress(StateFolderError):
+                # The journal holds what this state lacks, and the account is guarded all the same.
+                await self._worker.do(partial(self._files.beat, self._heartbeat()))
             return max(RETRY_S, self._interval_s)
         self._on_fault("")
         return pause_s

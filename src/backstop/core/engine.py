@@ -49,6 +49,7 @@ from backstop.core.registered_orders import order_registered
 from backstop.core.repeated_executions import count_executions
 from backstop.core.slippage_breaches import count_breaches, follow_moves, move_answered
 from backstop.core.step import Step, Tag, Workbench
+from backstop.core.undecided import past_changed
 from backstop.core.venue_clock import LOOK_BACK_US
 from backstop.domain.audit import AuditRow
 from backstop.domain.commands import AuditAccount, Severity
@@ -78,7 +79,9 @@ from backstop.domain.events import (
     OrderRegistered,
     OrderReported,
     OrderRequested,
+    PastReadable,
     PastRecalled,
+    PastUnreadable,
     PayloadRejected,
     PlaceAnswered,
     PositionCloseAnswered,
@@ -243,6 +246,8 @@ def _apply_life(work: Workbench, event: LifeFact) -> None:
             journal_changed(work, event)
         case RecordFoundUnsound() | RecordFoundSound():
             record_checked(work, event)
+        case PastUnreadable() | PastReadable():
+            past_changed(work, event)
         case EmergencyRunRecorded():
             lifecycle.emergency_run_recorded(work, event)
         case WatchdogLost() | WatchdogReturned():

@@ -18,6 +18,12 @@ from backstop.core.reference_levels import LevelHistory, with_row
 from backstop.core.reused_ids import handed_over, other_by_tag
 from backstop.core.step import Tag, Workbench
 from backstop.core.tracked_order import TrackedOrder, final_quantity, is_of, newer_row
+from backstop.core.undecided import (
+    hold_row,
+    hold_trade,
+    is_undecided_row,
+    is_undecided_trade,
+)
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerStatus, BrokerTrade
 from backstop.domain.commands import LookUpOrder, Severity
 from backstop.domain.numbers import plain
@@ -75,6 +81,10 @@ def book_order_row(work: Workbench, row: BrokerOrder) -> None:
         return
     book.audit.newest_utc_us = max(book.audit.newest_utc_us, row.created_utc_us, row.updated_utc_us)
     work.touched_contracts[row.contract_id] = None
+    if is_undecided_row(book, row):
+        hold_row(work, row)
+        return
+    book.doubt.rows.pop(row.broker_order_id, None)
     client_order_id = book.client_of_broker_id.get(row.broker_order_id)
     if client_order_id is None and row.custom_tag is not None:
         client_order_id = book.client_of_tag.get(row.custom_tag)
@@ -279,6 +289,14 @@ def book_trade(work: Workbench, trade: BrokerTrade, *, seen_ns: int | None = Non
         return
     book.audit.newest_utc_us = max(book.audit.newest_utc_us, trade.created_utc_us)
     held = book.trades.get(trade.trade_id)
+    if held is None and is_undecided_trade(book, trade):
+        if hold_trade(work, trade):
+            view = book.position(trade.contract_id)
+            book.positions[trade.contract_id] = positions.in_motion(view, now_ns=work.now_ns)
+            work.touched_contracts[trade.contract_id] = None
+            ask_for_audit(work)
+        return
+    book.doubt.trades.pop(trade.trade_id, None)
     if held is None:
         old = book.forgotten_trade_id is not None and trade.trade_id <= book.forgotten_trade_id
         known = old and trade.trade_id not in book.new_trades

@@ -25,6 +25,7 @@ class Condition(StrEnum):
     WATCHDOG_LOST = "WATCHDOG_LOST"
     JOURNAL_FAILED = "JOURNAL_FAILED"
     RECORD_UNSOUND = "RECORD_UNSOUND"  # a check of the whole audit record found something
+    PAST_UNREADABLE = "PAST_UNREADABLE"  # whether an order or a trade is one of the past is unknown
     CLOCK_OFFSET = "CLOCK_OFFSET"  # our time of day and the venue's are too far apart
     FILL_UNATTRIBUTED = "FILL_UNATTRIBUTED"  # nobody could say yet whose a fill is
 

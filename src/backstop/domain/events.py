@@ -205,6 +205,16 @@ class VenueClockRead(Event, frozen=True, kw_only=True, tag=True):
     readings: tuple[ClockReading, ...] = ()
 
 
+class PastUnreadable(Event, frozen=True, kw_only=True, tag=True):
+    """The archive of past orders cannot be asked: what is old cannot be told from what is new."""
+
+    reason: str
+
+
+class PastReadable(Event, frozen=True, kw_only=True, tag=True):
+    """The archive of past orders can be asked again; what was held meanwhile follows."""
+
+
 class TradingDayBegan(Event, frozen=True, kw_only=True, tag=True):
     """The trading day ``trade_date`` (ISO date) began, at 17:00 Chicago of the day before."""
 
@@ -486,6 +496,8 @@ LifeFact = (
     | JournalRecovered
     | RecordFoundUnsound
     | RecordFoundSound
+    | PastUnreadable
+    | PastReadable
     | EmergencyRunRecorded
     | InstrumentsLoaded
     | TradingDayBegan

@@ -13,8 +13,8 @@ from typing import Any, Self
 
 from msgspec import Struct
 
-from backstop.adapters.sqlite.schema import READ_TIMEOUT_S
-from backstop.errors import StateFolderError
+from backstop.adapters.sqlite.schema import READ_TIMEOUT_S, is_damage, one_line
+from backstop.errors import DamagedDatabaseError, StateFolderError
 
 PAST_DATABASE = "past_orders.db"
 LAYOUT_VERSION = 1
@@ -135,6 +135,7 @@ class PastArchive:
         """Keep ``rows``, all that left the book up to record ``seq``; on disk when this returns.
 
         Raises:
+            DamagedDatabaseError: its bytes are not sound.
             StateFolderError: it could not be written; nothing of it is there.
         """
         try:
@@ -148,6 +149,8 @@ class PastArchive:
                 self._writer.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
+            if is_damage(error):
+                raise self.damaged(str(error)) from error
             raise StateFolderError(f"{self.path} cannot be written: {error}.") from error
         self.seq = max(self.seq, seq)
 
@@ -164,6 +167,7 @@ class PastArchive:
         """Return what is known by each of ``keys``; those without an entry are left out.
 
         Raises:
+            DamagedDatabaseError: its bytes are not sound.
             StateFolderError: it cannot be read, so nothing can be said.
         """
         found: dict[str, bytes] = {}
@@ -205,10 +209,19 @@ class PastArchive:
                 self._reader.execute("PRAGMA query_only = ON")
             return self._reader.execute(question, parameters).fetchall()
         except sqlite3.Error as error:
+            if is_damage(error):
+                raise self.damaged(str(error)) from error
             raise StateFolderError(
-                f"{self.path} cannot be read: {error}. Whether an order of the past is meant is "
-                "not known, so new orders wait."
+                f"{self.path} cannot be read: {one_line(str(error))}. Whether an order of the past "
+                "is meant is not known, so new orders wait."
             ) from error
+
+    def damaged(self, finding: str) -> DamagedDatabaseError:
+        """Return what to raise for what is in it and cannot be."""
+        return DamagedDatabaseError(
+            f"{self.path} is damaged: {one_line(finding)}. It is kept aside as evidence and made "
+            "again from the journal; until then new orders wait."
+        )
 
     def close(self) -> None:
         """Close the file."""

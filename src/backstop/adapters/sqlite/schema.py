@@ -257,10 +257,9 @@ def unreadable(path: Path, error: sqlite3.Error) -> StateFolderError:
 
     Damage and a failing disk are DamagedDatabaseError; anything else may pass, and proves nothing.
     """
-    code = primary_code(error)
-    if code in _DAMAGE_CODES:
+    if is_damage(error):
         return damaged(path, str(error))
-    if code == sqlite3.SQLITE_IOERR:
+    if _primary_code(error) == sqlite3.SQLITE_IOERR:
         return disk_fault(path, str(error))
     return StateFolderError(f"{path} cannot be read now: {one_line(str(error))}.")
 
@@ -274,7 +273,12 @@ def disk_fault(path: Path, finding: str) -> DamagedDatabaseError:
     )
 
 
-def primary_code(error: sqlite3.Error) -> int:
+def is_damage(error: sqlite3.Error) -> bool:
+    """Say whether the bytes of a database are not sound; a lock or a failing disk is no damage."""
+    return _primary_code(error) in _DAMAGE_CODES
+
+
+def _primary_code(error: sqlite3.Error) -> int:
     """Return SQLite's primary result code; 0 for an error of Python's own."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
