@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup demo test lint types format lock bench foreign-clients clean
+.PHONY: setup demo test lint types format lock bench kill-matrix foreign-clients clean
 
 setup: .venv/.dev.stamp
 
@@ -43,9 +43,14 @@ lock: setup
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet pyproject.toml --extra build -o requirements.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet pyproject.toml --extra build --extra dev -o requirements-dev.lock
 
-# What the safety costs, beside baselines of the same minute; writes build/bench.json.
+# What the safety costs, beside baselines of the same minute; writes build/bench.json and the page of
+# figures in docs/reference.
 bench: .venv/.run.stamp
 	$(BIN)/python tools/bench.py $(ARGS)
+
+# kill -9 at every named point, a hundred times each: hours. ARGS="--repeats 1" for one of each.
+kill-matrix: setup
+	$(BIN)/python tools/kill_matrix.py $(ARGS)
 
 # Clients that are not ours against the simulator; needs Node, npm and PyPI beside the set-up.
 foreign-clients: .venv/.run.stamp
