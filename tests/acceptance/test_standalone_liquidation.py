@@ -362,6 +362,7 @@ async def test_at_the_end_of_its_time_it_says_what_is_left_and_a_repeat_goes_on(
                 clock=clock,
                 ends_ns=clock.monotonic_ns() + SECOND_NS // 2,
                 say=lambda _text: None,
+                alert=lambda _alert: None,
             )
             ended = await run.run()
         done = await bench.call("liquidate", "--yes", "--json", **SENDING, **NOBODY)

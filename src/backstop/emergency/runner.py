@@ -114,6 +114,7 @@ class EmergencyLiquidation:
         clock: Clock,
         ends_ns: int,
         say: Callable[[str], None],
+        alert: Callable[[RaiseAlert], None],
     ) -> None:
         """Prepare; nothing is read and nothing sent yet.
 
@@ -124,6 +125,7 @@ class EmergencyLiquidation:
             clock: time.
             ends_ns: when it has to be over, flat or not; monotonic.
             say: takes a line for people, at once.
+            alert: takes what people have to be told wherever they are; it must not block.
         """
         self._settings = settings
         self._wanted = wanted
@@ -131,6 +133,7 @@ class EmergencyLiquidation:
         self._clock = clock
         self._ends_ns = ends_ns
         self._say = say
+        self._alert = alert
         self._policy = policy_of(settings)
         self._notes: list[str] = []
         self._facts: asyncio.Queue[Fact] = asyncio.Queue()
@@ -342,6 +345,7 @@ class EmergencyLiquidation:
         for command in result.commands:
             if isinstance(command, RaiseAlert):
                 self._say(f"{command.code}: {command.message}")
+                self._alert(command)
             elif self._requests is not None:
                 self._requests.send(command)
             else:

@@ -15,7 +15,8 @@ import typer
 from backstop.adapters.clock import SystemClock
 from backstop.config.settings import Settings, refuse_live_gateway
 from backstop.core.liquidation import Remaining
-from backstop.domain.commands import ClosePosition
+from backstop.domain.commands import ClosePosition, RaiseAlert, Severity
+from backstop.emergency.alerting import AlertPost
 from backstop.emergency.right_to_send import (
     lock_of_account,
     lock_of_liquidation,
@@ -28,6 +29,13 @@ from backstop.entrypoints.terminal import columns, say, say_json
 from backstop.errors import AlreadyRunningError, SetupError, SetupFaults
 
 COMMAND_THAT_SENDS = "DRY_RUN=0 EXECUTE=1 backstop liquidate --yes"
+
+ALERTS_LIMIT_S = 10.0
+ALERTS_LAST_S = 2.0
+"""How long alerts may take after the end: within the time that the command has, and a bit."""
+
+NAMED_MAX = 6
+"""Things that an alert names; all of them stand on the terminal."""
 
 STILL_TRUE = (
     "Nothing was sent: what is open stays open, and stops that work at the venue stay. Set what is "
@@ -69,16 +77,61 @@ def liquidate_alone(settings: Settings, wanted: Wanted, *, ends_ns: int, as_json
     speak = _to_stderr if as_json else say
     if not settings.dry_run and settings.execute:
         speak("No guard answers: this process takes it flat itself.")
-    ended = asyncio.run(_run(settings, wanted, ends_ns=ends_ns, speak=speak))
-    if as_json:
-        say_json(_as_json(ended))
-    else:
-        _say_end(ended)
+
+    def tell(ended: Ended) -> None:
+        if as_json:
+            say_json(_as_json(ended))
+        else:
+            _say_end(ended)
+
+    ended = asyncio.run(_told(settings, wanted, ends_ns=ends_ns, speak=speak, tell=tell))
     return ended.flat
 
 
+async def _told(
+    settings: Settings,
+    wanted: Wanted,
+    *,
+    ends_ns: int,
+    speak: Callable[[str], None],
+    tell: Callable[[Ended], None],
+) -> Ended:
+    """Take it flat, tell at once how it ended, and then let the alerts about it be delivered."""
+    urls = settings.alert_urls if policy_of(settings).sends else ()
+    post = AlertPost(urls, account_id=settings.account_id, say=speak)
+    post.start()
+    try:
+        ended = await _run(settings, wanted, ends_ns=ends_ns, speak=speak, alert=post.put)
+        if ended.sends and not ended.flat:
+            post.put(_given_up(ended))
+        tell(ended)
+        return ended
+    finally:
+        left_s = max(0.0, (ends_ns - SystemClock().monotonic_ns()) / 1e9)
+        await post.end(limit_s=min(left_s, ALERTS_LIMIT_S) + ALERTS_LAST_S)
+
+
+def _given_up(ended: Ended) -> RaiseAlert:
+    left = ", ".join(
+        f"{ended.symbols.get(it.contract_id, it.contract_id)} {it.kind} {it.quantity:+d}"
+        for it in ended.remaining[:NAMED_MAX]
+    )
+    return RaiseAlert(
+        severity=Severity.CRITICAL,
+        code="LIQUIDATION_NOT_FLAT",
+        message=f"No guard runs, and the liquidation ended without proof of flat: {ended.why}. "
+        f"Left: {left or 'nothing that is known'}. Nobody goes on by itself: close on the trading "
+        "platform what is open, or repeat 'backstop liquidate --yes'.",
+    )
+
+
 async def _run(
-    settings: Settings, wanted: Wanted, *, ends_ns: int, speak: Callable[[str], None]
+    settings: Settings,
+    wanted: Wanted,
+    *,
+    ends_ns: int,
+    speak: Callable[[str], None],
+    alert: Callable[[RaiseAlert], None],
 ) -> Ended:
     clock = SystemClock()
     host, account_id = urlsplit(settings.api_url).netloc, settings.account_id
@@ -86,7 +139,9 @@ async def _run(
     lock, turn = lock_of_account(host, account_id), lock_of_liquidation(host, account_id)
     if not sends:
         speak = _to_stderr  # what is said first is that nothing was sent
-    run = EmergencyLiquidation(settings, wanted, lock=lock, clock=clock, ends_ns=ends_ns, say=speak)
+    run = EmergencyLiquidation(
+        settings, wanted, lock=lock, clock=clock, ends_ns=ends_ns, say=speak, alert=alert
+    )
     try:
         try:
             async with asyncio.timeout(max(0.0, (ends_ns - clock.monotonic_ns()) / 1e9)):
