@@ -694,6 +694,17 @@ async def test_the_date_header_can_be_skewed_and_healed() -> None:
         assert seconds == [START_US / 1_000_000 - 8, START_US / 1_000_000]
 
 
+async def test_the_answers_can_be_without_a_date_for_a_while() -> None:
+    async with world_with() as world:
+        await world.control("clock/hide", {})
+        hidden = (await world.place()).headers
+        world.plan.heal()
+        healed = (await world.place("g2")).headers
+
+        assert "Date" not in hidden
+        assert parsedate_to_datetime(healed["Date"]).timestamp() == START_US / 1_000_000
+
+
 async def test_a_connection_fault_can_wait_for_a_call_or_an_event() -> None:
     rule = on_order(FaultKind.HUB_RESET, status=2)
     async with world_with(rule) as world, world.hub("user", "Orders") as hub:

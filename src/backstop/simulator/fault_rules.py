@@ -99,6 +99,8 @@ class FaultKind(StrEnum):
     """No market events of matching contracts."""
     SKEW_CLOCK = "skew_clock"
     """The `Date` header is `skew_s` ahead."""
+    HIDE_CLOCK = "hide_clock"
+    """No answer has a `Date` header."""
 
 
 CALL_KINDS: Final = frozenset(list(FaultKind)[:12])
@@ -131,7 +133,7 @@ class FaultRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         status: only order events with this status.
         user: only this user (calls and hub connections).
         delay_ms: see the acts.
-        for_ms: how long a mute, freeze, frozen feed or skew lasts; null: until healed.
+        for_ms: how long a mute, freeze, frozen feed or wrong clock lasts; null: until healed.
         copies: how many more times a duplicated event comes.
         http_status: of ``http_error`` (default 503) and ``html_body`` (default 200).
         accepted: whether the venue acts before the wrong answer.

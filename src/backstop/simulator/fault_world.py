@@ -24,7 +24,7 @@ class FaultWorld:
         self._timers = timers
         self._server: GatewayServer | None = None
         self._frozen_until_s: dict[str, float] = {}  # by part of a contract id; the loop's time
-        self.skew_s = 0.0
+        self.skew_s: float | None = 0.0  # of the Date header; None: it has none
 
     def attach(self, server: GatewayServer) -> None:
         """Take over the hubs and tokens of ``server``."""
@@ -45,9 +45,9 @@ class FaultWorld:
             case FaultKind.FREEZE_QUOTES:
                 self._freeze_quotes(rule)
             case FaultKind.SKEW_CLOCK:
-                self.skew_s = rule.skew_s
-                if rule.for_ms is not None:
-                    self._timers.after(rule.for_ms, self._unskew)
+                self._skew(rule, rule.skew_s)
+            case FaultKind.HIDE_CLOCK:
+                self._skew(rule, None)
             case _:
                 for connection in self._connections(rule.hub, rule.user):
                     self._strike_connection(rule, connection)
@@ -115,6 +115,11 @@ class FaultWorld:
         if hub_name is not HubName.USER:
             hubs.append(self._server.market_hub)
         return [connection for hub in hubs for connection in hub.connections_of(user)]
+
+    def _skew(self, rule: FaultRule, skew_s: float | None) -> None:
+        self.skew_s = skew_s
+        if rule.for_ms is not None:
+            self._timers.after(rule.for_ms, self._unskew)
 
     def _unskew(self) -> None:
         self.skew_s = 0.0

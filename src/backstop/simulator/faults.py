@@ -188,8 +188,8 @@ class FaultPlan:
             deliver(event)
         self._release_held(type(event))
 
-    def date_skew_s(self) -> float:
-        """Return by how many seconds the ``Date`` header is ahead of the venue's time."""
+    def date_skew_s(self) -> float | None:
+        """Return how many seconds the ``Date`` header is ahead of the venue; None: it is absent."""
         return self._world.skew_s
 
     # -- matching -------------------------------------------------------------------------------

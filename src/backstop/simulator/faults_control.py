@@ -42,6 +42,7 @@ SHORTCUTS: Final = {
     "/token/kill": FaultKind.KILL_TOKENS,
     "/quote/freeze": FaultKind.FREEZE_QUOTES,
     "/clock/skew": FaultKind.SKEW_CLOCK,
+    "/clock/hide": FaultKind.HIDE_CLOCK,
 }
 """Faults that strike at once; the body holds the other members of the rule, or nothing."""
 

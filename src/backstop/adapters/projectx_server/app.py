@@ -177,7 +177,11 @@ class GatewayServer:
 
     async def _stamp(self, _: web.Request, response: web.StreamResponse) -> None:
         """Write the venue's time as ``Date``: the only clock that the gateway shows."""
-        utc_s = self._now_us() / 1_000_000 + self._interference.date_skew_s()
+        skew_s = self._interference.date_skew_s()
+        if skew_s is None:
+            response.headers.popall(hdrs.DATE, None)
+            return
+        utc_s = self._now_us() / 1_000_000 + skew_s
         response.headers[hdrs.DATE] = formatdate(utc_s, usegmt=True)
 
     async def _shut_down(self, _: web.Application) -> None:

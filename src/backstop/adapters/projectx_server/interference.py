@@ -71,8 +71,8 @@ class Interference(Protocol):
     def pass_event(self, event: Event, deliver: Deliver) -> None:
         """Deliver ``event`` now, later, more than once, or never."""
 
-    def date_skew_s(self) -> float:
-        """Return by how many seconds the ``Date`` header is ahead of the venue's time."""
+    def date_skew_s(self) -> float | None:
+        """Return how many seconds the ``Date`` header is ahead of the venue; None: it is absent."""
 
 
 class NoInterference:
