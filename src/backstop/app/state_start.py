@@ -10,15 +10,14 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from backstop import __version__
 from backstop.adapters.sqlite.past_archive import PAST_DATABASE
 from backstop.adapters.state_file import Checkpoint, Generation, Heartbeat, StateFiles
 from backstop.app.audit_start import KnownTree
 from backstop.app.past_orders import PastOrders
 from backstop.core.book import Book
 from backstop.core.policy import MILLISECOND_NS
-from backstop.core.state_checkpoint import decoded, encoded, restored
 from backstop.domain.events import StopKind
+from backstop.emergency.checkpoint_book import book_of, check_record
 from backstop.errors import StateFileError, StateFolderError
 from backstop.ports import Clock
 
@@ -78,7 +77,7 @@ class StateSearch:
             if found.checkpoint is None:
                 continue
             try:
-                _check_record(found.path, found.checkpoint, record=record, size=size)
+                check_record(found.path, found.checkpoint, record=record, size=size)
                 self._books[found.path] = _book(found.path, found.checkpoint, self._past)
                 yield _tree(found.path, found.checkpoint)
             except StateFileError as fault:
@@ -157,26 +156,12 @@ class StateSearch:
 
 def _book(path: Path, checkpoint: Checkpoint, past: PastOrders) -> Book:
     """Return the book of a checkpoint whose checksum holds; raises StateFileError."""
-    where = str(path)
-    if checkpoint.software != __version__:
-        raise StateFileError(
-            where,
-            f"Backstop {checkpoint.software} wrote it and this is {__version__}, which may decide "
-            "differently: the journal is read instead",
-        )
-    payload = bytes(checkpoint.book)
-    try:
-        state = decoded(payload)
-    except ValueError as error:
-        raise StateFileError(where, f"its state is of another form: {error}") from error
-    if encoded(state) != payload:
-        # A member that was added since would have its default now, whatever happened.
-        raise StateFileError(where, "its state is of another form: it has other members")
+    book = book_of(path, checkpoint)
     if past.archived_seq < checkpoint.archive_seq:
         raise StateFileError(
-            where, f"{PAST_DATABASE} beside it lacks orders that have left this state"
+            str(path), f"{PAST_DATABASE} beside it lacks orders that have left this state"
         )
-    return restored(state)
+    return book
 
 
 def _tree(path: Path, checkpoint: Checkpoint) -> KnownTree:
@@ -185,18 +170,6 @@ def _tree(path: Path, checkpoint: Checkpoint) -> KnownTree:
     except ValueError as error:
         raise StateFileError(str(path), f"its tree is none: {error}") from error
     return KnownTree(size=checkpoint.tree.size, peaks=peaks)
-
-
-def _check_record(path: Path, checkpoint: Checkpoint, *, record: str, size: int) -> None:
-    """Refuse a sound checkpoint that is of another record, or goes beyond this one."""
-    if checkpoint.record != record:
-        raise StateFileError(str(path), "it belongs to another record than audit.db")
-    if checkpoint.journal_seq > size:
-        raise StateFileError(
-            str(path),
-            f"it is current to record {checkpoint.journal_seq}, and audit.db ends at {size}: the "
-            "record lost its end, or is an older copy",
-        )
 
 
 def _downtime(beat: Heartbeat | None, *, clock: Clock, boot_id: str) -> tuple[int | None, bool]:

@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from backstop import __version__
 from backstop.adapters.sqlite.audit_store import AuditStore
 from backstop.adapters.sqlite.journal_view import JournalView
 from backstop.adapters.sqlite.schema import FIRST_SEQ
@@ -21,10 +20,10 @@ from backstop.core.book import Book
 from backstop.core.engine import new_book, step
 from backstop.core.journal_leaf import leaf_hash
 from backstop.core.policy import Policy
-from backstop.core.state_checkpoint import decoded, encoded, restored
 from backstop.domain.events import Fact
+from backstop.emergency.checkpoint_book import book_of, check_record
 from backstop.emergency.spool import EVENT_KIND, POLICY_KIND, Spooled
-from backstop.errors import BackstopError
+from backstop.errors import BackstopError, StateFileError
 from backstop.ports import JournalRecord
 
 READ_LIMIT_S = 5.0
@@ -98,13 +97,13 @@ class _Reading:
         name = "" if first is None else first.hex()
         for found in StateFiles(self._folder).generations(self._policy.account_id):
             kept = found.checkpoint
-            if kept is None or kept.record != name or kept.journal_seq > size:
+            if kept is None:
                 continue
-            payload = bytes(kept.book)
-            state = decoded(payload)
-            if kept.software != __version__ or encoded(state) != payload:
-                continue  # another version may decide differently: the facts tell it anew
-            book = restored(state)
+            try:
+                check_record(found.path, kept, record=name, size=size)
+                book = book_of(found.path, kept)
+            except StateFileError:
+                continue  # an older one, or the facts themselves, tell it anew
             self._fold(book, view.read_from(kept.journal_seq + 1))
             return book
         book = new_book(self._policy)
