@@ -8,7 +8,7 @@ from tests.core.builders import START_US, a_row, a_trade, an_instrument, an_inte
 
 from backstop.core.audit_trail import fill_row, order_row, traded_order_row, venue_row
 from backstop.core.book import VenueOrder
-from backstop.domain.broker import BrokerStatus
+from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.order import OrderState, OrderType
 
 
@@ -62,7 +62,8 @@ def test_a_proof_can_stand_in_the_row() -> None:
 def test_an_order_of_others_has_no_client_id_and_is_filled_only_by_trades(
     status: BrokerStatus, filled: int, word: str
 ) -> None:
-    row = venue_row(VenueOrder(row=a_row(status=status)), "MES", filled_quantity=filled)
+    trades = (a_trade(quantity=filled), a_trade(trade_id=8, quantity=5, voided=True))
+    row = venue_row(VenueOrder(row=a_row(status=status)), "MES", trades=trades)
 
     assert (row.order_id, row.client_order_id, row.status) == ("100", None, word)
 
@@ -78,14 +79,44 @@ def test_an_order_of_others_has_no_client_id_and_is_filled_only_by_trades(
 def test_the_price_of_an_order_of_others_is_its_level(
     prices: dict[str, Any], price: str | None
 ) -> None:
-    assert venue_row(VenueOrder(row=a_row(**prices)), "MES", filled_quantity=0).price == price
+    row = venue_row(VenueOrder(row=a_row(**prices)), "MES")
+
+    assert row.price == price
+
+
+FILLS = (
+    a_trade(price=Decimal("5000.25")),
+    a_trade(trade_id=8, quantity=3),
+    a_trade(trade_id=9, price=Decimal(4000), voided=True),
+)
+"""One at 5000.25 and three at 5000; what was taken back does not count."""
+
+
+@pytest.mark.parametrize(
+    ("row", "price"),
+    [
+        (a_row(status=BrokerStatus.FILLED, quantity=4), "5000.0625"),
+        (a_row(status=BrokerStatus.FILLED, quantity=4, type=None), "5000.0625"),
+        (a_row(quantity=4, type=OrderType.LIMIT, limit_price=Decimal(5001)), "5001"),
+    ],
+)
+def test_a_market_order_of_others_shows_its_average_fill_as_ours_do(
+    row: BrokerOrder, price: str
+) -> None:
+    assert venue_row(VenueOrder(row=row), "MES", trades=FILLS).price == price
 
 
 def test_an_order_of_which_only_trades_are_known_has_a_row_for_them() -> None:
-    row = traded_order_row(a_trade(quantity=1), "MES", filled_quantity=3)
+    row = traded_order_row(FILLS[0], "MES", trades=FILLS)
 
-    assert (row.order_id, row.quantity, row.status) == ("100", 3, "PARTIALLY_FILLED")
-    assert traded_order_row(a_trade(quantity=2), "MES", filled_quantity=0).quantity == 2
+    assert (row.order_id, row.quantity, row.status) == ("100", 4, "PARTIALLY_FILLED")
+    assert row.price == "5000.0625"
+
+
+def test_without_a_fill_that_counts_there_is_no_price() -> None:
+    row = traded_order_row(FILLS[2], "MES", trades=FILLS[2:])
+
+    assert (row.quantity, row.price) == (1, None)
 
 
 def test_a_fill_keeps_its_exact_numbers() -> None:

@@ -1,11 +1,13 @@
 """Orders and trades as rows of the specification's two audit tables."""
 
+from collections.abc import Sequence
+
 from backstop.core.book import VenueOrder
 from backstop.core.tracked_order import TrackedOrder, final_quantity, levels
 from backstop.domain.audit import AuditRow, FillRow
 from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
 from backstop.domain.instrument import Instrument
-from backstop.domain.numbers import fraction_text, money, plain
+from backstop.domain.numbers import average, fraction_text, money, plain
 from backstop.domain.order import OrderState
 
 
@@ -38,10 +40,16 @@ def _order_price(order: TrackedOrder, instrument: Instrument) -> str | None:
     return None if average is None else fraction_text(average)
 
 
-def venue_row(venue_order: VenueOrder, symbol: str, *, filled_quantity: int) -> AuditRow:
-    """Return the row of an order that no request of ours placed by itself."""
+def venue_row(
+    venue_order: VenueOrder, symbol: str, *, trades: Sequence[BrokerTrade] = ()
+) -> AuditRow:
+    """Return the row of an order that no request of ours placed by itself.
+
+    ``trades`` are all that were told of it. Its price is what an order of ours would show: the
+    level as it stands, or for a market order (most closes are) the average fill once there is one.
+    """
     row = venue_order.row
-    price = row.limit_price if row.limit_price is not None else row.stop_price
+    level = row.limit_price if row.limit_price is not None else row.stop_price
     return AuditRow(
         order_id=str(row.broker_order_id),
         client_order_id=None,
@@ -49,23 +57,33 @@ def venue_row(venue_order: VenueOrder, symbol: str, *, filled_quantity: int) -> 
         symbol=symbol,
         side=str(row.side),
         quantity=row.quantity,
-        price=None if price is None else f"{plain(price):f}",
-        status=str(_venue_state(row, filled_quantity)),
+        price=_average_fill(trades) if level is None else f"{plain(level):f}",
+        status=str(_venue_state(row, _filled(trades))),
     )
 
 
-def traded_order_row(trade: BrokerTrade, symbol: str, *, filled_quantity: int) -> AuditRow:
-    """Return the row of an order of which only trades are known so far; ``trade`` is one."""
+def traded_order_row(trade: BrokerTrade, symbol: str, *, trades: Sequence[BrokerTrade]) -> AuditRow:
+    """Return the row of an order of which only ``trades`` are known so far; ``trade`` is one."""
     return AuditRow(
         order_id=str(trade.broker_order_id),
         client_order_id=None,
         submitted_utc_us=trade.created_utc_us,
         symbol=symbol,
         side=str(trade.side),
-        quantity=filled_quantity or trade.quantity,
-        price=f"{plain(trade.price):f}",
+        quantity=_filled(trades) or trade.quantity,
+        price=_average_fill(trades),
         status=str(OrderState.PARTIALLY_FILLED),
     )
+
+
+def _filled(trades: Sequence[BrokerTrade]) -> int:
+    return sum(trade.quantity for trade in trades if not trade.voided)
+
+
+def _average_fill(trades: Sequence[BrokerTrade]) -> str | None:
+    """Return the volume-weighted price of what was not taken back; None without any."""
+    found = average((trade.price, trade.quantity) for trade in trades if not trade.voided)
+    return None if found is None else fraction_text(found)
 
 
 def fill_row(trade: BrokerTrade) -> FillRow:

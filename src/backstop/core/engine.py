@@ -52,6 +52,7 @@ from backstop.core.step import Step, Tag, Workbench
 from backstop.core.undecided import past_changed
 from backstop.core.venue_clock import LOOK_BACK_US
 from backstop.domain.audit import AuditRow
+from backstop.domain.broker import BrokerTrade
 from backstop.domain.commands import AuditAccount, Severity
 from backstop.domain.events import (
     AccountAudited,
@@ -371,7 +372,7 @@ def _finish(work: Workbench) -> Step:
         row = venue_row(
             touched,
             _symbol(book, touched.row.contract_id),
-            filled_quantity=_filled(book, broker_order_id),
+            trades=_trades(book, broker_order_id),
         )
         rows[row.order_id] = row
     for trade in work.new_trades.values():
@@ -380,11 +381,11 @@ def _finish(work: Workbench) -> Step:
             continue
         venue_order = book.venue_orders.get(trade.broker_order_id)
         symbol = _symbol(book, trade.contract_id)
-        filled = _filled(book, trade.broker_order_id)
+        trades = _trades(book, trade.broker_order_id)
         if venue_order is not None:
-            rows[order_id] = venue_row(venue_order, symbol, filled_quantity=filled)
+            rows[order_id] = venue_row(venue_order, symbol, trades=trades)
         else:
-            rows[order_id] = traded_order_row(trade, symbol, filled_quantity=filled)
+            rows[order_id] = traded_order_row(trade, symbol, trades=trades)
     return Step(
         commands=tuple(work.commands),
         order_rows=tuple(rows.values()),
@@ -401,6 +402,5 @@ def _symbol(book: Book, contract_id: str) -> str:
     return contract_id if instrument is None else instrument.symbol
 
 
-def _filled(book: Book, broker_order_id: int) -> int:
-    trades = (book.trades[trade_id] for trade_id in book.trades_of.get(broker_order_id, ()))
-    return sum(trade.quantity for trade in trades if not trade.voided)
+def _trades(book: Book, broker_order_id: int) -> tuple[BrokerTrade, ...]:
+    return tuple(book.trades[trade_id] for trade_id in book.trades_of.get(broker_order_id, ()))
