@@ -106,6 +106,7 @@ class Bench:
     folder: Path
     session: aiohttp.ClientSession
     settings: dict[str, str] = field(default_factory=dict)
+    within: tuple[str, ...] = ()  # a command that runs another one in surroundings of its own
 
     def environment(self, settings: dict[str, str]) -> dict[str, str]:
         return {
@@ -129,6 +130,7 @@ class Bench:
 
     async def _start(self, *command: str, **settings: str) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
+            *self.within,
             *command,
             cwd=self.folder,
             env=self.environment(settings),
