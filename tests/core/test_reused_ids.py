@@ -90,6 +90,19 @@ def test_a_cancelled_order_keeps_what_it_got_also_when_the_clock_went_back() -> 
     assert [fill.trade_id for fill in guard.order("c2").fills] == [8]
 
 
+def test_an_order_that_trades_alone_have_filled_keeps_them_all() -> None:
+    """No row said yet how many contracts it got; it is FILLED, so it got all of them."""
+    guard = Guard().start()
+    guard.working()
+    guard.trade(quantity=2)
+    guard.submit(client_order_id="c2", quantity=1)
+    guard.dispatch("c2")
+    second_row(guard)
+
+    assert (guard.state(), guard.order().filled_quantity) == (OrderState.FILLED, 2)
+    assert guard.order("c2").fills == ()
+
+
 def test_an_answer_with_a_used_id_proves_nothing_until_the_row_comes() -> None:
     guard = a_guard_with_a_filled_order()
     guard.answer(Answer.YES, 100, client_order_id="c2")

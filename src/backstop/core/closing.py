@@ -10,13 +10,11 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from backstop.core.book import Book
+from backstop.core.book import STOP_TYPES, Book
 from backstop.core.execution_verification import REPLY_LIMIT_NS
 from backstop.core.expected_closes import close_expected, close_not_expected
 from backstop.core.liquidation import CloseAttempt, Liquidation, pause_ns
 from backstop.core.liquidation_scope import (
-    STOP_TYPES,
-    has_vanished,
     is_in_scope,
     is_of_close,
     open_quantity,
@@ -148,7 +146,7 @@ def resting_remainders(work: Workbench, run: Liquidation) -> Iterator[BrokerOrde
 
 def is_executing(book: Book, row: BrokerOrder) -> bool:
     """Say whether a live order trades as soon as it can: a market order, or what a close left."""
-    if has_vanished(book, row.broker_order_id):
+    if book.is_unlisted(row.broker_order_id):
         return False
     return row.type is OrderType.MARKET or is_of_close(book, row)
 

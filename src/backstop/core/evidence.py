@@ -27,11 +27,8 @@ from backstop.core.undecided import (
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerStatus, BrokerTrade
 from backstop.domain.commands import LookUpOrder, Severity
 from backstop.domain.numbers import plain
-from backstop.domain.order import LegRole, OrderType
+from backstop.domain.order import LegRole, OrderType, leg_of
 from backstop.errors import InvalidTransitionError
-
-LEG_SUFFIXES = {"-SL": LegRole.STOP_LOSS, "-TP": LegRole.TAKE_PROFIT}
-"""The venue names bracket legs after the tag of their entry."""
 
 
 def apply_order_step(work: Workbench, step: OrderStep) -> None:
@@ -267,10 +264,9 @@ def _suspect_position(work: Workbench, row: BrokerOrder) -> None:
 def _leg_of(work: Workbench, row: BrokerOrder) -> tuple[str | None, LegRole | None]:
     """Return the entry a row is a leg of, by its parent's id or by its tag, and its role."""
     book = work.book
-    tag = row.custom_tag or ""
-    role = LEG_SUFFIXES.get(tag[-3:])
+    entry_tag, role = leg_of(row.custom_tag) or ("", None)
     # The tag first: it is our own name for the entry, while an id is the venue's.
-    owner = None if role is None else book.client_of_tag.get(tag[:-3])
+    owner = book.client_of_tag.get(entry_tag)
     if owner is None and row.parent_order_id is not None:
         owner = book.client_of_broker_id.get(row.parent_order_id)
     if owner is not None and role is None:

@@ -20,7 +20,7 @@ from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.commands import CancelOrder, Severity
 from backstop.domain.external import ExternalPositionPolicy
 from backstop.domain.numbers import plain
-from backstop.domain.order import TAG_PREFIX
+from backstop.domain.order import TAG_PREFIX, leg_of
 
 CANCEL_AGAIN_NS = 2 * SECOND_NS
 CANCEL_DOUBLINGS_MAX = 5
@@ -42,9 +42,6 @@ PREFIX_LENGTH = 8
 
 PREFIX_SHOWN = 32
 """Characters of a prefix that are shown and compared; tags can be long."""
-
-LEG_ENDINGS = ("-SL", "-TP")
-"""The venue's own names for the legs of a bracket: no orders of a program."""
 
 
 def row_found(work: Workbench, number: int) -> None:
@@ -83,7 +80,7 @@ def prefix_of(tag: str) -> str:
 
 def _count_program(work: Workbench, row: BrokerOrder) -> None:
     record, tag = work.book.external, row.custom_tag
-    if not tag or row.parent_order_id is not None or tag.endswith(LEG_ENDINGS):
+    if not tag or row.parent_order_id is not None or leg_of(tag) is not None:
         return
     created_us = row.created_utc_us or now_us(work)
     begins_us = max(now_us(work) - SECOND_TRADER_WINDOW_US, record.guarding_since_utc_us)

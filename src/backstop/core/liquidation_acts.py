@@ -1,9 +1,9 @@
 """What a liquidation asks of the venue, in its order: entries, positions, and then all the rest."""
 
+from backstop.core.book import STOP_TYPES
 from backstop.core.closing import close_contract, is_executing, resting_remainders
 from backstop.core.liquidation import DOUBLINGS_MAX, Liquidation
 from backstop.core.liquidation_scope import (
-    STOP_TYPES,
     is_proven_flat,
     open_quantity,
     rows,

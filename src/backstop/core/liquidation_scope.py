@@ -2,16 +2,14 @@
 
 from collections.abc import Iterator
 
-from backstop.core.book import UNLISTED_READS_MAX, Book
+from backstop.core.book import STOP_TYPES, Book
 from backstop.core.liquidation import Liquidation, Remaining, RemainingKind
 from backstop.core.positions import PositionView
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.broker import BrokerOrder
 from backstop.domain.commands import CancelOrder, ClosePosition
 from backstop.domain.denial import Denial, DenialCode
-from backstop.domain.order import OrderState, OrderType
-
-STOP_TYPES = frozenset({OrderType.STOP, OrderType.TRAILING_STOP})
+from backstop.domain.order import OrderState
 
 
 def unfinished(book: Book) -> tuple[Liquidation, ...]:
@@ -74,7 +72,7 @@ def views(book: Book, run: Liquidation) -> Iterator[PositionView]:
 def rows(book: Book, run: Liquidation) -> Iterator[BrokerOrder]:
     """Yield the venue's row of every order that can still fill and that ``run`` has to cancel."""
     for row in book.working_rows(run.contract_id):
-        if is_in_scope(book, run, row) and not has_vanished(book, row.broker_order_id):
+        if is_in_scope(book, run, row) and not book.is_unlisted(row.broker_order_id):
             yield row
 
 
@@ -107,18 +105,6 @@ def is_of_close(book: Book, row: BrokerOrder) -> bool:
         and row.parent_order_id is None
         and row.type not in STOP_TYPES
     )
-
-
-def has_vanished(book: Book, broker_order_id: int) -> bool:
-    """Say whether no list of live orders and no search has shown an order for so long.
-
-    A person was told. To wait for it would keep a liquidation from ever being over.
-    """
-    client_order_id = book.client_of_broker_id.get(broker_order_id)
-    if client_order_id is None:
-        return book.unlisted.get(broker_order_id, 0) > UNLISTED_READS_MAX
-    search = book.missing.get(client_order_id)
-    return search is not None and search.times > UNLISTED_READS_MAX
 
 
 def open_quantity(view: PositionView) -> int:
@@ -214,6 +200,6 @@ def _is_shown(book: Book, order: TrackedOrder) -> bool:
 
     Without one it may be anywhere; one that ended still lacks trades that have to come.
     """
-    if order.broker_order_id is not None and has_vanished(book, order.broker_order_id):
+    if order.broker_order_id is not None and book.is_unlisted(order.broker_order_id):
         return True
     return order.venue is not None and order.venue.status.is_live

@@ -13,7 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backstop.core.book import Book, VenueOrder
-from backstop.core.tracked_order import TrackedOrder, newer_row
+from backstop.core.known_rows import row_is_known, trade_is_known
+from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.broker import BrokerOrder, BrokerTrade
 from backstop.domain.events import (
     AccountAudited,
@@ -28,9 +29,7 @@ from backstop.domain.events import (
     PlaceAnswered,
     TradeReported,
 )
-
-_LEG_SUFFIX = 3
-"""The venue names a bracket leg by the tag of its entry and three characters more."""
+from backstop.domain.order import leg_of
 
 
 class PastOrder(Struct, frozen=True, kw_only=True):
@@ -156,10 +155,10 @@ def _of_rows(book: Book, rows: Iterable[BrokerOrder]) -> Iterator[str]:
             continue
         yield from _of_number(book, row.broker_order_id)
         yield from _of_number(book, row.parent_order_id)
-        tag = row.custom_tag
-        if tag and tag[:-_LEG_SUFFIX] not in book.client_of_tag:
-            yield from _of_tag(book, tag)
-            yield from _of_tag(book, tag[:-_LEG_SUFFIX])
+        entry_tag, _ = leg_of(row.custom_tag) or (None, None)
+        if entry_tag not in book.client_of_tag:
+            yield from _of_tag(book, row.custom_tag)
+            yield from _of_tag(book, entry_tag)
 
 
 def _of_trades(book: Book, trades: Iterable[BrokerTrade]) -> Iterator[str]:
@@ -227,11 +226,7 @@ def _says_the_same(row: BrokerOrder, found: Mapping[str, PastOrder]) -> bool:
     if past.order is not None and past.order.venue is not None:
         rows.append(past.order.venue)
     held = next((it for it in rows if it.broker_order_id == row.broker_order_id), None)
-    return held is not None and _essence(newer_row(held, row)) == _essence(held)
-
-
-def _essence(row: BrokerOrder) -> BrokerOrder:
-    return replace(row, raw="", updated_utc_us=0)
+    return row_is_known(held, row)
 
 
 def _was_counted(trade: BrokerTrade, found: Mapping[str, PastOrder]) -> bool:
@@ -239,9 +234,7 @@ def _was_counted(trade: BrokerTrade, found: Mapping[str, PastOrder]) -> bool:
     if past is None:
         return False
     held = next((it for it in past.trades if it.trade_id == trade.trade_id), None)
-    if held is None or trade.commissions_micros > held.commissions_micros:
-        return False
-    return held.voided or not trade.voided
+    return trade_is_known(held, trade)
 
 
 def _trades_of(fact: Fact) -> tuple[BrokerTrade, ...]:

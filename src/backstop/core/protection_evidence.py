@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from backstop.core.awaited_fills import await_fills, evident_quantity
-from backstop.core.book import Book, VenueOrder
+from backstop.core.book import STOP_TYPES, Book, VenueOrder
 from backstop.core.protection_levels import (
     drop_done_changes,
     is_moving,
@@ -28,9 +28,7 @@ from backstop.core.protection_record import (
 from backstop.core.step import Workbench
 from backstop.core.tracked_order import TrackedOrder, final_quantity
 from backstop.domain.broker import BrokerOrder, BrokerStatus
-from backstop.domain.order import LegRole, OrderType
-
-STOP_TYPES = frozenset({OrderType.STOP, OrderType.TRAILING_STOP})
+from backstop.domain.order import LegRole
 
 
 def fold_protection(work: Workbench) -> None:
@@ -45,13 +43,15 @@ def is_adoptable(book: Book, row: BrokerOrder, sign: int) -> bool:
     """Say whether a working stop that we did not place would close a position of ``sign``.
 
     One of a bot's may have been meant to turn the position around: an entry, judged as one. Where
-    that is allowed, it is one that was larger than the position from the beginning.
+    that is allowed, it is one that was not let through as an exit, and is larger than the position
+    from the beginning.
     """
     if row.status is not BrokerStatus.OPEN or row.type not in STOP_TYPES:
         return False
     if row.side.sign != -sign:
         return False
-    if not book.policy.allow_flip or row.broker_order_id not in book.client_of_broker_id:
+    name = book.client_of_broker_id.get(row.broker_order_id)
+    if not book.policy.allow_flip or name is None or book.orders[name].reduces_risk:
         return True
     if row.broker_order_id in book.protection.record(row.contract_id).adopted:
         return True
@@ -115,6 +115,8 @@ def _with_lots(work: Workbench, record: ProtectionRecord) -> ProtectionRecord:
         order = book.orders[name]
         if order.intent.contract_id != record.contract_id or order.role is not None:
             continue
+        if order.reduces_risk:
+            continue  # what an exit opened by mistake is not wanted, let alone protected
         filled = _filled_since(order, record.after_trade_id)
         held = lots.get(name)
         if not filled:

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from backstop.core.book import Book
+from backstop.core.book import STOP_TYPES, Book
 from backstop.core.clock_readings import earliest_us
-from backstop.core.liquidation_scope import has_vanished
-from backstop.core.protection_evidence import STOP_TYPES, is_adoptable
+from backstop.core.protection_evidence import is_adoptable
 from backstop.core.protection_levels import level_ticks
 from backstop.core.protection_plan import Cover, Cut, Origin
 from backstop.core.protection_record import Change, ProtectionRecord, adopted_owner
@@ -96,7 +95,7 @@ def _covers(
 ) -> Iterator[tuple[Cover, BrokerOrder]]:
     stop = role is LegRole.STOP_LOSS
     for row, origin, owner, row_role in _protective_rows(book, record):
-        if row_role is not role or has_vanished(book, row.broker_order_id):
+        if row_role is not role or book.is_unlisted(row.broker_order_id):
             continue
         instrument = book.instruments.get(row.contract_id)
         cover = Cover(

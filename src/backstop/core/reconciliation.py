@@ -18,9 +18,9 @@ from backstop.core.evidence import (
     book_trade,
 )
 from backstop.core.execution_verification import Ask, OrderStep, looked_up
+from backstop.core.known_rows import row_is_known, trade_is_known
 from backstop.core.policy import SECOND_NS
 from backstop.core.step import Tag, Workbench
-from backstop.core.tracked_order import newer_row
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from backstop.domain.commands import Severity
 from backstop.domain.events import AccountAudited, OrderLookedUp
@@ -169,7 +169,11 @@ def condensed(book: Book, event: AccountAudited) -> AccountAudited:
     the raw text of those that did not change.
     """
     orders, live_orders, trades = event.orders, event.live_orders, event.trades
-    news = None if trades is None else tuple(it for it in trades if not _counted(book, it))
+    news = (
+        None
+        if trades is None
+        else tuple(it for it in trades if not trade_is_known(book.trades.get(it.trade_id), it))
+    )
     return replace(
         event,
         known_trades=event.known_trades + len(trades or ()) - len(news or ()),
@@ -181,13 +185,6 @@ def condensed(book: Book, event: AccountAudited) -> AccountAudited:
     )
 
 
-def _counted(book: Book, trade: BrokerTrade) -> bool:
-    held = book.trades.get(trade.trade_id)
-    if held is None or trade.commissions_micros > held.commissions_micros:
-        return False
-    return held.voided or not trade.voided
-
-
 def _held(book: Book, row: BrokerOrder) -> bool:
     client_order_id = book.client_of_broker_id.get(row.broker_order_id)
     held: BrokerOrder | None
@@ -196,12 +193,7 @@ def _held(book: Book, row: BrokerOrder) -> bool:
     else:
         venue_order = book.venue_orders.get(row.broker_order_id)
         held = None if venue_order is None else venue_order.row
-    return held is not None and _essence(newer_row(held, row)) == _essence(held)
-
-
-def _essence(row: BrokerOrder) -> BrokerOrder:
-    """Return the row without what may change although nothing happened."""
-    return replace(row, raw="", updated_utc_us=0)
+    return row_is_known(held, row)
 
 
 def _trade_id(trade: BrokerTrade) -> int:

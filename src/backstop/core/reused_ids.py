@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from backstop.core.execution_verification import with_trades
 from backstop.core.step import Workbench
-from backstop.core.tracked_order import TrackedOrder, told_quantity
+from backstop.core.tracked_order import TrackedOrder, final_quantity, told_quantity
 from backstop.domain.broker import BrokerOrder, BrokerTrade
 from backstop.domain.commands import Severity
 
@@ -63,7 +63,9 @@ def handed_over(
 
 def _kept(holder: TrackedOrder, trades: Iterable[BrokerTrade]) -> Iterator[BrokerTrade]:
     """Yield the trades that are of ``holder``: no clock of a venue that was restored can say it."""
-    left = told_quantity(holder)
+    # Trades alone can have filled it: then no row has said yet how much it got.
+    ended = holder.venue is not None and not holder.venue.status.is_live
+    left = told_quantity(holder) if ended else final_quantity(holder)
     for trade in trades:
         if trade.voided:
             yield trade

@@ -47,6 +47,7 @@ class TrackedOrder(Struct, frozen=True, kw_only=True, dict=True):
             that its sender gave it, empty when it has none.
         registered: somebody else sends it: it is verified like ours, and never placed by us.
         role: of a protective order that the guard placed by itself; None: somebody asked for it.
+        reduces_risk: it was let through as an exit: it was to close contracts and to open none.
         reference_price: what a fill is measured from, in points: the level it was sent with, for a
             market order the touch at that time; None when nothing was known.
         levels_seen: where it stood since; a fill is measured from what was in force.
@@ -69,6 +70,7 @@ class TrackedOrder(Struct, frozen=True, kw_only=True, dict=True):
     intent: OrderIntent
     custom_tag: str
     role: LegRole | None = None
+    reduces_risk: bool = False
     registered: bool = False
     state: OrderState = OrderState.INTENDED
     reference_price: Decimal | None = None
@@ -117,7 +119,7 @@ class TrackedOrder(Struct, frozen=True, kw_only=True, dict=True):
         """Contracts that could still fill, worst case: UNKNOWN counts in full."""
         if self.is_terminal:
             return 0
-        return max(0, final_quantity(self) - self.filled_quantity)
+        return max(0, final_quantity(self) - max(self.filled_quantity, self.venue.filled_quantity if self.venue else 0))
 
     @property
     def average_price(self) -> Fraction | None:

@@ -165,6 +165,18 @@ class LegRole(StrEnum):
     TAKE_PROFIT = "TAKE_PROFIT"
 
 
+LEG_SUFFIXES = {"-SL": LegRole.STOP_LOSS, "-TP": LegRole.TAKE_PROFIT}
+"""The venue names bracket legs after the tag of their entry."""
+
+
+def leg_of(tag: str | None) -> tuple[str, LegRole] | None:
+    """Return the tag of the entry that ``tag`` names a leg of, and which leg; None for no leg."""
+    for suffix, role in LEG_SUFFIXES.items():
+        if tag and tag.endswith(suffix):
+            return tag.removesuffix(suffix), role
+    return None
+
+
 TAG_PREFIX = "bs-"
 """Marks the orders that Backstop placed among those of others."""
 

@@ -34,14 +34,12 @@ from backstop.domain.events import (
     VenueClockRead,
 )
 from backstop.domain.instrument import Instrument
+from backstop.domain.order import LEG_SUFFIXES
 from backstop.errors import GatewayAnswerError, GatewayError
 from backstop.ports import Clock, FactSink
 
 LOOK_UP_MARGIN_US = 300_000_000
 """A look-up starts five minutes before the request: the two clocks may differ by minutes."""
-
-LEG_SUFFIXES = ("-SL", "-TP")
-"""What the gateway appends to the tag of an entry for its stop and target legs."""
 
 _Part = TypeVar("_Part")
 
