@@ -14,7 +14,7 @@ from backstop.adapters.sqlite.past_archive import (
     PastArchive,
     PastRow,
 )
-from backstop.errors import StateFolderError
+from backstop.errors import DamagedDatabaseError, StateFolderError
 
 RECORD = "ab" * 32
 
@@ -153,3 +153,35 @@ def _finding(archive: PastArchive) -> StateFolderError | None:
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(StateFolderError, match="cannot be made"):
         PastArchive.anew(tmp_path / "nowhere" / PAST_DATABASE, record=RECORD)
+
+
+def test_damage_is_told_from_what_may_pass(path: Path) -> None:
+    """A page of noise does not mend itself; a table that is not there now may be back."""
+    archive = PastArchive.anew(path, record=RECORD)
+    archive.add((a_row(number, value=b"x" * 500) for number in range(200)), seq=7)
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        database.execute("ALTER TABLE PastKey RENAME TO Gone")
+    with pytest.raises(StateFolderError, match="cannot be read") as passing:
+        archive.find(("c1",))
+    assert not isinstance(passing.value, DamagedDatabaseError)
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("ALTER TABLE Gone RENAME TO PastKey")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    archive.close()
+    content = bytearray(path.read_bytes())
+    content[PAGE:] = bytes(place % 251 for place in range(len(content) - PAGE))
+    path.write_bytes(content)
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        damaged = PastArchive(path, database, record=RECORD, seq=7)
+
+        with pytest.raises(DamagedDatabaseError, match=r"past_orders\.db is damaged: ") as found:
+            damaged.find(("c1",))
+        with pytest.raises(DamagedDatabaseError, match=r"past_orders\.db is damaged: "):
+            damaged.add([a_row(1)], seq=8)
+
+        assert "\n" not in str(found.value)
+        damaged.close()
+
+
+PAGE = 4096
