@@ -162,6 +162,15 @@ async def test_without_its_watchdog_a_guard_refuses_entries_until_there_is_anoth
         await until(lambda: not guard.processes("guard") and not guard.processes("watchdog"))
 
 
+async def test_a_stop_that_finds_the_second_watchdog_still_loading_is_not_lost(bench: Any) -> None:
+    async with bench.guard() as guard:
+        await active(guard)
+        os.kill(guard.process.pid, signal.SIGKILL)
+        os.kill(await one(guard, "watchdog", but=guard.process.pid), signal.SIGTERM)
+
+        await until(lambda: not guard.processes("guard") and not guard.processes("watchdog"))
+
+
 async def test_the_second_watchdog_restarts_the_guard_like_the_first(bench: Any) -> None:
     async with bench.guard(hastily=hastily()) as guard:
         first = await one(guard, "guard")

@@ -41,7 +41,7 @@ from backstop.entrypoints.gates import gates
 from backstop.entrypoints.lean_start import all_is_loaded
 from backstop.entrypoints.process_words import GUARD, SPARE, WATCHDOG, Words, read_words, words
 from backstop.entrypoints.run_options import run_overrides
-from backstop.entrypoints.stop_signals import STOP_SIGNALS
+from backstop.entrypoints.stop_signals import STOP_SIGNALS, kept_back
 from backstop.entrypoints.terminal import say
 from backstop.errors import BackstopError, InvariantError, SetupError
 
@@ -180,7 +180,8 @@ class _Daemon:
         def start_watchdog(end: socket.socket) -> Any:
             own = {"--guard": str(os.getpid()), "--line": "{line}"}
             options = {**self._begin.options, **own}
-            return start_child(words(WATCHDOG, options, self._given.run), line=end)
+            with kept_back():  # a stop that comes while it is loaded must not just end it
+                return start_child(words(WATCHDOG, options, self._given.run), line=end)
 
         return WatchLink(
             self._line,

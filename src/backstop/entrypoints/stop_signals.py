@@ -4,8 +4,8 @@ import selectors
 import signal
 import socket
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 
 STOP_SIGNALS = tuple(
@@ -18,6 +18,19 @@ def keep_back() -> None:
     """Let signals wait: none may be lost while one program becomes another."""
     if sys.platform != "win32":
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+
+@contextmanager
+def kept_back() -> Iterator[None]:
+    """Let signals wait inside the block, and in a child that is started there until it asks."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class StopSignals:
