@@ -5,6 +5,10 @@ from collections.abc import Callable
 
 from backstop.ports import Clock
 
+LOOK_S = 0.5
+"""The longest wait of a timer: event loops count on a clock that stands still while a computer
+sleeps, so what fell due meanwhile would be late by all that was left of the wait."""
+
 SLACK_S = 0.001
 """A timer is not set anew for less: event loops do not count finer."""
 
@@ -21,7 +25,7 @@ class DeadlineTimer:
         """Look out for ``due_ns`` (monotonic), or for nothing when it is 0.
 
         ``on_due`` is called at once when that time has come already. It is called too early when
-        the deadline has moved away: so it looks for itself, and watches anew.
+        the deadline has moved away or is far: so it looks for itself, and watches anew.
         """
         if not due_ns:
             return
@@ -29,6 +33,7 @@ class DeadlineTimer:
         if wait_s <= 0:
             self._on_due()
             return
+        wait_s = min(wait_s, LOOK_S)
         loop = asyncio.get_running_loop()
         if self._timer is not None:
             if self._timer.when() <= loop.time() + wait_s + SLACK_S:
