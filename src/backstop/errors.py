@@ -82,9 +82,10 @@ class NoProofError(DomainError):
         self.filled_quantity = filled_quantity
         self.quantity = quantity
         super().__init__(
-            f"Order {client_order_id} is {state} with {filled_quantity} of {quantity} contracts "
-            "proven by trades. A proof is made when an order with fills is finished and its "
-            f"trades account for all of them; until then: backstop audit show {client_order_id}."
+            f"Order {client_order_id} is {state} with {filled_quantity} of {quantity} "
+            f"contract{'' if quantity == 1 else 's'} proven by trades. A proof is made when an "
+            "order with fills is finished and its trades account for all of them; until then: "
+            f"backstop audit show {client_order_id}."
         )
 
 

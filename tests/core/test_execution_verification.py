@@ -562,6 +562,12 @@ def filled_at(*prices: str, **changes: Any) -> TrackedOrder:
     [
         (filled_at("5000", "5000.25"), 2, Verdict.VERIFIED, "2 trades, 0.5 adverse ticks"),
         (filled_at("4999", "4999"), 2, Verdict.VERIFIED, "-4 adverse ticks"),
+        (
+            filled_at("5000.25"),
+            1,
+            Verdict.VERIFIED,
+            "1 contract proven by 1 trade, 1 adverse tick",
+        ),
         (filled_at("5000.50", "5000.50"), 2, Verdict.VERIFIED, "2 adverse ticks"),
         (filled_at("5000.50", "5000.75"), 2, Verdict.BREACH, "2.5 adverse ticks, 2 allowed"),
         (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstop.domain.numbers import fraction_text, micros, money, plain, ratio_text
+from backstop.domain.numbers import count_text, fraction_text, micros, money, plain, ratio_text
 
 
 @given(st.integers(-(10**15), 10**15))
@@ -58,3 +58,10 @@ def test_a_fraction_is_exact_or_cut(value: Fraction, places: int, text: str) -> 
 )
 def test_a_ratio_has_one_to_four_decimals(numerator: int, denominator: int, text: str) -> None:
     assert ratio_text(numerator, denominator) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 trades"), (1, "1 trade"), (2, "2 trades"), (-1, "-1 trades")]
+)
+def test_one_thing_is_no_plural(number: int, text: str) -> None:
+    assert count_text(number, "trade") == text

@@ -26,7 +26,7 @@ from backstop.core.undecided import (
 )
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerStatus, BrokerTrade
 from backstop.domain.commands import LookUpOrder, Severity
-from backstop.domain.numbers import plain
+from backstop.domain.numbers import count_text, plain
 from backstop.domain.order import LegRole, OrderType, leg_of
 from backstop.errors import InvalidTransitionError
 
@@ -216,8 +216,8 @@ def recount_trades(work: Workbench, order: TrackedOrder, *, cause: str) -> None:
         work.alert(
             Severity.CRITICAL,
             "OVERFILL",
-            f"Order {now.client_order_id} asked for {final_quantity(now)} contracts and "
-            f"{now.filled_quantity} were filled; the position counts in full.",
+            f"Order {now.client_order_id} asked for {count_text(final_quantity(now), 'contract')} "
+            f"and trades say {now.filled_quantity}; the position counts in full.",
         )
 
 

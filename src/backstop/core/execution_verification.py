@@ -361,6 +361,11 @@ def slippage_ticks(order: TrackedOrder, instrument: Instrument) -> Fraction | No
     )
 
 
+def adverse_text(slippage: Fraction) -> str:
+    """Return adverse ticks for people: cut after four places, never rounded up."""
+    return f"{fraction_text(slippage, places=4)} adverse {'tick' if slippage == 1 else 'ticks'}"
+
+
 def fill_references(order: TrackedOrder) -> tuple[Decimal, ...] | None:
     """Return what each fill of ``order`` is measured from, in points; None when that is unknown."""
     if _was_sent_before_it_was_known(order):
@@ -447,14 +452,14 @@ def verify(
             f"{count_text(filled, 'contract')} proven by trades; the reference price is UNKNOWN: "
             f"{why_unmeasured(order)}",
         )
-    adverse = fraction_text(slippage, places=4)
+    adverse = adverse_text(slippage)
     if slippage > Fraction(max_slippage_ticks):
         return verdict(
             Verdict.BREACH,
-            f"filled in full with {adverse} adverse ticks, {plain(max_slippage_ticks):f} allowed",
+            f"filled in full with {adverse}, {plain(max_slippage_ticks):f} allowed",
         )
     return verdict(
         Verdict.VERIFIED,
         f"{count_text(filled, 'contract')} proven by {count_text(len(order.fills), 'trade')}, "
-        f"{adverse} adverse ticks",
+        f"{adverse}",
     )

@@ -14,6 +14,7 @@ from backstop.core.liquidation_scope import unfinished, would_send
 from backstop.core.positions import SETTLE_NS
 from backstop.core.step import Tag, Workbench
 from backstop.domain.commands import ClosePosition, Severity
+from backstop.domain.numbers import count_text
 
 
 def running(book: Book, contract_id: str | None) -> Liquidation | None:
@@ -165,6 +166,6 @@ def _tell(work: Workbench, run: Liquidation) -> None:
         Severity.WARNING,
         "LIQUIDATION_NOT_SENT",
         f"{cause.operator} asked to take {what} flat ({cause.text}); the gate is closed, so "
-        f"nothing was sent. It would have closed {closes} positions and cancelled "
-        f"{len(planned) - closes} orders.",
+        f"nothing was sent. It would have closed {count_text(closes, 'position')} and cancelled "
+        f"{count_text(len(planned) - closes, 'order')}.",
     )

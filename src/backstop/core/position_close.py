@@ -13,6 +13,7 @@ from backstop.core.step import Decision, DecisionKind, Workbench
 from backstop.domain.commands import ClosePosition, Severity
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.events import Answer, CloseRequested
+from backstop.domain.numbers import count_text
 
 
 def close_requested(work: Workbench, event: CloseRequested) -> None:
@@ -79,8 +80,8 @@ def _tell_incomplete(work: Workbench, run: Liquidation, attempt: CloseAttempt) -
 def _beyond(quantity: int, closable: int, position: int) -> Denial:
     return Denial(
         code=DenialCode.POSITION_FLIP,
-        message=f"{quantity} is more than the {closable} contracts that can still close the "
-        f"position of {position:+d}",
+        message=f"{quantity} is more than the {count_text(closable, 'contract')} that can still "
+        f"close the position of {position:+d}",
         value=str(quantity),
         limit=str(closable),
         max_quantity=closable,

@@ -19,6 +19,7 @@ from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.commands import CancelOrder, ModifyOrder, PlaceOrder
 from backstop.domain.instrument import Instrument
+from backstop.domain.numbers import count_text
 from backstop.domain.order import (
     LegRole,
     OrderIntent,
@@ -151,56 +152,75 @@ def place_protective(
         being decided about, so a replay makes the same.
     """
     book = work.book
-    stop = role is LegRole.STOP_LOSS
-    side = Side.SELL if sign > 0 else Side.BUY
-    kind = OrderType.STOP if stop else OrderType.LIMIT
-    price = instrument.price(ticks)
-    request = OrderRequest(
-        client_order_id=_next_name(work, instrument.contract_id),
-        symbol=instrument.symbol,
-        side=side,
-        quantity=quantity,
-        type=kind,
-        limit_price=None if stop else price,
-        stop_price=price if stop else None,
-    )
-    intent = OrderIntent(
-        client_order_id=request.client_order_id,
-        account_id=book.policy.account_id,
-        contract_id=instrument.contract_id,
-        symbol=instrument.symbol,
-        side=side,
-        quantity=quantity,
-        type=kind,
-        limit_ticks=None if stop else ticks,
-        stop_ticks=ticks if stop else None,
+    intent = _protective_intent(
+        work, instrument, role=role, sign=sign, quantity=quantity, ticks=ticks
     )
     order = TrackedOrder(
-        request=request,
+        request=_as_asked(intent, instrument),
         intent=intent,
         custom_tag=custom_tag(intent),
         role=role,
-        reference_price=price,
+        reference_price=instrument.price(ticks),
         requested_utc_us=work.utc_us,
         venue_from_us=earliest_us(work),
     )
     book.client_of_tag[order.custom_tag] = order.client_order_id
     work.keep(order)
-    work.commands.append(
-        PlaceOrder(
-            client_order_id=order.client_order_id,
-            custom_tag=order.custom_tag,
-            account_id=intent.account_id,
-            contract_id=intent.contract_id,
-            type=kind,
-            side=side,
-            quantity=quantity,
-            limit_price=request.limit_price,
-            stop_price=request.stop_price,
-            reduces_risk=True,
-        )
-    )
+    work.commands.append(_place_command(order))
     return order
+
+
+def _protective_intent(
+    work: Workbench,
+    instrument: Instrument,
+    *,
+    role: LegRole,
+    sign: int,
+    quantity: int,
+    ticks: int,
+) -> OrderIntent:
+    stop = role is LegRole.STOP_LOSS
+    return OrderIntent(
+        client_order_id=_next_name(work, instrument.contract_id),
+        account_id=work.book.policy.account_id,
+        contract_id=instrument.contract_id,
+        symbol=instrument.symbol,
+        side=Side.SELL if sign > 0 else Side.BUY,
+        quantity=quantity,
+        type=OrderType.STOP if stop else OrderType.LIMIT,
+        limit_ticks=None if stop else ticks,
+        stop_ticks=ticks if stop else None,
+    )
+
+
+def _as_asked(intent: OrderIntent, instrument: Instrument) -> OrderRequest:
+    """Return the wish that nobody had, so that the order looks like every other one."""
+    limit, stop = intent.limit_ticks, intent.stop_ticks
+    return OrderRequest(
+        client_order_id=intent.client_order_id,
+        symbol=intent.symbol,
+        side=intent.side,
+        quantity=intent.quantity,
+        type=intent.type,
+        limit_price=None if limit is None else instrument.price(limit),
+        stop_price=None if stop is None else instrument.price(stop),
+    )
+
+
+def _place_command(order: TrackedOrder) -> PlaceOrder:
+    intent = order.intent
+    return PlaceOrder(
+        client_order_id=intent.client_order_id,
+        custom_tag=order.custom_tag,
+        account_id=intent.account_id,
+        contract_id=intent.contract_id,
+        type=intent.type,
+        side=intent.side,
+        quantity=intent.quantity,
+        limit_price=order.request.limit_price,
+        stop_price=order.request.stop_price,
+        reduces_risk=True,
+    )
 
 
 def _next_name(work: Workbench, contract_id: str) -> str:
@@ -226,7 +246,7 @@ def cut_order(work: Workbench, record: ProtectionRecord, cut: Cut) -> None:
     if held is not None:
         change = replace(held, quantity=size, asked_ns=work.now_ns, answer=None)
     book.protection.changes[cover.broker_order_id] = change
-    reason = f"it covers {cover.quantity} contracts and {cut.to_quantity} are needed"
+    reason = f"it covers {count_text(cover.quantity, 'contract')}, and needed is {cut.to_quantity}"
     work.note(
         Tag.ORDER,
         "protection_cut",

@@ -17,7 +17,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backstop.core.book import Book, VenueOrder
-from backstop.core.execution_verification import Verdict, fill_references, slippage_ticks, verify
+from backstop.core.execution_verification import (
+    Verdict,
+    adverse_text,
+    fill_references,
+    slippage_ticks,
+    verify,
+)
 from backstop.core.lifecycle import MACHINE, latched
 from backstop.core.reference_levels import (
     adverse_ticks,
@@ -31,7 +37,7 @@ from backstop.core.trading_state import Latch, LatchKind
 from backstop.domain.broker import BrokerStatus, BrokerTrade
 from backstop.domain.commands import ModifyOrder, Severity
 from backstop.domain.events import Answer, ModifyAnswered
-from backstop.domain.numbers import fraction_text, plain
+from backstop.domain.numbers import count_text, plain
 
 BREACHES_KEPT = 1000
 """Breaches that are remembered: as many as the setting can ask for before it reduces."""
@@ -154,22 +160,23 @@ def _judge(work: Workbench, execution: _Execution) -> None:
 def _tell(work: Workbench, execution: _Execution, *, past: bool) -> None:
     book, limit = work.book, work.book.policy.slippage_breaches_to_reduce
     count = sum(trade_date == book.trade_date for trade_date in book.breaches.values())
-    adverse = fraction_text(execution.ticks or Fraction(0), places=4)
+    adverse = adverse_text(execution.ticks or Fraction(0))
     counts = f"Breach {count} of this session; at {limit} only exits pass."
     if past:
         counts = "It is from before a resume or the present trading day, and does not count."
     work.alert(
         Severity.WARNING,
         "SLIPPAGE_BREACH",
-        f"{execution.what} was filled with {adverse} adverse ticks, "
+        f"{execution.what} was filled with {adverse}, "
         f"{plain(book.policy.max_slippage_ticks):f} allowed, measured from "
         f"{_levels_text(execution.measured_from)}. {counts}",
     )
     if past or count < limit or any(it.kind is LatchKind.SLIPPAGE for it in book.latches):
         return
     cause = (
-        f"{count} executions with more than {plain(book.policy.max_slippage_ticks):f} adverse "
-        f"ticks in one session, {limit} are allowed for"
+        f"{count_text(count, 'execution')} with more than "
+        f"{plain(book.policy.max_slippage_ticks):f} adverse ticks in one session, the limit is "
+        f"{limit}"
     )
     latch = Latch(kind=LatchKind.SLIPPAGE, cause=cause, operator=MACHINE, utc_us=work.utc_us)
     if latched(work, latch):

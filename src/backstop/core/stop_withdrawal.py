@@ -12,6 +12,7 @@ from backstop.core.guardrails import state_denials
 from backstop.core.tracked_order import TrackedOrder, levels
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.instrument import Instrument, Rounding
+from backstop.domain.numbers import count_text
 from backstop.domain.order import OrderState, OrderType, Side
 
 
@@ -40,7 +41,7 @@ def withdrawal_denials(
         Denial(
             code=DenialCode.PROTECTION_REQUIRED,
             message=(
-                f"without it working stops cover {left} of the {held} contracts of "
+                f"without it working stops cover {left} of the {count_text(held, 'contract')} of "
                 f"{order.intent.symbol}: place another stop first, or close the position"
             ),
             value=str(left),

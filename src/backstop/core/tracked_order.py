@@ -119,7 +119,7 @@ class TrackedOrder(Struct, frozen=True, kw_only=True, dict=True):
         """Contracts that could still fill, worst case: UNKNOWN counts in full."""
         if self.is_terminal:
             return 0
-        return max(0, final_quantity(self) - max(self.filled_quantity, self.venue.filled_quantity if self.venue else 0))
+        return max(0, final_quantity(self) - self.filled_quantity)
 
     @property
     def average_price(self) -> Fraction | None:

@@ -24,6 +24,7 @@ from backstop.domain.commands import CancelOrder, ModifyOrder, PlaceOrder
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.events import CancelRequested, ModifyRequested, OrderRequested
 from backstop.domain.instrument import Instrument
+from backstop.domain.numbers import count_text
 from backstop.domain.order import OrderIntent, OrderRequest, OrderType, custom_tag
 from backstop.domain.quote import Quote
 
@@ -83,6 +84,7 @@ def _accept(
         request=request,
         intent=intent,
         custom_tag=tag,
+        reduces_risk=assessment.reducing,
         reference_price=reference_price(intent, instrument, reference),
         requested_utc_us=work.utc_us,
         venue_from_us=earliest_us(work),
@@ -251,8 +253,8 @@ def _change_fault(order: TrackedOrder, event: ModifyRequested) -> str:
         )
     if quantity is not None and quantity <= order.filled_quantity:
         return (
-            f"the quantity must stay above the {order.filled_quantity} contracts that are filled: "
-            "cancel the order to end it"
+            f"the quantity must stay above the {count_text(order.filled_quantity, 'contract')} "
+            "filled so far: cancel the order to end it"
         )
     if event.limit_ticks is not None and type_ is not OrderType.LIMIT:
         return f"a {type_} order has no limit price"

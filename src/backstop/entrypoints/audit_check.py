@@ -20,6 +20,7 @@ from backstop.app.audit_verification import AuditReport, Progress, verify_record
 from backstop.app.key_change import recorded_writer, rotate_key
 from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.config.settings import Settings
+from backstop.domain.numbers import count_text
 from backstop.entrypoints.place import state_folder
 from backstop.entrypoints.terminal import say, say_json
 from backstop.errors import BackstopError, DamagedDatabaseError, TamperedRecordError
@@ -99,8 +100,9 @@ def export(
     except ExportRefusedError as error:
         raise _refused(error) from None
     say(
-        f"written: {folder}: {exported.records} records in {exported.segments} segments, "
-        f"{exported.orders} orders, {exported.fills} fills"
+        f"written: {folder}: {count_text(exported.records, 'record')} in "
+        f"{count_text(exported.segments, 'segment')}, {count_text(exported.orders, 'order')}, "
+        f"{count_text(exported.fills, 'fill')}"
     )
 
 

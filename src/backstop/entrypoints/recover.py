@@ -28,6 +28,7 @@ from backstop.domain.broker import BrokerAccount
 from backstop.domain.commands import AuditAccount
 from backstop.domain.events import StopKind
 from backstop.domain.instrument import Instrument
+from backstop.domain.numbers import count_text
 from backstop.entrypoints.api_client import GuardClient
 from backstop.entrypoints.gates import gates
 from backstop.entrypoints.http.recovery_views import PlanView, plan_view
@@ -222,8 +223,8 @@ async def _prices(
 
 
 def _say_state(read: StateRead) -> None:
-    after = f", then {read.replayed} records after it" if read.replayed else ""
-    say(f"state          {read.source}{after}; {read.records} records in all")
+    after = f", then {count_text(read.replayed, 'record')} after it" if read.replayed else ""
+    say(f"state          {read.source}{after}; {count_text(read.records, 'record')} in all")
     for fault in read.faults:
         say(f"unusable       {fault}")
 

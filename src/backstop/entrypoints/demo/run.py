@@ -19,6 +19,7 @@ from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.app.orchestrator_agent import OrchestratorAgent
 from backstop.app.strategies.momentum import Momentum
 from backstop.config.settings import Settings
+from backstop.domain.numbers import count_text
 from backstop.entrypoints.demo.story import PAUSE_S, Story, StoryFailedError
 from backstop.entrypoints.demo.summary import Summary, summarise
 from backstop.entrypoints.demo.view import DemoView
@@ -235,9 +236,10 @@ def _print(view: DemoView, summary: Summary, *, as_json: bool) -> None:
         print(msgspec.json.encode(summary).decode())  # noqa: T201 - the answer
         return
     view.console.print(
-        f"{summary.orders} orders accepted, {summary.fills} fills, {summary.verified} verified "
-        f"({summary.breaches} with slippage beyond the limit), {summary.proofs_verified} signed "
-        f"proofs checked, {summary.refused} refused; positions {summary.positions}; "
-        f"{summary.audit_rows} audit rows; {summary.seconds} s on {summary.data}.",
+        f"{count_text(summary.orders, 'order')} accepted, {count_text(summary.fills, 'fill')}, "
+        f"{summary.verified} verified ({summary.breaches} with slippage beyond the limit), "
+        f"{count_text(summary.proofs_verified, 'signed proof')} checked, {summary.refused} "
+        f"refused; positions {summary.positions}; {count_text(summary.audit_rows, 'audit row')}; "
+        f"{summary.seconds} s on {summary.data}.",
         style="bold green" if not summary.faults_found else "bold red",
     )
