@@ -6,11 +6,15 @@ from datetime import UTC, datetime, time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.app.desk import Desk, until
+from tests.acceptance.scenarios.stage import net, protected, working
+from tests.app.desk import Desk, Guard, until
 
 from backstop.adapters.clock import SystemClock
 from backstop.app.market_sessions import MarketSessions, schedule
+from backstop.core.step import DecisionKind
+from backstop.domain.denial import DenialCode
 from backstop.domain.events import Fact, SessionsScheduled
+from backstop.domain.order import OrderType, Side
 from backstop.domain.session import MarketGroup, Session
 
 
@@ -132,3 +136,74 @@ async def test_a_guard_knows_the_sessions_and_the_ends_of_its_contracts(desk: De
 
         assert guard.book.hours.plan is not None
         assert {it.group for it in guard.book.hours.plan.sessions} == set(MarketGroup)
+
+
+HOUR_US = 3_600_000_000
+
+
+def hours(guard: Guard, **changes: int) -> SessionsScheduled:
+    """Return a schedule around this moment; the real one may say that it is Saturday."""
+    now_us = guard.manager.clock.utc_us()
+    members = {"opens_utc_us": now_us - HOUR_US, "closes_utc_us": now_us + HOUR_US} | changes
+    session = Session(group=MarketGroup.EQUITY, trade_date="2026-11-24", **members)
+    return SessionsScheduled(utc_us=now_us, sessions=(session,))
+
+
+async def told(guard: Guard, plan: SessionsScheduled) -> None:
+    """Have the guard know ``plan``, whatever the calendar says of today."""
+    contract_id = guard.instrument("MES").contract_id
+
+    def real() -> bool:
+        held = guard.book.hours.plan
+        return held is not None and contract_id in {it.contract_id for it in held.contract_ends}
+
+    await until(real, lambda: guard.book.hours.plan)  # the next one comes with the next session
+    guard.manager.decisions.put(plan)
+    await until(lambda: guard.book.hours.plan == plan, lambda: guard.book.hours.plan)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_closed_market_takes_no_entry_and_every_exit(desk: Desk) -> None:
+    async with desk.guard(BACKSTOP_CALENDAR="cme") as guard:
+        await told(guard, hours(guard))
+        await guard.enter(quantity=2)
+        await protected(desk, 2)
+        now_us = guard.manager.clock.utc_us()
+        guard.manager.decisions.put(
+            hours(guard, opens_utc_us=now_us + HOUR_US, closes_utc_us=now_us + 2 * HOUR_US)
+        )
+
+        entry = await guard.manager.submit_order(guard.request(Side.BUY))
+        what_if = guard.manager.validate_order(guard.request(Side.BUY))
+        exit_ = await guard.manager.submit_order(guard.request(Side.SELL, 2, protected=False))
+
+        assert [it.code for it in entry.denials] == [DenialCode.SESSION_CLOSED]
+        assert what_if is not None
+        assert [it.code for it in what_if.denials] == [DenialCode.SESSION_CLOSED]
+        assert exit_.kind is DecisionKind.ACCEPTED
+        await until(lambda: net(desk) == 0, lambda: desk.truth()["positions"])
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_what_may_not_be_held_over_the_close_is_left_in_time(desk: Desk) -> None:
+    async with desk.guard(BACKSTOP_CALENDAR="cme") as guard:
+        await told(guard, hours(guard))
+        await guard.enter(quantity=2)
+        await protected(desk, 2)
+        resting = await guard.send(guard.request(Side.BUY, 1, OrderType.LIMIT, ticks=-300))
+        now_us = guard.manager.clock.utc_us()
+
+        guard.manager.decisions.put(
+            hours(guard, entries_until_utc_us=now_us, flat_by_utc_us=now_us + 1_500_000)
+        )
+
+        await until(
+            lambda: resting.broker_order_id not in {it["id"] for it in working(desk)},
+            lambda: working(desk),
+        )
+        await until(lambda: net(desk) == 0 and not working(desk), lambda: working(desk))
+        assert guard.manager.clock.utc_us() >= now_us + 1_500_000
+        assert "POSITION_PAST_ITS_TIME" in [it.code for it in guard.book.alerts.alerts.values()]
+        assert guard.book.latches == ()
+        late = await guard.manager.submit_order(guard.request(Side.BUY))
+        assert DenialCode.SESSION_FLAT_BY in [it.code for it in late.denials]

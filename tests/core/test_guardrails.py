@@ -172,7 +172,10 @@ def test_each_type_takes_its_own_prices(request_: dict[str, Any], code: DenialCo
 def test_what_cannot_be_a_price_is_refused(member: str, price: Decimal) -> None:
     request: dict[str, Any] = {"type": OrderType.LIMIT, "limit_price": Decimal(5000)}
 
-    assert DenialCode.PRICE_INVALID in codes(judged(**(request | {member: price})))
+    (denial,) = judged(**(request | {member: price})).denials
+    assert denial.code is DenialCode.PRICE_INVALID
+    assert denial.message.startswith(f"{member} {price} is not a price of MES: above 0, at most ")
+    assert denial.limit == "above 0, at most 250000000"
 
 
 def test_the_largest_price_is_still_one() -> None:

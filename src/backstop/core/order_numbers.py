@@ -5,6 +5,7 @@ from decimal import Decimal
 from backstop.core.policy import Policy
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.instrument import Instrument, Rounding
+from backstop.domain.numbers import plain
 from backstop.domain.order import OrderIntent, OrderRequest, OrderType, Side
 
 PRICE_LIMIT_TICKS = 1_000_000_000
@@ -84,10 +85,13 @@ def off_tick_faults(request: OrderRequest, instrument: Instrument) -> tuple[Deni
 
 
 def _no_price(name: str, price: Decimal, instrument: Instrument) -> Denial:
+    allowed = f"above 0, at most {plain(PRICE_LIMIT_TICKS * instrument.tick_size)}"
     return Denial(
         code=DenialCode.PRICE_INVALID,
-        message=f"{name} {price} is not a price of {instrument.symbol}",
+        message=f"{name} {price} is not a price of {instrument.symbol}: {allowed}, with at most "
+        f"{PRICE_DECIMALS_MAX} decimals",
         value=str(price),
+        limit=allowed,
     )
 
 
