@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from tests.core.builders import MES, Guard, a_policy, a_quote, a_request
+from tests.core.builders import MES, Guard, a_policy, a_position, a_quote, a_request
 from tests.core.protection_world import LOST, TOLD, Delivery, Request, World
 
 from backstop.core.leftovers import ORPHAN_SETTLE_NS, leftover_denials, leftovers
@@ -15,7 +15,7 @@ from backstop.core.step import DecisionKind
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import CancelOrder, ClosePosition, RaiseAlert
 from backstop.domain.denial import DenialCode
-from backstop.domain.events import OrderRequested
+from backstop.domain.events import OrderRequested, PositionReported, Source
 from backstop.domain.order import OrderType, Side
 
 MARKET, LIMIT, STOP = 2, 1, 4
@@ -69,6 +69,26 @@ def test_a_stop_of_others_that_covered_the_position_leaves_with_it(who: str) -> 
     world.wait(SETTLE_MS + 100)
 
     assert working(world) == []
+
+
+@pytest.mark.parametrize("row", [1, 5])
+def test_one_late_row_of_the_position_takes_no_stop_away(row: int) -> None:
+    """Trades say short, an old row says long: the stop is no leftover, and its level is kept."""
+    world = World().start()
+    world.enter(Side.SELL, 3, stop=5010)
+    world.wait(1_100)
+    world.tell = lambda _: LOST
+    stale = PositionReported(utc_us=world.guard.utc_us, position=a_position(row), source=Source.HUB)
+    world.feed(stale)
+    world.wait(SETTLE_MS + 500)
+
+    assert world.stops() == [(3, Decimal(5010))]
+    assert world.sent_of(CancelOrder) == []
+    world.tell = lambda _: TOLD
+    world.wait(10_000)
+    assert world.stops() == [(3, Decimal(5010))]
+    (lot,) = world.book.protection.record(MES).active_lots
+    assert (lot.sign, lot.stop_ticks) == (-1, 5010 * 4)
 
 
 def test_an_order_of_somebody_else_that_never_protected_anything_stays() -> None:

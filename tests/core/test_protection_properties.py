@@ -29,7 +29,9 @@ from backstop.simulator.exchange_config import (
 )
 
 MANY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-QUIET_MS = 45_000
+QUIET_MS = 60_000
+"""Longer than it takes to prove that an order of unknown fate never arrived: a stop that takes over
+for one that the venue does not shrink may be such an order, and is not sent twice."""
 MARKET, STOP = 2, 4
 
 SWITCHES = st.fixed_dictionaries(

@@ -57,12 +57,18 @@ def leftovers(book: Book, contract_id: str) -> Iterator[Leftover]:
 
 
 def _protects_nothing(row: BrokerOrder, view: PositionView) -> bool:
-    """Say whether an open order would open or enlarge a position if it filled."""
+    """Say whether an open order would open or enlarge a position if it filled.
+
+    No witness may speak of a position that it would close: one late row of the position must not
+    take the only stop away.
+    """
     if row.status is not BrokerStatus.OPEN:
         return False
     if view.quantity == 0:
         return view.ledger == 0  # trades and rows agree
-    return view.quantity * row.side.sign > 0
+    sign = row.side.sign
+    closes = view.ledger * sign < 0 or (view.differing or 0) * sign < 0
+    return view.quantity * sign > 0 and not closes
 
 
 def _live_row(book: Book, broker_order_id: int) -> BrokerOrder | None:

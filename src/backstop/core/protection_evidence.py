@@ -90,8 +90,9 @@ def _of_this_position(work: Workbench, record: ProtectionRecord) -> ProtectionRe
     held = view.quantity or evident_quantity(work.book, view)
     sign = (held > 0) - (held < 0)
     before_newest, newest = record.newest_trade_id, max(record.newest_trade_id, newest)
-    if not sign and view.ledger:
-        sign = record.sign  # trades and rows differ: it is not flat before they agree
+    if (not sign and view.ledger) or (record.sign and sign * view.ledger < 0):
+        # Trades and rows differ: before they agree it is not flat, nor has it turned around.
+        sign = record.sign
     if not record.sign or sign == record.sign:
         return replace(record, sign=sign, newest_trade_id=newest)
     # A fill that turns a position around belongs to the new one as well.
