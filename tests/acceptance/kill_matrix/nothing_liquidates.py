@@ -33,11 +33,6 @@ def proves(*_: Any) -> LiquidationState:
     return LiquidationState.FLAT
 
 
-def forgets(*_: Any) -> None:
-    """Do not go on with a liquidation in a later step, or in the next process."""
-    _in_vain()
-
-
 async def answers(*_: Any, **__: Any) -> Decision:
     """Say yes and do nothing at all."""
     _in_vain()
@@ -47,7 +42,6 @@ async def answers(*_: Any, **__: Any) -> Decision:
 WAYS: dict[str, tuple[object, str, object]] = {
     "sends nothing": (emergency_liquidation, "act", acts),
     "says flat at once": (emergency_liquidation, "_proven", proves),
-    "never goes on": (emergency_liquidation, "advance", forgets),
     "only says yes": (CriticalSystemManager, "liquidate", answers),
 }
 

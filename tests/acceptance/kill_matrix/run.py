@@ -215,14 +215,20 @@ class Run:
 
     async def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Ask until somebody answers."""
-        while True:
-            try:
-                async with asyncio.timeout(ANSWER_S):
-                    self.heard = method, path, *(await self.guard.ask(method, path, body))
-                    return self.heard[2:]
-            except (aiohttp.ClientError, ConnectionError, TimeoutError):
-                await self.back()
-                await asyncio.sleep(LOOK_S)
+        while (said := await self.ask_once(method, path, body)) is None:  # noqa: ASYNC110 - see there
+            await asyncio.sleep(LOOK_S)
+        return said
+
+    async def ask_once(self, method: str, path: str, body: Any = None) -> tuple[int, Any] | None:
+        """Ask; None when nobody has answered. Whoever is to be asked next is there again."""
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                status, said = await self.guard.ask(method, path, body)
+        except (aiohttp.ClientError, ConnectionError, TimeoutError):
+            await self.back()
+            return None
+        self.heard = method, path, status, said
+        return status, said
 
     async def until(self, is_true: Callable[[], Any]) -> None:
         """Wait until the exchange says so; whoever has to bring it about is started again."""

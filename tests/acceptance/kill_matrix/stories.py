@@ -1,18 +1,22 @@
 """What the account lives through around a death, and how it has to stand at the end."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
 from tests.acceptance.kill_matrix.points import Story, Victim
-from tests.acceptance.kill_matrix.run import Run
-from tests.acceptance.scenarios.stage import cover, levels, net, working
+from tests.acceptance.kill_matrix.run import LOOK_S, Run
+from tests.acceptance.scenarios.stage import cover, levels, net, trades, working
+from tests.app.desk import audited
 
 TARGET = Decimal(100)
 """Points from the market, for levels that are not to trade."""
 
-MES = "CON.F.US.MES"
 LIMIT = "LIMIT"
+
+NAKED = "POSITION_NAKED"
+"""The alert of a position that was closed because no stop could be proven in time."""
 
 
 def a_price(run: Run, away: Decimal = Decimal(0)) -> Decimal:
@@ -28,8 +32,16 @@ def resting(run: Run) -> list[Any]:
     return [row for row in working(run.desk) if row["leg"] is None and row["type"] == LIMIT]
 
 
+class ClosedError(Exception):
+    """No stop could be proven to work in time, so the position was closed: protected or flat."""
+
+
 async def play(run: Run) -> None:
-    """Play the story of the run's point; every step ends in what the exchange has to say of it."""
+    """Play the story of the run's point; every step ends in what the exchange has to say of it.
+
+    Raises:
+        ClosedError: the position was closed before the story came to its end.
+    """
     await TALES[run.case.point.story](run)
     assert run.struck, f"{run.case.name}: nobody came by this point"
 
@@ -91,28 +103,23 @@ async def cancel(run: Run) -> None:
 
 async def repair(run: Run) -> None:
     async with run.step("repair"):
-        for row in working(run.desk):
-            if row["type"] == "STOP":
-                run.desk.venue.exchange.cancel(run.desk.account, row["id"])
+        taken = {row["id"] for row in working(run.desk) if row["type"] == "STOP"}
+        for order_id in taken:
+            run.desk.venue.exchange.cancel(run.desk.account, order_id)
+        await run.until(lambda: taken.isdisjoint(row["id"] for row in working(run.desk)))
         await until_struck(run, "repair")
-        # Whose new stop may have left, or may not, cannot be given a second one: it is closed.
-        await run.until(
-            lambda: cover(run.desk) == net(run.desk) and (net(run.desk) or not working(run.desk))
-        )
+        await covered(run, 2)
 
 
 async def move(run: Run) -> None:
     async with run.step("move"):
-        if net(run.desk):
-            wanted = a_price(run, -TARGET)
-            while set(levels(run.desk)) != {wanted}:
-                await run.ask("PUT", "/v1/positions/MES/protection", {"stop_price": str(wanted)})
+        wanted = a_price(run, -TARGET)
+        while set(levels(run.desk)) != {wanted}:
+            await run.ask("PUT", "/v1/positions/MES/protection", {"stop_price": str(wanted)})
         await until_struck(run, "move")
 
 
 async def shrink(run: Run) -> None:
-    if not net(run.desk):
-        return
     async with run.step("shrink"):
         order = {
             "client_order_id": "shrink-1",
@@ -127,8 +134,6 @@ async def shrink(run: Run) -> None:
 
 
 async def orphan(run: Run) -> None:
-    if not net(run.desk):
-        return
     async with run.step("orphan"):
         (held,) = (
             row for row in run.desk.truth()["positions"] if row["accountId"] == run.desk.account
@@ -142,15 +147,22 @@ async def orphan(run: Run) -> None:
 
 async def liquidate(run: Run) -> None:
     async with run.step("liquidate"):
-        body = {"reason": "enough", "operator": "ann"}
-        while True:
-            _, said = await run.ask("GET", "/v1/liquidations")
-            if said["liquidations"]:
-                break
-            await run.ask("POST", "/v1/liquidate", body)
+        # What is on record once goes on by itself: nobody asks for it a second time.
+        while not requested(run):
+            await run.ask_once("POST", "/v1/liquidate", {"reason": "enough", "operator": "ann"})
         await flat(run)
         await ended_flat(run)
         await until_struck(run, "liquidate")
+
+
+def requested(run: Run) -> bool:
+    """Say whether a liquidation is on record."""
+    rows = audited(
+        run.bench.folder / "state",
+        "SELECT seq FROM Journal WHERE json_extract(CAST(payload AS TEXT), '$.kind') = ?",
+        "LiquidationRequested",
+    )
+    return bool(rows)
 
 
 async def restart(run: Run) -> None:
@@ -163,7 +175,9 @@ async def restart(run: Run) -> None:
 async def abandon(run: Run) -> None:
     async with run.step("abandon"):
         # Only a watchdog that knows of the position does something about it.
-        await run.says("/v1/status", lambda said: _watchdog(said) == run.guard.process.pid)
+        await run.says(
+            "/v1/status", lambda said: _watchdog(said) in run.guard.processes("watchdog")
+        )
         run.kill(Victim.GUARD)
         await until_struck(run, "abandon")
         await flat(run)
@@ -185,8 +199,18 @@ async def until_struck(run: Run, step: str) -> None:
 
 
 async def covered(run: Run, position: int) -> None:
-    """Wait until the exchange holds ``position`` and stops for exactly that."""
-    await run.until(lambda: (net(run.desk), cover(run.desk)) == (position, abs(position)))
+    """Wait until the exchange holds ``position`` and stops for exactly that.
+
+    Raises:
+        ClosedError: the guard has closed it, and says why.
+    """
+    while (net(run.desk), cover(run.desk)) != (position, abs(position)):
+        if trades(run.desk) and not net(run.desk):
+            _, said = await run.ask("GET", "/v1/alerts")
+            if NAKED in {alert["code"] for alert in said["alerts"]}:
+                raise ClosedError
+        await run.back()
+        await asyncio.sleep(LOOK_S)
 
 
 async def flat(run: Run) -> None:
