@@ -29,11 +29,13 @@ from backstop.adapters.process_title import rename_word
 from backstop.adapters.stack_dump import StackDump
 from backstop.app.crash_reports import CrashReports, state_summary
 from backstop.app.critical_system_manager import CriticalSystemManager
+from backstop.app.heap import HeapKeeper
 from backstop.app.state_layout import AUDIT_DATABASE, CRASH_FOLDER
 from backstop.app.watch_link import WatchLink
 from backstop.config.secret import Secret
 from backstop.config.settings import Settings
 from backstop.core.policy import Policy
+from backstop.core.supervision import holdings
 from backstop.core.watch_facts import Moment
 from backstop.domain.heartbeat import Armed, Begin, CleanStop, Hello, Holdings
 from backstop.entrypoints.api_token import TOKEN_FILE, stored_or_made_token
@@ -141,6 +143,7 @@ class _Daemon:
         settings, manager = self._settings, self._manager
         manager.watch_link = link
         watched = asyncio.create_task(link.run(), name="watch link")
+        heap: asyncio.Task[None] | None = None
         try:
             # Armed. The web framework takes a while to load: not on the event loop's time.
             http_server = await asyncio.to_thread(import_module, HTTP_SERVER)
@@ -154,8 +157,11 @@ class _Daemon:
                 tls_key=settings.tls_key,
             )
             all_is_loaded()
+            heap = asyncio.create_task(_heap_keeper(manager).run(), name="heap")
             await _serve(server, manager, stop, watched)
         finally:
+            if heap is not None:
+                heap.cancel()
             if stop.is_set():
                 link.say_stopping()
             watched.cancel()
@@ -197,6 +203,13 @@ class _Daemon:
 
     def _moment(self) -> Moment:
         return Moment(elapsed_ns=self._clock.monotonic_ns(), awake_ns=awake_ns())
+
+
+def _heap_keeper(manager: CriticalSystemManager) -> HeapKeeper:
+    return HeapKeeper(
+        steps=lambda: manager.steps,
+        nothing_open=lambda: holdings(manager.book) is Holdings.NONE,
+    )
 
 
 async def _serve(
