@@ -73,7 +73,7 @@ def hours_denials(
                 limit=utc_text(until_us),
             )
         )
-    end = _end_of(hours, instrument.contract_id)
+    end = end_of(hours, instrument.contract_id)
     if end is not None and utc_us >= end.entries_until_utc_us:
         denials.append(
             Denial(
@@ -104,7 +104,7 @@ def look_again(hours: Hours, instruments: Iterable[Instrument], utc_us: int) -> 
         session = session_of(hours, instrument.symbol, utc_us)
         if session is None or utc_us < session.opens_utc_us:
             continue  # nothing can be closed, and nothing fills, before it opens
-        end = _end_of(hours, instrument.contract_id)
+        end = end_of(hours, instrument.contract_id)
         deadlines = [(session.entries_until_utc_us, session.flat_by_utc_us, _BEFORE_THE_CLOSE)]
         if end is not None:
             deadlines.append((end.entries_until_utc_us, end.flat_by_utc_us, _BEFORE_THE_END))
@@ -132,7 +132,8 @@ def _changes(hours: Hours) -> Iterator[int]:
         yield end.flat_by_utc_us
 
 
-def _end_of(hours: Hours, contract_id: str) -> ContractEnd | None:
+def end_of(hours: Hours, contract_id: str) -> ContractEnd | None:
+    """Return when a contract month has to be left; None where nobody knows."""
     ends = () if hours.plan is None else hours.plan.contract_ends
     return next((it for it in ends if it.contract_id == contract_id), None)
 

@@ -111,6 +111,8 @@ async def test_status_shows_gates_limits_and_every_order_that_can_fill(desk: Any
     assert body["gates"]["sends"] is False
     assert body["gates"]["banner"] == "DRY RUN: NOTHING IS SENT"
     assert body["limits"]["max_order_quantity"] == 7
+    assert body["limits"]["max_order_notional"] is None
+    assert body["hours"]["enforced"] is False
     assert body["unknown_orders"] == []
     (foreign,) = body["working_orders"]
     assert (foreign["broker_order_id"], foreign["tag"]) == (77, "somebody-else")

@@ -210,6 +210,7 @@ class Demo:
             BACKSTOP_STATE_DIR=self._state_folder,
             BACKSTOP_CALENDAR="always-open",  # the simulated market trades at any hour
             STALE_QUOTE_MS=30_000,  # and is no less lively at one than at another
+            CLOCK_OFFSET_MAX_SECONDS=0,  # its time flies
             DRY_RUN=False,
             EXECUTE=True,
         )

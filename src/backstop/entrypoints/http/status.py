@@ -1,10 +1,12 @@
 """What the interface shows of the guard itself: its state, its gates, its limits, its pulse."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 from msgspec import Struct
 
 from backstop import __version__
+from backstop.app.policy import PPM_IN_PERCENT
 from backstop.app.watch_link import WatchReport
 from backstop.core.book import Book, VenueOrder
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS, Policy
@@ -17,6 +19,7 @@ from backstop.domain.order import OrderState, OrderType, Side
 from backstop.entrypoints.gates import Gates, gates
 from backstop.entrypoints.http.clock_view import ClockView, clock_view
 from backstop.entrypoints.http.guard import Guard
+from backstop.entrypoints.http.hours_view import MarketHoursView, market_hours_view
 from backstop.entrypoints.http.latch_routes import LatchView, latch_views
 from backstop.entrypoints.http.liquidation_views import LiquidationView, running_liquidations
 from backstop.entrypoints.http.recovery_views import RecoveryView, recovery_view
@@ -72,6 +75,9 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     symbols: tuple[str, ...]
     max_order_quantity: int
+    max_order_notional: str | None
+    price_collar_percent: str | None
+    max_repeated_executions: int | None
     max_orders_per_second: int
     duplicate_window_ms: int
     min_r_multiple: str | None
@@ -165,6 +171,7 @@ class StatusView(Struct, frozen=True, kw_only=True):
     recovery: RecoveryView | None  # with which this guard began; null before the account was read
     heartbeats: Heartbeats
     clock: ClockView
+    hours: MarketHoursView
 
 
 def health_view(guard: Guard) -> HealthView:
@@ -202,6 +209,7 @@ def status_view(guard: Guard) -> StatusView:
         recovery=recovery_view(guard.recovery),
         heartbeats=_heartbeats(book, guard.components, guard.watch, now_ns=now_ns),
         clock=clock_view(book),
+        hours=market_hours_view(book),
     )
 
 
@@ -256,6 +264,13 @@ def _limits(policy: Policy) -> Limits:
     return Limits(
         symbols=policy.symbols,
         max_order_quantity=policy.max_order_quantity,
+        max_order_notional=None
+        if policy.max_order_notional_micros is None
+        else f"{money(policy.max_order_notional_micros):f}",
+        price_collar_percent=None
+        if policy.price_collar_ppm is None
+        else f"{plain(Decimal(policy.price_collar_ppm) / PPM_IN_PERCENT):f}",
+        max_repeated_executions=policy.max_repeated_executions,
         max_orders_per_second=policy.max_orders_per_second,
         duplicate_window_ms=policy.duplicate_window_ns // MILLISECOND_NS,
         min_r_multiple=None if wanted is None else f"{plain(wanted):f}",
