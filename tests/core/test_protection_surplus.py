@@ -294,3 +294,38 @@ def test_legs_of_an_order_that_turned_the_position_around_are_cut_without_waitin
     assert world.stops() == [(1, Decimal(5000 + sign * 10))]
     assert [quantity for quantity, _ in world.targets()] == [1]
     assert world.surplus_ns < SECOND_NS
+
+
+@pytest.mark.parametrize("side", Side)
+def test_an_exit_that_came_too_late_and_opened_the_other_side_is_undone(side: Side) -> None:
+    """The stop fires while the exit is on its way: together they are twice the position."""
+    world = World(policy=a_policy(protects=True, default_stop_ticks=40)).start()
+    sign = side.sign
+    world.enter(side, 2, stop=5000 - sign * 10)
+    world.wait(500)
+    world.request = lambda _: Request(ms=200)
+    world.enter(side.opposite, 2, stop=None)
+    world.request = lambda _: Request()
+    world.wait(50)
+    world.quote(5000 - sign * 10)
+    world.run_until(lambda: world.position() == -2 * sign, "the other side")
+    world.wait(3_000)
+
+    assert world.position() == 0
+    assert world.guard.alerts().count("STOP_OPENED_POSITION") == 1
+    assert world.stops() == []
+
+
+def test_a_bot_s_stop_stays_one_where_turns_are_allowed_and_the_position_shrank() -> None:
+    """It was let through as a stop for all; somebody else's exit overtook it."""
+    world = World(policy=a_policy(protects=True, allow_flip=True)).start()
+    world.enter(Side.BUY, 4, stop=4990)
+    world.wait(500)
+    world.request = lambda _: Request(ms=100)
+    world.enter(Side.SELL, 4, stop=None, type=OrderType.STOP, stop_price=Decimal(4992))
+    world.manual(MARKET, Side.SELL, 1)
+    world.request = lambda _: Request()
+    world.wait(8_000)
+
+    assert world.position() == 3
+    assert sum(quantity for quantity, _ in world.stops()) == 3

@@ -128,7 +128,7 @@ def _say_what_is_withheld(work: Workbench, now: Situation) -> None:
 
 
 def _flatten_what_a_stop_opened(work: Workbench, now: Situation) -> bool:
-    """Take flat what a protective order opened, unless an entry turns out to explain it."""
+    """Take flat what a stop or an exit opened, unless an entry turns out to explain it."""
     book, record = work.book, now.record
     opened_ns = record.opened_ns
     if _opened_by_protection(work, record):
@@ -147,12 +147,12 @@ def _flatten_what_a_stop_opened(work: Workbench, now: Situation) -> bool:
     work.alert(
         Severity.CRITICAL,
         "STOP_OPENED_POSITION",
-        f"A protective order filled when nothing was left to protect, and opened "
+        f"A stop, a target or an exit filled when nothing was left to close, and opened "
         f"{now.view.quantity:+d} {now.contract_id}: that is taken flat.",
     )
     begin(
         work,
-        cause="STOP_OPENED_POSITION: a protective order opened the position",
+        cause="STOP_OPENED_POSITION: an order that was to close the position opened one",
         operator=OPERATOR,
         contract_id=now.contract_id,
         latches=False,
@@ -161,7 +161,7 @@ def _flatten_what_a_stop_opened(work: Workbench, now: Situation) -> bool:
 
 
 def _opened_by_protection(work: Workbench, record: ProtectionRecord) -> bool:
-    """Say whether a protective order's trade of this step opened contracts instead of closing.
+    """Say whether a trade of this step opened contracts that was to close some.
 
     The newest trades are taken back one by one, so the position before each of them is known.
     """
@@ -172,15 +172,16 @@ def _opened_by_protection(work: Workbench, record: ProtectionRecord) -> bool:
         if trade.voided:
             continue
         signed = trade.side.sign * trade.quantity
-        if after * signed > 0 and _is_protective(book, trade.broker_order_id, record):
+        if after * signed > 0 and _is_to_close(book, trade.broker_order_id, record):
             return True
         after -= signed
     return False
 
 
-def _is_protective(book: Book, broker_order_id: int, record: ProtectionRecord) -> bool:
+def _is_to_close(book: Book, broker_order_id: int, record: ProtectionRecord) -> bool:
+    """Say whether an order is a stop, a target or an exit, which only close."""
     name = book.client_of_broker_id.get(broker_order_id)
-    if name is not None and book.orders[name].role is not None:
+    if name is not None and (book.orders[name].role is not None or book.orders[name].reduces_risk):
         return True
     held = book.venue_orders.get(broker_order_id)
     if held is not None and held.owner is not None:
