@@ -7,6 +7,7 @@ what stands at the exchange, what the guard believes, what it lets through and w
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -29,6 +30,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BUY, SELL = WireSide.BID, WireSide.ASK
 WAIT_S = ATTRIBUTION_NS / SECOND_NS
+NEAR = Decimal(50)
+"""Points: half of the way to a stop."""
 
 
 @pytest.fixture(autouse=True)
@@ -133,6 +136,20 @@ async def waits_over(guard: Guard, clock: JumpingClock) -> None:
     await until(lambda: not external.sightings and not external.in_doubt, lambda: external)
 
 
+def last_price(guard: Guard) -> Decimal:
+    quote = guard.manager.quotes.reference(guard.instrument("MES").contract_id)
+    assert quote is not None
+    assert quote.last is not None
+    return quote.last
+
+
+def objections(guard: Guard, side: Side, quantity: int) -> list[str]:
+    """Return why an entry would be refused now."""
+    assessment = guard.manager.validate_order(guard.request(side, quantity))
+    assert assessment is not None
+    return [denial.code for denial in assessment.denials]
+
+
 async def resumed(guard: Guard) -> None:
     decision = await guard.manager.resume(reason="I have looked", operator="ann")
     assert decision.kind is DecisionKind.ACCEPTED, decision.message
@@ -141,6 +158,7 @@ async def resumed(guard: Guard) -> None:
 # -- positions -------------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario("C4")
 async def test_a_person_who_adds_contracts_freezes_entries_until_acknowledged(desk: Desk) -> None:
     async with desk.guard(DEFAULT_STOP_TICKS=400) as guard, a_stranger(desk) as human:
         await guard.enter(quantity=1)
@@ -231,6 +249,7 @@ async def test_what_others_traded_while_no_guard_was_running_is_found_at_the_sta
         await guard.agrees()
 
 
+@pytest.mark.scenario("C1")
 async def test_a_position_that_no_trade_explains_is_believed_protected_and_frozen(
     desk: Desk,
 ) -> None:
@@ -291,8 +310,13 @@ async def test_our_own_trading_freezes_nothing(desk: Desk) -> None:
     clock = JumpingClock()
     async with desk.guard(clock=clock) as guard:
         await guard.enter(quantity=2)
+        before = last_price(guard)
         guard.move_market(-450)
         await until(lambda: guard.position() == 0, guard.position)
+        # A stop above the price of that moment would fill on the way back.
+        await until(lambda: abs(last_price(guard) - before) < NEAR, lambda: last_price(guard))
+        # And while a leg of the position before works, an entry is refused.
+        await until(lambda: not objections(guard, Side.SELL, 3), lambda: working(desk))
         await guard.enter(Side.SELL, 3)
         decision = await guard.manager.close_position(
             "MES", quantity=1, reason="less", operator="ann"
@@ -362,6 +386,7 @@ async def test_the_firm_that_closes_a_position_is_told_as_the_firm(desk: Desk) -
 # -- orders ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario("C5")
 async def test_three_orders_of_another_bot_are_a_second_trader_and_stay_where_they_are(
     desk: Desk,
 ) -> None:

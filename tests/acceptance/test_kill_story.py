@@ -42,6 +42,7 @@ def desk(venue: Simulator, tmp_path: Path) -> Desk:
     return a_desk(venue, tmp_path)
 
 
+@pytest.mark.scenario("E6")
 async def test_a_close_that_the_venue_refuses_is_never_told_as_flat(desk: Desk) -> None:
     async with desk.guard() as guard:
         await guard.enter(quantity=2)
@@ -69,6 +70,7 @@ async def test_a_close_that_the_venue_refuses_is_never_told_as_flat(desk: Desk) 
         await until(lambda: "LIQUIDATION_FLAT" in alerts(guard), lambda: alerts(guard))
 
 
+@pytest.mark.scenario("E9")
 async def test_a_halt_lets_through_what_reduces_and_nothing_that_adds(desk: Desk) -> None:
     async with desk.guard(ALLOW_FLIP=True) as guard:
         await guard.enter(quantity=2)
@@ -88,6 +90,7 @@ async def test_a_halt_lets_through_what_reduces_and_nothing_that_adds(desk: Desk
         assert guard.book.trading_state(guard.manager.now_ns()) is TradingState.HALTED
 
 
+@pytest.mark.scenario("E10")
 async def test_an_ordinary_stop_leaves_the_position_its_stop(desk: Desk) -> None:
     async with desk.guard() as guard:
         await guard.enter(quantity=2)

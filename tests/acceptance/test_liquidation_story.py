@@ -148,6 +148,7 @@ async def test_positions_orders_and_legs_are_gone_and_the_latch_stays(desk: Desk
         assert resumed.kind is DecisionKind.ACCEPTED
 
 
+@pytest.mark.scenario("E7")
 async def test_a_position_in_a_symbol_absent_from_the_settings_is_closed_too(desk: Desk) -> None:
     async with desk.guard() as guard:
         gold = next(it for it in guard.book.instruments if it.startswith(GOLD))
@@ -267,6 +268,7 @@ async def test_without_a_network_the_latch_is_durable_and_the_flatten_comes_firs
 # -- the market does as it pleases -----------------------------------------------------------------
 
 
+@pytest.mark.scenario("E3")
 async def test_a_halted_market_is_waited_for_with_the_stop_in_place(desk: Desk) -> None:
     async with desk.guard() as guard:
         await guard.enter(Side.BUY, 2)
@@ -304,6 +306,7 @@ async def test_a_stop_that_fires_at_the_same_moment_leaves_nothing_on_the_other_
         assert traded(desk, Side.SELL) == traded(desk, Side.BUY)
 
 
+@pytest.mark.scenario("E1")
 async def test_a_close_that_rests_half_filled_is_cancelled_and_the_rest_closed(
     tmp_path: Path,
 ) -> None:
@@ -328,6 +331,7 @@ async def test_a_close_that_rests_half_filled_is_cancelled_and_the_rest_closed(
 # -- crashes, and calls ----------------------------------------------------------------------------
 
 
+@pytest.mark.scenario("E8")
 async def test_a_liquidation_goes_on_in_the_next_process_and_stays_latched(desk: Desk) -> None:
     async with desk.guard() as guard:
         await guard.enter(Side.BUY, 2)

@@ -82,6 +82,7 @@ def stops(desk: Desk) -> list[tuple[str, int]]:
 # -- positions -------------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario("C2")
 async def test_positions_that_cannot_be_read_or_are_missing_once_are_not_flat(desk: Desk) -> None:
     clock = JumpingClock()
     async with desk.guard(clock=clock) as guard:
@@ -105,6 +106,7 @@ async def test_positions_that_cannot_be_read_or_are_missing_once_are_not_flat(de
         assert (cover(desk), len(desk.orders()), len(trades(desk))) == (2, 1, 2)
 
 
+@pytest.mark.scenario("C3")
 async def test_a_snapshot_from_before_the_last_fill_makes_no_difference(desk: Desk) -> None:
     clock = JumpingClock()
     async with desk.guard(clock=clock) as guard:
@@ -122,6 +124,7 @@ async def test_a_snapshot_from_before_the_last_fill_makes_no_difference(desk: De
         assert cover(desk) == 2
 
 
+@pytest.mark.scenario("C6")
 async def test_the_real_fill_takes_the_place_of_what_was_counted_for_it(desk: Desk) -> None:
     clock = JumpingClock()
     async with desk.guard(clock=clock) as guard:
@@ -146,6 +149,7 @@ async def test_the_real_fill_takes_the_place_of_what_was_counted_for_it(desk: De
     assert rows == [(1,), (1,)]
 
 
+@pytest.mark.scenario("C8")
 @pytest.mark.parametrize("told", ["a row of size zero", "no row"])
 async def test_neither_a_row_of_size_zero_nor_a_missing_row_proves_flat(
     desk: Desk, told: str
@@ -185,6 +189,7 @@ async def test_neither_a_row_of_size_zero_nor_a_missing_row_proves_flat(
         await until(lambda: working(desk) == [], lambda: working(desk))
 
 
+@pytest.mark.scenario("C7")
 async def test_a_turn_that_went_on_without_a_guard_is_covered_on_its_new_side(
     tmp_path: Path,
 ) -> None:
@@ -213,6 +218,7 @@ async def test_a_turn_that_went_on_without_a_guard_is_covered_on_its_new_side(
 # -- orders ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario("C10")
 async def test_an_order_that_one_list_lacks_goes_on_and_one_that_is_gone_is_found_out(
     desk: Desk,
 ) -> None:
@@ -243,6 +249,7 @@ async def test_an_order_that_one_list_lacks_goes_on_and_one_that_is_gone_is_foun
 # -- whose account ---------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario("C11")
 async def test_for_another_account_than_the_record_s_or_the_venue_s_nothing_is_sent(
     desk: Desk, tmp_path: Path
 ) -> None:

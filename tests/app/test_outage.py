@@ -108,6 +108,7 @@ def _events_between(desk: Desk, outage: dict[str, Any]) -> list[dict[str, Any]]:
     return [json.loads(payload) for (payload,) in rows]
 
 
+@pytest.mark.scenario("H3")
 async def test_a_failed_sync_is_not_trusted_and_the_record_survives_a_power_cut(
     desk: Desk, disk: Disk
 ) -> None:

@@ -37,6 +37,7 @@ async def venue() -> AsyncIterator[Simulator]:
         yield venue
 
 
+@pytest.mark.scenario("H1")
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("case", short_form(), ids=lambda case: case.name)
 async def test_who_dies_here_leaves_nothing_doubled_nothing_lost_and_nothing_naked(

@@ -10,8 +10,12 @@ from typing import NamedTuple
 SECTIONS = {
     "A": "Sending, silence, and sending again",
     "B": "Fills",
+    "C": "The record against the venue",
     "D": "Protective orders",
+    "E": "The kill switch, and being taken flat",
     "F": "Orders while the connection is gone",
+    "G": "Freezes, stale data, and who notices",
+    "H": "State, crashes and what is left of them",
     "K": "The audit trail",
 }
 
@@ -135,6 +139,56 @@ LINES: dict[str, Line] = {
         outcome="The loss is that of the fill, not of the stop's level.",
         remark="Loss limits, which are not there yet, read this result.",
     ),
+    "C1": Line(
+        situation="At the start the venue holds three contracts, the record two, and no trade "
+        "explains the third.",
+        outcome="Three are believed and covered; the adjustment is recorded with its evidence; "
+        "entries are frozen and a person is told. The trade, when it comes, takes its place.",
+    ),
+    "C2": Line(
+        situation="Positions cannot be read, and are missing from the first read that works.",
+        outcome="Nothing is concluded: no fill is made up, no stop is cancelled, and the position "
+        "is STALE until it is read again.",
+    ),
+    "C3": Line(
+        situation="A read was taken before the last fill and is heard after it.",
+        outcome="It makes no difference; the account is read again.",
+    ),
+    "C4": Line(
+        situation="A person adds three contracts to a bot's position.",
+        outcome="All four are covered and count; entries are frozen until a person resumes.",
+    ),
+    "C5": Line(
+        situation="Orders with the tags of another program appear three times.",
+        outcome="A second trader is suspected and named by its prefix; entries are frozen.",
+    ),
+    "C6": Line(
+        situation="A fill was counted from reads; the trade itself comes later.",
+        outcome="It takes the place of what was counted: the position moves by nothing.",
+    ),
+    "C7": Line(
+        situation="The guard dies in the middle of an order that turns the position around.",
+        outcome="The new side has its stop, the old stop is gone, and what is left of the order is "
+        "known.",
+    ),
+    "C8": Line(
+        situation="The venue tells a closed position as a row of size zero, or as no row.",
+        outcome="Neither alone proves flat; two fresh reads do.",
+    ),
+    "C9": Line(
+        situation="A position is still held when its contract month ends.",
+        outcome="It is closed before the cut-off. In a month that takes no orders any more no stop "
+        "is tried again and again, the close comes with growing pauses, it is never told as flat, "
+        "and a person is told until he acknowledges.",
+    ),
+    "C10": Line(
+        situation="An order is missing from one read of the working orders.",
+        outcome="It goes on; one that is really gone is found out by its number.",
+    ),
+    "C11": Line(
+        situation="The account is not that of the record, or not one of the venue's.",
+        outcome="The guard does not start, and nothing is sent.",
+    ),
     "D1": Line(
         situation="The market is past the stop of an entry before that stop can work.",
         outcome="The position is closed at once and proven flat; how long it was naked is kept.",
@@ -197,6 +251,58 @@ LINES: dict[str, Line] = {
         situation="A stop is asked for on the wrong side of the market.",
         outcome="Refused before anything is sent; the stop that works stays where it is.",
     ),
+    "E1": Line(
+        situation="A close fills a part and rests.",
+        outcome="What rests is cancelled, the position read again and the remainder closed; never "
+        "more is sold than was held.",
+    ),
+    "E2": Line(
+        situation="The stop fires, in whole or in part, while the close of its position is on its "
+        "way.",
+        outcome="The position ends at zero. Where the close came too late and opened the other "
+        "side, that is undone and recorded.",
+    ),
+    "E3": Line(
+        situation="The market is halted when the position is to be closed.",
+        outcome="The stop stays, a person is told at once, and the close is repeated until trading "
+        "goes on.",
+    ),
+    "E4": Line(
+        situation="The network is away when the kill switch is pressed.",
+        outcome="The latch is durable; the guard keeps trying, and so does a second path with a "
+        "session of its own; after the break closing comes before everything else.",
+    ),
+    "E5": Line(
+        situation="A strategy blocks the event loop, and the account must be taken flat meanwhile.",
+        outcome="The watchdog does it from its own process, without the loop.",
+        remark="The daily loss limit is a rule of the account, judged in the guard; while its loop "
+        "stands still, what counts is that nobody looks after an open position.",
+    ),
+    "E6": Line(
+        situation="The venue refuses the close, and shows the position all the time.",
+        outcome="It is never told as flat, the stop stays, and nobody can resume.",
+    ),
+    "E7": Line(
+        situation="A position is held in a symbol that no setting names.",
+        outcome="Taking the account flat takes it flat too.",
+    ),
+    "E8": Line(
+        situation="The process is started again after a liquidation.",
+        outcome="The latch stands; entries are refused; only a name and a reason lift it.",
+    ),
+    "E9": Line(
+        situation="Trading is halted, and a close is asked for afterwards.",
+        outcome="What reduces passes; the same door refuses what adds.",
+    ),
+    "E10": Line(
+        situation="The guard is stopped in good order with a position.",
+        outcome="The stop stays at the venue; the next guard takes it over.",
+    ),
+    "E11": Line(
+        situation="A bot's own code objects to an exit.",
+        outcome="The exit goes on.",
+        not_applicable="bots have no say in exits: there is no callback to object with.",
+    ),
     "F1": Line(
         situation="Every order of the account is gone, stops included, when the connection is "
         "back.",
@@ -210,6 +316,76 @@ LINES: dict[str, Line] = {
         outcome="It is never taken for gone: it counts all the while, and is cancelled, as a halt "
         "demands, as soon as the venue can be spoken with.",
         remark="Nothing is cancelled on a disconnect at this venue.",
+    ),
+    "G1": Line(
+        situation="The quotes of one contract stop, while the connection and the others go on.",
+        outcome="Its entries are refused and it is subscribed again; its exits pass, and the other "
+        "contract is traded as ever.",
+    ),
+    "G2": Line(
+        situation="The user stream falls silent under an order, while the market stream goes on.",
+        outcome="The order is read after half a second, not at the next audit.",
+    ),
+    "G3": Line(
+        situation="The event loop stands still while another thread goes on sending pulses.",
+        outcome="The guard is found FROZEN, its stacks are kept, and another one takes over.",
+    ),
+    "G4": Line(
+        situation="The event loop stalls for less than the limit.",
+        outcome="Nothing is done; the longest stall is a figure.",
+    ),
+    "G5": Line(
+        situation="The watchdog is killed.",
+        outcome="Entries are refused with an alert, another watchdog is started, and then they "
+        "pass again.",
+    ),
+    "G6": Line(
+        situation="Both connections are well, and for a long time no message comes.",
+        outcome="Within seconds entries are refused and the silent connection is built anew.",
+    ),
+    "H1": Line(
+        situation="kill -9 at named points of the life of an order.",
+        outcome="Each order is at the venue once, fills count once, stops equal the position, and "
+        "no intent is lost.",
+    ),
+    "H2": Line(
+        situation="The newest file of the state, or the end of the journal, is torn.",
+        outcome="What is whole is used, what is torn is named and kept; earlier records are "
+        "intact.",
+    ),
+    "H3": Line(
+        situation="The disk answers one fsync with an error.",
+        outcome="Entries stop at once; what reduces goes on; what was not written is written anew "
+        "before entries pass again, and is not taken for written because a later fsync worked.",
+    ),
+    "H4": Line(
+        situation="A second process on another host.",
+        outcome="Only one of them sends.",
+        not_applicable="there is one host: on it a lock of the account lets one process send.",
+    ),
+    "H5": Line(
+        situation="The store of the lease cannot be reached.",
+        outcome="No entries before the lease ends.",
+        not_applicable="there are no leases yet: the right to send is a lock on one host.",
+    ),
+    "H6": Line(
+        situation="No leader is elected.",
+        outcome="An alarm; every node only reads.",
+        not_applicable="there is one node.",
+    ),
+    "H7": Line(
+        situation="The wall clock is set back by minutes between two processes.",
+        outcome="Order follows sequence numbers, the history is read without a gap, and no timer "
+        "is late.",
+    ),
+    "H8": Line(
+        situation="One of several nodes runs an old program.",
+        outcome="The mixed set does not trade.",
+        not_applicable="there is one node.",
+    ),
+    "H9": Line(
+        situation="The process did not end in good order; and once it did.",
+        outcome="Orders, fills, positions and stops are read before the first entry, both times.",
     ),
     "K1": Line(
         situation="The newest records are cut off.",

@@ -119,7 +119,6 @@ def _trades(desk: Desk) -> list[Any]:
 # -- L3: too far apart, and steps ------------------------------------------------------------------
 
 
-@pytest.mark.scenario("L3")
 @EITHER_WAY
 async def test_clocks_too_far_apart_block_entries_and_no_exit_until_they_agree(
     desk: Desk, skew_s: int
@@ -150,7 +149,6 @@ async def test_clocks_too_far_apart_block_entries_and_no_exit_until_they_agree(
         await guard.agrees()
 
 
-@pytest.mark.scenario("L3")
 async def test_the_offset_is_shown_and_the_limit_is_a_setting(desk: Desk) -> None:
     desk.mischief("now", FaultKind.SKEW_CLOCK, skew_s=-4)
     async with desk.guard(ready=False, CLOCK_OFFSET_MAX_SECONDS=1) as guard:
@@ -163,7 +161,6 @@ async def test_the_offset_is_shown_and_the_limit_is_a_setting(desk: Desk) -> Non
         assert guard.book.trading_state(guard.manager.now_ns()) is not TradingState.ACTIVE
 
 
-@pytest.mark.scenario("L3")
 @EITHER_WAY
 async def test_a_wrong_clock_hides_no_round_trip_of_others(desk: Desk, skew_s: int) -> None:
     """Nothing is held afterwards: only the times of its trades say that it happened just now."""
@@ -180,7 +177,6 @@ async def test_a_wrong_clock_hides_no_round_trip_of_others(desk: Desk, skew_s: i
         assert guard.position() == 0
 
 
-@pytest.mark.scenario("L3")
 @EITHER_WAY
 async def test_a_clock_that_steps_under_an_unanswered_order_makes_no_second_one(
     desk: Desk, skew_s: int
@@ -204,7 +200,6 @@ async def test_a_clock_that_steps_under_an_unanswered_order_makes_no_second_one(
 # -- the venue does not say what time it is --------------------------------------------------------
 
 
-@pytest.mark.scenario("L3")
 async def test_without_a_date_an_order_that_is_not_found_stays_unknown_until_there_is_one(
     desk: Desk,
 ) -> None:
@@ -234,7 +229,6 @@ async def test_without_a_date_an_order_that_is_not_found_stays_unknown_until_the
 # -- H7: the wall clock between two processes, and a computer that sleeps -------------------------
 
 
-@pytest.mark.scenario("H7")
 @EITHER_WAY
 async def test_a_wall_clock_that_was_set_between_two_processes_skips_nothing(
     desk: Desk, skew_s: int
@@ -251,7 +245,6 @@ async def test_a_wall_clock_that_was_set_between_two_processes_skips_nothing(
         assert len(guard.book.trades) == len(_trades(desk))
 
 
-@pytest.mark.scenario("H7")
 async def test_an_hours_sleep_of_the_computer_is_over_for_every_deadline_at_once(
     desk: Desk,
 ) -> None:
