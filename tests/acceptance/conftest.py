@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
+from tests.app.record_story import Story, tell
 
 PROGRAM = Path(sys.executable).with_name("backstop")
 USER, API_KEY = "bench-user", "bench-key-0123456789"
@@ -239,3 +240,18 @@ def end_group(leader: int) -> None:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     async with aiohttp.ClientSession() as session:
         yield Bench(folder=tmp_path, session=session)
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    """Give the record of guards at a simulated venue, made once for a file of tests."""
+    with pytest.MonkeyPatch.context() as environment:
+        folder = tmp_path_factory.mktemp("story")
+        environment.setenv("XDG_RUNTIME_DIR", str(folder))
+        yield tell(folder)
+
+
+@pytest.fixture
+def state(story: Story, bench: Any) -> Path:
+    """The record, in the state folder of the program under test."""
+    return story.copy(bench.folder / "state")

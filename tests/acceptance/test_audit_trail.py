@@ -6,28 +6,13 @@ The record comes from guards at a simulated venue; what is asked is asked of the
 import json
 import shutil
 from base64 import b64encode
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.app.record_story import Story, change, tell
+from tests.app.record_story import Story, change
 
 from backstop.verifier import backstop_verify
-
-
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    with pytest.MonkeyPatch.context() as environment:
-        folder = tmp_path_factory.mktemp("story")
-        environment.setenv("XDG_RUNTIME_DIR", str(folder))
-        yield tell(folder)
-
-
-@pytest.fixture
-def state(story: Story, bench: Any) -> Path:
-    """The record, in the state folder of the program under test."""
-    return story.copy(bench.folder / "state")
 
 
 def files(folder: Path) -> list[Path]:

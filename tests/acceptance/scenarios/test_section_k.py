@@ -10,7 +10,6 @@ import sqlite3
 import subprocess
 import sys
 from base64 import b64decode
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -26,25 +25,10 @@ from tests.app.record_story import (
     put_checkpoints,
     rehash,
     stolen_key,
-    tell,
 )
 
 from backstop.domain.order import OrderState
 from backstop.verifier import backstop_verify
-
-
-@pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    with pytest.MonkeyPatch.context() as environment:
-        folder = tmp_path_factory.mktemp("story")
-        environment.setenv("XDG_RUNTIME_DIR", str(folder))
-        yield tell(folder)
-
-
-@pytest.fixture
-def state(story: Story, bench: Any) -> Path:
-    """The record, in the state folder of the program under test."""
-    return story.copy(bench.folder / "state")
 
 
 def files(folder: Path) -> list[Path]:
