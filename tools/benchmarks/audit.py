@@ -16,7 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -56,7 +57,12 @@ class Way(Struct, frozen=True, kw_only=True):
 WAYS = (
     Way(key="one_by_one", what="audited orders, one by one", goal_per_s=4_000),
     Way(key="ten_waiting", what="audited orders, ten waiting at a time", under_way=GROUP),
-    Way(key="groups_of_ten", what="audited orders, in groups of ten", together=GROUP),
+    Way(
+        key="groups_of_ten",
+        what="audited orders, in groups of ten",
+        together=GROUP,
+        goal_per_s=30_000,
+    ),
     Way(
         key="stream_of_tens",
         what="audited orders, groups of ten without a pause",
@@ -72,11 +78,10 @@ def measure_orders(folder: Path, *, rounds: int, commits: int) -> list[Figure]:
     raw: list[float] = []
     found: dict[str, list[float]] = {way.key: [] for way in WAYS}
     for _ in range(rounds):
-        raw.append(_in_new_folder(folder, lambda it: _raw_rows_per_s(it, commits)))
+        raw.append(_in_new_folder(folder, partial(_raw_rows_per_s, commits=commits)))
         for way in WAYS:
-            found[way.key].append(
-                _in_new_folder(folder, lambda it, way=way: _orders_per_s(it, way, commits))
-            )
+            work = partial(_orders_per_s, way=way, commits=commits)
+            found[way.key].append(_in_new_folder(folder, work))
     return [
         Figure(
             key=f"audited_orders_{way.key}_per_s",
@@ -129,7 +134,7 @@ def measure_verification(folder: Path, *, rounds: int, records: int, proofs: int
         rates = []
         for _ in range(rounds):
             places = iter(range(1, records, max(1, records // proofs)))
-            rates.append(_rate(lambda places=places: reading.inclusion(next(places)), proofs))
+            rates.append(_rate(partial(_next_proof, reading, places), proofs))
         shutil.rmtree(state)
     return [
         Figure(
@@ -227,6 +232,10 @@ def _order(seq: int, number: int) -> JournalBatch:
 
 def _record(seq: int, payload: bytes) -> JournalRecord:
     return JournalRecord(seq=seq, kind="event", monotonic_ns=seq, utc_us=UTC_US, payload=payload)
+
+
+def _next_proof(reading: AuditReading, places: Iterator[int]) -> object:
+    return reading.inclusion(next(places))
 
 
 def _rate(work: Callable[[], object], count: int) -> float:

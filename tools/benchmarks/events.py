@@ -19,8 +19,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from backstop.app.audit_trail import AUDIT_DATABASE
 from backstop.app.critical_system_manager import CriticalSystemManager
+from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.domain.events import TradeReported
 from benchmarks.figures import Figure, Goal, Of, percentile, sync_ms
 from benchmarks.guard import a_guard, filled, side

@@ -22,6 +22,7 @@ class Of(StrEnum):
     """What a goal is about."""
 
     VALUE = "value"
+    WORST = "worst value"
     RATIO = "ratio"
 
 
@@ -38,7 +39,8 @@ class Goal(Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         sign = ">=" if self.at_least else "<="
-        return f"{sign} {self.bound:g}{' x' if self.of is Of.RATIO else ''}"
+        every = "every " if self.of is Of.WORST else ""
+        return f"{every}{sign} {self.bound:g}{' x' if self.of is Of.RATIO else ''}"
 
 
 class Figure(Struct, frozen=True, kw_only=True):
@@ -77,7 +79,8 @@ class Figure(Struct, frozen=True, kw_only=True):
         if self.goal is None:
             return ""
         values = self.ratios if self.goal.of is Of.RATIO else self.rounds
-        return "met" if self.goal.is_met(statistics.median(values)) else "missed"
+        judged = values if self.goal.of is Of.WORST else (statistics.median(values),)
+        return "met" if all(map(self.goal.is_met, judged)) else "missed"
 
     def document(self) -> dict[str, object]:
         """Return the figure as JSON has it: medians, and the spread that the machine adds."""
@@ -86,7 +89,11 @@ class Figure(Struct, frozen=True, kw_only=True):
             document["baseline"] = {"what": self.baseline, **spread(self.baseline_rounds)}
             document["ratio"] = spread(self.ratios)
         if self.goal is not None:
-            document["goal"] = {"is": str(self.goal), "verdict": self.verdict}
+            document["goal"] = {
+                "is": str(self.goal),
+                "of": str(self.goal.of),
+                "verdict": self.verdict,
+            }
         return document
 
 
@@ -126,8 +133,9 @@ def sync_ms(folder: Path, *, probes: int = PROBES, pause_s: float = 0.0) -> list
 
 def machine(folder: Path) -> dict[str, object]:
     """Return what the figures depend on besides the code."""
+    version, _, _ = platform.release().partition("-")
     return {
-        "platform": platform.platform(),
+        "system": f"{platform.system()} {version} {platform.machine()}",
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         "processor": _processor(),

@@ -1,7 +1,7 @@
 """How long a liquidation takes: from the request until nothing is left, and until that is proven.
 
 Each position has a stop beside it, and both were made by somebody else, so that everything has to
-be found, closed and cancelled. The venue counts calls as the real one does.
+be found, closed and cancelled. The guard keeps inside the real venue's call budget.
 """
 
 import asyncio
@@ -20,9 +20,8 @@ from backstop.config.settings import Settings
 from backstop.core.liquidation import Liquidation
 from backstop.core.liquidation_scope import open_quantity
 from backstop.domain.order import Side
-from backstop.simulator.process import PRACTICE_ACCOUNT_ID
 from benchmarks.figures import Figure
-from benchmarks.venue import API_KEY, USER, a_venue, manual_order
+from benchmarks.venue import API_KEY, USER, a_venue, free_account, manual_order
 
 POSITIONS = (1, 5, 20)
 LIMIT_S = 90.0
@@ -37,11 +36,11 @@ class Flattened(Struct, frozen=True, kw_only=True):
 
 
 def measure(*, rounds: int) -> list[Figure]:
-    """Return the times for each number of positions; every round is a venue and a guard anew."""
+    """Return the times for each number of positions; every time on an account of its own."""
     taken: dict[int, list[Flattened]] = {}
-    for _ in range(rounds):
-        for count in POSITIONS:
-            with a_venue() as url:
+    with a_venue() as url:
+        for _ in range(rounds):
+            for count in POSITIONS:
                 taken.setdefault(count, []).append(asyncio.run(_flattened(url, count)))
     return [figure for count in POSITIONS for figure in _figures(count, taken[count])]
 
@@ -65,13 +64,14 @@ def _figures(count: int, taken: list[Flattened]) -> list[Figure]:
 
 
 async def _flattened(url: str, count: int) -> Flattened:
+    account = free_account(url)
     configure_logging(session_id="bench", redactor=Redactor(), level=logging.CRITICAL)
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings.hermetic(
             TOPSTEPX_API_URL=url,
             TOPSTEPX_USERNAME=USER,
             TOPSTEPX_API_KEY=Secret(API_KEY),
-            TOPSTEPX_ACCOUNT_ID=PRACTICE_ACCOUNT_ID,
+            TOPSTEPX_ACCOUNT_ID=account,
             BACKSTOP_STATE_DIR=Path(folder),
             BACKSTOP_CALENDAR="always-open",
             STALE_QUOTE_MS=30_000,
@@ -81,7 +81,7 @@ async def _flattened(url: str, count: int) -> Flattened:
         async with asyncio.timeout(LIMIT_S), CriticalSystemManager.from_settings(settings) as guard:
             await _until(lambda: guard.book.recovered)
             for instrument in [it for it in guard.book.instruments.values() if it.active][:count]:
-                await _held(url, instrument.contract_id, str(instrument.tick_size))
+                await _held(url, account, instrument.contract_id, str(instrument.tick_size))
             await _until(lambda: _open(guard) == count)
             return await _timed(guard)
 
@@ -113,9 +113,8 @@ def _open(guard: CriticalSystemManager) -> int:
     return sum(bool(open_quantity(view)) for view in guard.book.positions.values())
 
 
-async def _held(url: str, contract_id: str, stop_price: str) -> None:
+async def _held(url: str, account: int, contract_id: str, stop_price: str) -> None:
     """Have somebody buy two and protect them far below."""
-    account = PRACTICE_ACCOUNT_ID
     await asyncio.to_thread(manual_order, url, account, contract_id, size=2)
     await asyncio.to_thread(
         manual_order, url, account, contract_id, side=Side.SELL, size=2, stop_price=stop_price

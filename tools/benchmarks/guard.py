@@ -20,6 +20,7 @@ from benchmarks.venue import API_KEY, USER, free_account
 
 READY_LIMIT_S = 60.0
 ORDER_LIMIT_S = 20.0
+LOOK_S = 0.005
 SYMBOL = "MES"
 
 AMPLE = 1_000_000_000
@@ -55,7 +56,10 @@ async def filled(
 async def a_guard(
     url: str, folder: Path, **changes: object
 ) -> AsyncIterator[CriticalSystemManager]:
-    """Run a guard on an account of its own, with state and log in ``folder``; it is ACTIVE."""
+    """Run a guard on an account of its own, with state and log in ``folder``.
+
+    It is ACTIVE and has heard of the market.
+    """
     settings = Settings.hermetic(
         TOPSTEPX_API_URL=url,
         TOPSTEPX_USERNAME=USER,
@@ -87,5 +91,13 @@ async def a_guard(
         async with guard:
             async with asyncio.timeout(READY_LIMIT_S):
                 await guard.reached(TradingState.ACTIVE)
+                while not _is_quoted(guard):  # noqa: ASYNC110 - a state, not an event
+                    await asyncio.sleep(LOOK_S)
             all_is_loaded()  # as ``backstop run`` has it
             yield guard
+
+
+def _is_quoted(guard: CriticalSystemManager) -> bool:
+    instrument = guard.book.instrument_for(SYMBOL)
+    quote = None if instrument is None else guard.quotes.reference(instrument.contract_id)
+    return quote is not None and None not in {quote.bid, quote.ask, quote.last}

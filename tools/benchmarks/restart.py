@@ -3,25 +3,12 @@
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
-from backstop.simulator.process import PRACTICE_ACCOUNT_ID
 from benchmarks.figures import Figure, Goal, Of
-from benchmarks.venue import API_KEY, USER, a_venue
-
-LIMIT_S = 60.0
-LOOK_AGAIN_S = 0.01
-STILL_S = 0.5
-"""A spare that has used no processor for this long is loaded."""
+from benchmarks.pack import STILL_S, a_pack, resident_mib
+from benchmarks.venue import a_venue
 
 
 class Comeback(NamedTuple):
@@ -29,58 +16,6 @@ class Comeback(NamedTuple):
 
     armed_ms: float
     guarding_ms: float
-
-
-class Heard(NamedTuple):
-    """A line that was printed, and when it came."""
-
-    at_s: float
-    text: str
-
-
-class Pack:
-    """A watchdog with its guard, and every line that they print."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self.process = process
-        self._heard: list[Heard] = []
-        for stream in (process.stdout, process.stderr):
-            threading.Thread(target=self._listen, args=(stream,), daemon=True).start()
-
-    def _listen(self, stream: IO[str]) -> None:
-        for line in stream:
-            self._heard.append(Heard(time.perf_counter(), line))
-
-    def heard(self, words: str, *, after_s: float = 0) -> float:
-        """Return when the first line with ``words`` came after a moment."""
-        return _until(
-            lambda: next(
-                (it.at_s for it in list(self._heard) if it.at_s > after_s and words in it.text), 0
-            ),
-            words,
-        )
-
-    def child(self, verb: str) -> int:
-        """Return the number of the process with this verb, once there is one."""
-        return int(_until(lambda: self._child(verb), verb))
-
-    def _child(self, verb: str) -> int:
-        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        for number in map(int, listed.read_text(encoding="ascii").split()):
-            if verb.encode() in Path(f"/proc/{number}/cmdline").read_bytes().split(b"\0"):
-                return number
-        return 0
-
-    def spare_is_loaded(self) -> int:
-        """Wait until there is a spare that does nothing any more; return its number."""
-        number = self.child("spare")
-        used, since_s = -1, time.perf_counter()
-        while time.perf_counter() - since_s < STILL_S:
-            now = _processor_ticks(number)
-            if now != used:
-                used, since_s = now, time.perf_counter()
-            time.sleep(LOOK_AGAIN_S)
-        return number
 
 
 def measure(*, rounds: int) -> list[Figure]:
@@ -123,6 +58,7 @@ def measure(*, rounds: int) -> list[Figure]:
                 ("watchdog", "the watchdog", None),
                 ("guard", "the guard, armed, before its API is loaded", None),
                 ("together", "both", Goal(of=Of.VALUE, bound=80, at_least=False)),
+                ("with_api", "the guard with its API", None),
                 ("spare", "the loaded spare", None),
             )
         ),
@@ -130,7 +66,7 @@ def measure(*, rounds: int) -> list[Figure]:
 
 
 def _comeback(url: str, *, spare: bool) -> Comeback:
-    with _a_pack(url, spare=spare) as pack:
+    with a_pack(url, spare=spare) as pack:
         pack.heard("recovered")
         if spare:
             pack.spare_is_loaded()
@@ -144,74 +80,17 @@ def _comeback(url: str, *, spare: bool) -> Comeback:
 
 
 def _weights(url: str) -> dict[str, float]:
-    with _a_pack(url, spare=True) as pack:
+    with a_pack(url, spare=True) as pack:
         pack.heard("Backstop")
         # Stopped at once: the API begins to load the moment after this line.
         guard = pack.child("guard")
         os.kill(guard, signal.SIGSTOP)
-        found = {"watchdog": _resident_mib(pack.process.pid), "guard": _resident_mib(guard)}
+        found = {"watchdog": resident_mib(pack.process.pid), "guard": resident_mib(guard)}
         os.kill(guard, signal.SIGCONT)
-        found["spare"] = _resident_mib(pack.spare_is_loaded())
+        # A spare is loaded once the guard has been well for a while, so its API is there by then.
+        found["spare"] = resident_mib(pack.spare_is_loaded())
+        found["with_api"] = resident_mib(guard)
     return {**found, "together": found["watchdog"] + found["guard"]}
-
-
-@contextmanager
-def _a_pack(url: str, *, spare: bool) -> Iterator[Pack]:
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        taken.close()
-        words = ["watchdog", "--spare", "0" if spare else "no", "--"]
-        with subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-P", "-m", "backstop", *words],
-            cwd=folder,
-            env=_environment(url, listen, folder),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            try:
-                yield Pack(process)
-            finally:
-                process.send_signal(signal.SIGTERM)
-                process.wait(LIMIT_S)
-
-
-def _environment(url: str, listen: str, folder: str) -> dict[str, str]:
-    return {
-        "PATH": os.environ.get("PATH", ""),
-        "HOME": folder,
-        "XDG_RUNTIME_DIR": folder,
-        "TOPSTEPX_API_URL": url,
-        "TOPSTEPX_USERNAME": USER,
-        "TOPSTEPX_API_KEY": API_KEY,
-        "TOPSTEPX_ACCOUNT_ID": str(PRACTICE_ACCOUNT_ID),
-        "BACKSTOP_STATE_DIR": str(Path(folder) / "state"),
-        "BACKSTOP_LISTEN": listen,
-        "BACKSTOP_CALENDAR": "always-open",
-        "DRY_RUN": "0",
-        "EXECUTE": "1",
-    }
-
-
-def _until(look: Callable[[], float], what: str) -> float:
-    deadline_s = time.perf_counter() + LIMIT_S
-    while not (found := look()):
-        if time.perf_counter() > deadline_s:
-            raise RuntimeError(f"{what!r} did not come within {LIMIT_S:g} s")
-        time.sleep(LOOK_AGAIN_S / 10)
-    return found
-
-
-def _processor_ticks(number: int) -> int:
-    fields = Path(f"/proc/{number}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return int(fields[11]) + int(fields[12])
-
-
-def _resident_mib(number: int) -> float:
-    text = Path(f"/proc/{number}/status").read_text(encoding="utf-8")
-    rows = dict(row.split(":", 1) for row in text.splitlines())
-    return int(rows["VmRSS"].split()[0]) / 1024
 
 
 def main() -> None:

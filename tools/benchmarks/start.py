@@ -33,7 +33,7 @@ def measure(*, rounds: int, import_runs: int) -> list[Figure]:
     armed_s: list[float] = []
     healthy_s: list[float] = []
     bare_s: list[float] = []
-    with a_venue() as url:
+    with a_venue(history=True) as url:
         for _ in range(rounds):
             bare_s.append(_bare_interpreter_s())
             armed, healthy = _cold_start_s(url)

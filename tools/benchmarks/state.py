@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple, cast
@@ -30,6 +31,8 @@ TOOLS = Path(__file__).parents[1]
 
 FEW = 100
 """One of so many orders is in the record that the long one is compared with."""
+
+MADE_AT_A_TIME = 2
 
 BEAT_S = 0.1
 """Also the time between two orders where orders come: far above what an account sends."""
@@ -67,12 +70,12 @@ def measure_start(
     """Yield the time from nothing but files to the whole state, after a crash."""
     few = max(1, past_orders // FEW)
     with tempfile.TemporaryDirectory() as folder:
-        long = _made(Path(folder) / "long", orders=past_orders)
-        short = _made(Path(folder) / "short", orders=few)
-        tails = [
-            (name, _made(Path(folder) / name, orders=few, tail=tail), tail)
-            for name, tail in (("short_tail", short_tail), ("long_tail", long_tail))
-        ]
+        tails = (("short_tail", short_tail), ("long_tail", long_tail))
+        folders = [Path(folder) / name for name in ("long", "short", *(name for name, _ in tails))]
+        long, short, *tail_folders = folders
+        with ThreadPoolExecutor(MADE_AT_A_TIME) as threads:  # each of them waits for a process
+            orders = (past_orders, few, few, few)
+            list(threads.map(_make_apart, folders, orders, (0, 0, short_tail, long_tail)))
         yield Figure(
             key="state_start_ms",
             what=f"state after a crash, {past_orders} past orders",
@@ -82,7 +85,7 @@ def measure_start(
             baseline_rounds=tuple(_opened_ms(short) for _ in range(rounds)),
             goal=Goal(of=Of.VALUE, bound=10, at_least=False),
         )
-        for name, made, tail in tails:
+        for (name, tail), made in zip(tails, tail_folders, strict=True):
             yield Figure(
                 key=f"state_start_{name}_ms",
                 what=f"state, {tail} records after the last checkpoint",
@@ -99,11 +102,10 @@ def measure_start(
         )
 
 
-def _made(folder: Path, *, orders: int, tail: int = 0) -> Path:
-    """Return ``folder`` as a killed guard leaves it."""
+def _make_apart(folder: Path, orders: int, tail: int) -> None:
+    """Make ``folder`` as a killed guard leaves it."""
     folder.mkdir(mode=0o700)
     _run("make", str(folder), str(orders), str(tail))
-    return folder
 
 
 def _opened_ms(made: Path) -> float:

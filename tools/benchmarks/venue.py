@@ -1,10 +1,12 @@
 """A venue in a process of its own, as a broker is: it answers at once and counts no calls.
 
 The recorded delays of the real venue are left out, so that what is measured is the guard.
-``python venue.py SLICES GAP_US PACE_US`` prints its address and ends when its standard input does.
+``python venue.py SLICES GAP_US PACE_US HISTORY`` prints its address and ends when its standard
+input does.
 """
 
 import asyncio
+import json
 import subprocess
 import sys
 import threading
@@ -15,6 +17,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
 
 from msgspec.structs import replace
 
@@ -23,7 +27,9 @@ from backstop.adapters.projectx_server.app import GatewayServer
 from backstop.adapters.projectx_server.config import ServerConfig
 from backstop.adapters.projectx_server.interference import Event
 from backstop.adapters.projectx_server.venue import UserEvent
+from backstop.domain.order import Side
 from backstop.simulator.exchange_config import AccountSpec, ExchangeConfig, PartialFill
+from backstop.simulator.fault_rules import FaultKind, FaultRule
 from backstop.simulator.process import PRACTICE_ACCOUNT_ID, Simulator, SimulatorConfig
 
 ACCOUNTS = range(PRACTICE_ACCOUNT_ID, PRACTICE_ACCOUNT_ID + 200)
@@ -32,17 +38,28 @@ ACCOUNTS = range(PRACTICE_ACCOUNT_ID, PRACTICE_ACCOUNT_ID + 200)
 CATCH_UP = 8
 """Events that may wait for their turn before two leave at once."""
 
+NO_HISTORY = FaultRule(
+    on="History/retrieveBars", act=FaultKind.ERROR_CODE, code=1, message="none is told", count=None
+)
+
+MARKET, STOP, BUY, SELL = 2, 4, 0, 1
+CALL_LIMIT_S = 60.0
+
 USER, API_KEY = "bench", "key-of-the-measured-venue"
 
 
 @contextmanager
-def a_venue(*, slices: int = 1, gap_us: int = 0, pace_us: int = 0) -> Iterator[str]:
+def a_venue(
+    *, slices: int = 1, gap_us: int = 0, pace_us: int = 0, history: bool = False
+) -> Iterator[str]:
     """Run a venue that fills each order in ``slices`` parts ``gap_us`` apart; gives its address.
 
     With ``pace_us`` the events of the user hub leave one by one and evenly, so far apart, and each
-    trade's time is the moment at which it left.
+    trade's time is the moment at which it left. Without ``history`` it refuses to tell of the past:
+    it is one process, and a hundred days of bars would keep a stop waiting as no venue does.
     """
-    command = [sys.executable, str(Path(__file__)), str(slices), str(gap_us), str(pace_us)]
+    words = map(str, (slices, gap_us, pace_us, int(history)))
+    command = [sys.executable, str(Path(__file__)), *words]
     with subprocess.Popen(  # noqa: S603 - our own interpreter and file
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -60,6 +77,39 @@ _free_accounts: dict[str, Iterator[int]] = {}
 def free_account(url: str) -> int:
     """Return an account of the venue at ``url`` that nobody traded on yet."""
     return next(_free_accounts.setdefault(url, iter(ACCOUNTS)))
+
+
+def manual_order(
+    url: str,
+    account: int,
+    contract_id: str,
+    *,
+    side: Side = Side.BUY,
+    size: int = 1,
+    stop_price: str | None = None,
+) -> None:
+    """Have somebody place an order by hand: at the market, or a stop at ``stop_price``."""
+    body = {
+        "account_id": account,
+        "contract_id": contract_id,
+        "type": MARKET if stop_price is None else STOP,
+        "side": BUY if side is Side.BUY else SELL,
+        "size": size,
+        **({} if stop_price is None else {"stop_price": stop_price}),
+    }
+    request = Request(  # noqa: S310 - the venue on loopback
+        f"{url}/_simulator/manual-order", data=json.dumps(body).encode(), method="POST"
+    )
+    with urlopen(request, timeout=CALL_LIMIT_S) as answer:  # noqa: S310 - likewise
+        placed = json.load(answer)
+    if not placed["order_id"] or placed["code"]:
+        raise RuntimeError(f"the venue refused {body}: {placed}")
+
+
+def truth(url: str) -> Any:
+    """Return everything as the exchange itself has it."""
+    with urlopen(f"{url}/_simulator/truth", timeout=CALL_LIMIT_S) as answer:  # noqa: S310 - loopback
+        return json.load(answer)
 
 
 class _Pacer:
@@ -101,10 +151,11 @@ class _Pacer:
             self._deliver(event)
 
 
-async def _serve(slices: int, gap_us: int, pace_us: int) -> None:
+async def _serve(slices: int, gap_us: int, pace_us: int, history: int) -> None:
     config = SimulatorConfig(
         user=USER,
         api_key=API_KEY,
+        faults=() if history else (NO_HISTORY,),
         server=ServerConfig(general_limit=None, bars_limit=None),
         accounts=tuple(
             AccountSpec(
