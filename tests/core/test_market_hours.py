@@ -282,6 +282,25 @@ def test_after_the_close_nothing_is_sent_until_the_next_session() -> None:
     assert guard.commands_of(ClosePosition) == []
 
 
+def test_a_position_that_nobody_closed_in_time_is_told_of_once() -> None:
+    guard = a_guard()
+    plan(guard, replace(NEXT, flat_by_utc_us=NEXT.closes_utc_us - HOUR_US))
+    held(guard)
+    audits(guard, minutes=2, positions=(a_position(2),))
+
+    assert guard.alerts().count("POSITION_HELD_OVER") == 1
+    assert guard.commands_of(ClosePosition) == []
+
+
+def test_a_position_that_may_be_held_over_is_nobodys_concern() -> None:
+    guard = a_guard()
+    plan(guard, NEXT)
+    held(guard)
+    audits(guard, minutes=1, positions=(a_position(2),))
+
+    assert "POSITION_HELD_OVER" not in guard.alerts()
+
+
 def test_a_month_is_left_before_it_ends() -> None:
     guard = a_guard()
     plan(guard, ends=(an_end(flat_by_utc_us=START_US + MINUTE_US),))

@@ -7,7 +7,7 @@ like any other and latches nothing: the next session, or the next month, is open
 from backstop.core.book import Book, Wake
 from backstop.core.liquidation import Cause
 from backstop.core.liquidation_register import joined, put_on_record, running
-from backstop.core.market_hours import NEVER_US, look_again
+from backstop.core.market_hours import NEVER_US, look_again, take
 from backstop.core.step import Tag, Workbench
 from backstop.domain.commands import Severity
 from backstop.domain.events import SessionsScheduled
@@ -18,9 +18,7 @@ CLOSER = "calendar"
 
 def sessions_scheduled(work: Workbench, event: SessionsScheduled) -> None:
     """Know when markets trade; what follows is looked at within this step."""
-    hours = work.book.hours
-    hours.plan = event
-    hours.changes_utc_us = 0
+    take(work.book.hours, event)
     work.note(
         Tag.CRITICAL_SYSTEM,
         "sessions_scheduled",
@@ -40,11 +38,15 @@ def keep_hours(work: Workbench) -> None:
         look_again(hours, book.instruments.values(), work.utc_us)
         if hours.changes_utc_us < NEVER_US:
             book.wake(Wake.HOURS, work.now_ns + (hours.changes_utc_us - work.utc_us) * 1000)
-    if hours.no_position and book.policy.sends and book.recovered:
-        for view in list(book.positions.values()):
-            why = hours.no_position.get(view.contract_id)
-            if why is not None and view.quantity:
-                _close(work, view.contract_id, view.quantity, why)
+    if not book.recovered or not (hours.no_position or hours.held_over):
+        return
+    for view in [it for it in book.positions.values() if it.quantity]:
+        why = hours.no_position.get(view.contract_id)
+        if why is not None and book.policy.sends:
+            _close(work, view.contract_id, view.quantity, why)
+        if hours.held_over.get(view.contract_id) is False:
+            hours.held_over[view.contract_id] = True
+            _tell_held_over(work, view.contract_id, view.quantity)
 
 
 def _close(work: Workbench, contract_id: str, quantity: int, why: str) -> None:
@@ -60,6 +62,18 @@ def _close(work: Workbench, contract_id: str, quantity: int, why: str) -> None:
     elif run.is_partial:
         # All of it has to go, whatever part was asked for.
         joined(work, run, cause, contract_id, latches=False)
+
+
+def _tell_held_over(work: Workbench, contract_id: str, quantity: int) -> None:
+    if running(work.book, contract_id) is not None:
+        return  # it is being closed, which tells by itself that the market does not take it
+    work.alert(
+        Severity.CRITICAL,
+        "POSITION_HELD_OVER",
+        f"{quantity:+d} {contract_id} is held over the close of its session, which FLAT_BY does "
+        "not permit: nobody closed it in time. The market is closed; its stops stay. Decide whether "
+        "it is to be closed when the market opens.",
+    )
 
 
 def entry_barred(book: Book, contract_id: str) -> str | None:

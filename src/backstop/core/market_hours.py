@@ -27,19 +27,35 @@ class Hours:
     """The schedule, and what follows from it until ``changes_utc_us``."""
 
     plan: SessionsScheduled | None = None
+    sessions: dict[MarketGroup, tuple[Session, ...]] = field(default_factory=dict)  # of the plan
+    ends: dict[str, ContractEnd] = field(default_factory=dict)  # of the plan, by contract
     changes_utc_us: int = 0  # the next moment at which the rest has to be looked at anew
     no_entries: dict[str, str] = field(default_factory=dict)  # contract -> why none may rest
     no_position: dict[str, str] = field(default_factory=dict)  # contract -> why none may be held
+    held_over: dict[str, bool] = field(
+        default_factory=dict
+    )  # closed contracts that may not be held over the close -> a person was told that one is
+
+
+def take(hours: Hours, plan: SessionsScheduled) -> None:
+    """Go by ``plan`` from now on."""
+    hours.plan = plan
+    hours.sessions = {
+        group: tuple(it for it in plan.sessions if it.group is group) for group in MarketGroup
+    }
+    hours.ends = {it.contract_id: it for it in plan.contract_ends}
+    hours.changes_utc_us = 0
 
 
 def session_of(hours: Hours, symbol: str, utc_us: int) -> Session | None:
     """Return the session of ``symbol`` that is open at ``utc_us`` or comes next; None: unknown."""
-    if hours.plan is None:
-        return None
     group = GROUP_OF_FAMILY.get(contract_profile(symbol).family)
-    return next(
-        (it for it in hours.plan.sessions if it.group is group and it.closes_utc_us > utc_us), None
-    )
+    if group is None:
+        return None
+    for session in hours.sessions.get(group, ()):
+        if session.closes_utc_us > utc_us:
+            return session
+    return None
 
 
 def hours_denials(
@@ -99,11 +115,17 @@ def look_again(hours: Hours, instruments: Iterable[Instrument], utc_us: int) -> 
     """Work out what must be left at ``utc_us``, and when that changes."""
     hours.no_entries.clear()
     hours.no_position.clear()
+    hours.held_over.clear()
     hours.changes_utc_us = min((it for it in _changes(hours) if it > utc_us), default=NEVER_US)
     for instrument in instruments:
         session = session_of(hours, instrument.symbol, utc_us)
-        if session is None or utc_us < session.opens_utc_us:
-            continue  # nothing can be closed, and nothing fills, before it opens
+        if session is None:
+            continue
+        if utc_us < session.opens_utc_us:
+            # Nothing can be closed before it opens, and nothing fills.
+            if session.flat_by_utc_us is not None:
+                hours.held_over[instrument.contract_id] = False
+            continue
         end = end_of(hours, instrument.contract_id)
         deadlines = [(session.entries_until_utc_us, session.flat_by_utc_us, _BEFORE_THE_CLOSE)]
         if end is not None:
@@ -134,8 +156,7 @@ def _changes(hours: Hours) -> Iterator[int]:
 
 def end_of(hours: Hours, contract_id: str) -> ContractEnd | None:
     """Return when a contract month has to be left; None where nobody knows."""
-    ends = () if hours.plan is None else hours.plan.contract_ends
-    return next((it for it in ends if it.contract_id == contract_id), None)
+    return hours.ends.get(contract_id)
 
 
 def _unknown(hours: Hours, instrument: Instrument) -> Denial:
