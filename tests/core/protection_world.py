@@ -352,12 +352,24 @@ class World:
         return [row for row in rows if row["accountId"] == ACCOUNT]
 
     def stops(self) -> list[tuple[int, Decimal]]:
-        """Return (contracts, level) of each working stop that would close the position."""
+        """Return (contracts, level) of each working stop that would close the position.
+
+        One of a bot's that was let through to turn the position around is an entry.
+        """
         side = 1 if self.position() > 0 else 0
+        adopted = self.book.protection.record(MES).adopted
+        entries = {
+            order.broker_order_id
+            for order in self.book.orders.values()
+            if order.role is None and not order.reduces_risk
+        }.difference(adopted)
         return sorted(
             (row.size - (row.fill_volume or 0), row.stop_price or Decimal(0))
             for row in self.exchange.open_orders(ACCOUNT)
-            if row.type in STOP_TYPES and row.side == side and row.contract_id == MES
+            if row.type in STOP_TYPES
+            and row.side == side
+            and row.contract_id == MES
+            and row.id not in entries
         )
 
     def targets(self) -> list[tuple[int, Decimal]]:

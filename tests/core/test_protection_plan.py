@@ -245,3 +245,17 @@ def test_shares_add_up_to_what_lacks(number: int, levels: list[int], fallback: i
 
     assert sum(share.quantity for share in found) == number
     assert all(share.quantity > 0 for share in found)
+
+
+def test_what_takes_over_is_not_cut_while_what_leaves_cannot_go_yet() -> None:
+    """Else the one is placed and cancelled, again and again, as long as the other works."""
+    stops = [a_cover(3, 1, leaving=True), a_cover(2, 2, origin=Origin.OWN)]
+
+    assert stop_cuts(4, stops, sign=1) == ()
+    assert lacking(4, stops, []) == 2
+    assert [cut.cover.leaving for cut in stop_cuts(2, stops, sign=1)] == [True]
+    beyond = [a_cover(3, 1, leaving=True), a_cover(5, 2, origin=Origin.OWN)]
+    assert [(it.cover.leaving, it.to_quantity) for it in stop_cuts(4, beyond, sign=1)] == [
+        (True, 0),
+        (False, 4),
+    ]

@@ -116,17 +116,21 @@ def target_cuts(
 
 
 def _cuts(
-    quantity: int, covers: Iterable[Cover], ordered: Iterable[Cover], *, gaps: bool = False
+    quantity: int, covers: Sequence[Cover], ordered: Iterable[Cover], *, gaps: bool = False
 ) -> tuple[Cut, ...]:
     surplus = total(covers) - quantity
+    # What stays is not cut for what has yet to leave: it is what takes over from that.
+    beyond = total(cover for cover in covers if not cover.leaving) - quantity
     found: list[Cut] = []
     for cover in ordered:
         if surplus <= 0:
             break
-        less = cover.quantity if cover.leaving else min(cover.quantity, surplus)
-        if less > surplus and not gaps:
+        allowed = surplus if gaps or cover.leaving else min(surplus, beyond)
+        less = cover.quantity if cover.leaving else min(cover.quantity, allowed)
+        if less <= 0 or (less > surplus and not gaps):
             continue  # what cannot shrink stays whole until it can go whole
         surplus -= less
+        beyond -= 0 if cover.leaving else less
         found.append(Cut(cover=cover, to_quantity=cover.quantity - less))
     return tuple(found)
 
