@@ -44,8 +44,8 @@ SENDING = {
     "DUPLICATE_WINDOW_MS": "0",
 }
 
-ABANDONED_SOON = {"EMERGENCY_LIQUIDATION_THRESHOLD_MINUTES": "0.05"}
-"""Three seconds without a guard."""
+ABANDONED_SOON = {"EMERGENCY_LIQUIDATION_THRESHOLD_MINUTES": "0.15"}
+"""Nine seconds without a guard: longer than a start takes on a busy machine."""
 
 NEVER_AGAIN = {"crashes_max": 1, "pauses_ns": [600 * SECOND_NS]}
 """Limits of a watchdog that starts no second guard."""
