@@ -71,8 +71,8 @@ def _tell_held_over(work: Workbench, contract_id: str, quantity: int) -> None:
         Severity.CRITICAL,
         "POSITION_HELD_OVER",
         f"{quantity:+d} {contract_id} is held over the close of its session, which FLAT_BY does "
-        "not permit: nobody closed it in time. The market is closed; its stops stay. Decide whether "
-        "it is to be closed when the market opens.",
+        "not permit: nobody closed it in time. The market is closed; its stops stay. Decide "
+        "whether it is to be closed when the market opens.",
     )
 
 

@@ -4,12 +4,9 @@ What a finger or a loop gets wrong: a notional in the quantity field, a price of
 digit too many. The limits count per order, whatever the account may hold.
 """
 
-from fractions import Fraction
-from math import ceil, floor
-
 from backstop.core.policy import MILLISECOND_NS, Policy
 from backstop.domain.denial import Denial, DenialCode
-from backstop.domain.instrument import Instrument
+from backstop.domain.instrument import Instrument, Rounding
 from backstop.domain.numbers import money, plain
 from backstop.domain.order import OrderIntent, OrderType, Side
 from backstop.domain.quote import Quote
@@ -67,17 +64,16 @@ def collar_denials(
     touch = None if reference is None else reference.touch(intent.side)
     if policy.price_collar_ppm is None or level_ticks is None or touch is None:
         return ()
-    middle = Fraction(touch) / Fraction(instrument.tick_size)
-    near = abs(middle) * Fraction(policy.price_collar_ppm, PPM)
-    far = near * FAR_TIMES
+    near = abs(touch) * policy.price_collar_ppm / PPM
     # Which way the price costs money: up for a limit to buy and for a stop to sell.
     up = (intent.type is OrderType.LIMIT) is (intent.side is Side.BUY)
-    low = ceil(middle - (far if up else near))
-    high = floor(middle + (near if up else far))
-    if low <= level_ticks <= high:
+    below, above = (near * FAR_TIMES, near) if up else (near, near * FAR_TIMES)
+    if -below <= instrument.price(level_ticks) - touch <= above:
         return ()
-    price, allowed = _price(instrument, level_ticks), f"{_price(instrument, low)} to "
-    allowed += _price(instrument, high)
+    low = instrument.rounded_ticks(touch - below, Rounding.UP)
+    high = instrument.rounded_ticks(touch + above, Rounding.DOWN)
+    price = _price(instrument, level_ticks)
+    allowed = f"{_price(instrument, low)} to {_price(instrument, high)}"
     return (
         Denial(
             code=DenialCode.PRICE_COLLAR,

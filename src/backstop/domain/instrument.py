@@ -3,7 +3,6 @@
 from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
 from fractions import Fraction
-from math import ceil, floor
 from typing import NewType
 
 from msgspec import Struct
@@ -51,15 +50,19 @@ class Instrument(Struct, frozen=True, kw_only=True):
 
     def rounded_ticks(self, price: Decimal, rounding: Rounding) -> PriceTicks:
         """Return ``price`` (price points) in ticks, rounded the way ``rounding`` says."""
-        # Fractions, for a Decimal quotient is itself rounded, to 28 digits, before we round it.
-        exact = Fraction(price) / Fraction(self.tick_size)
+        # Whole numbers, for a Decimal quotient is itself rounded, to 28 digits, before we round it.
+        above, below = price.as_integer_ratio()
+        tick_above, tick_below = self.tick_size.as_integer_ratio()
+        down, rest = divmod(above * tick_below, below * tick_above)
+        if not rest:
+            return PriceTicks(down)
         match rounding:
             case Rounding.DOWN:
-                return PriceTicks(floor(exact))
+                return PriceTicks(down)
             case Rounding.UP:
-                return PriceTicks(ceil(exact))
+                return PriceTicks(down + 1)
             case Rounding.NEAREST:
-                return PriceTicks(round(exact))  # half-even
+                return PriceTicks(round(Fraction(above * tick_below, below * tick_above)))
 
     def price(self, ticks: int) -> Decimal:
         """Return the price in points that ``ticks`` stands for, exactly."""
