@@ -1,0 +1,158 @@
+"""The whole pipeline: every reason at once and in its order, and the short way of an exit."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from tests.core.builders import Guard, a_policy, a_quote, a_request
+
+from backstop.core.exposure import ExposureLimits
+from backstop.core.pre_trade import judge
+from backstop.core.step import DecisionKind
+from backstop.domain.denial import DenialCode
+from backstop.domain.events import HaltRequested, Hub, HubLost, OrderRequested
+from backstop.domain.order import OrderType, Side
+
+STRICTEST: dict[str, Any] = {
+    "symbols": ("NQ",),
+    "keeps_hours": True,
+    "unprotected": ("DISASTER_RECOVERY_ENABLE",),
+    "max_order_quantity": 1,
+    "max_order_notional_micros": 1,
+    "price_collar_ppm": 1,
+    "prevents_self_trades": True,
+    "max_repeated_executions": 1,
+    "max_orders_per_second": 1,
+    "duplicate_window_ns": 3_600_000_000_000,
+    "min_r_multiple": Decimal(1000),
+    "stop_required": True,
+    "stale_quote_ns": 1_000_000,
+    "exposure_limits": ExposureLimits.from_settings(
+        risk_budget=Decimal("0.01"),
+        max_correlation_exposure=Decimal("0.01"),
+        es_nq_max_combined_exposure=Decimal("0.01"),
+        max_directional_share=Decimal("0.01"),
+        max_gross_exposure=Decimal("0.01"),
+    ),
+}
+"""Each limit so tight that no entry passes it."""
+
+
+def everything_is_wrong(held: int = 0) -> Guard:
+    """Return a guard that holds ``held`` MES and works two more, in the worst of moments."""
+    loose = a_policy(duplicate_window_ns=0)
+    guard = Guard(policy=loose).start()
+    for number in (1, 2):
+        side = Side.SELL if held < 0 else Side.BUY
+        guard.working(100 + number, client_order_id=f"n{number}", side=side, quantity=1)
+    guard.position_row(held)
+    guard.working(
+        103,
+        client_order_id="resting",
+        side=Side.SELL if held <= 0 else Side.BUY,
+        type=OrderType.LIMIT,
+        limit_price=Decimal(5001) if held <= 0 else Decimal(4999),
+    )
+    guard.feed(HaltRequested(utc_us=guard.utc_us, reason="rain", operator="ann"))
+    guard.feed(
+        HubLost(utc_us=guard.utc_us, hub=Hub.MARKET, generation=1, reason="gone"), after_ms=1
+    )
+    guard.book.policy = replace(loose, **STRICTEST)
+    return guard
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_all_reasons_come_at_once_and_in_the_order_of_the_rules(*, dry_run: bool) -> None:
+    guard = everything_is_wrong()
+    guard.book.policy = replace(guard.book.policy, dry_run=dry_run)
+    guard.book.executions["BUY CON.F.US.MES.Z26 "] = (guard.now_ns,)
+    asked = OrderRequested(
+        utc_us=guard.utc_us,
+        request=a_request(
+            client_order_id="late",
+            quantity=1_000,
+            type=OrderType.LIMIT,
+            limit_price=Decimal(6000),
+            take_profit_price=Decimal(5990),
+        ),
+        reference=a_quote(age_ms=60_000),
+        spare_calls=0,
+    )
+
+    found = judge(guard.book, asked, now_ns=guard.now_ns)
+
+    assert found is not None
+    assert [it.code for it in found.refusals] == [
+        DenialCode.STATE_HALTED,
+        DenialCode.STATE_UNPROTECTED,
+        *([DenialCode.GATE_DRY_RUN] if dry_run else []),
+        DenialCode.INSTRUMENT_NOT_ALLOWED,
+        DenialCode.SESSION_UNKNOWN,
+        DenialCode.BRACKET_TARGET_SIDE,
+        DenialCode.STOP_REQUIRED,
+        DenialCode.SIZE_TOO_LARGE,
+        DenialCode.NOTIONAL_TOO_LARGE,
+        DenialCode.PRICE_COLLAR,
+        DenialCode.RATE_TOO_HIGH,
+        DenialCode.RATE_BUDGET_LOW,
+        DenialCode.SELF_TRADE,
+        DenialCode.REPEATED_EXECUTION,
+        DenialCode.STALE_REFERENCE,
+        DenialCode.CORRELATION_EXPOSURE,
+    ]
+    for denial in found.refusals:
+        assert denial.message
+
+
+@given(
+    held=st.integers(1, 100),
+    side=st.sampled_from(Side),
+    share=st.floats(0, 1),
+    type_=st.sampled_from(OrderType),
+    price=st.decimals("0.25", "100000", places=2),
+    age_ms=st.integers(0, 10**9),
+)
+def test_what_only_reduces_is_refused_by_no_limit(
+    *, held: int, side: Side, share: float, type_: OrderType, price: Decimal, age_ms: int
+) -> None:
+    guard = everything_is_wrong(-side.sign * held)
+    prices: dict[str, Any] = {}
+    if type_ is OrderType.LIMIT:
+        prices["limit_price"] = price
+    elif type_ is not OrderType.MARKET:
+        prices["stop_price"] = price
+    position = abs(guard.position())
+
+    decision = guard.submit(
+        quote=a_quote(age_ms=age_ms),
+        client_order_id="out",
+        side=side,
+        quantity=max(1, int(position * share)),
+        type=type_,
+        **prices,
+    )
+
+    assert decision.kind is DecisionKind.ACCEPTED, decision.denials
+    assert decision.assessment is not None
+    assert decision.assessment.reducing
+
+
+def test_one_contract_more_than_the_position_is_no_exit() -> None:
+    guard = everything_is_wrong(3)
+
+    decision = guard.submit(client_order_id="out", side=Side.SELL, quantity=4)
+
+    assert DenialCode.POSITION_FLIP in [it.code for it in decision.denials]
+    assert decision.assessment is not None
+    assert not decision.assessment.reducing
+
+
+def test_a_number_that_is_none_ends_the_judgement() -> None:
+    guard = everything_is_wrong()
+
+    decision = guard.submit(client_order_id="late", quantity=-5)
+
+    assert [it.code for it in decision.denials] == [DenialCode.QUANTITY_INVALID]
