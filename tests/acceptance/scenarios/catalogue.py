@@ -17,7 +17,6 @@ SECTIONS = {
     "G": "Freezes, stale data, and who notices",
     "H": "State, crashes and what is left of them",
     "K": "The audit trail",
-    "L": "Credentials and time",
 }
 
 
@@ -415,10 +414,5 @@ LINES: dict[str, Line] = {
     "K7": Line(
         situation="A trade is disputed, and only the log is left.",
         outcome="Rules, inputs, decision, venue payloads, fills, stop and clocks are all in it.",
-    ),
-    "L3": Line(
-        situation="The venue's clock and ours are too far apart; ours is set while orders work.",
-        outcome="Entries are refused with the offset, exits pass, and it lifts by itself; a step "
-        "moves no deadline, hides nothing that others trade, and is in the log.",
     ),
 }
