@@ -15,6 +15,9 @@ TARGET = Decimal(100)
 
 LIMIT = "LIMIT"
 
+LATER_US = 3_000_000
+"""More than lies between the watchdog's measure of a downtime and that of the next guard."""
+
 NAKED = "POSITION_NAKED"
 """The alert of a position that was closed because no stop could be proven in time."""
 
@@ -180,9 +183,18 @@ async def abandon(run: Run) -> None:
         )
         run.kill(Victim.GUARD)
         await until_struck(run, "abandon")
+        if not run.lives:
+            await time_passes(run)  # who came at once would still be in time to protect
         await flat(run)
         await run.back_to_guarding()
         await ended_flat(run)
+
+
+async def time_passes(run: Run) -> None:
+    """Wait until the venue has seen LATER_US pass."""
+    ends_us = run.desk.truth()["nowUs"] + LATER_US
+    while run.desk.truth()["nowUs"] < ends_us:  # noqa: ASYNC110 - the venue's time
+        await asyncio.sleep(LOOK_S)
 
 
 def _watchdog(status: Any) -> int:
@@ -195,7 +207,10 @@ def _watchdog(status: Any) -> int:
 async def until_struck(run: Run, step: str) -> None:
     """Wait for the death, if it waits in this step."""
     if run.case.point.step == step:
-        await run.until(lambda: run.struck)
+        while not run.struck:
+            if step != "abandon":
+                await run.back()
+            await asyncio.sleep(LOOK_S)
 
 
 async def covered(run: Run, position: int) -> None:
