@@ -63,7 +63,7 @@ async def cancelled(guard: Guard, name: str) -> TrackedOrder:
     """Return the order once it is cancelled; it may have left the book by then."""
 
     def found() -> TrackedOrder:
-        order = guard.manager.order_named(name)
+        order = guard.manager.order_records.named(name)
         assert order is not None
         return order
 
@@ -104,16 +104,16 @@ async def test_they_are_shown_from_memory_and_from_the_archive_alike(desk: Desk)
         orders = await let_go_of(guard, count=5)
         first = orders[0]
         await archived(desk, first)
-        past = guard.manager.past_order(first.client_order_id)
+        past = guard.manager.order_records.past(first.client_order_id)
         assert past is not None
         assert past.order == first
         number = str(first.broker_order_id)
-        assert guard.manager.order_named(number) == first
-        assert guard.manager.order_named("nobody") is None
-        seen, total = guard.manager.past_orders(limit=2)
+        assert guard.manager.order_records.named(number) == first
+        assert guard.manager.order_records.named("nobody") is None
+        seen, total = guard.manager.order_records.newest_past(limit=2)
         assert total == 4
         assert [it.order for it in seen] == orders[-2:-4:-1]
-        assert guard.manager.past_orders(limit=9, state=OrderState.FILLED) == ((), 0)
+        assert guard.manager.order_records.newest_past(limit=9, state=OrderState.FILLED) == ((), 0)
 
 
 async def test_a_restart_does_not_lose_them(desk: Desk) -> None:
@@ -138,7 +138,7 @@ async def test_a_lost_archive_is_made_again_from_the_journal(desk: Desk) -> None
     async with desk.guard() as guard:
         restored = next(note for note in guard.notes if note.name == "state_restored")
         assert restored.fields["source"] == "the whole journal"
-        past = guard.manager.past_order(first.client_order_id)
+        past = guard.manager.order_records.past(first.client_order_id)
         assert past is not None
         assert past.order == first
 
@@ -163,7 +163,7 @@ async def test_an_archive_that_cannot_be_read_holds_up_entries_and_no_exit(desk:
         with pytest.raises(JournalError, match=r"past_orders\.db"):
             await guard.manager.submit_order(guard.request(Side.BUY, 1))
         with pytest.raises(JournalError, match=r"past_orders\.db"):
-            guard.manager.past_order("nobody")
+            guard.manager.order_records.past("nobody")
         with pytest.raises(JournalError, match=r"past_orders\.db"):
             await guard.manager.register_pending_order(
                 guard.request(Side.SELL, 1, protected=False), custom_tag="mine-1"
@@ -205,7 +205,7 @@ async def test_an_old_trade_is_held_until_the_archive_answers_again(desk: Desk) 
         first, *_ = await let_go_of(guard)
         await archived(desk, first)
         await until(lambda: entry.client_order_id not in guard.book.orders, "the entry to leave")
-        past = guard.manager.past_order(entry.client_order_id)
+        past = guard.manager.order_records.past(entry.client_order_id)
         assert past is not None
         path, trade = desk.folder / "state" / PAST_DATABASE, past.trades[0]
         spoil(path)
@@ -235,10 +235,10 @@ async def test_an_old_trade_is_held_until_the_archive_answers_again(desk: Desk) 
 
 def ask_for_all(guard: Guard, orders: list[TrackedOrder]) -> None:
     """Ask for everything in the archive, in the order of time and by name."""
-    guard.manager.past_orders(limit=9)
+    guard.manager.order_records.newest_past(limit=9)
     for order in orders:
-        assert guard.manager.order_named(order.client_order_id) == order
-        guard.manager.past_order(order.client_order_id)
+        assert guard.manager.order_records.named(order.client_order_id) == order
+        guard.manager.order_records.past(order.client_order_id)
 
 
 DAMAGES = {
@@ -290,10 +290,10 @@ async def test_damage_that_only_a_reader_meets_is_mended_as_well(desk: Desk) -> 
             database.execute("UPDATE Past SET value = x'00'")
 
         with pytest.raises(JournalError, match="damaged"):
-            guard.manager.past_orders(limit=9)
+            guard.manager.order_records.newest_past(limit=9)
 
         await until(lambda: "PAST_READABLE" in alerts(guard), "the archive to be made again")
-        seen, _ = guard.manager.past_orders(limit=9)
+        seen, _ = guard.manager.order_records.newest_past(limit=9)
         assert first.client_order_id in {it.order.client_order_id for it in seen if it.order}
 
 

@@ -14,7 +14,6 @@ from typing import Self
 from backstop.adapters.alert_courier import Delivery
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.projectx.rate_budget import RateBudget
-from backstop.adapters.sqlite.audit_store import AuditStore, StoredOrder
 from backstop.app.alert_desk import AlertDesk
 from backstop.app.audit_reading import AuditReading
 from backstop.app.audit_trail import AuditTrail
@@ -26,6 +25,7 @@ from backstop.app.execution_verification_system import ExecutionVerificationSyst
 from backstop.app.guard_tasks import GuardTasks
 from backstop.app.loop import DecisionLoop
 from backstop.app.notes import log_note
+from backstop.app.order_records import OrderRecords
 from backstop.app.protection_desk import ProtectionDesk
 from backstop.app.quote_board import QuoteBoard
 from backstop.app.recovery_review import RecoveryReport, RecoveryReview
@@ -39,7 +39,6 @@ from backstop.core.execution_verification import REPLY_LIMIT_NS, Verification
 from backstop.core.guardrails import Assessment
 from backstop.core.liquidation import Liquidation
 from backstop.core.liquidation_scope import contract_for
-from backstop.core.past import PastOrder
 from backstop.core.pre_trade import judge
 from backstop.core.step import Decision, DecisionKind, Note, Tag
 from backstop.core.tracked_order import TrackedOrder
@@ -65,13 +64,14 @@ from backstop.errors import (
     GatewayUnreachableError,
     JournalError,
     SetupError,
-    StateFolderError,
     UnknownOrderError,
 )
 from backstop.ports import Clock
 
 FIRST_CONTACT_LIMIT_S = 10.0
 """How long the start waits to hear whether the credentials are good."""
+
+NOT_STARTED = "The guard was not started: call initialize() first."
 
 STATE_CHECK_S = 0.02
 """Pause between looks at a state that no single order owns."""
@@ -99,6 +99,7 @@ class CriticalSystemManager:
         self._budget: RateBudget | None = None
         self._trail: AuditTrail | None = None
         self._reading: AuditReading | None = None
+        self._records: OrderRecords | None = None
         self._state: OpenedState | None = None
         self._review: RecoveryReview | None = None
         self._tasks: GuardTasks | None = None
@@ -169,6 +170,11 @@ class CriticalSystemManager:
         )
         self._loop, self._trail, self._reading = parts.loop, parts.trail, parts.reading
         self._state, self._review = parts.state, parts.review
+        self._records = OrderRecords(
+            parts.loop,
+            past=parts.state.past,
+            database=self.settings.state_folder / AUDIT_DATABASE,
+        )
         self._budget = parts.gateway.budget
         self._say_doubts()
         await self._first_contact(parts.link)
@@ -205,7 +211,7 @@ class CriticalSystemManager:
     async def failed(self) -> None:
         """Wait for ever, or raise what ended one of the guard's own tasks."""
         if self._tasks is None:
-            raise SetupError("The guard was not started: call initialize() first.")
+            raise SetupError(NOT_STARTED)
         await self._tasks.wait()
 
     async def close(self, *, by_person: bool = True) -> None:
@@ -474,49 +480,14 @@ class CriticalSystemManager:
 
     def execution_proof(self, client_order_id: str) -> bytes | None:
         """Return the signed proof of an order's fills as JSON, None while there is none."""
-        recent = self._running().proof_of(client_order_id)
-        if recent is not None:
-            return recent
-        row = self._stored_order(client_order_id)
-        if row is None or row.execution_proof is None:
-            return None
-        return row.execution_proof.encode()
+        return self.order_records.proof(client_order_id)
 
-    def _stored_order(self, client_order_id: str) -> StoredOrder | None:
-        with AuditStore(self.settings.state_folder / AUDIT_DATABASE, checked=False) as store:
-            return store.order(client_order_id)
-
-    def past_order(self, order_id: str) -> PastOrder | None:
-        """Return a finished order that the book has let go of, by its client id or its number.
-
-        Raises:
-            JournalError: whether there is one cannot be read.
-        """
-        try:
-            return None if self._state is None else self._state.past.named(order_id)
-        except StateFolderError as error:
-            raise JournalError(str(error)) from error
-
-    def past_orders(
-        self, *, limit: int, state: OrderState | None = None
-    ) -> tuple[tuple[PastOrder, ...], int]:
-        """Return such orders, the newest first, and how many there are; errors likewise."""
-        try:
-            return ((), 0) if self._state is None else self._state.past.newest(limit, state)
-        except StateFolderError as error:
-            raise JournalError(str(error)) from error
-
-    def order_named(self, order_id: str) -> TrackedOrder | None:
-        """Return an order by its client id or its number, also one of the past.
-
-        Raises:
-            JournalError: the book does not hold it, and the past cannot be read.
-        """
-        held = self.book.order_named(order_id)
-        if held is not None:
-            return held
-        past = self.past_order(order_id)
-        return None if past is None else past.order
+    @property
+    def order_records(self) -> OrderRecords:
+        """Orders by their names, also finished ones that the book has let go of."""
+        if self._records is None:
+            raise SetupError(NOT_STARTED)
+        return self._records
 
     async def _until_answered(self, order: TrackedOrder) -> TrackedOrder:
         """Return the order once the venue answered for it, or its silence became UNKNOWN."""
@@ -528,7 +499,7 @@ class CriticalSystemManager:
         except (TimeoutError, JournalError):
             pass  # the order says by its state that it is not answered
         await self._running().recorded()
-        return self.order_named(name) or order
+        return self.order_records.named(name) or order
 
     # -- what is true ----------------------------------------------------------------------------
 
@@ -558,7 +529,7 @@ class CriticalSystemManager:
     def audit(self) -> AuditReading:
         """Answers about the audit log, from what is durable."""
         if self._reading is None:
-            raise SetupError("The guard was not started: call initialize() first.")
+            raise SetupError(NOT_STARTED)
         return self._reading
 
     @property
@@ -616,5 +587,5 @@ class CriticalSystemManager:
 
     def _running(self) -> DecisionLoop:
         if self._loop is None:
-            raise SetupError("The guard was not started: call initialize() first.")
+            raise SetupError(NOT_STARTED)
         return self._loop

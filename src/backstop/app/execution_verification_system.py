@@ -148,7 +148,7 @@ class ExecutionVerificationSystem(GuardPart):
             NoProofError: the order is not finished or has no fills; says what is true now.
         """
         guard = self.guard
-        order = guard.order_named(order_id)
+        order = guard.order_records.named(order_id)
         name = order_id if order is None else order.client_order_id
         await guard.decisions.recorded()
         bundle = await asyncio.to_thread(guard.execution_proof, name)
@@ -163,7 +163,7 @@ class ExecutionVerificationSystem(GuardPart):
         )
 
     def _order(self, order_id: str) -> TrackedOrder:
-        order = self.guard.order_named(order_id)
+        order = self.guard.order_records.named(order_id)
         if order is None:
             raise UnknownOrderError(order_id)
         return order

@@ -6,14 +6,14 @@ from typing import Protocol
 
 from backstop.adapters.alert_courier import Delivery
 from backstop.app.audit_reading import AuditReading
+from backstop.app.order_records import OrderRecords
 from backstop.app.recovery_review import RecoveryReport
 from backstop.app.watch_link import WatchReport
 from backstop.core.book import Book
 from backstop.core.execution_verification import Verification
 from backstop.core.guardrails import Assessment
-from backstop.core.past import PastOrder
 from backstop.core.step import Decision
-from backstop.domain.order import OrderRequest, OrderState
+from backstop.domain.order import OrderRequest
 
 
 class Guard(Protocol):
@@ -38,6 +38,10 @@ class Guard(Protocol):
     @property
     def audit(self) -> AuditReading:
         """Answers about the audit log."""
+
+    @property
+    def order_records(self) -> OrderRecords:
+        """Orders by their names, also finished ones that the book has let go of."""
 
     def deliveries(self, alert_id: int) -> tuple[Delivery, ...]:
         """Return what became of an alert on each channel that was tried."""
@@ -95,14 +99,3 @@ class Guard(Protocol):
         timeout_s: float | None = None,
     ) -> Verification | None:
         """Wait for the evidence about an order and judge it; None for an unknown order."""
-
-    def past_order(self, order_id: str) -> PastOrder | None:
-        """Return a finished order that the book has let go of; raises JournalError."""
-
-    def past_orders(
-        self, *, limit: int, state: OrderState | None = None
-    ) -> tuple[tuple[PastOrder, ...], int]:
-        """Return such orders, the newest first, and how many there are; raises JournalError."""
-
-    def execution_proof(self, client_order_id: str) -> bytes | None:
-        """Return the signed proof of an order's fills as JSON, None while there is none."""

@@ -107,7 +107,9 @@ def _add_reads(api: FastAPI, guard: Guard) -> None:
         limit: Annotated[int, Query(ge=1, le=ORDERS_SHOWN_MAX)] = ORDERS_SHOWN,
     ) -> Response:
         """List orders, newest first."""
-        return json_answer(order_list(guard.book, state=state, limit=limit, past=guard.past_orders))
+        return json_answer(
+            order_list(guard.book, state=state, limit=limit, past=guard.order_records.newest_past)
+        )
 
     @api.get(
         "/v1/orders/{client_order_id}",
@@ -119,7 +121,7 @@ def _add_reads(api: FastAPI, guard: Guard) -> None:
         held = guard.book.orders.get(name)
         if held is not None:
             return json_answer(order_record(guard.book, held))
-        past = guard.past_order(name)
+        past = guard.order_records.past(name)
         record = None if past is None else past_record(guard.book, past)
         if record is None:
             raise unknown_order(name)
@@ -192,11 +194,11 @@ def _add_evidence(api: FastAPI, guard: Guard) -> None:
         name = unquote(client_order_id)
         held = guard.book.orders.get(name)
         if held is None:
-            past = guard.past_order(name)
+            past = guard.order_records.past(name)
             held = None if past is None else past.order
         if held is None:
             raise unknown_order(name)
-        bundle = guard.execution_proof(name)
+        bundle = guard.order_records.proof(name)
         if bundle is None:
             raise ApiError(
                 409,
