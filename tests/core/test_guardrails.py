@@ -133,9 +133,13 @@ def test_a_month_that_the_venue_does_not_trade_is_refused() -> None:
 # -- numbers ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("quantity", [0, -1])
-def test_a_quantity_below_one_is_refused(quantity: int) -> None:
-    assert codes(judged(quantity=quantity)) == [DenialCode.QUANTITY_INVALID]
+@pytest.mark.parametrize("quantity", [0, -1, -(2**70), 2**31, 2**70])
+def test_a_quantity_that_no_order_can_have_is_refused(quantity: int) -> None:
+    (denial,) = judged(quantity=quantity).denials
+
+    assert denial.code is DenialCode.QUANTITY_INVALID
+    assert denial.message.startswith(f"quantity is {quantity}; ")
+    assert (denial.value, denial.limit) == (str(quantity), "1 to 2147483647")
 
 
 @pytest.mark.parametrize(

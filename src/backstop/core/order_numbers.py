@@ -14,6 +14,9 @@ PRICE_LIMIT_TICKS = 1_000_000_000
 PRICE_DECIMALS_MAX = 18
 """The finest tick has seven decimals; a double printed in full has no more than this."""
 
+QUANTITY_MAX = 2**31 - 1
+"""The venue's size is a 32-bit number; the limits that matter are far below."""
+
 _PRICES_OF_TYPE = {
     # type: (limit price belongs to it, stop price belongs to it)
     OrderType.MARKET: (False, False),
@@ -26,13 +29,14 @@ _PRICES_OF_TYPE = {
 def number_faults(request: OrderRequest, instrument: Instrument) -> tuple[Denial, ...]:
     """Return what is wrong with the quantity and the prices of ``request``, all of it."""
     faults: list[Denial] = []
-    if request.quantity <= 0:
+    if not 1 <= request.quantity <= QUANTITY_MAX:
+        allowed = f"1 to {QUANTITY_MAX}"
         faults.append(
             Denial(
                 code=DenialCode.QUANTITY_INVALID,
-                message=f"quantity is {request.quantity}; it must be a whole number from 1 up",
+                message=f"quantity is {request.quantity}; it must be a whole number, {allowed}",
                 value=str(request.quantity),
-                limit="1",
+                limit=allowed,
             )
         )
     wants_limit, wants_stop = _PRICES_OF_TYPE[request.type]

@@ -37,7 +37,7 @@ class DenialCode(StrEnum):
     EXPIRY_NEAR = "EXPIRY_NEAR"
     """The contract month is in its last session, or past it: trade the next month."""
     QUANTITY_INVALID = "QUANTITY_INVALID"
-    """The quantity is below 1."""
+    """The quantity is below 1, or no number that the venue could hold."""
     PRICE_MISSING = "PRICE_MISSING"
     """The order type needs a price that is not given."""
     PRICE_UNEXPECTED = "PRICE_UNEXPECTED"
