@@ -161,7 +161,14 @@ class DataFileError(SetupError):
 
 
 class CredentialSourceError(SetupError):
-    """One source of credentials that cannot answer; its words hold no secret."""
+    """One source of credentials that cannot answer; its words hold no secret.
+
+    ``one_secret``: the failure is about this one secret, and others may be there.
+    """
+
+    def __init__(self, words: str, *, one_secret: bool = False) -> None:
+        self.one_secret = one_secret
+        super().__init__(words)
 
 
 class SetupFaults(SetupError):  # noqa: N818 - not one error but all that were found

@@ -109,6 +109,13 @@ def test_the_defaults_are_the_pinned_ones(tmp_path: Path) -> None:
         "emergency_liquidation_threshold_ns": 60 * SECOND_NS,
         "external_position_policy": ExternalPositionPolicy.PROTECT,
         "warnings": (),
+        "azure_key_vault_url": None,
+        "azure_key_vault_secret": None,
+        "aws_secret_id": None,
+        "vaults": None,
+        "keyring_service": None,
+        "secrets_folder": None,
+        "credentials": settings.credentials,
     }
 
 
@@ -620,7 +627,8 @@ EXTERNAL_POSITION_POLICY KILL_FILE SLIPPAGE_BREACHES_TO_REDUCE MIN_R_MULTIPLE DE
 STOP_REQUIRED ALLOW_FLIP ALLOW_UNPROTECTED MAX_DIRECTIONAL_SHARE STALE_QUOTE_MS
 CORRELATION_UPDATE_SECONDS ACCOUNT_HIGH_CLOSE BACKSTOP_ALERT_URLS BACKSTOP_TLS_CERT
 BACKSTOP_TLS_KEY CLOCK_OFFSET_MAX_SECONDS BACKSTOP_CHECKPOINT_MIRROR
-TOPSTEPX_EMERGENCY_API_KEY BACKSTOP_TEST_DATA
+TOPSTEPX_EMERGENCY_API_KEY BACKSTOP_TEST_DATA AZURE_KEY_VAULT_URL AZURE_KEY_VAULT_SECRET
+AWS_SECRET_ID BACKSTOP_VAULTS BACKSTOP_KEYRING_SERVICE BACKSTOP_SECRETS_DIR
 """
 
 
@@ -633,7 +641,7 @@ def test_the_table_has_every_setting_once() -> None:
 
 
 def test_each_setting_says_its_reason_and_its_default() -> None:
-    members = set(Settings.__struct_fields__) - {"warnings"}
+    members = set(Settings.__struct_fields__) - {"warnings", "credentials"}
 
     assert {setting.member for setting in SETTINGS} == members
     for setting in SETTINGS:

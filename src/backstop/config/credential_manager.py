@@ -8,12 +8,14 @@ the credential of another account. Values are never part of a message.
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, Self, runtime_checkable
 
 from msgspec import Struct
 
-from backstop.config.secret import Secret
+from backstop.config.secret import HoldsSecrets, Secret
+from backstop.domain.credential import CredentialFacts
 from backstop.errors import CredentialError, CredentialSourceError, SetupFaults
 
 API_KEY = "TOPSTEPX_API_KEY"
@@ -27,6 +29,9 @@ REQUIRED = (USERNAME, ACCOUNT_ID, API_KEY)
 
 MAX_CREDENTIAL_LENGTH = 16_384
 """No credential is longer; a whole file pasted by mistake is."""
+
+FAILURE_RESTS_S = 30.0
+"""A source that could not answer is not asked again for this long: a start asks for five names."""
 
 _PLACEHOLDER = re.compile(
     r"<.*>|\$\{.*\}|\$\(.*\)|\{\{.*\}\}|%.*%|x{3,}|\.{3,}|\*{3,}|todo|none|null|undefined"
@@ -55,8 +60,16 @@ class Source(Protocol):
         """
 
 
+@runtime_checkable
+class TellingSource(Protocol):
+    """A source that also knows where exactly a value stands, and how old it is."""
+
+    def facts(self, credential: str) -> CredentialFacts:
+        """Return what is known of the value that was read last; asks nobody."""
+
+
 class MappingSource:
-    """Values that are there already: the environment, a file, the command line."""
+    """Values that are there already: the environment, the command line."""
 
     timeout_s: float | None = None
 
@@ -76,6 +89,9 @@ class SourceAnswer(Struct, frozen=True, kw_only=True):
     words: str
 
 
+NOTHING_KNOWN = CredentialFacts()
+
+
 class Inquiry(Struct, frozen=True, kw_only=True):
     """The search for one credential: the value, who had it, and what everyone said.
 
@@ -85,22 +101,68 @@ class Inquiry(Struct, frozen=True, kw_only=True):
     credential: str
     value: Secret | None = None
     answered_by: str | None = None
+    facts: CredentialFacts = NOTHING_KNOWN
     fault: str | None = None
     answers: tuple[SourceAnswer, ...] = ()
 
+    @property
+    def place(self) -> str:
+        """Where the value stands, as exactly as is known; empty: nowhere."""
+        return self.facts.place or self.answered_by or ""
 
-class CredentialManager:
-    """Asks its sources in order; keeps nothing, so that a rotated value is found at once."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
-        self._sources = tuple(sources)
+class CredentialManager(HoldsSecrets):
+    """Asks its sources in order; keeps no value, so that a rotated one is found at once.
 
-    def get_credential(self, name: str) -> Secret:
-        """Return the credential ``name``, or raise CredentialError."""
+    Kept is only who could not answer: that is not asked again for ``FAILURE_RESTS_S``, nor while an
+    earlier question to it is still open. Calls may come from any thread; one is served at a time.
+
+    Args:
+        sources: in the order in which they are asked.
+        now_s: monotonic seconds.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], *, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._asked = tuple(_AskedSource(source, now_s) for source in sources)
+        self._turn = threading.Lock()
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Return a manager of the sources that the environment and ``.env.local`` configure.
+
+        Raises:
+            SetupFaults: the settings of a source are unusable.
+            SetupError: the file cannot be read.
+        """
+        from backstop.config.settings import Settings  # noqa: PLC0415 - it reads through us
+
+        return cls(Settings.load(require_credentials=False, asks_vaults=True).credentials.sources)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Who is asked, in order."""
+        return tuple(asked.source for asked in self._asked)
+
+    @property
+    def local(self) -> "CredentialManager":
+        """A manager of those sources alone that keep nobody waiting."""
+        return CredentialManager([it for it in self.sources if it.timeout_s is None])
+
+    def get_credential(self, name: str, *, default: str | None = None) -> Secret:
+        """Return the credential ``name``; ``default`` when no source has it.
+
+        Raises:
+            CredentialError: no source has it and there is no default, or a source has a value that
+                cannot be a credential; names each source asked and its reason.
+        """
         inquiry = self.inquire(name)
-        if inquiry.value is None:
-            raise _error(inquiry)
-        return inquiry.value
+        if inquiry.value is not None:
+            return inquiry.value
+        if default is not None and inquiry.fault is None:
+            return Secret(default)
+        raise _error(inquiry)
 
     def try_get_credential(self, name: str) -> Secret | None:
         """Return the credential ``name``; None when no source has it.
@@ -130,10 +192,15 @@ class CredentialManager:
 
     def inquire(self, name: str) -> Inquiry:
         """Ask for ``name`` and tell what every source said, up to the one that had it."""
+        with self._turn:
+            return self._inquire(name)
+
+    def _inquire(self, name: str) -> Inquiry:
         answers: list[SourceAnswer] = []
-        for source in self._sources:
+        for asked in self._asked:
+            source = asked.source
             try:
-                value = _read(source, name)
+                value = asked.read(name)
             except CredentialSourceError as error:
                 answers.append(SourceAnswer(source=source.name, words=str(error)))
                 continue
@@ -147,10 +214,65 @@ class CredentialManager:
                 credential=name,
                 value=None if fault else Secret(value),
                 answered_by=source.name,
+                facts=source.facts(name) if isinstance(source, TellingSource) else NOTHING_KNOWN,
                 fault=fault,
                 answers=tuple(answers),
             )
         return Inquiry(credential=name, answers=tuple(answers))
+
+
+class _AskedSource:
+    """One source, its deadline, and the memory of its last failure."""
+
+    def __init__(self, source: Source, now_s: Callable[[], float]) -> None:
+        self.source = source
+        self._now_s = now_s
+        self._rests_until_s = 0.0
+        self._failure = ""
+        self._asking: threading.Thread | None = None
+
+    def read(self, name: str) -> str | None:
+        """Ask within the deadline; whatever the source fails with becomes its named error."""
+        if self.source.timeout_s is None:
+            return self.source.read(name)
+        if self._failure and self._now_s() < self._rests_until_s:
+            raise CredentialSourceError(self._failure)
+        self._failure = ""
+        try:
+            return self._in_time(name, self.source.timeout_s)
+        except CredentialSourceError as error:
+            if not error.one_secret:
+                self._failure = str(error)
+                self._rests_until_s = self._now_s() + FAILURE_RESTS_S
+            raise
+
+    def _in_time(self, name: str, timeout_s: float) -> str | None:
+        if self._asking is not None and self._asking.is_alive():
+            # One thread for each source is the limit of what a hanging library may hold.
+            raise CredentialSourceError("still no answer to an earlier question")
+        answer: list[str | None] = []
+        errors: list[Exception] = []
+
+        def ask() -> None:
+            try:
+                answer.append(self.source.read(name))
+            except Exception as error:  # noqa: BLE001 - handed to the asking thread just below
+                errors.append(error)
+
+        # A daemon: a library that hangs for ever must not keep the process from ending.
+        self._asking = threading.Thread(
+            target=ask, name=f"credentials: {self.source.name}", daemon=True
+        )
+        self._asking.start()
+        self._asking.join(timeout_s)
+        if answer:
+            return answer[0]
+        if not errors:
+            raise CredentialSourceError(f"no answer within {timeout_s:g} s")
+        if isinstance(errors[0], CredentialSourceError):
+            raise errors[0]
+        # A library's words may hold what it was asked with: only the kind of the error is told.
+        raise CredentialSourceError(f"failed with {type(errors[0]).__name__}")
 
 
 def credential_fault(value: str) -> str | None:
@@ -170,39 +292,12 @@ def credential_fault(value: str) -> str | None:
     return None
 
 
-def _read(source: Source, name: str) -> str | None:
-    """Ask one source within its own deadline; whatever it fails with becomes its named error."""
-    if source.timeout_s is None:
-        return source.read(name)
-    answer: list[str | None] = []
-    errors: list[Exception] = []
-
-    def ask() -> None:
-        try:
-            answer.append(source.read(name))
-        except Exception as error:  # noqa: BLE001 - handed to the asking thread just below
-            errors.append(error)
-
-    # A daemon: a library that hangs for ever must not keep the process from ending.
-    asking = threading.Thread(target=ask, name=f"credentials: {source.name}", daemon=True)
-    asking.start()
-    asking.join(source.timeout_s)
-    if answer:
-        return answer[0]
-    if not errors:
-        raise CredentialSourceError(f"no answer within {source.timeout_s:g} s")
-    if isinstance(errors[0], CredentialSourceError):
-        raise errors[0]
-    # A library's own words may hold what it was asked with: only the kind of the error is told.
-    raise CredentialSourceError(f"failed with {type(errors[0]).__name__}")
-
-
 def _error(inquiry: Inquiry) -> CredentialError:
     asked = "; ".join(f"{answer.source}: {answer.words}" for answer in inquiry.answers)
     if inquiry.fault is not None:
         return CredentialError(
             inquiry.credential,
-            f"the value from {inquiry.answered_by} {inquiry.fault}",
+            f"the value from {inquiry.place} {inquiry.fault}",
             "Put the value itself there.",
         )
     return CredentialError(

@@ -30,6 +30,11 @@ def read_env_file(path: Path) -> dict[str, str]:
         SetupError: the file cannot be read, a line is no assignment, or a name stands there
             twice, which would make two people believe two things.
     """
+    return {name: value for name, (value, _line) in read_lines(path).items()}
+
+
+def read_lines(path: Path) -> dict[str, tuple[str, int]]:
+    """Return value and line number by name; errors as ``read_env_file``."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise SetupError(
@@ -42,8 +47,7 @@ def read_env_file(path: Path) -> dict[str, str]:
         raise SetupError(f"{path} is not UTF-8 text. Save it as UTF-8.") from error
     except OSError as error:
         raise SetupError(f"{path} cannot be read: {error.strerror}.") from error
-    values: dict[str, str] = {}
-    lines: dict[str, int] = {}
+    lines: dict[str, tuple[str, int]] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
@@ -51,11 +55,11 @@ def read_env_file(path: Path) -> dict[str, str]:
         name, value = _assignment(stripped, where=f"{path}, line {number}")
         if name in lines:
             raise SetupError(
-                f"{path}: {name} stands there twice, in lines {lines[name]} and {number}. "
+                f"{path}: {name} stands there twice, in lines {lines[name][1]} and {number}. "
                 "Remove one."
             )
-        values[name], lines[name] = value, number
-    return values
+        lines[name] = value, number
+    return lines
 
 
 def open_to_others(path: Path) -> bool:

@@ -70,12 +70,16 @@ class LostSecret(Secret):
         return id(self)
 
 
+class HoldsSecrets:
+    """Something through which secrets can be had: its JSON form is stars, like that of a secret."""
+
+
 def stars(value: object) -> str:
     """Return stars for a secret: the ``default`` of json.dumps, the ``enc_hook`` of msgspec.
 
     Raises:
         TypeError: ``value`` is something else that JSON does not know.
     """
-    if isinstance(value, Secret):
+    if isinstance(value, Secret | HoldsSecrets):
         return STARS
     raise TypeError(f"{type(value).__name__} has no JSON form")

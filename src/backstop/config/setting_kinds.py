@@ -25,10 +25,14 @@ MAX_SYMBOLS = 64
 MAX_ALERT_URLS = 32
 """Every alert goes to all of them."""
 
+MAX_VAULTS = 8
+"""Vaults of other packages; a start may have to wait for each of them."""
+
 _ON = frozenset({"1", "true", "yes", "on"})
 _OFF = frozenset({"0", "false", "no", "off"})
 _SYMBOL = re.compile(r"[A-Z0-9]{1,6}")
 _TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
+_PLUG_IN = re.compile(r"[\w.-]{1,64}")
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,18}(\.[0-9]{0,12})?|\.[0-9]{1,12})")
 
@@ -244,6 +248,55 @@ def folder_or_url() -> Kind:
     return Kind(
         type_name="path or URL",
         allowed="a path, or http:// or https:// and a host, without user or query",
+        parse=parse,
+    )
+
+
+def vault_url() -> Kind:
+    """An Azure key vault: its root, always over TLS."""
+
+    def parse(text: str) -> str:
+        url = _http_url(text)
+        parts = urlsplit(url)
+        if parts.scheme != "https":
+            raise ValueError("its scheme is not https: the secrets would travel readable")
+        if parts.path:
+            raise ValueError("it has a path; a secret's name is AZURE_KEY_VAULT_SECRET")
+        return url
+
+    return Kind(
+        type_name="URL",
+        allowed="https:// and a host, such as https://my-vault.vault.azure.net",
+        parse=parse,
+    )
+
+
+def text_of(pattern: str, allowed: str) -> Kind:
+    """A name of somebody else's; its faults do not repeat it: a secret may stand there instead."""
+    form = re.compile(pattern)
+
+    def parse(text: str) -> str:
+        if not form.fullmatch(text):
+            raise ValueError("the value is not such a name")
+        return text
+
+    return Kind(type_name="name", allowed=allowed, parse=parse)
+
+
+def names() -> Kind:
+    """Names of plug-ins, separated by commas."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        found = tuple(part.strip() for part in text.split(","))
+        if not all(_PLUG_IN.fullmatch(name) for name in found):
+            raise ValueError("one of them is no name of an entry point")
+        if len(set(found)) != len(found) or len(found) > MAX_VAULTS:
+            raise ValueError(f"there are more than {MAX_VAULTS}, or one stands there twice")
+        return found
+
+    return Kind(
+        type_name="list",
+        allowed=f"up to {MAX_VAULTS} different names with commas between them",
         parse=parse,
     )
 

@@ -17,10 +17,12 @@ from msgspec import Struct
 
 from backstop.adapters.loopback import is_loopback_url
 from backstop.config.choices import Calendar, Profile
+from backstop.config.credential_manager import CredentialManager
 from backstop.config.env_file import ENV_FILE, open_to_others, read_env_file
 from backstop.config.secret import Secret
 from backstop.config.setting_kinds import ListenAddress
 from backstop.config.settings_reader import ENVIRONMENT, NAMES, read_settings
+from backstop.config.settings_table import SETTINGS
 from backstop.domain.external import ExternalPositionPolicy
 from backstop.errors import SettingError, SetupError, SetupFaults
 
@@ -38,6 +40,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     api_key: Secret | None
     token: Secret | None
     emergency_api_key: Secret | None
+    credentials: CredentialManager  # where they came from, to be asked again
+    azure_key_vault_url: str | None
+    azure_key_vault_secret: str | None
+    aws_secret_id: str | None
+    vaults: tuple[str, ...] | None
+    keyring_service: str | None
+    secrets_folder: Path | None
     # gates
     dry_run: bool
     execute: bool
@@ -104,6 +113,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         environment: Mapping[str, str] | None = None,
         env_file: Path | None = None,
         require_credentials: bool = True,
+        asks_vaults: bool | None = None,
     ) -> Self:
         """Read the settings of this process.
 
@@ -112,6 +122,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             environment: the process's own if None.
             env_file: ``.env.local`` in the current folder if None.
             require_credentials: False for commands that log in nowhere.
+            asks_vaults: look for credentials also where that may take seconds; as
+                ``require_credentials`` if None.
 
         Raises:
             SetupFaults: everything that is unusable or missing, together.
@@ -123,8 +135,14 @@ class Settings(Struct, frozen=True, kw_only=True):
             ENVIRONMENT: dict(os.environ if environment is None else environment),
             ENV_FILE: read_env_file(file),
         }
-        members, warnings = read_settings(layers, require_credentials=require_credentials)
+        members, warnings = read_settings(
+            layers,
+            require_credentials=require_credentials,
+            asks_vaults=require_credentials if asks_vaults is None else asks_vaults,
+            env_file=file,
+        )
         if layers[ENV_FILE] and open_to_others(file):
+            _refuse_open_file(file, layers[ENV_FILE], members)
             warnings.append(f"{file} can be read by others; run: chmod 600 {file}")
         return cls(**members, warnings=tuple(warnings))
 
@@ -207,6 +225,16 @@ def refuse_live_gateway(settings: Settings) -> None:
                 "This version sends only to a gateway on this machine, because recovery and "
                 "protection are not complete. Nothing was sent. Set EXECUTE=0 for a dry run."
             )
+
+
+def _refuse_open_file(file: Path, texts: Mapping[str, str], members: Mapping[str, object]) -> None:
+    """Refuse to send orders with a secret that everybody on the machine can read."""
+    secret = [it.name for it in SETTINGS if it.kind.secret and texts.get(it.name, "").strip()]
+    if secret and members["execute"] and not members["dry_run"]:
+        raise SetupError(
+            f"{file} can be read by others and holds {', '.join(secret)}. Orders are not sent with "
+            f"secrets that others may have read; run: chmod 600 {file}"
+        )
 
 
 def _text(value: object) -> str:

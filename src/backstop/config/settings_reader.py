@@ -1,6 +1,7 @@
 """Turns layers of texts into the members of ``Settings``, collecting everything that is wrong."""
 
 import difflib
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from platformdirs import user_data_dir
 
 from backstop.adapters.loopback import is_loopback_host
 from backstop.config.choices import PROFILE_DEFAULTS
-from backstop.config.credential_manager import CredentialManager, MappingSource
+from backstop.config.credential_manager import CredentialManager, MappingSource, Source
+from backstop.config.credential_sources import EnvFileSource, vaults
+from backstop.config.env_file import ENV_FILE
 from backstop.config.gateway_urls import HubPath, hub_url
 from backstop.config.secret import Secret
 from backstop.config.settings_table import CREDENTIALS, PLAIN_SETTINGS, SETTINGS, Setting
@@ -30,8 +33,20 @@ Layers = Mapping[str, Mapping[str, str]]
 """Names and texts, by what people call the place; the first place that has a name wins."""
 
 
-def read_settings(layers: Layers, *, require_credentials: bool) -> tuple[dict[str, Any], list[str]]:
+def read_settings(
+    layers: Layers,
+    *,
+    require_credentials: bool,
+    asks_vaults: bool = True,
+    env_file: Path | None = None,
+) -> tuple[dict[str, Any], list[str]]:
     """Return the members of ``Settings`` but its warnings, and the warnings.
+
+    Args:
+        layers: where settings stand, in the order in which they win.
+        require_credentials: False where nobody logs in.
+        asks_vaults: False: only sources that keep nobody waiting are asked.
+        env_file: the file of the layer ``.env.local``; its credentials are read from it anew.
 
     Raises:
         SetupFaults: everything that is unusable or missing.
@@ -43,7 +58,14 @@ def read_settings(layers: Layers, *, require_credentials: bool) -> tuple[dict[st
             members[setting.member] = _read(setting, layers)
         except SettingError as error:
             faults.append(error)
-    credentials, credential_faults = _read_credentials(layers, required=require_credentials)
+    try:
+        manager = _manager(layers, members, env_file)
+    except SettingError as error:
+        raise SetupFaults((*faults, error)) from error
+    members["credentials"] = manager
+    credentials, credential_faults = _read_credentials(
+        manager if asks_vaults else manager.local, required=require_credentials
+    )
     members |= credentials
     faults += credential_faults
     if (members.get("tls_cert") is None) != (members.get("tls_key") is None):
@@ -86,12 +108,25 @@ def _parsed(setting: Setting, text: str) -> object:
     return setting.kind.parse(text)
 
 
+def _manager(
+    layers: Layers, members: Mapping[str, Any], env_file: Path | None
+) -> CredentialManager:
+    """Return the manager of every source; a vault with unusable settings is left out."""
+    sources: list[Source] = [
+        EnvFileSource(env_file)
+        if name == ENV_FILE and env_file is not None
+        else MappingSource(name.removeprefix("the "), texts)
+        for name, texts in layers.items()
+    ]
+    texts: dict[str, str] = {}
+    for layer in reversed(tuple(layers.values())):
+        texts |= layer
+    return CredentialManager([*sources, *vaults(defaultdict(lambda: None, members), texts)])
+
+
 def _read_credentials(
-    layers: Layers, *, required: bool
+    manager: CredentialManager, *, required: bool
 ) -> tuple[dict[str, Any], tuple[SetupError, ...]]:
-    manager = CredentialManager(
-        [MappingSource(name.removeprefix("the "), texts) for name, texts in layers.items()]
-    )
     faults: tuple[SetupError, ...] = ()
     if required:
         try:

@@ -493,7 +493,58 @@ CREDENTIALS = (
 )
 """Settings that the credential manager finds, wherever they are kept."""
 
-PLAIN_SETTINGS = _GATES + _GATEWAY + _PROCESS + _EXPOSURE + _ORDERS + _VERIFICATION + _RECOVERY
+_VAULTS = (
+    _setting(
+        "AZURE_KEY_VAULT_URL",
+        "azure_key_vault_url",
+        kinds.vault_url(),
+        "The Azure key vault that has credentials, one secret each: `topstepx-api-key`. Needs "
+        "`backstop[azure]`.",
+        default_words="unset: not asked",
+    ),
+    _setting(
+        "AZURE_KEY_VAULT_SECRET",
+        "azure_key_vault_secret",
+        kinds.text_of(r"[0-9A-Za-z-]{1,127}", "letters, digits and hyphens, up to 127"),
+        "The one secret of the vault that holds all credentials, as a JSON object.",
+        default_words="unset: each credential is a secret of its own",
+    ),
+    _setting(
+        "AWS_SECRET_ID",
+        "aws_secret_id",
+        kinds.text_of(r"[0-9A-Za-z/_+=.@:-]{1,2048}", "the name or the ARN of a secret"),
+        "The secret of AWS Secrets Manager that holds all credentials, as a JSON object. Needs "
+        "`backstop[aws]`.",
+        default_words="unset: not asked",
+    ),
+    _setting(
+        "BACKSTOP_VAULTS",
+        "vaults",
+        kinds.names(),
+        "Vaults that other packages add through the entry points `backstop.vaults`.",
+        default_words="unset: none is asked",
+    ),
+    _setting(
+        "BACKSTOP_KEYRING_SERVICE",
+        "keyring_service",
+        kinds.text_of(r"[ -~]{1,256}", "printable characters, up to 256"),
+        "The service name under which the operating system's keyring has credentials. Needs "
+        "`backstop[keyring]`.",
+        default_words="unset: not asked",
+    ),
+    _setting(
+        "BACKSTOP_SECRETS_DIR",
+        "secrets_folder",
+        kinds.path(),
+        "A folder with one file for each credential, mode 0600; mounted below `/run/secrets` any "
+        "mode will do.",
+        default_words="unset; what systemd hands over is read all the same",
+    ),
+)
+
+PLAIN_SETTINGS = (
+    _GATES + _GATEWAY + _PROCESS + _EXPOSURE + _ORDERS + _VERIFICATION + _RECOVERY + _VAULTS
+)
 """Settings that stand in the environment, in ``.env.local`` or on the command line."""
 
 SETTINGS = CREDENTIALS + PLAIN_SETTINGS

@@ -44,7 +44,9 @@ def run(arguments: Sequence[str]) -> int:
     redactor = Redactor()
     records: tuple[str, ...]
     try:
-        settings = Settings.load(overrides=run_overrides(given.run), require_credentials=False)
+        settings = Settings.load(
+            overrides=run_overrides(given.run), require_credentials=False, asks_vaults=True
+        )
     except BackstopError:
         records = ("left out: the settings cannot be read, so secrets could not be struck out",)
     else:

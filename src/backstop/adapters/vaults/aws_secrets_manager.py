@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from backstop.adapters.vaults.secret_names import from_json_secret
+from backstop.domain.credential import CredentialFacts
 from backstop.errors import CredentialSourceError
 
 TIMEOUT_S = 8.0
@@ -45,6 +46,11 @@ class AwsSecretsManager:
         self._secret_id = secret_id
         self._client: Any = None
         self._held: tuple[float, str | None] | None = None
+        self._facts = CredentialFacts()
+
+    def facts(self, credential: str) -> CredentialFacts:  # noqa: ARG002 - one secret has them all
+        """Return which secret it is, and since when its present version is the current one."""
+        return self._facts
 
     def read(self, credential: str) -> str | None:
         """Return the value, or None when the secret has no such member.
@@ -85,6 +91,7 @@ class AwsSecretsManager:
         except exceptions.BotoCoreError as error:
             raise CredentialSourceError(f"it cannot be reached ({type(error).__name__})") from error
         text: str | None = answer.get("SecretString")
+        self._facts = CredentialFacts(place=self._secret_id, changed=answer.get("CreatedDate"))
         if text is None:
             raise CredentialSourceError(f"the secret {self._secret_id} is binary, not JSON text")
         return text

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from backstop.adapters.vaults.secret_names import dashed, from_json_secret
+from backstop.domain.credential import CredentialFacts
 from backstop.errors import CredentialSourceError
 
 TIMEOUT_S = 8.0
@@ -43,6 +44,11 @@ class AzureKeyVault:
         self._own_authority = own_authority
         self._json_secret = json_secret
         self._client: Any = None
+        self._facts: dict[str, CredentialFacts] = {}  # by secret
+
+    def facts(self, credential: str) -> CredentialFacts:
+        """Return which secret it is, and what the vault told of its age with the last answer."""
+        return self._facts.get(self._json_secret or dashed(credential), CredentialFacts())
 
     def read(self, credential: str) -> str | None:
         """Return the value, or None when the vault has no such secret.
@@ -71,7 +77,9 @@ class AzureKeyVault:
                 "AZURE_CLIENT_SECRET, or the managed identity"
             ) from error
         except exceptions.HttpResponseError as error:
-            raise CredentialSourceError(_http_words(error.status_code)) from error
+            raise CredentialSourceError(
+                _http_words(error.status_code), one_secret=error.status_code == _FORBIDDEN
+            ) from error
         except exceptions.AzureError as error:
             host = urlsplit(self._url).hostname
             raise CredentialSourceError(
@@ -81,6 +89,12 @@ class AzureKeyVault:
             # Its challenge names another place: the token would be worth something elsewhere.
             host = urlsplit(self._url).hostname
             raise CredentialSourceError(f"{host} does not answer as a key vault does") from error
+        properties = found.properties
+        self._facts[secret] = CredentialFacts(
+            place=f"{secret} in {self._url}",
+            changed=properties.updated_on,
+            expires=properties.expires_on,
+        )
         value: str | None = found.value
         return value
 

@@ -2,9 +2,12 @@
 
 import os
 import stat
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from backstop.adapters.vaults.secret_names import spellings
+from backstop.domain.credential import CredentialFacts
 from backstop.errors import CredentialSourceError
 
 MAX_FILE_BYTES = 64 * 1024
@@ -51,6 +54,15 @@ class SecretFiles:
             except OSError as error:
                 raise CredentialSourceError(f"{path}: {error.strerror}") from error
         return None
+
+    def facts(self, credential: str) -> CredentialFacts:
+        """Return the credential's file and when it was written."""
+        for name in spellings(credential):
+            path = self._folder / name
+            with suppress(OSError):
+                changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                return CredentialFacts(place=str(path), changed=changed)
+        return CredentialFacts(place=str(self._folder))
 
     def _check(self, path: Path, found: os.stat_result) -> None:
         if not stat.S_ISREG(found.st_mode):

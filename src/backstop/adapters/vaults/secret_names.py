@@ -45,6 +45,7 @@ def from_json_secret(text: str, credential: str, *, secret: str) -> str | None:
             return str(value)  # an account's number is often written without quotes
         if value is not None:
             raise CredentialSourceError(
-                f"{name} in the secret {secret} is {type(value).__name__}, not text"
+                f"{name} in the secret {secret} is {type(value).__name__}, not text",
+                one_secret=True,
             )
     return None
