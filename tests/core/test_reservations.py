@@ -11,6 +11,7 @@ from itertools import product
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.core.builders import (
     MES,
     Guard,
@@ -369,3 +370,29 @@ def test_two_strategies_that_close_the_same_position_do_not_reverse_it() -> None
 
     assert [it.kind for it in decisions] == [DecisionKind.ACCEPTED, DecisionKind.REFUSED]
     assert DenialCode.POSITION_FLIP in [it.code for it in decisions[1].denials]
+
+
+def test_held_working_and_unknown_contracts_all_count_and_an_exit_may_take_what_is_held() -> None:
+    """6 held, 4 working and 2 of unknown fate are the 12 that are allowed."""
+    market = a_market()
+    market.submit(MES, Side.BUY, 6)
+    market.answer(0, Answer.YES)
+    market.fill(0, 6)
+    while market.unheard:
+        market.hear(0)
+    market.submit(MES, Side.BUY, 4)
+    market.answer(0, Answer.YES)
+    market.submit(MES, Side.BUY, 2)
+    market.answer(1, Answer.UNKNOWN)
+    book, now_ns = market.guard.book, market.guard.now_ns
+
+    def refusals(side: Side, quantity: int) -> list[tuple[DenialCode, int | None]]:
+        found = judge(book, market.wish(MES, side, quantity), now_ns=now_ns)
+        assert found is not None
+        return [(it.code, it.max_quantity) for it in found.denials]
+
+    assert refusals(Side.BUY, 1) == [(DenialCode.ES_NQ_COMBINED_EXPOSURE, 0)]
+    assert refusals(Side.SELL, 6) == []
+    assert refusals(Side.SELL, 7) == [(DenialCode.POSITION_FLIP, 6)]
+    book.policy = replace(book.policy, allow_flip=True)
+    assert refusals(Side.SELL, 7) == []
