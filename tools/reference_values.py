@@ -38,7 +38,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "backstop"
 
 SETTING_GROUPS = {
     "Credentials": "CREDENTIALS",
-    "Vaults": "_VAULTS",
+    "Vaults": "VAULTS",
     "Gates and switches": "_GATES",
     "Gateway": "_GATEWAY",
     "Process": "_PROCESS",

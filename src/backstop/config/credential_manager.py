@@ -136,9 +136,11 @@ class CredentialManager(HoldsSecrets):
             SetupFaults: the settings of a source are unusable.
             SetupError: the file cannot be read.
         """
-        from backstop.config.settings import Settings  # noqa: PLC0415 - it reads through us
+        from backstop.config.settings import (  # noqa: PLC0415 - it reads through us
+            configured_sources,
+        )
 
-        return cls(Settings.load(require_credentials=False, asks_vaults=True).credentials.sources)
+        return cls(configured_sources().sources)
 
     @property
     def sources(self) -> tuple[Source, ...]:

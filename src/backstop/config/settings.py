@@ -21,7 +21,7 @@ from backstop.config.credential_manager import CredentialManager
 from backstop.config.env_file import ENV_FILE, open_to_others, read_env_file
 from backstop.config.secret import Secret
 from backstop.config.setting_kinds import ListenAddress
-from backstop.config.settings_reader import ENVIRONMENT, NAMES, read_settings
+from backstop.config.settings_reader import ENVIRONMENT, NAMES, read_settings, read_sources
 from backstop.config.settings_table import SETTINGS
 from backstop.domain.external import ExternalPositionPolicy
 from backstop.errors import SettingError, SetupError, SetupFaults
@@ -130,11 +130,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             SetupError: the file cannot be read.
         """
         file = Path(ENV_FILE) if env_file is None else env_file
-        layers = {
-            "the command line": dict(overrides or {}),
-            ENVIRONMENT: dict(os.environ if environment is None else environment),
-            ENV_FILE: read_env_file(file),
-        }
+        layers = _layers(overrides, environment, file)
         members, warnings = read_settings(
             layers,
             require_credentials=require_credentials,
@@ -207,6 +203,27 @@ class Settings(Struct, frozen=True, kw_only=True):
         """Every secret among the settings, for the log to strike out."""
         single = (self.api_key, self.token, self.emergency_api_key, self.api_token)
         return (*(secret for secret in single if secret is not None), *self.alert_urls)
+
+
+def configured_sources() -> CredentialManager:
+    """Return the manager of this process's sources; asks none of them.
+
+    Raises:
+        SetupFaults: the settings of a vault are unusable.
+        SetupError: ``.env.local`` cannot be read.
+    """
+    file = Path(ENV_FILE)
+    return read_sources(_layers(None, None, file), file)
+
+
+def _layers(
+    overrides: Mapping[str, str] | None, environment: Mapping[str, str] | None, file: Path
+) -> dict[str, dict[str, str]]:
+    return {
+        "the command line": dict(overrides or {}),
+        ENVIRONMENT: dict(os.environ if environment is None else environment),
+        ENV_FILE: read_env_file(file),
+    }
 
 
 def refuse_live_gateway(settings: Settings) -> None:

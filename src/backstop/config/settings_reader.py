@@ -15,7 +15,7 @@ from backstop.config.credential_sources import EnvFileSource, vaults
 from backstop.config.env_file import ENV_FILE
 from backstop.config.gateway_urls import HubPath, hub_url
 from backstop.config.secret import Secret
-from backstop.config.settings_table import CREDENTIALS, PLAIN_SETTINGS, SETTINGS, Setting
+from backstop.config.settings_table import CREDENTIALS, PLAIN_SETTINGS, SETTINGS, VAULTS, Setting
 from backstop.errors import CredentialError, SettingError, SetupError, SetupFaults
 
 NAMES = frozenset(setting.name for setting in SETTINGS)
@@ -51,13 +51,7 @@ def read_settings(
     Raises:
         SetupFaults: everything that is unusable or missing.
     """
-    members: dict[str, Any] = {}
-    faults: list[SetupError] = []
-    for setting in PLAIN_SETTINGS:
-        try:
-            members[setting.member] = _read(setting, layers)
-        except SettingError as error:
-            faults.append(error)
+    members, faults = _read_plain(PLAIN_SETTINGS, layers)
     try:
         manager = _manager(layers, members, env_file)
     except SettingError as error:
@@ -81,6 +75,31 @@ def read_settings(
         fault = f"{entries_until:%H:%M} is later than FLAT_BY, which is {flat_by:%H:%M}"
         raise SetupFaults((SettingError("ENTRIES_UNTIL", fault, "the time of FLAT_BY or before"),))
     return members, _unknown_names(layers) + _doubts(members)
+
+
+def read_sources(layers: Layers, env_file: Path) -> CredentialManager:
+    """Return the manager of every configured source, whatever the other settings are like.
+
+    Raises:
+        SetupFaults: the settings of a vault are unusable.
+    """
+    members, faults = _read_plain(VAULTS, layers)
+    if faults:
+        raise SetupFaults(tuple(faults))
+    return _manager(layers, members, env_file)
+
+
+def _read_plain(
+    settings: tuple[Setting, ...], layers: Layers
+) -> tuple[dict[str, Any], list[SetupError]]:
+    members: dict[str, Any] = {}
+    faults: list[SetupError] = []
+    for setting in settings:
+        try:
+            members[setting.member] = _read(setting, layers)
+        except SettingError as error:
+            faults.append(error)
+    return members, faults
 
 
 def _read(setting: Setting, layers: Layers) -> object:

@@ -493,7 +493,7 @@ CREDENTIALS = (
 )
 """Settings that the credential manager finds, wherever they are kept."""
 
-_VAULTS = (
+VAULTS = (
     _setting(
         "AZURE_KEY_VAULT_URL",
         "azure_key_vault_url",
@@ -541,9 +541,10 @@ _VAULTS = (
         default_words="unset; what systemd hands over is read all the same",
     ),
 )
+"""Where credentials are looked for besides the environment and ``.env.local``."""
 
 PLAIN_SETTINGS = (
-    _GATES + _GATEWAY + _PROCESS + _EXPOSURE + _ORDERS + _VERIFICATION + _RECOVERY + _VAULTS
+    _GATES + _GATEWAY + _PROCESS + _EXPOSURE + _ORDERS + _VERIFICATION + _RECOVERY + VAULTS
 )
 """Settings that stand in the environment, in ``.env.local`` or on the command line."""
 

@@ -29,6 +29,9 @@ VERBS = {
     "halt": Verb("Stop new exposure until a person resumes.", "latches", "halt"),
     "resume": Verb("Let new exposure through again.", "latches", "resume"),
     "recover": Verb("Show what a start would do; sends nothing.", "recover", "recover"),
+    "credentials": Verb(
+        "Show where each credential comes from, try it, store it.", "credentials", "credentials"
+    ),
     "audit": Verb("Read the audit record of the state folder.", "audit", "audit"),
 }
 

@@ -275,7 +275,7 @@ class Session:
         The claims are not verified: they only tell when to renew.
         """
         offset_us = (self._transport.venue_clock_offset_ms or 0) * 1000
-        expiry_s = _expiry_s(text)
+        expiry_s = token_expiry_s(text)
         life_ns = TOKEN_LIFE_S * _NS_PER_S
         if expiry_s is not None:
             venue_us = self._clock.utc_us() + offset_us
@@ -330,7 +330,7 @@ def _refusal(answer: _TokenAnswer, *, secret: str) -> str:
     return f"The gateway refused the login with code {answer.error_code}, {words}.{said}"
 
 
-def _expiry_s(token: str) -> float | None:
+def token_expiry_s(token: str) -> float | None:
     """Return the ``exp`` claim (seconds since 1970) of a JWT; None when it cannot be read."""
     parts = token.split(".")
     if len(parts) != _JWT_PARTS:
