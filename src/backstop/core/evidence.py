@@ -24,6 +24,7 @@ from backstop.core.undecided import (
     is_undecided_row,
     is_undecided_trade,
 )
+from backstop.core.unowned_fills import number_that_may_be
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerStatus, BrokerTrade
 from backstop.domain.commands import LookUpOrder, Severity
 from backstop.domain.numbers import count_text, plain
@@ -48,8 +49,7 @@ def apply_order_step(work: Workbench, step: OrderStep) -> None:
                     custom_tag=order.custom_tag,
                     account_id=order.intent.account_id,
                     since_utc_us=search_from_us(work, order),
-                    # It may have been sent long before it was registered.
-                    broker_order_id=order.broker_order_id if order.registered else None,
+                    broker_order_id=_number_to_ask_for(work.book, order),
                     # A position may be naked for as long as nobody knows whether its stop works.
                     urgent=bool(work.book.liquidating) or order.role is not None,
                 )
@@ -58,6 +58,12 @@ def apply_order_step(work: Workbench, step: OrderStep) -> None:
             ask_for_audit(work)
         case Ask.NOTHING:
             pass
+
+
+def _number_to_ask_for(book: Book, order: TrackedOrder) -> int | None:
+    if order.registered and order.broker_order_id is not None:
+        return order.broker_order_id  # it may have been sent long before it was registered
+    return number_that_may_be(book, order)
 
 
 def ask_for_audit(work: Workbench) -> None:

@@ -21,6 +21,7 @@ from backstop.core.execution_verification import Ask, OrderStep, looked_up
 from backstop.core.known_rows import row_is_known, trade_is_known
 from backstop.core.policy import SECOND_NS
 from backstop.core.step import Tag, Workbench
+from backstop.core.unowned_fills import number_that_may_be
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from backstop.domain.commands import Severity
 from backstop.domain.events import AccountAudited, OrderLookedUp
@@ -153,8 +154,9 @@ def book_look_up(work: Workbench, event: OrderLookedUp) -> None:
     order = work.book.orders.get(event.client_order_id)
     if order is None:
         return
-    if not covers(work, order, event.since_utc_us):
-        # It may have been made before the search began: what is not found there proves nothing.
+    if not covers(work, order, event.since_utc_us) or number_that_may_be(work.book, order):
+        # It may have been made before the search began, or a fill that has no owner may be its
+        # own: what is not found proves nothing then.
         event = replace(event, complete=False)
     apply_order_step(work, looked_up(order, event, now_ns=work.now_ns))
     if work.book.orders[event.client_order_id].lacks_trades:
