@@ -58,6 +58,14 @@ def market_age_s(since_utc_us: int, now_utc_us: int) -> int:
     return _open_seconds(now_utc_us // 1_000_000) - _open_seconds(since_utc_us // 1_000_000)
 
 
+def outdated_utc_us(since_utc_us: int, limit_s: int) -> int:
+    """Return the first moment at which ``market_age_s`` since ``since_utc_us`` is above a limit."""
+    weeks, rest = divmod(_open_seconds(since_utc_us // 1_000_000) + limit_s + 1, _OPEN_WEEK_S)
+    if rest == 0:  # the last second of a week, not the first of the next
+        weeks, rest = weeks - 1, _OPEN_WEEK_S
+    return (_FIRST_OPEN_S + weeks * _WEEK_S + rest) * 1_000_000
+
+
 def _open_seconds(utc_s: int) -> int:
     weeks, rest = divmod(utc_s - _FIRST_OPEN_S, _WEEK_S)
     return weeks * _OPEN_WEEK_S + min(rest, _OPEN_WEEK_S)

@@ -164,6 +164,7 @@ class Holding(Struct, frozen=True, kw_only=True):
         filled: net position in contracts, positive for long.
         pending_buys: contracts of all buys that could fill: working, in flight and UNKNOWN.
         pending_sells: the same for sells; legs up to the position left out of both.
+        contract_id: the month; empty in examples.
     """
 
     symbol: str
@@ -172,6 +173,7 @@ class Holding(Struct, frozen=True, kw_only=True):
     filled: int = 0
     pending_buys: int = 0
     pending_sells: int = 0
+    contract_id: str = ""
 
 
 def unit_risk_micros(

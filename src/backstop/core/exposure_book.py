@@ -54,8 +54,13 @@ class ExposureBook:
 
     def update(self, exposure: FamilyExposure) -> None:
         """Put ``exposure`` in the place of what the book holds of its family."""
-        self._put(exposure)
-        self._measure_room()
+        self.update_all((exposure,))
+
+    def update_all(self, exposures: Iterable[FamilyExposure]) -> None:
+        """Do so with several; a range of risk that stays as it was costs no step per family."""
+        moved = [self._put(exposure) for exposure in exposures]
+        if any(moved):
+            self._measure_room()
 
     def set_correlations(self, correlations: CorrelationView) -> None:
         """Judge by ``correlations`` from now on; costs one step per pair."""
@@ -130,9 +135,12 @@ class ExposureBook:
         if change.family not in ES_NQ_FAMILIES:
             return None
         limit = self._limits.es_nq_combined_micros
+        after = self._es_nq_values(change)
+        if all(value <= limit for value in after.values()):
+            return None
         before = self._es_nq_values(None)
         worst: Violation | None = None
-        for key, value in self._es_nq_values(change).items():
+        for key, value in after.items():
             worst = worse(worst, key[0], before[key], value, limit)
         return worst
 
@@ -154,6 +162,30 @@ class ExposureBook:
         gross = self._gross_micros - entry.gross_micros + size
         return worse(None, "ALL", self._gross_micros, gross, self._limits.gross_micros)
 
+    def largest(self) -> dict[LimitName, Violation]:
+        """Return the largest value of each limit as it stands, whether it is above it or not."""
+        correlated = [
+            (row.value_micros, family)
+            for family, entry in self._entries.items()
+            for _, row in entry.rows
+        ]
+        es_nq = [(value, family) for (family, _), value in self._es_nq_values(None).items()]
+        sides = [(self._long_micros, "LONG"), (self._short_micros, "SHORT")]
+        limits = self._limits
+        return {
+            name: Violation(subject=subject, value_micros=value, limit_micros=limit)
+            for name, (value, subject), limit in (
+                (
+                    LimitName.CORRELATION,
+                    max(correlated, default=(0, "")),
+                    limits.correlation_micros,
+                ),
+                (LimitName.ES_NQ_COMBINED, max(es_nq), limits.es_nq_combined_micros),
+                (LimitName.DIRECTIONAL, max(sides), limits.directional_micros),
+                (LimitName.GROSS, (self._gross_micros, "ALL"), limits.gross_micros),
+            )
+        }
+
     # -- keeping the sums ------------------------------------------------------------------------
 
     def _rebuild(self, exposures: Iterable[FamilyExposure]) -> None:
@@ -164,7 +196,8 @@ class ExposureBook:
             self._put(exposure)
         self._measure_room()
 
-    def _put(self, exposure: FamilyExposure) -> None:
+    def _put(self, exposure: FamilyExposure) -> bool:
+        """Take ``exposure``; say whether its range of risk is another than before."""
         entry = self._entries.get(exposure.family) or self._enter(exposure)
         low_before, high_before = entry.low_micros, entry.high_micros
         self._long_micros -= entry.long.own_micros
@@ -178,13 +211,14 @@ class ExposureBook:
         if exposure.unit_risk_micros is None and not exposure.is_flat:
             self._unpriced.add(exposure.family)
         if (low_before, high_before) == (entry.low_micros, entry.high_micros):
-            return
+            return False
         for family, weight in entry.weights.items():
             for direction, row in self._entries[family].rows:
                 row.shift(
                     worst_contribution(weight, direction, low_before, high_before),
                     worst_contribution(weight, direction, entry.low_micros, entry.high_micros),
                 )
+        return True
 
     def _enter(self, exposure: FamilyExposure) -> Entry:
         entry = Entry(exposure)

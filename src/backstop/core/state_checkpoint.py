@@ -21,8 +21,11 @@ import msgspec
 from msgspec import Struct
 
 from backstop.core.book import Book
+from backstop.core.noted import Noted
 
-LEFT_OUT: dict[str, str] = {}
+LEFT_OUT: dict[str, str] = {
+    "standing": "it is made of the other members at its next use, whatever it held before",
+}
 """Members of the book that are not kept, each with the reason why no later decision needs it."""
 
 
@@ -83,7 +86,7 @@ def form_of(kind: Any, where: str, *, longest: int | None = None) -> _Form:
     origin, arguments = get_origin(kind), get_args(kind)
     if is_dataclass(kind) and isinstance(kind, type):
         return _record(kind, where)
-    if origin in {dict, OrderedDict}:
+    if origin in {dict, OrderedDict, Noted}:
         return _mapping(origin, *arguments, where=where)
     if origin is deque:
         return _sequence(partial(deque, maxlen=longest), arguments[0], where)

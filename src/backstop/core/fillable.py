@@ -1,0 +1,76 @@
+"""What could fill of each contract at the worst: working, in-flight and UNKNOWN orders in full.
+
+Protective legs up to the position they protect count zero; legs beyond it, and foreign orders,
+could open a position and count like any order.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from backstop.core.tracked_order import TrackedOrder
+from backstop.domain.order import LegRole, Side
+
+if TYPE_CHECKING:
+    from backstop.core.book import VenueOrder
+
+
+class Fillable(Struct, frozen=True, kw_only=True):
+    """What is open of one order; ``role`` None: no leg."""
+
+    contract_id: str
+    side: Side
+    quantity: int
+    role: LegRole | None
+    is_ours: bool  # placed by a request of ours, not by the venue or by somebody else
+
+
+def of_order(order: TrackedOrder) -> Fillable:
+    """Return what could fill of an order of ours."""
+    return Fillable(
+        contract_id=order.intent.contract_id,
+        side=order.intent.side,
+        quantity=order.open_quantity,
+        role=order.role,
+        is_ours=True,
+    )
+
+
+def of_venue_order(venue_order: "VenueOrder") -> Fillable:
+    """Return what could fill of a leg that the venue made, or of a foreign order."""
+    row = venue_order.row
+    is_leg = venue_order.owner is not None
+    return Fillable(
+        contract_id=row.contract_id,
+        side=row.side,
+        quantity=row.quantity - row.filled_quantity,
+        role=(venue_order.role or LegRole.STOP_LOSS) if is_leg else None,
+        is_ours=False,
+    )
+
+
+def pending(fillables: Iterable[Fillable], position: int) -> dict[Side, int]:
+    """Return how many contracts of one contract could be bought, and sold, at the worst.
+
+    Args:
+        fillables: of that contract.
+        position: what is held of it, signed.
+    """
+    sides = {Side.BUY: 0, Side.SELL: 0}
+    entries = {Side.BUY: 0, Side.SELL: 0}
+    legs: dict[tuple[Side, LegRole], int] = {}
+    for each in fillables:
+        if each.role is not None:
+            key = (each.side, each.role)
+            legs[key] = legs.get(key, 0) + each.quantity
+            continue
+        sides[each.side] += each.quantity
+        if each.is_ours:
+            entries[each.side] += each.quantity
+    for side in Side:
+        # Stop and target of one entry exclude each other: the larger of the two can fill.
+        largest = max((n for (of_side, _), n in legs.items() if of_side is side), default=0)
+        protected = max(0, -position * side.sign) + entries[side.opposite]
+        sides[side] += max(0, largest - protected)
+    return sides

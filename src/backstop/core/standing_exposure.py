@@ -1,0 +1,225 @@
+"""The exposure of the book, kept up to date, so that a decision does not walk what it holds.
+
+Everything here is derived: at each use it is brought to what the book, the prices and the estimate
+say, and only what changed since the last use is looked at again. The result is that of the way from
+scratch in ``portfolio``; when it was used last, and for what, makes no difference.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from backstop.core.estimate_age import correlation_view, same_ages, volatilities_now
+from backstop.core.exposure import (
+    ExposureLimits,
+    FamilyExposure,
+    Holding,
+    family_exposures,
+)
+from backstop.core.exposure_book import ExposureBook
+from backstop.core.fillable import Fillable, of_order, of_venue_order, pending
+from backstop.core.instrument_table import contract_profile
+from backstop.domain.denial import Denial
+from backstop.domain.order import OrderIntent, Side
+from backstop.domain.quote import Mark
+
+if TYPE_CHECKING:
+    from backstop.core.book import Book
+    from backstop.domain.events import RiskEstimated
+
+
+def holding(
+    book: "Book", contract_id: str, fillables: Iterable[Fillable], price: Decimal | None
+) -> Holding:
+    """Return what one contract contributes; without a ``price`` its own average one counts."""
+    instrument = book.instruments.get(contract_id)
+    view = book.position(contract_id)
+    sides = pending(fillables, view.quantity)
+    return Holding(
+        symbol=contract_id if instrument is None else instrument.symbol,
+        price=view.average_price if price is None else price,
+        point_value_micros=0 if instrument is None else instrument.point_value_micros,
+        filled=view.quantity,
+        pending_buys=sides[Side.BUY],
+        pending_sells=sides[Side.SELL],
+        contract_id=contract_id,
+    )
+
+
+class StandingExposure:
+    """What a decision about exposure needs, with everything that it was made of."""
+
+    def __init__(self) -> None:
+        self._limits: ExposureLimits | None = None
+        self._estimate: RiskEstimated | None = None
+        self._span: tuple[int | None, int | None] = (None, None)
+        self._sigma_ppm: dict[str, int] = {}
+        self._marks: tuple[Mark, ...] = ()
+        self._prices: dict[str, Mark] = {}
+        self._fillables: dict[str, dict[str | int, Fillable]] = {}  # contract -> order -> open
+        self._contract_of: dict[str | int, str] = {}  # order -> contract
+        self._contracts: dict[str, dict[str, None]] = {}  # family -> held, or could fill
+        self._family_of: dict[str, str] = {}  # contract -> family, of those
+        self._judged: ExposureBook | None = None
+
+    def exposures(
+        self, book: "Book", limits: ExposureLimits, marks: tuple[Mark, ...], utc_us: int
+    ) -> ExposureBook:
+        """Return the sums that hold now; to be read only."""
+        kept = self._judged
+        if kept is None or limits != self._limits or not self._counts_as_before(book, utc_us):
+            return self._begun(book, limits, marks, utc_us)
+        families = self._changed_families(book)
+        if families is None:
+            return self._begun(book, limits, marks, utc_us)
+        if marks is not self._marks:
+            self._take_prices(marks, families)
+        if families:
+            kept.update_all(self._exposure(book, family) for family in families)
+        return kept
+
+    def denials(
+        self,
+        book: "Book",
+        limits: ExposureLimits,
+        intent: OrderIntent,
+        marks: tuple[Mark, ...],
+        utc_us: int,
+    ) -> tuple[Denial, ...]:
+        """Return the limits that an order would break."""
+        judged = self.exposures(book, limits, marks, utc_us)
+        contract_id, symbol = intent.contract_id, intent.symbol
+        if contract_id in self._family_of:
+            return judged.check(symbol=symbol, side=intent.side, quantity=intent.quantity)
+        family = contract_profile(symbol).family
+        held = self._exposure(book, family)
+        judged.update(self._exposure(book, family, candidate=contract_id))
+        found = judged.check(symbol=symbol, side=intent.side, quantity=intent.quantity)
+        judged.update(held)
+        return found
+
+    # -- bringing it up to date ------------------------------------------------------------------
+
+    def _counts_as_before(self, book: "Book", utc_us: int) -> bool:
+        since, until = self._span
+        return (
+            book.estimate is self._estimate
+            and (since is None or since <= utc_us)
+            and (until is None or utc_us < until)
+        )
+
+    def _begun(
+        self, book: "Book", limits: ExposureLimits, marks: tuple[Mark, ...], utc_us: int
+    ) -> ExposureBook:
+        """Make everything from scratch: at the start, and with each new estimate."""
+        self._limits, self._estimate = limits, book.estimate
+        self._span = same_ages(book.estimate, utc_us)
+        volatilities = volatilities_now(book.estimate, utc_us)
+        self._sigma_ppm = {it.family: it.sigma_ppm for it in volatilities}
+        self._marks, self._prices = marks, {mark.contract_id: mark for mark in marks}
+        for noted in (book.positions, book.instruments, book.live, book.live_venue):
+            noted.changes()
+        for mapping in (self._fillables, self._contract_of, self._contracts, self._family_of):
+            mapping.clear()
+        for name in book.live:
+            self._take_order(book, name)
+        for number in book.live_venue:
+            self._take_order(book, number)
+        for contract_id in (*book.positions, *self._fillables):
+            self._take_contract(book, contract_id)
+        self._judged = ExposureBook(
+            limits,
+            correlation_view(book.estimate, utc_us),
+            [self._exposure(book, family) for family in sorted(self._contracts)],
+        )
+        return self._judged
+
+    def _changed_families(self, book: "Book") -> dict[str, None] | None:
+        """Take over what changed in the book; return its families, None: too much."""
+        positions, orders = book.positions.changes(), book.live.changes()
+        others, instruments = book.live_venue.changes(), book.instruments.changes()
+        if positions is None or orders is None or others is None or instruments is None:
+            return None
+        if not (positions or orders or others or instruments):
+            return {}
+        contracts = dict.fromkeys((*positions, *instruments))
+        keys: tuple[str | int, ...] = (*orders, *others)
+        for key in keys:
+            contracts.update(dict.fromkeys(self._take_order(book, key)))
+        families: dict[str, None] = {}
+        for contract_id in contracts:
+            families.update(dict.fromkeys(self._take_contract(book, contract_id)))
+        return families
+
+    def _take_order(self, book: "Book", key: str | int) -> list[str]:
+        """Know what could fill of one order, ours by name and others by number."""
+        touched = []
+        before = self._contract_of.pop(key, None)
+        if before is not None:
+            del self._fillables[before][key]
+            if not self._fillables[before]:
+                del self._fillables[before]
+            touched.append(before)
+        now = None
+        if isinstance(key, str) and key in book.live:
+            now = of_order(book.orders[key])
+        elif isinstance(key, int) and key in book.live_venue:
+            now = of_venue_order(book.venue_orders[key])
+        if now is not None:
+            self._contract_of[key] = now.contract_id
+            self._fillables.setdefault(now.contract_id, {})[key] = now
+            touched.append(now.contract_id)
+        return touched
+
+    def _take_contract(self, book: "Book", contract_id: str) -> list[str]:
+        """Know whether a contract counts, and in which family; return those it touches."""
+        touched = []
+        before = self._family_of.pop(contract_id, None)
+        if before is not None:
+            del self._contracts[before][contract_id]
+            touched.append(before)
+        if contract_id in self._fillables or book.position(contract_id).quantity:
+            family = contract_profile(book.symbol_of(contract_id)).family
+            self._family_of[contract_id] = family
+            self._contracts.setdefault(family, {})[contract_id] = None
+            touched.append(family)
+        return touched
+
+    def _take_prices(self, marks: tuple[Mark, ...], families: dict[str, None]) -> None:
+        """Take over new prices, and add the families of the contracts that have one."""
+        self._marks, prices = marks, self._prices
+        changed = []
+        for mark in marks:
+            before = prices.get(mark.contract_id)
+            if before is not mark:
+                prices[mark.contract_id] = mark
+                if before is None or before.price != mark.price:
+                    changed.append(mark.contract_id)
+        if len(prices) != len(marks):
+            for contract_id in prices.keys() - {mark.contract_id for mark in marks}:
+                del prices[contract_id]
+                changed.append(contract_id)
+        for contract_id in changed:
+            family = self._family_of.get(contract_id)
+            if family is not None:
+                families[family] = None
+
+    def _exposure(
+        self, book: "Book", family: str, *, candidate: str | None = None
+    ) -> FamilyExposure:
+        """Return one family's exposure; flat and without a price where nothing counts in it."""
+        contracts = [*self._contracts.get(family, ()), *(() if candidate is None else (candidate,))]
+        if not contracts:
+            return FamilyExposure(family=family, unit_risk_micros=None)
+        (exposure,) = family_exposures(
+            [
+                holding(book, it, self._fillables.get(it, {}).values(), self._price(it))
+                for it in contracts
+            ],
+            self._sigma_ppm,
+        )
+        return exposure
+
+    def _price(self, contract_id: str) -> Decimal | None:
+        mark = self._prices.get(contract_id)
+        return None if mark is None else mark.price
