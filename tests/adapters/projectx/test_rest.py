@@ -17,6 +17,7 @@ from tests.adapters.projectx.conftest import (
     until,
 )
 
+from backstop.adapters.projectx.broken_lists import REPORTS_MAX
 from backstop.adapters.projectx.gateway import ProjectXGateway
 from backstop.adapters.projectx.rate_budget import CALLS_MAX
 from backstop.adapters.projectx.rest import RestTimings
@@ -28,7 +29,13 @@ from backstop.domain.commands import (
     ModifyOrder,
     PlaceOrder,
 )
-from backstop.domain.events import Answer, Fact, PayloadRejected
+from backstop.domain.events import (
+    Answer,
+    Fact,
+    OrderReported,
+    PayloadRejected,
+    TradeReported,
+)
 from backstop.domain.order import OrderType, Side
 from backstop.errors import GatewayAnswerError, GatewayUnreachableError, SettingError
 
@@ -454,6 +461,59 @@ async def test_one_row_that_makes_no_sense_takes_its_picture_away(
     assert audited.orders is None
     assert "side 9" in audited.fault
     assert audited.positions == ()
+
+
+async def test_a_row_that_makes_no_sense_is_kept_raw_and_hides_no_other(
+    api: ScriptedApi, clock: SystemClock
+) -> None:
+    """A fill that only a read shows must not be lost because its neighbour cannot be read."""
+    facts: list[Fact] = []
+    api.answer(SEARCH, {**OK, "orders": [{**a_row(1), "side": 9}, a_row(2, tag="bs-abc")]})
+    api.answer(QUERY, {**OK, "orders": [], "totalCount": 0})
+    api.answer(TRADES, {**OK, "trades": [{**a_trade(10, 1), "size": 0}, a_trade(11, 2)]})
+    api.answer(POSITIONS, {**OK, "positions": []})
+
+    async with a_gateway(api.url, clock, facts) as gateway:
+        for _ in range(3):
+            audited = await gateway.audit_account(
+                AuditAccount(reason="test", account_id=ACCOUNT, since_utc_us=SINCE_US)
+            )
+        looked_up = await gateway.look_up_order(
+            LookUpOrder(
+                client_order_id="bot-1",
+                custom_tag="bs-abc",
+                account_id=ACCOUNT,
+                since_utc_us=SINCE_US,
+            )
+        )
+
+    assert (audited.orders, audited.trades, looked_up.complete) == (None, None, False)
+    orders = [fact.order.broker_order_id for fact in facts if isinstance(fact, OrderReported)]
+    trades = [fact.trade.trade_id for fact in facts if isinstance(fact, TradeReported)]
+    rejected = {fact.target: fact.raw for fact in facts if isinstance(fact, PayloadRejected)}
+    assert (orders, trades) == ([2], [11])
+    assert json.loads(rejected["Order/search"])["id"] == 1
+    assert json.loads(rejected["Trade/search"])["id"] == 10
+    assert len([fact for fact in facts if isinstance(fact, PayloadRejected)]) == 2
+
+
+async def test_only_so_many_rows_without_sense_go_on_record(
+    api: ScriptedApi, clock: SystemClock
+) -> None:
+    facts: list[Fact] = []
+    broken = [{**a_row(number), "side": 9} for number in range(1, 3 * REPORTS_MAX)]
+    api.answer(SEARCH, {**OK, "orders": broken})
+    api.answer(QUERY, {**OK, "orders": [], "totalCount": 0})
+    api.answer(TRADES, {**OK, "trades": []})
+    api.answer(POSITIONS, {**OK, "positions": []})
+
+    async with a_gateway(api.url, clock, facts) as gateway:
+        audited = await gateway.audit_account(
+            AuditAccount(reason="test", account_id=ACCOUNT, since_utc_us=SINCE_US)
+        )
+
+    assert audited.orders is None
+    assert len([fact for fact in facts if isinstance(fact, PayloadRejected)]) == REPORTS_MAX
 
 
 class PagedOrders:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from typing import Self, TypeVar
 
 from backstop.adapters.projectx import translate
+from backstop.adapters.projectx.broken_lists import BrokenLists, UnreadableRowsError
 from backstop.adapters.projectx.rate_budget import RateBudget
 from backstop.adapters.projectx.rest import LIVE_STATUSES, ProjectXRest, RestTimings
 from backstop.adapters.projectx.session import RevealsSecret, Session
@@ -82,6 +83,7 @@ class ProjectXGateway:
         """
         self._clock = clock
         self._sink = sink
+        self._broken_lists = None if sink is None else BrokenLists(clock=clock, sink=sink)
         self._transport = Transport(api_url, clock=clock, tls=tls, on_clock=self._tell_clock)
         self.budget = RateBudget(clock=clock)
         self.session = Session(
@@ -207,13 +209,18 @@ class ProjectXGateway:
             since_utc_us = min(since_utc_us, numbered.created_utc_us)
         since_utc_us -= LOOK_UP_MARGIN_US
         searched, queried, trades = await asyncio.gather(
-            _part(self._rest.orders_since(account_id, since_utc_us, urgent=urgent)),
-            _part(
+            self._listed(
+                "Order/search", self._rest.orders_since(account_id, since_utc_us, urgent=urgent)
+            ),
+            self._listed(
+                "Order/v2/query",
                 self._rest.query_orders(
                     account_id, tuple(WireOrderStatus), since_utc_us=since_utc_us, urgent=urgent
-                )
+                ),
             ),
-            _part(self._rest.trades_since(account_id, since_utc_us, urgent=urgent)),
+            self._listed(
+                "Trade/search", self._rest.trades_since(account_id, since_utc_us, urgent=urgent)
+            ),
         )
         rows = (
             *((numbered,) if isinstance(numbered, BrokerOrder) else ()),
@@ -250,10 +257,16 @@ class ProjectXGateway:
         urgent = urgent or command.urgent
         sent_ns = self._clock.monotonic_ns()
         orders, live, trades, positions = await asyncio.gather(
-            _part(self._rest.orders_since(account_id, since_utc_us, urgent=urgent)),
-            _part(self._rest.query_orders(account_id, LIVE_STATUSES, urgent=urgent)),
-            _part(self._rest.trades_since(account_id, since_utc_us, urgent=urgent)),
-            _part(self._rest.positions(account_id, urgent=urgent)),
+            self._listed(
+                "Order/search", self._rest.orders_since(account_id, since_utc_us, urgent=urgent)
+            ),
+            self._listed(
+                "Order/v2/query", self._rest.query_orders(account_id, LIVE_STATUSES, urgent=urgent)
+            ),
+            self._listed(
+                "Trade/search", self._rest.trades_since(account_id, since_utc_us, urgent=urgent)
+            ),
+            self._listed("Position/searchOpen", self._rest.positions(account_id, urgent=urgent)),
         )
         return AccountAudited(
             utc_us=self._clock.utc_us(),
@@ -265,6 +278,13 @@ class ProjectXGateway:
             positions=_or_none(positions),
             fault=_faults(orders=orders, live_orders=live, trades=trades, positions=positions),
         )
+
+    async def _listed(self, target: str, read: Awaitable[_Part]) -> _Part | GatewayError:
+        """Return a list, or how it failed; what it still says then is told row by row."""
+        part = await _part(read)
+        if isinstance(part, UnreadableRowsError) and self._broken_lists is not None:
+            self._broken_lists.tell(target, part)
+        return part
 
     async def instruments(self) -> tuple[Instrument, ...]:
         """Return every contract that the gateway offers; an odd row is reported and left out."""

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from backstop.adapters.projectx import translate
+from backstop.adapters.projectx.broken_lists import UnreadableRowsError
 from backstop.adapters.projectx.rate_budget import Permit, RateBudget
 from backstop.adapters.projectx.session import BearerToken, Session
 from backstop.adapters.projectx.transport import HttpReply, NothingSentError, Transport
@@ -360,12 +361,21 @@ async def _rows(
 
     Others get their turn between: the trades of a busy minute take half a second to translate, and
     an exit must not wait for it.
+
+    Raises:
+        UnreadableRowsError: such a row is there; it holds what the others state.
     """
     facts: list[_Fact] = []
+    rejected: list[tuple[Raw, GatewayAnswerError]] = []
     for number, row in enumerate(_present(member, rows), start=1):
-        facts.append(translated(row))
+        try:
+            facts.append(translated(row))
+        except GatewayAnswerError as fault:
+            rejected.append((row, fault))
         if number % ROWS_BETWEEN_BREATHS == 0:
             await asyncio.sleep(0)
+    if rejected:
+        raise UnreadableRowsError(facts, rejected)
     return tuple(facts)
 
 
