@@ -153,6 +153,22 @@ async def _looked_up_again(guard: Any) -> None:
     await until(lambda: guard.book.orders[name].attempts > searched, lambda: guard.book.orders)
 
 
+async def test_a_fill_that_no_list_explains_leads_to_its_order(desk: Desk) -> None:
+    """Only the trade comes through: its number finds the order that every list denies."""
+    async with desk.guard(STOP_REQUIRED=False) as guard:
+        for on in ("Order/search", "Order/searchOpen", "Order/v2/query"):
+            desk.mischief(on, FaultKind.EMPTY_LIST, count=None)
+        desk.mischief("GatewayUserOrder", FaultKind.DROP_EVENT, count=None)
+        desk.mischief("Order/place", FaultKind.LOSE_RESPONSE)
+        order = await guard.send(guard.request(protected=False))
+        assert order.state is OrderState.UNKNOWN
+
+        order = await guard.reaches(order.client_order_id, FILLED)
+
+        assert [row["id"] for row in desk.orders()] == [order.broker_order_id]
+        assert guard.book.latches == ()
+
+
 async def test_a_refusal_is_told_in_the_venue_s_own_words(desk: Desk) -> None:
     async with desk.guard() as guard:
         request = guard.request(kind=OrderType.LIMIT, ticks=-COLLAR_TICKS - 200)
