@@ -10,13 +10,12 @@ The face of disaster recovery for bots in Python. A bot with a guard has it as
 """
 
 import asyncio
-from collections.abc import Callable
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from backstop.app.guard_part import READY_LIMIT_S, GuardPart
+from backstop.app.guard_part import READY_LIMIT_S, GuardPart, until
 from backstop.app.recovery_review import RecoveryReport
 from backstop.core.book import Book
 from backstop.core.liquidation import LiquidationState, Remaining
@@ -35,9 +34,6 @@ market that is closed makes it longer."""
 
 LIQUIDATED_LIMIT_S = 75.0
 """How long a liquidation is followed; the guard goes on with it afterwards."""
-
-LOOK_S = 0.02
-"""Pause between looks at what no single order owns."""
 
 _SETTLED = frozenset({Protection.PROTECTED, Protection.UNPROTECTED})
 """Nothing more is being done about it: it is covered, or no level is known for it."""
@@ -120,7 +116,7 @@ class DisasterRecoverySystem(GuardPart):
         try:
             async with asyncio.timeout(timeout_s):
                 await guard.account_read()
-                await _until(guard, lambda: guard.recovery is not None and _is_settled(guard))
+                await until(guard, lambda: guard.recovery is not None and _is_settled(guard))
         except TimeoutError:
             raise GatewayUnreachableError(_unfinished(guard, timeout_s)) from None
         report = guard.recovery
@@ -180,7 +176,7 @@ class DisasterRecoverySystem(GuardPart):
         wait_s = guard.book.policy.execution_timeout_ns / 1e9 if timeout_s is None else timeout_s
         try:
             async with asyncio.timeout(wait_s):
-                await _until(guard, is_held)
+                await until(guard, is_held)
         except TimeoutError:
             view = guard.book.position(contract_id)
             return _not_possible(
@@ -225,23 +221,11 @@ class DisasterRecoverySystem(GuardPart):
 
         try:
             async with asyncio.timeout(timeout_s):
-                await _until(guard, is_over)
+                await until(guard, is_over)
         except TimeoutError:
             pass  # how far it came is what is told
         await guard.decisions.recorded()
         return _end(guard.book, name, timeout_s)
-
-
-async def _until(guard: "CriticalSystemManager", is_true: Callable[[], bool]) -> None:
-    """Wait until ``is_true``; raises what ended the guard, if that comes first."""
-    failing = asyncio.ensure_future(guard.failed())
-    try:
-        while not is_true():
-            await asyncio.wait((failing,), timeout=LOOK_S)
-            if failing.done():
-                failing.result()
-    finally:
-        failing.cancel()
 
 
 def _held(book: Book) -> list[str]:

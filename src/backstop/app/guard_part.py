@@ -1,6 +1,7 @@
 """One component as bots in Python see it: a part of a guard, or the owner of one of its own."""
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from backstop.config.settings import Settings
@@ -11,6 +12,21 @@ if TYPE_CHECKING:
 
 READY_LIMIT_S = 60.0
 """How long the start waits for hubs and account; a gateway that answers takes a second or two."""
+
+LOOK_S = 0.02
+"""Pause between looks at what no single order owns."""
+
+
+async def until(guard: "CriticalSystemManager", is_true: Callable[[], bool]) -> None:
+    """Wait until ``is_true``; raises what ended the guard, if that comes first."""
+    failing = asyncio.ensure_future(guard.failed())
+    try:
+        while not is_true():
+            await asyncio.wait((failing,), timeout=LOOK_S)
+            if failing.done():
+                failing.result()
+    finally:
+        failing.cancel()
 
 
 class GuardPart:
