@@ -115,6 +115,12 @@ def test_every_single_value_is_covered(story: Story) -> None:
         lambda it: it["records"][0]["inclusion"].pop(),
         lambda it: it["rotations"].clear(),
         lambda it: it.update(extra=1),
+        lambda it: it["records"][0].update(extra=1),
+        lambda it: it["records"][0]["record"].update(said="a lie"),
+        lambda it: it["records"][0]["record"].update(
+            monotonic_ns=f"+{it['records'][0]['record']['monotonic_ns']}"
+        ),
+        lambda it: it["records"][0]["record"].update(seq=float(it["records"][0]["record"]["seq"])),
         lambda it: it.pop("rotations"),
         lambda it: it.update(checkpoint="nothing"),
         lambda it: it.update(execution=None),

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from base64 import b64decode
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -349,3 +350,16 @@ def test_any_one_changed_byte_is_found(tmp_path: Path, keys: AuditKeys) -> None:
         saved.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
 
         assert main([str(saved), "--key", str(keys.public_key_path)]) == TAMPERED, place
+
+
+def test_a_signature_has_one_form(tmp_path: Path, keys: AuditKeys) -> None:
+    """The last character of base64 has bits that most readers ignore: ours does not."""
+    bundle = signed(keys, a_proof())
+    value = bundle["signature"]["value_base64"]
+    other = {"A": "B", "Q": "R", "g": "h", "w": "x"}[value[-3]]
+    bundle["signature"]["value_base64"] = f"{value[:-3]}{other}=="
+    saved = tmp_path / "bundle.json"
+    saved.write_text(json.dumps(bundle), encoding="utf-8")
+
+    assert b64decode(value) == b64decode(bundle["signature"]["value_base64"])
+    assert main([str(saved), "--key", str(keys.public_key_path)]) == TAMPERED

@@ -41,6 +41,11 @@ ROTATION_FORMAT = "backstop.key-rotation.v1"
 NEWER_FORMAT = re.compile(r"backstop\.(execution-proof|audit-bundle)\.v([2-9]|[1-9][0-9])")
 RECORD_PREFIX = b"backstop journal record v1\0"
 ORIGIN_PREFIX = "backstop/"
+INCLUDED_MEMBERS = {"record", "inclusion"}
+RECORD_MEMBERS = {
+    *("seq", "kind", "account", "epoch"),
+    *("monotonic_ns", "utc_us", "payload_base64", "leaf_hash"),
+}
 MAX_BUNDLE_BYTES = 16 * 2**20  # an order with 20 000 fills has 8 MiB; more is no proof
 MAX_SAFE_INTEGER = 2**53 - 1  # beyond it JSON readers round, so none was ever signed
 
@@ -135,8 +140,7 @@ def verify_bundle(bundle: dict[str, Any], key: Ed25519PublicKey) -> dict[str, An
     if bundle.keys() != {"proof", "signature"}:
         raise TamperedError("it carries members that no signature covers")
     try:
-        value = base64.b64decode(str(signature.get("value_base64")), validate=True)
-        key.verify(value, canonical_bytes(proof))
+        key.verify(_base64(str(signature.get("value_base64"))), canonical_bytes(proof))
     except (InvalidSignature, binascii.Error, ValueError, RecursionError):
         if signature.get("key_id") != key_id(key):
             raise TamperedError(
@@ -195,7 +199,7 @@ def read_checkpoint(note: str, key: Ed25519PublicKey) -> tuple[str, int, bytes]:
         raise TamperedError("its checkpoint is not one of a log of Backstop")
     for line in lines.removesuffix("\n").split("\n"):
         dash, name, value = line.split(" ")
-        signature = base64.b64decode(value, validate=True)
+        signature = _base64(value)
         if (dash, name, signature[:4]) == ("\u2014", origin, known):
             _check_signature(key, signature[4:], f"{text}\n".encode(), "its checkpoint")
             return origin.removeprefix(ORIGIN_PREFIX), int(size), _base64(root)
@@ -205,6 +209,8 @@ def read_checkpoint(note: str, key: Ed25519PublicKey) -> tuple[str, int, bytes]:
 def check_inclusion(included: dict[str, Any], *, account: str, size: int, root: bytes) -> None:
     """Check that a record hashes to a leaf that leads to ``root`` (RFC 9162 section 2.1.3.2)."""
     record = included["record"]
+    if included.keys() != INCLUDED_MEMBERS or record.keys() != RECORD_MEMBERS:
+        raise TamperedError("a record in it carries members that no hash covers")
     leaf = hashlib.sha256(b"\x00" + leaf_bytes(record)).digest()
     node, position, last = leaf, record["seq"] - 1, size - 1
     good = 0 <= position <= last and record["account"] == account
@@ -224,6 +230,8 @@ def check_inclusion(included: dict[str, Any], *, account: str, size: int, root: 
 def leaf_bytes(record: dict[str, Any]) -> bytes:
     """Return the bytes of a record that its leaf hash covers: everything that is stored of it."""
     numbers = (record["seq"], record["epoch"], int(record["monotonic_ns"]), record["utc_us"])
+    if str(numbers[2]) != record["monotonic_ns"] or any(type(it) is not int for it in numbers):
+        raise ValueError("a number of a record is not written as it always is")
     parts = [RECORD_PREFIX, struct.pack(">QQqq", *numbers)]
     for part in (record["kind"].encode(), record["account"].encode(), _payload(record)):
         parts += [struct.pack(">I", len(part)), part]
@@ -324,7 +332,11 @@ def _payload(record: dict[str, Any]) -> bytes:
 
 
 def _base64(text: str) -> bytes:
-    return base64.b64decode(text, validate=True)
+    """Return the bytes of ``text``; raises ValueError where it is not their one base64 form."""
+    raw = base64.b64decode(text, validate=True)
+    if base64.b64encode(raw).decode() != text:
+        raise ValueError("base64 with bits that stand for nothing")
+    return raw
 
 
 def _check_signature(key: Ed25519PublicKey, signature: bytes, message: bytes, what: str) -> None:
