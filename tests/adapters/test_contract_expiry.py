@@ -44,6 +44,7 @@ def test_a_month_is_left_before_trading_or_delivery(
 
     assert end.contract_id == contract_id
     assert end.last_date == last_date
+    assert end.ends_utc_us == us(trading_ends)
     assert end.flat_by_utc_us == us(trading_ends) - LEAVE_BEFORE_US
     assert end.entries_until_utc_us < end.flat_by_utc_us
 

@@ -77,6 +77,7 @@ def _end_of(instrument: Instrument) -> ContractEnd | None:
         last_date=last.isoformat(),
         entries_until_utc_us=utc_us_at(last - _ONE_DAY, OPENS),
         flat_by_utc_us=ends_us - LEAVE_BEFORE_US,
+        ends_utc_us=ends_us,
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from backstop.core.book import STOP_TYPES, Book
+from backstop.core.contract_end import is_given_up, tell_ended
 from backstop.core.execution_verification import REPLY_LIMIT_NS
 from backstop.core.expected_closes import close_expected, close_not_expected
 from backstop.core.liquidation import CloseAttempt, Liquidation, pause_ns
@@ -42,6 +43,7 @@ def close_contract(work: Workbench, run: Liquidation, contract_id: str) -> None:
     book = work.book
     position = open_quantity(book.position(contract_id))
     attempt = _tell_flipped(work, run, contract_id, position)
+    tell_ended(work, run, contract_id, position)
     wanted = min(abs(position) - run.keep, run.quantity or abs(position))
     if wanted <= 0 or not _may_close(work, run, contract_id, position):
         return
@@ -162,6 +164,8 @@ def _may_close(work: Workbench, run: Liquidation, contract_id: str, position: in
         moved = attempt.quantity != position
         due_ns = attempt.sent_ns + pause_ns(0 if moved else attempt.times - 1)
         if attempt.needs_look or work.now_ns < due_ns:
+            return False
+        if not moved and is_given_up(attempt):
             return False
     others = (
         row

@@ -16,7 +16,7 @@ from backstop.core.book import Book
 from backstop.core.left_alone import is_too_long
 from backstop.core.recovery_rehearsal import AccountPicture, Act, PlannedAct, acts_on
 from backstop.core.tracked_order import TrackedOrder
-from backstop.domain.broker import BrokerOrder, BrokerTrade
+from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
 from backstop.domain.events import StopKind
 from backstop.domain.order import TAG_PREFIX, OrderType, Side
 
@@ -57,7 +57,8 @@ ACTS = {
     Difference.MISSING_FILLS: "each is booked once, under its order",
     Difference.FORCED_LIQUIDATION: "nothing is sent; entries are refused while the account cannot "
     "trade, and a person is told",
-    Difference.CONTRACT_EXPIRED: "nothing is sent for it; a person is told to look at the account",
+    Difference.CONTRACT_EXPIRED: "what the venue takes no orders for is not asked for again; "
+    "a person is told to look at the account",
     Difference.WRONG_ACCOUNT: "the guard refuses to start; nothing is sent",
 }
 """What is done about each, in words."""
@@ -262,9 +263,17 @@ class _Comparison:
         closing = [it for it in trades if not self._is_ours(it.broker_order_id)]
         if closing and account is not None and not account.can_trade:
             return Difference.FORCED_LIQUIDATION
-        if not trades and not self._picture.is_traded(contract_id):
+        settled = not trades or (closing and self._is_expired(contract_id))
+        if settled and not self._picture.is_traded(contract_id):
             return Difference.CONTRACT_EXPIRED
         return Difference.CLOSED_WHILE_AWAY
+
+    def _is_expired(self, contract_id: str) -> bool:
+        """Say whether orders of the contract ended because the month did."""
+        return any(
+            row.contract_id == contract_id and row.status is BrokerStatus.EXPIRED
+            for row in self._rows.values()
+        )
 
     # -- trades ------------------------------------------------------------------------------
 

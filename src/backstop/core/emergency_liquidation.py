@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from backstop.core.book import Wake
 from backstop.core.closing import closes_after_restart, closes_looked_at, look_due_ns
+from backstop.core.contract_end import try_again
 from backstop.core.lifecycle import latched
 from backstop.core.liquidation import (
     Cause,
@@ -58,6 +59,7 @@ __all__ = ["advance", "begin", "liquidation_requested", "restarted", "unfinished
 
 def liquidation_requested(work: Workbench, event: LiquidationRequested) -> None:
     """Take the account, or one contract, flat for somebody who asked."""
+    try_again(work, event.contract_id)
     run = begin(work, cause=event.reason, operator=event.operator, contract_id=event.contract_id)
     work.decision = Decision(kind=DecisionKind.ACCEPTED, liquidation_id=run.liquidation_id)
 

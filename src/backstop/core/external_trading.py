@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backstop.core.book import Book, Wake
+from backstop.core.contract_end import is_settlement, tell_settled
 from backstop.core.expected_closes import counted_trades, forget_old_closes, is_own_close
 from backstop.core.external_record import Adjustment, Sighting
 from backstop.core.foreign_orders import row_found, tag_words, watch_foreign_orders
@@ -215,6 +216,9 @@ def _found(work: Workbench, number: int, contract_id: str) -> Iterator[Flattenin
             f"firm closes it. {_position_words(book, contract_id)}",
         )
         return
+    if is_settlement(work, contract_id, trades):
+        tell_settled(work, contract_id, what)
+        return
     yield from _frozen(work, contract_id, what)
 
 
@@ -224,12 +228,17 @@ def _traded_again(work: Workbench, trade: BrokerTrade) -> Iterator[Flattening]:
         return
     if _is_firm_s(work.book, trade.broker_order_id, (trade,)):
         return
+    if is_settlement(work, trade.contract_id, (trade,)):
+        return
     what = f"order {trade.broker_order_id}, known not to be Backstop's, {_bought((trade,))} more"
     yield from _frozen(work, trade.contract_id, what)
 
 
 def _adjusted(work: Workbench, contract_id: str, unexplained: int) -> Iterator[Flattening]:
     what = f"two fresh reads of the account show {unexplained:+d} that no trade explains"
+    if is_settlement(work, contract_id):
+        tell_settled(work, contract_id, what)
+        return
     yield from _frozen(work, contract_id, what)
 
 

@@ -165,6 +165,7 @@ class CloseAttempt(Struct, frozen=True, kw_only=True):
         looks: fresh reads since then.
         looked_ns: when the newest of those was sent.
         told_flipped: a person was told that the position came out on the other side.
+        told_ended: a person was told that the venue takes no orders for the contract month.
     """
 
     contract_id: str
@@ -180,6 +181,7 @@ class CloseAttempt(Struct, frozen=True, kw_only=True):
     looks: int = 0
     looked_ns: int = 0
     told_flipped: bool = False
+    told_ended: bool = False
 
     @property
     def needs_look(self) -> bool:
@@ -195,6 +197,11 @@ class CloseAttempt(Struct, frozen=True, kw_only=True):
     def is_refused_for_now(self) -> bool:
         """The market is closed or halted: the same request will work later."""
         return self.answer is Answer.NO and self.refusal is CloseRefusal.NOT_NOW
+
+    @property
+    def is_refused_for_good(self) -> bool:
+        """The venue takes no orders for the contract month: the same request will not work."""
+        return self.answer is Answer.NO and self.refusal is CloseRefusal.ENDED
 
 
 _LOOKS_NEEDED = {Answer.YES: 1, Answer.NO: 1, Answer.UNKNOWN: 2, Answer.NOT_SENT: 0}

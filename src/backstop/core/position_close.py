@@ -5,6 +5,7 @@ once: what may have been closed is never asked for again, for more than was want
 """
 
 from backstop.core.closing import is_executing
+from backstop.core.contract_end import try_again
 from backstop.core.guardrails import gate_denial
 from backstop.core.liquidation import Cause, CloseAttempt, Liquidation, LiquidationState
 from backstop.core.liquidation_register import joined, put_on_record, running
@@ -19,6 +20,7 @@ from backstop.domain.numbers import count_text
 def close_requested(work: Workbench, event: CloseRequested) -> None:
     """Close all of a position, or ``quantity`` contracts, for somebody who asked."""
     book = work.book
+    try_again(work, event.contract_id)
     cause = Cause(text=event.reason, operator=event.operator, utc_us=event.utc_us)
     run = running(book, event.contract_id) if book.policy.sends else None
     if run is not None and (event.quantity is None or not run.is_partial):

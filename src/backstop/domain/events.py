@@ -46,6 +46,7 @@ class CloseRefusal(StrEnum):
     NO_POSITION = "NO_POSITION"  # it knows of no such position: evidence for flat, not proof
     NOT_NOW = "NOT_NOW"  # the order was rejected: the market is closed or halted, or has no price
     SIZE = "SIZE"  # more contracts than are open
+    ENDED = "ENDED"  # no orders are taken for this contract month (any more)
     NOT_POSSIBLE = "NOT_POSSIBLE"  # the account or the contract cannot be closed this way
 
 

@@ -48,12 +48,14 @@ class ContractEnd(Struct, frozen=True, kw_only=True):
             session, or delivery could be asked for on the next day.
         entries_until_utc_us: from here on no new exposure is taken on in it.
         flat_by_utc_us: from here on it is not held.
+        ends_utc_us: when its trading ends; None in records of before that was told.
     """
 
     contract_id: str
     last_date: str
     entries_until_utc_us: int
     flat_by_utc_us: int
+    ends_utc_us: int | None = None
 
 
 GROUP_OF_FAMILY = {

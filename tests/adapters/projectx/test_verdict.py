@@ -57,7 +57,9 @@ def test_exactly_the_refusal_numbers_of_an_endpoint_are_a_no(
     [
         (Change.CLOSE, 2, CloseRefusal.NO_POSITION),
         (Change.CLOSE, 5, CloseRefusal.NOT_NOW),
-        (Change.CLOSE, 4, CloseRefusal.NOT_POSSIBLE),
+        (Change.CLOSE, 4, CloseRefusal.ENDED),
+        (Change.PARTIAL_CLOSE, 4, CloseRefusal.ENDED),
+        (Change.CLOSE, 8, CloseRefusal.NOT_POSSIBLE),
         (Change.PARTIAL_CLOSE, 2, CloseRefusal.NO_POSITION),
         (Change.PARTIAL_CLOSE, 5, CloseRefusal.SIZE),
         (Change.PARTIAL_CLOSE, 6, CloseRefusal.NOT_NOW),

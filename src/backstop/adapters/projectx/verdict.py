@@ -78,6 +78,7 @@ _CLOSE_REFUSALS = {
     "PositionNotFound": CloseRefusal.NO_POSITION,
     "OrderRejected": CloseRefusal.NOT_NOW,
     "InvalidCloseSize": CloseRefusal.SIZE,
+    "ContractNotActive": CloseRefusal.ENDED,
 }
 
 
