@@ -47,7 +47,7 @@ def tell_ended(work: Workbench, run: Liquidation, contract_id: str, position: in
         "CONTRACT_EXPIRED",
         f"{position:+d} {contract_id} cannot be closed: the venue takes no orders for this "
         "contract month (ContractNotActive). Nothing more is sent for it. The venue settles it, or "
-        f"it is closed on the trading platform; {run.liquidation_id} ends once two reads show it gone.",
+        f"it is closed on the trading platform; {run.liquidation_id} ends once reads show it gone.",
     )
 
 
