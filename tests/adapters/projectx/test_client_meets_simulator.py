@@ -177,7 +177,7 @@ async def test_history_comes_oldest_first() -> None:
         now_utc_us = SystemClock().utc_us()
         bars = await desk.gateway.bars(
             desk.mes.contract_id,
-            start_utc_us=now_utc_us - 96 * HOUR_US,  # reaches over a weekend into the session before
+            start_utc_us=now_utc_us - 96 * HOUR_US,  # reaches over a weekend
             end_utc_us=now_utc_us,
             unit=2,
             number=5,
