@@ -5,6 +5,7 @@ others, and contracts of an entry that the venue calls filled are naked already.
 """
 
 from collections.abc import Iterator
+from itertools import chain
 
 from backstop.core.book import Book
 from backstop.core.positions import SNAPSHOT_LAG_NS, PositionView
@@ -20,16 +21,18 @@ def evident_quantity(book: Book, view: PositionView) -> int:
     """
     if not book.recovered or not view.is_agreed:
         return view.quantity
-    awaited = book.protection.awaited.values()
-    return view.quantity + sum(it.quantity for it in awaited if it.contract_id == view.contract_id)
+    quantity = view.quantity
+    for fill in book.protection.awaited.values():
+        if fill.contract_id == view.contract_id:
+            quantity += fill.quantity
+    return quantity
 
 
 def await_fills(work: Workbench) -> None:
     """Note which orders have filled more than their trades show: the position is about to move."""
     book = work.book
     awaited = book.protection.awaited
-    rows = (*_touched_rows(work), *_rows_of_new_trades(work))
-    for row, counted in rows:
+    for row, counted in chain(_touched_rows(work), _rows_of_new_trades(work)):
         told = row.filled_quantity
         if row.status is BrokerStatus.FILLED:
             told = max(told, row.quantity)  # rows of old samples lack the filled quantity

@@ -167,7 +167,7 @@ def follow_changes(work: Workbench, contract_id: str) -> None:
     """Ask again for what the venue has not shown in time; what it ignores is replaced."""
     book = work.book
     instrument = book.instruments.get(contract_id)
-    if not book.policy.sends:
+    if not book.policy.sends or not book.protection.changes:
         return
     for number, change in list(book.protection.changes.items()):
         if change.contract_id != contract_id:

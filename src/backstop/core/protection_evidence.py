@@ -78,21 +78,18 @@ def _fold_contract(work: Workbench, contract_id: str) -> None:
 def _of_this_position(work: Workbench, record: ProtectionRecord) -> ProtectionRecord:
     """Begin a new record where a position ended, turned around, or opened."""
     view = work.book.position(record.contract_id)
-    newest = max(
-        (
-            trade.trade_id
-            for trade in work.new_trades.values()
-            if trade.contract_id == record.contract_id
-        ),
-        default=0,
-    )
     # Of a flat contract the row of an entry may be the first word: its trade is on the way.
     held = view.quantity or evident_quantity(work.book, view)
     sign = (held > 0) - (held < 0)
-    before_newest, newest = record.newest_trade_id, max(record.newest_trade_id, newest)
+    before_newest = newest = record.newest_trade_id
+    for trade in work.new_trades.values():
+        if trade.contract_id == record.contract_id:
+            newest = max(newest, trade.trade_id)
     if (not sign and view.ledger) or (record.sign and sign * view.ledger < 0):
         # Trades and rows differ: before they agree it is not flat, nor has it turned around.
         sign = record.sign
+    if (sign, newest) == (record.sign, before_newest):
+        return record
     if not record.sign or sign == record.sign:
         return replace(record, sign=sign, newest_trade_id=newest)
     # A fill that turns a position around belongs to the new one as well.
@@ -124,9 +121,15 @@ def _with_lots(work: Workbench, record: ProtectionRecord) -> ProtectionRecord:
             lots.pop(name, None)
         elif held is None:
             lots[name] = _new_lot(book, order, filled)
-        else:
+        elif held.filled_quantity != filled:
             lots[name] = replace(held, filled_quantity=filled)
-    return replace(record, lots=tuple(lots.values())[-LOTS_KEPT:])
+    return _with_these(record, lots)
+
+
+def _with_these(record: ProtectionRecord, lots: dict[str, Lot]) -> ProtectionRecord:
+    """Return the record with the newest of ``lots``; most steps change none of them."""
+    kept = tuple(lots.values())[-LOTS_KEPT:]
+    return record if kept == record.lots else replace(record, lots=kept)
 
 
 def _filled_since(order: TrackedOrder, after_trade_id: int) -> int:
@@ -188,12 +191,14 @@ def _with_legs(work: Workbench, record: ProtectionRecord) -> ProtectionRecord:
 def _with_adopted(work: Workbench, record: ProtectionRecord) -> ProtectionRecord:
     """Count the stops of others that close the position, and let go of those that are done."""
     book = work.book
+    rows = _foreign_rows(book, record.contract_id)
+    adoptable = [row for row in rows if is_adoptable(book, row, record.sign)]
+    if not adoptable and not record.adopted:
+        return record
     instrument = book.instruments.get(record.contract_id)
     lots = {lot.owner: lot for lot in record.lots}
     adopted = dict.fromkeys(record.adopted)
-    for row in _foreign_rows(book, record.contract_id):
-        if not is_adoptable(book, row, record.sign):
-            continue
+    for row in adoptable:
         adopted[row.broker_order_id] = None
         owner = adopted_owner(row.broker_order_id)
         ticks = level_ticks(row.stop_price, instrument)
@@ -211,9 +216,7 @@ def _with_adopted(work: Workbench, record: ProtectionRecord) -> ProtectionRecord
         if _is_done(book, number):
             adopted.pop(number)
             lots.pop(adopted_owner(number), None)
-    return replace(
-        record, lots=tuple(lots.values())[-LOTS_KEPT:], adopted=tuple(adopted)[-LOTS_KEPT:]
-    )
+    return replace(_with_these(record, lots), adopted=tuple(adopted)[-LOTS_KEPT:])
 
 
 def _foreign_rows(book: Book, contract_id: str) -> Iterator[BrokerOrder]:

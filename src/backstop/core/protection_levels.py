@@ -21,10 +21,9 @@ def with_levels(work: Workbench, record: ProtectionRecord) -> ProtectionRecord:
     """Follow the moves of working stops and targets: where they stand is where they are wanted."""
     book = work.book
     instrument = book.instruments.get(record.contract_id)
-    lots = list(record.lots)
-    for place, lot in enumerate(lots):
-        lots[place] = _leg_levels(book, record, lot, instrument)
-    record = replace(record, lots=tuple(lots))
+    lots = tuple([_leg_levels(book, record, lot, instrument) for lot in record.lots])
+    if lots != record.lots:
+        record = replace(record, lots=lots)
     for name in work.touched_orders:
         order = book.orders[name]
         if order.role is not None and order.intent.contract_id == record.contract_id:
@@ -115,6 +114,8 @@ def row_of(book: Book, broker_order_id: int) -> BrokerOrder | None:
 def drop_done_changes(work: Workbench) -> None:
     """Forget the changes that the venue shows as done; its order goes on."""
     book = work.book
+    if not book.protection.changes:
+        return
     for number in _touched_numbers(work):
         change, row = book.protection.changes.get(number), row_of(book, number)
         if change is None or row is None or not row.status.is_live:
@@ -131,6 +132,8 @@ def drop_done_changes(work: Workbench) -> None:
 def drop_ended_changes(work: Workbench) -> None:
     """Forget the changes of orders that ended in this step."""
     book = work.book
+    if not book.protection.changes:
+        return
     for number in _touched_numbers(work):
         row = row_of(book, number)
         if row is not None and not row.status.is_live:

@@ -59,7 +59,7 @@ class Share(Struct, frozen=True, kw_only=True):
 
 def total(covers: Iterable[Cover]) -> int:
     """Return the contracts that all of ``covers`` would close."""
-    return sum(cover.quantity for cover in covers)
+    return sum([cover.quantity for cover in covers])
 
 
 def lacking(quantity: int, covers: Iterable[Cover], coming: Iterable[Cover]) -> int:
@@ -119,6 +119,8 @@ def _cuts(
     quantity: int, covers: Sequence[Cover], ordered: Iterable[Cover], *, gaps: bool = False
 ) -> tuple[Cut, ...]:
     surplus = total(covers) - quantity
+    if surplus <= 0:
+        return ()
     # What stays is not cut for what has yet to leave: it is what takes over from that.
     beyond = total(cover for cover in covers if not cover.leaving) - quantity
     found: list[Cut] = []

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backstop.domain.broker import BrokerOrder, BrokerTrade
-from backstop.domain.numbers import average
+from backstop.domain.numbers import average, difference
 from backstop.domain.order import OrderType, Side
 
 SIGHTINGS_KEPT = 32
@@ -137,10 +137,11 @@ def adverse_ticks(
     tick_size: Decimal,
 ) -> Fraction:
     """Return the exact mean of the adverse ticks of ``fills``, at least one; negative is better."""
-    quantities = [fill.quantity for fill in fills]
-    paid = average(zip((fill.price for fill in fills), quantities, strict=True))
-    asked = average(zip(measured_from, quantities, strict=True))
-    return ((paid or 0) - (asked or 0)) * side.sign / Fraction(tick_size)
+    dearer = average(
+        (difference(fill.price, level), fill.quantity)
+        for fill, level in zip(fills, measured_from, strict=True)
+    )
+    return (dearer or Fraction(0)) * side.sign / Fraction(tick_size)
 
 
 # -- what could have been in force ---------------------------------------------------------------

@@ -18,11 +18,8 @@ from msgspec.structs import replace
 
 from backstop.core.book import Book, VenueOrder
 from backstop.core.execution_verification import (
-    Verdict,
     adverse_text,
     fill_references,
-    slippage_ticks,
-    verify,
 )
 from backstop.core.lifecycle import MACHINE, latched
 from backstop.core.reference_levels import (
@@ -77,6 +74,8 @@ def _touched_orders(work: Workbench) -> Iterator[_Execution]:
 
 def _touched_legs(work: Workbench) -> Iterator[_Execution]:
     book = work.book
+    if not book.venue_orders:
+        return
     traded = (trade.broker_order_id for trade in work.new_trades.values())
     for number in dict.fromkeys((*work.touched_venue_orders, *traded)):
         leg = book.venue_orders.get(number)
@@ -86,22 +85,24 @@ def _touched_legs(work: Workbench) -> Iterator[_Execution]:
 
 def _of_order(book: Book, order: TrackedOrder) -> _Execution:
     instrument = book.instruments[order.intent.contract_id]
-    # What was filled is all that is expected: the rest of a cancelled order has no price.
-    verification = verify(
-        order,
-        instrument,
-        expected_quantity=order.filled_quantity,
-        max_slippage_ticks=book.policy.max_slippage_ticks,
-    )
-    complete = verification.verdict in {Verdict.VERIFIED, Verdict.BREACH}
+    measured_from = fill_references(order)
+    ticks = None
+    # What was filled is all that counts: the rest of a cancelled order has no price.
+    if measured_from and order.is_terminal and not order.lacks_trades:
+        ticks = adverse_ticks(
+            order.fills,
+            measured_from,
+            side=order.intent.side,
+            tick_size=instrument.tick_size,
+        )
     return _Execution(
         name=order.client_order_id,
         what=(
             f"{order.intent.side} {order.filled_quantity} {order.intent.symbol} "
             f"({order.client_order_id})"
         ),
-        ticks=slippage_ticks(order, instrument) if complete else None,
-        measured_from=fill_references(order) or (),
+        ticks=ticks,
+        measured_from=measured_from or (),
         newest_trade_id=_newest(order.fills),
     )
 

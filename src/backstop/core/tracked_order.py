@@ -124,7 +124,9 @@ class TrackedOrder(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def average_price(self) -> Fraction | None:
         """Volume-weighted fill price in points, exact; None without a fill."""
-        return average((fill.price, fill.quantity) for fill in self.fills)
+        if not self.fills:
+            return None
+        return average([(fill.price, fill.quantity) for fill in self.fills])
 
     @property
     def lacks_trades(self) -> bool:

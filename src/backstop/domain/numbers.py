@@ -24,6 +24,11 @@ def average(priced: Iterable[tuple[Decimal, int]]) -> Fraction | None:
     return Fraction(numerator, denominator * quantity)
 
 
+def difference(minuend: Decimal, subtrahend: Decimal) -> Decimal:
+    """Return the exact difference of two prices, however many digits they have."""
+    return _EXACT.subtract(minuend, subtrahend)
+
+
 def micros(amount: Decimal) -> int:
     """Return ``amount`` of money in millionths, half-even when it has more than six decimals."""
     return int((amount * MICROS).to_integral_value(ROUND_HALF_EVEN))
