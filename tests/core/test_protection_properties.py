@@ -9,12 +9,17 @@ from hypothesis import strategies as st
 from tests.core.builders import ACCOUNT, MES, a_policy, a_quote, a_request, replayed
 from tests.core.protection_world import LOST, TOLD, Delivery, Request, World
 
+from backstop.core.book import AUDIT_INTERVAL_NS, Wake
 from backstop.core.leftovers import ASK_AGAIN_NS
 from backstop.core.liquidation_scope import unfinished
 from backstop.core.naked_time import EXCESS_LIMIT_NS, NAKED_LIMIT_NS
-from backstop.core.policy import SECOND_NS
-from backstop.domain.commands import ClosePosition
+from backstop.core.policy import MILLISECOND_NS, SECOND_NS
+from backstop.core.protection_situation import is_being_closed, situation
+from backstop.core.trading_state import LatchKind
+from backstop.core.unprotected import DECLARE_NS, DOUBT_LIMIT_NS
+from backstop.domain.commands import ClosePosition, RaiseAlert
 from backstop.domain.events import OrderRequested
+from backstop.domain.external import ExternalPositionPolicy
 from backstop.domain.order import OrderType, Side
 from backstop.simulator.exchange_config import (
     LegPastMarket,
@@ -33,6 +38,13 @@ QUIET_MS = 60_000
 """Longer than it takes to prove that an order of unknown fate never arrived: a stop that takes over
 for one that the venue does not shrink may be such an order, and is not sent twice."""
 MARKET, STOP = 2, 4
+SILENT_LIMIT_NS = DECLARE_NS + DOUBT_LIMIT_NS + AUDIT_INTERVAL_NS + SECOND_NS
+"""Witnesses that differ are read and told about, then whose a position is takes its time; each of
+it may first have to be noticed by a read."""
+LOOK_MS = 250
+"""How often the tests look at a world while time passes."""
+TOLD_BY = {"POSITION_UNPROTECTED", "EXTERNAL_POSITION"}
+"""The alerts that say of a position that no stop is made up for it."""
 
 SWITCHES = st.fixed_dictionaries(
     {},
@@ -98,6 +110,17 @@ def _take_away(world: World, which: int) -> None:
         world.exchange.cancel(ACCOUNT, live[which % len(live)]["id"])
 
 
+def _exit(world: World, *, crosses: bool) -> None:
+    """Have a bot close its position; the market may reach its stop before that arrives."""
+    held = world.book.position(MES).quantity
+    if not held:
+        return
+    side = Side.SELL if held > 0 else Side.BUY
+    _enter(world, side, abs(held), 4, None)
+    if crosses:
+        world.quote(str(world.last - 13 * (1 if held > 0 else -1)))
+
+
 def _protect(world: World, away: int) -> None:
     held = world.book.position(MES).quantity
     sign = 1 if held > 0 else -1
@@ -129,6 +152,9 @@ ACTS: st.SearchStrategy[Act] = st.one_of(
     st.builds(lambda a: lambda world: _protect(world, a), AWAY),
     st.builds(lambda m: lambda world: world.quote(world.last + m), st.integers(-8, 8)),
 )
+EXITS: st.SearchStrategy[Act] = st.builds(
+    lambda crosses: lambda world: _exit(world, crosses=crosses), st.booleans()
+)
 RESTARTS: st.SearchStrategy[Act] = st.builds(
     lambda ms: lambda world: world.restart(down_ms=ms), st.sampled_from([10, 3_000])
 )
@@ -143,6 +169,7 @@ DELIVERIES = st.sampled_from(
         Delivery(copies_ms=(1, 90)),
     ]
 )
+REFUSALS = st.sampled_from([Request(refused="not now"), Request()])
 REQUESTS = st.sampled_from(
     [Request()] * 8
     + [
@@ -155,15 +182,16 @@ REQUESTS = st.sampled_from(
 )
 
 
-def a_world(data: st.DataObject) -> World:
+def a_world(data: st.DataObject, **rules: Any) -> World:
     """Return a venue with any habits, and a guard that lets bots do much."""
-    policy = a_policy(
-        protects=True,
-        default_stop_ticks=40,
-        max_orders_per_second=100,
-        duplicate_window_ns=0,
-        allow_flip=data.draw(st.booleans(), "flips"),
-    )
+    members: dict[str, Any] = {
+        "protects": True,
+        "default_stop_ticks": 40,
+        "max_orders_per_second": 100,
+        "duplicate_window_ns": 0,
+        "allow_flip": data.draw(st.booleans(), "flips"),
+    }
+    policy = a_policy(**(members | rules))
     return World(policy=policy, switches=data.draw(SWITCHES, "switches")).start()
 
 
@@ -180,6 +208,8 @@ def what_is_wrong(world: World) -> str:
     cover = sum(number for number, _ in stops)
     if held != world.book.position(MES).quantity:
         return f"held {held}, believed {world.book.position(MES).quantity}"
+    if held and cover < abs(held) and is_told(world):
+        return ""
     if held and cover != abs(held) and not unfinished(world.book):
         return f"{cover} contracts of stops for {held}"
     if sum(number for number, _ in targets) > abs(held):
@@ -191,6 +221,38 @@ def what_is_wrong(world: World) -> str:
     if not held and left:
         return f"flat, and {left} work"
     return ""
+
+
+def is_told(world: World) -> bool:
+    """Say whether a person was told that a position has no stop, and entries wait for him."""
+    kinds = {LatchKind.UNPROTECTED, LatchKind.EXTERNAL}
+    frozen = any(latch.kind in kinds for latch in world.book.latches)
+    return frozen and any(alert.code in TOLD_BY for alert in world.sent_of(RaiseAlert))
+
+
+def wait_and_watch(world: World, ms: int) -> int:
+    """Let time pass; return how long, in ns, a position went without stop, close and word."""
+    silent_ns = longest_ns = 0
+    for _ in range(max(1, ms // LOOK_MS)):
+        world.wait(min(ms, LOOK_MS))
+        lacks = world.cover() < abs(world.position())
+        if lacks and not is_being_closed(world.book, MES) and not is_told(world):
+            silent_ns += LOOK_MS * MILLISECOND_NS
+            longest_ns = max(longest_ns, silent_ns)
+        else:
+            silent_ns = 0
+        assert_no_hole(world)
+    return longest_ns
+
+
+def assert_no_hole(world: World) -> None:
+    """Hold the guard to its own view: what lacks a stop is repaired, closed, or told of in time."""
+    book, now = world.book, situation(world.book, MES)
+    if not now.lacking or not book.protection.known_ns or is_being_closed(book, MES):
+        return
+    waits_ns = book.wakes.get(Wake.PROTECTION, book.audit.due_ns or book.audit.requested_ns)
+    assert waits_ns, f"{now.lacking} contracts lack a stop, and nothing is waited for"
+    assert now.record.episode.wanted_ns or now.record.opened_ns, "its clock stands still"
 
 
 def _protects(world: World, row: Any) -> bool:
@@ -213,6 +275,51 @@ def test_in_the_end_the_stops_equal_the_position(data: st.DataObject) -> None:
 
     event(f"closed {bool(world.sent_of(ClosePosition))}, placed {min(len(world.placed()), 3)}")
     assert what_is_wrong(world) == ""
+
+
+@MANY
+@given(st.data())
+def test_no_position_is_ever_left_without_a_stop_and_without_a_word(data: st.DataObject) -> None:
+    """Also where no stop is on record, and while the venue refuses what repairs and what closes."""
+    world = a_world(
+        data,
+        default_stop_ticks=data.draw(st.sampled_from([None, None, 40]), "default"),
+        external_position_policy=data.draw(st.sampled_from(ExternalPositionPolicy), "external"),
+    )
+    world.tell = lambda _: data.draw(DELIVERIES, "delivery")
+    world.request = lambda _: data.draw(REQUESTS | REFUSALS, "request")
+    silent_ns = 0
+    for _ in range(data.draw(st.integers(1, 8), "acts")):
+        data.draw(EXITS | ACTS | RESTARTS, "act")(world)
+        silent_ns = max(silent_ns, wait_and_watch(world, data.draw(PAUSES, "pause")))
+    world.tell = lambda _: TOLD
+    world.request = lambda _: Request()
+    silent_ns = max(silent_ns, wait_and_watch(world, QUIET_MS))
+
+    event(f"told {is_told(world)}, closed {bool(world.sent_of(ClosePosition))}")
+    assert silent_ns <= SILENT_LIMIT_NS
+    if world.policy.external_position_policy is ExternalPositionPolicy.PROTECT:
+        assert what_is_wrong(world) == ""
+
+
+@MANY
+@given(st.data())
+def test_an_exit_that_crosses_with_its_stop_leaves_nothing_behind(data: st.DataObject) -> None:
+    """Whatever is told of it, and in whatever order: nobody wanted what the two opened together."""
+    world = a_world(data, default_stop_ticks=None)
+    told = st.sampled_from([TOLD, LOST, *(Delivery(copies_ms=(ms,)) for ms in (4, 9, 15, 40, 90))])
+    side = data.draw(SIDES, "side")
+    _enter(world, side, data.draw(st.integers(1, 3), "quantity"), 12, None)
+    world.wait(data.draw(st.sampled_from([20, 200]), "pause"))
+    world.tell = lambda _: data.draw(told, "delivery")
+    _exit(world, crosses=True)
+    silent_ns = wait_and_watch(world, data.draw(st.sampled_from([60, 300]), "pause"))
+    world.tell = lambda _: TOLD
+    silent_ns = max(silent_ns, wait_and_watch(world, 20_000))
+
+    event(f"opened {bool(world.sent_of(ClosePosition))}")
+    assert silent_ns <= SILENT_LIMIT_NS
+    assert (world.position(), world.stops()) == (0, []) or unfinished(world.book)
 
 
 @MANY

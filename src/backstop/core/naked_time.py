@@ -64,18 +64,18 @@ def time_nakedness(work: Workbench, now: Situation) -> None:
     )
 
 
-def hold_to_the_limit(work: Workbench, now: Situation, *, timer: bool) -> None:
-    """Give up on protecting what has been naked for as long as it may be.
+def is_overdue(work: Workbench, now: Situation, *, timer: bool) -> bool:
+    """Say whether a position has been naked for as long as it may be; have it looked at by then.
 
     Only a timer decides: it fires when every fact that has come was handled, so a stop that works
     already and waits to be heard of is not missed.
     """
     book = work.book
     episode = book.protection.record(now.contract_id).episode
-    if not now.uncovered or not now.has_level:
+    if not now.lacking:
         if episode.wanted_ns:
             _put_episode(work, now, Episode())
-        return
+        return False
     if not episode.wanted_ns:
         # Not earlier: a position may have gone without by choice until somebody asked for a stop.
         episode = replace(episode, wanted_ns=work.now_ns)
@@ -83,18 +83,18 @@ def hold_to_the_limit(work: Workbench, now: Situation, *, timer: bool) -> None:
     due_ns = _due_ns(work, episode)
     if due_ns is None:
         _alarm_unread(work, now)
-        return
+        return False
     if episode.excess_ns:
         due_ns = episode.excess_ns + EXCESS_LIMIT_NS
     due_ns = max(due_ns, episode.hear_until_ns)
     if work.now_ns < due_ns or not timer:
         book.wake(Wake.PROTECTION, max(due_ns, work.now_ns + MILLISECOND_NS))
-        return
+        return False
     if work.now_ns - due_ns > LATE_NS and not episode.hear_until_ns:
         _put_episode(work, now, replace(episode, hear_until_ns=work.now_ns + GRACE_NS))
         book.wake(Wake.PROTECTION, work.now_ns + GRACE_NS)
-        return
-    give_up(work, now, code="POSITION_NAKED", why="no stop could be proven to work in time")
+        return False
+    return True
 
 
 def _due_ns(work: Workbench, episode: Episode) -> int | None:
@@ -142,7 +142,8 @@ def give_up(work: Workbench, now: Situation, *, code: str, why: str) -> None:
     record = book.protection.record(contract_id)
     since_ns = book.position(contract_id).naked_since_ns
     naked_ms = (work.now_ns - since_ns) // MILLISECOND_NS if since_ns else 0
-    what = f"{now.uncovered} of {now.view.quantity:+d} {contract_id}"
+    lacking = max(now.uncovered, now.undetermined)
+    what = f"{lacking} of {now.view.quantity:+d} {contract_id}"
     if total(now.stops) and not record.episode.excess_ns and running(book, contract_id) is None:
         work.alert(
             Severity.CRITICAL,
@@ -154,8 +155,8 @@ def give_up(work: Workbench, now: Situation, *, code: str, why: str) -> None:
             Cause(text=f"{code}: {why}", operator=OPERATOR, utc_us=work.utc_us),
             contract_id,
             latches=False,
-            quantity=now.uncovered,
-            keep=now.quantity - now.uncovered,
+            quantity=lacking,
+            keep=now.quantity - lacking,
         )
         _put_episode(work, now, replace(record.episode, excess_ns=work.now_ns))
         book.wake(Wake.PROTECTION, work.now_ns + EXCESS_LIMIT_NS)

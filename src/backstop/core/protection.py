@@ -11,10 +11,10 @@ at the end of its day shows as any other loss of a stop. A trailing stop is trai
 
 from msgspec.structs import replace
 
-from backstop.core.book import Book, Wake
+from backstop.core.book import Wake
 from backstop.core.emergency_liquidation import begin
 from backstop.core.leftovers import sweep_leftovers, watch_leftovers
-from backstop.core.naked_time import OPERATOR, give_up, hold_to_the_limit, time_nakedness
+from backstop.core.naked_time import OPERATOR, give_up, is_overdue, time_nakedness
 from backstop.core.protection_changes import (
     align_legs,
     changes_after_restart,
@@ -23,7 +23,12 @@ from backstop.core.protection_changes import (
 from backstop.core.protection_evidence import fold_protection
 from backstop.core.protection_levels import drop_ended_changes
 from backstop.core.protection_record import Episode, ProtectionRecord
-from backstop.core.protection_repair import SETTLE_NS, is_refused, repair
+from backstop.core.protection_repair import (
+    SETTLE_NS,
+    is_refused,
+    repair,
+    stay_covered_while_closing,
+)
 from backstop.core.protection_situation import (
     Situation,
     is_being_closed,
@@ -33,8 +38,9 @@ from backstop.core.protection_situation import (
 from backstop.core.protection_surplus import cut_surplus
 from backstop.core.protection_targets import restore_targets, targets_given_up
 from backstop.core.step import Tag, Workbench
+from backstop.core.unprotected import follow_doubt, is_to_close, settle_undetermined
 from backstop.domain.commands import Severity
-from backstop.domain.events import AccountAudited, Fact, TimerFired
+from backstop.domain.events import AccountAudited, Fact, PositionCloseAnswered, TimerFired
 
 
 def protect(work: Workbench, fact: Fact) -> None:
@@ -47,7 +53,10 @@ def protect(work: Workbench, fact: Fact) -> None:
         book.protection.known_ns = work.now_ns
     woken = book.woken(Wake.PROTECTION, work.now_ns)
     if woken or read_at_last or isinstance(fact, AccountAudited):
-        contracts |= {name: None for name, it in book.protection.records.items() if it.sign}
+        records = book.protection.records.items()
+        contracts |= {name: None for name, it in records if it.sign or it.doubted_ns}
+    if isinstance(fact, PositionCloseAnswered):
+        contracts[fact.contract_id] = None
     for contract_id in contracts:
         _look_at(work, contract_id, timer=isinstance(fact, TimerFired))
     drop_ended_changes(work)
@@ -67,6 +76,7 @@ def protection_restarted(work: Workbench) -> None:
             record,
             episode=Episode(),
             surplus_since_ns=0,
+            doubted_ns=0,
             opened_ns=work.now_ns if record.opened_ns else 0,
         )
         if record.sign:
@@ -83,7 +93,12 @@ def _look_at(work: Workbench, contract_id: str, *, timer: bool) -> None:
     now = situation(book, contract_id)
     time_nakedness(work, now)
     now = situation_again(book, now)
-    if not book.policy.protects or not now.record.sign:
+    if not book.policy.protects:
+        return
+    if book.policy.sends:
+        follow_doubt(work, contract_id)
+    now = situation_again(book, now)
+    if not now.record.sign:
         return
     if not book.policy.sends:
         _say_what_is_withheld(work, now)
@@ -93,6 +108,7 @@ def _look_at(work: Workbench, contract_id: str, *, timer: bool) -> None:
     requests = len(work.commands)
     cut_surplus(work, now)
     if is_being_closed(book, contract_id):
+        stay_covered_while_closing(work, now)
         return
     if is_refused(work, now):
         give_up(work, now, code="STOP_REJECTED", why="the venue refused the stop")
@@ -100,10 +116,19 @@ def _look_at(work: Workbench, contract_id: str, *, timer: bool) -> None:
         repair(work, now)
         quiet = len(work.commands) == requests
         now = situation_again(book, now) if quiet else situation(book, contract_id)
-        hold_to_the_limit(work, now, timer=timer)
+        if is_overdue(work, now, timer=timer):
+            _end_nakedness(work, now)
         quiet = len(work.commands) == requests
         now = situation_again(book, now) if quiet else situation(book, contract_id)
         restore_targets(work, now)
+
+
+def _end_nakedness(work: Workbench, now: Situation) -> None:
+    """Close what could not be protected in time; what has no stop on record may be declared."""
+    if now.has_level:
+        give_up(work, now, code="POSITION_NAKED", why="no stop could be proven to work in time")
+    else:
+        settle_undetermined(work, situation_again(work.book, now))
 
 
 def _say_what_is_withheld(work: Workbench, now: Situation) -> None:
@@ -135,7 +160,7 @@ def _flatten_what_a_stop_opened(work: Workbench, now: Situation) -> bool:
         opened_ns = opened_ns or work.now_ns
     if not opened_ns:
         return False
-    if sum(lot.quantity for lot in record.active_lots) >= now.quantity:
+    if _is_explained(now):
         opened_ns = 0
     if opened_ns != record.opened_ns:
         book.protection.records[now.contract_id] = replace(record, opened_ns=opened_ns)
@@ -148,7 +173,7 @@ def _flatten_what_a_stop_opened(work: Workbench, now: Situation) -> bool:
         Severity.CRITICAL,
         "STOP_OPENED_POSITION",
         f"A stop, a target or an exit filled when nothing was left to close, and opened "
-        f"{now.view.quantity:+d} {now.contract_id}: that is taken flat.",
+        f"{now.view.quantity or now.view.ledger:+d} {now.contract_id}: that is taken flat.",
     )
     begin(
         work,
@@ -158,6 +183,13 @@ def _flatten_what_a_stop_opened(work: Workbench, now: Situation) -> bool:
         latches=False,
     )
     return True
+
+
+def _is_explained(now: Situation) -> bool:
+    """Say whether entries account for all that any witness says is held."""
+    view, sign = now.view, now.record.sign
+    held = max(now.quantity, view.ledger * sign, (view.differing or 0) * sign)
+    return sum(lot.quantity for lot in now.record.active_lots) >= held
 
 
 def _opened_by_protection(work: Workbench, record: ProtectionRecord) -> bool:
@@ -172,18 +204,7 @@ def _opened_by_protection(work: Workbench, record: ProtectionRecord) -> bool:
         if trade.voided:
             continue
         signed = trade.side.sign * trade.quantity
-        if after * signed > 0 and _is_to_close(book, trade.broker_order_id, record):
+        if after * signed > 0 and is_to_close(book, trade.broker_order_id, record):
             return True
         after -= signed
     return False
-
-
-def _is_to_close(book: Book, broker_order_id: int, record: ProtectionRecord) -> bool:
-    """Say whether an order is a stop, a target or an exit, which only close."""
-    name = book.client_of_broker_id.get(broker_order_id)
-    if name is not None and (book.orders[name].role is not None or book.orders[name].reduces_risk):
-        return True
-    held = book.venue_orders.get(broker_order_id)
-    if held is not None and held.owner is not None:
-        return True
-    return broker_order_id in {*record.adopted, *record.leftovers}

@@ -113,6 +113,8 @@ class ProtectionRecord(Struct, frozen=True, kw_only=True):
         surplus_since_ns: since when more stops work than there are contracts; 0: they do not.
         opened_ns: when a protective order opened it instead of closing; 0: it did not.
         withheld: it was said what is not done because nothing is sent.
+        declared: contracts of which a person was told that no stop is on record for them.
+        doubted_ns: since when its witnesses differ about contracts that no stop covers; 0: no.
     """
 
     contract_id: str
@@ -130,6 +132,8 @@ class ProtectionRecord(Struct, frozen=True, kw_only=True):
     surplus_since_ns: int = 0
     opened_ns: int = 0
     withheld: bool = False
+    declared: int = 0
+    doubted_ns: int = 0
     episode: Episode = Episode()
 
     @property
@@ -178,8 +182,8 @@ class ProtectionBook:
 
     @property
     def is_urgent(self) -> bool:
-        """A position lacks a stop that it should have: reads about it may use the reserve."""
-        return any(record.episode.wanted_ns for record in self.records.values())
+        """A position lacks a stop, or may lack one: reads about it may use the reserve."""
+        return any(it.episode.wanted_ns or it.doubted_ns for it in self.records.values())
 
     def record(self, contract_id: str) -> ProtectionRecord:
         """Return the record of a contract of which nothing may ever have been said."""

@@ -4,11 +4,15 @@ The venue makes stops by itself, for the brackets of entries and on some account
 a gap that it may be about to close is looked at for a moment, and read, before we place our own.
 """
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from backstop.core.book import Wake
+from backstop.core.closing import is_executing
+from backstop.core.liquidation import DOUBLINGS_MAX
 from backstop.core.naked_time import give_up
-from backstop.core.policy import MILLISECOND_NS
+from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.protection_changes import TRY_AGAIN_NS
 from backstop.core.protection_plan import Origin, Share, total
 from backstop.core.protection_situation import Situation
@@ -26,6 +30,11 @@ ACTIVATION_NS = 50 * MILLISECOND_NS
 
 READ_WAIT_NS = 350 * MILLISECOND_NS
 """How long such a read may take; then a stop is placed unseen, and a surplus is cut afterwards."""
+
+CLOSING_PAUSE_NS = SECOND_NS
+CLOSING_PAUSE_MAX_NS = 60 * SECOND_NS
+"""Between two stops for a position that the venue does not close; doubled with each request: what
+refuses the one may refuse the other for as long as a market is closed."""
 
 REPAIRS_MAX = 50
 """Protective orders placed for one position: somebody takes them away faster than is sane."""
@@ -48,12 +57,43 @@ def repair(work: Workbench, now: Situation) -> None:
     if now.record.repairs >= REPAIRS_MAX:
         give_up(work, now, code="POSITION_NAKED", why=REPAIRS_MESSAGE)
         return
+    _place_all(work, now, missing, again_ns=work.now_ns + TRY_AGAIN_NS)
+
+
+def stay_covered_while_closing(work: Workbench, now: Situation) -> None:
+    """Put the stop of a position back that the venue does not close.
+
+    While a request to close it may be filling nothing is placed beside it. One that was refused, or
+    that reads show to have done nothing, leaves the position where it was: until the next one works
+    its stop does. Each request brings at most one try, and the tries get rarer.
+    """
+    book = work.book
+    missing = [share for share in now.missing if share.ticks is not None]
+    if not missing or now.instrument is None or not book.protection.known_ns:
+        return
+    attempt = book.closes.get(now.contract_id)
+    if attempt is None or attempt.answer is None or attempt.may_be_filling:
+        return
+    if attempt.is_refused_for_good:
+        return  # a month for which no orders are taken takes no stop either
+    if any(is_executing(book, row) for row in book.working_rows(now.contract_id)):
+        return
+    if work.now_ns < now.record.episode.try_again_ns:
+        book.wake(Wake.PROTECTION, now.record.episode.try_again_ns)
+        return
+    pause_ns = min(CLOSING_PAUSE_NS << min(attempt.times, DOUBLINGS_MAX), CLOSING_PAUSE_MAX_NS)
+    _place_all(work, now, missing, again_ns=work.now_ns + pause_ns)
+
+
+def _place_all(work: Workbench, now: Situation, missing: Sequence[Share], *, again_ns: int) -> None:
     for share in missing:
         _place(work, now, share)
-    episode = replace(now.record.episode, try_again_ns=work.now_ns + TRY_AGAIN_NS)
-    record = book.protection.record(now.contract_id)
-    book.protection.records[now.contract_id] = replace(
-        record, episode=episode, repairs=record.repairs + len(missing)
+    protection = work.book.protection
+    record = protection.record(now.contract_id)
+    protection.records[now.contract_id] = replace(
+        record,
+        episode=replace(record.episode, try_again_ns=again_ns),
+        repairs=record.repairs + len(missing),
     )
 
 

@@ -42,6 +42,7 @@ class Situation(Struct, frozen=True, kw_only=True):
         stops: working stops that close it.
         coming: our own stops on their way.
         fallback_ticks: level for contracts of unknown origin; None: there is none.
+        chosen: contracts of entries that may go without a stop, and were given none.
     """
 
     view: PositionView
@@ -52,6 +53,7 @@ class Situation(Struct, frozen=True, kw_only=True):
     stops: tuple[Cover, ...]
     coming: tuple[Cover, ...]
     fallback_ticks: int | None
+    chosen: int
 
     @property
     def contract_id(self) -> str:
@@ -86,6 +88,17 @@ class Situation(Struct, frozen=True, kw_only=True):
         """Some stop is on record for it, or follows from the settings."""
         return self.fallback_ticks is not None
 
+    @property
+    def undetermined(self) -> int:
+        """Contracts without a stop of which nothing says where theirs should be."""
+        return 0 if self.has_level else max(0, self.quantity - total(self.stops) - self.chosen)
+
+    @property
+    def lacking(self) -> int:
+        """Contracts about which something is to be done now: no stop, and nobody was told so."""
+        told = self.undetermined <= self.record.declared
+        return self.uncovered if self.has_level else 0 if told else self.undetermined
+
 
 def situation(book: Book, contract_id: str) -> Situation:
     """Return what is true of a contract's protection now."""
@@ -102,6 +115,7 @@ def situation(book: Book, contract_id: str) -> Situation:
         stops=working_stops(book, record) if record.sign else (),
         coming=coming(book, record, LegRole.STOP_LOSS) if record.sign else (),
         fallback_ticks=_fallback_ticks(book, record, view, instrument),
+        chosen=_chosen(book, record),
     )
 
 
@@ -121,6 +135,13 @@ def _wanted(book: Book, record: ProtectionRecord, quantity: int) -> int:
     if book.policy.external_position_policy is not ExternalPositionPolicy.ALERT:
         return quantity
     return min(quantity, sum(lot.quantity for lot in record.active_lots))
+
+
+def _chosen(book: Book, record: ProtectionRecord) -> int:
+    """Return the contracts whose trader wanted no stop, where he may do so."""
+    if book.policy.stop_required:
+        return 0
+    return sum(lot.quantity for lot in record.active_lots if lot.stop_ticks is None)
 
 
 def _fallback_ticks(

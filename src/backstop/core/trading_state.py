@@ -22,11 +22,16 @@ class Condition(StrEnum):
     MARKET_HUB_LOST = "MARKET_HUB_LOST"
     ACCOUNT_STALE = "ACCOUNT_STALE"
     ACCOUNT_CANNOT_TRADE = "ACCOUNT_CANNOT_TRADE"
+    LOGIN_REFUSED = "LOGIN_REFUSED"  # the key is refused; at best a spare one lets us out
     WATCHDOG_LOST = "WATCHDOG_LOST"
     JOURNAL_FAILED = "JOURNAL_FAILED"
     RECORD_UNSOUND = "RECORD_UNSOUND"  # a check of the whole audit record found something
     PAST_UNREADABLE = "PAST_UNREADABLE"  # whether an order or a trade is one of the past is unknown
     CLOCK_OFFSET = "CLOCK_OFFSET"  # our time of day and the venue's are too far apart
+    LIMIT_BROKEN = "LIMIT_BROKEN"  # an exposure limit let through what it must refuse
+    DAILY_LOSS_LOCK = "DAILY_LOSS_LOCK"  # the loss of the day reached its limit
+    FIRM_LIQUIDATED = "FIRM_LIQUIDATED"  # the firm closed positions by itself today
+    COOL_DOWN = "COOL_DOWN"  # so many losing stops in a row that entries wait
     FILL_UNATTRIBUTED = "FILL_UNATTRIBUTED"  # nobody could say yet whose a fill is
 
 
@@ -36,14 +41,21 @@ class LatchKind(StrEnum):
     HALT = "HALT"  # a person or the kill file asked for it
     LIQUIDATION = "LIQUIDATION"  # the account, or a contract of it, was taken flat
     EMERGENCY = "EMERGENCY"  # the guard itself is not to be trusted
+    DRAWDOWN = "DRAWDOWN"  # the account fell to the floor of its trailing loss
     EXTERNAL = "EXTERNAL"  # somebody else trades the account
     SLIPPAGE = "SLIPPAGE"  # too many executions outside the tolerance within one session
     CONTRADICTION = "CONTRADICTION"  # the venue said what cannot be
+    UNPROTECTED = "UNPROTECTED"  # a position has no stop, and none is on record for it
 
     @property
     def halts(self) -> bool:
         """Entry orders that rest at the venue are cancelled as well; the others only refuse new."""
-        return self in {LatchKind.HALT, LatchKind.LIQUIDATION, LatchKind.EMERGENCY}
+        return self in _HALTING
+
+
+_HALTING = frozenset(
+    {LatchKind.HALT, LatchKind.LIQUIDATION, LatchKind.EMERGENCY, LatchKind.DRAWDOWN}
+)
 
 
 class Latch(Struct, frozen=True, kw_only=True):
