@@ -9,17 +9,21 @@ import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from decimal import Decimal
+from functools import partial
 from typing import Self
 
 from backstop.adapters.alert_courier import Delivery
 from backstop.adapters.clock import SystemClock
+from backstop.adapters.log import Redactor
 from backstop.adapters.projectx.rate_budget import RateBudget
 from backstop.app.alert_desk import AlertDesk
 from backstop.app.audit_reading import AuditReading
 from backstop.app.audit_trail import AuditTrail
+from backstop.app.bot_desk import BotDesk
 from backstop.app.broker_link import BrokerLink
 from backstop.app.codec import recordable
 from backstop.app.component_health import ComponentHealth
+from backstop.app.correlation_protection_system import CorrelationProtectionSystem
 from backstop.app.disaster_recovery_system import DisasterRecoverySystem
 from backstop.app.execution_verification_system import ExecutionVerificationSystem
 from backstop.app.guard_tasks import GuardTasks
@@ -33,9 +37,12 @@ from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.app.state_opening import OpenedState
 from backstop.app.watch_link import WatchLink, WatchReport
 from backstop.app.wiring import Outlets, wired
+from backstop.config.secret import Secret
 from backstop.config.settings import Settings, refuse_live_gateway
+from backstop.core.account_rules.limits import TENTHS
 from backstop.core.book import Book
 from backstop.core.execution_verification import REPLY_LIMIT_NS, Verification
+from backstop.core.exposure_snapshot import ExposureSnapshot
 from backstop.core.guardrails import Assessment
 from backstop.core.liquidation import Liquidation
 from backstop.core.liquidation_scope import contract_for
@@ -49,6 +56,7 @@ from backstop.domain.events import (
     CancelRequested,
     CloseRequested,
     HaltRequested,
+    LimitsChangeRequested,
     LiquidationRequested,
     ModifyRequested,
     OrderRegistered,
@@ -57,6 +65,7 @@ from backstop.domain.events import (
     StrategySaved,
 )
 from backstop.domain.instrument import Rounding
+from backstop.domain.numbers import micros
 from backstop.domain.order import OrderRequest, OrderState, Side
 from backstop.domain.quote import Quote
 from backstop.errors import (
@@ -93,9 +102,14 @@ class CriticalSystemManager:
         self.session_id = uuid.uuid4().hex[:12]
         self.execution_verification = ExecutionVerificationSystem(guard=self)
         self.disaster_recovery = DisasterRecoverySystem(guard=self)
+        self.correlation_protection = CorrelationProtectionSystem(guard=self)
+        self.redactor = Redactor()  # strikes secrets out of whatever this guard lets out
+        for secret in settings.secrets:
+            self.redactor.register(secret)
         self.watch_link: WatchLink | None = None  # set by whoever starts us under a watchdog
         self._on_note = on_note
         self._loop: DecisionLoop | None = None
+        self._bots: BotDesk | None = None
         self._budget: RateBudget | None = None
         self._trail: AuditTrail | None = None
         self._reading: AuditReading | None = None
@@ -110,6 +124,7 @@ class CriticalSystemManager:
             account=str(settings.account_id),
             clock=self.clock,
             on_fault=self._health.reporter("alerts"),
+            redact=self.redactor.redact,
         )
 
     @classmethod
@@ -166,6 +181,7 @@ class CriticalSystemManager:
                 alert=self.alert_desk.put,
                 fault=self._health.reporter,
                 say_fault=self._health.say,
+                strike=self.redactor.redact_bytes,
             ),
         )
         self._loop, self._trail, self._reading = parts.loop, parts.trail, parts.reading
@@ -176,6 +192,7 @@ class CriticalSystemManager:
             database=self.settings.state_folder / AUDIT_DATABASE,
         )
         self._budget = parts.gateway.budget
+        self._bots = BotDesk(parts.loop, clock=self.clock)
         self._say_doubts()
         await self._first_contact(parts.link)
         self._tasks = GuardTasks(
@@ -184,7 +201,10 @@ class CriticalSystemManager:
             clock=self.clock,
             health=self._health,
             alert_desk=self.alert_desk,
+            bots=self.bots,
+            quotes=self.quotes,
             account_read=self.account_read,
+            on_secret=self.redactor.register,
         )
 
     def _say_doubts(self) -> None:
@@ -358,6 +378,27 @@ class CriticalSystemManager:
             HaltRequested(utc_us=self.clock.utc_us(), reason=reason, operator=operator)
         )
 
+    async def change_limits(
+        self,
+        *,
+        daily_loss: Decimal | None = None,
+        trailing_loss: Decimal | None = None,
+        max_position: Decimal | None = None,
+        reason: str = "",
+        operator: str = "",
+    ) -> Decision:
+        """Change limits of the account, in dollars and minis; to loosen one takes a person."""
+        return await self._running().decide(
+            LimitsChangeRequested(
+                utc_us=self.clock.utc_us(),
+                daily_loss_micros=None if daily_loss is None else micros(daily_loss),
+                trailing_loss_micros=None if trailing_loss is None else micros(trailing_loss),
+                max_position_tenths=None if max_position is None else int(max_position * TENTHS),
+                reason=reason,
+                operator=operator,
+            )
+        )
+
     def deliveries(self, alert_id: int) -> tuple[Delivery, ...]:
         """Return what became of an alert on each channel that was tried."""
         return self.alert_desk.deliveries.get(alert_id, ())
@@ -448,6 +489,21 @@ class CriticalSystemManager:
             symbol, quantity, stop_price=stop_price, take_profit_price=take_profit_price
         )
 
+    async def update_exposure(
+        self, symbol: str, quantity: int, *, timeout_s: float | None = None
+    ) -> ExposureSnapshot:
+        """Return the exposure once the broker shows a position of ``quantity``.
+
+        As ``CorrelationProtectionSystem.update_exposure``, which says what each argument means.
+        """
+        return await self.correlation_protection.update_exposure(
+            symbol, quantity, timeout_s=timeout_s
+        )
+
+    def exposure(self) -> ExposureSnapshot:
+        """Return everything that is held and could fill, in risk dollars, with its limits."""
+        return self.correlation_protection.snapshot()
+
     def _protection(self) -> ProtectionDesk:
         return ProtectionDesk(self._running(), quotes=self.quotes, clock=self.clock)
 
@@ -501,6 +557,28 @@ class CriticalSystemManager:
         await self._running().recorded()
         return self.order_records.named(name) or order
 
+    # -- credentials -----------------------------------------------------------------------------
+
+    async def get_credential(self, name: str, *, default: str | None = None) -> Secret:
+        """Return a credential, or ``default`` where no source has it; a vault may take seconds.
+
+        Raises:
+            CredentialError: names each source asked and its reason, never a value.
+        """
+        ask = partial(self.settings.credentials.get_credential, name, default=default)
+        return self._known(await asyncio.to_thread(ask))
+
+    async def try_get_credential(self, name: str) -> Secret | None:
+        """Return a credential; None when no source has it. Errors likewise."""
+        ask = partial(self.settings.credentials.try_get_credential, name)
+        found = await asyncio.to_thread(ask)
+        return None if found is None else self._known(found)
+
+    def _known(self, secret: Secret) -> Secret:
+        """Have a secret that was handed out struck out of whatever this guard lets out."""
+        self.redactor.register(secret)
+        return secret
+
     # -- what is true ----------------------------------------------------------------------------
 
     @property
@@ -531,6 +609,13 @@ class CriticalSystemManager:
         if self._reading is None:
             raise SetupError(NOT_STARTED)
         return self._reading
+
+    @property
+    def bots(self) -> BotDesk:
+        """Where bots register, say that they live, and sign off."""
+        if self._bots is None:
+            raise SetupError(NOT_STARTED)
+        return self._bots
 
     @property
     def recovery(self) -> RecoveryReport | None:

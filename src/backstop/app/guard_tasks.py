@@ -1,16 +1,25 @@
 """The tasks of a running guard: they live and die together."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
+from backstop.app.account_history import AccountHistory
 from backstop.app.alert_desk import AlertDesk
+from backstop.app.bot_desk import BotDesk
 from backstop.app.component_health import ComponentHealth
+from backstop.app.credential_rotation import CredentialRotation
 from backstop.app.kill_file import KillFile
 from backstop.app.market_sessions import MarketSessions
 from backstop.app.notes import failure_text
+from backstop.app.position_pricing import PositionPricing
+from backstop.app.quote_board import QuoteBoard
 from backstop.app.trading_days import TradingDays
 from backstop.app.wiring import Parts
+from backstop.config.credential_manager import API_KEY, EMERGENCY_API_KEY, JWT
+from backstop.config.secret import Secret
 from backstop.config.settings import Settings
 from backstop.ports import Clock
 
@@ -29,14 +38,30 @@ class GuardTasks:
         clock: Clock,
         health: ComponentHealth,
         alert_desk: AlertDesk,
+        bots: BotDesk,
+        quotes: QuoteBoard,
         account_read: Callable[[], Awaitable[None]],
+        on_secret: Callable[[Secret], None],
     ) -> None:
         """Begin; nothing is waited for here."""
         self._parts = parts
         self._health = health
         self._account_read = account_read
         book, put = parts.loop.book, parts.loop.put
-        self._runs = {
+        rotation = CredentialRotation(
+            manager=settings.credentials,
+            session=parts.gateway.session,
+            held={
+                API_KEY: settings.api_key,
+                JWT: settings.token,
+                EMERGENCY_API_KEY: settings.emergency_api_key,
+            },
+            is_refused=lambda: book.links.login_refused,
+            may_change=lambda: not book.liquidating,
+            on_secret=on_secret,
+            on_fault=health.reporter("credentials"),
+        )
+        self._runs: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "decision loop": parts.loop.run,
             "audit checkpoints": parts.trail.run,
             "state": parts.persistence.run,
@@ -44,8 +69,22 @@ class GuardTasks:
             "past orders": parts.state.mended_past(parts.loop).run,
             "broker link": parts.link.run,
             "alert desk": alert_desk.run,
-            "session": parts.gateway.session.keep_fresh,
+            "bots": bots.run,
+            "session": partial(parts.gateway.session.keep_fresh, lambda: not book.liquidating),
+            "credentials": rotation.run,
             "trading days": TradingDays(clock=clock, sink=put).run,
+            "position pricing": PositionPricing(
+                book=book, quotes=quotes, clock=clock, sink=put
+            ).run,
+            "account history": AccountHistory(
+                book=book,
+                clock=clock,
+                sink=put,
+                read_account=partial(parts.gateway.account, settings.account_id),
+                read_trades=partial(parts.gateway.trades_since, settings.account_id),
+                account_read=account_read,
+                on_fault=health.reporter("account history"),
+            ).run,
             "market sessions": MarketSessions(
                 clock=clock,
                 sink=put,

@@ -52,6 +52,7 @@ class Outlets:
     alert: Callable[[RaiseAlert], None]
     fault: Callable[[str], Callable[[str], None]]
     say_fault: Callable[[str, str], None]
+    strike: Callable[[bytes], bytes] = bytes  # takes secrets out of what the venue says
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +106,9 @@ def wired(
         user_name=settings.user_name,
         api_key=settings.api_key,
         token=settings.token,
+        spare_key=settings.emergency_api_key,
         clock=clock,
+        strike=outlets.strike,
         sink=lambda fact: loop.put(fact),  # noqa: PLW0108 - the loop is made further down
     )
     closing.push_async_callback(gateway.close)
@@ -171,6 +174,7 @@ def wired(
             sink=loop.put,
             on_fault=outlets.fault("market history"),
             update_interval_s=settings.correlation_update_s,
+            marks=quotes.marks,
         ),
     )
 

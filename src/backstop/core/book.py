@@ -11,16 +11,22 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from backstop.core.account_rules.limits import AccountLimits, in_force
+from backstop.core.account_rules.record import AccountRecord
 from backstop.core.alerts import AlertBoard
+from backstop.core.bot_record import Bot
+from backstop.core.exposure import LimitName
 from backstop.core.external_record import ExternalRecord
 from backstop.core.liquidation import CloseAttempt, Liquidation
 from backstop.core.market_hours import Hours
+from backstop.core.noted import Noted
 from backstop.core.past_doubt import PastDoubt
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.positions import Knowledge, PositionView
 from backstop.core.protection_record import ProtectionBook
 from backstop.core.realised import RealisedResult
 from backstop.core.reference_levels import LevelHistory
+from backstop.core.standing_exposure import StandingExposure
 from backstop.core.tracked_order import TrackedOrder
 from backstop.core.trading_state import (
     Condition,
@@ -119,6 +125,7 @@ class Links:
     market_lost_ns: int = 0
     watchdog_lost: bool = False  # a guard that nobody was to watch never loses its watchdog
     journal_failed: bool = False  # the disk takes no record now
+    login_refused: bool = False  # the gateway does not accept our key
 
 
 @dataclass(slots=True)
@@ -152,14 +159,14 @@ class Book:
     """The state of one guarded account."""
 
     policy: Policy
-    instruments: dict[str, Instrument] = field(default_factory=dict)
+    instruments: Noted[str, Instrument] = field(default_factory=Noted)
     contract_of: dict[str, str] = field(default_factory=dict)  # symbol -> active contract id
     orders: OrderedDict[str, TrackedOrder] = field(default_factory=OrderedDict)
-    live: dict[str, None] = field(default_factory=dict)  # client ids of unfinished orders
+    live: Noted[str, None] = field(default_factory=Noted)  # client ids of unfinished orders
     client_of_tag: dict[str, str] = field(default_factory=dict)
     client_of_broker_id: dict[int, str] = field(default_factory=dict)
     venue_orders: OrderedDict[int, VenueOrder] = field(default_factory=OrderedDict)
-    live_venue: dict[int, None] = field(default_factory=dict)  # ids of those that can still fill
+    live_venue: Noted[int, None] = field(default_factory=Noted)  # ids of those that can still fill
     unlisted: dict[int, int] = field(default_factory=dict)  # of those: audits that lacked it
     trades: OrderedDict[int, BrokerTrade] = field(default_factory=OrderedDict)
     trades_of: dict[int, tuple[int, ...]] = field(default_factory=dict)  # broker order -> trades
@@ -169,9 +176,10 @@ class Book:
     new_trades: dict[int, None] = field(default_factory=dict)  # older, and never counted yet
     finished: dict[str, None] = field(default_factory=dict)  # client ids, in the order of finishing
     finished_venue: dict[int, None] = field(default_factory=dict)  # legs and foreign ones, likewise
-    positions: dict[str, PositionView] = field(default_factory=dict)
+    positions: Noted[str, PositionView] = field(default_factory=Noted)
     protection: ProtectionBook = field(default_factory=ProtectionBook)
     account: BrokerAccount | None = None
+    account_rules: AccountRecord = field(default_factory=AccountRecord)
     entries: deque[Entry] = field(default_factory=deque)
     latches: tuple[Latch, ...] = ()
     liquidations: dict[str, Liquidation] = field(default_factory=dict)  # oldest first
@@ -198,11 +206,17 @@ class Book:
     reused_ids: dict[int, None] = field(default_factory=dict)  # of which a person was told
     breaches_seen_to: int = 0  # trades up to it: a person resumed since, or a day began
     estimate: RiskEstimated | None = None
+    broken_limits: tuple[LimitName, ...] = ()  # that let through what they must refuse
+    breaches_told: dict[LimitName, None] = field(
+        default_factory=dict
+    )  # exposure limits that the market has broken
+    standing: StandingExposure = field(default_factory=StandingExposure, compare=False)
     hours: Hours = field(default_factory=Hours)
     executions: dict[str, tuple[int, ...]] = field(
         default_factory=dict
     )  # strategy, contract and side -> when orders began to fill, monotonic, of the last minute
     strategy_states: dict[str, dict[str, str | int | None]] = field(default_factory=dict)
+    bots: dict[str, Bot] = field(default_factory=dict)
     doubt: PastDoubt = field(default_factory=PastDoubt)
     record_finding: str = ""  # by a check of the whole audit record; empty: it is sound
     emergency_digest: str = ""  # of the newest file of a liquidation without a guard in the record
@@ -248,6 +262,8 @@ class Book:
             yield Condition.ACCOUNT_STALE
         if self.account is not None and not self.account.can_trade:
             yield Condition.ACCOUNT_CANNOT_TRADE
+        if links.login_refused:
+            yield Condition.LOGIN_REFUSED
         if links.watchdog_lost:
             yield Condition.WATCHDOG_LOST
         if links.journal_failed:
@@ -258,8 +274,17 @@ class Book:
             yield Condition.PAST_UNREADABLE
         if self.venue_clock.is_off:
             yield Condition.CLOCK_OFFSET
+        if self.broken_limits:
+            yield Condition.LIMIT_BROKEN
         if self.external.in_doubt:
             yield Condition.FILL_UNATTRIBUTED
+        yield from self.account_rules.conditions(self.trade_date, now_ns)
+
+    @property
+    def account_limits(self) -> AccountLimits | None:
+        """The limits of the account as they are in force; None: it has none."""
+        limits, changes = self.policy.account_limits, self.account_rules.changes
+        return in_force(limits or AccountLimits(), changes) if changes else limits
 
     def account_stale_ns(self, now_ns: int) -> int | None:
         """Return how long ago the account was read completely, when that is too long; else None."""

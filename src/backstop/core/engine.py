@@ -8,6 +8,9 @@ from msgspec.structs import replace
 
 from backstop.core import emergency_liquidation, lifecycle, supervision, wishes
 from backstop.core import execution_verification as verification
+from backstop.core.account_rules.bookkeeping import follow_the_money
+from backstop.core.account_rules.changes import limits_change_requested
+from backstop.core.account_rules.watch import keep_account_rules
 from backstop.core.alerting import alert_acknowledged, remind
 from backstop.core.audit_trail import fill_row, order_row, traded_order_row, venue_row
 from backstop.core.book import (
@@ -15,6 +18,7 @@ from backstop.core.book import (
     FIRST_LOOK_BACK_US,
     Book,
 )
+from backstop.core.bots import bot_changed, bot_registered, bot_signed_off, close_for_bots
 from backstop.core.clock_readings import clock_read, now_us
 from backstop.core.closing import close_answered
 from backstop.core.contradictions import freeze_entries
@@ -27,6 +31,7 @@ from backstop.core.evidence import (
     contradiction,
     recount_trades,
 )
+from backstop.core.exposure_watch import limits_tried, watch_exposure
 from backstop.core.external_trading import watch_others
 from backstop.core.forgetting import forget_the_oldest, past_recalled
 from backstop.core.halting import cancel_entries_while_halted
@@ -34,6 +39,7 @@ from backstop.core.hours_kept import keep_hours, sessions_scheduled
 from backstop.core.journal_outage import journal_changed
 from backstop.core.left_alone import left_alone, liquidate_what_was_left_alone
 from backstop.core.lifecycle import MACHINE
+from backstop.core.login_access import access_changed
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.position_close import close_requested
 from backstop.core.protection import protect, protection_restarted
@@ -56,9 +62,15 @@ from backstop.domain.broker import BrokerTrade
 from backstop.domain.commands import AuditAccount, Severity
 from backstop.domain.events import (
     AccountAudited,
+    AccountHistoryRead,
     AccountReported,
     AlertAcknowledged,
     Answer,
+    BotFellSilent,
+    BotGivenUp,
+    BotRegistered,
+    BotReturned,
+    BotSignedOff,
     CancelAnswered,
     CancelRequested,
     CloseRequested,
@@ -72,7 +84,10 @@ from backstop.domain.events import (
     JournalFailed,
     JournalRecovered,
     LifeFact,
+    LimitsChangeRequested,
     LiquidationRequested,
+    LoginAccepted,
+    LoginRefused,
     ModifyAnswered,
     ModifyRequested,
     OrderDispatched,
@@ -87,6 +102,7 @@ from backstop.domain.events import (
     PlaceAnswered,
     PositionCloseAnswered,
     PositionReported,
+    PositionsPriced,
     ProtectionRequested,
     RecordFoundSound,
     RecordFoundUnsound,
@@ -141,8 +157,11 @@ def step(book: Book, event: Fact, now_ns: int) -> Step:
             work, cause=found.cause, operator=MACHINE, contract_id=found.contract_id
         )
     liquidate_what_was_left_alone(work)
+    follow_the_money(work, event)
+    keep_account_rules(work, event)
     protect(work, event)
     keep_hours(work)
+    close_for_bots(work)
     cancel_entries_while_halted(work)
     emergency_liquidation.advance(work, event)
     freeze_entries(work)
@@ -183,6 +202,9 @@ def _apply(work: Workbench, event: Fact) -> None:
             past_recalled(work, event)
         case RiskEstimated():
             work.book.estimate = event
+            watch_exposure(work, event)
+        case PositionsPriced() | AccountHistoryRead():
+            pass  # money only: followed further down the step
         case PayloadRejected():
             _payload_rejected(work, event)
         case (
@@ -194,9 +216,12 @@ def _apply(work: Workbench, event: Fact) -> None:
             | ProtectionRequested()
             | LiquidationRequested()
             | HaltRequested()
+            | LimitsChangeRequested()
             | ResumeRequested()
             | AlertAcknowledged()
             | StrategySaved()
+            | BotRegistered()
+            | BotSignedOff()
         ):
             _apply_wish(work, event)
         case _:
@@ -223,12 +248,18 @@ def _apply_wish(work: Workbench, event: Wish) -> None:
             protection_requested(work, event)
         case HaltRequested():
             lifecycle.halt_requested(work, event)
+        case LimitsChangeRequested():
+            limits_change_requested(work, event)
         case ResumeRequested():
             lifecycle.resume_requested(work, event)
         case AlertAcknowledged():
             alert_acknowledged(work, event)
         case StrategySaved():
             work.book.strategy_states[event.strategy_id] = event.state
+        case BotRegistered():
+            bot_registered(work, event)
+        case BotSignedOff():
+            bot_signed_off(work, event)
 
 
 def _apply_life(work: Workbench, event: LifeFact) -> None:
@@ -236,6 +267,7 @@ def _apply_life(work: Workbench, event: LifeFact) -> None:
     match event:
         case GuardStarted():
             lifecycle.guard_started(work, event)
+            limits_tried(work)
             emergency_liquidation.restarted(work)
             protection_restarted(work)
             left_alone(work, event)
@@ -251,8 +283,12 @@ def _apply_life(work: Workbench, event: LifeFact) -> None:
             past_changed(work, event)
         case EmergencyRunRecorded():
             lifecycle.emergency_run_recorded(work, event)
+        case LoginRefused() | LoginAccepted():
+            access_changed(work, event)
         case WatchdogLost() | WatchdogReturned():
             supervision.watchdog_changed(work, event)
+        case BotFellSilent() | BotGivenUp() | BotReturned():
+            bot_changed(work, event)
         case VenueClockRead():
             clock_read(work, event)
         case TradingDayBegan():

@@ -81,6 +81,7 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.links.user_since_ns = work.now_ns
     book.links.watchdog_lost = False
     book.links.journal_failed = False
+    book.links.login_refused = False  # this process logs in anew, and hears for itself
     book.recovered = False
     book.audit.requested_ns = book.audit.due_ns = 0
     book.audit.hurries = 0

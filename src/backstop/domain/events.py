@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from backstop.domain.bot import BotTerms
 from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerPosition, BrokerTrade
 from backstop.domain.clock import ClockReading
 from backstop.domain.instrument import Instrument
@@ -126,11 +127,16 @@ class InstrumentsLoaded(Event, frozen=True, kw_only=True, tag=True):
 
 
 class FamilyVolatility(Struct, frozen=True, kw_only=True):
-    """One family's daily volatility, parts per million of its price, and which rule gave it."""
+    """One family's daily volatility, parts per million of its price, and which rule gave it.
+
+    ``as_of_utc_us`` is the end of the newest bar in it; None where none was seen, and in records of
+    before it was told.
+    """
 
     family: str
     sigma_ppm: int
     origin: str
+    as_of_utc_us: int | None = None
 
 
 class PairCorrelation(Struct, frozen=True, kw_only=True):
@@ -146,10 +152,15 @@ class PairCorrelation(Struct, frozen=True, kw_only=True):
 
 
 class RiskEstimated(Event, frozen=True, kw_only=True, tag=True):
-    """What the estimators make of the market's bars; replaces every earlier estimate."""
+    """What the estimators make of the market's bars; replaces every earlier estimate.
+
+    ``marks`` are the prices of that moment: whether the market has carried the account over a limit
+    is looked at with them. Empty in records of before that was looked at.
+    """
 
     volatilities: tuple[FamilyVolatility, ...]
     correlations: tuple[PairCorrelation, ...]
+    marks: tuple[Mark, ...] = ()
 
 
 class StrategySaved(Event, frozen=True, kw_only=True, tag=True):
@@ -173,6 +184,17 @@ class RecordFoundSound(Event, frozen=True, kw_only=True, tag=True):
     """A check of the whole audit record found nothing."""
 
 
+class LoginRefused(Event, frozen=True, kw_only=True, tag=True):
+    """The gateway does not accept our key any more; ``spare_works``: it lets the spare one in."""
+
+    reason: str
+    spare_works: bool
+
+
+class LoginAccepted(Event, frozen=True, kw_only=True, tag=True):
+    """The gateway accepts our key again."""
+
+
 class WatchdogLost(Event, frozen=True, kw_only=True, tag=True):
     """The process that watches over this one is dead or silent; nobody would notice our freeze."""
 
@@ -183,6 +205,26 @@ class WatchdogReturned(Event, frozen=True, kw_only=True, tag=True):
     """A watchdog, ``process_id``, has watched steadily again for as long as it has to."""
 
     process_id: int
+
+
+class BotFellSilent(Event, frozen=True, kw_only=True, tag=True):
+    """A registered bot has given no sign of life for longer than it said; ``silent_ms`` so far."""
+
+    bot_id: str
+    silent_ms: int
+
+
+class BotGivenUp(Event, frozen=True, kw_only=True, tag=True):
+    """A silent bot has stayed so for as long as its terms give it before its share is closed."""
+
+    bot_id: str
+    silent_ms: int
+
+
+class BotReturned(Event, frozen=True, kw_only=True, tag=True):
+    """A silent bot gave a sign of life again. Heartbeats of a bot that is alive are no facts."""
+
+    bot_id: str
 
 
 class PastRecalled(Event, frozen=True, kw_only=True, tag=True):
@@ -217,9 +259,39 @@ class PastReadable(Event, frozen=True, kw_only=True, tag=True):
 
 
 class TradingDayBegan(Event, frozen=True, kw_only=True, tag=True):
-    """The trading day ``trade_date`` (ISO date) began, at 17:00 Chicago of the day before."""
+    """The trading day ``trade_date`` (ISO date) began, at 17:00 Chicago of the day before.
+
+    ``began_utc_us`` and ``ends_utc_us`` are the two 17:00 around it; 0 in records of before they
+    were told.
+    """
 
     trade_date: str
+    began_utc_us: int = 0
+    ends_utc_us: int = 0
+
+
+class PositionsPriced(Event, frozen=True, kw_only=True, tag=True):
+    """The market prices of what is held; recorded when they change what the account may lose."""
+
+    marks: tuple[Mark, ...]
+
+
+class TradedDay(Struct, frozen=True, kw_only=True):
+    """What the trades of one trading day brought, costs taken off; millionths of a dollar."""
+
+    trade_date: str
+    net_micros: int
+
+
+class AccountHistoryRead(Event, frozen=True, kw_only=True, tag=True):
+    """Every trade of the account that the venue still shows, by day, and its balance just then.
+
+    ``trade_date`` is the day that runs; ``days`` are in their order, and the last may be that one.
+    """
+
+    trade_date: str
+    balance_micros: int
+    days: tuple[TradedDay, ...] = ()
 
 
 class SessionsScheduled(Event, frozen=True, kw_only=True, tag=True):
@@ -261,6 +333,19 @@ class OrderRegistered(Event, frozen=True, kw_only=True, tag=True):
     custom_tag: str | None = None
     broker_order_id: int | None = None
     reference: Quote | None = None
+
+
+class BotRegistered(Event, frozen=True, kw_only=True, tag=True):
+    """A bot asked to be looked after; its orders carry its name as ``strategy_id``."""
+
+    bot_id: str
+    terms: BotTerms
+
+
+class BotSignedOff(Event, frozen=True, kw_only=True, tag=True):
+    """A bot, or a person for it, said that it needs no looking after any more."""
+
+    bot_id: str
 
 
 class CloseRequested(Event, frozen=True, kw_only=True, tag=True):
@@ -324,6 +409,20 @@ class HaltRequested(Event, frozen=True, kw_only=True, tag=True):
 
     reason: str
     operator: str
+
+
+class LimitsChangeRequested(Event, frozen=True, kw_only=True, tag=True):
+    """Somebody asked for other limits of the account; None leaves one as it is.
+
+    Money is millionths of a dollar, a position tenths of a mini. To loosen a limit takes both an
+    operator and a reason; to tighten one takes neither.
+    """
+
+    daily_loss_micros: int | None = None
+    trailing_loss_micros: int | None = None
+    max_position_tenths: int | None = None
+    reason: str = ""
+    operator: str = ""
 
 
 class ResumeRequested(Event, frozen=True, kw_only=True, tag=True):
@@ -504,8 +603,13 @@ LifeFact = (
     | TradingDayBegan
     | VenueClockRead
     | SessionsScheduled
+    | LoginRefused
+    | LoginAccepted
     | WatchdogLost
     | WatchdogReturned
+    | BotFellSilent
+    | BotGivenUp
+    | BotReturned
     | HubConnected
     | HubLost
     | SessionEvicted
@@ -521,9 +625,12 @@ Wish = (
     | ProtectionRequested
     | LiquidationRequested
     | HaltRequested
+    | LimitsChangeRequested
     | ResumeRequested
     | AlertAcknowledged
     | StrategySaved
+    | BotRegistered
+    | BotSignedOff
 )
 """What bots and operators ask for."""
 
@@ -532,6 +639,8 @@ Fact = (
     | Wish
     | TimerFired
     | RiskEstimated
+    | PositionsPriced
+    | AccountHistoryRead
     | PastRecalled
     | OrderDispatched
     | PlaceAnswered

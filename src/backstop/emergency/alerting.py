@@ -23,17 +23,26 @@ Say = Callable[[str], None]
 class AlertPost:
     """Hands alerts to the courier; without addresses it does nothing at all."""
 
-    def __init__(self, urls: Sequence[Secret], *, account_id: int, say: Say) -> None:
+    def __init__(
+        self,
+        urls: Sequence[Secret],
+        *,
+        account_id: int,
+        say: Say,
+        redact: Callable[[str], str] = str,
+    ) -> None:
         """Prepare; ``start`` begins.
 
         Args:
             urls: Apprise URLs; they may carry secrets.
             account_id: named in each title.
             say: takes a line for people.
+            redact: strikes secrets out of what is sent.
         """
         self._urls = tuple(urls)
         self._account_id = account_id
         self._say = say
+        self._redact = redact
         self._letters: asyncio.Queue[Letter | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self._put = 0
@@ -55,7 +64,7 @@ class AlertPost:
                 alert_id=self._put,
                 severity=alert.severity,
                 title=f"Backstop {self._account_id}: {alert.severity} {alert.code}",
-                body=alert.message[:BODY_CHARACTERS_MAX],
+                body=self._redact(alert.message)[:BODY_CHARACTERS_MAX],
             )
         )
 

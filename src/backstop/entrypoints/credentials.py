@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.projectx.gateway import ProjectXGateway
-from backstop.adapters.projectx.session import token_expiry_s
+from backstop.adapters.projectx.login import token_expiry_s
 from backstop.adapters.vaults.os_keyring import OsKeyring
 from backstop.config.credential_manager import (
     EMERGENCY_API_KEY,

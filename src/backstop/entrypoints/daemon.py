@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from backstop import __version__
 from backstop.adapters.child_process import start_child
 from backstop.adapters.clock import SystemClock, awake_ns
-from backstop.adapters.log import Redactor, configure_logging
+from backstop.adapters.log import configure_logging
 from backstop.adapters.loopback import is_loopback_host
 from backstop.adapters.process_line import ProcessLine
 from backstop.adapters.process_title import rename_word
@@ -30,6 +30,7 @@ from backstop.adapters.stack_dump import StackDump
 from backstop.app.crash_reports import CrashReports, state_summary
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.app.heap import HeapKeeper
+from backstop.app.policy import liquidate_after_ns
 from backstop.app.state_layout import AUDIT_DATABASE, CRASH_FOLDER
 from backstop.app.watch_link import WatchLink
 from backstop.config.secret import Secret
@@ -105,7 +106,9 @@ class _Daemon:
             ExitStack() as closing,
         ):
             token = settings.api_token or Secret(stored_or_made_token(settings.state_folder))
-            redactor = _log_without_secrets(manager.session_id, (*settings.secrets, token))
+            redactor = manager.redactor
+            redactor.register(token)
+            configure_logging(session_id=manager.session_id, redactor=redactor)
             reports = CrashReports(
                 settings.state_folder,
                 redact=redactor.redact,
@@ -155,6 +158,7 @@ class _Daemon:
                 loopback_only=is_loopback_host(settings.listen.host),
                 tls_certificate=settings.tls_cert,
                 tls_key=settings.tls_key,
+                strike=manager.redactor.redact_bytes,
             )
             all_is_loaded()
             heap = asyncio.create_task(_heap_keeper(manager).run(), name="heap")
@@ -175,7 +179,7 @@ class _Daemon:
             account_id=settings.account_id,
             gateway_host=urlsplit(settings.api_url).netloc,
             state_folder=str(settings.state_folder),
-            liquidate_after_ns=settings.emergency_liquidation_threshold_ns,
+            liquidate_after_ns=liquidate_after_ns(settings),
             holdings=Holdings.UNKNOWN if before else Holdings.NONE,
             alerts=bool(settings.alert_urls),
         )
@@ -248,14 +252,6 @@ async def _ends_before(stop: asyncio.Event, work: Any) -> bool:
         return False
     await working
     return True
-
-
-def _log_without_secrets(session_id: str, secrets: tuple[Secret, ...]) -> Redactor:
-    redactor = Redactor()
-    for secret in secrets:
-        redactor.register(secret)
-    configure_logging(session_id=session_id, redactor=redactor)
-    return redactor
 
 
 def _stop_at_signals() -> asyncio.Event:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import typer
 
 from backstop.adapters.clock import SystemClock
+from backstop.adapters.log import Redactor
 from backstop.config.settings import Settings, refuse_live_gateway
 from backstop.core.liquidation import Remaining
 from backstop.domain.commands import ClosePosition, RaiseAlert, Severity
@@ -29,6 +30,8 @@ from backstop.entrypoints.terminal import columns, say, say_json
 from backstop.errors import AlreadyRunningError, SetupError, SetupFaults
 
 COMMAND_THAT_SENDS = "DRY_RUN=0 EXECUTE=1 backstop liquidate --yes"
+SWITCH_THAT_SENDS = "CRITICAL_SYSTEM_ENABLE=1"
+"""Needed as well where the guard only observes."""
 
 ALERTS_LIMIT_S = 10.0
 ALERTS_LAST_S = 2.0
@@ -59,6 +62,19 @@ def settings_that_log_in() -> Settings:
     return settings
 
 
+def would_be_sent(settings: Settings) -> bool:
+    """Say whether the gate is open: otherwise there is nothing that a person could regret."""
+    return policy_of(settings).sends
+
+
+def can_act() -> bool:
+    """Say whether this process could take the account flat itself, with these settings."""
+    try:
+        return would_be_sent(settings_that_log_in())
+    except SetupError:
+        return False
+
+
 def confirmed(settings: Settings, symbol: str | None) -> bool:
     """Ask the person at the terminal."""
     say(f"No guard answers. {gates(policy_of(settings)).banner}")
@@ -75,14 +91,14 @@ def liquidate_alone(settings: Settings, wanted: Wanted, *, ends_ns: int, as_json
         SetupError: something that was given cannot be used; nothing was sent.
     """
     speak = _to_stderr if as_json else say
-    if not settings.dry_run and settings.execute:
+    if would_be_sent(settings):
         speak("No guard answers: this process takes it flat itself.")
 
     def tell(ended: Ended) -> None:
         if as_json:
             say_json(_as_json(ended))
         else:
-            _say_end(ended)
+            _say_end(ended, observes=not settings.critical_system_enable)
 
     ended = asyncio.run(_told(settings, wanted, ends_ns=ends_ns, speak=speak, tell=tell))
     return ended.flat
@@ -98,7 +114,10 @@ async def _told(
 ) -> Ended:
     """Take it flat, tell at once how it ended, and then let the alerts about it be delivered."""
     urls = settings.alert_urls if policy_of(settings).sends else ()
-    post = AlertPost(urls, account_id=settings.account_id, say=speak)
+    redactor = Redactor()
+    for secret in settings.secrets:
+        redactor.register(secret)
+    post = AlertPost(urls, account_id=settings.account_id, say=speak, redact=redactor.redact)
     post.start()
     try:
         ended = await _run(settings, wanted, ends_ns=ends_ns, speak=speak, alert=post.put)
@@ -169,9 +188,9 @@ def _waited_in_vain(*, sends: bool) -> Ended:
 # -- words -----------------------------------------------------------------------------------------
 
 
-def _say_end(ended: Ended) -> None:
+def _say_end(ended: Ended, *, observes: bool) -> None:
     if not ended.sends:
-        _say_nothing_was_sent(ended)
+        _say_nothing_was_sent(ended, observes=observes)
     elif ended.flat:
         say("FLAT: two fresh reads show nothing left.")
         say("The next guard refuses entries until: backstop resume --reason R --operator O")
@@ -183,8 +202,10 @@ def _say_end(ended: Ended) -> None:
         say("It goes on where this one stopped. Look at the account itself as well.")
 
 
-def _say_nothing_was_sent(ended: Ended) -> None:
+def _say_nothing_was_sent(ended: Ended, *, observes: bool) -> None:
     say("DRY RUN: NOTHING WAS SENT.")
+    if observes:
+        say("CRITICAL_SYSTEM_ENABLE=0: it observes only.")
     if ended.why:
         say(f"{ended.why}.")
     _say_left(ended)
@@ -196,7 +217,7 @@ def _say_nothing_was_sent(ended: Ended) -> None:
         )
         say(f"would have sent: {what}")
     say("To send it:")
-    say(f"  {COMMAND_THAT_SENDS}")
+    say(f"  {SWITCH_THAT_SENDS} {COMMAND_THAT_SENDS}" if observes else f"  {COMMAND_THAT_SENDS}")
 
 
 def _say_left(ended: Ended) -> None:

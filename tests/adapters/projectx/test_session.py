@@ -14,6 +14,7 @@ from backstop.adapters.projectx.session import (
     RENEW_AT_THE_LATEST_S,
     RENEW_BEFORE_S,
     BearerToken,
+    Refusal,
     Session,
 )
 from backstop.adapters.projectx.transport import Transport
@@ -314,3 +315,86 @@ def test_a_token_prints_as_stars() -> None:
     token = BearerToken("secret-token", ends_ns=1, life_ns=1)
 
     assert "secret-token" not in f"{token} {token!r} {[token]}"
+
+
+# -- a key that is revoked, a key that is changed --------------------------------------------------
+
+
+def only(*keys: str) -> Any:
+    """Return an answer of loginKey that lets these keys in."""
+
+    async def log_in(_request: web.Request, body: Any) -> web.StreamResponse:
+        if body["apiKey"] in keys:
+            return web.json_response({**OK, "token": make_jwt(lives_s=86_400, name=body["apiKey"])})
+        refused = {"success": False, "errorCode": 3, "errorMessage": None, "token": None}
+        return web.json_response(refused)
+
+    return log_in
+
+
+async def test_a_refused_key_makes_room_for_the_spare_one_at_once(api: ScriptedApi) -> None:
+    told: list[Refusal | None] = []
+    api.answer(VALIDATE, (401, ""))
+    api.answer(LOGIN, only("k1"))
+    keys: dict[str, Any] = {"api_key": Key("k1"), "spare_key": Key("s1"), "on_access": told.append}
+    async with a_session(api, SystemClock(), **keys) as session:
+        first = await session.token()
+        assert told == []
+        api.answer(LOGIN, only("s1"))
+        session.refuse(first)
+
+        second = await session.token()
+
+    assert second.reveal().endswith("s1")
+    assert [it is not None and it.spare_works for it in told] == [True]
+
+
+async def test_a_token_refused_right_after_its_login_is_the_second_no_and_is_told(
+    api: ScriptedApi,
+) -> None:
+    told: list[Refusal | None] = []
+    api.answer(VALIDATE, (403, ""))
+    async with a_session(api, SystemClock(), api_key=Key("k1"), on_access=told.append) as session:
+        session.refuse(await session.token())
+
+        with pytest.raises(LoginRefusedError, match="refuses a token that it has just given"):
+            await session.token()
+
+    assert [it is not None and it.spare_works for it in told] == [False]
+
+
+async def test_a_login_that_is_forbidden_is_a_refusal(api: ScriptedApi) -> None:
+    api.answer(LOGIN, (403, ""))
+    async with a_session(api, SystemClock()) as session:
+        with pytest.raises(LoginRefusedError, match="HTTP 403"):
+            await session.token()
+
+
+async def test_a_changed_key_is_taken_up_beside_the_token_in_use(api: ScriptedApi) -> None:
+    told: list[Refusal | None] = []
+    api.answer(LOGIN, only("k1", "k2"))
+    async with a_session(api, SystemClock(), api_key=Key("k1"), on_access=told.append) as session:
+        before = await session.token()
+
+        with pytest.raises(LoginRefusedError):
+            await session.adopt_key(Key("k3"))
+        assert await session.token() is before, "a typing mistake must not cost the session"
+        await session.adopt_key(Key("k2"))
+
+        assert (await session.token()).reveal().endswith("k2")
+    assert told == []
+
+
+async def test_a_changed_key_ends_a_refusal_without_waiting_for_its_pause(
+    api: ScriptedApi,
+) -> None:
+    told: list[Refusal | None] = []
+    api.answer(LOGIN, only("k2"))
+    async with a_session(api, SystemClock(), api_key=Key("k1"), on_access=told.append) as session:
+        with pytest.raises(LoginRefusedError):
+            await session.token()
+
+        await session.adopt_key(Key("k2"))
+
+        assert (await session.token()).reveal().endswith("k2")
+    assert [it is None for it in told] == [False, True]

@@ -2,18 +2,18 @@
 
 import asyncio
 import ssl
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Self, TypeVar
 
 from backstop.adapters.projectx import translate
 from backstop.adapters.projectx.broken_lists import BrokenLists, UnreadableRowsError
 from backstop.adapters.projectx.rate_budget import RateBudget
 from backstop.adapters.projectx.rest import LIVE_STATUSES, ProjectXRest, RestTimings
-from backstop.adapters.projectx.session import RevealsSecret, Session
+from backstop.adapters.projectx.session import Refusal, RevealsSecret, Session
 from backstop.adapters.projectx.transport import Transport
 from backstop.adapters.projectx.verdict import Change, close_refusal, place_rejection
 from backstop.adapters.projectx.wire import BarsBody, WireOrderStatus
-from backstop.domain.broker import BrokerAccount, BrokerOrder
+from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerTrade
 from backstop.domain.clock import ClockReading
 from backstop.domain.commands import (
     AuditAccount,
@@ -26,6 +26,8 @@ from backstop.domain.commands import (
 from backstop.domain.events import (
     AccountAudited,
     CancelAnswered,
+    LoginAccepted,
+    LoginRefused,
     ModifyAnswered,
     OrderLookedUp,
     PayloadRejected,
@@ -61,7 +63,9 @@ class ProjectXGateway:
         clock: Clock,
         api_key: RevealsSecret | None = None,
         token: RevealsSecret | None = None,
+        spare_key: RevealsSecret | None = None,
         sink: FactSink | None = None,
+        strike: Callable[[bytes], bytes] = bytes,
         timings: RestTimings | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -73,7 +77,9 @@ class ProjectXGateway:
             clock: monotonic time for deadlines, UTC for the records.
             api_key: of the user; or a ready ``token``, or both.
             token: a JWT that replaces the login until it ends.
-            sink: where rows that break their schema are reported.
+            spare_key: tried when the key is refused.
+            sink: where rows that break their schema, and refusals of the key, are reported.
+            strike: takes secrets out of answers before anything else sees them.
             timings: deadlines of calls.
             tls: trust in other authorities than the system's.
 
@@ -93,6 +99,8 @@ class ProjectXGateway:
             user_name=user_name,
             api_key=api_key,
             token=token,
+            spare_key=spare_key,
+            on_access=self._tell_access,
         )
         self._rest = ProjectXRest(
             transport=self._transport,
@@ -100,6 +108,7 @@ class ProjectXGateway:
             budget=self.budget,
             clock=clock,
             timings=timings,
+            strike=strike,
         )
 
     async def __aenter__(self) -> Self:
@@ -126,6 +135,17 @@ class ProjectXGateway:
     def venue_utc_us(self) -> int:
         """Return what time it is at the venue, as well as its answers said; else our own time."""
         return self._clock.utc_us() + (self.venue_clock_offset_ms or 0) * 1000
+
+    def _tell_access(self, refusal: Refusal | None) -> None:
+        if self._sink is None:
+            return
+        utc_us = self._clock.utc_us()
+        if refusal is None:
+            self._sink(LoginAccepted(utc_us=utc_us))
+            return
+        self._sink(
+            LoginRefused(utc_us=utc_us, reason=refusal.reason, spare_works=refusal.spare_works)
+        )
 
     def _tell_clock(self, readings: tuple[ClockReading, ...]) -> None:
         if self._sink is not None:
@@ -285,6 +305,10 @@ class ProjectXGateway:
         if isinstance(part, UnreadableRowsError) and self._broken_lists is not None:
             self._broken_lists.tell(target, part)
         return part
+
+    async def trades_since(self, account_id: int, since_utc_us: int) -> tuple[BrokerTrade, ...]:
+        """Return every trade since ``since_utc_us`` that the gateway still shows."""
+        return await self._rest.trades_since(account_id, since_utc_us)
 
     async def instruments(self) -> tuple[Instrument, ...]:
         """Return every contract that the gateway offers; an odd row is reported and left out."""

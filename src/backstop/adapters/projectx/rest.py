@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from backstop.adapters.projectx import translate
 from backstop.adapters.projectx.broken_lists import UnreadableRowsError
@@ -129,6 +130,7 @@ class ProjectXRest:
         budget: RateBudget,
         clock: Clock,
         timings: RestTimings | None = None,
+        strike: Callable[[bytes], bytes] = bytes,
         jitter: Callable[[], float] = _random.random,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -137,6 +139,7 @@ class ProjectXRest:
         self._budget = budget
         self._clock = clock
         self._timings = timings or RestTimings()
+        self._strike = strike
         self._jitter = jitter
         self._sleep = sleep
 
@@ -323,7 +326,8 @@ class ProjectXRest:
             self._budget.refused(retry_after_s=reply.retry_after_s)
         else:
             self._budget.answered()
-        return reply
+        # An answer is kept as evidence; one that repeats what we sent must not keep our secrets.
+        return replace(reply, body=self._strike(reply.body))
 
     def _deadline_ns(self, timeout_s: float) -> int:
         return self._clock.monotonic_ns() + int(timeout_s * _NS_PER_S)

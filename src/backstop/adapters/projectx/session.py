@@ -9,18 +9,22 @@ A login that the gateway refuses is not repeated for a while: hammering a refuse
 """
 
 import asyncio
-import base64
-from collections.abc import Callable
-from enum import IntEnum
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import msgspec
 from msgspec import Struct
 
+from backstop.adapters.projectx.login import (
+    FORBIDDEN,
+    LoginBody,
+    answer_of,
+    refusal,
+    token_expiry_s,
+)
 from backstop.adapters.projectx.rate_budget import RateBudget
 from backstop.adapters.projectx.transport import HttpReply, Transport
-from backstop.adapters.projectx.wire import UNREADABLE
-from backstop.errors import GatewayAnswerError, GatewayError, LoginRefusedError
+from backstop.errors import GatewayError, LoginRefusedError
 from backstop.ports import Clock
 
 RENEW_BEFORE_S = 3_600
@@ -52,40 +56,6 @@ class RevealsSecret(Protocol):
         """Return the secret."""
 
 
-class LoginCode(IntEnum):
-    """``errorCode`` of ``Auth/loginKey``."""
-
-    SUCCESS = 0
-    USER_NOT_FOUND = 1
-    PASSWORD_VERIFICATION_FAILED = 2
-    INVALID_CREDENTIALS = 3
-    APP_NOT_FOUND = 4
-    APP_VERIFICATION_FAILED = 5
-    INVALID_DEVICE = 6
-    AGREEMENTS_NOT_SIGNED = 7
-    UNKNOWN_ERROR = 8
-    API_SUBSCRIPTION_NOT_FOUND = 9
-    API_KEY_AUTHENTICATION_DISABLED = 10
-
-
-_LOGIN_WORDS = {
-    LoginCode.USER_NOT_FOUND: "UserNotFound: check TOPSTEPX_USERNAME",
-    LoginCode.PASSWORD_VERIFICATION_FAILED: "PasswordVerificationFailed",
-    LoginCode.INVALID_CREDENTIALS: "InvalidCredentials: check TOPSTEPX_USERNAME (the platform "
-    "login, not the e-mail address) and TOPSTEPX_API_KEY",
-    LoginCode.APP_NOT_FOUND: "AppNotFound",
-    LoginCode.APP_VERIFICATION_FAILED: "AppVerificationFailed",
-    LoginCode.INVALID_DEVICE: "InvalidDevice",
-    LoginCode.AGREEMENTS_NOT_SIGNED: "AgreementsNotSigned: log in to the platform and complete "
-    "the agreements",
-    LoginCode.UNKNOWN_ERROR: "UnknownError",
-    LoginCode.API_SUBSCRIPTION_NOT_FOUND: "ApiSubscriptionNotFound: the API subscription must be "
-    "bought and linked",
-    LoginCode.API_KEY_AUTHENTICATION_DISABLED: "ApiKeyAuthenticationDisabled: the firm has "
-    "switched API keys off",
-}
-
-
 class BearerToken:
     """One token and the monotonic time of its end; prints as stars."""
 
@@ -108,25 +78,22 @@ class BearerToken:
         return "BearerToken(***)"
 
 
-class _LoginBody(Struct, kw_only=True, rename="camel"):
-    user_name: str
-    api_key: str
+class Refusal(Struct, frozen=True, kw_only=True):
+    """The gateway does not let us in any more, or only with the spare key."""
 
-
-class _TokenAnswer(Struct, kw_only=True, rename="camel"):
-    success: bool
-    error_code: int
-    error_message: str | None = None
-    token: str | None = None  # of loginKey
-    new_token: str | None = None  # of validate
-
-
-class _Claims(Struct):
-    exp: float | None = None
+    reason: str
+    spare_works: bool
 
 
 class Session:
-    """The one token of a user, shared by REST and both hubs."""
+    """The one token of a user, shared by REST and both hubs.
+
+    When the key is refused, a spare one is tried: with it exits are possible. Whether anything else
+    is, others decide: they are told of every change of being let in.
+
+    Attributes:
+        spare_key: tried when the key, or the token it gave, is refused.
+    """
 
     def __init__(
         self,
@@ -137,8 +104,13 @@ class Session:
         user_name: str,
         api_key: RevealsSecret | None = None,
         token: RevealsSecret | None = None,
+        spare_key: RevealsSecret | None = None,
+        on_access: Callable[[Refusal | None], None] | None = None,
     ) -> None:
-        """Take an API key, or a ready token, or both (then the key is for later logins)."""
+        """Take an API key, or a ready token, or both (then the key is for later logins).
+
+        ``on_access`` hears a refusal, and None when the key itself is accepted again.
+        """
         if api_key is None and token is None:
             raise LoginRefusedError("There is neither an API key nor a token to log in with.")
         self._transport = transport
@@ -146,10 +118,14 @@ class Session:
         self._clock = clock
         self._user_name = user_name
         self._api_key = api_key
+        self.spare_key = spare_key
+        self._on_access = on_access
+        self._told: Refusal | None = None
         self._token = None if token is None else self._timed(token.reveal())
         self._refused_token = False
         self._renewal: asyncio.Task[BearerToken] | None = None
         self._refusal = ""
+        self._resting: set[str] = set()  # ways in that are not tried before the next login
         self._next_login_ns = 0
         self._next_renewal_ns = 0
 
@@ -197,6 +173,32 @@ class Session:
         except GatewayError:
             return False
 
+    async def adopt_key(self, api_key: RevealsSecret) -> None:
+        """Go on with a changed key: log in with it, and only then leave the token that is in use.
+
+        Raises:
+            LoginRefusedError: the gateway refuses it; the key before stays in use.
+            GatewayError: the gateway could not be asked.
+        """
+        while self._renewal is not None and not self._renewal.done():
+            await asyncio.wait({self._renewal})
+        self._renewal = asyncio.create_task(self._adopted(api_key))
+        self._renewal.add_done_callback(_note_failure)
+        await asyncio.shield(self._renewal)
+
+    async def _adopted(self, api_key: RevealsSecret) -> BearerToken:
+        fresh = await self._logged_in(api_key, urgent=True)
+        self._api_key = api_key
+        self._token, self._refused_token = fresh, False
+        self._resting.clear()
+        self._tell(None)
+        return fresh
+
+    def adopt_token(self, token: RevealsSecret) -> None:
+        """Go on with a changed token of the operator's; the next call shows whether it is good."""
+        self._token, self._refused_token = self._timed(token.reveal()), False
+        self._resting.clear()
+
     async def close(self) -> None:
         """Stop a renewal that is on its way."""
         if self._renewal is not None:
@@ -227,35 +229,77 @@ class Session:
     async def _validate(self, held: BearerToken, *, urgent: bool) -> BearerToken | None:
         """Return the token's successor, or None when the gateway no longer accepts it."""
         reply = await self._call("/api/Auth/validate", b"{}", held.headers(), urgent=urgent)
-        if reply.status == _UNAUTHORIZED:
+        if reply.status in FORBIDDEN:
             return None
-        answer = _answer_of(reply, call="Auth/validate")
+        answer = answer_of(reply, call="Auth/validate")
         if not answer.success or answer.error_code != 0 or not answer.new_token:
             return None
         return self._timed(answer.new_token)
 
     async def _log_in(self, *, urgent: bool) -> BearerToken:
-        if self._api_key is None:
-            raise LoginRefusedError(
-                "The gateway does not accept TOPSTEPX_JWT any more, and there is no API key to "
-                "log in with. Set TOPSTEPX_API_KEY, or a new TOPSTEPX_JWT."
-            )
-        if self._clock.monotonic_ns() < self._next_login_ns:
-            raise LoginRefusedError(self._refusal)
-        key = self._api_key.reveal()
-        body = msgspec.json.encode(_LoginBody(user_name=self._user_name, api_key=key))
-        reply = await self._call("/api/Auth/loginKey", body, {}, urgent=urgent)
-        answer = _answer_of(reply, call="Auth/loginKey")
-        if answer.success and answer.error_code == 0 and answer.token:
-            self._rest_logins(LOGIN_PAUSE_S, "The gateway refuses a token that it has just given.")
-            return self._timed(answer.token)
-        self._rest_logins(REFUSED_PAUSE_S, _refusal(answer, secret=key))
+        """Return a token that a key gave: ours, or else the spare one."""
+        if self._clock.monotonic_ns() >= self._next_login_ns:
+            self._resting.clear()
+            self._refusal = ""
+            if self._api_key is None:
+                self._refusal = (
+                    "The gateway does not accept TOPSTEPX_JWT any more, and there is no API key "
+                    "to log in with. Set TOPSTEPX_API_KEY, or a new TOPSTEPX_JWT."
+                )
+        for way, key in self._ways_in():
+            if way in self._resting:
+                continue
+            try:
+                fresh = await self._logged_in(key, urgent=urgent)
+            except LoginRefusedError as error:
+                self._rest_logins(way, REFUSED_PAUSE_S)
+                self._refusal = f"{self._refusal} {error}".strip()
+                continue
+            is_spare = way == _SPARE
+            if is_spare:
+                self._tell(Refusal(reason=self._refusal, spare_works=True))
+            else:
+                self._tell(None)
+            self._rest_logins(way, LOGIN_PAUSE_S)
+            if not is_spare:
+                self._refusal = "The gateway refuses a token that it has just given."
+            return fresh
+        self._tell(Refusal(reason=self._refusal, spare_works=False))
         raise LoginRefusedError(self._refusal)
 
-    def _rest_logins(self, pause_s: int, reason: str) -> None:
-        """Answer ``reason`` to every wish for a login within the next ``pause_s``."""
+    def _ways_in(self) -> Iterator[tuple[str, RevealsSecret]]:
+        if self._api_key is not None:
+            yield _FIRST, self._api_key
+        if self.spare_key is not None:
+            yield _SPARE, self.spare_key
+
+    async def _logged_in(self, api_key: RevealsSecret, *, urgent: bool) -> BearerToken:
+        """Return the token that ``api_key`` gives; raises LoginRefusedError."""
+        key = api_key.reveal()
+        body = msgspec.json.encode(LoginBody(user_name=self._user_name, api_key=key))
+        reply = await self._call("/api/Auth/loginKey", body, {}, urgent=urgent)
+        if reply.status in FORBIDDEN:
+            raise LoginRefusedError(f"The gateway refused the login with HTTP {reply.status}.")
+        answer = answer_of(reply, call="Auth/loginKey")
+        if answer.success and answer.error_code == 0 and answer.token:
+            return self._timed(answer.token)
+        raise LoginRefusedError(refusal(answer, secret=key))
+
+    def _rest_logins(self, way: str, pause_s: int) -> None:
+        """Try ``way`` no more within the next ``pause_s``: a refused key would be locked out."""
+        self._resting.add(way)
         self._next_login_ns = self._clock.monotonic_ns() + pause_s * _NS_PER_S
-        self._refusal = reason
+
+    def _tell(self, told: Refusal | None) -> None:
+        """Say whether we are let in, when that has changed."""
+        known = self._told
+        if (told is None) == (known is None) and (
+            told is None or known is None or told.spare_works == known.spare_works
+        ):
+            return
+        self._told = told
+        if self._on_access is not None:
+            self._on_access(told)
 
     async def _call(
         self, path: str, body: bytes, headers: dict[str, str], *, urgent: bool
@@ -292,56 +336,12 @@ class Session:
         return self._left_ns(token) <= before_ns
 
 
-_IS_IT_ONE = "Check that TOPSTEPX_API_URL is the root of a ProjectX gateway."
-"""Advice for the first call of all, which a wrong address meets."""
-
-_UNAUTHORIZED = 401
 _TOO_MANY = 429
-_OK = 200
-
-
-def _answer_of(reply: HttpReply, *, call: str) -> _TokenAnswer:
-    if reply.status != _OK:
-        raise GatewayAnswerError(f"{call}: the gateway answered HTTP {reply.status}. {_IS_IT_ONE}")
-    try:
-        return msgspec.json.decode(reply.body, type=_TokenAnswer)
-    except UNREADABLE:
-        # Neither the body nor the decoder's words: they may quote a token.
-        raise GatewayAnswerError(
-            f"{call}: the answer is not what the API promises. {_IS_IT_ONE}"
-        ) from None
+_FIRST = "the key"
+_SPARE = "the spare key"
 
 
 def _note_failure(renewal: asyncio.Task[BearerToken]) -> None:
     """Look at a failure that every waiting caller may have given up on."""
     if not renewal.cancelled():
         renewal.exception()
-
-
-def _refusal(answer: _TokenAnswer, *, secret: str) -> str:
-    if answer.success and answer.error_code == 0:
-        return f"The gateway accepted the login and gave no token. {_IS_IT_ONE}"
-    try:
-        words = _LOGIN_WORDS.get(LoginCode(answer.error_code), "no reason given")
-    except ValueError:
-        words = "a reason that this version does not know"
-    message = (answer.error_message or "").replace(secret, "***")[:300]
-    said = f' The gateway says: "{message}".' if message else ""
-    return f"The gateway refused the login with code {answer.error_code}, {words}.{said}"
-
-
-def token_expiry_s(token: str) -> float | None:
-    """Return the ``exp`` claim (seconds since 1970) of a JWT; None when it cannot be read."""
-    parts = token.split(".")
-    if len(parts) != _JWT_PARTS:
-        return None
-    try:
-        payload = base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))
-        expiry_s = msgspec.json.decode(payload, type=_Claims).exp
-    except UNREADABLE:
-        return None
-    return expiry_s if expiry_s is not None and 0 < expiry_s < _EXPIRY_MAX_S else None
-
-
-_JWT_PARTS = 3
-_EXPIRY_MAX_S = 4_102_444_800  # the year 2100

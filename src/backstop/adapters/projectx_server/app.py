@@ -52,8 +52,9 @@ class GatewayServer:
         )
         self.user_hub: Final = self._hub("user", self._user_methods())
         self.market_hub: Final = self._hub("market", self._market_methods())
+        self._endpoints = Endpoints(venue, self.tokens, config)
         self._rest = RestServer(
-            endpoints=Endpoints(venue, self.tokens, config),
+            endpoints=self._endpoints,
             tokens=self.tokens,
             config=config,
             interference=self._interference,
@@ -61,6 +62,10 @@ class GatewayServer:
         )
         self.app: Final = self._application()
         venue.subscribe(self.publish)
+
+    def set_keys(self, user: str, *keys: str) -> None:
+        """Let ``user`` log in with these keys and no other, as after one was revoked or made."""
+        self._endpoints.set_keys(user, keys)
 
     def publish(self, event: Event) -> None:
         """Push one event of the venue to its subscribers, through the fault layer."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from backstop.adapters.log import LogFormat, Redactor, configure_logging
+from backstop.adapters.log import LogFormat, configure_logging
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.app.orchestrator_agent import OrchestratorAgent
 from backstop.app.strategies.momentum import Momentum
@@ -215,15 +215,12 @@ class Demo:
             EXECUTE=True,
         )
         manager = CriticalSystemManager.from_settings(settings, on_note=self.view.note)
-        redactor = Redactor()
-        for secret in settings.secrets:
-            redactor.register(secret)
         # The view shows every note; the log goes beside the records of the demo.
         log = (self._state_folder / LOG_FILE).open("a", encoding="utf-8")
         self._open_files.callback(log.close)
         configure_logging(
             session_id=manager.session_id,
-            redactor=redactor,
+            redactor=manager.redactor,
             log_format=LogFormat.JSON,
             stream=log,
         )

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from backstop.entrypoints.http.app import make_api
 from backstop.entrypoints.http.auth import Gatekeeper
 from backstop.entrypoints.http.guard import Guard
+from backstop.entrypoints.http.without_secrets import WithoutSecrets
 
 CONNECTIONS_MAX = 256
 """Callers at one time; each costs memory, and a bot needs one."""
@@ -29,9 +30,14 @@ def api_server(
     loopback_only: bool,
     tls_certificate: Path | None = None,
     tls_key: Path | None = None,
+    strike: Callable[[bytes], bytes] = bytes,
 ) -> "ApiServer":
-    """Return the interface of ``guard`` behind its gatekeeper, ready to ``serve``."""
-    app = Gatekeeper(make_api(guard), token=token, loopback_only=loopback_only)
+    """Return the interface of ``guard`` behind its gatekeeper, ready to ``serve``.
+
+    ``strike`` takes secrets out of every answer, as a second line: none should be in one.
+    """
+    gate = Gatekeeper(make_api(guard), token=token, loopback_only=loopback_only)
+    app = WithoutSecrets(gate, strike=strike)
     return ApiServer(app, listener, tls_certificate=tls_certificate, tls_key=tls_key)
 
 
