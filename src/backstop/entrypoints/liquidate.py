@@ -14,10 +14,15 @@ import typer
 from backstop.adapters.clock import SystemClock
 from backstop.config.settings import Settings
 from backstop.emergency.runner import Wanted
-from backstop.entrypoints.answering_guard import answering_guard
+from backstop.entrypoints.answering_guard import SILENT_S, answering_guard
 from backstop.entrypoints.api_client import CALL_LIMIT_S, GuardClient
 from backstop.entrypoints.reading import checked
-from backstop.entrypoints.stand_alone import confirmed, liquidate_alone, settings_that_log_in
+from backstop.entrypoints.stand_alone import (
+    confirmed,
+    liquidate_alone,
+    settings_that_log_in,
+    would_be_sent,
+)
 from backstop.entrypoints.terminal import columns, say, say_json
 from backstop.errors import AlreadyRunningError, SetupError
 
@@ -35,7 +40,10 @@ NOT_FLAT = 1
 
 DEFAULT_REASON = "backstop liquidate"
 
-_ACCEPTED = 202
+SILENCES_MAX = 2
+"""A guard that answers questions, and so often does not answer this request, cannot act."""
+
+_ACCEPTED, _UNAVAILABLE = 202, 503
 
 
 def liquidate(
@@ -56,25 +64,36 @@ def liquidate(
 
     Ends with 0 when nothing is left, 1 when something is or nothing was sent, within 75 s.
     """
-    if not yes and not sys.stdin.isatty():
-        raise SetupError("Nobody can be asked here whether this is meant: add --yes.")
     ends_s = time.monotonic() + FOLLOWED_S
     wanted = Wanted(
         reason=reason,
         operator=operator or getpass.getuser(),
         symbol=symbol.upper() if symbol is not None and "." not in symbol else symbol,
     )
+    silences = 0
     while True:
-        client = answering_guard(Settings.load(require_credentials=False))
+        offline = Settings.load(require_credentials=False)
+        client = answering_guard(offline) if silences < SILENCES_MAX else None
         if client is not None:
-            flat = _by_guard(client, wanted, yes=yes, as_json=as_json, ends_s=ends_s)
+            if not yes:
+                _confirm(client, wanted.symbol)
+                # A person may think as long as he likes.
+                yes, ends_s = True, time.monotonic() + FOLLOWED_S
+            by_guard = _by_guard(client, wanted, as_json=as_json, ends_s=ends_s)
+            if by_guard is None:
+                silences += 1
+                _to_stderr("The guard stopped answering.")
+                continue
+            flat = by_guard
             break
         settings = settings_that_log_in()
-        if not yes:
+        if not yes and would_be_sent(settings):
+            _somebody_can_be_asked()
             if not confirmed(settings, wanted.symbol):
                 say("Nothing was done.")
                 raise typer.Exit(NOT_FLAT)
-            yes, ends_s = True, time.monotonic() + FOLLOWED_S
+            ends_s = time.monotonic() + FOLLOWED_S
+        yes = True
         left_s = ends_s - time.monotonic()
         ends_ns = SystemClock().monotonic_ns() + int(left_s * 1e9)
         try:
@@ -92,18 +111,19 @@ def liquidate(
 
 
 def _by_guard(
-    client: GuardClient, wanted: Wanted, *, yes: bool, as_json: bool, ends_s: float
-) -> bool:
-    """Have the guard do it; True once it is proven flat."""
-    if not yes:
-        _confirm(client, wanted.symbol)
-        ends_s = time.monotonic() + FOLLOWED_S  # a person may think as long as he likes
+    client: GuardClient, wanted: Wanted, *, as_json: bool, ends_s: float
+) -> bool | None:
+    """Have the guard do it; True once it is proven flat, None when it does not answer any more."""
     body = {"reason": wanted.reason, "operator": wanted.operator}
     if wanted.symbol is not None:
         body["symbol"] = wanted.symbol
     begun = _begun(client, body)
+    if begun is None:
+        return None
     if as_json:
         run = _watched(client, begun, ends_s=ends_s) if begun["sends"] else begun
+        if run is None:
+            return None
         flat: bool = run["state"] == "FLAT"
         say_json({"flat": flat, "stand_alone": False, **run})
         return flat
@@ -113,10 +133,18 @@ def _by_guard(
     return _followed(client, begun, ends_s=ends_s)
 
 
+def _somebody_can_be_asked() -> None:
+    if not sys.stdin.isatty():
+        raise SetupError("Nobody can be asked here whether this is meant: add --yes.")
+
+
 def _confirm(client: GuardClient, symbol: str | None) -> None:
     """Show what would be closed and ask."""
     reply = client.call("GET", "/v1/status")
     status = checked(reply.status, reply.body)
+    if not status["gates"]["sends"]:
+        return  # nothing is going to be sent
+    _somebody_can_be_asked()
     say(status["gates"]["banner"])
     positions = [f"{row['quantity']:+d} {row['symbol']}" for row in status["positions"]]
     say(f"positions: {', '.join(positions) or 'none known'}")
@@ -127,8 +155,14 @@ def _confirm(client: GuardClient, symbol: str | None) -> None:
         raise typer.Exit(NOT_FLAT)
 
 
-def _begun(client: GuardClient, body: dict[str, str]) -> dict[str, Any]:
-    reply = client.call("POST", "/v1/liquidate", body)
+def _begun(client: GuardClient, body: dict[str, str]) -> dict[str, Any] | None:
+    """Ask for it; None from a guard that does not answer, or says that it cannot decide."""
+    try:
+        reply = client.call("POST", "/v1/liquidate", body)
+    except SetupError:
+        return None
+    if reply.status == _UNAVAILABLE:
+        return None
     if reply.status != _ACCEPTED:
         checked(reply.status, reply.body)
     begun: dict[str, Any] = reply.body
@@ -151,10 +185,13 @@ def _say_nothing_was_sent(begun: dict[str, Any]) -> None:
     say("  DRY_RUN=0 EXECUTE=1 backstop liquidate --yes")
 
 
-def _followed(client: GuardClient, begun: dict[str, Any], *, ends_s: float) -> bool:
-    """Print how far it has come whenever that changes; True once it is proven flat."""
+def _followed(client: GuardClient, begun: dict[str, Any], *, ends_s: float) -> bool | None:
+    """Print how far it has come whenever that changes; True once it is proven flat.
+
+    None when the guard has not answered for ``SILENT_S``.
+    """
     shown: tuple[object, ...] = ()
-    run = begun
+    run, heard_s = begun, time.monotonic()
     say(f"{run['id']}: begun")
     while True:
         now = (run["state"], len(run["remaining"]))
@@ -168,28 +205,42 @@ def _followed(client: GuardClient, begun: dict[str, Any], *, ends_s: float) -> b
         if time.monotonic() + LOOK_S > ends_s:
             break
         time.sleep(LOOK_S)
-        run = _looked(client, run)
+        looked = _looked(client, run)
+        if looked is not None:
+            run, heard_s = looked, time.monotonic()
+        elif time.monotonic() >= heard_s + SILENT_S:
+            return None
     say(f"NOT FLAT after {FOLLOWED_S} s ({run['state']}). The guard goes on. Left:")
     _say_left(run["remaining"], nothing="nothing is known to be left, but no reads have proven it")
     say(f"Look again: GET /v1/liquidations/{run['id']}, and look at the account itself.")
     return False
 
 
-def _watched(client: GuardClient, run: dict[str, Any], *, ends_s: float) -> dict[str, Any]:
-    """Look until it is flat or the time is over; returns how it stands then."""
+def _watched(
+    client: GuardClient, run: dict[str, Any], *, ends_s: float
+) -> dict[str, Any] | None:
+    """Look until it is flat or the time is over; returns how it stands then.
+
+    None when the guard has not answered for ``SILENT_S``.
+    """
+    heard_s = time.monotonic()
     while run["state"] != "FLAT" and time.monotonic() + LOOK_S <= ends_s:
         time.sleep(LOOK_S)
-        run = _looked(client, run)
+        looked = _looked(client, run)
+        if looked is not None:
+            run, heard_s = looked, time.monotonic()
+        elif time.monotonic() >= heard_s + SILENT_S:
+            return None
     return run
 
 
-def _looked(client: GuardClient, run: dict[str, Any]) -> dict[str, Any]:
-    """Return the run as it stands; a guard that does not answer now may be starting again."""
+def _looked(client: GuardClient, run: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the run as it stands; None from a guard that does not answer just now."""
     try:
         reply = client.call("GET", f"/v1/liquidations/{run['id']}")
         looked: dict[str, Any] = checked(reply.status, reply.body)
     except SetupError:
-        return run
+        return None  # it may be starting again
     return looked
 
 
@@ -205,3 +256,8 @@ def _row(it: dict[str, Any]) -> tuple[object, ...]:
     quantity = f"{it['quantity']:+d}" if it["kind"] == "POSITION" else it["quantity"]
     order = it["broker_order_id"] or it["client_order_id"]
     return (it["kind"].lower(), it["symbol"], quantity, it["side"], it["status"], order)
+
+
+def _to_stderr(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
