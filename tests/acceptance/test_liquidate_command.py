@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from typing import Any
 
 from tests.acceptance.conftest import PATIENCE_S, PROGRAM
@@ -78,10 +79,56 @@ async def test_liquidate_in_dry_run_ends_with_1_and_says_first_that_nothing_was_
 
 
 async def test_liquidate_without_anybody_to_ask_is_2(bench: Any) -> None:
-    unsure = await bench.call("liquidate", BACKSTOP_LISTEN="127.0.0.1:1")
+    at = {"BACKSTOP_LISTEN": "127.0.0.1:1", "TOPSTEPX_API_URL": "http://127.0.0.1:1"}
+    unsure = await bench.call("liquidate", **SENDING, **at)
 
     assert unsure.code == 2
     assert "--yes" in unsure.err
+
+
+async def test_in_dry_run_nobody_is_asked_for_there_is_nothing_to_regret(bench: Any) -> None:
+    async with bench.venue(), bench.guard() as guard:
+        await guard.until("/v1/status", lambda said: said["trading_state"] == "ACTIVE")
+        at = {"BACKSTOP_LISTEN": guard.url.removeprefix("http://")}
+        asked = await bench.call("liquidate", **at)
+        assert await guard.stop() == 0
+        alone = await bench.call("liquidate", BACKSTOP_LISTEN="127.0.0.1:1")
+
+    for done in (asked, alone):
+        assert done.code == 1, done
+        assert done.out.startswith("DRY RUN: NOTHING WAS SENT.")
+
+
+async def test_a_guard_that_falls_silent_in_the_middle_is_replaced(bench: Any) -> None:
+    """It has begun and nobody restarts it: who waited for it stops it and goes on."""
+    async with bench.venue() as venue, bench.guard(**SENDING) as guard:
+        await guard.active()
+        assert (await guard.ask("POST", "/v1/orders", ENTRY))[0] == 201
+        await guard.until("/v1/orders/entry-1", lambda said: said["state"] == "FILLED")
+        await guard.until("/v1/positions", lambda said: bool(said["positions"][0]["stop"]))
+        await _market(bench, venue, is_open=False)
+        at = {"BACKSTOP_LISTEN": guard.url.removeprefix("http://")}
+        waiting = asyncio.create_task(bench.call("liquidate", "--yes", **SENDING, **at))
+        await guard.until("/v1/liquidations", lambda said: bool(said["liquidations"]))
+        silent = guard.processes("watchdog") + guard.processes("guard")
+        for process_id in silent:
+            os.kill(process_id, signal.SIGSTOP)
+        await _market(bench, venue, is_open=True)
+        done = await waiting
+        truth = await venue.truth()
+        for process_id in guard.processes("watchdog"):
+            os.kill(process_id, signal.SIGCONT)
+
+    assert done.code == 0, done
+    assert "The guard stopped answering." in done.err
+    assert [row for row in truth["positions"] if row["quantity"]] == []
+    assert {row["status"] for row in truth["orders"]} <= {"FILLED", "CANCELLED", "REJECTED"}
+
+
+async def _market(bench: Any, venue: Any, *, is_open: bool) -> None:
+    body = {"open": is_open}
+    async with bench.session.post(f"{venue.url}/_simulator/market", json=body) as answer:
+        assert answer.status == 200
 
 
 async def typed(bench: Any, answer: bytes, **settings: str) -> tuple[int | None, str]:

@@ -161,6 +161,8 @@ class EmergencyLiquidation:
             self._request_if_named()
             broker = await self._logged_in()
             if isinstance(broker, str):
+                if not self._policy.sends:
+                    self._request(self._contract())  # what the record tells is shown
                 return self._ended(broker)
             try:
                 return await self._with(broker)

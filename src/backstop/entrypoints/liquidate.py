@@ -18,6 +18,7 @@ from backstop.entrypoints.answering_guard import SILENT_S, answering_guard
 from backstop.entrypoints.api_client import CALL_LIMIT_S, GuardClient
 from backstop.entrypoints.reading import checked
 from backstop.entrypoints.stand_alone import (
+    can_act,
     confirmed,
     liquidate_alone,
     settings_that_log_in,
@@ -110,10 +111,11 @@ def liquidate(
         raise typer.Exit(NOT_FLAT)
 
 
-def _by_guard(
-    client: GuardClient, wanted: Wanted, *, as_json: bool, ends_s: float
-) -> bool | None:
-    """Have the guard do it; True once it is proven flat, None when it does not answer any more."""
+def _by_guard(client: GuardClient, wanted: Wanted, *, as_json: bool, ends_s: float) -> bool | None:
+    """Have the guard do it; True once it is proven flat.
+
+    None when it does not answer any more, and this process can do it in its place.
+    """
     body = {"reason": wanted.reason, "operator": wanted.operator}
     if wanted.symbol is not None:
         body["symbol"] = wanted.symbol
@@ -121,7 +123,9 @@ def _by_guard(
     if begun is None:
         return None
     if as_json:
-        run = _watched(client, begun, ends_s=ends_s) if begun["sends"] else begun
+        run: dict[str, Any] | None = begun
+        if begun["sends"]:
+            run = _watched(client, begun, ends_s=ends_s)
         if run is None:
             return None
         flat: bool = run["state"] == "FLAT"
@@ -156,12 +160,18 @@ def _confirm(client: GuardClient, symbol: str | None) -> None:
 
 
 def _begun(client: GuardClient, body: dict[str, str]) -> dict[str, Any] | None:
-    """Ask for it; None from a guard that does not answer, or says that it cannot decide."""
+    """Ask for it; None from a guard that cannot decide, where this process can act in its place.
+
+    Raises:
+        SetupError: the guard does not answer, and nobody else could do it.
+    """
     try:
         reply = client.call("POST", "/v1/liquidate", body)
     except SetupError:
-        return None
-    if reply.status == _UNAVAILABLE:
+        if can_act():
+            return None
+        raise
+    if reply.status == _UNAVAILABLE and can_act():
         return None
     if reply.status != _ACCEPTED:
         checked(reply.status, reply.body)
@@ -188,7 +198,7 @@ def _say_nothing_was_sent(begun: dict[str, Any]) -> None:
 def _followed(client: GuardClient, begun: dict[str, Any], *, ends_s: float) -> bool | None:
     """Print how far it has come whenever that changes; True once it is proven flat.
 
-    None when the guard has not answered for ``SILENT_S``.
+    None when the guard has not answered for ``SILENT_S``, and this process can act in its place.
     """
     shown: tuple[object, ...] = ()
     run, heard_s = begun, time.monotonic()
@@ -209,19 +219,19 @@ def _followed(client: GuardClient, begun: dict[str, Any], *, ends_s: float) -> b
         if looked is not None:
             run, heard_s = looked, time.monotonic()
         elif time.monotonic() >= heard_s + SILENT_S:
-            return None
+            if can_act():
+                return None
+            heard_s = ends_s  # only the guard can do it: it may come back
     say(f"NOT FLAT after {FOLLOWED_S} s ({run['state']}). The guard goes on. Left:")
     _say_left(run["remaining"], nothing="nothing is known to be left, but no reads have proven it")
     say(f"Look again: GET /v1/liquidations/{run['id']}, and look at the account itself.")
     return False
 
 
-def _watched(
-    client: GuardClient, run: dict[str, Any], *, ends_s: float
-) -> dict[str, Any] | None:
+def _watched(client: GuardClient, run: dict[str, Any], *, ends_s: float) -> dict[str, Any] | None:
     """Look until it is flat or the time is over; returns how it stands then.
 
-    None when the guard has not answered for ``SILENT_S``.
+    None when the guard has not answered for ``SILENT_S``, and this process can act in its place.
     """
     heard_s = time.monotonic()
     while run["state"] != "FLAT" and time.monotonic() + LOOK_S <= ends_s:
@@ -230,7 +240,9 @@ def _watched(
         if looked is not None:
             run, heard_s = looked, time.monotonic()
         elif time.monotonic() >= heard_s + SILENT_S:
-            return None
+            if can_act():
+                return None
+            heard_s = ends_s  # only the guard can do it: it may come back
     return run
 
 

@@ -32,8 +32,6 @@ from backstop.errors import AlreadyRunningError, SetupError, SetupFaults
 COMMAND_THAT_SENDS = "DRY_RUN=0 EXECUTE=1 backstop liquidate --yes"
 SWITCH_THAT_SENDS = "CRITICAL_SYSTEM_ENABLE=1"
 """Needed as well where the guard only observes."""
-SWITCH_THAT_SENDS = "CRITICAL_SYSTEM_ENABLE=1"
-"""Needed as well where the guard only observes."""
 
 ALERTS_LIMIT_S = 10.0
 ALERTS_LAST_S = 2.0
@@ -75,11 +73,6 @@ def can_act() -> bool:
         return would_be_sent(settings_that_log_in())
     except SetupError:
         return False
-
-
-def would_be_sent(settings: Settings) -> bool:
-    """Say whether the gate is open: otherwise there is nothing that a person could regret."""
-    return policy_of(settings).sends
 
 
 def confirmed(settings: Settings, symbol: str | None) -> bool:
