@@ -10,7 +10,7 @@ from backstop.core.left_alone import is_too_long
 from backstop.core.liquidation import LiquidationState
 from backstop.core.trading_state import LatchKind, TradingState
 from backstop.domain.commands import ClosePosition, RaiseAlert
-from backstop.domain.events import StopKind
+from backstop.domain.events import GuardStarted, StopKind
 
 AFTER_MS = 60_000
 TOO_LONG: dict[str, Any] = {"stop": StopKind.CRASH, "downtime_ms": AFTER_MS + 1}
@@ -116,6 +116,17 @@ def test_with_the_gate_closed_it_says_what_it_would_do() -> None:
 
     assert world.position() == 2
     assert "LIQUIDATION_NOT_SENT" in [it.code for it in world.sent_of(RaiseAlert)]
+
+
+def test_recovery_that_is_switched_off_is_named_at_each_start() -> None:
+    off = ("DISASTER_RECOVERY_ENABLE",)
+    world = World(policy=a_policy(liquidate_after_ms=None, unprotected=off)).start()
+
+    fact, _, told = world.guard.history[0]
+
+    assert isinstance(fact, GuardStarted)
+    named = [note for note in told.notes if note.name == "never_liquidated_when_left_alone"]
+    assert [note.fields for note in named] == [{"switched_off": "DISASTER_RECOVERY_ENABLE"}]
 
 
 def test_a_record_of_before_and_a_guard_without_recovery_never_do_it() -> None:

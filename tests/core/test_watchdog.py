@@ -103,8 +103,9 @@ def a_kennel(*, holdings: Holdings = Holdings.OPEN, limits: Limits | None = None
     return kennel
 
 
-def greeted(*, holdings: Holdings = Holdings.NONE, after_s: float = 60) -> Greeted:
-    return Greeted(liquidate_after_ns=round(after_s * SECOND_NS), holdings=holdings)
+def greeted(*, holdings: Holdings = Holdings.NONE, after_s: float | None = 60) -> Greeted:
+    after_ns = None if after_s is None else round(after_s * SECOND_NS)
+    return Greeted(liquidate_after_ns=after_ns, holdings=holdings)
 
 
 # -- pulses --------------------------------------------------------------------------------------
@@ -356,6 +357,21 @@ def test_the_threshold_is_the_setting_of_the_guard() -> None:
 
     assert an_outage(kennel, 90)[-1] is Verdict.LIQUIDATE
     assert kennel.ordered[-1][0] - died_s == pytest.approx(12, abs=1)
+
+
+def test_with_recovery_switched_off_the_guard_comes_back_and_nothing_is_closed() -> None:
+    """Neither after a crash, nor after a suspend that the guard lived through."""
+    kennel = a_kennel()
+    kennel.tell(greeted(after_s=None))
+
+    ordered = an_outage(kennel, 600)
+    assert Verdict.RESTART in ordered
+    assert Verdict.LIQUIDATE not in ordered
+
+    kennel = a_kennel()
+    kennel.tell(greeted(after_s=None))
+    kennel.sleep(3_600)
+    assert kennel.beating(30) == []
 
 
 def test_nothing_is_started_while_the_account_is_taken_flat() -> None:

@@ -17,9 +17,15 @@ PPM_IN_PERCENT = 10_000
 
 def liquidate_after_ms(settings: Settings) -> int | None:
     """Return the downtime in ms after which open positions are liquidated; None: they are not."""
+    after_ns = liquidate_after_ns(settings)
+    return None if after_ns is None else after_ns // MILLISECOND_NS
+
+
+def liquidate_after_ns(settings: Settings) -> int | None:
+    """Return that downtime in ns, for guard and watchdog alike."""
     if not settings.disaster_recovery_enable:
         return None
-    return settings.emergency_liquidation_threshold_ns // MILLISECOND_NS
+    return settings.emergency_liquidation_threshold_ns
 
 
 def policy_from_settings(settings: Settings) -> Policy:

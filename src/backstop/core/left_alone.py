@@ -33,6 +33,12 @@ def left_alone(work: Workbench, event: GuardStarted) -> None:
     policy: Policy = work.book.policy
     too_long = is_too_long(event.stop, event.downtime_ms, after_ms=policy.liquidate_after_ms)
     work.book.left_alone_ms = (event.downtime_ms or 0) if too_long else 0
+    if policy.liquidate_after_ms is None and policy.unprotected:
+        work.warn(
+            Tag.CRITICAL_SYSTEM,
+            "never_liquidated_when_left_alone",
+            switched_off=", ".join(policy.unprotected),
+        )
 
 
 def liquidate_what_was_left_alone(work: Workbench) -> None:

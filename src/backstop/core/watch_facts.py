@@ -21,7 +21,8 @@ class Limits(Struct, frozen=True, kw_only=True):
             how long it is not judged after the machine woke up.
         crashes_max: deaths within ``crash_window_ns`` after which it is restarted with pauses.
         pauses_ns: those pauses; the last one repeats.
-        liquidate_after_ns: downtime after which open positions are liquidated.
+        liquidate_after_ns: downtime after which open positions are liquidated; None: never, for the
+            recovery of the guard is switched off.
         liquidate_again_ns: pause before another attempt, when one did not end flat; doubled with
             each that failed, up to ``liquidate_again_max_ns``.
         stop_ns: how long the guard may take to end when it was told to; all is over within 5 s.
@@ -34,7 +35,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     crashes_max: int = 5
     crash_window_ns: int = 60 * SECOND_NS
     pauses_ns: tuple[int, ...] = tuple(pause_s * SECOND_NS for pause_s in (5, 10, 20, 40, 60))
-    liquidate_after_ns: int = 60 * SECOND_NS
+    liquidate_after_ns: int | None = 60 * SECOND_NS
     liquidate_again_ns: int = 15 * SECOND_NS
     liquidate_again_max_ns: int = 120 * SECOND_NS
     stop_ns: int = 4 * SECOND_NS + SECOND_NS // 2
@@ -82,7 +83,7 @@ class Began(Struct, frozen=True, kw_only=True, tag=True):
 class Greeted(Struct, frozen=True, kw_only=True, tag=True):
     """The guard has read its settings."""
 
-    liquidate_after_ns: int
+    liquidate_after_ns: int | None
     holdings: Holdings
 
 

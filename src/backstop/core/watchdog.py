@@ -220,7 +220,7 @@ def _pulsed(watch: Watch, pulse: Pulsed, now_ns: int) -> Judgement:
         return _waiting(watch)
     downtime_ns = steady_since_ns - watch.outage_since_ns
     watch = replace(watch, outage_since_ns=None)
-    if downtime_ns >= limits.liquidate_after_ns and watch.holdings is not Holdings.NONE:
+    if _is_too_long(watch, downtime_ns):
         return Judgement(
             watch=watch, verdict=Verdict.LIQUIDATE, reason=_left_alone(watch, downtime_ns)
         )
@@ -404,10 +404,15 @@ def _is_left_alone(watch: Watch, now_ns: int) -> bool:
     since_ns = watch.outage_since_ns
     return (
         since_ns is not None
-        and watch.holdings is not Holdings.NONE
-        and now_ns - since_ns >= watch.limits.liquidate_after_ns
+        and _is_too_long(watch, now_ns - since_ns)
         and now_ns >= watch.attempt_ns
     )
+
+
+def _is_too_long(watch: Watch, downtime_ns: int) -> bool:
+    """Say whether what the account may hold must not be left alone for so long."""
+    after_ns = watch.limits.liquidate_after_ns
+    return after_ns is not None and downtime_ns >= after_ns and watch.holdings is not Holdings.NONE
 
 
 def _outage_since(watch: Watch, sound_ns: int) -> int:

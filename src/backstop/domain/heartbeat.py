@@ -27,16 +27,16 @@ class Message(Struct, frozen=True, kw_only=True, tag_field="kind", tag=True):
 class Hello(Message, frozen=True, kw_only=True, tag=True):
     """A guard has read its settings.
 
-    ``liquidate_after_ns`` is the downtime after which open positions are liquidated; ``holdings``
-    what the account could hold by the time at which this process began; ``alerts`` says whether
-    there is an address to send alerts to.
+    ``liquidate_after_ns`` is the downtime after which open positions are liquidated, None: they
+    never are; ``holdings`` what the account could hold by the time at which this process began;
+    ``alerts`` says whether there is an address to send alerts to.
     """
 
     process_id: int
     account_id: int
     gateway_host: str
     state_folder: str
-    liquidate_after_ns: int
+    liquidate_after_ns: int | None
     holdings: Holdings
     alerts: bool = False
 

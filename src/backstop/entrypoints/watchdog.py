@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 QUIET_NS = 60_000_000_000
 """After an alert, people do not hear of the same event for so long; the log has all of them."""
 
+RECOVERY_IS_OFF = "DISASTER_RECOVERY_ENABLE=0: the guard is started again, nothing is liquidated"
+
 LOOK_S = 0.25
 """Between two looks, and between two beats: a guard misses us after eight of them."""
 
@@ -210,6 +212,8 @@ class Watchdog:
     def _take(self, guard: GuardProcess | None, message: AnyMessage) -> None:
         match message:
             case Hello():
+                if message.liquidate_after_ns is None:
+                    self._log(Level.WARNING, "never_liquidates", reason=RECOVERY_IS_OFF)
                 self._hello = message
                 self._tell(
                     Greeted(

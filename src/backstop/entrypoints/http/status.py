@@ -96,13 +96,18 @@ class NakedPosition(Struct, frozen=True, kw_only=True):
 
 
 class Protection(Struct, frozen=True, kw_only=True):
-    """How positions are protected, and what is not."""
+    """How positions are protected, and what is not.
+
+    ``liquidate_after_ms`` is the downtime after which guard or watchdog take the account flat;
+    null: neither does.
+    """
 
     stop_required: bool
     default_stop_ticks: int | None
     allow_flip: bool
     switched_off: tuple[str, ...]
     allow_unprotected: bool
+    liquidate_after_ms: int | None
     naked: tuple[NakedPosition, ...]
     naked_ms_max: int  # the longest that any position ever was
 
@@ -296,6 +301,7 @@ def _protection(book: Book, positions: tuple[PositionRow, ...]) -> Protection:
         allow_flip=policy.allow_flip,
         switched_off=policy.unprotected,
         allow_unprotected=policy.allow_unprotected,
+        liquidate_after_ms=policy.liquidate_after_ms,
         naked=tuple(
             NakedPosition(symbol=row.symbol, naked_ms=row.naked_ms, protection=row.protection)
             for row in positions
