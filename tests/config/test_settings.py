@@ -90,6 +90,13 @@ def test_the_defaults_are_the_pinned_ones(tmp_path: Path) -> None:
         "max_directional_share": Decimal("0.5"),
         "correlation_update_s": 300.0,
         "account_high_close": None,
+        "account_starting_balance": None,
+        "max_daily_loss": None,
+        "max_trailing_loss": None,
+        "max_position": None,
+        "cool_down_after_stops": None,
+        "cool_down_ns": 1_800 * SECOND_NS,
+        "fees_per_contract": Decimal("3.50"),
         "max_order_quantity": 50,
         "max_order_notional": Decimal(30_000_000),
         "price_collar_percent": Decimal(5),
@@ -392,6 +399,42 @@ def test_a_profile_sets_the_defaults_of_the_limits(
     assert load({"BACKSTOP_PROFILE": profile, "RISK_BUDGET": "77"}).risk_budget == 77
 
 
+@pytest.mark.parametrize(
+    ("profile", "starting", "daily", "trailing", "position"),
+    [
+        ("topstep-50k", 50_000, 1_000, 2_000, 5),
+        ("topstep-100k", 100_000, 2_000, 3_000, 10),
+        ("topstep-150k", 150_000, 3_000, 4_500, 15),
+        ("none", None, None, None, None),
+    ],
+)
+def test_a_profile_knows_the_rules_of_its_account(
+    profile: str, starting: int, daily: int, trailing: int, position: int
+) -> None:
+    settings = load({"BACKSTOP_PROFILE": profile})
+
+    assert settings.account_starting_balance == starting
+    assert settings.max_daily_loss == daily
+    assert settings.max_trailing_loss == trailing
+    assert settings.max_position == position
+
+
+@pytest.mark.parametrize(
+    "name", ["MAX_DAILY_LOSS", "MAX_TRAILING_LOSS", "MAX_POSITION", "ACCOUNT_HIGH_CLOSE"]
+)
+@pytest.mark.parametrize("value", ["0", "-5", "NaN", "Infinity", "1e3", "99999999999"])
+def test_a_limit_of_the_account_that_is_none_is_refused(name: str, value: str) -> None:
+    fault = str(faults({name: value})[name])
+
+    assert value in fault
+    assert "at most" in fault or "to 100000" in fault
+
+
+def test_a_trailing_loss_needs_the_balance_that_it_counts_from() -> None:
+    with pytest.raises(SetupFaults, match="ACCOUNT_STARTING_BALANCE: is not set"):
+        load({"MAX_TRAILING_LOSS": "2000"})
+
+
 @pytest.mark.parametrize("profile", [it for it in Profile if it is not Profile.NONE])
 def test_a_topstep_profile_is_flat_before_the_firm_closes_what_is_open(profile: Profile) -> None:
     settings = load({"BACKSTOP_PROFILE": profile})
@@ -625,7 +668,9 @@ ENTRIES_UNTIL FLAT_BY MAX_ORDER_NOTIONAL PRICE_COLLAR_PERCENT MAX_REPEATED_EXECU
 MAX_GROSS_EXPOSURE MAX_ORDER_QUANTITY MAX_ORDERS_PER_SECOND DUPLICATE_WINDOW_MS
 EXTERNAL_POSITION_POLICY KILL_FILE SLIPPAGE_BREACHES_TO_REDUCE MIN_R_MULTIPLE DEFAULT_STOP_TICKS
 STOP_REQUIRED ALLOW_FLIP ALLOW_UNPROTECTED MAX_DIRECTIONAL_SHARE STALE_QUOTE_MS
-CORRELATION_UPDATE_SECONDS ACCOUNT_HIGH_CLOSE BACKSTOP_ALERT_URLS BACKSTOP_TLS_CERT
+CORRELATION_UPDATE_SECONDS ACCOUNT_HIGH_CLOSE ACCOUNT_STARTING_BALANCE MAX_DAILY_LOSS
+MAX_TRAILING_LOSS MAX_POSITION COOL_DOWN_AFTER_STOPS COOL_DOWN_MINUTES FEES_PER_CONTRACT
+BACKSTOP_ALERT_URLS BACKSTOP_TLS_CERT
 BACKSTOP_TLS_KEY CLOCK_OFFSET_MAX_SECONDS BACKSTOP_CHECKPOINT_MIRROR
 TOPSTEPX_EMERGENCY_API_KEY BACKSTOP_TEST_DATA AZURE_KEY_VAULT_URL AZURE_KEY_VAULT_SECRET
 AWS_SECRET_ID BACKSTOP_VAULTS BACKSTOP_KEYRING_SERVICE BACKSTOP_SECRETS_DIR

@@ -78,7 +78,8 @@ def test_a_latch_outweighs_everything_and_all_reasons_are_told() -> None:
 @pytest.mark.parametrize("kind", LatchKind)
 def test_each_latch_refuses_entries_and_only_the_grave_ones_halt(kind: LatchKind) -> None:
     given = ready(latches=(Latch(kind=kind, cause="lunch", operator="ann", utc_us=1),))
-    halts = kind in {LatchKind.HALT, LatchKind.LIQUIDATION, LatchKind.EMERGENCY}
+    grave = {LatchKind.HALT, LatchKind.LIQUIDATION, LatchKind.EMERGENCY, LatchKind.DRAWDOWN}
+    halts = kind in grave
 
     assert trading_state(given) is (TradingState.HALTED if halts else TradingState.REDUCING)
     assert state_reasons(given) == (f"{'halted' if halts else 'entries frozen'} by ann: lunch",)

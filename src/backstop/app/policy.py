@@ -1,7 +1,10 @@
 """The settings as the core's policy: texts and switches become the numbers that decisions use."""
 
+from decimal import Decimal
+
 from backstop.config.choices import Calendar
 from backstop.config.settings import Settings
+from backstop.core.account_rules.limits import TENTHS, AccountLimits
 from backstop.core.exposure import ExposureLimits
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS, Policy
 from backstop.domain.numbers import micros
@@ -26,6 +29,34 @@ def liquidate_after_ns(settings: Settings) -> int | None:
     if not settings.disaster_recovery_enable:
         return None
     return settings.emergency_liquidation_threshold_ns
+
+
+def account_limits(settings: Settings) -> AccountLimits | None:
+    """Return the limits of the account in whole millionths and tenths; None: it has none."""
+    wanted = (
+        settings.max_daily_loss,
+        settings.max_trailing_loss,
+        settings.max_position,
+        settings.cool_down_after_stops,
+    )
+    if all(it is None for it in wanted):
+        return None
+    return AccountLimits(
+        starting_balance_micros=_micros(settings.account_starting_balance),
+        daily_loss_micros=_micros(settings.max_daily_loss),
+        trailing_loss_micros=_micros(settings.max_trailing_loss),
+        high_close_micros=_micros(settings.account_high_close),
+        max_position_tenths=None
+        if settings.max_position is None
+        else int(settings.max_position * TENTHS),
+        cool_down_after_stops=settings.cool_down_after_stops,
+        cool_down_ns=settings.cool_down_ns,
+        fees_micros=micros(settings.fees_per_contract),
+    )
+
+
+def _micros(amount: Decimal | None) -> int | None:
+    return None if amount is None else max(1, micros(amount))
 
 
 def policy_from_settings(settings: Settings) -> Policy:
@@ -66,7 +97,9 @@ def policy_from_settings(settings: Settings) -> Policy:
         max_slippage_ticks=settings.max_slippage_ticks,
         slippage_breaches_to_reduce=settings.slippage_breaches_to_reduce,
         external_position_policy=settings.external_position_policy,
+        account_limits=account_limits(settings),
         exposure_limits=limits,
+        liquidates_breaches=settings.exposure_breach_liquidates,
         liquidate_after_ms=liquidate_after_ms(settings),
         archives=True,
         measures_clock=True,

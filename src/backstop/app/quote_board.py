@@ -37,12 +37,14 @@ class QuoteBoard:
     def marks(self) -> tuple[Mark, ...]:
         """Return the last price of every contract: its last trade, else the middle of its touch."""
         found: list[Mark] = []
-        for quote, _ in self._quotes.values():
+        now_ns = self._clock.monotonic_ns()
+        for quote, arrived_ns in self._quotes.values():
             price = quote.last
             if price is None and quote.bid is not None and quote.ask is not None:
                 price = (quote.bid + quote.ask) / 2
             if price is not None:
-                found.append(Mark(contract_id=quote.contract_id, price=price))
+                age_ms = max(0, now_ns - arrived_ns) // MILLISECOND_NS
+                found.append(Mark(contract_id=quote.contract_id, price=price, age_ms=age_ms))
         return tuple(found)
 
     def contracts(self) -> tuple[str, ...]:

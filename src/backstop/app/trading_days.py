@@ -46,6 +46,25 @@ def next_day_begins_us(utc_us: int) -> int:
     return int(datetime.combine(date, DAY_BEGINS, CHICAGO).timestamp()) * 1_000_000
 
 
+def day_began_us(utc_us: int) -> int:
+    """Return the 17:00 Chicago at which the trading day of ``utc_us`` began.
+
+    The days that bear one date are one: what is traded from Friday evening on is Monday's.
+    """
+    began_us, date = utc_us - utc_us % HOUR_US, trade_date(utc_us)
+    while trade_date(began_us - HOUR_US) == date:
+        began_us -= HOUR_US
+    return began_us
+
+
+def day_ends_us(utc_us: int) -> int:
+    """Return the 17:00 Chicago at which the trading day of ``utc_us`` ends."""
+    ends_us, date = utc_us - utc_us % HOUR_US, trade_date(utc_us)
+    while trade_date(ends_us) == date:
+        ends_us += HOUR_US
+    return ends_us
+
+
 @lru_cache(maxsize=HOURS_KEPT)
 def _trade_date_of_hour(hour: int) -> str:
     """Trading days begin on full hours, whatever the season."""
@@ -68,7 +87,14 @@ class TradingDays:
         while True:
             now_us = self._clock.utc_us()
             if (present := trade_date(now_us)) != told:
-                self._sink(TradingDayBegan(utc_us=now_us, trade_date=present))
+                self._sink(
+                    TradingDayBegan(
+                        utc_us=now_us,
+                        trade_date=present,
+                        began_utc_us=day_began_us(now_us),
+                        ends_utc_us=day_ends_us(now_us),
+                    )
+                )
                 told = present
             pause_s = (next_day_begins_us(now_us) - now_us) / 1e6
             await asyncio.sleep(min(pause_s, LOOK_S))

@@ -80,8 +80,17 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_correlation_exposure: Decimal
     es_nq_max_combined_exposure: Decimal
     max_directional_share: Decimal
+    exposure_breach_liquidates: bool
     correlation_update_s: float
     account_high_close: Decimal | None
+    # account
+    account_starting_balance: Decimal | None
+    max_daily_loss: Decimal | None
+    max_trailing_loss: Decimal | None
+    max_position: Decimal | None
+    cool_down_after_stops: int | None
+    cool_down_ns: int
+    fees_per_contract: Decimal
     # orders
     max_order_quantity: int
     max_order_notional: Decimal

@@ -74,6 +74,10 @@ def read_settings(
     if flat_by is not None and entries_until > flat_by:
         fault = f"{entries_until:%H:%M} is later than FLAT_BY, which is {flat_by:%H:%M}"
         raise SetupFaults((SettingError("ENTRIES_UNTIL", fault, "the time of FLAT_BY or before"),))
+    if members["max_trailing_loss"] is not None and members["account_starting_balance"] is None:
+        fault = "is not set, and MAX_TRAILING_LOSS counts from it"
+        allowed = "the balance with which the account began"
+        raise SetupFaults((SettingError("ACCOUNT_STARTING_BALANCE", fault, allowed),))
     return members, _unknown_names(layers) + _doubts(members)
 
 
@@ -184,6 +188,10 @@ def _derive(members: dict[str, Any]) -> None:
         "risk_budget": risk_budget,
         "max_gross_exposure": 2 * risk_budget,
         "es_nq_max_combined_exposure": profile.es_nq_max_combined_exposure,
+        "account_starting_balance": profile.starting_balance,
+        "max_daily_loss": profile.max_daily_loss,
+        "max_trailing_loss": profile.max_trailing_loss,
+        "max_position": profile.max_position,
         "alert_urls": (),
         "flat_by": profile.flat_by,
         "entries_until": members["flat_by"] or profile.entries_until,

@@ -339,6 +339,14 @@ _EXPOSURE = (
         unit="share of MAX_GROSS_EXPOSURE",
     ),
     _setting(
+        "EXPOSURE_BREACH_LIQUIDATES",
+        "exposure_breach_liquidates",
+        kinds.switch(),
+        "On, an exposure limit that the market has broken takes the account flat, where everything "
+        "in it was measured. Off, a person is told, and orders that would add to it are refused.",
+        default="0",
+    ),
+    _setting(
         "CORRELATION_UPDATE_SECONDS",
         "correlation_update_s",
         kinds.number("1", "3600"),
@@ -352,6 +360,70 @@ _EXPOSURE = (
         kinds.number("0", "1000000000", above=True),
         "The account's best end-of-day balance, from which a trailing loss limit counts.",
         default_words="unset: from complete trades, else the strictest floor",
+        unit="dollars",
+    ),
+)
+
+_ACCOUNT = (
+    _setting(
+        "ACCOUNT_STARTING_BALANCE",
+        "account_starting_balance",
+        kinds.number("0", "1000000000", above=True),
+        "The balance with which the account began; the floor of the trailing loss never rises "
+        "above it.",
+        default_words="50000, 100000 or 150000 with a topstep profile, else unset",
+        unit="dollars",
+    ),
+    _setting(
+        "MAX_DAILY_LOSS",
+        "max_daily_loss",
+        kinds.number("0", "1000000000", above=True),
+        "What one trading day may lose, realised, open and costs together; reached, positions are "
+        "closed and entries wait for 17:00 Chicago. For an account without a daily limit of its "
+        "own set it to MAX_TRAILING_LOSS.",
+        default_words="1000, 2000 or 3000 with a topstep profile, else unset: no limit",
+        unit="dollars",
+    ),
+    _setting(
+        "MAX_TRAILING_LOSS",
+        "max_trailing_loss",
+        kinds.number("0", "1000000000", above=True),
+        "How far below its best end-of-day balance the account may fall, open losses included; "
+        "reached, it is taken flat and a person has to resume.",
+        default_words="2000, 3000 or 4500 with a topstep profile, else unset: no limit",
+        unit="dollars",
+    ),
+    _setting(
+        "MAX_POSITION",
+        "max_position",
+        kinds.number("0.1", "100000"),
+        "What may be held in all contracts together, with everything that could fill; a micro "
+        "counts as a tenth of a mini.",
+        default_words="5, 10 or 15 with a topstep profile, else unset: no limit",
+        unit="minis",
+    ),
+    _setting(
+        "COOL_DOWN_AFTER_STOPS",
+        "cool_down_after_stops",
+        kinds.whole(1, 100),
+        "Losing stops in a row after which entries wait.",
+        default_words="unset: never",
+    ),
+    _setting(
+        "COOL_DOWN_MINUTES",
+        "cool_down_ns",
+        kinds.duration_ns("0.01", "1440", unit_ns=_MINUTE_NS),
+        "How long they wait then.",
+        default="30",
+        unit="minutes",
+    ),
+    _setting(
+        "FEES_PER_CONTRACT",
+        "fees_per_contract",
+        kinds.number("0", "1000"),
+        "What one contract costs to open and close, for what an order could lose; most minis cost "
+        "less.",
+        default="3.50",
         unit="dollars",
     ),
 )
@@ -544,7 +616,8 @@ VAULTS = (
 """Where credentials are looked for besides the environment and ``.env.local``."""
 
 PLAIN_SETTINGS = (
-    _GATES + _GATEWAY + _PROCESS + _EXPOSURE + _ORDERS + _VERIFICATION + _RECOVERY + VAULTS
+    *(_GATES + _GATEWAY + _PROCESS + _EXPOSURE + _ACCOUNT),
+    *(_ORDERS + _VERIFICATION + _RECOVERY + VAULTS),
 )
 """Settings that stand in the environment, in ``.env.local`` or on the command line."""
 

@@ -13,6 +13,7 @@ from fractions import Fraction
 from msgspec import Struct
 from msgspec.structs import replace
 
+from backstop.core.account_rules.watch import firm_liquidated
 from backstop.core.book import Book, Wake
 from backstop.core.contract_end import is_settlement, tell_settled
 from backstop.core.expected_closes import counted_trades, forget_old_closes, is_own_close
@@ -209,6 +210,7 @@ def _found(work: Workbench, number: int, contract_id: str) -> Iterator[Flattenin
         f"order {number} ({tag_words(book, tag)}) {_bought(trades)} that Backstop did not ask for"
     )
     if _is_firm_s(book, number, trades):
+        firm_liquidated(work)
         work.alert(
             Severity.CRITICAL,
             "FIRM_LIQUIDATION",

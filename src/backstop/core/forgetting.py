@@ -8,6 +8,7 @@ forgets what the process of that time forgot.
 
 from collections.abc import Iterator
 
+from backstop.core.account_rules.bookkeeping import trades_left
 from backstop.core.book import ORDERS_KEPT, TRADES_KEPT, VENUE_ORDERS_KEPT, Book, VenueOrder
 from backstop.core.past import PastOrder, decoded_entry
 from backstop.core.realised import realised
@@ -179,6 +180,7 @@ def _drop(book: Book, past: PastOrder) -> None:
         book.trades_of.pop(number, None)
         book.forgotten_order_id = max(book.forgotten_order_id or number, number)
     book.past_result += realised(past.trades)
+    trades_left(book.account_rules, past.trades)
     for trade in past.trades:
         del book.trades[trade.trade_id]
         book.forgotten_trade_id = max(book.forgotten_trade_id or trade.trade_id, trade.trade_id)
@@ -210,6 +212,7 @@ def _take_back(book: Book, past: PastOrder) -> None:
     for trade in past.trades:
         if trade.trade_id not in book.trades:
             book.past_result -= realised((trade,))
+            trades_left(book.account_rules, (trade,), back=True)
             book.trades[trade.trade_id] = trade
             others = book.trades_of.get(trade.broker_order_id, ())
             book.trades_of[trade.broker_order_id] = (*others, trade.trade_id)

@@ -1,11 +1,13 @@
 """No order of ours that could open or enlarge a position stays working when none may be taken on.
 
-While a latch halts, and when the calendar says that positions have to be left soon.
+While a latch halts, when the calendar says that positions have to be left soon, when a rule of the
+account says that its day is over, and of a bot that gives no sign of life.
 """
 
 from collections.abc import Iterator
 
-from backstop.core.book import Wake
+from backstop.core.book import Book, Wake
+from backstop.core.bot_entries import withdrawn_entry
 from backstop.core.hours_kept import entry_barred
 from backstop.core.policy import SECOND_NS
 from backstop.core.step import Workbench
@@ -20,7 +22,7 @@ CANCEL_AGAIN_NS = 2 * SECOND_NS
 def cancel_entries_while_halted(work: Workbench) -> None:
     """Ask the venue to cancel our working entries; exits and protective legs stay."""
     book = work.book
-    if not book.latches and not book.hours.no_entries and Wake.HALTING not in book.wakes:
+    if not _may_bar_entries(book) and Wake.HALTING not in book.wakes:
         return
     book.woken(Wake.HALTING, work.now_ns)
     if not book.policy.sends:
@@ -44,15 +46,27 @@ def cancel_entries_while_halted(work: Workbench) -> None:
 
 
 def _halted_entries(work: Workbench) -> Iterator[tuple[TrackedOrder, str]]:
-    """Yield every working entry that a latch or the calendar stops, with the cause."""
+    """Yield every working entry that a latch, the calendar or a rule stops, with the cause."""
     book = work.book
     halts = [latch for latch in book.latches if latch.kind.halts]
-    if not halts and not book.hours.no_entries:
+    barred = book.account_rules.entry_barred(book.trade_date)
+    if not _may_bar_entries(book):
         return
     for order in list(book.live_orders()):
         contract_id = order.intent.contract_id
         latched = (f"halted: {it.cause}" for it in halts if it.binds(contract_id))
-        cause = next(latched, None) or entry_barred(book, contract_id)
+        cause = next(latched, None) or barred or entry_barred(book, contract_id)
+        cause = cause or withdrawn_entry(book, order)
         # A stop that is larger than its position for a moment must not be taken away whole.
         if cause is not None and order.role is None and not book.is_exit(order):
             yield order, cause
+
+
+def _may_bar_entries(book: Book) -> bool:
+    """Say whether anything at all may stop a working entry now: this is asked in every step."""
+    return bool(
+        any(latch.kind.halts for latch in book.latches)
+        or book.hours.no_entries
+        or book.account_rules.entry_barred(book.trade_date)
+        or any(bot.withdraws_entries for bot in book.bots.values())
+    )

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from backstop.core.account_rules.limits import AccountLimits
 from backstop.core.exposure import ExposureLimits
 from backstop.domain.external import ExternalPositionPolicy
 
@@ -45,7 +46,10 @@ class Policy(Struct, frozen=True, kw_only=True):
         max_slippage_ticks: adverse ticks above which an execution is a breach.
         slippage_breaches_to_reduce: breaches within one session after which only exits pass.
         external_position_policy: what happens to a position that is not ours.
+        account_limits: of the account's own rules; None: it has none.
         exposure_limits: of correlation protection; None while it is switched off.
+        liquidates_breaches: an exposure limit that the market has broken takes the account flat;
+            False: it is told, and adds are refused.
         liquidate_after_ms: open positions that nobody guarded for longer are liquidated at the next
             start; None: never, as in the record of versions that did not.
         keeps_hours: entries are taken only while their market is open, and what may not be held
@@ -82,7 +86,9 @@ class Policy(Struct, frozen=True, kw_only=True):
     max_slippage_ticks: Decimal = Decimal(2)
     slippage_breaches_to_reduce: int = 3
     external_position_policy: ExternalPositionPolicy = ExternalPositionPolicy.PROTECT
+    account_limits: AccountLimits | None = None
     exposure_limits: ExposureLimits | None = None
+    liquidates_breaches: bool = False
     liquidate_after_ms: int | None = None
     keeps_hours: bool = False
     archives: bool = False

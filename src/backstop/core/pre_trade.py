@@ -7,7 +7,9 @@ orders, the account's rules, freshness, then correlation and concentration.
 
 from msgspec.structs import replace
 
+from backstop.core.account_rules.denials import account_denials
 from backstop.core.book import Book, Entry
+from backstop.core.bot_entries import bot_denials
 from backstop.core.call_budget import call_reserve
 from backstop.core.clock_readings import clock_denials
 from backstop.core.guardrails import (
@@ -62,6 +64,7 @@ def judge(book: Book, wish: OrderRequested, *, now_ns: int) -> Assessment | None
         return assessment
     denials = (
         *assessment.denials,
+        *bot_denials(book, request.strategy_id),
         *self_trade_denials(
             book,
             type_=request.type,
@@ -76,11 +79,19 @@ def judge(book: Book, wish: OrderRequested, *, now_ns: int) -> Assessment | None
             side=request.side,
             now_ns=now_ns,
         ),
+        *account_denials(
+            book,
+            assessment.intent,
+            assessment.entry_ticks,
+            wish.marks,
+            now_ns=now_ns,
+            utc_us=wish.utc_us,
+        ),
         *clock_denials(book),
         *freshness_denials(request.side, around, policy),
         *closing_denials(book, contract_id),
         *leftover_denials(book, contract_id),
-        *exposure_denials(book, assessment.intent, wish.marks),
+        *exposure_denials(book, assessment.intent, wish.marks, wish.utc_us),
     )
     return replace(assessment, denials=denials)
 

@@ -26,7 +26,8 @@ class Quote(Struct, frozen=True, kw_only=True):
 
 
 class Mark(Struct, frozen=True, kw_only=True):
-    """The last known price of one contract, in points, as a decision used it."""
+    """The last known price of one contract, in points, as a decision used it; ``age_ms`` old."""
 
     contract_id: str
     price: Decimal
+    age_ms: int = 0

@@ -6,11 +6,13 @@ from typing import Protocol
 
 from backstop.adapters.alert_courier import Delivery
 from backstop.app.audit_reading import AuditReading
+from backstop.app.bot_desk import BotDesk
 from backstop.app.order_records import OrderRecords
 from backstop.app.recovery_review import RecoveryReport
 from backstop.app.watch_link import WatchReport
 from backstop.core.book import Book
 from backstop.core.execution_verification import Verification
+from backstop.core.exposure_snapshot import ExposureSnapshot
 from backstop.core.guardrails import Assessment
 from backstop.core.step import Decision
 from backstop.domain.order import OrderRequest
@@ -36,6 +38,10 @@ class Guard(Protocol):
         """How the watch over its process stands; None when nobody was to watch it."""
 
     @property
+    def bots(self) -> BotDesk:
+        """Where bots register, say that they live, and sign off."""
+
+    @property
     def audit(self) -> AuditReading:
         """Answers about the audit log."""
 
@@ -48,6 +54,9 @@ class Guard(Protocol):
 
     async def acknowledge_alert(self, alert_id: int, *, operator: str) -> Decision:
         """Note that a person has read an alert."""
+
+    def exposure(self) -> ExposureSnapshot:
+        """Return everything that is held and could fill, in risk dollars, with its limits."""
 
     def now_ns(self) -> int:
         """Return monotonic time as the book counts it."""
@@ -66,6 +75,17 @@ class Guard(Protocol):
 
     async def resume(self, *, reason: str, operator: str) -> Decision:
         """Lift every latch, or say why not."""
+
+    async def change_limits(
+        self,
+        *,
+        daily_loss: Decimal | None = None,
+        trailing_loss: Decimal | None = None,
+        max_position: Decimal | None = None,
+        reason: str = "",
+        operator: str = "",
+    ) -> Decision:
+        """Change limits of the account, in dollars and minis; to loosen one takes a person."""
 
     async def liquidate(self, *, reason: str, operator: str, symbol: str | None = None) -> Decision:
         """Take the account flat, or the contract that ``symbol`` stands for."""

@@ -1,13 +1,11 @@
 """What the interface shows of the guard itself: its state, its gates, its limits, its pulse."""
 
-from collections.abc import Mapping
 from decimal import Decimal
 
 from msgspec import Struct
 
 from backstop import __version__
 from backstop.app.policy import PPM_IN_PERCENT
-from backstop.app.watch_link import WatchReport
 from backstop.core.book import Book, VenueOrder
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS, Policy
 from backstop.core.protection_situation import Protection as PositionProtection
@@ -17,6 +15,8 @@ from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.numbers import money, plain
 from backstop.domain.order import OrderState, OrderType, Side
 from backstop.entrypoints.gates import Gates, gates
+from backstop.entrypoints.http.account_view import AccountView, account_view
+from backstop.entrypoints.http.bot_routes import BotView, bot_views
 from backstop.entrypoints.http.clock_view import ClockView, clock_view
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.hours_view import MarketHoursView, market_hours_view
@@ -154,6 +154,7 @@ class Heartbeats(Struct, frozen=True, kw_only=True):
     market_hub_connected: bool
     market_hub_lost_for_ms: int | None
     audit_age_ms: int | None
+    bots: tuple[BotView, ...]
     faults: dict[str, str]
 
 
@@ -172,6 +173,7 @@ class StatusView(Struct, frozen=True, kw_only=True):
     liquidations: tuple[LiquidationView, ...]  # those that are not over
     limits: Limits
     protection: Protection
+    account: AccountView
     realised: Realised
     recovery: RecoveryView | None  # with which this guard began; null before the account was read
     heartbeats: Heartbeats
@@ -210,9 +212,10 @@ def status_view(guard: Guard) -> StatusView:
         liquidations=running_liquidations(book),
         limits=_limits(book.policy),
         protection=_protection(book, positions),
+        account=account_view(book, now_ns=now_ns),
         realised=_realised(book),
         recovery=recovery_view(guard.recovery),
-        heartbeats=_heartbeats(book, guard.components, guard.watch, now_ns=now_ns),
+        heartbeats=_heartbeats(guard, now_ns=now_ns),
         clock=clock_view(book),
         hours=market_hours_view(book),
     )
@@ -326,10 +329,8 @@ def _realised(book: Book) -> Realised:
     )
 
 
-def _heartbeats(
-    book: Book, faults: Mapping[str, str], watch: WatchReport | None, *, now_ns: int
-) -> Heartbeats:
-    links, audit = book.links, book.audit
+def _heartbeats(guard: Guard, *, now_ns: int) -> Heartbeats:
+    watch, links, audit = guard.watch, guard.book.links, guard.book.audit
 
     def age_ms(since_ns: int) -> int | None:
         return (now_ns - since_ns) // MILLISECOND_NS if since_ns else None
@@ -350,5 +351,6 @@ def _heartbeats(
         market_hub_connected=links.market_up,
         market_hub_lost_for_ms=None if links.market_up else age_ms(links.market_lost_ns),
         audit_age_ms=age_ms(audit.complete_ns),
-        faults=dict(faults),
+        bots=bot_views(guard.bots.report()),
+        faults=dict(guard.components),
     )

@@ -1,0 +1,200 @@
+"""Refuses what the account's own rules do not permit: size, losses, a day that is over.
+
+Exits never come here; ``pre_trade`` lets them pass before.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+from backstop.core.account_rules.limits import TENTHS, AccountLimits
+from backstop.core.account_rules.pricing import is_fresh
+from backstop.core.account_rules.risk import order_risk_micros, pending_risk_micros
+from backstop.core.account_rules.standing import (
+    FloorOrigin,
+    Range,
+    Standing,
+    position_tenths,
+    ranges_of,
+    standing,
+    tenths_of,
+)
+from backstop.core.book import Book
+from backstop.core.trading_state import Condition
+from backstop.domain.denial import Denial, DenialCode
+from backstop.domain.numbers import money, plain
+from backstop.domain.order import OrderIntent, Side
+from backstop.domain.quote import Mark
+
+HOW_TO_STATE_THE_FLOOR = (
+    "set ACCOUNT_HIGH_CLOSE to the account's best end-of-day balance, as the firm shows it"
+)
+
+
+def account_denials(
+    book: Book,
+    intent: OrderIntent,
+    entry_ticks: int | None,
+    marks: tuple[Mark, ...],
+    *,
+    now_ns: int,
+    utc_us: int,
+) -> tuple[Denial, ...]:
+    """Return the rules of the account that an entry would break.
+
+    Args:
+        book: what is held, pending and lost so far.
+        intent: the entry.
+        entry_ticks: where it is expected to fill.
+        marks: prices of what is held, with their ages.
+        now_ns: monotonic time.
+        utc_us: our time of day, which says how fresh a market has to be.
+    """
+    limits = book.account_limits
+    if limits is None or intent.quantity < 1:
+        return ()
+    return (
+        *_standing_blocks(book, now_ns),
+        *_position(book, intent, limits),
+        *_losses(book, intent, entry_ticks, limits, marks=marks, utc_us=utc_us),
+    )
+
+
+def _standing_blocks(book: Book, now_ns: int) -> Iterable[Denial]:
+    record = book.account_rules
+    conditions = set(record.conditions(book.trade_date, now_ns))
+    if Condition.DAILY_LOSS_LOCK in conditions:
+        yield Denial(
+            code=DenialCode.DAILY_LOSS_LOCKED,
+            message=f"{record.lock_cause}: no entry before 17:00 Chicago; exits pass",
+            max_quantity=0,
+        )
+    if Condition.FIRM_LIQUIDATED in conditions:
+        yield Denial(
+            code=DenialCode.FIRM_LIQUIDATED,
+            message="the firm has closed positions of this account by itself: no entry before "
+            "17:00 Chicago; exits pass",
+            max_quantity=0,
+        )
+    if Condition.COOL_DOWN in conditions:
+        left_s = (record.cool_until_ns - now_ns) // 1_000_000_000 + 1
+        yield Denial(
+            code=DenialCode.COOL_DOWN,
+            message=f"{record.stops_in_a_row} losing stops in a row: entries wait for {left_s} s "
+            "more; exits pass",
+            value=str(record.stops_in_a_row),
+            max_quantity=0,
+        )
+
+
+# -- how much is held ------------------------------------------------------------------------------
+
+
+def _position(book: Book, intent: OrderIntent, limits: AccountLimits) -> tuple[Denial, ...]:
+    limit = limits.max_position_tenths
+    if limit is None:
+        return ()
+    ranges = ranges_of(book)
+    weight = tenths_of(intent.symbol)
+    mine = ranges.pop(intent.contract_id, Range())
+    others = position_tenths(ranges, book)
+    before = others + max(abs(mine.low), abs(mine.high)) * weight
+    reached = others + _size_after(mine, intent.side, intent.quantity) * weight
+    if reached <= limit or reached <= before:
+        return ()
+    room = max(0, limit - others) // weight
+    end = -mine.high if intent.side is Side.BUY else mine.low
+    most = max(0, min(intent.quantity - 1, room + end))
+    return (
+        Denial(
+            code=DenialCode.POSITION_TOO_LARGE,
+            message=f"with everything that could fill, {_minis(reached)} minis would be held "
+            f"(a micro is a tenth); {_minis(limit)} are allowed",
+            value=_minis(reached),
+            limit=_minis(limit),
+            max_quantity=most,
+        ),
+    )
+
+
+def _size_after(held: Range, side: Side, quantity: int) -> int:
+    """Return the largest size that a contract could have after ``quantity`` more on ``side``."""
+    low = held.low - (quantity if side is Side.SELL else 0)
+    high = held.high + (quantity if side is Side.BUY else 0)
+    return max(abs(low), abs(high))
+
+
+def _minis(tenths: int) -> str:
+    return f"{plain(Decimal(tenths) / TENTHS):f}"
+
+
+# -- how much may still be lost --------------------------------------------------------------------
+
+
+def _losses(
+    book: Book,
+    intent: OrderIntent,
+    entry_ticks: int | None,
+    limits: AccountLimits,
+    *,
+    marks: tuple[Mark, ...],
+    utc_us: int,
+) -> Iterable[Denial]:
+    if not limits.bounds_losses:
+        return
+    fresh = tuple(mark for mark in marks if is_fresh(book, mark, utc_us))
+    prices = {mark.contract_id: mark.price for mark in fresh}
+    now = standing(book, limits, fresh)
+    if now.unpriced or (limits.trailing_loss_micros is not None and now.balance_micros is None):
+        what = ", ".join(book.symbol_of(it) for it in now.unpriced)
+        yield Denial(
+            code=DenialCode.STALE_VALUATION,
+            message=f"what {what} would bring is not known: no fresh price"
+            if now.unpriced
+            else "the balance of the account is not known yet",
+            max_quantity=0,
+        )
+        return
+    pending = pending_risk_micros(book, limits, prices)
+    price = prices.get(intent.contract_id)
+    if price is None and entry_ticks is not None:
+        price = book.instruments[intent.contract_id].price(entry_ticks)
+    each = order_risk_micros(book, intent, entry_ticks, limits, price=price)
+    if pending is None or each is None:
+        yield Denial(
+            code=DenialCode.STALE_VALUATION,
+            message=f"what {intent.symbol} could lose is not known: no price",
+            max_quantity=0,
+        )
+        return
+    for code, left, why in _buffers(now):
+        if pending + each * intent.quantity >= left:
+            yield _too_much(
+                code, left, why, pending=pending, each=each, quantity=intent.quantity
+            )
+
+
+def _buffers(now: Standing) -> Iterable[tuple[DenialCode, int, str]]:
+    if now.day_left_micros is not None:
+        yield DenialCode.DAILY_LOSS_BUFFER, now.day_left_micros, "may still be lost today"
+    if now.floor is not None and now.floor_left_micros is not None:
+        why = f"lie above the floor of {money(now.floor.micros):f}"
+        if now.floor.origin is FloorOrigin.ASSUMED:
+            why += f", which is the strictest there can be: {HOW_TO_STATE_THE_FLOOR}"
+        yield DenialCode.MAX_LOSS_BUFFER, now.floor_left_micros, why
+
+
+def _too_much(
+    code: DenialCode, left: int, why: str, *, pending: int, each: int, quantity: int
+) -> Denial:
+    value, limit = f"{money(pending + each * quantity):f}", f"{money(left):f}"
+    # The largest that stays below what is left; what it is worth exactly is too much already.
+    most = max(0, -(-(left - pending) // each) - 1)
+    return Denial(
+        code=code,
+        message=f"stopped out with slippage and fees this order could lose "
+        f"{money(each * quantity):f} dollars, and all that is open {money(pending):f}; "
+        f"{limit} {why}",
+        value=value,
+        limit=limit,
+        max_quantity=min(most, quantity - 1),
+    )
