@@ -420,6 +420,27 @@ def test_a_few_pulses_do_not_end_an_outage() -> None:
     assert kennel.ordered[-1][1] is Verdict.LIQUIDATE
 
 
+def test_a_guard_that_falls_silent_again_and_again_is_asked_to_liquidate_at_the_threshold() -> None:
+    """It is never silent for long enough to be killed, and never sound: nobody can rely on it."""
+    kennel = a_kennel()
+    kennel.beating(5)
+    begun_s = kennel.now_s
+    while Verdict.LIQUIDATE not in [it for _, it in kennel.ordered] and kennel.now_s < 2_000:
+        kennel.silent(2.5)
+        kennel.beating(0.5)
+
+    assert {it for _, it in kennel.ordered} == {Verdict.DUMP_STACKS, Verdict.LIQUIDATE}
+    asked_s = kennel.ordered[-1][0]
+    assert 60 <= asked_s - begun_s <= 65
+    kennel.tell(LiquidationEnded(flat=True))
+    kennel.holdings = Holdings.NONE
+    before = len(kennel.ordered)
+    for _ in range(50):
+        kennel.silent(2.5)
+        kennel.beating(0.5)
+    assert {it for _, it in kennel.ordered[before:]} == {Verdict.DUMP_STACKS}
+
+
 def test_three_seconds_of_pulse_end_an_outage() -> None:
     kennel = a_kennel()
     kennel.tell(KILLED)

@@ -216,6 +216,13 @@ def _pulsed(watch: Watch, pulse: Pulsed, now_ns: int) -> Judgement:
     )
     if watch.outage_since_ns is None:
         return _well_or_not(watch)
+    if silent and _is_left_alone(watch, now_ns):
+        # It comes round and falls silent again and again: alive, and nobody to rely on.
+        return Judgement(
+            watch=replace(watch, attempt_ns=now_ns + limits.liquidate_again_ns),
+            verdict=Verdict.LIQUIDATE,
+            reason=_left_alone(watch, now_ns - _known(watch.outage_since_ns, now_ns)),
+        )
     if now_ns - steady_since_ns < limits.probation_ns:
         return _waiting(watch)
     downtime_ns = steady_since_ns - watch.outage_since_ns
