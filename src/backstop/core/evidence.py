@@ -14,7 +14,9 @@ from backstop.core.execution_verification import (
     traded,
     with_trades,
 )
+from backstop.core.known_rows import is_restated
 from backstop.core.reference_levels import LevelHistory, with_row
+from backstop.core.restated_trades import restate, tell_restated
 from backstop.core.reused_ids import handed_over, other_by_tag
 from backstop.core.step import Tag, Workbench
 from backstop.core.tracked_order import TrackedOrder, final_quantity, is_of, newer_row
@@ -209,7 +211,7 @@ def recount_trades(work: Workbench, order: TrackedOrder, *, cause: str) -> None:
     if number is None or book.client_of_broker_id.get(number) != order.client_order_id:
         return
     held = (book.trades[trade_id] for trade_id in book.trades_of.get(number, ()))
-    trades = [trade for trade in held if is_of(order, trade.contract_id, trade.side)]
+    trades = [trade for trade in held if _can_fill(order, trade)]
     try:
         counted = traded(order, trades, cause=cause, utc_us=work.utc_us)
     except InvalidTransitionError as error:
@@ -307,7 +309,7 @@ def book_trade(work: Workbench, trade: BrokerTrade, *, seen_ns: int | None = Non
     if known:
         book.counters.duplicate_trades += 1
         if held is not None:
-            _learn_costs(work, held, trade)
+            _told_again(work, held, trade, seen_ns=seen_ns)
         return
     if held is not None:
         # A void takes back the trade that was counted, whatever else its row says.
@@ -349,6 +351,25 @@ def book_trade(work: Workbench, trade: BrokerTrade, *, seen_ns: int | None = Non
         ask_for_audit(work)
 
 
+def _told_again(
+    work: Workbench, held: BrokerTrade, told: BrokerTrade, *, seen_ns: int | None
+) -> None:
+    """Take what is new from another telling of a trade that was counted."""
+    book = work.book
+    if not is_restated(held, told):
+        _learn_costs(work, held, told)
+        return
+    tell_restated(work, held, told, stands=seen_ns is not None)
+    if seen_ns is None:
+        ask_for_audit(work)
+        return
+    trade = restate(work, held, told, seen_ns=seen_ns)
+    numbers = dict.fromkeys((held.broker_order_id, trade.broker_order_id))
+    for name in dict.fromkeys(book.client_of_broker_id.get(number) for number in numbers):
+        if name is not None:
+            recount_trades(work, book.orders[name], cause=f"trade {trade.trade_id} told anew")
+
+
 def _learn_costs(work: Workbench, held: BrokerTrade, told: BrokerTrade) -> None:
     """Take over commissions that the first telling of a trade lacked: only the hub states them."""
     if told.commissions_micros <= held.commissions_micros:
@@ -366,11 +387,28 @@ def _order_of(work: Workbench, trade: BrokerTrade) -> TrackedOrder | None:
     if client_order_id is None:
         return None
     order = work.book.orders[client_order_id]
-    if is_of(order, trade.contract_id, trade.side):
+    if _can_fill(order, trade):
         return order
     what = f"{trade.side} {trade.quantity} {trade.contract_id}"
-    _is_anothers(work, order, trade.broker_order_id, what)
+    if order.registered:
+        _is_anothers(work, order, trade.broker_order_id, what)
+        return None
+    work.book.counters.contradictions += 1
+    intent = order.intent
+    work.alert(
+        Severity.CRITICAL,
+        "TRADE_MISMATCHED",
+        f"Trade {trade.trade_id} of order {order.client_order_id} is {what}, and the order is "
+        f"{intent.side} {intent.quantity} {intent.contract_id}: it counts in the position and "
+        "proves nothing for the order.",
+    )
     return None
+
+
+def _can_fill(order: TrackedOrder, trade: BrokerTrade) -> bool:
+    """Say whether a trade under the number of ``order`` is of its contract and side."""
+    intent = order.intent
+    return (intent.contract_id, intent.side) == (trade.contract_id, trade.side)
 
 
 def _effect(held: BrokerTrade | None, trade: BrokerTrade) -> int:

@@ -16,10 +16,21 @@ def row_is_known(held: BrokerOrder | None, row: BrokerOrder) -> bool:
 
 
 def trade_is_known(held: BrokerTrade | None, trade: BrokerTrade) -> bool:
-    """Say whether ``trade`` was counted: no void is news, and no costs that only the hub states."""
+    """Say whether ``trade`` was counted, as it is told now: no void is news, and no other costs."""
     if held is None or trade.commissions_micros > held.commissions_micros:
         return False
+    if is_restated(held, trade):
+        return False
     return held.voided or not trade.voided
+
+
+def is_restated(held: BrokerTrade, told: BrokerTrade) -> bool:
+    """Say whether two tellings of one trade that counts cannot both be true."""
+    return not (held.voided or told.voided) and _traded(held) != _traded(told)
+
+
+def _traded(trade: BrokerTrade) -> tuple[object, ...]:
+    return (trade.broker_order_id, trade.contract_id, trade.side, trade.quantity, trade.price)
 
 
 def _essence(row: BrokerOrder) -> BrokerOrder:
