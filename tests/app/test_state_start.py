@@ -204,6 +204,7 @@ async def test_a_state_ahead_of_the_record_is_not_believed(desk: Desk) -> None:
     async with desk.guard() as guard:
         assert started(guard)["source"] == BACKUP
         assert "audit.db ends at" in str(started(guard, "state_file_unusable")["message"])
+        assert started(guard, "records_lost")["lost"] == 5
         await guard.agrees()
 
 

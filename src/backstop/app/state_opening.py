@@ -18,6 +18,7 @@ from backstop.app.audit_trail import FaultSink as ComponentFaultSink
 from backstop.app.loop import DecisionLoop
 from backstop.app.past_orders import PastOrders
 from backstop.app.past_rebuild import PastRebuild
+from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.app.state_persistence import FaultSink, Process, StatePersistence
 from backstop.app.state_start import NOTHING, WHOLE_JOURNAL, Before, StateSearch
 from backstop.core.book import Book
@@ -96,6 +97,8 @@ class OpenedState:
             checkpoint, size=start.size, clock=clock, boot_id=self._process.boot_id
         )
         search.set_aside(self._say_set_aside)
+        if start.size:
+            self._say_lost(search.newest_seq(self.trail.record_name()), size=start.size)
 
     @property
     def boot_id(self) -> str:
@@ -160,6 +163,26 @@ class OpenedState:
             await self._persistence.close(clean_stop=self.clean_stop)
         else:
             self.past.close()
+
+    def _say_lost(self, newest_seq: int, *, size: int) -> None:
+        """State how many records are gone that were on disk once: a torn file, an older copy."""
+        if newest_seq <= size:
+            return
+        self._on_note(
+            Note(
+                tag=Tag.CRITICAL,
+                name="records_lost",
+                fields={
+                    "lost": newest_seq - size,
+                    "newest": newest_seq,
+                    "kept": size,
+                    "message": f"{AUDIT_DATABASE} ends at record {size}, and record {newest_seq} "
+                    "was on disk: the file was torn, or is an older copy. What is missing is read "
+                    "from the broker; decisions that nobody else knows are gone.",
+                },
+                severity=Severity.CRITICAL,
+            )
+        )
 
     def _say_set_aside(self, fault: StateFileError, kept: Path) -> None:
         self._on_note(

@@ -144,6 +144,10 @@ class StateSearch:
             stop = StopKind.CLEAN
         return Before(stop=stop, guarded=guarded, downtime_ms=downtime_ms, wall_clock=wall_clock)
 
+    def newest_seq(self, record: str) -> int:
+        """Return the newest entry of ``record`` that a file says was on disk; 0: none says so."""
+        return max((_newest_seq(it) for it in self._read if _is_of(it, record)), default=0)
+
     def set_aside(self, on_set_aside: Callable[[StateFileError, Path], None]) -> None:
         """Keep what could not be used under other names, so that nothing is written over it.
 
@@ -162,6 +166,15 @@ def _book(path: Path, checkpoint: Checkpoint, past: PastOrders) -> Book:
             str(path), f"{PAST_DATABASE} beside it lacks orders that have left this state"
         )
     return book
+
+
+def _is_of(found: Generation, record: str) -> bool:
+    return found.checkpoint is not None and found.checkpoint.record == record
+
+
+def _newest_seq(found: Generation) -> int:
+    beaten = 0 if found.heartbeat is None else found.heartbeat.journal_seq
+    return max(beaten, 0 if found.checkpoint is None else found.checkpoint.journal_seq)
 
 
 def _tree(path: Path, checkpoint: Checkpoint) -> KnownTree:
