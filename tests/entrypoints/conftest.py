@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from msgspec.structs import replace
 
+from backstop.app.bot_desk import BotDesk
 from backstop.app.recovery_review import RecoveryReport
 from backstop.app.watch_link import WatchReport
 from backstop.core.book import Book
@@ -108,6 +109,30 @@ class HandGuard:
     past: list[PastOrder] = field(default_factory=list)  # newest first
     recovery: RecoveryReport | None = None
     watch: WatchReport | None = None
+    bots: BotDesk = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bots = BotDesk(self, clock=self)
+
+    # -- what a desk of bots needs ---------------------------------------------------------------
+
+    def monotonic_ns(self) -> int:
+        return self.clock_ns
+
+    def utc_us(self) -> int:
+        return UTC_US
+
+    def put(self, fact: Fact) -> None:
+        self.feed(fact)
+
+    async def decide(self, fact: Fact) -> Decision:
+        if self.failure is not None:
+            raise self.failure
+        decision = self.feed(fact).decision
+        assert decision is not None
+        return decision
+
+    # -- what the interface needs ----------------------------------------------------------------
 
     def now_ns(self) -> int:
         return self.clock_ns
@@ -294,23 +319,34 @@ class HandGuard:
         assert decision is not None
         return decision
 
-    def execution_proof(self, client_order_id: str) -> bytes | None:
-        return self.proofs.get(client_order_id)
-
-    def past_order(self, order_id: str) -> PastOrder | None:
-        return next((it for it in self.past if client_key(order_id) in it.keys), None)
-
-    def past_orders(
-        self, *, limit: int, state: OrderState | None = None
-    ) -> tuple[tuple[PastOrder, ...], int]:
-        found = [it for it in self.past if it.order and state in {None, it.order.state}]
-        return tuple(found[:limit]), len(found)
+    @property
+    def order_records(self) -> "HandRecords":
+        return HandRecords(self)
 
     def let_go_of(self, client_order_id: str) -> None:
         """Have an order leave the book, as if it had finished long ago."""
         order = self.book.orders.pop(client_order_id)
         legs = tuple(it for it in self.book.venue_orders.values() if it.owner == client_order_id)
         self.past.insert(0, PastOrder(order=order, venue_orders=legs))
+
+
+@dataclass
+class HandRecords:
+    """Orders of the past and proofs, as a test laid them down."""
+
+    guard: HandGuard
+
+    def past(self, order_id: str) -> PastOrder | None:
+        return next((it for it in self.guard.past if client_key(order_id) in it.keys), None)
+
+    def newest_past(
+        self, *, limit: int, state: OrderState | None = None
+    ) -> tuple[tuple[PastOrder, ...], int]:
+        found = [it for it in self.guard.past if it.order and state in {None, it.order.state}]
+        return tuple(found[:limit]), len(found)
+
+    def proof(self, client_order_id: str) -> bytes | None:
+        return self.guard.proofs.get(client_order_id)
 
 
 def a_guard(*, active: bool = True, **policy: Any) -> HandGuard:

@@ -47,6 +47,7 @@ class DecisionKind(StrEnum):
     UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
     UNKNOWN_ORDER = "UNKNOWN_ORDER"
     UNKNOWN_ALERT = "UNKNOWN_ALERT"
+    UNKNOWN_BOT = "UNKNOWN_BOT"
     NOT_POSSIBLE = "NOT_POSSIBLE"  # the order cannot be changed or cancelled in its state
 
 

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
+from backstop.core.bot_entries import bot_denials
 from backstop.core.clock_readings import earliest_us
 from backstop.core.guardrails import (
     Assessment,
@@ -211,6 +212,7 @@ def _exposure_moved(
             book.state_reasons(work.now_ns, contract_id),
             book.policy,
         ),
+        *bot_denials(book, order.request.strategy_id),
         *hours_denials(book.hours, instrument, book.policy, work.utc_us),
         *_price_moved(work, order, event, instrument),
     )

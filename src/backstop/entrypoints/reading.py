@@ -37,7 +37,9 @@ def status(*, as_json: AsJson = False) -> None:
     say(f"account        {body['account_id']}   backstop {body['version']}")
     say(f"user hub       {_up(heartbeats['user_hub_connected'])}")
     say(f"market hub     {_up(heartbeats['market_hub_connected'])}")
-    say(f"account read   {_ago(heartbeats['audit_age_ms'])}")
+    say(f"account read   {ago(heartbeats['audit_age_ms'])}")
+    for bot in heartbeats["bots"]:
+        say(f"bot            {bot['bot_id']} {bot['state']}, heard {ago(bot['heartbeat_age_ms'])}")
     for component, fault in heartbeats["faults"].items():
         say(f"fault          {component}: {fault}")
     for name in body["protection"]["switched_off"]:
@@ -203,5 +205,6 @@ def _up(connected: object) -> str:
     return "connected" if connected else "NOT CONNECTED"
 
 
-def _ago(age_ms: int | None) -> str:
+def ago(age_ms: int | None) -> str:
+    """Return an age for people; None: it never happened."""
     return "NEVER" if age_ms is None else f"{age_ms / 1000:.1f} s ago"

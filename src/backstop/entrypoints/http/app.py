@@ -15,9 +15,12 @@ from backstop.entrypoints.http.answers import (
     json_answer,
 )
 from backstop.entrypoints.http.audit_routes import AUDIT_SHAPES, add_audit_routes
+from backstop.entrypoints.http.bot_routes import BOT_SHAPES, add_bot_routes
 from backstop.entrypoints.http.errors import ApiError, ErrorCode
+from backstop.entrypoints.http.exposure_view import EXPOSURE_SHAPES, add_exposure_routes
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.latch_routes import LATCH_SHAPES, add_latch_routes
+from backstop.entrypoints.http.limit_routes import LIMIT_SHAPES, add_limit_routes
 from backstop.entrypoints.http.liquidation_routes import add_liquidation_routes
 from backstop.entrypoints.http.liquidation_views import LIQUIDATION_SHAPES
 from backstop.entrypoints.http.openapi import components, described
@@ -53,10 +56,13 @@ class Api(FastAPI):
                     *ORDER_SHAPES,
                     *AUDIT_SHAPES,
                     *LATCH_SHAPES,
+                    *LIMIT_SHAPES,
                     *ALERT_SHAPES,
                     *LIQUIDATION_SHAPES,
                     *PROTECTION_SHAPES,
                     *RECOVERY_SHAPES,
+                    *BOT_SHAPES,
+                    *EXPOSURE_SHAPES,
                 )
             )
             held["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -82,9 +88,12 @@ def make_api(guard: Guard) -> FastAPI:
     add_audit_routes(api, guard)
     add_alert_routes(api, guard)
     add_latch_routes(api, guard)
+    add_limit_routes(api, guard)
     add_liquidation_routes(api, guard)
     add_protection_routes(api, guard)
     add_recovery_routes(api, guard)
+    add_bot_routes(api, guard)
+    add_exposure_routes(api, guard)
     return api
 
 

@@ -23,6 +23,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_SYMBOL = "UNKNOWN_SYMBOL"
     UNKNOWN_ORDER = "UNKNOWN_ORDER"
     UNKNOWN_ALERT = "UNKNOWN_ALERT"
+    UNKNOWN_BOT = "UNKNOWN_BOT"
     UNKNOWN_LIQUIDATION = "UNKNOWN_LIQUIDATION"
     CONFLICT = "CONFLICT"  # the client_order_id belongs to an order with another body
     NOT_POSSIBLE = "NOT_POSSIBLE"  # not in the order's present state
