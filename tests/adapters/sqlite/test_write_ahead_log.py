@@ -10,7 +10,11 @@ import pytest
 
 from backstop.adapters.sqlite.journal import SqliteJournal
 from backstop.adapters.sqlite.schema import connect_read_only, open_for_writing
-from backstop.adapters.sqlite.write_ahead_log import COPY_EVERY_COMMITS, RESERVED_BYTES
+from backstop.adapters.sqlite.write_ahead_log import (
+    COPY_EVERY_PAGES,
+    JOURNAL_PAGES,
+    RESERVED_BYTES,
+)
 from backstop.core.journal_leaf import leaf_hash
 from backstop.ports import JournalBatch, JournalRecord
 
@@ -51,9 +55,25 @@ async def test_the_room_is_used_again_however_many_commits_there_are(
     for seq in range(1, commits + 1):
         await journal.append(a_batch(seq, b"x" * 3000))
 
-    assert commits > 4 * COPY_EVERY_COMMITS
+    assert commits > 4 * COPY_EVERY_PAGES // JOURNAL_PAGES
     assert the_log(database).stat().st_size <= 2 * RESERVED_BYTES
     assert count(database) == commits
+
+
+async def test_large_commits_leave_no_more_to_the_next_start_than_small_ones(
+    journal: SqliteJournal, database: Path
+) -> None:
+    """A copy is due by what was written, not by how often: the log does not outgrow its room."""
+    commits, together = 40, 250
+    for commit in range(commits):
+        first = 1 + commit * together
+        batches = [a_batch(first + place, b"x" * 3000) for place in range(together)]
+        for durable in [journal.append(batch) for batch in batches]:
+            await durable
+
+    assert commits * together * 3000 > 3 * RESERVED_BYTES
+    assert the_log(database).stat().st_size <= 2 * RESERVED_BYTES
+    assert count(database) == commits * together
 
 
 async def test_what_a_killed_process_left_in_its_log_stays(
@@ -93,11 +113,11 @@ async def test_a_reader_that_stays_loses_nothing_and_holds_up_nobody(
     with closing(connect_read_only(database)) as reader:
         reader.execute("BEGIN")
         assert reader.execute("SELECT count(*) FROM Journal").fetchone() == (1,)
-        for seq in range(2, 2 * COPY_EVERY_COMMITS):
+        for seq in range(2, COPY_EVERY_PAGES):
             await journal.append(a_batch(seq))
         assert reader.execute("SELECT count(*) FROM Journal").fetchone() == (1,)
 
-    assert count(database) == 2 * COPY_EVERY_COMMITS - 1
+    assert count(database) == COPY_EVERY_PAGES - 1
 
 
 @pytest.mark.parametrize("kept", [b"", b"\0" * 4096])

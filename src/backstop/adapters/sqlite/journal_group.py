@@ -13,6 +13,9 @@ from backstop.ports import JournalBatch, JournalRecord
 StoredRecord = tuple[int, str, str, int, int, int, bytes, bytes]
 """The columns of ``Journal``: seq, kind, account, epoch, monotonic_ns, utc_us, payload, hash."""
 
+PAYLOAD = 6
+"""The place of the payload in a stored record."""
+
 SignedHead = tuple[int, str]
 """How many records there are, and the signed note over all of them."""
 
@@ -42,6 +45,16 @@ class Group:
         self.records = records
         self._signed: queue.SimpleQueue[SignedHead | None] = queue.SimpleQueue()
         self._head: SignedHead | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows of the audit tables that the batches imply."""
+        return sum([len(batch.orders) + len(batch.fills) for batch in self.batches])
+
+    @property
+    def size(self) -> int:
+        """Bytes of the payloads of its records."""
+        return sum([len(record[PAYLOAD]) for record in self.records])
 
     def sign(self, head: SignedHead | None) -> None:
         """Give the group its head; None when nobody signs."""

@@ -112,7 +112,9 @@ class JournalWriter:
         if group.records:
             self._last_seq = group.records[-1][0]
         self._report.on_durable(group)
-        self._copier.after_commit(self._connection)
+        self._copier.after_commit(
+            self._connection, records=len(group.records), rows=group.rows, size=group.size
+        )
         return True
 
     def _write(self, group: Group) -> None:
