@@ -307,8 +307,9 @@ async def test_a_stop_that_fires_at_the_same_moment_leaves_nothing_on_the_other_
 
 
 @pytest.mark.scenario("E1")
+@pytest.mark.parametrize("side", Side)
 async def test_a_close_that_rests_half_filled_is_cancelled_and_the_rest_closed(
-    tmp_path: Path,
+    tmp_path: Path, side: Side
 ) -> None:
     """The exchange stops after the first half; the rest would wait for a minute."""
     venue = a_venue_that(partial_fill=PartialFill.SLICES, fill_slices=2, slice_gap_us=300_000_000)
@@ -316,12 +317,13 @@ async def test_a_close_that_rests_half_filled_is_cancelled_and_the_rest_closed(
         desk = a_desk(venue, tmp_path)
         async with desk.guard() as guard:
             for _ in range(2):
-                await guard.enter(Side.BUY, 1)
+                await guard.enter(side, 1)
             name = await begun(guard)
             await flat(desk, guard, name)
 
-            assert traded(desk, Side.SELL) == 2
-            closing = [row for row in desk.orders() if row["side"] == "ASK"]
+            assert traded(desk, side.opposite) == 2
+            exit_side = "ASK" if side is Side.BUY else "BID"
+            closing = [row for row in desk.orders() if row["side"] == exit_side]
             assert [(row["status"], row["fillVolume"]) for row in closing] == [
                 ("CANCELLED", 1),
                 ("FILLED", 1),
