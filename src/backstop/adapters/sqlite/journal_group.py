@@ -5,7 +5,7 @@ takes as long as the thread takes to wake up, so the group is handed over first 
 """
 
 import queue
-from typing import Protocol
+from typing import Final, Protocol
 
 from backstop.adapters.sqlite.journal_view import LeafHash
 from backstop.ports import JournalBatch, JournalRecord
@@ -13,7 +13,7 @@ from backstop.ports import JournalBatch, JournalRecord
 StoredRecord = tuple[int, str, str, int, int, int, bytes, bytes]
 """The columns of ``Journal``: seq, kind, account, epoch, monotonic_ns, utc_us, payload, hash."""
 
-PAYLOAD = 6
+PAYLOAD: Final = 6
 """The place of the payload in a stored record."""
 
 SignedHead = tuple[int, str]
