@@ -40,6 +40,7 @@ class Situation(Struct, frozen=True, kw_only=True):
         quantity: contracts that are held, fills that only rows tell of included.
         wanted: contracts that have to be covered; less where others' positions are left alone.
         stops: working stops that close it.
+        covered: contracts that those close together.
         coming: our own stops on their way.
         fallback_ticks: level for contracts of unknown origin; None: there is none.
         chosen: contracts of entries that may go without a stop, and were given none.
@@ -51,6 +52,7 @@ class Situation(Struct, frozen=True, kw_only=True):
     quantity: int
     wanted: int
     stops: tuple[Cover, ...]
+    covered: int
     coming: tuple[Cover, ...]
     fallback_ticks: int | None
     chosen: int
@@ -63,12 +65,12 @@ class Situation(Struct, frozen=True, kw_only=True):
     @property
     def uncovered(self) -> int:
         """Contracts that no working stop covers and one should."""
-        return max(0, self.wanted - total(self.stops))
+        return max(0, self.wanted - self.covered)
 
     @property
     def is_naked(self) -> bool:
         """Contracts are held that no working stop covers, wanted or not."""
-        return self.quantity > total(self.stops)
+        return self.quantity > self.covered
 
     @property
     def missing(self) -> tuple[Share, ...]:
@@ -91,7 +93,7 @@ class Situation(Struct, frozen=True, kw_only=True):
     @property
     def undetermined(self) -> int:
         """Contracts without a stop of which nothing says where theirs should be."""
-        return 0 if self.has_level else max(0, self.quantity - total(self.stops) - self.chosen)
+        return 0 if self.has_level else max(0, self.quantity - self.covered - self.chosen)
 
     @property
     def lacking(self) -> int:
@@ -106,13 +108,15 @@ def situation(book: Book, contract_id: str) -> Situation:
     view = book.position(contract_id)
     instrument = book.instruments.get(contract_id)
     quantity = max(0, evident_quantity(book, view) * record.sign)
+    stops = working_stops(book, record) if record.sign else ()
     return Situation(
         view=view,
         record=record,
         instrument=instrument,
         quantity=quantity,
         wanted=_wanted(book, record, quantity),
-        stops=working_stops(book, record) if record.sign else (),
+        stops=stops,
+        covered=total(stops),
         coming=coming(book, record, LegRole.STOP_LOSS) if record.sign else (),
         fallback_ticks=_fallback_ticks(book, record, view, instrument),
         chosen=_chosen(book, record),

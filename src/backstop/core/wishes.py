@@ -79,22 +79,22 @@ def _accept(
     work: Workbench, request: OrderRequest, assessment: Assessment, reference: Quote | None
 ) -> None:
     book, intent = work.book, assessment.intent
-    tag = custom_tag(intent)
     instrument = book.instruments[intent.contract_id]
+    command = place_command(assessment, instrument)
     order = TrackedOrder(
         request=request,
         intent=intent,
-        custom_tag=tag,
+        custom_tag=command.custom_tag,
         reduces_risk=assessment.reducing,
         reference_price=reference_price(intent, instrument, reference),
         requested_utc_us=work.utc_us,
         venue_from_us=earliest_us(work),
     )
-    book.client_of_tag[tag] = intent.client_order_id
+    book.client_of_tag[order.custom_tag] = intent.client_order_id
     if not assessment.reducing:
         remember_entry(book, request, work.now_ns)
     work.keep(order)
-    work.commands.append(place_command(assessment, instrument))
+    work.commands.append(command)
     work.decision = Decision(kind=DecisionKind.ACCEPTED, order=order, assessment=assessment)
 
 
