@@ -7,7 +7,7 @@ import pytest
 from backstop.core.lifecycle import latched
 from backstop.core.step import Workbench
 from backstop.core.trading_state import Latch, LatchKind
-from backstop.domain.events import Answer
+from backstop.domain.events import Answer, RecordFoundSound, RecordFoundUnsound
 from backstop.domain.utc import utc_text
 from backstop.errors import JournalError
 
@@ -152,6 +152,24 @@ async def test_a_resume_is_refused_while_a_liquidation_is_not_flat(desk: Any) ->
     assert status == 409
     assert "not FLAT" in answer["error"]["message"]
     assert guard.book.latches != ()
+
+
+async def test_a_resume_is_refused_while_the_audit_record_is_unsound(desk: Any) -> None:
+    guard = desk.guard()
+    async with desk.calling(guard) as caller:
+        await caller.ask("POST", "/v1/halt", json=HALT)
+        guard.feed(RecordFoundUnsound(utc_us=desk.UTC_US, finding="record 3: its hash is wrong."))
+        status, answer = await caller.ask("POST", "/v1/resume", json=RESUME)
+        _, shown = await caller.ask("GET", "/v1/status")
+        guard.feed(RecordFoundSound(utc_us=desk.UTC_US))
+        resumed, _ = await caller.ask("POST", "/v1/resume", json=RESUME)
+
+    assert (status, answer["error"]["code"]) == (409, "NOT_POSSIBLE")
+    assert "record 3: its hash is wrong." in answer["error"]["message"]
+    assert "backstop audit verify" in answer["error"]["message"]
+    assert shown["trading_state"] == "HALTED"
+    assert resumed == 200
+    assert guard.book.latches == ()
 
 
 async def test_a_halt_that_cannot_be_recorded_is_an_error(desk: Any) -> None:
