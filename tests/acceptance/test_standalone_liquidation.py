@@ -396,6 +396,19 @@ async def test_in_dry_run_it_says_first_that_nothing_was_sent_and_then_what_is_o
     assert list(bench.folder.glob("**/emergency-*")) == []
 
 
+async def test_in_dry_run_without_a_gateway_it_shows_what_the_record_tells(bench: Any) -> None:
+    async with bench.venue(), bench.guard(**SENDING) as guard:
+        await trading(guard, MES)
+        await guard.kill()
+    done = await bench.call("liquidate", "--yes", **NOBODY)
+
+    assert done.code == 1, done
+    assert done.out.startswith("DRY RUN: NOTHING WAS SENT.")
+    assert "The account could not be read" in done.out
+    assert "+2" in done.out
+    assert "would have sent: close CON.F.US.MES." in done.out
+
+
 async def test_in_dry_run_a_silent_guard_is_not_stopped(bench: Any) -> None:
     async with bench.venue(), bench.guard() as guard:
         await guard.until("/v1/status", lambda said: said["trading_state"] == "ACTIVE")

@@ -48,6 +48,9 @@ from backstop.ports import Clock
 READS_MAX = 5
 """Attempts of a dry run to read the account; nothing depends on them but what is shown."""
 
+DRY_RUN_LOGIN_S = 10.0
+"""How long a dry run tries to be let in: without an answer it shows what the record tells."""
+
 LOOK_BACK_US = 24 * 3600 * 1_000_000
 
 
@@ -237,8 +240,9 @@ class EmergencyLiquidation:
 
     async def _logged_in(self) -> Broker | str:
         """Return the broker, or why there is none."""
+        limit_s = self._left_s if self._policy.sends else min(self._left_s, DRY_RUN_LOGIN_S)
         try:
-            async with asyncio.timeout(self._left_s):
+            async with asyncio.timeout(limit_s):
                 return await logged_in(
                     self._settings, clock=self._clock, sink=self._facts.put_nowait, say=self._say
                 )
