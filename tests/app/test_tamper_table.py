@@ -5,6 +5,7 @@ The table is executed here, row by row, and printed into docs/reference/tamper-t
 
 import asyncio
 import shutil
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,35 @@ def cut_tail_with_old_head(folder: Path, story: Story) -> None:
 
 def delete_checkpoints(folder: Path, _: Story) -> None:
     shutil.rmtree(folder / "checkpoints")
+
+
+def empty_checkpoints(folder: Path, _: Story) -> None:
+    """Leave the files, and nothing in them."""
+    for path in (folder / "checkpoints").iterdir():
+        path.write_bytes(b"")
+
+
+def rewind_without_checkpoints(folder: Path, story: Story) -> None:
+    """Put an older record back, with all that belongs to it, where no checkpoint speaks up."""
+    shutil.rmtree(folder / "keys")
+    shutil.copytree(story.older / "keys", folder / "keys")
+    cut_tail_with_old_head(folder, story)
+    empty_checkpoints(folder, story)
+
+
+def invent_record(folder: Path, _: Story) -> None:
+    """Put a record where nobody who counts from one would look."""
+    statement = (
+        "INSERT INTO Journal SELECT -7, kind, account, epoch, monotonic_ns, utc_us, payload,"
+        " leaf_hash FROM Journal WHERE seq = 7"
+    )
+    assert change(folder, statement) == 1
+
+
+def add_signature(folder: Path, story: Story) -> None:
+    """Add a line that readers of notes pass over: the key in it is nobody's."""
+    line = f"— backstop/{story.account} {b64encode(bytes(68)).decode()}"
+    assert change(folder, "UPDATE TreeHead SET note = note || ? || char(10)", line) == 1
 
 
 def delete_database(folder: Path, _: Story) -> None:
@@ -284,9 +314,13 @@ TABLE = (
               change_column("TreeHead", "note"), "signed head"),
     Tampering("`TreeHead.size` changed alone", "the signed head",
               change_column("TreeHead", "size"), "signed head"),
+    Tampering("a signature added to the signed head", "the signed head, which has one",
+              add_signature, "signed head.* added"),
     Tampering("the signed head removed", "the signed head", drop_head, "signed head.* gone"),
     Tampering("a record deleted", "the gap in the sequence", delete_row("Journal"),
               "record 2: it is missing"),
+    Tampering("a record invented, with a number below the first", "its number",
+              invent_record, "record -7: no record has"),
     Tampering("a row of `OrderAudit` deleted", ROW, delete_row("OrderAudit"),
               "OrderAudit .* missing"),
     Tampering("a row of `FillAudit` deleted", ROW, delete_row("FillAudit"), "FillAudit .* missing"),
@@ -306,6 +340,10 @@ TABLE = (
               delete_database, "audit.db: it is gone"),
     Tampering("`checkpoints/` deleted", "its absence: a record always has checkpoints",
               delete_checkpoints, "checkpoints: it is gone"),
+    Tampering("all checkpoints taken out of their files", "their absence, likewise",
+              empty_checkpoints, "checkpoints: it holds no checkpoint"),
+    Tampering("an older record put back with its keys, and all checkpoints taken out",
+              "their absence, likewise", rewind_without_checkpoints, "it holds no checkpoint"),
     Tampering("a record changed, and every leaf hash made to fit", "the root of the tree",
               rewrite_leaf, "one of them is not what was signed"),
     Tampering("records added without the guard, with right leaf hashes",

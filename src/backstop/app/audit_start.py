@@ -23,6 +23,7 @@ from backstop.app.tree_check import (
     checked_key_chain,
     checked_leaves,
     folder_source,
+    no_checkpoints,
     walk,
 )
 from backstop.core.audit_log import Frontier
@@ -125,10 +126,8 @@ def checked_start(
                 f"{database} holds the record of account {owner}, not of {account}. "
                 "Set BACKSTOP_STATE_DIR to a folder of its own for each account."
             )
-        if not folders[0].files():
-            raise TamperedRecordError(
-                str(folders[0].folder), f"it is gone, with {store.last_seq()} records left"
-            )
+        if folders[0].newest() is None:
+            raise no_checkpoints(folders[0].folder, records=store.last_seq())
         offered = iter(known(_name(store), store.last_seq()))
         if store.last_seq() > WHOLE_CHECK_RECORDS and open_next(key_folder) is None:
             keys = AuditKeys.open(key_folder)

@@ -27,6 +27,7 @@ from backstop.app.tree_check import (
     checked_leaves,
     file_source,
     folder_source,
+    no_checkpoints,
     walk,
 )
 from backstop.core.checkpoint import log_origin
@@ -101,10 +102,8 @@ def verify_record(
         account = store.account()
         if account is None:
             raise StateFolderError(f"{database} holds no record yet.")
-        if not CheckpointFolder(outside).files():
-            raise TamperedRecordError(
-                str(outside), f"it is gone, with {store.last_seq()} records left"
-            )
+        if CheckpointFolder(outside).newest() is None:
+            raise no_checkpoints(outside, records=store.last_seq())
         sources = [folder_source(outside), *(file_source(it) for it in checkpoints)]
         if isinstance(mirror, Path):
             sources.append(folder_source(mirror / f"backstop-{account}"))

@@ -17,8 +17,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from backstop.adapters.checkpoints import CheckpointFolder
-from backstop.adapters.sqlite.audit_store import AuditStore, StoredRecord
-from backstop.adapters.sqlite.schema import damaged, one_line
+from backstop.adapters.sqlite.audit_store import LOWEST_SEQ, AuditStore, StoredRecord
+from backstop.adapters.sqlite.schema import FIRST_SEQ, damaged, one_line
 from backstop.app.audit_start import CheckedStart
 from backstop.app.codec import ROTATION_KIND
 from backstop.app.state_layout import AUDIT_DATABASE, CHECKPOINT_FOLDER
@@ -158,10 +158,11 @@ class RecordCheck:
 
         A few at a time, so that no long read keeps the write-ahead log from being put away.
         """
-        seq = 1
+        seq = FIRST_SEQ
         while seq <= self._start.size and not self._stopped.is_set():
             limit = min(RECORDS_AT_ONCE, self._start.size - seq + 1)
-            some = list(store.records(from_seq=seq, limit=limit))
+            first = LOWEST_SEQ if seq == FIRST_SEQ else seq
+            some = list(store.records(from_seq=first, limit=limit))
             yield from some
             if len(some) < limit:
                 return

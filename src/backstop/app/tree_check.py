@@ -57,6 +57,12 @@ def file_source(path: Path) -> NoteSource:
     return NoteSource(name=str(path), notes=notes_in(path))
 
 
+def no_checkpoints(folder: Path, *, records: int) -> TamperedRecordError:
+    """Return what to raise where no checkpoint is left: the first is written before any record."""
+    gone = "it holds no checkpoint" if folder.is_dir() else "it is gone"
+    return TamperedRecordError(str(folder), f"{gone}, with {records} records left")
+
+
 def walk(
     leaf_hashes: Iterable[bytes],
     sources: Iterable[NoteSource],
@@ -111,6 +117,8 @@ def checked_leaves(
     """
     for expected, record in enumerate(records, start=first_seq):
         where = f"record {expected}"
+        if record.seq < expected:
+            raise TamperedRecordError(f"record {record.seq}", "no record has such a number")
         if record.seq != expected:
             raise TamperedRecordError(where, "it is missing")
         if record.account != account:
@@ -163,6 +171,8 @@ def check_head(
     signed = _parsed(note, SIGNED_HEAD)
     _check_signature(signed, SIGNED_HEAD, origin=origin, chain=chain)
     size = signed.checkpoint.size
+    if len(signed.signatures) != 1:
+        raise TamperedRecordError(SIGNED_HEAD, "somebody added a signature to it")
     if size < frontier.size:
         raise TamperedRecordError(
             f"record {size + 1}",

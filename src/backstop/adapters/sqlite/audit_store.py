@@ -18,6 +18,9 @@ from msgspec import Struct
 from backstop.adapters.sqlite.schema import disk_fault, one_line, open_for_reading, unreadable
 from backstop.ports import JournalRecord
 
+LOWEST_SEQ = -(2**63)
+"""The lowest number that SQLite can give a row: from it on, no row of the journal stays unseen."""
+
 MAX_ROWS = 1000
 """Rows of one answer, so that no question about a long history fills the memory."""
 
@@ -182,7 +185,9 @@ class AuditStore:
         """Iterate over every fill, by id; one row in memory at a time."""
         return map(_fill, self._connection.execute(f"{_FILL} ORDER BY FillId"))
 
-    def records(self, *, from_seq: int = 1, limit: int | None = None) -> Iterator[StoredRecord]:
+    def records(
+        self, *, from_seq: int = LOWEST_SEQ, limit: int | None = None
+    ) -> Iterator[StoredRecord]:
         """Iterate over journal records from ``from_seq`` on, unchecked, as they are stored."""
         rows = self._connection.execute(
             f"{_RECORD} WHERE seq >= ? ORDER BY seq LIMIT ?",
