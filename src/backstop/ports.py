@@ -1,7 +1,7 @@
 """What the application needs of the world; adapters implement these, tests use the simulator."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
 
@@ -36,6 +36,14 @@ class Clock(Protocol):
 
     def utc_us(self) -> int:
         """Microseconds since 1970, UTC; may step."""
+
+
+@runtime_checkable
+class MachineClock(Clock, Protocol):
+    """The clocks of the machine that we run on, which may be suspended."""
+
+    def awake_ns(self) -> int:
+        """Nanoseconds that stand still during a suspend, while ``monotonic_ns`` goes on."""
 
 
 class Gateway(Protocol):

@@ -93,9 +93,18 @@ class JumpingClock(SystemClock):
 
     def __init__(self) -> None:
         self._ahead_ns = 0
+        self._asleep_ns = 0
 
     def monotonic_ns(self) -> int:
         return super().monotonic_ns() + self._ahead_ns
+
+    def awake_ns(self) -> int:
+        return super().awake_ns() + self._ahead_ns - self._asleep_ns
+
+    def suspend(self, seconds: float) -> None:
+        """Let time pass while the machine sleeps."""
+        self._asleep_ns += int(seconds * 1_000_000_000)
+        self.jump(seconds)
 
     def jump(self, seconds: float) -> None:
         self._ahead_ns += int(seconds * 1_000_000_000)

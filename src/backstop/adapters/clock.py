@@ -25,11 +25,15 @@ def awake_ns() -> int:
 
 
 class SystemClock:
-    """Implements ``ports.Clock`` on the machine's clocks."""
+    """Implements ``ports.MachineClock`` on the machine's clocks."""
 
     def monotonic_ns(self) -> int:
         """Return nanoseconds that only grow within one boot of the machine, suspend counted."""
         return _elapsed_ns()
+
+    def awake_ns(self) -> int:
+        """Return nanoseconds that stand still while the machine is suspended."""
+        return _awake_ns()
 
     def utc_us(self) -> int:
         """Return microseconds since 1970, UTC; may step, so never for deadlines."""

@@ -16,12 +16,13 @@ from backstop.app.market_sessions import MarketSessions
 from backstop.app.notes import failure_text
 from backstop.app.position_pricing import PositionPricing
 from backstop.app.quote_board import QuoteBoard
+from backstop.app.standstill import StandstillWatch
 from backstop.app.trading_days import TradingDays
 from backstop.app.wiring import Parts
 from backstop.config.credential_manager import API_KEY, EMERGENCY_API_KEY, JWT
 from backstop.config.secret import Secret
 from backstop.config.settings import Settings
-from backstop.ports import Clock
+from backstop.ports import Clock, MachineClock
 
 ACCOUNT_FIRST_S = 5.0
 """How long the market's history waits for the account to be read at the start."""
@@ -101,6 +102,10 @@ class GuardTasks:
             ).run,
             "market risk": self._follow_risk,
         }
+        if isinstance(clock, MachineClock):
+            standstill = StandstillWatch(clock, on_standstill=quotes.distrust)
+            parts.loop.before_turn = standstill.look
+            self._runs["standstill"] = partial(standstill.run, parts.loop.nudge)
         self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(self._ended)
 

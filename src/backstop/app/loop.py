@@ -92,7 +92,7 @@ class _Pending:
 
 
 def _nothing() -> None:
-    """Nobody wants to hear of it."""
+    """Nobody wants to hear of it, or has anything to say."""
 
 
 class DecisionLoop:
@@ -112,6 +112,7 @@ class DecisionLoop:
         self.book = book
         self.steps = 0  # work done: a pulse that carries it cannot lie about a stuck loop
         self.turns = 0  # times round the loop below, with or without a fact
+        self.before_turn: Callable[[], Fact | None] = _nothing  # says what comes before all else
         self.on_step: Callable[[], None] = _nothing  # hears of each step before anything leaves
         self._journal = journal
         self._clock = clock
@@ -272,6 +273,9 @@ class DecisionLoop:
             return
         self.turns += 1
         try:
+            first = self.before_turn()
+            if first is not None:
+                self._handle(first, None)
             for _ in range(min(len(self._queue), FACTS_PER_TURN)):
                 fact, asker = self._queue.popleft()
                 self._handle(fact, asker)

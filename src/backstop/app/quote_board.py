@@ -18,6 +18,7 @@ class QuoteBoard:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._quotes: dict[str, tuple[Quote, int]] = {}
+        self._trusted_from_ns = 0
         self._changed = asyncio.Event()
 
     def put(self, quote: Quote, arrived_ns: int) -> None:
@@ -25,12 +26,18 @@ class QuoteBoard:
         self._quotes[quote.contract_id] = (quote, arrived_ns)
         self._changed.set()
 
+    def distrust(self) -> None:
+        """Count what came up to now as none: the market went on while nobody listened."""
+        self._trusted_from_ns = self._clock.monotonic_ns()
+
     def reference(self, contract_id: str) -> Quote | None:
-        """Return the newest quote with its age at this moment; None when there never was one."""
+        """Return the newest quote with its age at this moment; None when there is none to trust."""
         held = self._quotes.get(contract_id)
         if held is None:
             return None
         quote, arrived_ns = held
+        if arrived_ns < self._trusted_from_ns:
+            return None
         age_ms = max(0, self._clock.monotonic_ns() - arrived_ns) // MILLISECOND_NS
         return replace(quote, age_ms=age_ms)
 
@@ -42,7 +49,7 @@ class QuoteBoard:
             price = quote.last
             if price is None and quote.bid is not None and quote.ask is not None:
                 price = (quote.bid + quote.ask) / 2
-            if price is not None:
+            if price is not None and arrived_ns >= self._trusted_from_ns:
                 age_ms = max(0, now_ns - arrived_ns) // MILLISECOND_NS
                 found.append(Mark(contract_id=quote.contract_id, price=price, age_ms=age_ms))
         return tuple(found)

@@ -193,6 +193,7 @@ class Book:
     alerts: AlertBoard = field(default_factory=AlertBoard)
     recovered: bool = False
     left_alone_ms: int = 0  # nobody guarded for so long, too long; 0 once it was acted on
+    standstills: int = 0  # how often this process was found not to have run
     orders_forgotten: int = 0  # finished orders that only the record still knows
     missing: dict[str, Search] = field(default_factory=dict)  # orders that no list shows
     aligned: dict[int, None] = field(default_factory=dict)  # legs that were set to their level once

@@ -54,6 +54,7 @@ from backstop.core.record_soundness import record_checked
 from backstop.core.registered_orders import order_registered
 from backstop.core.repeated_executions import count_executions
 from backstop.core.slippage_breaches import count_breaches, follow_moves, move_answered
+from backstop.core.standstill import stood_still
 from backstop.core.step import Step, Tag, Workbench
 from backstop.core.undecided import past_changed
 from backstop.core.venue_clock import LOOK_BACK_US
@@ -77,6 +78,7 @@ from backstop.domain.events import (
     EmergencyRunRecorded,
     Fact,
     GuardStarted,
+    GuardStoodStill,
     HaltRequested,
     HubConnected,
     HubLost,
@@ -271,6 +273,8 @@ def _apply_life(work: Workbench, event: LifeFact) -> None:
             emergency_liquidation.restarted(work)
             protection_restarted(work)
             left_alone(work, event)
+        case GuardStoodStill():
+            stood_still(work, event)
         case InstrumentsLoaded():
             lifecycle.instruments_loaded(work, event)
         case HubConnected() | HubLost() | SessionEvicted():

@@ -41,6 +41,13 @@ def left_alone(work: Workbench, event: GuardStarted) -> None:
         )
 
 
+def left_alone_for(work: Workbench, unguarded_ms: int) -> None:
+    """Note that this process did not run for a while; what is held has to be read first."""
+    after_ms = work.book.policy.liquidate_after_ms
+    if after_ms is not None and unguarded_ms > after_ms:
+        work.book.left_alone_ms = unguarded_ms
+
+
 def liquidate_what_was_left_alone(work: Workbench) -> None:
     """Take the account flat once its first complete read shows that something is open."""
     book = work.book

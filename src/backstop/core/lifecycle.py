@@ -83,6 +83,7 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.links.journal_failed = False
     book.links.login_refused = False  # this process logs in anew, and hears for itself
     book.recovered = False
+    book.standstills = 0
     book.audit.requested_ns = book.audit.due_ns = 0
     book.audit.hurries = 0
     book.audit.complete_ns = book.audit.complete_sent_ns = 0

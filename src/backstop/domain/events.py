@@ -195,6 +195,13 @@ class LoginAccepted(Event, frozen=True, kw_only=True, tag=True):
     """The gateway accepts our key again."""
 
 
+class GuardStoodStill(Event, frozen=True, kw_only=True, tag=True):
+    """This process did not run for ``unguarded_ms``; the machine slept for ``asleep_ms`` of it."""
+
+    unguarded_ms: int
+    asleep_ms: int
+
+
 class WatchdogLost(Event, frozen=True, kw_only=True, tag=True):
     """The process that watches over this one is dead or silent; nobody would notice our freeze."""
 
@@ -592,6 +599,7 @@ class OrderLookedUp(Event, frozen=True, kw_only=True, tag=True):
 
 LifeFact = (
     GuardStarted
+    | GuardStoodStill
     | JournalFailed
     | JournalRecovered
     | RecordFoundUnsound

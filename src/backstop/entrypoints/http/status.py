@@ -143,11 +143,13 @@ class Heartbeats(Struct, frozen=True, kw_only=True):
 
     ``faults`` holds what is not well, by component. ``watchdog`` is null, like the guard's pulse,
     where nobody was to watch: embedded in a bot. ``event_loop_stall_ms_max`` is the longest time
-    for which the guard's loop did not get round.
+    for which the guard's loop did not get round, ``standstills`` how often it was found not to have
+    run at all: the machine slept, or the process was stopped.
     """
 
     guard_pulse_age_ms: int | None
     event_loop_stall_ms_max: int | None
+    standstills: int
     watchdog: WatchdogView | None
     user_hub_connected: bool
     user_hub_connected_for_ms: int | None
@@ -338,6 +340,7 @@ def _heartbeats(guard: Guard, *, now_ns: int) -> Heartbeats:
     return Heartbeats(
         guard_pulse_age_ms=None if watch is None else watch.pulse_age_ms,
         event_loop_stall_ms_max=None if watch is None else watch.stall_ms_max,
+        standstills=guard.book.standstills,
         watchdog=None
         if watch is None
         else WatchdogView(
