@@ -21,6 +21,7 @@ from benchmarks import (
     crash,
     decisions,
     events,
+    exposure,
     flat,
     naked,
     page,
@@ -52,6 +53,8 @@ class Amounts(Struct, frozen=True, kw_only=True):
     verified_records: int = 100_000
     orders_decided: int = 2000
     past_orders_decided: int = 20_000
+    exposure_decisions: int = 20_000
+    exposure_bars: int = 20
     past_orders: int = 100_000
     proofs: int = 1000
     short_tail: int = 1000
@@ -72,6 +75,8 @@ QUICK = Amounts(
     verified_records=100,
     orders_decided=20,
     past_orders_decided=100,
+    exposure_decisions=20,
+    exposure_bars=2,
     past_orders=100,
     proofs=20,
     short_tail=100,
@@ -164,6 +169,10 @@ def _parts(folder: Path, amounts: Amounts) -> dict[str, Callable[[], Iterable[Fi
         ),
         "core": lambda: decisions.measure_engine(
             rounds=rounds, orders=amounts.orders_decided, past_orders=amounts.past_orders_decided
+        ),
+        "exposure": lambda: chain(
+            exposure.measure_decisions(rounds=rounds, decisions=amounts.exposure_decisions),
+            exposure.measure_bars(rounds=rounds, bars=amounts.exposure_bars),
         ),
         "crash": lambda: crash.measure(kills=amounts.kills),
         "restart": lambda: restart.measure(rounds=rounds),

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from backstop.app.correlation_protection_system import CorrelationProtectionSystem
     from backstop.app.critical_system_manager import CriticalSystemManager
     from backstop.app.disaster_recovery_system import DisasterRecoverySystem
     from backstop.app.execution_verification_system import ExecutionVerificationSystem
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CorrelationProtectionSystem",
     "CriticalSystemManager",
     "DisasterRecoverySystem",
     "ExecutionVerificationSystem",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CorrelationProtectionSystem": "backstop.app.correlation_protection_system",
     "CriticalSystemManager": "backstop.app.critical_system_manager",
     "DisasterRecoverySystem": "backstop.app.disaster_recovery_system",
     "ExecutionVerificationSystem": "backstop.app.execution_verification_system",

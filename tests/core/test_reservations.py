@@ -24,7 +24,10 @@ from tests.core.builders import (
     an_instrument,
 )
 
+from backstop.core.correlation_protection import evaluate
+from backstop.core.estimate_age import correlation_view
 from backstop.core.exposure import ExposureLimits
+from backstop.core.portfolio import exposures
 from backstop.core.pre_trade import judge
 from backstop.core.step import Decision, DecisionKind
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerStatus, BrokerTrade
@@ -256,6 +259,21 @@ def a_market() -> Market:
     return Market(guard)
 
 
+def agree_with_scratch(market: Market) -> None:
+    """What decisions keep up to date is what the whole book comes to, looked at anew."""
+    book, limits = market.guard.book, market.guard.policy.exposure_limits
+    marks = tuple(Mark(contract_id=name, price=price) for name, price in PRICES.items())
+    assert limits is not None
+    kept = book.standing.exposures(book, limits, marks, market.guard.utc_us)
+    fresh = exposures(book, marks, market.guard.utc_us)
+    held = {it.family: it for it in kept.exposures if not it.is_flat}
+    assert held == {it.family: it for it in fresh if not it.is_flat}
+    report = evaluate(fresh, correlation_view(book.estimate, market.guard.utc_us), limits)
+    for limit, found in kept.largest().items():
+        tightest = report.tightest(limit)
+        assert found.value_micros == (0 if tightest is None else tightest.value_micros)
+
+
 def worst_case(market: Market) -> tuple[int, int]:
     """Return the most that one side, and that both sides, could come to in risk dollars."""
     worst_side = worst_gross = 0
@@ -311,6 +329,7 @@ def test_no_interleaving_lets_what_could_fill_pass_a_limit(
                 market.cancel(pick, works=works)
             case ("hear", int(pick)):
                 market.hear(pick)
+        agree_with_scratch(market)
         worst_side, worst_gross = worst_case(market)
         assert worst_side <= COMBINED
         assert worst_gross <= GROSS

@@ -44,7 +44,8 @@ def in_order(value: Any) -> Any:
         case deque() | list():
             return [in_order(held) for held in value]
         case _ if hasattr(value, "__dataclass_fields__"):
-            return [(it.name, in_order(getattr(value, it.name))) for it in fields(value)]
+            kept = [it.name for it in fields(value) if it.name not in LEFT_OUT]
+            return [(name, in_order(getattr(value, name))) for name in kept]
         case _:
             return value
 

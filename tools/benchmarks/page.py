@@ -47,6 +47,13 @@ PARTS = {
         "signed proof. The bare client places the same orders without any of it.",
     ),
     "core": Part("Decisions alone", "Facts into decisions, without a disk and without a network."),
+    "exposure": Part(
+        "Decisions about exposure, and new bars",
+        "One order that every rule lets through, with an order that could fill in each instrument "
+        "and every pair of them measured: all of the pipeline, and the limits on exposure alone, "
+        "whose sums are kept. After a price has moved they are brought up to date first. A bar "
+        "goes into the volatility of its family, and into the correlation with every other one.",
+    ),
     "crash": Part(
         "Killed in the middle of trading",
         "A bot sends orders through the API while the guard gets `kill -9`. In that moment "

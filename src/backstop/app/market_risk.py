@@ -19,6 +19,7 @@ from backstop.core.instrument_table import contract_profile
 from backstop.core.volatility import VolatilityEstimator
 from backstop.domain.events import FamilyVolatility, PairCorrelation, RiskEstimated
 from backstop.domain.instrument import Instrument
+from backstop.domain.quote import Mark
 from backstop.errors import GatewayError
 from backstop.ports import Clock, FactSink
 
@@ -31,6 +32,9 @@ BARS_PER_CALL = 20_000
 MINUTE_UNIT = 2
 BAR_MINUTES = 5
 BAR_US = BAR_MINUTES * 60_000_000
+
+SERVED_AFTER_S = 2.0
+"""After its end a bar is asked for this much later: the gateway needs a moment to close it."""
 
 RETRY_PAUSES_S = (2.0, 5.0, 15.0, 30.0, 60.0)
 """Before what could not be read is asked for again, and again.
@@ -72,8 +76,10 @@ class MarketRisk:
         sink: FactSink,
         on_fault: Callable[[str], None],
         update_interval_s: float,
+        marks: Callable[[], tuple[Mark, ...]],
     ) -> None:
         self._clock = clock
+        self._marks = marks
         self._read_bars = read_bars
         self._sink = sink
         self._on_fault = on_fault
@@ -90,10 +96,15 @@ class MarketRisk:
             missing = await self._update(contracts, contracts)
             for pause_s in RETRY_PAUSES_S:
                 if not missing or pause_s >= self._update_interval_s:
-                    await asyncio.sleep(self._update_interval_s)
+                    await asyncio.sleep(self._until_next_s())
                     break
                 await asyncio.sleep(pause_s)
                 missing = await self._update(contracts, missing)
+
+    def _until_next_s(self) -> float:
+        """Return the pause until the running bar is closed and served, or the interval if less."""
+        closes_s = (BAR_US - self._clock.utc_us() % BAR_US) / 1_000_000
+        return min(self._update_interval_s, closes_s + SERVED_AFTER_S)
 
     def _begin_anew(self, contracts: _Contracts) -> None:
         self._last_bar_us.clear()
@@ -189,6 +200,7 @@ class MarketRisk:
                     family=volatility.family,
                     sigma_ppm=volatility.sigma_ppm,
                     origin=str(volatility.origin),
+                    as_of_utc_us=volatility.as_of_utc_us,
                 )
                 for volatility in volatilities
             ),
@@ -204,6 +216,7 @@ class MarketRisk:
                 )
                 for first, second, correlation in self._correlation.view(now_us).pairs()
             ),
+            marks=self._marks(),
         )
 
 

@@ -103,6 +103,15 @@ class CorrelationEstimator:
             for position, first in enumerate(names)
             for second in names[position + 1 :]
         }
+        # Of each family every other one, with their sums, and whether it is the first of the two.
+        self._partners = {
+            name: [
+                (self._series[other], self._sums[min(name, other), max(name, other)], name < other)
+                for other in names
+                if other != name
+            ]
+            for name in names
+        }
 
     @classmethod
     def seeded(cls, families: Iterable[str], history: Iterable[Bar]) -> "CorrelationEstimator":
@@ -196,16 +205,16 @@ class CorrelationEstimator:
             series.recent.popitem(last=False)
 
     def _align(self, family: str, start_utc_us: int, step: float) -> None:
-        for other, series in self._series.items():
-            if other == family:
-                continue
+        for series, sums, is_first in self._partners[family]:
             partner = series.recent.get(start_utc_us)
             if partner is None:
                 continue
-            if family < other:
-                _add(self._sums[family, other], start_utc_us, step, partner)
-            else:
-                _add(self._sums[other, family], start_utc_us, partner, step)
+            first, second = (step, partner) if is_first else (partner, step)
+            sums.first_squares = _DECAY * sums.first_squares + first * first
+            sums.second_squares = _DECAY * sums.second_squares + second * second
+            sums.products = _DECAY * sums.products + first * second
+            sums.aligned_bars += 1
+            sums.last_start_utc_us = start_utc_us
 
 
 def _is_next(before: Bar, bar: Bar) -> bool:
@@ -217,14 +226,6 @@ def _is_next(before: Bar, bar: Bar) -> bool:
     return (
         bar.start_utc_us - before.start_utc_us == BAR_US and bar.contract_id == before.contract_id
     )
-
-
-def _add(sums: _Sums, start_utc_us: int, first: float, second: float) -> None:
-    sums.first_squares = _DECAY * sums.first_squares + first * first
-    sums.second_squares = _DECAY * sums.second_squares + second * second
-    sums.products = _DECAY * sums.products + first * second
-    sums.aligned_bars += 1
-    sums.last_start_utc_us = start_utc_us
 
 
 def _correlation(sums: _Sums, now_utc_us: int) -> Correlation:

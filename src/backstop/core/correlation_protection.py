@@ -181,11 +181,15 @@ def _refuses(book: ExposureBook, limit: LimitName, probe: _Probe) -> bool:
 
 
 def _probes(limit: LimitName, limits: ExposureLimits) -> tuple[_Probe, ...]:
-    """Return one contract just too large on either side, and for sums one after a full book."""
+    """Return one contract too many on either side: the first, one more, and for sums another's."""
     root, family = ("MES", "ES") if limit is LimitName.ES_NQ_COMBINED else ("PROBE-A", "PROBE-A")
     allowed = _allowed_micros(limit, limits)
     single = tuple(
         _Probe(exposures=(_flat(family, allowed + 1),), symbol=root, side=side) for side in Side
+    )
+    single += tuple(
+        _Probe(exposures=(_filled(family, allowed, side.sign),), symbol=root, side=side)
+        for side in Side
     )
     match limit:
         case LimitName.DIRECTIONAL:

@@ -43,8 +43,8 @@ class ExposureBook:
         self._long_micros = 0
         self._short_micros = 0
         self._gross_micros = 0
-        # The least room that any bet has left under L1.
-        self._least_room_micros = limits.correlation_micros
+        # The least room that any bet has left under L1, and that anything has under any limit.
+        self._least_room_micros = self._room_micros = limits.correlation_micros
         self._rebuild(exposures)
 
     @property
@@ -88,7 +88,8 @@ class ExposureBook:
         if entry is None or entry.exposure.unit_risk_micros is None or self._unpriced:
             return self._unvalued(entry, symbol, side, quantity)
         exposure = entry.exposure
-        if only_reduces(exposure, side, quantity * contract.units):
+        units = quantity * contract.units
+        if self._is_small(entry, side, units) or only_reduces(exposure, side, units):
             return ()
         change = change_by(exposure, side, quantity * contract.units)
         denials = []
@@ -98,6 +99,16 @@ class ExposureBook:
                 largest = self._largest_passing(entry, side, quantity, contract.units, violation_of)
                 denials.append(_denial(limit, violation, largest))
         return tuple(denials)
+
+    def _is_small(self, entry: Entry, side: Side, units: int) -> bool:
+        """Say whether an order is too small for any limit to be reached by it.
+
+        To make a bet larger that is there already adds at most its own risk to any value: no weight
+        is above one, and of a hedge half counts. A bet that is not there yet brings what others add
+        to it, so it is looked at in full.
+        """
+        own = entry.long.own_micros if side is Side.BUY else entry.short.own_micros
+        return own > 0 and units * (entry.exposure.unit_risk_micros or 0) <= self._room_micros
 
     # -- the four limits: one function each ------------------------------------------------------
 
@@ -243,6 +254,13 @@ class ExposureBook:
                 if row.own_micros
             ),
             default=limit,
+        )
+        limits = self._limits
+        self._room_micros = min(
+            self._least_room_micros,
+            limits.es_nq_combined_micros - max(self._es_nq_values(None).values()),
+            limits.directional_micros - max(self._long_micros, self._short_micros),
+            limits.gross_micros - self._gross_micros,
         )
 
     def _es_nq_values(self, change: Change | None) -> dict[tuple[str, Direction], int]:

@@ -1,0 +1,167 @@
+"""The exposure that decisions keep up to date, beside the one that is made from scratch."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.core.builders import MES, NQ, Guard, a_policy, a_position, an_instrument
+
+from backstop.core.correlation_protection import check_order
+from backstop.core.estimate_age import correlation_view
+from backstop.core.exposure import ExposureLimits
+from backstop.core.noted import NOTED_MAX, Noted
+from backstop.core.portfolio import exposure_denials, exposures
+from backstop.domain.events import (
+    FamilyVolatility,
+    InstrumentsLoaded,
+    PairCorrelation,
+    PositionReported,
+    RiskEstimated,
+    Source,
+)
+from backstop.domain.order import OrderIntent, OrderType, Side
+from backstop.domain.quote import Mark
+
+CL = "CON.F.US.CLE.Z26"
+MNQ = "CON.F.US.MNQ.Z26"
+ROOTS = {MES: "MES", NQ: "NQ", MNQ: "MNQ", CL: "CL"}
+TICK_VALUES = {MES: 1_250_000, NQ: 5_000_000, MNQ: 500_000, CL: 10_000_000}
+LIMITS = ExposureLimits.from_settings(
+    risk_budget=Decimal(10_000),
+    max_correlation_exposure=Decimal("0.7"),
+    es_nq_max_combined_exposure=Decimal(5000),
+    max_directional_share=Decimal("0.5"),
+)
+
+
+def a_guard() -> Guard:
+    guard = Guard(policy=a_policy(exposure_limits=LIMITS, symbols=tuple(ROOTS.values())))
+    return guard.start(
+        *(
+            an_instrument(
+                contract_id=contract_id,
+                symbol=ROOTS[contract_id],
+                name=f"{ROOTS[contract_id]}Z6",
+                tick_value_micros=tick_value,
+                tick_size=Decimal("0.01") if contract_id == CL else Decimal("0.25"),
+            )
+            for contract_id, tick_value in TICK_VALUES.items()
+        )
+    )
+
+
+def an_estimate(guard: Guard, es_nq: float | None, sigma_ppm: int) -> RiskEstimated:
+    pairs = () if es_nq is None else ((("ES", "NQ"), es_nq), (("CL", "ES"), -es_nq / 2))
+    return RiskEstimated(
+        utc_us=guard.utc_us,
+        volatilities=(
+            FamilyVolatility(family="ES", sigma_ppm=sigma_ppm, origin="MEASURED"),
+            FamilyVolatility(family="NQ", sigma_ppm=2 * sigma_ppm, origin="MEASURED"),
+        ),
+        correlations=tuple(
+            PairCorrelation(first=first, second=second, origin="MEASURED", value=value)
+            for (first, second), value in pairs
+        ),
+    )
+
+
+def an_order(contract_id: str, side: Side, quantity: int) -> OrderIntent:
+    return OrderIntent(
+        client_order_id="c",
+        account_id=42,
+        contract_id=contract_id,
+        symbol=ROOTS[contract_id],
+        side=side,
+        quantity=quantity,
+        type=OrderType.MARKET,
+    )
+
+
+contracts = st.sampled_from(sorted(ROOTS))
+acts = st.one_of(
+    st.tuples(st.just("hold"), contracts, st.integers(-4, 4)),
+    st.tuples(st.just("price"), contracts, st.sampled_from([None, 60, 5000, 5001, 21_000])),
+    st.tuples(st.just("estimate"), st.sampled_from([None, -0.9, 0.0, 0.9]), st.just(9_000)),
+    st.tuples(st.just("rename"), contracts, st.just(0)),
+    st.tuples(st.just("wait"), st.just(""), st.sampled_from([60, 90_000])),
+)
+
+
+@given(st.lists(st.tuples(acts, contracts, st.sampled_from(Side), st.integers(1, 20))))
+def test_an_order_gets_the_same_answer_as_from_scratch_whatever_happened_before(
+    script: list[tuple[tuple[str, object, int], str, Side, int]],
+) -> None:
+    guard = a_guard()
+    prices: dict[str, Decimal] = {MES: Decimal(5000), NQ: Decimal(21_000)}
+    for (act, what, amount), contract_id, side, quantity in script:
+        match act, what:
+            case "hold", str():
+                row = a_position(amount, contract_id=what, average_price=Decimal(5000))
+                fact = PositionReported(utc_us=guard.utc_us, position=row, source=Source.HUB)
+                guard.feed(fact)
+            case "price", str():
+                prices.pop(what, None)
+                if amount is not None:
+                    prices[what] = Decimal(amount)
+            case "estimate", (None | float()) as es_nq:
+                guard.feed(an_estimate(guard, es_nq, amount))
+            case "rename", str():
+                instrument = an_instrument(contract_id=what, symbol=ROOTS[what])
+                guard.feed(InstrumentsLoaded(utc_us=guard.utc_us, instruments=(instrument,)))
+            case _:
+                guard.now_ns += amount * 1_000_000_000
+        marks = tuple(Mark(contract_id=name, price=price) for name, price in prices.items())
+        order, book, utc_us = an_order(contract_id, side, quantity), guard.book, guard.utc_us
+
+        kept = exposure_denials(book, order, marks, utc_us)
+
+        assert kept == check_order(
+            exposures(book, marks, utc_us, candidate=contract_id),
+            correlation_view(book.estimate, utc_us),
+            LIMITS,
+            symbol=order.symbol,
+            side=side,
+            quantity=quantity,
+        )
+
+
+def test_a_price_that_is_gone_counts_no_more() -> None:
+    guard = a_guard()
+    guard.feed(an_estimate(guard, None, 9_000))
+    marks = tuple(Mark(contract_id=it, price=Decimal(5000)) for it in ROOTS)
+    order = an_order(CL, Side.BUY, 1)
+    before = exposure_denials(guard.book, order, marks, guard.utc_us)
+
+    (after,) = exposure_denials(guard.book, order, marks[:-1], guard.utc_us)
+
+    assert all("not known" not in it.message for it in before)
+    assert "The risk of CL is not known" in after.message
+
+
+def test_keys_that_nobody_asks_about_do_not_pile_up() -> None:
+    noted: Noted[int, None] = Noted()
+    assert noted.changes() is None  # whoever asks first knows nothing of it
+    noted[1] = None
+    assert noted.changes() == frozenset({1})
+    assert noted.changes() == frozenset()
+
+    for number in range(NOTED_MAX + 1):
+        noted[number] = None
+
+    assert noted.changes() is None
+    del noted[5]
+    noted.pop(6)
+    noted.popitem()
+    noted.setdefault(7)
+    assert noted.changes() == frozenset({5, 6, 7, NOTED_MAX})
+
+
+@pytest.mark.parametrize("act", ["clear", "update"])
+def test_what_changes_all_at_once_is_looked_at_anew(act: str) -> None:
+    noted: Noted[int, None] = Noted({1: None})
+    noted.changes()
+
+    getattr(noted, act)(*([{2: None}] if act == "update" else []))
+
+    assert noted.changes() is None
