@@ -6,6 +6,7 @@ travel through the pipe and stand in no command line.
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
@@ -30,6 +31,10 @@ class Addresses(Struct, frozen=True, kw_only=True):
     """The first line: where alerts go, as Apprise URLs."""
 
     urls: tuple[str, ...]
+
+
+NOT_FOR_COURIERS = ("TOPSTEPX_", "BACKSTOP_", "AZURE_", "AWS_", "CREDENTIALS_DIRECTORY")
+"""How names of variables begin that hold credentials, or lead to them."""
 
 
 class Letter(Struct, frozen=True, kw_only=True):
@@ -83,6 +88,7 @@ class AlertCourier:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=LINE_BYTES_MAX,
+                env=_environment(),
             )
         except OSError as error:
             raise AlertCourierError(f"it cannot be started: {error}") from error
@@ -137,3 +143,10 @@ class AlertCourier:
             await self._process.stdin.drain()
         except (BrokenPipeError, ConnectionResetError) as error:
             raise AlertCourierError("it has ended") from error
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment without credentials: who talks to strangers needs none of them."""
+    return {
+        name: text for name, text in os.environ.items() if not name.startswith(NOT_FOR_COURIERS)
+    }

@@ -16,7 +16,9 @@ SECTIONS = {
     "F": "Orders while the connection is gone",
     "G": "Freezes, stale data, and who notices",
     "H": "State, crashes and what is left of them",
+    "I": "Before an order, and what an account may lose",
     "K": "The audit trail",
+    "L": "Credentials and time",
 }
 
 
@@ -387,6 +389,53 @@ LINES: dict[str, Line] = {
         situation="The process did not end in good order; and once it did.",
         outcome="Orders, fills, positions and stops are read before the first entry, both times.",
     ),
+    "I1": Line(
+        situation="A notional stands in the field of the quantity.",
+        outcome="It is refused by a cap that no setting lifts.",
+    ),
+    "I2": Line(
+        situation="A position, working orders and one of unknown fate add up to the limit.",
+        outcome="One contract more is refused; an exit passes; one beyond the position does not.",
+        remark="MAX_POSITION counts in minis: 6 micros are 0.6.",
+    ),
+    "I3": Line(
+        situation="More entries within a second than are allowed.",
+        outcome="The first beyond it is refused; an exit in the same second passes.",
+    ),
+    "I4": Line(
+        situation="Realised losses, open ones and fees reach the limit of the day together.",
+        outcome="Positions are closed and entries cancelled; it lifts with the next trading day.",
+    ),
+    "I5": Line(
+        situation="The account falls to its drawdown limit, and the guard is started again.",
+        outcome="It is still tripped, and its floor is the same.",
+    ),
+    "I6": Line(
+        situation="Best closes of different heights, a peak within a day, an open loss.",
+        outcome="The floor follows closes only, locks at the starting balance, and an equity below "
+        "it is a breach.",
+    ),
+    "I7": Line(
+        situation="What an order could lose with slippage and fees, and what is pending, is more "
+        "than is left.",
+        outcome="It is refused with both numbers and the largest quantity that passes.",
+    ),
+    "I8": Line(
+        situation="The mini is ordered where the micro was meant.",
+        outcome="It is not on the list.",
+    ),
+    "I9": Line(
+        situation="A buy would meet our own resting sell.",
+        outcome="It is not sent.",
+    ),
+    "I10": Line(
+        situation="The record takes nothing any more.",
+        outcome="Entries are denied; an exit goes out.",
+    ),
+    "I11": Line(
+        situation="Two strategies send at once what only fits alone.",
+        outcome="Exactly one passes; a cancel gives its room back.",
+    ),
     "K1": Line(
         situation="The newest records are cut off.",
         outcome="The signed checkpoint outside the database convicts it.",
@@ -414,5 +463,21 @@ LINES: dict[str, Line] = {
     "K7": Line(
         situation="A trade is disputed, and only the log is left.",
         outcome="Rules, inputs, decision, venue payloads, fills, stop and clocks are all in it.",
+    ),
+    "L1": Line(
+        situation="The key is revoked while a contract is open: every token is refused, and so is "
+        "the next login.",
+        outcome="The second no pages a person at once and blocks entries; the stop at the venue "
+        "stays; the spare key is tried, and the exit leaves with it.",
+    ),
+    "L2": Line(
+        situation="A key file can be read by everybody, or a secret stands in the environment of "
+        "a process that fails.",
+        outcome="The start is refused with the file's name and mode; logs, dumps, records, answers "
+        "and process listings have stars or nothing where a secret could stand.",
+    ),
+    "L3": Line(
+        situation="Our clock and the venue's are farther apart than is allowed, or ours steps.",
+        outcome="Entries are blocked and exits pass; the step is on record, and no deadline moves.",
     ),
 }

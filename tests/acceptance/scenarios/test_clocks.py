@@ -119,6 +119,7 @@ def _trades(desk: Desk) -> list[Any]:
 # -- L3: too far apart, and steps ------------------------------------------------------------------
 
 
+@pytest.mark.scenario("L3")
 @EITHER_WAY
 async def test_clocks_too_far_apart_block_entries_and_no_exit_until_they_agree(
     desk: Desk, skew_s: int
