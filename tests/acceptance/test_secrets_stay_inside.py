@@ -173,12 +173,14 @@ async def test_no_secret_leaves_a_run_with_errors_of_every_kind(bench: Bench) ->
             await here.run(*arguments, DRY_RUN="0", EXECUTE="1")
         bad = {"TOPSTEPX_JWT": f"'{VAULT}'", "AWS_SECRET_ID": f"{VAULT} x"}
         assert await here.run("run", **bad) == 2
+        here.env_file.chmod(0o644)
+        assert await here.run("run", DRY_RUN="0", EXECUTE="1") == 2
+        assert b".env.local can be read by others" in here.said[-1][1]
 
     assert b"order refused for key ********" in b"".join(text for _, text in here.said)
     assert here.leaks() == []
 
 
-@pytest.mark.scenario("L2")
 async def test_a_key_file_that_everybody_can_read_stops_the_start(bench: Bench) -> None:
     here = Planted(bench)
     path = here.secrets / "topstepx-api-key"
