@@ -64,6 +64,19 @@ def test_a_month_that_takes_orders_again_is_closed_for_whoever_asks_again() -> N
     assert world.positions[MES] == 0
 
 
+def test_a_venue_that_was_mistaken_is_asked_again_ever_more_rarely() -> None:
+    world = World(fates=[ENDED] * (TRIES_MAX + 2)).hold(2).start()
+    name = world.liquidate()
+    world.run(lambda: bool(told(world.guard, "CONTRACT_EXPIRED")), limit_s=60)
+    told_ns = world.guard.now_ns
+    world.run(lambda: not world.positions[MES], limit_s=3 * 3600)
+
+    assert 4_000 <= (world.guard.now_ns - told_ns) // SECOND_NS <= 4_300, "10 + 20 + 40 minutes"
+    world.run(lambda: world.liquidation(name).state is LiquidationState.FLAT, limit_s=60)
+    assert world.liquidation(name).state is LiquidationState.FLAT
+    assert len(told(world.guard, "CONTRACT_EXPIRED")) == 1
+
+
 def test_a_close_that_a_bot_asks_for_is_tried_again_as_well() -> None:
     world = World(fates=[ENDED] * TRIES_MAX).hold(2).start()
     wish = CloseRequested(utc_us=world.guard.utc_us, contract_id=MES, reason="roll", operator="bot")
@@ -83,7 +96,7 @@ def test_a_new_process_tries_it_again_a_few_times_and_no_more() -> None:
     world.run(lambda: False, limit_s=300)
 
     assert len(world.sent_of(ClosePosition)) <= 2 * TRIES_MAX
-    assert len(told(world.guard, "CONTRACT_EXPIRED")) == 2
+    assert len(told(world.guard, "CONTRACT_EXPIRED")) == 1
 
 
 # -- positions that the venue settles --------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from backstop.core.book import STOP_TYPES, Book
-from backstop.core.contract_end import is_given_up, tell_ended
+from backstop.core.contract_end import rests_until_ns, tell_ended
 from backstop.core.execution_verification import REPLY_LIMIT_NS
 from backstop.core.expected_closes import close_expected, close_not_expected
 from backstop.core.liquidation import CloseAttempt, Liquidation, pause_ns
@@ -42,15 +42,16 @@ def close_contract(work: Workbench, run: Liquidation, contract_id: str) -> None:
     """Have the venue close what is open of one contract, if nothing else may be closing it."""
     book = work.book
     position = open_quantity(book.position(contract_id))
-    attempt = _tell_flipped(work, run, contract_id, position)
-    tell_ended(work, run, contract_id, position)
+    _tell_flipped(work, run, contract_id, position)
+    attempt = tell_ended(work, run, contract_id, position)
     wanted = min(abs(position) - run.keep, run.quantity or abs(position))
     if wanted <= 0 or not _may_close(work, run, contract_id, position):
         return
-    times, refusals = 1, 0
+    times, refusals, told_ended = 1, 0, False
     if attempt is not None and attempt.quantity == position:
         times += attempt.times
         refusals = attempt.refusals + attempt.is_refused_for_now
+        told_ended = attempt.told_ended
     book.closes[contract_id] = CloseAttempt(
         contract_id=contract_id,
         quantity=position,
@@ -59,6 +60,7 @@ def close_contract(work: Workbench, run: Liquidation, contract_id: str) -> None:
         newest_order_id=_newest_order_id(book),
         times=times,
         refusals=refusals,
+        told_ended=told_ended,
     )
     quantity = wanted if run.is_partial else None
     close_expected(work, contract_id, quantity)
@@ -165,7 +167,7 @@ def _may_close(work: Workbench, run: Liquidation, contract_id: str, position: in
         due_ns = attempt.sent_ns + pause_ns(0 if moved else attempt.times - 1)
         if attempt.needs_look or work.now_ns < due_ns:
             return False
-        if not moved and is_given_up(attempt):
+        if not moved and work.now_ns < rests_until_ns(attempt):
             return False
     others = (
         row
@@ -194,13 +196,11 @@ def _exits_in_doubt(book: Book, contract_id: str, position: int) -> Iterator[Tra
             yield order
 
 
-def _tell_flipped(
-    work: Workbench, run: Liquidation, contract_id: str, position: int
-) -> CloseAttempt | None:
-    """Return the newest request; tell a person, once, when its position came out reversed."""
+def _tell_flipped(work: Workbench, run: Liquidation, contract_id: str, position: int) -> None:
+    """Tell a person, once, when the position of the newest request came out reversed."""
     attempt = work.book.closes.get(contract_id)
     if attempt is None or attempt.told_flipped or attempt.quantity * position >= 0:
-        return attempt
+        return
     attempt = replace(attempt, told_flipped=True)
     work.book.closes[contract_id] = attempt
     work.alert(
@@ -209,7 +209,6 @@ def _tell_flipped(
         f"{contract_id} was {attempt.quantity:+d} when its close was sent and is {position:+d} "
         f"now: something else closed it as well. {run.liquidation_id} closes that too.",
     )
-    return attempt
 
 
 def _newest_order_id(book: Book) -> int:

@@ -1,7 +1,7 @@
 """Contract months that have ended: what the venue refuses for them, and how it settles them.
 
 A venue takes no orders for such a month, so a close of it cannot work: it is tried a few times,
-then a person is told, and it waits for the position to change. What the venue does itself, it does
+then a person is told, and it is tried ever more rarely. What the venue does itself, it does
 as a person would by hand: with an order that bears no tag, or with no order at all.
 """
 
@@ -11,13 +11,18 @@ from msgspec.structs import replace
 
 from backstop.core.book import Book
 from backstop.core.clock_readings import now_us
-from backstop.core.liquidation import CloseAttempt, Liquidation
+from backstop.core.liquidation import DOUBLINGS_MAX, CloseAttempt, Liquidation
+from backstop.core.policy import SECOND_NS
 from backstop.core.step import Workbench
 from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
 from backstop.domain.commands import Severity
 
 TRIES_MAX = 3
 """Closes of an ended month in a row: one refusal may be a mistake, three are the venue's word."""
+
+AGAIN_NS = 600 * SECOND_NS
+AGAIN_MAX_NS = 6 * 3600 * SECOND_NS
+"""Pauses after them, doubled each time: should the venue have been mistaken, it gets closed yet."""
 
 TOGETHER_US = 60_000_000
 """Orders that expired so shortly before a trade, or after it, ended for the same reason."""
@@ -28,6 +33,14 @@ def is_given_up(attempt: CloseAttempt) -> bool:
     return attempt.is_refused_for_good and attempt.times >= TRIES_MAX
 
 
+def rests_until_ns(attempt: CloseAttempt) -> int:
+    """Return before when a close is not tried again; 0: the month is not known to have ended."""
+    if not is_given_up(attempt):
+        return 0
+    doublings = min(attempt.times - TRIES_MAX, DOUBLINGS_MAX)
+    return attempt.sent_ns + min(AGAIN_NS << doublings, AGAIN_MAX_NS)
+
+
 def try_again(work: Workbench, contract_id: str | None) -> None:
     """Let what was given up be tried anew for somebody who asks; None: in every contract."""
     closes = work.book.closes
@@ -36,19 +49,27 @@ def try_again(work: Workbench, contract_id: str | None) -> None:
             closes[name] = replace(attempt, times=1, told_ended=False)
 
 
-def tell_ended(work: Workbench, run: Liquidation, contract_id: str, position: int) -> None:
-    """Tell a person, once, that a position is held in a month for which no orders are taken."""
+def tell_ended(
+    work: Workbench, run: Liquidation, contract_id: str, position: int
+) -> CloseAttempt | None:
+    """Tell a person, once, that a position is held in a month for which no orders are taken.
+
+    Returns the newest request to close it; None while there was none.
+    """
     attempt = work.book.closes.get(contract_id)
     if attempt is None or attempt.told_ended or not is_given_up(attempt) or not position:
-        return
-    work.book.closes[contract_id] = replace(attempt, told_ended=True)
+        return attempt
+    attempt = replace(attempt, told_ended=True)
+    work.book.closes[contract_id] = attempt
     work.alert(
         Severity.CRITICAL,
         "CONTRACT_EXPIRED",
         f"{position:+d} {contract_id} cannot be closed: the venue takes no orders for this "
-        "contract month (ContractNotActive). Nothing more is sent for it. The venue settles it, or "
-        f"it is closed on the trading platform; {run.liquidation_id} ends once reads show it gone.",
+        "contract month (ContractNotActive). It is tried only every ten minutes, and ever more "
+        "rarely. The venue settles it, or it is closed on the trading platform; "
+        f"{run.liquidation_id} ends once two reads show it gone.",
     )
+    return attempt
 
 
 def is_settlement(work: Workbench, contract_id: str, trades: Sequence[BrokerTrade] = ()) -> bool:

@@ -57,8 +57,8 @@ ACTS = {
     Difference.MISSING_FILLS: "each is booked once, under its order",
     Difference.FORCED_LIQUIDATION: "nothing is sent; entries are refused while the account cannot "
     "trade, and a person is told",
-    Difference.CONTRACT_EXPIRED: "what the venue takes no orders for is not asked for again; "
-    "a person is told to look at the account",
+    Difference.CONTRACT_EXPIRED: "what the venue takes no orders for is asked for ever more "
+    "rarely; a person is told to look at the account",
     Difference.WRONG_ACCOUNT: "the guard refuses to start; nothing is sent",
 }
 """What is done about each, in words."""
