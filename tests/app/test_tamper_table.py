@@ -477,6 +477,14 @@ def test_an_untouched_record_is_good(story: Story, state: Path) -> None:
     assert len(report.key_ids) == 2
 
 
+def test_an_older_layout_is_told_as_one_and_is_no_tampering(state: Path) -> None:
+    change(state, "DROP TABLE TreeHead")
+    change(state, "PRAGMA user_version = 1")
+
+    with pytest.raises(StateFolderError, match=r"layout 1, of an older Backstop.*not changed"):
+        verify_record(state)
+
+
 def test_the_page_is_this_table() -> None:
     assert PAGE.read_text(encoding="utf-8") == page()
 

@@ -287,6 +287,11 @@ class AuditStore:
             raise disk_fault(self._path, str(finding))
         return one_line(str(finding))
 
+    def layout_version(self) -> int:
+        """Return the number of the layout that the file says it has."""
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        return int(version)
+
     def layout(self) -> tuple[tuple[Any, ...], ...]:
         """Return every table, index, view and trigger with its definition."""
         return layout(self._connection)
