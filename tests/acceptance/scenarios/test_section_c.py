@@ -97,7 +97,6 @@ async def _held_beyond_the_end(desk: Desk, contract_id: str, held: int) -> None:
         assert alerts(guard).count("CONTRACT_EXPIRED") == 1
 
 
-@pytest.mark.scenario("C9")
 @pytest.mark.parametrize("side", Side)
 async def test_a_position_that_the_venue_settles_at_the_end_is_nobody_else_s_trading(
     tmp_path: Path, side: Side
