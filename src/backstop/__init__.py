@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from backstop.app.disaster_recovery_system import DisasterRecoverySystem
     from backstop.app.execution_verification_system import ExecutionVerificationSystem
     from backstop.app.orchestrator_agent import OrchestratorAgent, Strategy
+    from backstop.config.credential_manager import CredentialManager
     from backstop.config.settings import Settings
     from backstop.domain.order import OrderRequest, OrderType, Side
 
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CorrelationProtectionSystem",
+    "CredentialManager",
     "CriticalSystemManager",
     "DisasterRecoverySystem",
     "ExecutionVerificationSystem",
@@ -34,6 +36,7 @@ __all__ = [
 
 _HOMES = {
     "CorrelationProtectionSystem": "backstop.app.correlation_protection_system",
+    "CredentialManager": "backstop.config.credential_manager",
     "CriticalSystemManager": "backstop.app.critical_system_manager",
     "DisasterRecoverySystem": "backstop.app.disaster_recovery_system",
     "ExecutionVerificationSystem": "backstop.app.execution_verification_system",

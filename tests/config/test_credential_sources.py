@@ -180,6 +180,21 @@ def test_a_failure_of_one_secret_says_nothing_about_the_others() -> None:
     assert vault.asked == 2
 
 
+def test_a_source_that_breaks_its_promise_is_named_by_its_kind_of_error() -> None:
+    """Also one that promised to keep nobody waiting: a poll must not end the guard."""
+
+    class Broken:
+        name = "broken vault"
+        timeout_s = None
+
+        def read(self, credential: str) -> str | None:
+            raise RuntimeError(f"{credential} is {CANARY}")
+
+    assert CredentialManager([Broken()]).inquire(API_KEY).answers[0].words == (
+        "failed with RuntimeError"
+    )
+
+
 def test_unused_sources_load_no_library(tmp_path: Path) -> None:
     program = (
         "import sys\n"

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 from backstop.adapters.projectx.session import Session
+from backstop.app.daemon_thread import in_daemon_thread
 from backstop.config.credential_manager import API_KEY, EMERGENCY_API_KEY, JWT, CredentialManager
 from backstop.config.secret import Secret
 from backstop.errors import CredentialError, GatewayError, LoginRefusedError
@@ -81,7 +82,7 @@ class CredentialRotation:
     async def look(self) -> None:
         """Ask the sources once, and take up what has changed."""
         try:
-            found = await asyncio.to_thread(self._asked)
+            found = await in_daemon_thread(self._asked, name="credentials")
         except CredentialError as error:
             self._on_fault(f"{error} The one that is in use stays.")
             return

@@ -24,6 +24,7 @@ from backstop.app.broker_link import BrokerLink
 from backstop.app.codec import recordable
 from backstop.app.component_health import ComponentHealth
 from backstop.app.correlation_protection_system import CorrelationProtectionSystem
+from backstop.app.daemon_thread import in_daemon_thread
 from backstop.app.disaster_recovery_system import DisasterRecoverySystem
 from backstop.app.execution_verification_system import ExecutionVerificationSystem
 from backstop.app.guard_tasks import GuardTasks
@@ -566,12 +567,12 @@ class CriticalSystemManager:
             CredentialError: names each source asked and its reason, never a value.
         """
         ask = partial(self.settings.credentials.get_credential, name, default=default)
-        return self._known(await asyncio.to_thread(ask))
+        return self._known(await in_daemon_thread(ask, name="credentials"))
 
     async def try_get_credential(self, name: str) -> Secret | None:
         """Return a credential; None when no source has it. Errors likewise."""
         ask = partial(self.settings.credentials.try_get_credential, name)
-        found = await asyncio.to_thread(ask)
+        found = await in_daemon_thread(ask, name="credentials")
         return None if found is None else self._known(found)
 
     def _known(self, secret: Secret) -> Secret:
@@ -609,6 +610,11 @@ class CriticalSystemManager:
         if self._reading is None:
             raise SetupError(NOT_STARTED)
         return self._reading
+
+    @property
+    def journal_seq(self) -> int:
+        """Number of the newest record, which may not be on disk yet."""
+        return self._running().journal_seq
 
     @property
     def bots(self) -> BotDesk:

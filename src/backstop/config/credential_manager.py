@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, Self, TypeVar, runtime_checkable
 
 from msgspec import Struct
 
@@ -29,6 +29,8 @@ REQUIRED = (USERNAME, ACCOUNT_ID, API_KEY)
 
 MAX_CREDENTIAL_LENGTH = 16_384
 """No credential is longer; a whole file pasted by mistake is."""
+
+_Answer = TypeVar("_Answer")
 
 FAILURE_RESTS_S = 30.0
 """A source that could not answer is not asked again for this long: a start asks for five names."""
@@ -216,7 +218,7 @@ class CredentialManager(HoldsSecrets):
                 credential=name,
                 value=None if fault else Secret(value),
                 answered_by=source.name,
-                facts=source.facts(name) if isinstance(source, TellingSource) else NOTHING_KNOWN,
+                facts=_facts(source, name),
                 fault=fault,
                 answers=tuple(answers),
             )
@@ -236,7 +238,7 @@ class _AskedSource:
     def read(self, name: str) -> str | None:
         """Ask within the deadline; whatever the source fails with becomes its named error."""
         if self.source.timeout_s is None:
-            return self.source.read(name)
+            return _named(lambda: self.source.read(name))
         if self._failure and self._now_s() < self._rests_until_s:
             raise CredentialSourceError(self._failure)
         self._failure = ""
@@ -253,12 +255,12 @@ class _AskedSource:
             # One thread for each source is the limit of what a hanging library may hold.
             raise CredentialSourceError("still no answer to an earlier question")
         answer: list[str | None] = []
-        errors: list[Exception] = []
+        errors: list[CredentialSourceError] = []
 
         def ask() -> None:
             try:
-                answer.append(self.source.read(name))
-            except Exception as error:  # noqa: BLE001 - handed to the asking thread just below
+                answer.append(_named(lambda: self.source.read(name)))
+            except CredentialSourceError as error:
                 errors.append(error)
 
         # A daemon: a library that hangs for ever must not keep the process from ending.
@@ -271,10 +273,28 @@ class _AskedSource:
             return answer[0]
         if not errors:
             raise CredentialSourceError(f"no answer within {timeout_s:g} s")
-        if isinstance(errors[0], CredentialSourceError):
-            raise errors[0]
+        raise errors[0]
+
+
+def _named(ask: Callable[[], _Answer]) -> _Answer:
+    """Return what a source answers; whatever it fails with becomes its named error."""
+    try:
+        return ask()
+    except CredentialSourceError:
+        raise
+    except Exception as error:
         # A library's words may hold what it was asked with: only the kind of the error is told.
-        raise CredentialSourceError(f"failed with {type(errors[0]).__name__}")
+        raise CredentialSourceError(f"failed with {type(error).__name__}") from error
+
+
+def _facts(source: Source, name: str) -> CredentialFacts:
+    """Return what ``source`` knows of a value; that it fails at this changes nothing about it."""
+    if not isinstance(source, TellingSource):
+        return NOTHING_KNOWN
+    try:
+        return _named(lambda: source.facts(name))
+    except CredentialSourceError:
+        return NOTHING_KNOWN
 
 
 def credential_fault(value: str) -> str | None:

@@ -1,0 +1,35 @@
+"""Waits for work that may hang, without ever holding up the end of the process."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+_Result = TypeVar("_Result")
+
+
+async def in_daemon_thread(work: Callable[[], _Result], *, name: str) -> _Result:
+    """Return what ``work`` returns, or raise what it raises; it runs in a thread of its own.
+
+    The event loop waits at its end for the threads of ``asyncio.to_thread``. It does not know of
+    this one, so a vault that does not answer cannot delay a stop.
+    """
+    loop = asyncio.get_running_loop()
+    answered: asyncio.Future[_Result] = loop.create_future()
+
+    def settle(settled: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(lambda: None if answered.done() else settled())
+
+    def run() -> None:
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001 - raised where it is waited for
+            failure = error
+            settle(lambda: answered.set_exception(failure))
+        else:
+            settle(lambda: answered.set_result(result))
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return await answered
