@@ -16,6 +16,7 @@ from msgspec import Struct
 from backstop.adapters.process_line import ProcessLine
 from backstop.adapters.process_watch import WatchedProcess, watched_process
 from backstop.app.loop import DecisionLoop
+from backstop.app.stall_meter import StallMeter
 from backstop.core.supervision import holdings
 from backstop.core.watch_facts import Moment
 from backstop.core.watchdog_presence import (
@@ -88,6 +89,7 @@ class WatchLink:
         start_watchdog: Callable[[socket], StartedProcess],
         on_pulse: Callable[[], None],
         on_stop: Callable[[], None],
+        stalls: StallMeter | None = None,
     ) -> None:
         """Bind the end of a line to the guard.
 
@@ -101,6 +103,7 @@ class WatchLink:
             start_watchdog: starts another watchdog with the given end of a new line.
             on_pulse: is called with each pulse.
             on_stop: is called when the watchdog says that all is to end.
+            stalls: of the event loop, where it is measured; else our own pulse tells the long ones.
         """
         self._line = line
         self._hello = hello
@@ -111,10 +114,11 @@ class WatchLink:
         self._start_watchdog = start_watchdog
         self._on_pulse = on_pulse
         self._on_stop = on_stop
+        self._stalls = StallMeter() if stalls is None else stalls
         self._presence = Presence()
         self._pulse_ns: int | None = None
         self._told = Holdings.UNKNOWN  # what the newest pulse said that the account holds
-        self._stall_ms_max = 0
+        self._late_ms_max = 0  # of our own pulse
         self._beat: Beat | None = None
         self._watchdog: WatchedProcess | None = None
         self._started: list[StartedProcess] = []
@@ -123,6 +127,7 @@ class WatchLink:
         """Pulse and listen until cancelled."""
         running = asyncio.get_running_loop()
         self._loop.on_step = self._stepped
+        self._stalls.restart()
         try:
             while True:
                 self._listen()
@@ -130,7 +135,7 @@ class WatchLink:
                 due_s = running.time() + PULSE_INTERVAL_S
                 await asyncio.sleep(PULSE_INTERVAL_S)
                 late_ms = round((running.time() - due_s) * 1000)
-                self._stall_ms_max = max(self._stall_ms_max, late_ms)
+                self._late_ms_max = max(self._late_ms_max, late_ms)
         finally:
             self._line.close()
             if self._watchdog is not None:
@@ -152,7 +157,7 @@ class WatchLink:
             pulse_age_ms=None
             if self._pulse_ns is None
             else (now_ns - self._pulse_ns) // _NS_PER_MS,
-            stall_ms_max=self._stall_ms_max,
+            stall_ms_max=self._stall_ms_max(),
             watchdog_process_id=None if self._beat is None else self._beat.process_id,
             watchdog_age_ms=(now_ns - presence.heard_ns) // _NS_PER_MS if beaten else None,
             guard_restarts=0 if self._beat is None else self._beat.restarts,
@@ -226,6 +231,9 @@ class WatchLink:
 
     # -- out -----------------------------------------------------------------------------------
 
+    def _stall_ms_max(self) -> int:
+        return max(self._late_ms_max, self._stalls.longest_ms)
+
     def _stepped(self) -> None:
         """Say at once that there is something to lose, before the order for it leaves.
 
@@ -251,7 +259,7 @@ class WatchLink:
                 journal_seq=loop.journal_seq,
                 audit_age_ms=(now_ns - audit_ns) // _NS_PER_MS if audit_ns else None,
                 holdings=self._told,
-                stall_ms_max=self._stall_ms_max,
+                stall_ms_max=self._stall_ms_max(),
             )
         )
         self._pulse_ns = self._moment().awake_ns

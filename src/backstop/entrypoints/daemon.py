@@ -31,6 +31,7 @@ from backstop.app.crash_reports import CrashReports, state_summary
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.app.heap import HeapKeeper
 from backstop.app.policy import liquidate_after_ns
+from backstop.app.stall_meter import StallMeter
 from backstop.app.state_layout import AUDIT_DATABASE, CRASH_FOLDER
 from backstop.app.watch_link import WatchLink
 from backstop.config.secret import Secret
@@ -72,7 +73,9 @@ def run(arguments: Sequence[str]) -> int:
         return 0
     rename_word(SPARE, GUARD)
     settings = Settings.load(overrides=run_overrides(given.run))
-    asyncio.run(_Daemon(settings, line, begin, given).run())
+    stalls = StallMeter()
+    with asyncio.Runner(loop_factory=stalls.new_loop) as runner:
+        runner.run(_Daemon(settings, line, begin, given, stalls).run())
     return 0
 
 
@@ -89,11 +92,14 @@ def _told_to_begin(line: ProcessLine) -> Begin | None:
 class _Daemon:
     """One life of the guard."""
 
-    def __init__(self, settings: Settings, line: ProcessLine, begin: Begin, given: Words) -> None:
+    def __init__(
+        self, settings: Settings, line: ProcessLine, begin: Begin, given: Words, stalls: StallMeter
+    ) -> None:
         self._settings = settings
         self._line = line
         self._begin = begin
         self._given = given
+        self._stalls = stalls
         self._clock = SystemClock()
         self._manager = CriticalSystemManager.from_settings(settings)
 
@@ -203,6 +209,7 @@ class _Daemon:
             start_watchdog=start_watchdog,
             on_pulse=stacks.on_time,
             on_stop=stop.set,
+            stalls=self._stalls,
         )
 
     def _moment(self) -> Moment:
