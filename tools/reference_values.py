@@ -43,6 +43,7 @@ SETTING_GROUPS = {
     "Gateway": "_GATEWAY",
     "Process": "_PROCESS",
     "Exposure": "_EXPOSURE",
+    "Account": "_ACCOUNT",
     "Orders": "_ORDERS",
     "Verification": "_VERIFICATION",
     "Recovery": "_RECOVERY",

@@ -1,15 +1,15 @@
 """Tells the decision loop what positions are worth, when that changes what the account may do."""
 
-import asyncio
-
 from backstop.app.quote_board import QuoteBoard
-from backstop.core.account_rules.pricing import held_marks, is_price_news
+from backstop.core.account_rules.pricing import held_marks, is_price_news, reaches_a_limit
 from backstop.core.book import Book
+from backstop.core.policy import MILLISECOND_NS
 from backstop.domain.events import PositionsPriced
 from backstop.ports import Clock, FactSink
 
-PAUSE_S = 0.1
-"""The shortest time between two looks: ten records a second at the most, in the wildest market."""
+PAUSE_NS = 100 * MILLISECOND_NS
+"""The shortest time between two records, but for a price that reaches a limit: ten a second at the
+most, in the wildest market."""
 
 
 class PositionPricing:
@@ -23,10 +23,13 @@ class PositionPricing:
 
     async def run(self) -> None:
         """Look whenever the market has moved, until cancelled."""
+        told_ns = 0
         while True:
             await self._quotes.changed()
-            utc_us = self._clock.utc_us()
+            utc_us, now_ns = self._clock.utc_us(), self._clock.monotonic_ns()
             marks = held_marks(self._book, self._quotes.marks(), utc_us=utc_us)
-            if is_price_news(self._book, marks, now_ns=self._clock.monotonic_ns()):
+            if reaches_a_limit(self._book, marks) or (
+                now_ns - told_ns >= PAUSE_NS and is_price_news(self._book, marks, now_ns=now_ns)
+            ):
                 self._sink(PositionsPriced(utc_us=utc_us, marks=marks))
-            await asyncio.sleep(PAUSE_S)
+                told_ns = now_ns

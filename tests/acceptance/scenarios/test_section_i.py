@@ -22,6 +22,7 @@ def codes(decision: object) -> list[DenialCode]:
 # -- I1 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario("I1")
 async def test_a_notional_in_the_quantity_field_meets_a_cap_that_no_setting_lifts(
     desk: Desk,
 ) -> None:
@@ -38,6 +39,7 @@ async def test_a_notional_in_the_quantity_field_meets_a_cap_that_no_setting_lift
 # -- I3 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario("I3")
 async def test_the_eleventh_entry_of_a_second_waits_and_an_exit_does_not(desk: Desk) -> None:
     clock = JumpingClock()
     async with desk.guard(clock=clock) as guard:
@@ -62,6 +64,7 @@ async def test_the_eleventh_entry_of_a_second_waits_and_an_exit_does_not(desk: D
 # -- I8 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario("I8")
 async def test_the_mini_where_the_micro_was_meant_is_not_on_the_list(desk: Desk) -> None:
     async with desk.guard("MNQ", BACKSTOP_INSTRUMENTS="MES,MNQ") as guard:
         meant = guard.request(Side.BUY, 10, symbol="MNQ")
@@ -84,6 +87,7 @@ async def test_the_mini_where_the_micro_was_meant_is_not_on_the_list(desk: Desk)
 # -- I9 ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.scenario("I9")
 async def test_a_buy_that_would_meet_our_own_resting_sell_is_not_sent(desk: Desk) -> None:
     async with desk.guard() as guard:
         resting = await guard.send(guard.request(Side.SELL, 1, OrderType.LIMIT, ticks=-40))
@@ -108,6 +112,7 @@ def half_and_more(guard: Guard, most: int, *, ticks: int) -> OrderRequest:
     return guard.request(Side.BUY, most // 2 + 1, OrderType.LIMIT, ticks=ticks)
 
 
+@pytest.mark.scenario("I11")
 async def test_of_two_strategies_that_only_fit_alone_exactly_one_passes(desk: Desk) -> None:
     async with desk.guard(ES_NQ_MAX_COMBINED_EXPOSURE=Decimal(10_000)) as guard:
         most = room(guard)

@@ -168,9 +168,7 @@ def _losses(
         return
     for code, left, why in _buffers(now):
         if pending + each * intent.quantity >= left:
-            yield _too_much(
-                code, left, why, pending=pending, each=each, quantity=intent.quantity
-            )
+            yield _too_much(code, left, why, pending=pending, each=each, quantity=intent.quantity)
 
 
 def _buffers(now: Standing) -> Iterable[tuple[DenialCode, int, str]]:

@@ -1,11 +1,11 @@
 """Which prices of positions are worth a record: those that change what the account may still do."""
 
-from backstop.core.account_rules.limits import AccountLimits
-from backstop.core.account_rules.standing import Standing, standing
+from backstop.core.account_rules.standing import FloorOrigin, standing
 from backstop.core.book import Book
 from backstop.core.guardrails import stale_after_ns
 from backstop.core.market_hours import is_busy
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
+from backstop.core.trading_state import LatchKind
 from backstop.domain.quote import Mark
 
 RENEW_NS = 5 * SECOND_NS
@@ -33,33 +33,43 @@ def held_marks(book: Book, marks: tuple[Mark, ...], *, utc_us: int) -> tuple[Mar
     )
 
 
+def reaches_a_limit(book: Book, marks: tuple[Mark, ...]) -> bool:
+    """Say whether at ``marks``, of what is held, a limit is reached that was not acted upon."""
+    limits = book.account_limits
+    if limits is None or not marks or not book.recovered or not book.trade_date:
+        return False
+    now = standing(book, limits, marks)
+    locked = book.account_rules.locked_on == book.trade_date
+    latched = any(latch.kind is LatchKind.DRAWDOWN for latch in book.latches)
+    assumed = now.floor is not None and now.floor.origin is FloorOrigin.ASSUMED
+    return (not locked and _is_used_up(now.day_left_micros)) or (
+        not latched and not assumed and _is_used_up(now.floor_left_micros)
+    )
+
+
+def _is_used_up(left_micros: int | None) -> bool:
+    return left_micros is not None and left_micros <= 0
+
+
 def is_price_news(book: Book, marks: tuple[Mark, ...], *, now_ns: int) -> bool:
     """Say whether ``marks``, of what is held, tell something that the book should know."""
     limits, prices = book.account_limits, book.account_rules.prices
-    if limits is None or not marks:
+    if limits is None:
         return False
     moved = [
-        it
-        for it in marks
-        if it.contract_id not in prices or prices[it.contract_id].price != it.price
+        mark
+        for mark in marks
+        if (held := prices.get(mark.contract_id)) is None or held.price != mark.price
     ]
     if not moved:
         return False
-    if any(_is_old(book, mark, now_ns) for mark in moved):
+    if any(_is_due(book, mark, now_ns) for mark in moved):
         return True
-    before, now = standing(book, limits), standing(book, limits, marks)
-    return _matters(limits, before, now)
+    change = standing(book, limits, marks).open_micros - standing(book, limits).open_micros
+    least = min(it for it in (limits.daily_loss_micros, limits.trailing_loss_micros) if it)
+    return abs(change) * SHARE >= least
 
 
-def _is_old(book: Book, mark: Mark, now_ns: int) -> bool:
+def _is_due(book: Book, mark: Mark, now_ns: int) -> bool:
     held = book.account_rules.prices.get(mark.contract_id)
     return held is None or now_ns - held.as_of_ns >= RENEW_NS
-
-
-def _matters(limits: AccountLimits, before: Standing, now: Standing) -> bool:
-    least = min(it for it in (limits.daily_loss_micros, limits.trailing_loss_micros) if it)
-    if abs(now.open_micros - before.open_micros) * SHARE >= least:
-        return True
-    return any(
-        left is not None and left <= 0 for left in (now.day_left_micros, now.floor_left_micros)
-    )
