@@ -49,6 +49,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "errors",
     ),
     "verifier": ("verifier",),
+    # For bots in processes of their own: it knows the guard by its interface alone.
+    "portal": (),
+    "client": ("client", "portal", "domain", "errors"),
+    "sync": ("sync", "portal", "app", "config", "core", "domain", "errors"),
     "entrypoints": (
         "entrypoints",
         "app",

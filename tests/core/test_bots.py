@@ -275,7 +275,7 @@ def test_while_the_account_is_read_nothing_is_closed_and_then_it_is() -> None:
     fall_silent(guard)
     guard.connect()
     give_up(guard)
-    assert closes(guard) == []
+    assert (closes(guard), guard.book.liquidations) == ([], {})
 
     guard.audit(positions=(a_position(2),))
     assert closes(guard) == [(MES, None)]

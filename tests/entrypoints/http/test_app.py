@@ -565,6 +565,7 @@ async def test_the_description_names_every_call_and_resolves_every_reference(des
         "/v1/correlations",
         "/v1/account",
         "/v1/account/limits",
+        "/v1/events",
         "/v1/bots",
         "/v1/bots/{bot_id}",
         "/v1/bots/{bot_id}/heartbeat",

@@ -17,6 +17,7 @@ from backstop.entrypoints.http.answers import (
 from backstop.entrypoints.http.audit_routes import AUDIT_SHAPES, add_audit_routes
 from backstop.entrypoints.http.bot_routes import BOT_SHAPES, add_bot_routes
 from backstop.entrypoints.http.errors import ApiError, ErrorCode
+from backstop.entrypoints.http.event_routes import add_event_routes
 from backstop.entrypoints.http.exposure_view import EXPOSURE_SHAPES, add_exposure_routes
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.latch_routes import LATCH_SHAPES, add_latch_routes
@@ -93,6 +94,7 @@ def make_api(guard: Guard) -> FastAPI:
     add_protection_routes(api, guard)
     add_recovery_routes(api, guard)
     add_bot_routes(api, guard)
+    add_event_routes(api, guard)
     add_exposure_routes(api, guard)
     return api
 

@@ -25,6 +25,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_ALERT = "UNKNOWN_ALERT"
     UNKNOWN_BOT = "UNKNOWN_BOT"
     UNKNOWN_LIQUIDATION = "UNKNOWN_LIQUIDATION"
+    TOO_MANY_STREAMS = "TOO_MANY_STREAMS"
     CONFLICT = "CONFLICT"  # the client_order_id belongs to an order with another body
     NOT_POSSIBLE = "NOT_POSSIBLE"  # not in the order's present state
     NOT_FOUND = "NOT_FOUND"

@@ -38,6 +38,10 @@ class Guard(Protocol):
         """How the watch over its process stands; None when nobody was to watch it."""
 
     @property
+    def journal_seq(self) -> int:
+        """Number of the newest record, which may not be on disk yet."""
+
+    @property
     def bots(self) -> BotDesk:
         """Where bots register, say that they live, and sign off."""
 
