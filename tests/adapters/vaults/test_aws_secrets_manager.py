@@ -56,6 +56,18 @@ def test_credentials_are_members_of_one_json_secret() -> None:
     assert manager.read("TOPSTEPX_JWT") is None
 
 
+def test_what_is_known_of_a_secret_is_its_name_and_its_age() -> None:
+    keep("aged", json.dumps({KEY: "key-from-aws"}))
+    manager = AwsSecretsManager("aged")
+    manager.read(KEY)
+
+    facts = manager.facts(KEY)
+
+    assert facts.place == "aged"
+    assert facts.changed is not None
+    assert facts.changed.tzinfo is not None
+
+
 def test_a_rotated_secret_is_found_without_a_restart(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -64,6 +64,13 @@ def test_a_secret_that_is_not_the_json_it_should_be_is_named_and_not_shown(
     assert "hunter2" not in str(caught.value)
 
 
+def test_what_is_known_of_a_secret_is_where_it_is_and_its_age(azure: AzureWorld) -> None:
+    vault = a_vault(azure)
+    vault.read(KEY)
+
+    assert vault.facts(KEY).place.startswith("topstepx-api-key in https://")
+
+
 def test_a_wrong_client_secret_is_told_as_such(
     azure: AzureWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
