@@ -8,9 +8,9 @@ from tests.core.protection_world import LOST, TOLD, Delivery, Request, World
 
 from backstop.core.liquidation_scope import unfinished
 from backstop.core.policy import MILLISECOND_NS
-from backstop.core.protection_situation import is_being_closed
+from backstop.core.protection_situation import is_being_closed, situation
 from backstop.core.trading_state import LatchKind, TradingState
-from backstop.core.unprotected import DECLARE_NS, DOUBT_LIMIT_NS
+from backstop.core.unprotected import DECLARE_NS, DOUBT_LIMIT_NS, opened_by_what_closes
 from backstop.domain.commands import ClosePosition, Command, ModifyOrder, PlaceOrder, RaiseAlert
 from backstop.domain.events import LiquidationRequested
 from backstop.domain.external import ExternalPositionPolicy
@@ -69,6 +69,33 @@ def test_what_an_exit_opened_is_closed_when_only_reads_tell_of_it() -> None:
     world.tell = lambda _: LOST
     world.exit(2)
     world.quote(4985)
+    world.wait(15_000)
+
+    assert (world.position(), world.stops()) == (0, [])
+
+
+def test_the_trades_of_a_position_tell_whether_something_that_closes_opened_it() -> None:
+    world = a_world()
+    world.enter(quantity=2, stop=4990)
+    world.wait(200)
+    assert not opened_by_what_closes(world.book, situation(world.book, MES))
+
+    world.exit(2)
+    world.quote(4985)
+    world.run_until(lambda: world.book.position(MES).ledger < 0, "both have filled")
+    assert opened_by_what_closes(world.book, situation(world.book, MES))
+
+
+def test_what_an_exit_opened_is_closed_when_the_entry_is_the_last_to_be_told() -> None:
+    """No step shows the exit open anything: only all of the trades together do."""
+    world = a_world()
+    told = iter([LOST])  # the trade of the entry; a read finds it when all is over
+    world.tell = lambda target: next(told, TOLD) if target == "GatewayUserTrade" else TOLD
+    world.enter(Side.SELL, 1, stop=5010)
+    world.wait(30)
+    world.tell = lambda target: LOST if target == "GatewayUserPosition" else TOLD
+    world.enter(Side.BUY, 1, stop=None)
+    world.quote(5015)
     world.wait(15_000)
 
     assert (world.position(), world.stops()) == (0, [])
