@@ -3,6 +3,7 @@
 import os
 import shutil
 import sqlite3
+import threading
 from contextlib import closing, suppress
 from decimal import Decimal
 from pathlib import Path
@@ -71,7 +72,7 @@ INTERIOR = 0x05
         ("Journal", audit_start.WHOLE_LOOK_BYTES),
         ("OrderAudit", audit_start.WHOLE_LOOK_BYTES),
         ("FillAudit", audit_start.WHOLE_LOOK_BYTES),
-        # The journal of a large file is looked through beside the guard.
+        # Of a large file only the ends are looked at; here the tables are not longer than that.
         ("OrderAudit", 0),
         ("FillAudit", 0),
     ],
@@ -203,6 +204,39 @@ async def test_damage_in_a_large_file_is_named_damage_on_one_line(
         assert "not what was signed" not in finding
         assert "\n" not in finding
         assert str(Condition.RECORD_UNSOUND) in guard.book.state_reasons(guard.manager.now_ns())
+
+
+async def test_entries_wait_until_a_large_record_was_looked_through(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk.guard() as guard:
+        await a_day(guard)
+        await written(guard)
+    monkeypatch.setattr(audit_start, "WHOLE_LOOK_BYTES", 0)
+    let_go = threading.Event()
+    look = AuditStore.fault
+
+    def slow_look(store: AuditStore) -> str | None:
+        let_go.wait(LOOK_LIMIT_S)
+        return look(store)
+
+    monkeypatch.setattr(AuditStore, "fault", slow_look)
+    async with desk.guard(ready=False) as guard:
+        await guard.manager.account_read()
+        await until(lambda: guard.manager.quotes.marks() != (), "a quote")
+        assert guard.book.record_unread
+        entry = await guard.manager.submit_order(an_entry())
+        closed = await guard.manager.close_position("MES", reason="out", operator="Ann")
+        assert any(str(Condition.RECORD_UNREAD) in it.message for it in entry.denials)
+        assert closed.kind is DecisionKind.ACCEPTED
+
+        let_go.set()
+        await guard.ready()
+        assert not guard.book.record_unread
+
+
+LOOK_LIMIT_S = 30.0
+"""A look that nobody lets go on ends all the same."""
 
 
 async def test_a_disk_that_gives_nothing_is_named_and_is_no_tampering(desk: Desk) -> None:

@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 from tests.core.builders import Guard, a_guard_start
 
 from backstop.core.book import Book
@@ -95,3 +96,29 @@ def test_the_finding_is_part_of_the_state_that_is_kept(guard: Guard) -> None:
     kept: Book = restored(decoded(encoded(captured(guard.book))))
 
     assert kept.record_finding == FINDING
+
+
+def test_entries_wait_until_a_large_record_was_looked_through(guard: Guard) -> None:
+    guard.feed(replace(a_guard_start(utc_us=guard.utc_us), record_unread=True))
+    assert Condition.RECORD_UNREAD in guard.book.readiness(guard.now_ns).conditions
+
+    guard.feed(RecordFoundSound(utc_us=guard.utc_us, whole=False))
+
+    assert Condition.RECORD_UNREAD not in guard.book.readiness(guard.now_ns).conditions
+
+
+def test_a_sound_structure_ends_no_finding(guard: Guard) -> None:
+    find(guard)
+
+    guard.feed(RecordFoundSound(utc_us=guard.utc_us, whole=False))
+
+    assert guard.book.record_finding == FINDING
+
+
+def test_a_finding_takes_the_place_of_the_wait(guard: Guard) -> None:
+    guard.feed(replace(a_guard_start(utc_us=guard.utc_us), record_unread=True))
+    find(guard)
+
+    conditions = guard.book.readiness(guard.now_ns).conditions
+    assert Condition.RECORD_UNSOUND in conditions
+    assert Condition.RECORD_UNREAD not in conditions

@@ -5,7 +5,7 @@ Nothing is changed here but the files of a change of keys that a crash cut short
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -35,9 +35,10 @@ from backstop.errors import StateFolderError, TamperedRecordError
 WHOLE_CHECK_RECORDS = 200
 """A record of up to this length is read whole at every start: it takes two milliseconds."""
 
-WHOLE_LOOK_BYTES = 128 * 1024 * 1024
-"""A file of up to this size has its structure checked whole before anything is written to it: 0.2 s
-for 100 000 records. In a larger one the check goes on beside the running guard."""
+WHOLE_LOOK_BYTES = 4 * 1024 * 1024
+"""A file of up to this size has its structure checked whole before anything is written to it: some
+ten milliseconds. A larger one is looked through at once beside the guard, and entries wait for it;
+what protects and what closes does not."""
 
 
 class KnownTree(Struct, frozen=True, kw_only=True):
@@ -65,6 +66,7 @@ class CheckedStart:
         frontier: the tree over all that is recorded.
         known: the kept tree that fits; None when none does.
         whole: every record was read; otherwise that is still to be done, while the guard runs.
+        looked_through: the structure of the file was checked whole; otherwise likewise.
         record: names the record: the leaf hash of its first entry, as hex; empty without one.
         size: records that there were.
         root: the root of the tree over them, which was signed.
@@ -74,6 +76,7 @@ class CheckedStart:
     frontier: Frontier
     known: KnownTree | None = None
     whole: bool = True
+    looked_through: bool = True
     record: str = ""
     size: int = 0
     root: bytes = EMPTY_ROOT
@@ -134,7 +137,7 @@ def checked_start(
             for tree in offered:
                 start = _grown(store, folders, keys, tree, account=account, origin=origin)
                 if start is not None:
-                    return start
+                    return replace(start, looked_through=looked_through)
                 unfit.append(tree)
     with AuditStore(database, checked=not looked_through) as store:
         rotations = store.payloads(ROTATION_KIND)

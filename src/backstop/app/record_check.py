@@ -33,8 +33,12 @@ REST_S = 0.03
 """A rest after them, so that the guard has the core most of the time."""
 
 AGAIN_S = 300.0
-"""A check that found something, or could not be made, is made again after this: it reads the whole
-file, and a person needs longer than that to mend anything."""
+"""A check that found something is made again after this: it reads the whole file, and a person
+needs longer than that to mend anything."""
+
+UNMADE_AGAIN_S = 5.0
+"""One that could not be made, for a lock or a disk that fails for a moment, is tried again sooner:
+entries may be waiting for it."""
 
 SOUND = ""
 """The finding of a check that found nothing."""
@@ -55,6 +59,7 @@ class RecordCheck:
         account: whose it is.
         start: what the start has seen of it.
         standing: what an earlier check found and no later one has disproved; SOUND for nothing.
+        on_structure: hears that the structure of the file was looked through, and is sound.
         on_finding: hears what each complete check found: one line of text, or SOUND.
         on_fault: hears what is wrong, for the status; an empty text when nothing is.
     """
@@ -66,6 +71,7 @@ class RecordCheck:
         account: str,
         start: CheckedStart,
         standing: str,
+        on_structure: Callable[[], None] = lambda: None,
         on_finding: Callable[[str], None],
         on_fault: Callable[[str], None],
     ) -> None:
@@ -73,6 +79,7 @@ class RecordCheck:
         self._account = account
         self._start = start
         self._standing = standing
+        self._on_structure = on_structure
         self._on_finding = on_finding
         self._on_fault = on_fault
         self._stopped = threading.Event()
@@ -87,11 +94,12 @@ class RecordCheck:
             outcome = await self._checked()
             if outcome.unmade:
                 self._on_fault(f"the record could not be checked: {outcome.unmade}")
-            else:
-                self._on_fault(outcome.finding)
-                self._on_finding(outcome.finding)
-                if outcome.finding == SOUND:
-                    return
+                await asyncio.sleep(UNMADE_AGAIN_S)
+                continue
+            self._on_fault(outcome.finding)
+            self._on_finding(outcome.finding)
+            if outcome.finding == SOUND:
+                return
             await asyncio.sleep(AGAIN_S)
 
     async def _checked(self) -> _Outcome:
@@ -103,8 +111,12 @@ class RecordCheck:
             if not done.done():
                 done.set_result(outcome)
 
+        def structure_is_sound() -> None:
+            with suppress(RuntimeError):  # likewise
+                loop.call_soon_threadsafe(self._on_structure)
+
         def work() -> None:
-            outcome = self._outcome()
+            outcome = self._outcome(structure_is_sound)
             with suppress(RuntimeError):  # the loop has ended, and with it everyone who waited
                 loop.call_soon_threadsafe(settle, outcome)
 
@@ -115,9 +127,9 @@ class RecordCheck:
             self._stopped.set()
             raise
 
-    def _outcome(self) -> _Outcome:
+    def _outcome(self, structure_is_sound: Callable[[], None]) -> _Outcome:
         try:
-            self._check()
+            self._check(structure_is_sound)
         except (TamperedRecordError, DamagedDatabaseError) as error:
             return _Outcome(finding=one_line(str(error)))
         except (StateFolderError, OSError) as error:
@@ -127,13 +139,14 @@ class RecordCheck:
             return _Outcome(finding=f"{AUDIT_DATABASE} cannot be read as a record: {found}")
         return _Outcome()
 
-    def _check(self) -> None:
+    def _check(self, structure_is_sound: Callable[[], None]) -> None:
         """Raise what is wrong with the record; nothing when it holds, or when nobody waits."""
         start, database = self._start, self._state_folder / AUDIT_DATABASE
         with AuditStore(database, checked=False) as store:
             fault = store.fault()
             if fault is not None:
                 raise damaged(database, fault)
+            structure_is_sound()
             newest = start.keys.public_key().public_bytes_raw()
             chain = checked_key_chain(
                 store.payloads(ROTATION_KIND), newest=newest, account=self._account

@@ -156,6 +156,7 @@ def wired(
             account=str(settings.account_id),
             start=trail.start,
             standing=loop.book.record_finding,
+            on_structure=partial(_record_looked_through, loop, clock),
             on_finding=partial(_record_checked, loop, clock),
             on_fault=outlets.fault(RECORD_FAULT),
         ),
@@ -202,8 +203,15 @@ def _begin(
             stop=before.stop,
             downtime_ms=before.downtime_ms,
             wall_clock=before.wall_clock,
+            record_unread=not trail.start.looked_through,
         )
     )
+
+
+def _record_looked_through(loop: DecisionLoop, clock: Clock) -> None:
+    """Tell the core that the structure of the record is sound, if it waits for that."""
+    if loop.book.record_unread:
+        loop.put(RecordFoundSound(utc_us=clock.utc_us(), whole=False))
 
 
 def _record_checked(loop: DecisionLoop, clock: Clock, finding: str) -> None:

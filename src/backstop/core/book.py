@@ -219,6 +219,7 @@ class Book:
     strategy_states: dict[str, dict[str, str | int | None]] = field(default_factory=dict)
     bots: dict[str, Bot] = field(default_factory=dict)
     doubt: PastDoubt = field(default_factory=PastDoubt)
+    record_unread: bool = False  # nobody has looked through its structure since the start
     record_finding: str = ""  # by a check of the whole audit record; empty: it is sound
     emergency_digest: str = ""  # of the newest file of a liquidation without a guard in the record
     wakes: dict[Wake, int] = field(default_factory=dict)  # monotonic times of the next looks
@@ -269,6 +270,8 @@ class Book:
             yield Condition.WATCHDOG_LOST
         if links.journal_failed:
             yield Condition.JOURNAL_FAILED
+        if self.record_unread:
+            yield Condition.RECORD_UNREAD
         if self.record_finding:
             yield Condition.RECORD_UNSOUND
         if self.doubt.fault:

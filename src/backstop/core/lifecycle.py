@@ -81,6 +81,7 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.links.user_since_ns = work.now_ns
     book.links.watchdog_lost = False
     book.links.journal_failed = False
+    book.record_unread = event.record_unread
     book.links.login_refused = False  # this process logs in anew, and hears for itself
     book.recovered = False
     book.standstills = 0

@@ -2,7 +2,8 @@
 
 A check beside the running guard finds what the start, which read only the end, could not see. What
 it found stands in the book, so the next process knows it too; only a whole check that finds nothing
-takes it away. Exits, stops and liquidation never wait for it.
+takes it away. After the start on a large record entries wait until its structure was looked through
+once. Exits, stops and liquidation never wait for it.
 """
 
 from backstop.core.book import Book
@@ -18,8 +19,12 @@ WHAT_TO_DO = (
 
 
 def record_checked(work: Workbench, event: RecordFoundSound | RecordFoundUnsound) -> None:
-    """Refuse entries from the finding on until a whole check finds nothing."""
+    """Refuse entries from the finding on until a whole check finds nothing.
+
+    A sound structure says that the file can be written to; older records may still be untrue.
+    """
     book = work.book
+    book.record_unread = False
     match event:
         case RecordFoundUnsound():
             if book.record_finding == event.finding:
@@ -32,11 +37,11 @@ def record_checked(work: Workbench, event: RecordFoundSound | RecordFoundUnsound
                 f"and liquidation go on. {WHAT_TO_DO}.",
             )
         case RecordFoundSound():
-            if book.record_finding:
+            if event.whole and book.record_finding:
                 work.warn(
                     Tag.CRITICAL_SYSTEM, "record_found_sound", found_before=book.record_finding
                 )
-            book.record_finding = ""
+                book.record_finding = ""
 
 
 def record_refusal(book: Book) -> str:

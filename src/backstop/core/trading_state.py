@@ -25,6 +25,7 @@ class Condition(StrEnum):
     LOGIN_REFUSED = "LOGIN_REFUSED"  # the key is refused; at best a spare one lets us out
     WATCHDOG_LOST = "WATCHDOG_LOST"
     JOURNAL_FAILED = "JOURNAL_FAILED"
+    RECORD_UNREAD = "RECORD_UNREAD"  # the start has not looked through a large audit record yet
     RECORD_UNSOUND = "RECORD_UNSOUND"  # a check of the whole audit record found something
     PAST_UNREADABLE = "PAST_UNREADABLE"  # whether an order or a trade is one of the past is unknown
     CLOCK_OFFSET = "CLOCK_OFFSET"  # our time of day and the venue's are too far apart

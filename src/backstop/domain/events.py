@@ -75,6 +75,9 @@ class GuardStarted(Event, frozen=True, kw_only=True, tag=True):
     ``downtime_ms`` is how long nobody guarded before, suspend counted; None when nothing tells.
     Within one boot of the machine it is measured; with ``wall_clock`` it is a difference of times
     of day, never less than this boot's age, and a step of the clock is in it.
+
+    With ``record_unread`` the structure of the audit record, a large file, is still being looked
+    through beside the guard that has just started.
     """
 
     boot_id: str
@@ -85,6 +88,7 @@ class GuardStarted(Event, frozen=True, kw_only=True, tag=True):
     stop: StopKind = StopKind.UNKNOWN
     downtime_ms: int | None = None
     wall_clock: bool = False
+    record_unread: bool = False
 
 
 class JournalFailed(Event, frozen=True, kw_only=True, tag=True):
@@ -181,7 +185,9 @@ class RecordFoundUnsound(Event, frozen=True, kw_only=True, tag=True):
 
 
 class RecordFoundSound(Event, frozen=True, kw_only=True, tag=True):
-    """A check of the whole audit record found nothing."""
+    """A check of the audit record found nothing: of all of it, or of its structure alone."""
+
+    whole: bool = True
 
 
 class LoginRefused(Event, frozen=True, kw_only=True, tag=True):
