@@ -49,7 +49,9 @@ MAX_QUEUED_FACTS = 100_000
 """Facts waiting for the core: minutes of the busiest market; beyond it the process is not sound."""
 
 FACTS_PER_TURN = 64
-"""Facts handled before other tasks get a turn."""
+TURN_NS = 4_000_000
+"""Facts handled, and time spent on them, before other tasks get a turn: sockets, pulses and
+requests wait for no longer when very much comes at once."""
 
 NOT_DURABLE = "the intent could not be made durable"
 
@@ -276,9 +278,12 @@ class DecisionLoop:
             first = self.before_turn()
             if first is not None:
                 self._handle(first, None)
+            until_ns = self._clock.monotonic_ns() + TURN_NS
             for _ in range(min(len(self._queue), FACTS_PER_TURN)):
                 fact, asker = self._queue.popleft()
                 self._handle(fact, asker)
+                if self._clock.monotonic_ns() >= until_ns:
+                    break
             self._journal.flush()
             if self._queue:
                 self._have_a_turn()
