@@ -8,11 +8,12 @@ from decimal import Decimal
 from pathlib import Path
 
 from backstop.core.correlation import CorrelationView
-from backstop.core.correlation_protection import check_order
+from backstop.core.correlation_protection import check_order, evaluate
 from backstop.core.exposure import (
     ExposureLimits,
     FamilyExposure,
     Holding,
+    LimitName,
     dollars,
     family_exposures,
 )
@@ -71,6 +72,7 @@ def worked_table() -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for held, correlation, symbol, side, quantity in ORDERS:
+        order = (symbol, side, quantity)
         view = (
             CorrelationView()
             if correlation is None
@@ -85,13 +87,26 @@ def worked_table() -> str:
             f"{side} {quantity} {symbol}",
         ]
         if not refused:
-            lines.append(f"| {' | '.join(cells)} | passes | | | |")
+            lines.append(f"| {' | '.join(cells)} | passes | {_values(held, view, *order)} |")
         lines += [
             f"| {' | '.join(cells)} | `{denial.code}` | {denial.value} | {denial.limit} "
             f"| {denial.max_quantity} |"
             for denial in refused
         ]
     return "\n".join(lines)
+
+
+def _values(
+    held: dict[str, int], view: CorrelationView, symbol: str, side: Side, quantity: int
+) -> str:
+    """Return what ES and NQ come to once the order has filled, the limit on them, and no bound."""
+    after = {**held, symbol: held.get(symbol, 0) + side.sign * quantity}
+    values = [
+        f"{it.subject} {dollars(it.value_micros)}"
+        for it in evaluate(exposures(after), view, LIMITS).readings
+        if it.limit is LimitName.ES_NQ_COMBINED and it.value_micros
+    ]
+    return f"{', '.join(values)} | {dollars(LIMITS.es_nq_combined_micros)} | "
 
 
 def risk_table() -> str:

@@ -44,6 +44,7 @@ SETTING_GROUPS = {
     "Process": "_PROCESS",
     "Exposure": "_EXPOSURE",
     "Account": "_ACCOUNT",
+    "Account": "_ACCOUNT",
     "Orders": "_ORDERS",
     "Verification": "_VERIFICATION",
     "Recovery": "_RECOVERY",

@@ -18,6 +18,7 @@ from backstop.app.watch_link import WatchReport
 from backstop.core.book import Book
 from backstop.core.engine import new_book, step
 from backstop.core.execution_verification import Verification, verify
+from backstop.core.exposure_snapshot import ExposureSnapshot, exposure_snapshot
 from backstop.core.guardrails import Assessment
 from backstop.core.liquidation_scope import contract_for
 from backstop.core.past import PastOrder, client_key
@@ -35,6 +36,7 @@ from backstop.domain.events import (
     CloseRequested,
     Fact,
     HaltRequested,
+    LimitsChangeRequested,
     Hub,
     HubConnected,
     InstrumentsLoaded,
@@ -48,8 +50,9 @@ from backstop.domain.events import (
     Source,
 )
 from backstop.domain.instrument import Instrument
+from backstop.domain.numbers import micros
 from backstop.domain.order import OrderRequest, OrderState, OrderType, Side
-from backstop.domain.quote import Quote
+from backstop.domain.quote import Mark, Quote
 from backstop.entrypoints.http.server import api_server
 
 ACCOUNT_ID = 4711
@@ -109,6 +112,7 @@ class HandGuard:
     past: list[PastOrder] = field(default_factory=list)  # newest first
     recovery: RecoveryReport | None = None
     watch: WatchReport | None = None
+    marks: tuple[Mark, ...] = ()
     bots: BotDesk = field(init=False)
 
     def __post_init__(self) -> None:
@@ -136,6 +140,9 @@ class HandGuard:
 
     def now_ns(self) -> int:
         return self.clock_ns
+
+    def exposure(self) -> ExposureSnapshot:
+        return exposure_snapshot(self.book, self.marks, UTC_US)
 
     def feed(self, fact: Fact) -> Step:
         return step(self.book, fact, self.clock_ns)
@@ -257,6 +264,28 @@ class HandGuard:
             raise self.failure
         decision = self.feed(
             HaltRequested(utc_us=UTC_US, reason=reason, operator=operator)
+        ).decision
+        assert decision is not None
+        return decision
+
+    async def change_limits(
+        self,
+        *,
+        daily_loss: Decimal | None = None,
+        trailing_loss: Decimal | None = None,
+        max_position: Decimal | None = None,
+        reason: str = "",
+        operator: str = "",
+    ) -> Decision:
+        decision = self.feed(
+            LimitsChangeRequested(
+                utc_us=UTC_US,
+                daily_loss_micros=None if daily_loss is None else micros(daily_loss),
+                trailing_loss_micros=None if trailing_loss is None else micros(trailing_loss),
+                max_position_tenths=None if max_position is None else int(max_position * 10),
+                reason=reason,
+                operator=operator,
+            )
         ).decision
         assert decision is not None
         return decision
