@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from decimal import Decimal
+from itertools import pairwise
 
 import aiohttp
 import pytest
@@ -17,6 +18,7 @@ from tests.app.desk import Desk, Guard, audited, full_disk
 from backstop.adapters.projectx.gateway import ProjectXGateway
 from backstop.adapters.signing import AuditKeys
 from backstop.adapters.sqlite.journal import SqliteJournal
+from backstop.app import loop as loop_module
 from backstop.app.codec import PROOF_KIND
 from backstop.app.dispatch import Dispatcher
 from backstop.app.loop import MAX_QUEUED_FACTS, DecisionLoop
@@ -234,6 +236,31 @@ async def test_a_loop_that_does_not_keep_up_stops_rather_than_lose_a_fact(desk: 
             loop.put(TimerFired(utc_us=0))
         with pytest.raises(JournalError, match="does not keep up"):
             loop.put(TimerFired(utc_us=0))
+
+
+async def test_others_have_their_turn_while_very_much_comes_at_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk.guard() as guard:
+        pass
+    monkeypatch.setattr(loop_module, "TURN_NS", 0)  # the first fact has taken all of the time
+    async with _idle_loop(desk, guard) as (loop, _):
+        for _ in range(FACTS):
+            loop.put(TimerFired(utc_us=0))
+        async with asyncio.timeout(TURNS_LIMIT_S):
+            running = asyncio.create_task(loop.run())
+            seen = [loop.steps]
+            while loop.steps < FACTS:
+                await asyncio.sleep(0)
+                seen.append(loop.steps)
+        running.cancel()
+        await asyncio.wait([running])
+
+    assert max(after - before for before, after in pairwise(seen)) == 1
+
+
+FACTS = 20
+TURNS_LIMIT_S = 30.0
 
 
 async def test_the_record_holds_every_fact_and_the_proof(desk: Desk) -> None:
