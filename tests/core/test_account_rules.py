@@ -438,6 +438,15 @@ def test_the_largest_quantity_of_a_refusal_is_exact(left: int) -> None:
         assert DenialCode.DAILY_LOSS_BUFFER not in codes(passed)
 
 
+@pytest.mark.parametrize(("left", "passes"), [(110, False), (111, True)])
+def test_an_order_that_would_lose_all_that_is_left_is_refused(left: int, passes: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    guard = a_guard(DAILY)
+    result(guard, 1, left - 1_000)
+    decided = wish(guard, quantity=4, stop_loss_price=Decimal(4995))
+
+    assert (DenialCode.DAILY_LOSS_BUFFER not in codes(decided)) is passes
+
+
 def test_what_an_open_position_may_still_lose_counts_down_to_its_stop() -> None:
     guard = a_guard(DAILY)
     buy(guard, 1, 2, 5000, broker_order_id=700)
