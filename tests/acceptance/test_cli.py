@@ -34,6 +34,8 @@ async def test_a_guard_is_read_by_every_reading_verb(bench: Any) -> None:
 
         status = await bench.call("status", "--json", **at)
         positions = await bench.call("positions", "--json", **at)
+        exposure = await bench.call("exposure", "--json", **at)
+        table = await bench.call("exposure", **at)
         # Another stop than the order above has: an equal one would count as its duplicate.
         order = ("MES", "BUY", "1", "--stop-loss", "5100")
         good = await bench.call("validate", *order, **at)
@@ -41,11 +43,15 @@ async def test_a_guard_is_read_by_every_reading_verb(bench: Any) -> None:
         orders = await bench.call("audit", "orders", "--json")
         shown = await bench.call("audit", "show", "entry-1", "--json")
 
-    for call in (status, positions, good, orders, shown):
+    for call in (status, positions, exposure, table, good, orders, shown):
         assert call.code == 0, call
     assert bad.code == 1, bad
     assert json.loads(status.out)["trading_state"] == "ACTIVE"
     assert json.loads(positions.out)["positions"][0]["quantity"] == 1
+    assert json.loads(exposure.out)["roots"][0]["symbol"] == "MES"
+    assert set(json.loads(exposure.out)["matrix"]) == {"ES", "NQ"}
+    assert "ES_NQ_COMBINED" in table.out
+    assert "ES/NQ" in table.out
     assert json.loads(orders.out)["orders"]
     assert json.loads(shown.out)["order"]["Status"] == "FILLED"
     assert json.loads(shown.out)["fills"][0]["FillQuantity"] == 1
