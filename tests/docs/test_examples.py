@@ -80,6 +80,16 @@ def test_a_bot_that_sends_its_own_orders_has_them_proven_as_written(terminal: Te
     carry_out(terminal, HOWTO / "verify-your-own-orders.md")
 
 
+def test_connecting_a_bot_works_as_written(terminal: Terminal) -> None:
+    token = Command("export BACKSTOP_API_TOKEN=practice-token-0123456789", ())
+    stop = Command("export DEFAULT_STOP_TICKS=80", ())
+    guard = Command("backstop run", ())
+    for command in (SIMULATOR, TO_THE_SIMULATOR, AS_TRADER, SENDING, token, stop, guard):
+        terminal.type(command)
+
+    carry_out(terminal, HOWTO / "connect-a-bot.md")
+
+
 def test_taking_the_account_flat_works_as_written(terminal: Terminal) -> None:
     token = Command("export BACKSTOP_API_TOKEN=practice-token-0123456789", ())
     guard = Command("backstop run", ())
