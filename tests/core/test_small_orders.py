@@ -1,0 +1,38 @@
+"""An order smaller than any room that is left is looked at in full where it begins a new bet."""
+
+from decimal import Decimal
+
+from backstop.core.correlation import CorrelationView
+from backstop.core.exposure import ExposureLimits, FamilyExposure
+from backstop.core.exposure_book import ExposureBook
+from backstop.domain.denial import DenialCode
+from backstop.domain.order import Side
+
+LIMITS = ExposureLimits.from_settings(
+    risk_budget=Decimal(10_000),
+    max_correlation_exposure=Decimal("0.7"),
+    es_nq_max_combined_exposure=Decimal(5000),
+    max_directional_share=Decimal(1),
+    max_gross_exposure=Decimal(100_000),
+)
+
+
+def test_a_small_bet_that_moves_with_two_others_is_refused() -> None:
+    held = [
+        FamilyExposure(
+            family=family,
+            unit_risk_micros=6_000_000_000,
+            filled_units=1,
+            net_if_buys_fill_units=1,
+            net_if_sells_fill_units=1,
+        )
+        for family in ("CL", "GC")
+    ]
+    new = FamilyExposure(family="6E", unit_risk_micros=500_000_000)
+    pairs = {("CL", "GC"): 0.0, ("6E", "CL"): 1.0, ("6E", "GC"): 1.0}
+    book = ExposureBook(LIMITS, CorrelationView.measured(pairs), [*held, new])
+
+    (denial,) = book.check(symbol="M6E", side=Side.BUY, quantity=1)
+
+    assert denial.code is DenialCode.CORRELATION_EXPOSURE
+    assert (denial.value, denial.limit, denial.max_quantity) == ("12500.00", "7000.00", 0)
