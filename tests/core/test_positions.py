@@ -69,6 +69,15 @@ def test_a_row_before_its_trade_is_not_counted_twice() -> None:
     assert view.is_agreed
 
 
+def test_rows_and_trades_both_may_be_held_until_they_agree() -> None:
+    """A row may be older than the trades, and a trade that explains a row may be lost."""
+    view = after_row(trade(a_view(), 3), 1, PRICE, now_ns=START_NS)
+    settled = after_row(view, 3, PRICE, now_ns=START_NS)
+
+    assert view.possible == (1, 3)
+    assert settled.possible == (3,)
+
+
 def test_a_trade_after_a_lost_one_moves_what_the_row_said() -> None:
     """The row told of an exit whose trade was lost; the next entry is a new contract."""
     view = after_row(a_view(2), 0, PRICE, now_ns=START_NS)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import product
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.core.builders import (
@@ -307,6 +307,21 @@ PENDING_MAX = 9
 """All outcomes of so many orders are tried; more are not sent."""
 
 
+STALE_ROW = [
+    # The row of the first of two fills comes after the trades of both, and the other side fills.
+    ("submit", MES, Side.SELL, 2),
+    ("fill", 0, 2),
+    ("submit", MES, Side.BUY, 12),
+    ("answer", 0, Answer.YES),
+    ("fill", 0, 1),
+    ("hear", 3),
+    ("hear", 0),
+    ("hear", 1),
+    ("submit", MNQ, Side.BUY, 1),
+]
+
+
+@example(STALE_ROW)
 @settings(max_examples=300, deadline=None)
 @given(st.lists(acts, min_size=10, max_size=40))
 def test_no_interleaving_lets_what_could_fill_pass_a_limit(

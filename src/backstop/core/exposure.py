@@ -162,7 +162,8 @@ class Holding(Struct, frozen=True, kw_only=True):
         price: last known price, points; None when none is known.
         point_value_micros: from the gateway's contract row.
         filled: net position in contracts, positive for long.
-        pending_buys: contracts of all buys that could fill: working, in flight and UNKNOWN.
+        pending_buys: contracts of all buys that could fill: working, in flight and UNKNOWN, and by
+            how many more contracts than ``filled`` the position may be long already.
         pending_sells: the same for sells; legs up to the position left out of both.
         contract_id: the month; empty in examples.
     """

@@ -50,7 +50,22 @@ def of_venue_order(venue_order: "VenueOrder") -> Fillable:
     )
 
 
-def pending(fillables: Iterable[Fillable], position: int) -> dict[Side, int]:
+def reach(fillables: Iterable[Fillable], possible: Iterable[int]) -> tuple[int, int]:
+    """Return what the position of one contract could become at the worst: least and most, signed.
+
+    Args:
+        fillables: of that contract.
+        possible: what may be held of it, signed; more than one as long as nobody knows.
+    """
+    open_now = tuple(fillables)
+    ends = [(held, _pending(open_now, held)) for held in possible]
+    return (
+        min(held - sides[Side.SELL] for held, sides in ends),
+        max(held + sides[Side.BUY] for held, sides in ends),
+    )
+
+
+def _pending(fillables: Iterable[Fillable], position: int) -> dict[Side, int]:
     """Return how many contracts of one contract could be bought, and sold, at the worst.
 
     Args:

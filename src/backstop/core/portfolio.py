@@ -23,7 +23,7 @@ def holdings(book: Book, marks: Iterable[Mark], *, candidate: str | None = None)
     fillables = _fillables(book)
     contracts = dict.fromkeys(
         (
-            *(view.contract_id for view in book.positions.values() if view.quantity),
+            *(view.contract_id for view in book.positions.values() if any(view.possible)),
             *fillables,
             *(() if candidate is None else (candidate,)),
         )

@@ -78,6 +78,14 @@ class PositionView(Struct, frozen=True, kw_only=True):
         return self.ledger == self.quantity
 
     @property
+    def possible(self) -> tuple[int, ...]:
+        """What may be held, signed contracts: rows and trades both count until they agree.
+
+        A row may be older than the trades, and a trade that explains a row may be lost.
+        """
+        return (self.quantity,) if self.is_agreed else (self.quantity, self.ledger)
+
+    @property
     def is_settled(self) -> bool:
         """Every witness says the same, and the newest read does not speak against them."""
         return self.knowledge is Knowledge.KNOWN and self.is_agreed and self.differing is None

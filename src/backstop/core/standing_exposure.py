@@ -17,10 +17,10 @@ from backstop.core.exposure import (
     family_exposures,
 )
 from backstop.core.exposure_book import ExposureBook
-from backstop.core.fillable import Fillable, of_order, of_venue_order, pending
+from backstop.core.fillable import Fillable, of_order, of_venue_order, reach
 from backstop.core.instrument_table import contract_profile
 from backstop.domain.denial import Denial
-from backstop.domain.order import OrderIntent, Side
+from backstop.domain.order import OrderIntent
 from backstop.domain.quote import Mark
 
 if TYPE_CHECKING:
@@ -34,14 +34,14 @@ def holding(
     """Return what one contract contributes; without a ``price`` its own average one counts."""
     instrument = book.instruments.get(contract_id)
     view = book.position(contract_id)
-    sides = pending(fillables, view.quantity)
+    least, most = reach(fillables, view.possible)
     return Holding(
         symbol=contract_id if instrument is None else instrument.symbol,
         price=view.average_price if price is None else price,
         point_value_micros=0 if instrument is None else instrument.point_value_micros,
         filled=view.quantity,
-        pending_buys=sides[Side.BUY],
-        pending_sells=sides[Side.SELL],
+        pending_buys=most - view.quantity,
+        pending_sells=view.quantity - least,
         contract_id=contract_id,
     )
 
@@ -178,7 +178,7 @@ class StandingExposure:
         if before is not None:
             del self._contracts[before][contract_id]
             touched.append(before)
-        if contract_id in self._fillables or book.position(contract_id).quantity:
+        if contract_id in self._fillables or any(book.position(contract_id).possible):
             family = contract_profile(book.symbol_of(contract_id)).family
             self._family_of[contract_id] = family
             self._contracts.setdefault(family, {})[contract_id] = None

@@ -58,12 +58,13 @@ def pending_risk_micros(
     """Return what is still to be lost in all that is held or could fill; None: nobody can say."""
     total = 0
     for view in book.positions.values():
-        if view.quantity:
-            price = prices.get(view.contract_id)
-            risk = _position_risk(book, view.contract_id, price, limits)
+        price, worst = prices.get(view.contract_id), 0
+        for quantity in filter(None, view.possible):
+            risk = _position_risk(book, view.contract_id, quantity, price, limits)
             if risk is None:
                 return None
-            total += risk
+            worst = max(worst, risk)
+        total += worst
     for order in book.live_orders():
         if order.role is not None or not order.open_quantity or book.is_exit(order):
             continue
@@ -88,12 +89,11 @@ def _entry_of(book: Book, order: TrackedOrder) -> int | None:
 
 
 def _position_risk(
-    book: Book, contract_id: str, price: Decimal | None, limits: AccountLimits
+    book: Book, contract_id: str, quantity: int, price: Decimal | None, limits: AccountLimits
 ) -> int | None:
     instrument = book.instruments.get(contract_id)
     if instrument is None or price is None:
         return None
-    quantity = book.position(contract_id).quantity
     sign = 1 if quantity > 0 else -1
     here = Fraction(price) / Fraction(instrument.tick_size)
     left, total = abs(quantity), 0

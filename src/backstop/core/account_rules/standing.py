@@ -9,9 +9,9 @@ from msgspec import Struct
 from backstop.core.account_rules.bookkeeping import open_micros
 from backstop.core.account_rules.limits import TENTHS, AccountLimits
 from backstop.core.book import Book
-from backstop.core.fillable import Fillable, of_order, of_venue_order, pending
+from backstop.core.fillable import Fillable, of_order, of_venue_order, reach
 from backstop.core.instrument_table import CONTRACTS
-from backstop.domain.order import Side
+from backstop.core.positions import PositionView
 from backstop.domain.quote import Mark
 
 LARGEST_UNITS = {
@@ -161,18 +161,18 @@ def position_tenths(ranges: Mapping[str, Range], book: Book) -> int:
 def ranges_of(book: Book) -> dict[str, Range]:
     """Return the range of every contract that is held or could be."""
     fillables: dict[str, list[Fillable]] = {
-        view.contract_id: [] for view in book.positions.values() if view.quantity
+        view.contract_id: [] for view in book.positions.values() if any(view.possible)
     }
     for order in book.live_orders():
         fillables.setdefault(order.intent.contract_id, []).append(of_order(order))
     for venue_order in book.live_venue_orders():
         fillables.setdefault(venue_order.row.contract_id, []).append(of_venue_order(venue_order))
     return {
-        contract_id: _range(book.position(contract_id).quantity, each)
+        contract_id: _range(book.position(contract_id), each)
         for contract_id, each in fillables.items()
     }
 
 
-def _range(position: int, fillables: list[Fillable]) -> Range:
-    sides = pending(fillables, position)
-    return Range(low=position - sides[Side.SELL], high=position + sides[Side.BUY])
+def _range(view: PositionView, fillables: list[Fillable]) -> Range:
+    least, most = reach(fillables, view.possible)
+    return Range(low=least, high=most)
