@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from backstop.config import credential_manager
 from backstop.config.credential_manager import (
     ACCOUNT_ID,
     API_KEY,
@@ -153,6 +154,19 @@ def test_a_start_waits_once_for_a_source_that_hangs() -> None:
     assert manager.inquire(API_KEY).answers[0].words == "still no answer to an earlier question"
     assert vault.asked == 1, "a library that hangs holds one thread, not one more each time"
     vault.answers.set()
+
+
+def test_a_source_cannot_give_itself_more_time_than_a_start_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(credential_manager, "ANSWER_LIMIT_S", 0.05)
+    vault = SlowVault()
+    vault.timeout_s = 3_600.0
+
+    words = CredentialManager([vault]).inquire(API_KEY).answers[0].words
+    vault.answers.set()
+
+    assert words == "no answer within 0.05 s"
 
 
 def test_a_source_that_failed_is_asked_again_after_a_while() -> None:

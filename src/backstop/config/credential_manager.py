@@ -32,6 +32,10 @@ MAX_CREDENTIAL_LENGTH = 16_384
 
 _Answer = TypeVar("_Answer")
 
+ANSWER_LIMIT_S = 8.0
+"""No source may take longer, whatever it asks for: all of them, each once, have to fit into the 60 s
+that the watchdog gives a start."""
+
 FAILURE_RESTS_S = 30.0
 """A source that could not answer is not asked again for this long: a start asks for five names."""
 
@@ -243,7 +247,7 @@ class _AskedSource:
             raise CredentialSourceError(self._failure)
         self._failure = ""
         try:
-            return self._in_time(name, self.source.timeout_s)
+            return self._in_time(name, min(self.source.timeout_s, ANSWER_LIMIT_S))
         except CredentialSourceError as error:
             if not error.one_secret:
                 self._failure = str(error)

@@ -25,8 +25,8 @@ MAX_SYMBOLS = 64
 MAX_ALERT_URLS = 32
 """Every alert goes to all of them."""
 
-MAX_VAULTS = 8
-"""Vaults of other packages; a start may have to wait for each of them."""
+MAX_VAULTS = 3
+"""Vaults of other packages; a start may have to wait for each of them, and has a limit itself."""
 
 _ON = frozenset({"1", "true", "yes", "on"})
 _OFF = frozenset({"0", "false", "no", "off"})
