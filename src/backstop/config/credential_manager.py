@@ -33,7 +33,7 @@ MAX_CREDENTIAL_LENGTH = 16_384
 _Answer = TypeVar("_Answer")
 
 ANSWER_LIMIT_S = 8.0
-"""No source may take longer, whatever it asks for: all of them, each once, have to fit into the 60 s
+"""No source may take longer, whatever it asks for: all of them together have to fit into the 60 s
 that the watchdog gives a start."""
 
 FAILURE_RESTS_S = 30.0
