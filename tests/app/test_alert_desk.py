@@ -178,7 +178,33 @@ async def test_a_flood_of_one_code_becomes_one_letter_that_counts(monkeypatch: A
         await until(lambda: len(first.took) == 2)
 
         assert first.took[0]["message"] == "number 0"
-        assert first.took[1]["message"] == "49 more of these; the newest: number 49"
+        assert first.took[1]["message"] == (
+            "49 more of these; the newest of the most severe: number 49"
+        )
+
+
+async def test_a_letter_of_many_carries_the_most_severe_of_them(monkeypatch: Any) -> None:
+    monkeypatch.setattr(alert_desk, "GATHER_NS", 500_000_000)
+    async with receiving() as first, a_running_desk(first.url) as (desk, _):
+        desk.put(an_alert(alert_id=1, message="the first"))
+        desk.put(an_alert(alert_id=2, message="a second position as well"))
+        for number in range(3, 6):
+            desk.put(an_alert(alert_id=number, severity=Severity.INFO, message="over"))
+        await until(lambda: len(first.took) == 2)
+
+        assert first.took[1]["title"] == "Backstop 42: CRITICAL OVERFILL"
+        assert first.took[1]["message"].endswith("most severe: a second position as well")
+
+
+async def test_a_critical_alert_does_not_wait_behind_milder_ones_of_its_code() -> None:
+    async with receiving() as first, a_running_desk(first.url) as (desk, _):
+        desk.put(an_alert(alert_id=1, severity=Severity.WARNING, message="it may be so"))
+        desk.put(an_alert(alert_id=2, severity=Severity.WARNING, message="it may be so again"))
+        desk.put(an_alert(alert_id=3, message="it is so"))
+        await until(lambda: len(first.took) == 2)
+
+        assert [letter["message"] for letter in first.took] == ["it may be so", "it is so"]
+        assert desk._gathered["OVERFILL"].count == 1, "only the repeat waits"
 
 
 async def test_what_waits_is_bounded_and_critical_alerts_go_last() -> None:

@@ -1,7 +1,8 @@
 """Hands alerts to the courier, in order, without ever holding up the guard.
 
 Alerts wait in a bounded queue. Many of one code within a short time become one letter that says how
-many there were, so that a flood cannot bury what matters or have a service block us.
+many there were, so that a flood cannot bury what matters or have a service block us. Only repeats
+wait for that: what is more severe than all that was sent of its code goes at once.
 """
 
 import asyncio
@@ -29,11 +30,26 @@ BODY_CHARS_MAX = 2_000
 DELIVERIES_KEPT = 1_000
 
 
+_RANK = {severity: rank for rank, severity in enumerate(Severity)}
+"""The mildest first, as they are declared."""
+
+
 @dataclass(slots=True)
 class _Gathered:
-    newest: RaiseAlert
-    count: int
+    """Alerts of one code since a letter about it went out."""
+
+    sent: Severity  # the most severe that went out
     due_ns: int
+    worst: RaiseAlert | None = None  # of those that wait; the newest of equals
+    count: int = 0
+
+    def is_repeat(self, alert: RaiseAlert) -> bool:
+        return _RANK[alert.severity] <= _RANK[self.sent]
+
+    def add(self, alert: RaiseAlert) -> None:
+        self.count += 1
+        if self.worst is None or _RANK[alert.severity] >= _RANK[self.worst.severity]:
+            self.worst = alert
 
 
 class AlertDesk:
@@ -70,18 +86,24 @@ class AlertDesk:
         """Take an alert; never blocks."""
         if not self._urls:
             return
-        now_ns = self._clock.monotonic_ns()
+        self._flush_gathered()
         gathered = self._gathered.get(alert.code)
-        if gathered is not None and now_ns < gathered.due_ns:
-            gathered.newest, gathered.count = alert, gathered.count + 1
+        if gathered is None:
+            due_ns = self._clock.monotonic_ns() + GATHER_NS
+            self._gathered[alert.code] = _Gathered(sent=alert.severity, due_ns=due_ns)
+            self._enqueue(alert)
+        elif gathered.is_repeat(alert):
+            gathered.add(alert)
         else:
-            self._gathered[alert.code] = _Gathered(alert, 0, now_ns + GATHER_NS)
+            gathered.sent = alert.severity
             self._enqueue(alert)
         self._arrived.set()
 
     def _enqueue(self, alert: RaiseAlert, *, more: int = 0) -> None:
         reminder = f" (reminder {alert.repeat})" if alert.repeat else ""
-        body = alert.message if more <= 1 else f"{more} more of these; the newest: {alert.message}"
+        body = alert.message
+        if more > 1:
+            body = f"{more} more of these; the newest of the most severe: {body}"
         letter = Letter(
             alert_id=alert.alert_id,
             severity=alert.severity,
@@ -145,10 +167,11 @@ class AlertDesk:
     def _flush_gathered(self) -> None:
         now_ns = self._clock.monotonic_ns()
         for code in [code for code, it in self._gathered.items() if now_ns >= it.due_ns]:
-            gathered = self._gathered.pop(code)
-            if gathered.count:
-                self._gathered[code] = _Gathered(gathered.newest, 0, now_ns + GATHER_NS)
-                self._enqueue(gathered.newest, more=gathered.count)
+            worst, count = self._gathered[code].worst, self._gathered[code].count
+            del self._gathered[code]
+            if worst is not None:
+                self._gathered[code] = _Gathered(sent=worst.severity, due_ns=now_ns + GATHER_NS)
+                self._enqueue(worst, more=count)
 
     async def _book_deliveries(self, courier: AlertCourier) -> None:
         async for delivery in courier.deliveries():
