@@ -90,6 +90,6 @@ def same_ages(estimate: RiskEstimated | None, now_utc_us: int) -> tuple[int | No
 def _changes(estimate: RiskEstimated) -> Iterator[int]:
     known = {_as_of(part, estimate) for part in estimate.volatilities}
     known |= {_as_of(part, estimate) for part in estimate.correlations}
-    for as_of_utc_us in known:
+    for as_of_utc_us in sorted(known):
         yield as_of_utc_us - BAR_US
         yield outdated_utc_us(as_of_utc_us, TRADING_DAY_S)

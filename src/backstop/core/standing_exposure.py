@@ -196,7 +196,8 @@ class StandingExposure:
                 if before is None or before.price != mark.price:
                     changed.append(mark.contract_id)
         if len(prices) != len(marks):
-            for contract_id in prices.keys() - {mark.contract_id for mark in marks}:
+            present = {mark.contract_id for mark in marks}
+            for contract_id in [it for it in prices if it not in present]:
                 del prices[contract_id]
                 changed.append(contract_id)
         for contract_id in changed:
