@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from tests.app.desk import Desk, Guard, a_desk, a_venue
 
-from backstop.entrypoints.http.server import api_server
+from backstop.entrypoints.http.server import ApiServer, api_server
 from backstop.simulator.process import Simulator
 
 TOKEN = "a-token-of-this-test"
@@ -41,6 +41,7 @@ class Served:
 
     guard: Guard
     url: str
+    server: ApiServer
 
 
 @asynccontextmanager
@@ -53,7 +54,7 @@ async def serving(desk: Desk, *, port: int = 0, **settings: Any) -> AsyncIterato
             try:
                 async with asyncio.timeout(10):
                     await server.started()
-                yield Served(guard, f"http://127.0.0.1:{listener.getsockname()[1]}")
+                yield Served(guard, f"http://127.0.0.1:{listener.getsockname()[1]}", server)
             finally:
                 server.stop()
                 async with asyncio.timeout(10):

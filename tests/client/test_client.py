@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, TypeVar
 
+import aiohttp
 import pytest
 from msgspec.structs import replace
 from tests.app.desk import Desk, until
@@ -229,6 +230,22 @@ async def test_a_stream_from_now_on_tells_what_comes(desk: Desk, counter: Any) -
 
     assert seq > newest
     assert '"operator":"ann"' in payload
+
+
+async def test_a_guard_that_ends_ends_its_streams_and_cuts_none(desk: Desk, counter: Any) -> None:
+    headers = {"Authorization": f"Bearer {counter.TOKEN}"}
+    async with (
+        counter.serving(desk) as served,
+        aiohttp.ClientSession(headers=headers) as session,
+        session.get(f"{served.url}/v1/events?from=1") as response,
+    ):
+        assert (await response.content.readline()).startswith(b"id: 0")
+        served.server.stop()
+        # A connection that is cut raises here: the answer has an end of its own.
+        rest = await response.content.read()
+
+    assert rest.endswith(b"\n\n")
+    assert b"event: GuardStarted" in rest
 
 
 async def test_a_place_that_this_record_does_not_have_is_refused(desk: Desk, counter: Any) -> None:

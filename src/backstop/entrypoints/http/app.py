@@ -1,5 +1,6 @@
 """The HTTP interface: routes that read, call the guard and print; nothing is decided here."""
 
+import asyncio
 from http import HTTPStatus
 from typing import Any
 
@@ -72,8 +73,11 @@ class Api(FastAPI):
         return self.openapi_schema
 
 
-def make_api(guard: Guard) -> FastAPI:
-    """Return the interface of ``guard``, which is initialised; who may call it, auth decides."""
+def make_api(guard: Guard, *, ending: asyncio.Event | None = None) -> FastAPI:
+    """Return the interface of ``guard``, which is initialised; who may call it, auth decides.
+
+    Streams end when ``ending`` is set.
+    """
     api = Api(
         title="Backstop",
         version=__version__,
@@ -94,7 +98,7 @@ def make_api(guard: Guard) -> FastAPI:
     add_protection_routes(api, guard)
     add_recovery_routes(api, guard)
     add_bot_routes(api, guard)
-    add_event_routes(api, guard)
+    add_event_routes(api, guard, ending=ending or asyncio.Event())
     add_exposure_routes(api, guard)
     return api
 

@@ -55,8 +55,8 @@ class _Kind(Struct):
     kind: str = ""
 
 
-def add_event_routes(api: FastAPI, guard: Guard) -> None:
-    """Add the stream to ``api``."""
+def add_event_routes(api: FastAPI, guard: Guard, *, ending: asyncio.Event) -> None:
+    """Add the stream to ``api``; once ``ending`` is set every reader's stream ends."""
     readers: set[object] = set()
 
     @api.get(
@@ -75,7 +75,7 @@ def add_event_routes(api: FastAPI, guard: Guard) -> None:
                 503, ErrorCode.TOO_MANY_STREAMS, f"{STREAMS_MAX} readers are connected: end one"
             )
         return StreamingResponse(
-            _told(guard, next_seq, readers), media_type="text/event-stream; charset=utf-8"
+            _told(guard, next_seq, readers, ending), media_type="text/event-stream; charset=utf-8"
         )
 
 
@@ -107,7 +107,9 @@ def _next_seq(last_event_id: str | None, first_seq: int | None, newest_seq: int)
     return seen + 1
 
 
-async def _told(guard: Guard, next_seq: int, readers: set[object]) -> AsyncIterator[bytes]:
+async def _told(
+    guard: Guard, next_seq: int, readers: set[object], ending: asyncio.Event
+) -> AsyncIterator[bytes]:
     """Yield what is on record from ``next_seq`` on, and a line of life while that is nothing."""
     reader, clock = object(), asyncio.get_running_loop()
     readers.add(reader)
@@ -115,7 +117,7 @@ async def _told(guard: Guard, next_seq: int, readers: set[object]) -> AsyncItera
         # The id without an event: whoever is cut off before the first one resumes here as well.
         yield f"id: {next_seq - 1}\nretry: {RETRY_MS}\n\n".encode()
         said_s = clock.time()
-        while True:
+        while not ending.is_set():
             found: tuple[RecordView, ...] = ()
             if guard.journal_seq >= next_seq:
                 page = await asyncio.to_thread(

@@ -36,9 +36,10 @@ def api_server(
 
     ``strike`` takes secrets out of every answer, as a second line: none should be in one.
     """
-    gate = Gatekeeper(make_api(guard), token=token, loopback_only=loopback_only)
+    ending = asyncio.Event()
+    gate = Gatekeeper(make_api(guard, ending=ending), token=token, loopback_only=loopback_only)
     app = WithoutSecrets(gate, strike=strike)
-    return ApiServer(app, listener, tls_certificate=tls_certificate, tls_key=tls_key)
+    return ApiServer(app, listener, ending=ending, tls_certificate=tls_certificate, tls_key=tls_key)
 
 
 class _GuestServer(uvicorn.Server):
@@ -65,9 +66,11 @@ class ApiServer:
         app: ASGIApp,
         listener: socket.socket,
         *,
+        ending: asyncio.Event,
         tls_certificate: Path | None = None,
         tls_key: Path | None = None,
     ) -> None:
+        self._ending = ending
         self._listener = listener
         self._server = _GuestServer(
             uvicorn.Config(
@@ -94,7 +97,8 @@ class ApiServer:
         await self._server.serve(sockets=[self._listener])
 
     def stop(self) -> None:
-        """Take no more calls; ``serve`` ends soon after."""
+        """Take no more calls and end the streams; ``serve`` ends soon after."""
+        self._ending.set()
         self._server.should_exit = True
 
     async def started(self) -> None:
