@@ -12,7 +12,7 @@ from backstop.core.tracked_order import TrackedOrder
 from backstop.core.trading_state import LatchKind, TradingState
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.denial import DenialCode
-from backstop.domain.events import ResumeRequested
+from backstop.domain.events import Answer, ResumeRequested
 from backstop.domain.order import OrderState, Side
 
 
@@ -63,6 +63,39 @@ def test_a_trade_of_another_side_or_contract_proves_no_fill(changes: dict[str, A
     assert guard.position(MES) + guard.position(NQ) in {-2, 2}
     assert guard.alerts().count("TRADE_MISMATCHED") == 1
     assert [latch.kind for latch in guard.book.latches] == [LatchKind.CONTRADICTION]
+
+
+@pytest.mark.parametrize("changes", [{"side": Side.SELL}, {"contract_id": NQ}], ids=str)
+def test_a_row_of_another_side_or_contract_does_not_move_the_order(changes: dict[str, Any]) -> None:
+    guard = Guard().start()
+    guard.working()
+    before = guard.order().venue
+    for _ in range(2):
+        guard.row(status=BrokerStatus.CANCELLED, filled_quantity=0, **changes)
+    order = guard.order()
+    guard.trade(quantity=2)
+    guard.row(status=BrokerStatus.FILLED, filled_quantity=2)
+
+    assert (order.state, order.venue) == (OrderState.WORKING, before)
+    assert (guard.order().state, guard.order().filled_quantity) == (OrderState.FILLED, 2)
+    assert guard.alerts().count("ORDER_MISMATCHED") == 1
+    assert [latch.kind for latch in guard.book.latches] == [LatchKind.CONTRADICTION]
+
+
+def test_an_order_of_another_side_with_our_tag_is_not_ours_and_counts() -> None:
+    """Nobody answered for ours: it stays of unknown fate, and the other one may fill."""
+    guard = Guard().start()
+    guard.submit()
+    guard.dispatch()
+    guard.answer(Answer.UNKNOWN)
+    guard.row(broker_order_id=77, side=Side.SELL, custom_tag=guard.order().custom_tag)
+    order = guard.order()
+    guard.row(custom_tag=order.custom_tag)
+
+    assert (order.state, order.broker_order_id) == (OrderState.UNKNOWN, None)
+    assert [held.row.side for held in guard.book.live_venue_orders()] == [Side.SELL]
+    assert guard.order().state is OrderState.WORKING
+    assert guard.alerts().count("ORDER_MISMATCHED") == 1
 
 
 def verdict_on(order: TrackedOrder) -> Verdict:

@@ -76,6 +76,7 @@ def test_six_orders_whose_answers_were_lost_are_found_and_none_is_sent_again() -
         row = a_row(
             broker_order_id=200 + number,
             custom_tag=order.custom_tag,
+            side=Side.SELL,
             quantity=number + 1,
             status=BrokerStatus.FILLED,
             filled_quantity=number + 1,

@@ -9,7 +9,9 @@ from backstop.core.step import Workbench
 from backstop.core.trading_state import Latch, LatchKind
 from backstop.domain.commands import RaiseAlert
 
-FREEZING = frozenset({"OVERFILL", "ORDER_ID_REUSED", "TRADE_MISMATCHED", "TRADE_RESTATED"})
+FREEZING = frozenset(
+    {"OVERFILL", "ORDER_ID_REUSED", "ORDER_MISMATCHED", "TRADE_MISMATCHED", "TRADE_RESTATED"}
+)
 """Codes of the alerts that freeze entries."""
 
 

@@ -19,7 +19,7 @@ from backstop.core.reference_levels import LevelHistory, with_row
 from backstop.core.restated_trades import restate, tell_restated
 from backstop.core.reused_ids import handed_over, other_by_tag
 from backstop.core.step import Tag, Workbench
-from backstop.core.tracked_order import TrackedOrder, final_quantity, is_of, newer_row
+from backstop.core.tracked_order import TrackedOrder, final_quantity, fits, is_of, newer_row
 from backstop.core.undecided import (
     hold_row,
     hold_trade,
@@ -110,6 +110,9 @@ def book_order_row(work: Workbench, row: BrokerOrder) -> None:
         return
     if row.broker_order_id in order.refused_twins:
         return
+    if not fits(order, row.contract_id, row.side):
+        _mismatched(work, order, row)
+        return
     try:
         if order.broker_order_id in {None, row.broker_order_id}:
             order = _with_levels(book, order, row.broker_order_id)
@@ -154,6 +157,29 @@ def _doubled_order(work: Workbench, order: TrackedOrder, row: BrokerOrder) -> No
     )
 
 
+def _mismatched(work: Workbench, order: TrackedOrder, row: BrokerOrder) -> None:
+    """Tell a person once of a row that names our order and cannot be of it; the order stays as is.
+
+    Under a number of its own it is booked as an order of somebody else: it may fill.
+    """
+    work.book.counters.contradictions += 1
+    number = row.broker_order_id
+    if number not in work.book.client_of_broker_id:
+        _book_venue_order(work, row)
+    told = f"{row.side} {row.quantity} {row.contract_id}"
+    if order.told_as == told:
+        return
+    work.keep(replace(order, told_as=told))
+    intent = order.intent
+    work.alert(
+        Severity.CRITICAL,
+        "ORDER_MISMATCHED",
+        f"The venue tells order {order.client_order_id} ({number}) as {told}, and it is "
+        f"{intent.side} {intent.quantity} {intent.contract_id}: that proves nothing for the order. "
+        "Compare orders with the venue's own list.",
+    )
+
+
 def _is_anothers(work: Workbench, order: TrackedOrder, broker_order_id: int, what: str) -> bool:
     """Say whether what the venue calls ``broker_order_id`` is not the order that was registered.
 
@@ -185,10 +211,11 @@ def _taken_over(work: Workbench, row: BrokerOrder) -> BrokerOrder:
     held = work.book.venue_orders.pop(row.broker_order_id, None)
     if held is None:
         return row
+    of_another = (held.row.contract_id, held.row.side) != (row.contract_id, row.side)
     work.book.live_venue.pop(row.broker_order_id, None)
     work.book.unlisted.pop(row.broker_order_id, None)
     work.touched_venue_orders.pop(row.broker_order_id, None)
-    return newer_row(held.row, row)
+    return row if of_another else newer_row(held.row, row)
 
 
 def _with_levels(book: Book, order: TrackedOrder, broker_order_id: int) -> TrackedOrder:
@@ -211,7 +238,7 @@ def recount_trades(work: Workbench, order: TrackedOrder, *, cause: str) -> None:
     if number is None or book.client_of_broker_id.get(number) != order.client_order_id:
         return
     held = (book.trades[trade_id] for trade_id in book.trades_of.get(number, ()))
-    trades = [trade for trade in held if _can_fill(order, trade)]
+    trades = [trade for trade in held if fits(order, trade.contract_id, trade.side)]
     try:
         counted = traded(order, trades, cause=cause, utc_us=work.utc_us)
     except InvalidTransitionError as error:
@@ -387,7 +414,7 @@ def _order_of(work: Workbench, trade: BrokerTrade) -> TrackedOrder | None:
     if client_order_id is None:
         return None
     order = work.book.orders[client_order_id]
-    if _can_fill(order, trade):
+    if fits(order, trade.contract_id, trade.side):
         return order
     what = f"{trade.side} {trade.quantity} {trade.contract_id}"
     if order.registered:
@@ -403,12 +430,6 @@ def _order_of(work: Workbench, trade: BrokerTrade) -> TrackedOrder | None:
         "proves nothing for the order.",
     )
     return None
-
-
-def _can_fill(order: TrackedOrder, trade: BrokerTrade) -> bool:
-    """Say whether a trade under the number of ``order`` is of its contract and side."""
-    intent = order.intent
-    return (intent.contract_id, intent.side) == (trade.contract_id, trade.side)
 
 
 def _effect(held: BrokerTrade | None, trade: BrokerTrade) -> int:

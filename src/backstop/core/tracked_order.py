@@ -64,6 +64,7 @@ class TrackedOrder(Struct, frozen=True, kw_only=True, dict=True):
         refused_twins: broker ids that carry this order's tag and are not it: refused requests, and
             an order that is not what was registered.
         attempts: looks taken in the present state, for growing pauses.
+        told_as: side, size and contract of a row that names it and cannot be of it; empty: none.
     """
 
     request: OrderRequest
@@ -91,6 +92,7 @@ class TrackedOrder(Struct, frozen=True, kw_only=True, dict=True):
     refused_twins: tuple[int, ...] = ()
     lookups: int = 0
     first_absent_ns: int = 0
+    told_as: str = ""
 
     @property
     def client_order_id(self) -> str:
@@ -135,12 +137,17 @@ class TrackedOrder(Struct, frozen=True, kw_only=True, dict=True):
 
 
 def is_of(order: TrackedOrder, contract_id: str, side: Side) -> bool:
-    """Say whether a row or a trade of the venue can be of ``order``.
+    """Say whether what names ``order`` was meant by whoever registered it.
 
-    What we placed cannot come out as another contract or side; what was registered can.
+    A bot may tell us a wrong number or tag; what we placed ourselves goes by our own.
     """
+    return not order.registered or fits(order, contract_id, side)
+
+
+def fits(order: TrackedOrder, contract_id: str, side: Side) -> bool:
+    """Say whether a row or a trade is of the contract and the side of ``order``."""
     intent = order.intent
-    return not order.registered or (intent.contract_id, intent.side) == (contract_id, side)
+    return (intent.contract_id, intent.side) == (contract_id, side)
 
 
 def moved(order: TrackedOrder, to_state: OrderState, *, cause: str, utc_us: int) -> TrackedOrder:
