@@ -291,6 +291,9 @@ async def test_orders_go_on_after_the_token_died(desk: Desk) -> None:
     clock = JumpingClock()
     async with desk.guard(clock=clock) as guard:
         await guard.enter()
+        # Else the minute that passes now is one without a known stop, and the guard goes flat.
+        contract_id = guard.instrument("MES").contract_id
+        await until(lambda: guard.book.stop_cover(contract_id, 1) == 1, "its stop is known")
         clock.jump(60)  # a token that dies at once after its login is not cured by another
         desk.mischief("now", FaultKind.KILL_TOKENS, drop=True)
         await until(lambda: not guard.book.links.user_up, "the hub is lost")
@@ -299,6 +302,28 @@ async def test_orders_go_on_after_the_token_died(desk: Desk) -> None:
         await guard.agrees()
 
         assert guard.position() == 0
+
+
+async def test_a_stop_that_a_dead_token_refused_goes_out_with_the_new_one(desk: Desk) -> None:
+    clock = JumpingClock()
+    async with desk.guard(clock=clock, DEFAULT_STOP_TICKS=400) as guard:
+        clock.jump(60)  # a token that dies at once after its login is not cured by another
+        contract_id = guard.instrument("MES").contract_id
+        desk.mischief("Auth/loginKey", FaultKind.DELAY_REQUEST, count=None)  # only to count them
+        desk.mischief("now", FaultKind.KILL_TOKENS, drop=False)  # and the hubs tell on
+        desk.venue.exchange.place_manual(
+            desk.account,
+            contract_id,
+            type=int(WireOrderType.MARKET),
+            side=int(WireSide.BID),
+            size=2,
+        )
+        await until(lambda: guard.position() == 2, guard.position)
+        await until(lambda: guard.book.stop_cover(contract_id, 2) == 2, desk.orders)
+
+        assert desk.strikes(FaultKind.DELAY_REQUEST) >= 1, "it logged in anew"
+        assert guard.position() == 2
+        assert not guard.book.liquidations
 
 
 async def test_a_voided_trade_is_taken_back_everywhere(desk: Desk) -> None:
