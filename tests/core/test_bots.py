@@ -6,12 +6,14 @@ import pytest
 from tests.core.builders import MES, NQ, Guard, a_guard_start, a_policy, a_position, replayed
 
 from backstop.core.bot_record import BOTS_MAX
+from backstop.core.state_checkpoint import captured, decoded, encoded, restored
 from backstop.core.step import DecisionKind, Step
 from backstop.domain.bot import BotPolicy, BotState, BotTerms
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import CancelOrder, ClosePosition, PlaceOrder, RaiseAlert
 from backstop.domain.denial import DenialCode
 from backstop.domain.events import (
+    Answer,
     BotFellSilent,
     BotGivenUp,
     BotRegistered,
@@ -19,6 +21,7 @@ from backstop.domain.events import (
     BotSignedOff,
     CloseRequested,
     ModifyRequested,
+    PositionCloseAnswered,
 )
 from backstop.domain.order import OrderType, Side
 
@@ -266,7 +269,16 @@ def test_a_close_that_waits_for_another_one_is_not_forgotten() -> None:
     fall_silent(guard)
     give_up(guard)
     assert closes(guard) == [(MES, 1)]
-    assert guard.book.bots["alpha"].to_close == (MES,)
+
+    guard.feed(
+        PositionCloseAnswered(utc_us=guard.utc_us, contract_id=MES, answer=Answer.YES), after_ms=50
+    )
+    guard.trade(trade_id=200, broker_order_id=900, quantity=1, side=Side.SELL)
+    guard.position_row(3)
+    for _ in range(6):
+        guard.audit(after_ms=1_500, positions=(a_position(3),))
+
+    assert closes(guard) == [(MES, 1), (MES, 2)]
 
 
 def test_while_the_account_is_read_nothing_is_closed_and_then_it_is() -> None:
@@ -378,4 +390,5 @@ def test_a_replay_leads_to_the_same_bots() -> None:
     book, steps = replayed(guard.policy, guard.history)
 
     assert book.bots == guard.book.bots
+    assert restored(decoded(encoded(captured(book)))).bots == book.bots
     assert [it.commands for it in steps] == [it.commands for it in guard.steps]

@@ -8,7 +8,8 @@ Only what is durable is told.
 import asyncio
 from base64 import b64decode
 from collections.abc import AsyncIterator
-from typing import Annotated
+from http import HTTPStatus
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import FastAPI, Query, Request
@@ -34,6 +35,8 @@ ALIVE_S = 5.0
 RECORDS_PER_READ = 200
 RETRY_MS = 1000
 """After how long a browser connects again."""
+
+EVENT_STREAM = "text/event-stream"
 
 _ERRORS = (401, 403, 409, 503)
 
@@ -62,7 +65,7 @@ def add_event_routes(api: FastAPI, guard: Guard, *, ending: asyncio.Event) -> No
     @api.get(
         "/v1/events",
         response_class=StreamingResponse,
-        **described(errors=_ERRORS),
+        **_described(),
     )
     async def events(
         request: Request,
@@ -75,8 +78,18 @@ def add_event_routes(api: FastAPI, guard: Guard, *, ending: asyncio.Event) -> No
                 503, ErrorCode.TOO_MANY_STREAMS, f"{STREAMS_MAX} readers are connected: end one"
             )
         return StreamingResponse(
-            _told(guard, next_seq, readers, ending), media_type="text/event-stream; charset=utf-8"
+            _told(guard, next_seq, readers, ending), media_type=f"{EVENT_STREAM}; charset=utf-8"
         )
+
+
+def _described() -> dict[str, Any]:
+    """Return FastAPI's keywords for the stream, whose good answer is no JSON."""
+    keywords = described(errors=_ERRORS)
+    keywords["responses"][HTTPStatus.OK] = {
+        "description": "Server-sent events: id is seq, event the kind, data an EventView.",
+        "content": {EVENT_STREAM: {"schema": {"type": "string"}}},
+    }
+    return keywords
 
 
 def _next_seq(last_event_id: str | None, first_seq: int | None, newest_seq: int) -> int:
