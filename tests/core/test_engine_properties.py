@@ -565,6 +565,8 @@ def test_every_state_of_an_order_is_backed_by_its_evidence(data: st.DataObject) 
     def watch(guard: Guard) -> None:
         for order in guard.book.orders.values():
             assert (order.client_order_id in guard.book.live) is not order.is_terminal
+            of_contract = guard.book.live.of(order.intent.contract_id)
+            assert (order.client_order_id in of_contract) is not order.is_terminal
             if order.state is OrderState.FILLED:
                 assert order.filled_quantity > 0
             if order.state is OrderState.WORKING:

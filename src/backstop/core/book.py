@@ -15,6 +15,7 @@ from backstop.core.account_rules.limits import AccountLimits, in_force
 from backstop.core.account_rules.record import AccountRecord
 from backstop.core.alerts import AlertBoard
 from backstop.core.bot_record import Bot
+from backstop.core.by_contract import LiveOrders, Positions
 from backstop.core.exposure import LimitName
 from backstop.core.external_record import ExternalRecord
 from backstop.core.liquidation import CloseAttempt, Liquidation
@@ -162,7 +163,7 @@ class Book:
     instruments: Noted[str, Instrument] = field(default_factory=Noted)
     contract_of: dict[str, str] = field(default_factory=dict)  # symbol -> active contract id
     orders: OrderedDict[str, TrackedOrder] = field(default_factory=OrderedDict)
-    live: Noted[str, None] = field(default_factory=Noted)  # client ids of unfinished orders
+    live: LiveOrders[str] = field(default_factory=LiveOrders)  # client ids of unfinished orders
     client_of_tag: dict[str, str] = field(default_factory=dict)
     client_of_broker_id: dict[int, str] = field(default_factory=dict)
     venue_orders: OrderedDict[int, VenueOrder] = field(default_factory=OrderedDict)
@@ -176,7 +177,7 @@ class Book:
     new_trades: dict[int, None] = field(default_factory=dict)  # older, and never counted yet
     finished: dict[str, None] = field(default_factory=dict)  # client ids, in the order of finishing
     finished_venue: dict[int, None] = field(default_factory=dict)  # legs and foreign ones, likewise
-    positions: Noted[str, PositionView] = field(default_factory=Noted)
+    positions: Positions = field(default_factory=Positions)
     protection: ProtectionBook = field(default_factory=ProtectionBook)
     account: BrokerAccount | None = None
     account_rules: AccountRecord = field(default_factory=AccountRecord)
@@ -322,9 +323,9 @@ class Book:
         knowledge = Knowledge.KNOWN if self.recovered else Knowledge.UNKNOWN
         return PositionView(contract_id=contract_id, knowledge=knowledge)
 
-    def live_orders(self) -> Iterator[TrackedOrder]:
-        """Yield our unfinished orders, oldest first."""
-        for client_order_id in self.live:
+    def live_orders(self, contract_id: str | None = None) -> Iterator[TrackedOrder]:
+        """Yield our unfinished orders, oldest first; ``contract_id`` None: of every contract."""
+        for client_order_id in self.live if contract_id is None else self.live.of(contract_id):
             yield self.orders[client_order_id]
 
     def live_legs(self, contract_id: str) -> Iterator[VenueOrder]:
@@ -359,9 +360,8 @@ class Book:
         closing = close.wanted if close is not None and close.may_be_filling else 0
         ours = sum(
             order.open_quantity
-            for order in self.live_orders()
-            if order.intent.contract_id == contract_id
-            and order.intent.side is reducing_side
+            for order in self.live_orders(contract_id)
+            if order.intent.side is reducing_side
             and order.role is None
             and order.intent.type not in STOP_TYPES
         )

@@ -27,8 +27,8 @@ def call_reserve(book: Book) -> int:
     Orders are all that can still fill, protective ones and those of others included. While an
     account or a contract is being liquidated nearly all calls are kept for that.
     """
-    if any(run.latches for run in unfinished(book)):
+    if book.liquidating and any(run.latches for run in unfinished(book)):
         return RESERVE_WHILE_LIQUIDATING
-    positions = sum(bool(view.quantity or view.ledger) for view in book.positions.values())
     orders = len(book.live) + len(book.live_venue)
-    return min(RESERVE_MAX, BASE_RESERVE + RESERVE_PER_POSITION * positions + orders)
+    kept = BASE_RESERVE + RESERVE_PER_POSITION * len(book.positions.held) + orders
+    return min(RESERVE_MAX, kept)

@@ -44,7 +44,7 @@ def leftovers(book: Book, contract_id: str) -> Iterator[Leftover]:
             yield Leftover(row=held.row, owner=held.owner)
     if not book.policy.protects:
         return
-    for order in book.live_orders():
+    for order in book.live_orders(contract_id):
         row = order.venue
         if order.role is None or row is None or row.contract_id != contract_id:
             continue
@@ -176,9 +176,8 @@ def _in_doubt(book: Book, contract_id: str) -> list[str]:
     sign = book.protection.record(contract_id).sign
     return [
         order.client_order_id
-        for order in book.live_orders()
+        for order in book.live_orders(contract_id)
         if order.role is not None
         and order.state is OrderState.UNKNOWN
-        and order.intent.contract_id == contract_id
         and order.intent.side.sign * sign >= 0
     ]

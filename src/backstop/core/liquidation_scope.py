@@ -140,6 +140,8 @@ def contract_for(book: Book, symbol: str) -> str | None:
 
 def closing_denials(book: Book, contract_id: str) -> tuple[Denial, ...]:
     """Return why no entry may go into a contract while all of its position is being closed."""
+    if not book.liquidating:
+        return ()
     run = next(
         (it for it in unfinished(book) if it.covers(contract_id) and not it.is_partial), None
     )

@@ -60,8 +60,9 @@ class Noted(dict[Key, Value], Generic[Key, Value]):
 
     def setdefault(self, key: Key, default: Any = None) -> Any:
         """Set a key that is not there, as a dict does."""
+        found = super().setdefault(key, default)
         self._note(key)
-        return super().setdefault(key, default)
+        return found
 
     def clear(self) -> None:
         """Take everything away."""

@@ -52,11 +52,11 @@ def _resting_limits(
     book: Book, instrument: Instrument, side: Side
 ) -> Iterator[tuple[str, Decimal]]:
     """Yield name and price of each limit order on ``side`` that rests, or may rest."""
-    for order in book.live_orders():
+    for order in book.live_orders(instrument.contract_id):
         intent, row = order.intent, order.venue
-        if (intent.contract_id, intent.side) != (instrument.contract_id, side):
+        if intent.side is not side or intent.type is not OrderType.LIMIT:
             continue
-        if intent.type is not OrderType.LIMIT or intent.limit_ticks is None:
+        if intent.limit_ticks is None:
             continue
         asked = instrument.price(intent.limit_ticks)
         # After a change of price the venue's row says where it rests.

@@ -5,6 +5,8 @@ order: state, list, calendar, numbers, bracket, stop, size, repetition (``guardr
 orders, the account's rules, freshness, then correlation and concentration.
 """
 
+from collections.abc import Iterator
+
 from msgspec.structs import replace
 
 from backstop.core.account_rules.denials import account_denials
@@ -26,6 +28,7 @@ from backstop.core.own_orders import self_trade_denials
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.portfolio import exposure_denials
 from backstop.core.repeated_executions import repetition_denials
+from backstop.core.trading_state import TradingState, state_reasons, trading_state
 from backstop.domain.events import OrderRequested
 from backstop.domain.order import OrderRequest
 
@@ -42,9 +45,11 @@ def judge(book: Book, wish: OrderRequested, *, now_ns: int) -> Assessment | None
     contract_id, policy = instrument.contract_id, book.policy
     view = book.position(contract_id)
     stale_ns = book.account_stale_ns(now_ns)
+    ready = book.readiness(now_ns)
+    state = trading_state(ready, contract_id)
     around = Circumstances(
-        trading_state=book.trading_state(now_ns, contract_id),
-        state_reasons=book.state_reasons(now_ns, contract_id),
+        trading_state=state,
+        state_reasons=() if state is TradingState.ACTIVE else state_reasons(ready, contract_id),
         instrument=instrument,
         reference=wish.reference,
         exposure=Exposure(
@@ -52,7 +57,7 @@ def judge(book: Book, wish: OrderRequested, *, now_ns: int) -> Assessment | None
             exits=book.open_exits(contract_id, view.quantity),
         ),
         look_alike=_look_alike(book, request, now_ns),
-        recent_entries=sum(now_ns - entry.accepted_ns < SECOND_NS for entry in book.entries),
+        recent_entries=sum(1 for _ in _entries_within(book, SECOND_NS, now_ns)),
         spare_calls=wish.spare_calls,
         call_reserve=call_reserve(book),
         account_stale_ms=None if stale_ns is None else stale_ns // MILLISECOND_NS,
@@ -63,7 +68,6 @@ def judge(book: Book, wish: OrderRequested, *, now_ns: int) -> Assessment | None
     if assessment.reducing:
         return assessment
     denials = (
-        *assessment.denials,
         *bot_denials(book, request.strategy_id),
         *self_trade_denials(
             book,
@@ -93,19 +97,26 @@ def judge(book: Book, wish: OrderRequested, *, now_ns: int) -> Assessment | None
         *leftover_denials(book, contract_id),
         *exposure_denials(book, assessment.intent, wish.marks, wish.utc_us),
     )
-    return replace(assessment, denials=denials)
+    return replace(assessment, denials=assessment.denials + denials) if denials else assessment
 
 
 def _look_alike(book: Book, request: OrderRequest, now_ns: int) -> str | None:
-    for entry in book.entries:
+    found = None
+    for entry in _entries_within(book, book.policy.duplicate_window_ns, now_ns):
         other = entry.request
-        if now_ns - entry.accepted_ns >= book.policy.duplicate_window_ns:
-            continue
         if other.client_order_id == request.client_order_id:
             continue
         if _shape(book, other) == _shape(book, request):
-            return other.client_order_id
-    return None
+            found = other.client_order_id
+    return found  # the oldest
+
+
+def _entries_within(book: Book, window_ns: int, now_ns: int) -> Iterator[Entry]:
+    """Yield the entries accepted within ``window_ns``, newest first, and walk no others."""
+    for entry in reversed(book.entries):
+        if now_ns - entry.accepted_ns >= window_ns:
+            return
+        yield entry
 
 
 def _shape(book: Book, request: OrderRequest) -> tuple[object, ...]:

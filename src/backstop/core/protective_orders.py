@@ -86,9 +86,7 @@ def coming(book: Book, record: ProtectionRecord, role: LegRole) -> tuple[Cover, 
 
 
 def _own_orders(book: Book, contract_id: str, role: LegRole) -> Iterator[TrackedOrder]:
-    for order in book.live_orders():
-        if order.role is role and order.intent.contract_id == contract_id:
-            yield order
+    return (order for order in book.live_orders(contract_id) if order.role is role)
 
 
 def _covers(

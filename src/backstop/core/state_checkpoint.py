@@ -21,7 +21,9 @@ import msgspec
 from msgspec import Struct
 
 from backstop.core.book import Book
+from backstop.core.by_contract import LiveOrders, Positions
 from backstop.core.noted import Noted
+from backstop.core.positions import PositionView
 
 LEFT_OUT: dict[str, str] = {
     "standing": "it is made of the other members at its next use, whatever it held before",
@@ -88,6 +90,10 @@ def form_of(kind: Any, where: str, *, longest: int | None = None) -> _Form:
         return _record(kind, where)
     if origin in {dict, OrderedDict, Noted}:
         return _mapping(origin, *arguments, where=where)
+    if origin is LiveOrders:
+        return _mapping(LiveOrders, arguments[0], str, where=where)
+    if kind is Positions:
+        return _mapping(Positions, str, PositionView, where=where)
     if origin is deque:
         return _sequence(partial(deque, maxlen=longest), arguments[0], where)
     if origin is list:

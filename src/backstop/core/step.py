@@ -140,7 +140,7 @@ class Workbench:
             book.missing.pop(order.client_order_id, None)
             book.asked.pop(order.broker_order_id or 0, None)
         else:
-            book.live[order.client_order_id] = None
+            book.live[order.client_order_id] = order.intent.contract_id
         self.touched_orders[order.client_order_id] = None
         self.touched_contracts[order.intent.contract_id] = None
         if before is None or before.state is not order.state:

@@ -118,4 +118,6 @@ def state_reasons(ready: Readiness, contract_id: str | None = None) -> tuple[str
 
 
 def _binding(ready: Readiness, contract_id: str | None) -> tuple[Latch, ...]:
+    if not ready.latches:
+        return ()
     return tuple(latch for latch in ready.latches if latch.binds(contract_id))

@@ -3,6 +3,7 @@
 from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
 from fractions import Fraction
+from functools import cached_property
 from typing import NewType
 
 from msgspec import Struct
@@ -21,7 +22,7 @@ class Rounding(StrEnum):
     NEAREST = "NEAREST"
 
 
-class Instrument(Struct, frozen=True, kw_only=True):
+class Instrument(Struct, frozen=True, kw_only=True, dict=True):
     """One futures contract month; prices inside the package are whole ticks of it.
 
     Attributes:
@@ -52,7 +53,7 @@ class Instrument(Struct, frozen=True, kw_only=True):
         """Return ``price`` (price points) in ticks, rounded the way ``rounding`` says."""
         # Whole numbers, for a Decimal quotient is itself rounded, to 28 digits, before we round it.
         above, below = price.as_integer_ratio()
-        tick_above, tick_below = self.tick_size.as_integer_ratio()
+        tick_above, tick_below = self._tick_ratio
         down, rest = divmod(above * tick_below, below * tick_above)
         if not rest:
             return PriceTicks(down)
@@ -63,6 +64,10 @@ class Instrument(Struct, frozen=True, kw_only=True):
                 return PriceTicks(down + 1)
             case Rounding.NEAREST:
                 return PriceTicks(round(Fraction(above * tick_below, below * tick_above)))
+
+    @cached_property
+    def _tick_ratio(self) -> tuple[int, int]:
+        return self.tick_size.as_integer_ratio()
 
     def price(self, ticks: int) -> Decimal:
         """Return the price in points that ``ticks`` stands for, exactly."""

@@ -1,0 +1,69 @@
+"""Collections that answer by contract say what a walk over all of them would say."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backstop.core.by_contract import LiveOrders, Positions
+from backstop.core.positions import PositionView
+
+CONTRACTS = ("CON.A", "CON.B", "CON.C")
+
+Change = tuple[str, int, str]
+changes = st.lists(
+    st.tuples(
+        st.sampled_from(("set", "pop", "del", "newest", "default", "update", "clear")),
+        st.integers(1, 5),
+        st.sampled_from(CONTRACTS),
+    ),
+    max_size=30,
+)
+
+
+def _changed(live: LiveOrders[int], change: Change) -> None:
+    what, key, contract_id = change
+    match what:
+        case "set":
+            live[key] = contract_id
+        case "pop":
+            live.pop(key, None)
+        case "del" if key in live:
+            del live[key]
+        case "newest" if live:
+            live.popitem()
+        case "default":
+            live.setdefault(key, contract_id)
+        case "update":
+            live.update({key: contract_id})
+        case "clear":
+            live.clear()
+        case _:
+            pass
+
+
+@given(changes)
+def test_live_orders_of_a_contract_are_those_that_a_walk_finds_in_its_order(
+    made: list[Change],
+) -> None:
+    live: LiveOrders[int] = LiveOrders()
+    for change in made:
+        _changed(live, change)
+        for contract_id in CONTRACTS:
+            walked = [key for key, held in live.items() if held == contract_id]
+            assert list(live.of(contract_id)) == walked
+    again = LiveOrders(live)
+    assert [list(again.of(it)) for it in CONTRACTS] == [list(live.of(it)) for it in CONTRACTS]
+
+
+@given(st.lists(st.tuples(st.sampled_from(CONTRACTS), st.integers(-1, 1), st.integers(-1, 1))))
+def test_held_are_the_contracts_in_which_rows_or_trades_say_that_something_is_held(
+    made: list[tuple[str, int, int]],
+) -> None:
+    positions = Positions()
+    for contract_id, quantity, traded in made:
+        positions[contract_id] = PositionView(
+            contract_id=contract_id, quantity=quantity, traded=traded
+        )
+        held = {name for name, it in positions.items() if it.quantity or it.ledger}
+        assert positions.held == held == Positions(positions).held
+    positions.clear()
+    assert not positions.held
