@@ -130,6 +130,32 @@ async def test_a_start_on_a_database_it_cannot_use_is_refused(
     assert {path: path.read_bytes() for path in before} == before
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["PRAGMA user_version = 1"],
+        ["PRAGMA user_version = 0"],
+        ["DROP TABLE TreeHead", "PRAGMA user_version = 1"],
+    ],
+    ids=["lowered to 1", "lowered to 0", "layout 1"],
+)
+async def test_a_start_on_an_older_layout_is_refused_and_changes_nothing(
+    bench: Any, state: Path, story: Story, changes: list[str]
+) -> None:
+    for statement in changes:
+        change(state, statement)
+    before = {path: path.read_bytes() for path in files(state)}
+
+    async with bench.venue():
+        told = await bench.call("run", TOPSTEPX_ACCOUNT_ID=story.account)
+
+    assert (told.code, told.out) == (2, "")
+    assert "of an older Backstop" in told.err
+    assert "not changed" in told.err
+    assert "Traceback" not in told.err
+    assert {path: path.read_bytes() for path in before} == before
+
+
 async def test_a_start_on_a_record_that_was_cut_is_refused(
     bench: Any, state: Path, story: Story
 ) -> None:

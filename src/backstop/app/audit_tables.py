@@ -22,7 +22,7 @@ from backstop.adapters.sqlite.audit_store import (
     table,
     table_columns,
 )
-from backstop.adapters.sqlite.schema import SCHEMA_VERSION, scratch
+from backstop.adapters.sqlite.schema import scratch
 from backstop.app.codec import decode_fact
 from backstop.app.journal_fold import Decided, decisions
 from backstop.app.proofs import proof_document, with_proof
@@ -31,7 +31,7 @@ from backstop.core.execution_proof import proof_fault
 from backstop.core.key_rotation import KeyChain
 from backstop.domain.events import JournalRecovered
 from backstop.domain.utc import utc_text
-from backstop.errors import StateFolderError, TamperedRecordError
+from backstop.errors import TamperedRecordError
 from backstop.ports import JournalRecord
 
 _RECOVERED = JournalRecovered.__name__.encode()
@@ -78,15 +78,7 @@ def check_layout(store: AuditStore) -> None:
 
     Raises:
         TamperedRecordError: something was added, removed or defined anew.
-        StateFolderError: the file says that it has an older layout.
     """
-    version = store.layout_version()
-    if version < SCHEMA_VERSION:
-        raise StateFolderError(
-            f"audit.db has layout {version}, of an older Backstop; this one checks layout "
-            f"{SCHEMA_VERSION}. It was not changed. A start of the guard brings it up to date; "
-            "until then the version that wrote it can check it."
-        )
     with closing(scratch()) as expected:
         if store.layout() != layout(expected):
             raise TamperedRecordError(

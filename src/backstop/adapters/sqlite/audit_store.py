@@ -284,7 +284,8 @@ class AuditStore:
         """Return what is wrong with the newest rows of a table; None for nothing."""
         try:
             self._connection.execute(
-                f"SELECT * FROM {name} ORDER BY rowid DESC LIMIT ?", (ROWS_AT_THE_END,)
+                f"SELECT * FROM {name} ORDER BY rowid DESC LIMIT ?",  # noqa: S608 - of a closed set
+                (ROWS_AT_THE_END,),
             ).fetchall()
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
@@ -306,11 +307,6 @@ class AuditStore:
         if code is not None and int(code[1]) & 0xFF == sqlite3.SQLITE_IOERR:
             raise disk_fault(self._path, str(finding))
         return one_line(str(finding))
-
-    def layout_version(self) -> int:
-        """Return the number of the layout that the file says it has."""
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        return int(version)
 
     def layout(self) -> tuple[tuple[Any, ...], ...]:
         """Return every table, index, view and trigger with its definition."""

@@ -1,4 +1,4 @@
-"""The file ``audit.db``: its tables, its versions, and how it is opened safely.
+"""The file ``audit.db``: its tables, its layout, and how it is opened safely.
 
 ``OrderAudit`` and ``FillAudit`` begin with exactly the columns that other programs rely on; ours
 come after them. Moments are ISO-8601 text in UTC. ``DECIMAL`` gives a column numeric affinity, so
@@ -19,7 +19,7 @@ from backstop.adapters.sqlite.write_ahead_log import reserve
 from backstop.errors import DamagedDatabaseError, StateFolderError
 
 SCHEMA_VERSION = 2
-"""The newest layout this version writes; SQLite's ``user_version``."""
+"""The one layout that this version knows; SQLite's ``user_version``."""
 
 APPLICATION_ID = 0x42535450
 """``BSTP``: SQLite's ``application_id``, so that no foreign database is taken for ours."""
@@ -32,8 +32,8 @@ READ_TIMEOUT_S = 2.0
 
 _DAMAGE_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT})
 
-_MIGRATIONS = (
-    """
+_TABLES = f"""
+    BEGIN IMMEDIATE;
     CREATE TABLE OrderAudit (
         OrderId TEXT PRIMARY KEY,
         ClientOrderId TEXT,
@@ -72,28 +72,28 @@ _MIGRATIONS = (
         payload BLOB NOT NULL,
         leaf_hash BLOB NOT NULL
     );
-    """,
-    # The signed head over all records: one row, renewed in the transaction of every record.
-    """
+    -- The signed head over all records: one row, renewed in the transaction of every record.
     CREATE TABLE TreeHead (
         id INTEGER PRIMARY KEY CHECK (id = 1),
         size INTEGER NOT NULL,
         note TEXT NOT NULL
     );
-    """,
-)
-"""Element ``n`` leads from version ``n`` to ``n + 1``; once released, never edited."""
+    PRAGMA application_id = {APPLICATION_ID};
+    PRAGMA user_version = {SCHEMA_VERSION};
+    COMMIT;
+"""
+"""One transaction: a crash leaves an empty file or the whole layout, nothing between."""
 
 
 def open_for_writing(path: Path, *, checked: bool = True) -> sqlite3.Connection:
-    """Open ``path`` as its one writer; make it, or bring its layout up to date, where needed.
+    """Open ``path`` as its one writer; make it where there is none.
 
     The connection may be handed to another thread. Every commit on it is on disk (fsync). What
     ``checked`` means, see ``open_for_reading``.
 
     Raises:
         StateFolderError: the folder or file cannot be used, is damaged, belongs to another
-            program or to a newer version; the file is left as it was.
+            program or to another version; the file is left as it was.
     """
     new = _make_file(path)
     laid_out = not new and _is_laid_out(path, checked=checked)
@@ -101,7 +101,7 @@ def open_for_writing(path: Path, *, checked: bool = True) -> sqlite3.Connection:
         if not laid_out:
             with closing(_connect(path)) as connection:
                 _make_durable(connection, path)
-                _migrate(connection)
+                connection.executescript(_TABLES)
         reserve(path)
         connection = connect_again(path)
         if new:
@@ -158,7 +158,7 @@ def scratch() -> sqlite3.Connection:
     """
     connection = sqlite3.connect("", isolation_level=None)
     connection.execute("PRAGMA synchronous = OFF")
-    _migrate(connection)
+    connection.executescript(_TABLES)
     return connection
 
 
@@ -214,17 +214,6 @@ def _make_durable(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA wal_autocheckpoint = 0")
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    version = _number(connection, "PRAGMA user_version")
-    for number, script in enumerate(_MIGRATIONS, start=1):
-        if number > version:
-            # One transaction: a crash leaves the old layout or the new one, nothing between.
-            connection.executescript(
-                f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION_ID};"
-                f" PRAGMA user_version = {number}; COMMIT;"
-            )
-
-
 def _check(connection: sqlite3.Connection, path: Path, *, whole: bool) -> None:
     application_id = _number(connection, "PRAGMA application_id")
     version = _number(connection, "PRAGMA user_version")
@@ -236,9 +225,18 @@ def _check(connection: sqlite3.Connection, path: Path, *, whole: bool) -> None:
         )
     if version > SCHEMA_VERSION:
         raise StateFolderError(
-            f"{path} has layout {version}, written by a newer Backstop; this one knows layouts up "
-            f"to {SCHEMA_VERSION}. It was not changed. Install the newer version again, or set "
+            f"{path} has layout {version}, written by a newer Backstop; this one knows layout "
+            f"{SCHEMA_VERSION}. It was not changed. Install the newer version again, or set "
             "BACKSTOP_STATE_DIR to another folder."
+        )
+    if version < SCHEMA_VERSION and tables:
+        # No layout before this one was ever released, so the number was lowered, or a test build
+        # wrote the file: what is missing in it cannot be made up for.
+        raise StateFolderError(
+            f"{path} has layout {version}, of an older Backstop; this one knows layout "
+            f"{SCHEMA_VERSION} only. It was not changed. If this version has used it before, "
+            "somebody has changed it since: restore it from a copy. Otherwise use the version that "
+            "wrote it, or set BACKSTOP_STATE_DIR to another folder."
         )
     if not whole:
         return
