@@ -45,16 +45,30 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(desk: Desk, *, port: int = 0, **settings: Any) -> AsyncIterator[Served]:
-    """Run a guard and its interface; the same ``port`` again is the guard after a restart."""
+async def serving(
+    desk: Desk, *, port: int = 0, tls: tuple[Path, Path] | None = None, **settings: Any
+) -> AsyncIterator[Served]:
+    """Run a guard and its interface; the same ``port`` again is the guard after a restart.
+
+    With ``tls``, certificate and key, it speaks HTTPS.
+    """
+    scheme, (certificate, key) = ("https", tls) if tls else ("http", (None, None))
     async with desk.guard(**settings) as guard:
         with socket.create_server(("127.0.0.1", port)) as listener:
-            server = api_server(guard.manager, listener, token=TOKEN, loopback_only=True)
+            server = api_server(
+                guard.manager,
+                listener,
+                token=TOKEN,
+                loopback_only=True,
+                tls_certificate=certificate,
+                tls_key=key,
+            )
             task = asyncio.create_task(server.serve())
             try:
                 async with asyncio.timeout(10):
                     await server.started()
-                yield Served(guard, f"http://127.0.0.1:{listener.getsockname()[1]}", server)
+                url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}"
+                yield Served(guard, url, server)
             finally:
                 server.stop()
                 async with asyncio.timeout(10):

@@ -4,10 +4,12 @@ import asyncio
 import socket
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
 import pytest
+import trustme
 from msgspec.structs import replace
 from tests.app.desk import Desk, until
 
@@ -115,14 +117,53 @@ async def test_a_refusal_carries_its_codes_and_numbers(desk: Desk, counter: Any)
     assert (refused.value.status, refused.value.code) == (401, "TOKEN_REQUIRED")
 
 
-async def test_a_guard_that_is_not_there_leaves_the_fate_open() -> None:
+async def test_a_guard_that_speaks_tls_is_checked_against_its_certificate(
+    desk: Desk, counter: Any, tmp_path: Path
+) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    certificate, key = tmp_path / "guard.pem", tmp_path / "guard.key"
+    issued.cert_chain_pems[0].write_to_path(str(certificate))
+    issued.private_key_pem.write_to_path(str(key))
+    for made, name in ((authority, "right.pem"), (stranger, "wrong.pem")):
+        made.cert_pem.write_to_path(str(tmp_path / name))
+
+    async with counter.serving(desk, tls=(certificate, key)) as served:
+        place = {"BACKSTOP_URL": served.url, "BACKSTOP_API_TOKEN": counter.TOKEN}
+        right = {**place, "BACKSTOP_TLS_CERT": str(tmp_path / "right.pem")}
+        wrong = {**place, "BACKSTOP_TLS_CERT": str(tmp_path / "wrong.pem")}
+        async with AsyncClient.from_env(right) as client:
+            assert (await client.status()).account_id == desk.account
+        async with AsyncClient.from_env(wrong) as client:
+            with pytest.raises(GuardSilentError, match="certificate") as stranger_met:
+                await client.status()
+
+    assert not stranger_met.value.may_be_done
+
+
+async def test_without_a_token_it_is_said_where_one_is() -> None:
+    with pytest.raises(GuardCallError, match="BACKSTOP_API_TOKEN"):
+        Client.from_env({})
+
+
+async def test_where_nobody_listens_nothing_was_sent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    async with AsyncClient(f"http://127.0.0.1:{port}", token="t") as client:
+        with pytest.raises(GuardSilentError, match="Nothing was sent") as absent:
+            await client.cancel("c-1")
+
+    assert not absent.value.may_be_done
+
+
+async def test_a_guard_that_does_not_answer_leaves_the_fate_open() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         async with AsyncClient(f"http://127.0.0.1:{port}", token="t", timeout_s=0.1) as client:
             with pytest.raises(GuardSilentError, match="Order c-1 may be live") as fate:
                 await client.cancel("c-1")
 
-    assert fate.value.client_order_id == "c-1"
+    assert (fate.value.client_order_id, fate.value.may_be_done) == ("c-1", True)
 
 
 async def test_a_program_without_asyncio_trades_and_closes(desk: Desk, counter: Any) -> None:

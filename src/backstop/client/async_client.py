@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from backstop.client.answers import (
     Bots,
@@ -62,13 +62,13 @@ class AsyncClient:
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Return a client for ``BACKSTOP_URL`` with the token ``BACKSTOP_API_TOKEN``.
 
-        ``BACKSTOP_URL`` is this machine's default address where it is not set.
+        ``BACKSTOP_URL`` is this machine's default address where it is not set. A guard that speaks
+        TLS is checked against ``BACKSTOP_TLS_CERT``, if that is set.
 
         Raises:
             GuardCallError: there is no token.
         """
-        url, token = place_from(environment)
-        return cls(url, token=token)
+        return cls(**place_from(environment))
 
     async def __aenter__(self) -> Self:
         return self
@@ -267,8 +267,14 @@ class AsyncClient:
         return recorded(self._connection, after_seq=after_seq)
 
 
-def place_from(environment: Mapping[str, str]) -> tuple[str, str]:
-    """Return address and token of the guard that ``environment`` names; errors as ``from_env``."""
+class _Place(TypedDict):
+    url: str
+    token: str
+    certificate: Path | None
+
+
+def place_from(environment: Mapping[str, str]) -> _Place:
+    """Return where the guard is that ``environment`` names; errors as ``from_env``."""
     token = environment.get("BACKSTOP_API_TOKEN", "")
     if not token:
         raise GuardCallError(
@@ -277,7 +283,12 @@ def place_from(environment: Mapping[str, str]) -> tuple[str, str]:
             "set BACKSTOP_API_TOKEN to the guard's token; where none was set for it, the guard "
             "keeps one in the file api_token of its state folder",
         )
-    return environment.get("BACKSTOP_URL", DEFAULT_URL), token
+    certificate = environment.get("BACKSTOP_TLS_CERT")
+    return _Place(
+        url=environment.get("BACKSTOP_URL") or DEFAULT_URL,
+        token=token,
+        certificate=Path(certificate) if certificate else None,
+    )
 
 
 def _order(client_order_id: str) -> str:

@@ -101,17 +101,19 @@ class Connection:
         """
         timeout_s = self._timeout_s if timeout_s is None else timeout_s
         started_s = asyncio.get_running_loop().time()
-        tries = TRIES if repeatable else 1
+        tries, may_be_done = TRIES if repeatable else 1, False
         for attempt in range(tries):
             try:
                 return await self._attempt(method, path, answer, body, timeout_s)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                may_be_done = may_be_done or not isinstance(error, aiohttp.ClientConnectorError)
                 if attempt + 1 == tries:
                     waited_s = asyncio.get_running_loop().time() - started_s
                     raise GuardSilentError(
                         self.url,
                         str(error) or type(error).__name__,
                         waited_s=Decimal(f"{waited_s:.1f}"),
+                        may_be_done=may_be_done,
                         client_order_id=about,
                     ) from error
                 await asyncio.sleep(PAUSE_S * 2**attempt)

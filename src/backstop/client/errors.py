@@ -51,22 +51,34 @@ class DeniedError(GuardCallError):
 
 
 class GuardSilentError(BackstopError):
-    """No guard answered in time: whether it did what was asked is not known.
+    """No guard answered in time.
 
     Attributes:
+        may_be_done: the request may have arrived: whether it was carried out is not known. False:
+            there never was a connection, so nothing was asked of any guard.
         waited_s: how long was waited in all.
         client_order_id: the order it was about, if it was one: ask for it by this name.
     """
 
     def __init__(
-        self, url: str, why: str, *, waited_s: Decimal, client_order_id: str | None = None
+        self,
+        url: str,
+        why: str,
+        *,
+        waited_s: Decimal,
+        may_be_done: bool,
+        client_order_id: str | None = None,
     ) -> None:
+        self.may_be_done = may_be_done
         self.waited_s = waited_s
         self.client_order_id = client_order_id
-        about = (
-            "What was asked may have been done."
-            if client_order_id is None
-            else f"Order {client_order_id} may be live: submit it again under the same name or "
-            "look it up, never send it under another name."
-        )
+        if not may_be_done:
+            about = "Nothing was sent: there is no connection to it."
+        elif client_order_id is None:
+            about = "What was asked may have been done."
+        else:
+            about = (
+                f"Order {client_order_id} may be live: submit it again under the same name or "
+                "look it up, never send it under another name."
+            )
         super().__init__(f"The guard at {url} did not answer within {waited_s} s ({why}). {about}")

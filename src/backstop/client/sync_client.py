@@ -91,8 +91,7 @@ class Client:
     @classmethod
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """Return a client as ``AsyncClient.from_env`` does."""
-        url, token = place_from(environment)
-        return cls(url, token=token)
+        return cls(**place_from(environment))
 
     def __enter__(self) -> Self:
         return self

@@ -27,6 +27,8 @@ def share_of(book: Book, bot_id: str, contract_id: str) -> int:
     share of a bot that is gone, and to close more of it only reduces.
     """
     position = book.position(contract_id).quantity
+    if not position:
+        return 0
     held = _held(book, contract_id).get(bot_id, 0)
     if held * position <= 0:
         return 0
@@ -37,10 +39,8 @@ def _held(book: Book, contract_id: str) -> dict[str, int]:
     """Return the signed contracts of each strategy since the position was last flat."""
     held: dict[str, int] = {}
     net = 0
-    for trade_id in sorted(book.trades):  # the venue numbers them as they happen
-        trade = book.trades[trade_id]
-        if trade.contract_id != contract_id or trade.voided:
-            continue
+    trades = [it for it in book.trades.values() if it.contract_id == contract_id and not it.voided]
+    for trade in sorted(trades, key=_number):  # the venue numbers them as they happen
         signed = trade.side.sign * trade.quantity
         net += signed
         strategy = strategy_of(book, trade)
@@ -48,3 +48,7 @@ def _held(book: Book, contract_id: str) -> dict[str, int]:
         if net == 0:
             held.clear()
     return held
+
+
+def _number(trade: BrokerTrade) -> int:
+    return trade.trade_id
