@@ -138,9 +138,32 @@ async def test_a_lost_archive_is_made_again_from_the_journal(desk: Desk) -> None
     async with desk.guard() as guard:
         restored = next(note for note in guard.notes if note.name == "state_restored")
         assert restored.fields["source"] == "the whole journal"
+        assert "lacks orders" in alert_text(guard, "PAST_ORDERS_UNUSABLE")
         past = guard.manager.order_records.past(first.client_order_id)
         assert past is not None
         assert past.order == first
+
+
+async def test_an_archive_that_cannot_be_used_at_a_start_is_told_and_made_again(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        first, *_ = await let_go_of(guard)
+    path = desk.folder / "state" / PAST_DATABASE
+    path.write_bytes(b"not a database at all" * 300)
+
+    async with desk.guard() as guard:
+        assert "cannot be used" in alert_text(guard, "PAST_ORDERS_UNUSABLE")
+        past = guard.manager.order_records.past(first.client_order_id)
+        assert past is not None
+        assert past.order == first
+    async with desk.guard() as guard:
+        told = [it.code for it in guard.book.alerts.alerts.values()]
+        assert told.count("PAST_ORDERS_UNUSABLE") == 1, "the next start finds it whole"
+    await agrees_with_its_record(desk)
+
+
+def alert_text(guard: Guard, code: str) -> str:
+    (alert,) = [it for it in guard.book.alerts.alerts.values() if it.code == code]
+    return alert.message
 
 
 async def test_a_cancel_of_one_says_what_it_is(desk: Desk) -> None:

@@ -28,6 +28,7 @@ from tests.app.state_folders import (
 from backstop.adapters.state_file import BACKUP, CURRENT, OLDER, file_content
 from backstop.app import audit_start, state_opening, state_persistence
 from backstop.core.policy import SECOND_NS
+from backstop.domain.commands import Severity
 from backstop.domain.events import StopKind
 from backstop.domain.order import Side
 from backstop.errors import StateFolderError
@@ -205,6 +206,9 @@ async def test_a_state_ahead_of_the_record_is_not_believed(desk: Desk) -> None:
         assert started(guard)["source"] == BACKUP
         assert "audit.db ends at" in str(started(guard, "state_file_unusable")["message"])
         assert started(guard, "records_lost")["lost"] == 5
+        (alert,) = [it for it in guard.book.alerts.alerts.values() if it.code == "RECORDS_LOST"]
+        assert alert.severity is Severity.CRITICAL
+        assert "newest 5 records" in alert.message
         await guard.agrees()
 
 

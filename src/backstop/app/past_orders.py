@@ -38,12 +38,14 @@ class PastOrders:
     Attributes:
         fault: why the archive cannot be asked; None while it can.
         damage: what was found in the archive that cannot be; None while nothing was.
+        unusable: why the file that was there at the start is not used; empty when it is.
     """
 
     def __init__(self, path: Path) -> None:
         """Name the archive's file; nothing is touched yet."""
         self.fault: str | None = None
         self.damage: str | None = None
+        self.unusable = ""
         self._archived_seq = 0  # of the damaged archive, until there is another one
         self._writing = threading.Lock()
         self._path = path
@@ -52,8 +54,20 @@ class PastOrders:
         self._by_key: dict[str, PastOrder] = {}  # of those that wait
 
     def attach(self, record: str) -> None:
-        """Use the archive of this record, if there is one."""
-        self._archive = PastArchive.open(self._path, record=record)
+        """Use the archive of this record, if there is one that can be used."""
+        try:
+            self._archive = PastArchive.open(self._path, record=record)
+        except StateFolderError as error:
+            self.unusable = str(error)
+
+    def is_behind(self, seq: int) -> bool:
+        """Say whether orders that had left up to record ``seq`` are missing, and remember it."""
+        if self.archived_seq >= seq:
+            return False
+        self.unusable = self.unusable or (
+            f"{self._path} lacks orders that left the state up to record {seq}."
+        )
+        return True
 
     @property
     def archived_seq(self) -> int:

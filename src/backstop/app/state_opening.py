@@ -41,6 +41,7 @@ class OpenedState:
         past: what has left the book.
         before: how the process before this one ended.
         source: where the book is from, for people.
+        records_lost: how many records are gone that were on disk once: a torn file, an older copy.
         clean_stop: set when a person stops the guard, before ``close``.
     """
 
@@ -97,6 +98,7 @@ class OpenedState:
             checkpoint, size=start.size, clock=clock, boot_id=self._process.boot_id
         )
         search.set_aside(self._say_set_aside)
+        self.records_lost = 0
         if start.size:
             self._say_lost(search.newest_seq(self.trail.record_name()), size=start.size)
 
@@ -165,15 +167,16 @@ class OpenedState:
             self.past.close()
 
     def _say_lost(self, newest_seq: int, *, size: int) -> None:
-        """State how many records are gone that were on disk once: a torn file, an older copy."""
+        """State in full which records are gone; the alert follows from the first fact."""
         if newest_seq <= size:
             return
+        self.records_lost = newest_seq - size
         self._on_note(
             Note(
                 tag=Tag.CRITICAL,
                 name="records_lost",
                 fields={
-                    "lost": newest_seq - size,
+                    "lost": self.records_lost,
                     "newest": newest_seq,
                     "kept": size,
                     "message": f"{AUDIT_DATABASE} ends at record {size}, and record {newest_seq} "

@@ -161,7 +161,7 @@ class StateSearch:
 def _book(path: Path, checkpoint: Checkpoint, past: PastOrders) -> Book:
     """Return the book of a checkpoint whose checksum holds; raises StateFileError."""
     book = book_of(path, checkpoint)
-    if past.archived_seq < checkpoint.archive_seq:
+    if past.is_behind(checkpoint.archive_seq):
         raise StateFileError(
             str(path), f"{PAST_DATABASE} beside it lacks orders that have left this state"
         )

@@ -204,6 +204,8 @@ def _begin(
             downtime_ms=before.downtime_ms,
             wall_clock=before.wall_clock,
             record_unread=not trail.start.looked_through,
+            records_lost=state.records_lost,
+            past_unusable=state.past.unusable,
         )
     )
 
@@ -243,6 +245,7 @@ def _link(
             clock=clock,
             sink=loop.put,
             quotes=quotes.put,
+            strike=outlets.strike,
         ),
         clock=clock,
         account=policy.account_id,

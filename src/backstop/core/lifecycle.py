@@ -9,6 +9,7 @@ from backstop.core.evidence import apply_order_step
 from backstop.core.liquidation_scope import unfinished
 from backstop.core.positions import distrusted
 from backstop.core.record_soundness import record_refusal
+from backstop.core.start_findings import tell_findings
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
 from backstop.core.trading_state import Latch, LatchKind
 from backstop.domain.commands import LookUpOrder, Severity
@@ -124,6 +125,7 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
         stop=str(event.stop),
         downtime_ms=-1 if event.downtime_ms is None else event.downtime_ms,
     )
+    tell_findings(work, event)
 
 
 def emergency_run_recorded(work: Workbench, event: EmergencyRunRecorded) -> None:

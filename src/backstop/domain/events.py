@@ -77,7 +77,9 @@ class GuardStarted(Event, frozen=True, kw_only=True, tag=True):
     of day, never less than this boot's age, and a step of the clock is in it.
 
     With ``record_unread`` the structure of the audit record, a large file, is still being looked
-    through beside the guard that has just started.
+    through beside the guard that has just started. ``records_lost`` records were on disk once and
+    are in the journal no more. ``past_unusable`` says why the archive of past orders cannot be
+    used; empty: it can, or there is none.
     """
 
     boot_id: str
@@ -89,6 +91,8 @@ class GuardStarted(Event, frozen=True, kw_only=True, tag=True):
     downtime_ms: int | None = None
     wall_clock: bool = False
     record_unread: bool = False
+    records_lost: int = 0
+    past_unusable: str = ""
 
 
 class JournalFailed(Event, frozen=True, kw_only=True, tag=True):

@@ -91,22 +91,26 @@ class PastArchive:
 
     @classmethod
     def open(cls, path: Path, *, record: str) -> Self | None:
-        """Open the archive of ``record``; None when there is none that can be used."""
+        """Open the archive of ``record``; None when there is none.
+
+        Raises:
+            StateFolderError: what is there cannot be used: another record's, foreign or damaged.
+        """
         if not path.is_file():
             return None
+        writer: sqlite3.Connection | None = None
         try:
             writer = _connect(path)
-        except sqlite3.Error:
-            return None
-        try:
             row = _up_to(writer)
             if row is not None and row[0] == record:
                 _make_durable(writer)
                 return cls(path, writer, record=record, seq=row[1])
-        except sqlite3.Error:
-            pass  # not ours, or damaged: it is made again
-        writer.close()
-        return None
+            fault = "it is not the archive of this record"
+        except sqlite3.Error as error:
+            fault = one_line(str(error))
+        if writer is not None:
+            writer.close()
+        raise StateFolderError(f"{path} cannot be used: {fault}.")
 
     @classmethod
     def anew(cls, path: Path, *, record: str) -> Self:

@@ -1,0 +1,30 @@
+"""What a start found damaged in its state folder: a person is told, and nothing waits for it.
+
+The journal and the broker replace what was lost, so no latch and no refusal follows. But who has
+an older copy of the folder, or a disk that loses what it confirmed, must not learn it from a log.
+"""
+
+from backstop.core.step import Workbench
+from backstop.domain.commands import Severity
+from backstop.domain.events import GuardStarted
+from backstop.domain.numbers import count_text
+
+
+def tell_findings(work: Workbench, event: GuardStarted) -> None:
+    """Alert of records that are gone, and of an archive of past orders that cannot be used."""
+    if event.records_lost:
+        work.alert(
+            Severity.CRITICAL,
+            "RECORDS_LOST",
+            f"The newest {count_text(event.records_lost, 'record')} of the journal were on disk "
+            "and are gone: the file was torn, or is an older copy. Positions, orders and trades "
+            "are read from the broker; decisions that nobody else knows are gone: look at halts, "
+            "latches and changed limits.",
+        )
+    if event.past_unusable:
+        work.alert(
+            Severity.WARNING,
+            "PAST_ORDERS_UNUSABLE",
+            f"{event.past_unusable} A file that is there is kept aside, and what it held is made "
+            "again from the journal; nothing waits for it.",
+        )

@@ -1,0 +1,27 @@
+"""What a start found damaged is told, and stops nothing."""
+
+from tests.core.builders import Guard, a_guard_start
+
+from backstop.domain.commands import RaiseAlert, Severity
+
+
+def told(**findings: int | str) -> list[tuple[Severity, str]]:
+    guard = Guard()
+    guard.feed(a_guard_start(utc_us=guard.utc_us, **findings))
+    assert not guard.book.latches
+    alerts: list[RaiseAlert] = guard.commands_of(RaiseAlert)
+    return [(alert.severity, alert.code) for alert in alerts]
+
+
+def test_a_start_that_found_nothing_tells_nothing() -> None:
+    assert told() == []
+
+
+def test_lost_records_are_critical_for_a_halt_may_be_among_them() -> None:
+    assert told(records_lost=3) == [(Severity.CRITICAL, "RECORDS_LOST")]
+
+
+def test_an_archive_that_is_made_again_is_a_warning() -> None:
+    found = told(past_unusable="past_orders.db cannot be used: file is not a database.")
+
+    assert found == [(Severity.WARNING, "PAST_ORDERS_UNUSABLE")]
