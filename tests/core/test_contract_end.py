@@ -42,6 +42,25 @@ def test_a_close_that_an_ended_month_refuses_is_a_person_s_turn_after_a_few_trie
     assert told(world.guard, "LIQUIDATION_FLAT") == []
 
 
+def test_a_dead_month_costs_no_more_calls_than_an_account_that_nothing_is_done_about() -> None:
+    """The account is read every five seconds anyway: a run that rests adds nothing to that."""
+    counts = []
+    for liquidates in (False, True):
+        world = World(fates=[ENDED] * 50).hold(2).start()
+        if liquidates:
+            world.liquidate()
+        world.run(lambda: False, limit_s=120)
+        before = _calls(world)
+        world.run(lambda: False, limit_s=480)
+        counts.append(_calls(world) - before)
+
+    assert counts[1] <= counts[0] + 1, "the one try of these minutes"
+
+
+def _calls(world: World) -> int:
+    return sum(not isinstance(command, RaiseAlert) for command in world.sent)
+
+
 def test_it_ends_flat_once_two_reads_show_that_the_venue_has_settled_the_position() -> None:
     world = World(fates=[ENDED] * 50).hold(2).start()
     name = world.liquidate()

@@ -6,11 +6,12 @@ from typing import Any
 from tests.core.builders import MES, a_policy, replayed
 from tests.core.protection_world import LOST, Request, World
 
+from backstop.core.liquidation import READ_FIRST_NS
 from backstop.core.policy import MILLISECOND_NS
 from backstop.core.positions import Knowledge
 from backstop.core.trading_state import LatchKind, TradingState
 from backstop.domain.commands import ClosePosition, RaiseAlert
-from backstop.domain.events import GuardStoodStill, LiquidationRequested
+from backstop.domain.events import CloseRequested, GuardStoodStill, LiquidationRequested
 
 AFTER_MS = 60_000
 
@@ -143,6 +144,57 @@ def test_a_liquidation_that_it_slept_through_reads_before_it_goes_on() -> None:
     world.request = lambda _: Request()
     world.wait(60_000)
     assert world.position() == 0
+
+
+def liquidate(world: World) -> None:
+    world.decide(LiquidationRequested(utc_us=world.guard.utc_us, operator="ann", reason="enough"))
+
+
+def test_a_liquidation_that_is_asked_for_after_a_sleep_reads_first() -> None:
+    """The stop filled while the machine slept: there is nothing to close."""
+    world = holding()
+    tell, world.tell = world.tell, lambda _: LOST
+    world.quote(4980)
+    world.tell = tell
+    sleep(world, 10_000)
+    liquidate(world)
+    world.wait(60_000)
+
+    assert world.sent_of(ClosePosition) == []
+    assert (world.position(), world.book.position(MES).quantity) == (0, 0)
+
+
+def test_a_liquidation_closes_without_a_read_when_none_answers_for_too_long() -> None:
+    world = holding()
+    world.reads_fail = True
+    sleep(world, 10_000)
+    liquidate(world)
+    world.wait(READ_FIRST_NS // MILLISECOND_NS - 1_000)
+    assert world.sent_of(ClosePosition) == []
+
+    world.wait(7_000)
+    assert len(world.sent_of(ClosePosition)) == 1
+    assert world.position() == 0
+    world.wait(60_000)
+    assert len(world.sent_of(ClosePosition)) == 1, "the next one waits until a read shows the first"
+
+
+def test_a_part_is_not_closed_without_a_read_however_long_it_takes() -> None:
+    """What was held may be less by now, and more of it would go than was asked for."""
+    world = holding()
+    world.reads_fail = True
+    sleep(world, 10_000)
+    world.decide(
+        CloseRequested(
+            utc_us=world.guard.utc_us, contract_id=MES, quantity=1, reason="r", operator="ann"
+        )
+    )
+    world.wait(60_000)
+    assert world.sent_of(ClosePosition) == []
+
+    world.reads_fail = False
+    world.wait(20_000)
+    assert world.position() == 1
 
 
 def test_a_position_that_was_naked_when_it_fell_asleep_is_read_before_it_is_closed() -> None:

@@ -147,14 +147,14 @@ def _advance(work: Workbench, run: Liquidation, fact: Fact) -> None:
         run = _with_read(work, run, fact)
     else:
         run = _moved(work, run, fact)
-    if book.policy.sends and not run.reads_first:
+    if book.policy.sends and not run.waits_for_read(work.now_ns):
         (act_once if run.is_partial else act)(work, run)
     left = remaining(book, run)
     end = part_ended(work, run) if run.is_partial else _proven(run)
     if end is not None:
         _over(work, finished(work, run, end))
         return
-    run = _stated(_measured(work, run, left), left)
+    run = _stated(_measured(work, run, left), left, now_ns=work.now_ns)
     run = escalated(work, run, left)
     book.liquidations[run.liquidation_id] = run
     if run.state is not before:
@@ -227,8 +227,8 @@ def _measured(work: Workbench, run: Liquidation, left: Sequence[Remaining]) -> L
     return replace(run, least=count, progress_ns=work.now_ns, looks=0)
 
 
-def _stated(run: Liquidation, left: Sequence[Remaining]) -> Liquidation:
-    if run.reads_first or run.state is LiquidationState.ESCALATED:
+def _stated(run: Liquidation, left: Sequence[Remaining], *, now_ns: int) -> Liquidation:
+    if run.waits_for_read(now_ns) or run.state is LiquidationState.ESCALATED:
         return run
     held = any(it.kind is RemainingKind.POSITION and it.quantity for it in left)
     return replace(run, state=LiquidationState.CLOSING if held else LiquidationState.VERIFYING)

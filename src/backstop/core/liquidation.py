@@ -19,6 +19,13 @@ LIQUIDATIONS_KEPT = 64
 CAUSES_KEPT = 32
 """Causes that one run remembers: a machine that asks again and again names the same one."""
 
+READ_FIRST_NS = 15 * SECOND_NS
+"""How long a run that has to read first waits for a read: then it closes without one.
+
+Nothing flips by that: the venue closes what is held, and a close of which the answer was lost is
+waited for all the same. Two reads that hang to their deadlines fit in it.
+"""
+
 PAUSE_NS = 500 * MILLISECOND_NS
 PAUSE_MAX_NS = 5 * SECOND_NS
 """Between two looks, and between two closes of one contract; doubled each time up to this."""
@@ -99,7 +106,8 @@ class Liquidation(Struct, frozen=True, kw_only=True):
             orders of others are cancelled as well.
         sends: False for one that was asked for while the gate was closed: nothing is ever sent.
         begun_ns: monotonic; of the process that runs it, for a later one begins anew.
-        reads_first: nothing may be closed before positions and orders were read in this process.
+        reads_first: nothing may be closed before positions and orders were read: this process has
+            not read them yet, or not since it stood still.
         moved_ns: when something last happened to its contracts; earlier reads prove nothing.
         clear_reads: fresh reads in a row that showed nothing left.
         clear_ns: when the newest of those was sent.
@@ -144,6 +152,10 @@ class Liquidation(Struct, frozen=True, kw_only=True):
     def is_partial(self) -> bool:
         """Some contracts are meant to stay."""
         return self.quantity is not None
+
+    def waits_for_read(self, now_ns: int) -> bool:
+        """Say whether nothing may be sent yet; a part alone is never closed without a read."""
+        return self.reads_first and (self.is_partial or now_ns < self.begun_ns + READ_FIRST_NS)
 
     def covers(self, contract_id: str) -> bool:
         """Say whether ``contract_id`` has to go flat."""
