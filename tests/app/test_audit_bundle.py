@@ -4,16 +4,20 @@ import copy
 import json
 import subprocess
 import sys
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.app.desk import a_desk, a_venue
 from tests.app.record_story import Story, ask, tell
 
 from backstop.adapters.signing import AuditKeys
 from backstop.app import audit_bundle
 from backstop.app.audit_bundle import NoProofError, order_bundle
+from backstop.domain.order import OrderState
+from backstop.simulator.fault_rules import FaultKind
 from backstop.verifier.backstop_verify import (
     GOOD,
     TAMPERED,
@@ -59,6 +63,28 @@ def test_the_records_of_an_order_tell_its_life_in_order(story: Story) -> None:
         "command",
         "proof",
     ]
+
+
+async def test_a_trade_that_came_before_its_order_had_a_number_is_among_the_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    async with a_venue() as venue:
+        desk = a_desk(venue, tmp_path)
+        async with desk.guard() as guard:
+            desk.mischief("GatewayUserOrder", FaultKind.DROP_EVENT, count=None)
+            desk.mischief("Order/place", FaultKind.LOSE_RESPONSE)
+            name = (await guard.send(guard.request())).client_order_id
+            order = await guard.reaches(name, OrderState.FILLED)
+            await guard.proof(name)
+    made = json.loads(order_bundle(desk.folder / "state", name))
+    facts = [json.loads(b64decode(it["record"]["payload_base64"])) for it in made["records"]]
+    reported = {it["trade"]["trade_id"] for it in facts if it.get("kind") == "TradeReported"}
+
+    assert OrderState.UNKNOWN in {it.to_state for it in order.transitions}
+    assert reported == {fill.trade_id for fill in order.fills}
+    told = verify_audit_bundle(made, read_key(desk.folder / "state" / "keys" / "audit.pub"))
+    assert f"order {name} BUY 1 MES is FILLED" in told
 
 
 def places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -1,8 +1,9 @@
 """``backstop audit prove``: one order with everything that proves it, in one file.
 
-The bundle holds the signed execution proof, every journal record that changed the order, the proof
-that each of them is in the tree, the signed checkpoint of that tree, and the changes of keys up to
-the present one. It is checked with the public key alone, without the database.
+The bundle holds the signed execution proof, every journal record that changed the order or told of
+its number, the proof that each of them is in the tree, the signed checkpoint of that tree, and the
+changes of keys up to the present one. It is checked with the public key alone, without the
+database.
 """
 
 from base64 import b64encode
@@ -21,6 +22,7 @@ from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.core.audit_log import ChunkedTree
 from backstop.core.checkpoint import CheckpointError, parse
 from backstop.core.engine import new_book
+from backstop.core.step import Step
 from backstop.errors import BackstopError, StateFolderError, TamperedRecordError
 
 FORMAT = "backstop.audit-bundle.v1"
@@ -45,7 +47,7 @@ class AuditBundle(Struct, frozen=True, kw_only=True):
 
     Attributes:
         execution: the signed execution proof, as it stands in the record.
-        records: what changed the order, in order.
+        records: what changed the order or told of its number, in order.
         rotations: every change of keys; from them follows who could sign what.
         checkpoint: the signed note over the tree that all of them are in.
     """
@@ -80,7 +82,7 @@ def order_bundle(state_folder: Path, order_id: str) -> bytes:
                 inclusion=tuple(b64encode(it).decode("ascii") for it in siblings),
             )
 
-        seqs = _seqs_of(store, str(order.client_order_id))
+        seqs = _seqs_of(store, order)
         bundle = AuditBundle(
             format=FORMAT,
             execution=msgspec.Raw(str(order.execution_proof).encode()),
@@ -119,22 +121,30 @@ def _size(note: str) -> int:
         raise TamperedRecordError("the signed head in audit.db", str(error)) from error
 
 
-def _seqs_of(store: AuditStore, client_order_id: str) -> list[int]:
-    """Return the numbers of all records of the facts that changed an order."""
+def _seqs_of(store: AuditStore, order: StoredOrder) -> list[int]:
+    """Return the numbers of all records of the facts that tell of an order."""
     records = (record.as_written() for record in store.records())
     first = next(records)
     if first.kind != POLICY_KIND:
         raise StateFolderError("The record is of a version that this one cannot follow.")
     seqs: list[int] = []
     for decided in decisions(new_book(decode_policy(first)), records):
-        if client_order_id in decided.result.changed_orders:
+        if _tells_of(decided.result, order):
             seqs.extend(record.seq for record in decided.records)
         if len(seqs) > MAX_RECORDS:
             raise NoProofError(
-                f"Order {client_order_id} has more than {MAX_RECORDS} records; "
+                f"Order {order.client_order_id} has more than {MAX_RECORDS} records; "
                 "'backstop audit export' writes them all."
             )
     return seqs
+
+
+def _tells_of(step: Step, order: StoredOrder) -> bool:
+    """Say whether a fact changed ``order``, or told of its number before that was known as its."""
+    rows = (*step.order_rows, *step.fill_rows)
+    return order.client_order_id in step.changed_orders or any(
+        row.order_id == order.order_id for row in rows
+    )
 
 
 def _records(store: AuditStore, seqs: list[int]) -> Iterator[StoredRecord]:
