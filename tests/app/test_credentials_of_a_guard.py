@@ -1,9 +1,10 @@
 """What a running guard does with credentials: hands them out, and lets none of them out."""
 
 import pytest
-from tests.app.desk import API_KEY, Desk
+from tests.app.desk import API_KEY, Desk, until
 
 from backstop.adapters.log import STARS
+from backstop.adapters.projectx_server import signalr
 from backstop.config.secret import Secret
 from backstop.domain.order import OrderState
 from backstop.errors import CredentialError
@@ -41,3 +42,19 @@ async def test_a_venue_that_repeats_our_key_does_not_bring_it_into_the_record(de
     written = [path for path in desk.folder.rglob("*") if path.is_file()]
     assert written
     assert [it.name for it in written if API_KEY.encode() in it.read_bytes()] == []
+
+
+async def test_a_hub_that_repeats_our_key_does_not_bring_it_into_the_record(desk: Desk) -> None:
+    """What is not understood is kept word for word: the one place where a key could last."""
+    target = "GatewayUserOrder"
+    echo = f'{{"id":1,"echo":"{API_KEY}"}}'.encode()
+    async with desk.guard():
+        desk.venue.server.user_hub.broadcast(
+            (target, desk.account), signalr.invocation(target, echo)
+        )
+        await until(lambda: _is_written(desk, b"echo"), "the record has it")
+    assert not _is_written(desk, API_KEY.encode())
+
+
+def _is_written(desk: Desk, words: bytes) -> bool:
+    return any(words in path.read_bytes() for path in desk.folder.rglob("*") if path.is_file())

@@ -637,6 +637,18 @@ async def test_a_look_up_with_a_failed_part_is_not_complete(
     assert "403" in found.fault
 
 
+async def test_a_revoked_key_shows_at_the_first_403(
+    api: ScriptedApi, gateway: ProjectXGateway
+) -> None:
+    api.answer(SEARCH, (403, ""))
+    api.answer("/api/Auth/validate", (403, ""))
+
+    found = await gateway.look_up_order(a_look_up())
+
+    assert "refuses a token that it has just given" in found.fault
+    assert api.count("/api/Auth/validate") == 1
+
+
 async def test_an_urgent_look_up_may_use_the_calls_that_are_kept(
     api: ScriptedApi, gateway: ProjectXGateway
 ) -> None:

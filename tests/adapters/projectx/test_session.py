@@ -168,6 +168,42 @@ async def test_a_refused_token_is_renewed_once_however_many_heard_the_401(
     assert (api.logins, api.count(VALIDATE)) == (1, 1)
 
 
+async def test_a_403_is_about_the_call_where_the_renewal_says_so(api: ScriptedApi) -> None:
+    api.answer(VALIDATE, {**OK, "newToken": make_jwt(lives_s=86_400, name="renewed")})
+    async with a_session(api, SystemClock()) as session:
+        session.doubt(await session.token())
+        fresh = await session.token()
+        session.doubt(fresh)  # a call that is never ours to make does not renew for ever
+
+        assert await session.token() is fresh
+    assert (api.logins, api.count(VALIDATE)) == (1, 1)
+
+
+async def test_a_403_is_about_us_where_the_renewal_and_the_login_say_so(api: ScriptedApi) -> None:
+    told: list[Refusal | None] = []
+    clock = MovableClock()
+    async with a_session(api, clock, api_key=Key("k1"), on_access=told.append) as session:
+        held = await session.token()
+        clock.advance(LOGIN_PAUSE_S + 1)
+        api.answer(VALIDATE, (403, ""))
+        api.answer(LOGIN, (403, ""))
+        session.doubt(held)
+
+        with pytest.raises(LoginRefusedError, match="HTTP 403"):
+            await session.token()
+    assert [it is not None for it in told] == [True]
+
+
+async def test_a_403_takes_no_token_away_while_the_renewal_fails(api: ScriptedApi) -> None:
+    """The way out must not depend on a service that cannot answer."""
+    api.answer(VALIDATE, (500, ""))
+    async with a_session(api, SystemClock()) as session:
+        held = await session.token()
+        session.doubt(held)
+
+        assert await session.token() is held
+
+
 async def test_a_token_that_validate_refuses_too_is_replaced_by_a_login(api: ScriptedApi) -> None:
     clock = MovableClock()
     api.answer(VALIDATE, (401, ""))

@@ -303,6 +303,21 @@ async def test_a_handler_that_fails_is_reported_and_the_next_event_comes(hub: Sc
         assert client.listener.rejected == [("bad", "its handler failed: KeyError('oh')")]
 
 
+async def test_what_repeats_a_secret_loses_it_before_anybody_sees_it(hub: ScriptedHub) -> None:
+    async def script(socket: HubSocket) -> None:
+        await socket.handshake()
+        await socket.socket.send_str(event("hunter2"))
+        await socket.socket.send_str('{"type":7,"error":"hunter2 is over"}\x1e')
+        await socket.serve()
+
+    hub.scripts = [script, stay]
+    async with connected_client(
+        hub.url, strike=lambda body: body.replace(b"hunter2", b"***")
+    ) as client:
+        await until(lambda: "the server closed: *** is over" in client.listener.losses())
+        assert client.listener.numbers() == ["***"]
+
+
 async def test_a_broken_promise_of_our_own_is_not_swallowed(hub: ScriptedHub) -> None:
     async def script(socket: HubSocket) -> None:
         await socket.handshake()

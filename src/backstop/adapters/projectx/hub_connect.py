@@ -6,7 +6,7 @@ and error texts. What ``negotiate`` gives opens the socket too, so it is never s
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
 from http import HTTPStatus
@@ -62,8 +62,11 @@ async def connected(
     timings: HubTimings,
     negotiate: Negotiate = Negotiate.ASK,
     tls: ssl.SSLContext | None = None,
+    strike: Callable[[bytes], bytes] = bytes,
 ) -> AsyncIterator[HubConnection]:
     """Open a connection to the hub at ``url``; it ends with the context.
+
+    ``strike`` takes secrets out of every record before anything else sees it.
 
     Raises:
         TokenRefusedError: the server answered 401.
@@ -84,7 +87,9 @@ async def connected(
             kind = TokenRefusedError if refused else HubEndedError
             raise kind(f"connecting failed: {describe(error)}") from None
         try:
-            connection = HubConnection(socket, listener=listener, clock=clock, timings=timings)
+            connection = HubConnection(
+                socket, listener=listener, clock=clock, timings=timings, strike=strike
+            )
             await connection.shake_hands()
             yield connection
         finally:

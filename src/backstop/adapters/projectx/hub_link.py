@@ -82,6 +82,7 @@ class HubLink:
         timings: HubTimings | None = None,
         negotiate: Negotiate = Negotiate.ASK,
         tls: ssl.SSLContext | None = None,
+        strike: Callable[[bytes], bytes] = bytes,
         jitter: Callable[[], float] = _random.random,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -92,6 +93,7 @@ class HubLink:
         self._timings = timings or HubTimings()
         self._negotiate = negotiate
         self._tls = tls
+        self._strike = strike
         self._jitter = jitter
         self._sleep = sleep
         self._connection: HubConnection | None = None
@@ -186,6 +188,7 @@ class HubLink:
                 timings=self._timings,
                 negotiate=self._negotiate,
                 tls=self._tls,
+                strike=self._strike,
             ) as connection:
                 self._connection = connection
                 self._generation += 1

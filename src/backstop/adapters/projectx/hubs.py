@@ -44,6 +44,7 @@ class ProjectXHubs:
         timings: HubTimings | None = None,
         negotiate: Negotiate = Negotiate.ASK,
         tls: ssl.SSLContext | None = None,
+        strike: Callable[[bytes], bytes] = bytes,
     ) -> None:
         """Prepare; nothing connects before ``run``.
 
@@ -61,6 +62,7 @@ class ProjectXHubs:
             timings: deadlines and rhythms of the connections.
             negotiate: how connections begin.
             tls: trust in other authorities than the system's.
+            strike: takes secrets out of what the hubs say before anything else sees it.
 
         Raises:
             SettingError: an address cannot be used.
@@ -100,6 +102,7 @@ class ProjectXHubs:
                 timings=timings,
                 negotiate=negotiate,
                 tls=tls,
+                strike=strike,
             )
             for hub in Hub
         }

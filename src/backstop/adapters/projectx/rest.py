@@ -65,7 +65,8 @@ _ATTEMPTS_MAX = 5
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0)
 _NS_PER_S = 1_000_000_000
 _ORDER_NOT_FOUND = 1  # of Order/searchById
-_OK, _BAD_REQUEST, _UNAUTHORIZED, _TOO_MANY, _SERVER_ERROR = 200, 400, 401, 429, 500
+_OK, _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN = 200, 400, 401, 403
+_TOO_MANY, _SERVER_ERROR = 429, 500
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 """Prices go out as JSON numbers: the gateway's binder refuses strings."""
@@ -307,6 +308,8 @@ class ProjectXRest:
             reply = await self._exchange(path, body, token, permit, deadline_ns=attempt_ends_ns)
         except GatewayUnreachableError as error:
             raise _PassingFaultError(error) from None
+        if reply.status == _FORBIDDEN and self._session.is_in_doubt:
+            raise _PassingFaultError(GatewayAnswerError(f"{path}: HTTP 403."))
         return _understood(path, reply)
 
     async def _exchange(
@@ -322,6 +325,8 @@ class ProjectXRest:
             raise
         if reply.status == _UNAUTHORIZED:
             self._session.refuse(token)
+        if reply.status == _FORBIDDEN:
+            self._session.doubt(token)
         if reply.status == _TOO_MANY:
             self._budget.refused(retry_after_s=reply.retry_after_s)
         else:

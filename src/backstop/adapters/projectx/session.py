@@ -43,6 +43,9 @@ RENEWAL_PAUSE_S = 30
 LOGIN_PAUSE_S = 10
 """A token that is refused this soon after its login is not cured by another login."""
 
+DOUBT_PAUSE_S = 300
+"""A call that is forbidden for good must not renew the token, and the hubs with it, all the time."""
+
 CALL_TIMEOUT_S = 8
 _KEEP_FRESH_CHECK_S = 30
 _NS_PER_S = 1_000_000_000
@@ -123,6 +126,8 @@ class Session:
         self._told: Refusal | None = None
         self._token = None if token is None else self._timed(token.reveal())
         self._refused_token = False
+        self._in_doubt = False  # the token met a 403, and no renewal has shown yet what that means
+        self._next_doubt_ns = 0
         self._renewal: asyncio.Task[BearerToken] | None = None
         self._refusal = ""
         self._resting: set[str] = set()  # ways in that are not tried before the next login
@@ -141,10 +146,13 @@ class Session:
         if held is None or self._refused_token or self._left_ns(held) <= 0:
             return await self._renewed(urgent=urgent)
         now_ns = self._clock.monotonic_ns()
-        if now_ns >= self._next_renewal_ns and self._is_due(held, RENEW_AT_THE_LATEST_S):
+        is_due = self._in_doubt or self._is_due(held, RENEW_AT_THE_LATEST_S)
+        if is_due and now_ns >= self._next_renewal_ns:
             try:
                 return await self._renewed(urgent=urgent)
             except GatewayError:
+                if self._refused_token:
+                    raise
                 # The old token still works: a failed renewal must not stop an order.
                 return held
         return held
@@ -153,6 +161,22 @@ class Session:
         """Note that the gateway answered 401 to ``token``: the next caller renews, once."""
         if token is self._token:
             self._refused_token = True
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """The next caller renews, and so learns whether a 403 was about us or about the call."""
+        return self._in_doubt
+
+    def doubt(self, token: BearerToken) -> None:
+        """Note that the gateway answered 403 to ``token``.
+
+        A revoked key and a call that is not ours to make look the same; a renewal tells them apart.
+        Until it has, the token is used on: an exit must not wait for it.
+        """
+        now_ns = self._clock.monotonic_ns()
+        if token is self._token and now_ns >= self._next_doubt_ns:
+            self._in_doubt = True
+            self._next_doubt_ns = now_ns + DOUBT_PAUSE_S * _NS_PER_S
 
     async def keep_fresh(self, may_renew: Callable[[], bool] = lambda: True) -> None:
         """Renew in good time, for ever; ``may_renew`` says no while a liquidation runs."""
@@ -189,14 +213,16 @@ class Session:
     async def _adopted(self, api_key: RevealsSecret) -> BearerToken:
         fresh = await self._logged_in(api_key, urgent=True)
         self._api_key = api_key
-        self._token, self._refused_token = fresh, False
+        self._token = fresh
+        self._refused_token = self._in_doubt = False
         self._resting.clear()
         self._tell(None)
         return fresh
 
     def adopt_token(self, token: RevealsSecret) -> None:
         """Go on with a changed token of the operator's; the next call shows whether it is good."""
-        self._token, self._refused_token = self._timed(token.reveal()), False
+        self._token = self._timed(token.reveal())
+        self._refused_token = self._in_doubt = False
         self._resting.clear()
 
     async def close(self) -> None:
@@ -219,10 +245,12 @@ class Session:
         fresh = None
         if held is not None and self._left_ns(held) > 0:
             fresh = await self._validate(held, urgent=urgent)
+            # A 403 here too: it was about us.
+            self._refused_token |= fresh is None and self._in_doubt
         if fresh is None:
             fresh = await self._log_in(urgent=urgent)
         self._token = fresh
-        self._refused_token = False
+        self._refused_token = self._in_doubt = False
         self._next_renewal_ns = 0
         return fresh
 
