@@ -141,10 +141,11 @@ def _seqs_of(store: AuditStore, order: StoredOrder) -> list[int]:
 
 def _tells_of(step: Step, order: StoredOrder) -> bool:
     """Say whether a fact changed ``order``, or told of its number before that was known as its."""
-    rows = (*step.order_rows, *step.fill_rows)
-    return order.client_order_id in step.changed_orders or any(
-        row.order_id == order.order_id for row in rows
+    numbers = (
+        *(row.order_id for row in step.order_rows),
+        *(row.order_id for row in step.fill_rows),
     )
+    return order.client_order_id in step.changed_orders or order.order_id in numbers
 
 
 def _records(store: AuditStore, seqs: list[int]) -> Iterator[StoredRecord]:
