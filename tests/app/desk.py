@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
@@ -286,11 +287,18 @@ class Desk:
 
 
 def a_venue(
-    *, history: bool = False, speed: float = SPEED, port: int = 0, **exchange: Any
+    *,
+    history: bool = False,
+    speed: float = SPEED,
+    port: int = 0,
+    data: tuple[Path, ...] = (),
+    day: date | None = None,
+    **exchange: Any,
 ) -> Simulator:
     """Return a venue that fills in parts, on a free port once it is entered.
 
-    ``exchange`` are members of its ExchangeConfig that are to be different.
+    ``data`` are files that it plays from ``day`` on; ``exchange`` are members of its
+    ExchangeConfig that are to be different.
     """
     accounts = tuple(
         AccountSpec(id=number, name=f"PRAC-{number}", user=USER, starting_balance=Decimal(150_000))
@@ -304,6 +312,8 @@ def a_venue(
             seed=11,
             speed=speed,
             accounts=accounts,
+            data=data,
+            day=day,
             faults=() if history else (NO_HISTORY,),
             exchange=replace(
                 ExchangeConfig(

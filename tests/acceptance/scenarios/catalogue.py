@@ -17,6 +17,7 @@ SECTIONS = {
     "G": "Freezes, stale data, and who notices",
     "H": "State, crashes and what is left of them",
     "I": "Before an order, and what an account may lose",
+    "J": "Positions that are one bet together",
     "K": "The audit trail",
     "L": "Credentials and time",
 }
@@ -435,6 +436,32 @@ LINES: dict[str, Line] = {
     "I11": Line(
         situation="Two strategies send at once what only fits alone.",
         outcome="Exactly one passes; a cancel gives its room back.",
+    ),
+    "J1": Line(
+        situation="A third index that moves with the two that are held, one contract too many.",
+        outcome="It is refused, and said how many fit; once one of the two is flat it passes.",
+    ),
+    "J2": Line(
+        situation="One index is held against another that moves with it.",
+        outcome="The bet is small, and the limit on gross still binds; what rests hedges nothing.",
+    ),
+    "J3": Line(
+        situation="The last bar of both is three trading days old, there are too few, or one of "
+        "the two does not move.",
+        outcome="They count as one bet on the same side, and as no hedge on opposite ones.",
+        remark="Beside these the same with a measured correlation of 0.2, which passes.",
+    ),
+    "J4": Line(
+        situation="A correlation jumps from 0.3 to 0.95 while both are held.",
+        outcome="A person is told once; what adds is refused, what reduces passes; nothing is "
+        "closed unless EXPOSURE_BREACH_LIQUIDATES says so.",
+    ),
+    "J5": Line(
+        situation="Something that moves the other way is held as a hedge, to hold more in all.",
+        outcome="It takes off half of what it would, and nothing of the sum of one side, which is "
+        "what stands if everything moves together for once.",
+        remark="What one side and both may come to is a setting: MAX_DIRECTIONAL_SHARE and "
+        "MAX_GROSS_EXPOSURE.",
     ),
     "K1": Line(
         situation="The newest records are cut off.",
