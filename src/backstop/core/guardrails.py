@@ -4,8 +4,6 @@ Every rule is a small function that returns its refusals; ``assess`` runs them i
 reduces risk takes the short way: only numbers and ticks are looked at, and the gate at the end.
 """
 
-from decimal import Decimal
-
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -97,20 +95,20 @@ def assess(request: OrderRequest, around: Circumstances, policy: Policy) -> Asse
         return Assessment(intent=bare, denials=(), gate=gate, reducing=True, entry_ticks=None)
     entry_ticks = _entry_ticks(intent, around)
     intent = _with_default_stop(intent, entry_ticks, policy)
+    risk_ticks, reward_ticks = _risk_and_reward(intent, entry_ticks)
     denials = (
         *state_denials(around.trading_state, around.state_reasons, policy),
         *_allowed(intent, around.instrument, policy),
         *around.hours,
         *_flip(intent, around.exposure, policy),
-        *bracket_faults(intent, entry_ticks),
-        *_reward(intent, entry_ticks, policy),
+        *_bracket(risk_ticks, reward_ticks),
+        *_reward(risk_ticks, reward_ticks, policy),
         *_stop_present(intent, policy),
         *size_denials(intent, entry_ticks, around.instrument, policy),
         *collar_denials(intent, around.instrument, around.reference, policy),
         *_repetition(around, policy),
         *_call_budget(around),
     )
-    risk_ticks, reward_ticks = _risk_and_reward(intent, entry_ticks)
     return Assessment(
         intent=intent,
         denials=denials,
@@ -275,13 +273,16 @@ def _flip(intent: OrderIntent, exposure: Exposure, policy: Policy) -> tuple[Deni
 
 def bracket_faults(intent: OrderIntent, entry_ticks: int | None) -> tuple[Denial, ...]:
     """Return what is wrong with the legs of ``intent`` around an entry at ``entry_ticks``."""
-    risk, reward = _risk_and_reward(intent, entry_ticks)
+    return _bracket(*_risk_and_reward(intent, entry_ticks))
+
+
+def _bracket(risk: int | None, reward: int | None) -> tuple[Denial, ...]:
     denials: list[Denial] = []
     for name, code, distance in (
         ("stop_loss_price", DenialCode.BRACKET_STOP_SIDE, risk),
         ("take_profit_price", DenialCode.BRACKET_TARGET_SIDE, reward),
     ):
-        if distance is None:
+        if distance is None or distance >= MIN_BRACKET_TICKS:
             continue
         if distance <= 0:
             denials.append(
@@ -292,7 +293,7 @@ def bracket_faults(intent: OrderIntent, entry_ticks: int | None) -> tuple[Denial
                     limit=str(MIN_BRACKET_TICKS),
                 )
             )
-        elif distance < MIN_BRACKET_TICKS:
+        else:
             denials.append(
                 Denial(
                     code=DenialCode.BRACKET_TOO_CLOSE,
@@ -304,12 +305,11 @@ def bracket_faults(intent: OrderIntent, entry_ticks: int | None) -> tuple[Denial
     return tuple(denials)
 
 
-def _reward(intent: OrderIntent, entry_ticks: int | None, policy: Policy) -> tuple[Denial, ...]:
+def _reward(risk: int | None, reward: int | None, policy: Policy) -> tuple[Denial, ...]:
     wanted = policy.min_r_multiple
-    risk, reward = _risk_and_reward(intent, entry_ticks)
     if wanted is None or not risk or risk < 0 or reward is None:
         return ()
-    if Decimal(reward) >= wanted * risk:
+    if reward >= wanted * risk:
         return ()
     return (
         Denial(

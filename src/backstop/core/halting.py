@@ -22,7 +22,7 @@ CANCEL_AGAIN_NS = 2 * SECOND_NS
 def cancel_entries_while_halted(work: Workbench) -> None:
     """Ask the venue to cancel our working entries; exits and protective legs stay."""
     book = work.book
-    if not _may_bar_entries(book) and Wake.HALTING not in book.wakes:
+    if Wake.HALTING not in book.wakes and not (book.live and _may_bar_entries(book)):
         return
     book.woken(Wake.HALTING, work.now_ns)
     if not book.policy.sends:
@@ -65,8 +65,8 @@ def _halted_entries(work: Workbench) -> Iterator[tuple[TrackedOrder, str]]:
 def _may_bar_entries(book: Book) -> bool:
     """Say whether anything at all may stop a working entry now: this is asked in every step."""
     return bool(
-        any(latch.kind.halts for latch in book.latches)
-        or book.hours.no_entries
+        book.hours.no_entries
+        or (book.latches and any(latch.kind.halts for latch in book.latches))
         or book.account_rules.entry_barred(book.trade_date)
-        or any(bot.withdraws_entries for bot in book.bots.values())
+        or (book.bots and any(bot.withdraws_entries for bot in book.bots.values()))
     )

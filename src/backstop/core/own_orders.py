@@ -33,8 +33,8 @@ def self_trade_denials(
     """
     if type_ not in _IMMEDIATE or level_ticks is None or not book.policy.prevents_self_trades:
         return ()
-    level = instrument.price(level_ticks)
     for name, price in _resting_limits(book, instrument, side.opposite):
+        level = instrument.price(level_ticks)
         if (level - price) * side.sign >= 0:
             return (
                 Denial(

@@ -224,10 +224,9 @@ def _foreign_rows(book: Book, contract_id: str) -> Iterator[BrokerOrder]:
     for held in book.live_legs(contract_id):
         if held.owner is None:
             yield held.row
-    for order in book.live_orders():
-        row = order.venue
-        if order.role is None and row is not None and row.contract_id == contract_id:
-            yield row
+    for order in book.live_orders(contract_id):
+        if order.role is None and order.venue is not None:
+            yield order.venue
 
 
 def _is_done(book: Book, broker_order_id: int) -> bool:

@@ -114,9 +114,9 @@ def _protective_rows(
     book: Book, record: ProtectionRecord
 ) -> Iterator[tuple[BrokerOrder, Origin, str, LegRole | None]]:
     """Yield the live rows of a contract that protect, or could, with whose and what they are."""
-    for order in book.live_orders():
+    for order in book.live_orders(record.contract_id):
         row = order.venue
-        if row is None or row.contract_id != record.contract_id or not row.status.is_live:
+        if row is None or not row.status.is_live:
             continue
         if order.role is not None:
             yield row, Origin.OWN, "", order.role

@@ -59,7 +59,7 @@ def repetition_denials(
 
 
 def _key(strategy_id: str | None, contract_id: str, side: Side) -> str:
-    return f"{side} {contract_id} {strategy_id or ''}"
+    return " ".join((side, contract_id, strategy_id or ""))
 
 
 def _within(book: Book, key: str, now_ns: int) -> tuple[int, ...]:

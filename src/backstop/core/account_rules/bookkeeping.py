@@ -82,7 +82,11 @@ def _follow_position(work: Workbench, contract_id: str) -> None:
     if view is None or instrument is None:
         return
     record = book.account_rules
-    held = record.bases.get(contract_id, Basis())
+    held = record.bases.get(contract_id)
+    if held is None:
+        held = Basis()
+    elif (held.quantity, held.venue_average) == (view.quantity, view.average_price):
+        return  # what was touched is no part of what it cost
     trades = [it for it in work.new_trades.values() if it.contract_id == contract_id]
     if (basis := _basis(held, view, instrument, trades)) is None:
         record.bases.pop(contract_id, None)
