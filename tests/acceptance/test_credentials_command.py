@@ -82,6 +82,17 @@ async def test_check_shows_when_a_token_ends(bench: Bench) -> None:
     assert said["TOPSTEPX_JWT"]["expires"] == "2099-12-31T23:59:59+00:00"
 
 
+async def test_what_has_expired_is_no_good_end(bench: Bench) -> None:
+    ended_in_2001 = "eyJhbGciOiJub25lIn0.eyJleHAiOjEwMDAwMDAwMDB9.c2ln"
+
+    done, said = await checked(bench, TOPSTEPX_JWT=ended_in_2001)
+
+    assert done.code == 2
+    assert said["TOPSTEPX_JWT"]["expires"] == "2001-09-09T01:46:40+00:00"
+    assert done.err.startswith("backstop: TOPSTEPX_JWT: the value from environment has expired ")
+    assert ended_in_2001 not in done.out + done.err
+
+
 async def test_a_login_is_tried_with_every_key(bench: Bench) -> None:
     """The spare key is needed on the worst day: whether it works is known before."""
     async with bench.venue():

@@ -82,8 +82,8 @@ def check(
 ) -> None:
     """Show which source has each credential, since when and until when; never a value.
 
-    Ends with 0 when all that is needed is there, 2 when something is missing or unusable, 1 when
-    the gateway refuses a login. A login is not tried while a guard holds the account: it could end
+    Ends with 0 when all that is needed is there, 2 when something is missing, unusable or expired,
+    1 when the gateway refuses a login. A login is not tried while a guard holds the account: it could end
     the guard's own session.
     """
     manager = CredentialManager.from_env()
@@ -93,7 +93,9 @@ def check(
         manager.validate_required_credentials()
     except SetupFaults as error:
         faults = error.faults
+    expired = _expired(inquiries)
     logins = asyncio.run(_logins(_settings_without_a_guard())) if login and not faults else []
+    faults += expired
     if as_json:
         say_json(
             {
@@ -207,6 +209,20 @@ def _expiry(inquiry: Inquiry) -> datetime | None:
         if ends_s is not None:
             return datetime.fromtimestamp(ends_s, UTC)
     return inquiry.facts.expires
+
+
+def _expired(inquiries: list[Inquiry]) -> tuple[SetupError, ...]:
+    """Return a fault for each value whose time is over; it may still open a door, for how long?"""
+    ends = ((it, _expiry(it)) for it in inquiries if it.value is not None)
+    return tuple(
+        CredentialError(
+            it.credential,
+            f"the value from {it.place} has {_until(end)}".replace("EXPIRED", "expired"),
+            "Store a new one there.",
+        )
+        for it, end in ends
+        if end is not None and end <= datetime.now(UTC)
+    )
 
 
 def _age(changed: datetime) -> str:

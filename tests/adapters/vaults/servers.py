@@ -73,6 +73,7 @@ class AzureWorld:
     Attributes:
         secrets: what the vault holds, by name.
         refuse: HTTP status with which the vault answers every authorised read; 0 answers well.
+        ends: seconds since 1970 at which the vault says that its secrets end.
         logins: how often a token was handed out.
         challenges: how often a read without a token was sent away with the challenge.
     """
@@ -80,6 +81,7 @@ class AzureWorld:
     secrets: dict[str, str] = field(default_factory=dict)
     refuse: int = 0
     expires_in: int = 3600
+    ends: int | None = None
     logins: int = 0
     challenges: int = 0
     port: int = 0
@@ -149,7 +151,12 @@ def _azure_handler(world: AzureWorld) -> type[BaseHTTPRequestHandler]:
                     {
                         "value": world.secrets[name],
                         "id": identity,
-                        "attributes": {"enabled": True, "created": 1, "updated": 1},
+                        "attributes": {
+                            "enabled": True,
+                            "created": 1,
+                            "updated": 1,
+                            **({} if world.ends is None else {"exp": world.ends}),
+                        },
                     },
                 )
 

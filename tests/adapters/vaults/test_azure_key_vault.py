@@ -1,6 +1,7 @@
 """Azure Key Vault through Microsoft's own SDK, against a server that plays the whole challenge."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,15 @@ def test_what_is_known_of_a_secret_is_where_it_is_and_its_age(azure: AzureWorld)
     vault.read(KEY)
 
     assert vault.facts(KEY).place.startswith("topstepx-api-key in https://")
+    assert vault.facts(KEY).expires is None
+
+
+def test_the_end_that_the_vault_tells_is_known(azure: AzureWorld) -> None:
+    azure.ends = 1_000_000_000
+    vault = a_vault(azure)
+    vault.read(KEY)
+
+    assert vault.facts(KEY).expires == datetime(2001, 9, 9, 1, 46, 40, tzinfo=UTC)
 
 
 def test_a_wrong_client_secret_is_told_as_such(

@@ -44,7 +44,7 @@ LOGIN_PAUSE_S = 10
 """A token that is refused this soon after its login is not cured by another login."""
 
 DOUBT_PAUSE_S = 300
-"""A call that is forbidden for good must not renew the token, and the hubs with it, all the time."""
+"""A call that is forbidden for good must not renew the token, and rebuild the hubs, for ever."""
 
 CALL_TIMEOUT_S = 8
 _KEEP_FRESH_CHECK_S = 30
