@@ -22,15 +22,7 @@ from backstop.core.bots import bot_changed, bot_registered, bot_signed_off, clos
 from backstop.core.clock_readings import clock_read, now_us
 from backstop.core.closing import close_answered
 from backstop.core.contradictions import freeze_entries
-from backstop.core.evidence import (
-    apply_order_step,
-    ask_for_audit,
-    book_order_row,
-    book_position_row,
-    book_trade,
-    contradiction,
-    recount_trades,
-)
+from backstop.core.evidence import apply_order_step, ask_for_audit, contradiction
 from backstop.core.exposure_watch import limits_tried, watch_exposure
 from backstop.core.external_trading import watch_others
 from backstop.core.forgetting import forget_the_oldest, past_recalled
@@ -40,8 +32,10 @@ from backstop.core.journal_outage import journal_changed
 from backstop.core.left_alone import left_alone, liquidate_what_was_left_alone
 from backstop.core.lifecycle import MACHINE
 from backstop.core.login_access import access_changed
+from backstop.core.order_evidence import book_order_row
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.position_close import close_requested
+from backstop.core.position_evidence import book_position_row
 from backstop.core.protection import protect, protection_restarted
 from backstop.core.protection_changes import change_answered
 from backstop.core.protection_wishes import (
@@ -56,6 +50,7 @@ from backstop.core.repeated_executions import count_executions
 from backstop.core.slippage_breaches import count_breaches, follow_moves, move_answered
 from backstop.core.standstill import stood_still
 from backstop.core.step import Step, Tag, Workbench
+from backstop.core.trade_evidence import book_trade, recount_trades
 from backstop.core.undecided import past_changed
 from backstop.core.venue_clock import LOOK_BACK_US
 from backstop.domain.audit import AuditRow

@@ -10,17 +10,14 @@ from msgspec.structs import replace
 
 from backstop.core.book import FIRST_LOOK_BACK_US, UNLISTED_READS_MAX, Book, Search
 from backstop.core.clock_readings import covers, now_us, read_to_us
-from backstop.core.evidence import (
-    apply_order_step,
-    ask_for_audit,
-    book_order_row,
-    book_position_read,
-    book_trade,
-)
+from backstop.core.evidence import apply_order_step, ask_for_audit
 from backstop.core.execution_verification import Ask, OrderStep, looked_up
 from backstop.core.known_rows import row_is_known, trade_is_known
+from backstop.core.order_evidence import book_order_row
 from backstop.core.policy import SECOND_NS
+from backstop.core.position_evidence import book_position_read
 from backstop.core.step import Tag, Workbench
+from backstop.core.trade_evidence import book_trade
 from backstop.core.unowned_fills import number_that_may_be
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from backstop.domain.commands import Severity

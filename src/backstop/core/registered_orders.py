@@ -13,14 +13,16 @@ from msgspec.structs import replace
 
 from backstop.core.book import Book
 from backstop.core.clock_readings import earliest_us
-from backstop.core.evidence import apply_order_step, book_order_row, recount_trades
+from backstop.core.evidence import apply_order_step
 from backstop.core.execution_verification import numbered, registered
+from backstop.core.order_evidence import book_order_row
 from backstop.core.order_numbers import number_faults, off_tick_faults, on_the_tick
 from backstop.core.pre_trade import remember_entry
 from backstop.core.same_wish import registered_otherwise
+from backstop.core.sender_warning import sender_warning
 from backstop.core.step import Decision, DecisionKind, Workbench
 from backstop.core.tracked_order import TrackedOrder, is_of
-from backstop.core.trading_state import TradingState
+from backstop.core.trade_evidence import recount_trades
 from backstop.core.wishes import reference_price
 from backstop.domain.broker import BrokerOrder
 from backstop.domain.events import OrderRegistered
@@ -74,25 +76,7 @@ def order_registered(work: Workbench, event: OrderRegistered) -> None:
         kind=DecisionKind.ACCEPTED,
         order=kept,
         trading_state=book.trading_state(work.now_ns, kept.intent.contract_id),
-        message=_warning(work, kept),
-    )
-
-
-def _warning(work: Workbench, order: TrackedOrder) -> str:
-    """Return what its sender has to know of the trading state; empty when it may be sent.
-
-    What is registered is followed in every state, and sending it is not in our hands.
-    """
-    book, contract_id = work.book, order.intent.contract_id
-    state = book.trading_state(work.now_ns, contract_id)
-    if state is TradingState.ACTIVE or order.is_terminal or book.is_exit(order):
-        return ""
-    reasons = "; ".join(book.state_reasons(work.now_ns, contract_id))
-    halted = state is TradingState.HALTED and book.policy.sends
-    then = "and is cancelled as soon as the venue shows it" if halted else "wherever it stands"
-    return (
-        f"trading is {state} ({reasons}): do not send an entry now. "
-        f"{order.client_order_id} is followed all the same, {then}."
+        message=sender_warning(work, kept, event.reference),
     )
 
 
@@ -127,7 +111,7 @@ def _registered_again(work: Workbench, held: TrackedOrder, event: OrderRegistere
         kind=DecisionKind.REPEATED,
         order=kept,
         trading_state=work.book.trading_state(work.now_ns, kept.intent.contract_id),
-        message=_warning(work, kept),
+        message=sender_warning(work, kept, event.reference),
     )
 
 

@@ -1,0 +1,56 @@
+"""Books a position: what the hub pushed, and what a complete read says."""
+
+from backstop.core import positions
+from backstop.core.clock_readings import snapshot_span
+from backstop.core.evidence import (
+    ask_for_audit,
+    is_foreign_account,
+)
+from backstop.core.step import Workbench
+from backstop.domain.broker import BrokerPosition
+from backstop.domain.commands import Severity
+
+
+def book_position_row(work: Workbench, row: BrokerPosition) -> None:
+    """Book a position row that the hub pushed."""
+    book = work.book
+    if is_foreign_account(work, row.account_id):
+        return
+    view = positions.after_row(
+        book.position(row.contract_id), row.quantity, row.average_price, now_ns=work.now_ns
+    )
+    book.positions[row.contract_id] = view
+    work.touched_contracts[row.contract_id] = None
+    if not view.is_agreed:
+        # Its trade is on the way, or lost: read the account once it had time to settle.
+        ask_for_audit(work)
+
+
+def book_position_read(
+    work: Workbench, contract_id: str, row: BrokerPosition | None, *, sent_ns: int
+) -> None:
+    """Weigh what a complete read says of one contract; no row is one reading of flat."""
+    book = work.book
+    held = book.position(contract_id)
+    view, delta = positions.after_read(
+        held,
+        0 if row is None else row.quantity,
+        None if row is None else row.average_price,
+        sent_ns=sent_ns,
+        taken=snapshot_span(work, sent_ns),
+    )
+    if not view.is_settled:
+        ask_for_audit(work)
+    if view == held:
+        return
+    book.positions[contract_id] = view
+    work.touched_contracts[contract_id] = None
+    if delta:
+        book.counters.adjustments += 1
+        work.adjustments[contract_id] = delta
+        work.alert(
+            Severity.CRITICAL,
+            "POSITION_ADJUSTED",
+            f"Two fresh reads say {view.quantity:+d} {contract_id} and the trades we know add up "
+            f"to {view.quantity - delta:+d}: the broker is believed.",
+        )
