@@ -83,8 +83,8 @@ def check(
     """Show which source has each credential, since when and until when; never a value.
 
     Ends with 0 when all that is needed is there, 2 when something is missing, unusable or expired,
-    1 when the gateway refuses a login. A login is not tried while a guard holds the account: it could end
-    the guard's own session.
+    1 when the gateway refuses a login. A login is not tried while a guard holds the account: it
+    could end the guard's own session.
     """
     manager = CredentialManager.from_env()
     inquiries = [manager.inquire(name) for name in NAMES]
