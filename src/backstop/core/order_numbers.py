@@ -109,14 +109,14 @@ def _is_price(price: Decimal, instrument: Instrument) -> bool:
     return not fine and price <= PRICE_LIMIT_TICKS * instrument.tick_size
 
 
-def _named_prices(request: OrderRequest) -> tuple[tuple[str, Decimal], ...]:
+def _named_prices(request: OrderRequest) -> list[tuple[str, Decimal]]:
     named = (
         ("limit_price", request.limit_price),
         ("stop_price", request.stop_price),
         ("stop_loss_price", request.stop_loss_price),
         ("take_profit_price", request.take_profit_price),
     )
-    return tuple((name, price) for name, price in named if price is not None)
+    return [(name, price) for name, price in named if price is not None]
 
 
 def on_the_tick(request: OrderRequest, instrument: Instrument, policy: Policy) -> OrderIntent:

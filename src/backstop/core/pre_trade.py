@@ -62,7 +62,8 @@ def judge(book: Book, wish: OrderRequested, *, now_ns: int) -> Assessment | None
         call_reserve=call_reserve(book),
         account_stale_ms=None if stale_ns is None else stale_ns // MILLISECOND_NS,
         hours=hours_denials(book.hours, instrument, policy, wish.utc_us),
-        busy=is_busy(book.hours, instrument.symbol, wish.utc_us),
+        busy=policy.busy_quote_ns is not None
+        and is_busy(book.hours, instrument.symbol, wish.utc_us),
     )
     assessment = assess(request, around, policy)
     if assessment.reducing:

@@ -40,7 +40,7 @@ def repetition_denials(
 ) -> tuple[Denial, ...]:
     """Return why a strategy has to wait with one more entry of the same kind."""
     limit = book.policy.max_repeated_executions
-    if limit is None:
+    if limit is None or not book.executions:
         return ()
     times_ns = _within(book, _key(strategy_id, contract_id, side), now_ns)
     if len(times_ns) < limit:

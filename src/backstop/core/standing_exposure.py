@@ -67,7 +67,7 @@ class StandingExposure:
     ) -> ExposureBook:
         """Return the sums that hold now; to be read only."""
         kept = self._judged
-        if kept is None or limits != self._limits or not self._counts_as_before(book, utc_us):
+        if kept is None or not self._counts_as_before(book, limits, utc_us):
             return self._begun(book, limits, marks, utc_us)
         families = self._changed_families(book)
         if families is None:
@@ -100,10 +100,11 @@ class StandingExposure:
 
     # -- bringing it up to date ------------------------------------------------------------------
 
-    def _counts_as_before(self, book: "Book", utc_us: int) -> bool:
+    def _counts_as_before(self, book: "Book", limits: ExposureLimits, utc_us: int) -> bool:
         since, until = self._span
         return (
             book.estimate is self._estimate
+            and (limits is self._limits or limits == self._limits)
             and (since is None or since <= utc_us)
             and (until is None or utc_us < until)
         )
