@@ -429,6 +429,43 @@ def test_an_exit_that_is_registered_while_halted_needs_no_warning() -> None:
     assert (decision.trading_state, decision.message) == (TradingState.HALTED, "")
 
 
+def test_an_entry_outside_its_hours_is_followed_and_its_sender_is_warned() -> None:
+    guard = Guard(policy=a_policy(keeps_hours=True)).start()
+
+    first, again = register(guard), register(guard)
+
+    assert (first.kind, again.kind) == (DecisionKind.ACCEPTED, DecisionKind.REPEATED)
+    for decision in (first, again):
+        assert decision.trading_state is TradingState.ACTIVE
+        assert "SESSION_UNKNOWN: nobody knows when MES trades" in decision.message
+        assert "do not send an entry now" in decision.message
+
+
+def test_an_entry_far_from_the_market_is_followed_and_its_sender_is_warned() -> None:
+    guard = Guard(policy=a_policy(price_collar_ppm=10_000)).start()
+    far: dict[str, Any] = {"type": OrderType.LIMIT, "limit_price": Decimal(6000)}
+
+    decision = register(guard, **far)
+
+    assert decision.kind is DecisionKind.ACCEPTED
+    assert "PRICE_COLLAR: 6000 is too far from the market of MES" in decision.message
+    near = register(
+        guard,
+        client_order_id="c2",
+        custom_tag="bot-2",
+        type=OrderType.LIMIT,
+        limit_price=Decimal(4999),
+    )
+    assert near.message == ""
+
+
+def test_an_exit_outside_its_hours_needs_no_warning() -> None:
+    guard = Guard(policy=a_policy(keeps_hours=True)).start()
+    guard.position_row(2)
+
+    assert register(guard, side=Side.SELL).message == ""
+
+
 def test_a_number_told_after_the_proof_of_absence_reopens_the_order() -> None:
     guard = a_dry_guard()
     register(guard)
