@@ -575,6 +575,8 @@ def test_every_state_of_an_order_is_backed_by_its_evidence(data: st.DataObject) 
                 assert order.due_ns
         for broker_order_id, venue_order in guard.book.venue_orders.items():
             assert (broker_order_id in guard.book.live_venue) is venue_order.row.status.is_live
+            of_contract = guard.book.live_venue.of(venue_order.row.contract_id)
+            assert (broker_order_id in of_contract) is venue_order.row.status.is_live
 
     guard = live_anything(data, watch)
 

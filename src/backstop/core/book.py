@@ -167,7 +167,7 @@ class Book:
     client_of_tag: dict[str, str] = field(default_factory=dict)
     client_of_broker_id: dict[int, str] = field(default_factory=dict)
     venue_orders: OrderedDict[int, VenueOrder] = field(default_factory=OrderedDict)
-    live_venue: Noted[int, None] = field(default_factory=Noted)  # ids of those that can still fill
+    live_venue: LiveOrders[int] = field(default_factory=LiveOrders)  # ids of those that can fill
     unlisted: dict[int, int] = field(default_factory=dict)  # of those: audits that lacked it
     trades: OrderedDict[int, BrokerTrade] = field(default_factory=OrderedDict)
     trades_of: dict[int, tuple[int, ...]] = field(default_factory=dict)  # broker order -> trades
@@ -330,9 +330,8 @@ class Book:
 
     def live_legs(self, contract_id: str) -> Iterator[VenueOrder]:
         """Yield the bracket legs and foreign orders of one contract that can still fill."""
-        for venue_order in self.live_venue_orders():
-            if venue_order.row.contract_id == contract_id:
-                yield venue_order
+        for broker_order_id in self.live_venue.of(contract_id):
+            yield self.venue_orders[broker_order_id]
 
     def live_venue_orders(self) -> Iterator[VenueOrder]:
         """Yield the bracket legs and foreign orders that can still fill."""
@@ -403,10 +402,10 @@ class Book:
 
     def working_rows(self, contract_id: str | None = None) -> Iterator[BrokerOrder]:
         """Yield every order row that can still fill, ours, legs and foreign ones."""
-        for order in self.live_orders():
+        for order in self.live_orders(contract_id):
             row = order.venue
-            if row is not None and contract_id in {None, row.contract_id} and row.status.is_live:
+            if row is not None and row.status.is_live:
                 yield row
-        for venue_order in self.live_venue_orders():
-            if contract_id in {None, venue_order.row.contract_id}:
-                yield venue_order.row
+        others = self.live_venue_orders() if contract_id is None else self.live_legs(contract_id)
+        for venue_order in others:
+            yield venue_order.row

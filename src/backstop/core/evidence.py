@@ -116,7 +116,7 @@ def book_venue_order(work: Workbench, row: BrokerOrder) -> None:
         return
     book.venue_orders[row.broker_order_id] = venue_order
     if believed.status.is_live:
-        book.live_venue[row.broker_order_id] = None
+        book.live_venue[row.broker_order_id] = believed.contract_id
     else:
         for by_id in (book.live_venue, book.unlisted, book.asked, book.aligned):
             by_id.pop(row.broker_order_id, None)
