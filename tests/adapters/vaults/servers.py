@@ -11,12 +11,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import boto3
 import trustme
+from moto.server import ThreadedMotoServer
 
 VAULT_HOST = "desk.vault.test"
 LOGIN_HOST = "login.vault.test"
 TENANT = "11111111-2222-3333-4444-555555555555"
 CLIENT_SECRET = "client-secret-0123"
+AWS_SECRET_KEY = "aws-identity-of-the-test"
 
 
 @contextmanager
@@ -37,6 +40,39 @@ def a_frozen_server() -> Iterator[int]:
     """Give the port of a server that takes connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
+
+
+# -- Amazon ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def an_aws() -> Iterator[dict[str, str]]:
+    """Give the environment in which Amazon's SDK finds moto's server, and nothing else."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    try:
+        yield {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_REGION": "eu-central-1",
+            "AWS_DEFAULT_REGION": "eu-central-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": AWS_SECRET_KEY,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+    finally:
+        server.stop()
+
+
+def aws_owner(environment: dict[str, str]) -> Any:
+    """Return a client with which a secret's owner writes it."""
+    return boto3.client(
+        "secretsmanager",
+        endpoint_url=environment["AWS_ENDPOINT_URL"],
+        region_name=environment["AWS_REGION"],
+        aws_access_key_id="owner",
+        aws_secret_access_key="owner",
+    )
 
 
 # -- Amazon, where moto cannot fail as the service does --------------------------------------------

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
-from tests.adapters.vaults.servers import a_frozen_server, an_aws_that_answers
+from tests.adapters.vaults.servers import a_frozen_server, an_aws, an_aws_that_answers
 
 from backstop.adapters.vaults import aws_secrets_manager
 from backstop.adapters.vaults.aws_secrets_manager import AwsSecretsManager
@@ -20,24 +19,14 @@ pytestmark = pytest.mark.usefixtures("aws")
 
 
 @pytest.fixture(scope="module")
-def moto() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def moto() -> Iterator[dict[str, str]]:
+    with an_aws() as environment:
+        yield environment
 
 
 @pytest.fixture
-def aws(moto: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "AWS_ENDPOINT_URL": moto,
-        "AWS_REGION": "eu-central-1",
-        "AWS_DEFAULT_REGION": "eu-central-1",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():
+def aws(moto: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in moto.items():
         monkeypatch.setenv(name, value)
 
 
