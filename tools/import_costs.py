@@ -34,7 +34,7 @@ def main() -> None:
     with PYPROJECT.open("rb") as file:
         requirements = tomllib.load(file)["project"]["dependencies"]
     for requirement in requirements:
-        name = requirement.partition(">")[0]
+        name = requirement.partition(">")[0].replace("-", "_")
         print(f"{name:30} {cost_ms(MODULES.get(name, name)):7.0f} ms")
     guard, interface = MODULES["the guard"], MODULES["the HTTP interface after it"]
     print(f"{'the guard':30} {cost_ms(guard):7.0f} ms")

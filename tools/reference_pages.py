@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from reference_interfaces import command_line_page, http_api_page
+from reference_metrics import metrics_page
 from reference_values import (
     denial_codes_page,
     faults_page,
@@ -26,6 +27,7 @@ PAGES = {
     "faults.md": faults_page,
     "http-api.md": http_api_page,
     "liquidation-states.md": liquidation_states_page,
+    "metrics.md": metrics_page,
     "order-states.md": order_states_page,
     "settings.md": settings_page,
     "switches.md": switches_page,

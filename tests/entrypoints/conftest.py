@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from backstop.app.bot_desk import BotDesk
+from backstop.app.commit_waits import CommitWaits
 from backstop.app.recovery_review import RecoveryReport
 from backstop.app.watch_link import WatchReport
 from backstop.core.book import Book
@@ -114,6 +115,8 @@ class HandGuard:
     watch: WatchReport | None = None
     marks: tuple[Mark, ...] = ()
     bots: BotDesk = field(init=False)
+    journal_seq: int = 0
+    commit_waits: CommitWaits = field(default_factory=CommitWaits)
 
     def __post_init__(self) -> None:
         self.bots = BotDesk(self, clock=self)

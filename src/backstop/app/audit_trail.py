@@ -28,6 +28,7 @@ from backstop.app.audit_start import (
     no_known_trees,
     refused,
 )
+from backstop.app.commit_waits import CommitWaits
 from backstop.app.state_layout import AUDIT_DATABASE, CHECKPOINT_FOLDER
 from backstop.core.audit_log import Frontier
 from backstop.core.checkpoint import (
@@ -110,6 +111,7 @@ class AuditTrail:
         start: what was found of the record when it was opened.
         faults: what is not well, by component; empty when everything is.
         on_durable: hears the number of the newest record on disk, after every commit.
+        commit_waits: how long records waited for the disk.
     """
 
     def __init__(
@@ -128,6 +130,7 @@ class AuditTrail:
         self.start = start
         self.faults: dict[str, str] = {}
         self.on_durable: Callable[[int], None] = lambda _seq: None
+        self.commit_waits = CommitWaits()
         self._journal = journal
         self._heads = heads
         self._places = places
@@ -281,6 +284,7 @@ class AuditTrail:
 
     def _committed(self, records: int, rows: bool, waited_s: float) -> None:  # noqa: FBT001 - a callback
         self.on_durable(self._journal.durable_seq)
+        self.commit_waits.add(waited_s)
         self._watch_speed(waited_s)
         self._uncovered += records
         pause_ns = AFTER_ORDER_NS if rows else IDLE_INTERVAL_NS

@@ -22,6 +22,7 @@ from backstop.app.audit_trail import AuditTrail
 from backstop.app.bot_desk import BotDesk
 from backstop.app.broker_link import BrokerLink
 from backstop.app.codec import recordable
+from backstop.app.commit_waits import CommitWaits
 from backstop.app.component_health import ComponentHealth
 from backstop.app.correlation_protection_system import CorrelationProtectionSystem
 from backstop.app.daemon_thread import in_daemon_thread
@@ -615,6 +616,13 @@ class CriticalSystemManager:
     def journal_seq(self) -> int:
         """Number of the newest record, which may not be on disk yet."""
         return self._running().journal_seq
+
+    @property
+    def commit_waits(self) -> CommitWaits:
+        """How long records waited for the disk, since the start."""
+        if self._trail is None:
+            raise SetupError(NOT_STARTED)
+        return self._trail.commit_waits
 
     @property
     def bots(self) -> BotDesk:

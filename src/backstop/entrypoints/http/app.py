@@ -25,6 +25,7 @@ from backstop.entrypoints.http.latch_routes import LATCH_SHAPES, add_latch_route
 from backstop.entrypoints.http.limit_routes import LIMIT_SHAPES, add_limit_routes
 from backstop.entrypoints.http.liquidation_routes import add_liquidation_routes
 from backstop.entrypoints.http.liquidation_views import LIQUIDATION_SHAPES
+from backstop.entrypoints.http.metrics import add_metrics_route
 from backstop.entrypoints.http.openapi import components, described
 from backstop.entrypoints.http.order_routes import ORDER_SHAPES, add_order_routes
 from backstop.entrypoints.http.protection_routes import (
@@ -100,6 +101,7 @@ def make_api(guard: Guard, *, ending: asyncio.Event | None = None) -> FastAPI:
     add_bot_routes(api, guard)
     add_event_routes(api, guard, ending=ending or asyncio.Event())
     add_exposure_routes(api, guard)
+    add_metrics_route(api, guard)
     return api
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 from backstop.adapters.alert_courier import Delivery
 from backstop.app.audit_reading import AuditReading
 from backstop.app.bot_desk import BotDesk
+from backstop.app.commit_waits import CommitWaits
 from backstop.app.order_records import OrderRecords
 from backstop.app.recovery_review import RecoveryReport
 from backstop.app.watch_link import WatchReport
@@ -40,6 +41,10 @@ class Guard(Protocol):
     @property
     def journal_seq(self) -> int:
         """Number of the newest record, which may not be on disk yet."""
+
+    @property
+    def commit_waits(self) -> CommitWaits:
+        """How long records waited for the disk."""
 
     @property
     def bots(self) -> BotDesk:
