@@ -11,6 +11,11 @@ from tests.docs.terminal import Terminal
 COVERED_ELSEWHERE = {
     'make demo ARGS="--once"': ("Makefile", "backstop demo $(ARGS)"),
     "make test": (".ci/run", "exec make test"),
+    "make kill-matrix": ("Makefile", "tools/kill_matrix.py $(ARGS)"),
+    "make kill-matrix ARGS=\"--repeats 20 'liquidation.*'\"": (
+        "Makefile",
+        "tools/kill_matrix.py $(ARGS)",
+    ),
 }
 """Commands that are too large for here, and the file that shows who carries them out."""
 
