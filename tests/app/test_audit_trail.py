@@ -88,6 +88,16 @@ async def test_an_order_is_covered_outside_at_once(tmp_path: Path) -> None:
         await until(lambda: sizes(tmp_path / "state" / "checkpoints")[-1] == 2, "a checkpoint of 2")
 
 
+async def test_every_commit_is_counted_with_the_time_that_it_took(tmp_path: Path) -> None:
+    async with a_trail(tmp_path / "state") as trail:
+        assert trail.commit_waits.cumulative()[-1] == 0
+        await append(trail)
+        await append(trail)
+
+        assert trail.commit_waits.cumulative()[-1] == 2
+        assert trail.commit_waits.total_s > 0
+
+
 async def test_everything_else_is_covered_within_a_minute(tmp_path: Path) -> None:
     clock = JumpingClock()
     async with a_trail(tmp_path / "state", clock=clock) as trail:
