@@ -64,7 +64,7 @@ def measure(*, rounds: int, import_runs: int) -> list[Figure]:
             rounds=(float(_installed_packages()),),
         ),
     ]
-    return figures + _imports(import_runs)
+    return figures + _imports(import_runs) + _sources(import_runs)
 
 
 def _imports(runs: int) -> list[Figure]:
@@ -85,6 +85,74 @@ def _imports(runs: int) -> list[Figure]:
         )
         for key, (what, modules) in loaded.items()
     ]
+
+
+SOURCES = {
+    "none": ("no vault configured", ("azure", "boto3", "botocore", "keyring")),
+    "azure": ("Azure Key Vault asked", ("azure.identity", "azure.keyvault.secrets")),
+    "aws": ("AWS Secrets Manager asked", ("boto3", "botocore")),
+    "keyring": ("the keyring asked", ("keyring", "keyring.errors")),
+}
+"""What is measured of each source of credentials, and its modules: an unused one loads none."""
+
+SOURCE_PROBE = """
+import importlib, sys, time
+from backstop.entrypoints import daemon
+
+def held_mib():
+    import resource
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+kind, *modules = sys.argv[1:]
+before = held_mib()
+began = time.perf_counter()
+if kind == "none":
+    from backstop.config.settings import configured_sources
+    configured_sources()
+    loaded = [it for it in modules if it in sys.modules]
+    assert not loaded, f"an unused source has loaded {loaded}"
+else:
+    for module in modules:
+        importlib.import_module(module)
+print((time.perf_counter() - began) * 1000, held_mib() - before)
+"""
+
+
+def _sources(runs: int) -> list[Figure]:
+    """Return what sources of credentials cost a start: those that are used, and those that are not.
+
+    Where an extra is not installed, or the platform does not tell its memory, there is no figure.
+    """
+    figures: list[Figure] = []
+    for kind, (what, modules) in SOURCES.items():
+        costs = [cost for _ in range(runs) if (cost := _source_cost(kind, modules)) is not None]
+        if not costs:
+            continue
+        time_ms, memory_mib = zip(*costs, strict=True)
+        figures += [
+            Figure(key=f"source_{kind}_ms", what=f"{what}: time", unit="ms", rounds=time_ms),
+            Figure(key=f"source_{kind}_mib", what=f"{what}: memory", unit="MiB", rounds=memory_mib),
+        ]
+    return figures
+
+
+def _source_cost(kind: str, modules: tuple[str, ...]) -> tuple[float, float] | None:
+    """Return milliseconds and MiB on top of the guard's own, in a fresh interpreter."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(  # noqa: S603 - our own interpreter and words
+            [sys.executable, "-c", SOURCE_PROBE, kind, *modules],
+            cwd=folder,
+            env={"PATH": os.environ.get("PATH", ""), "HOME": folder},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if "ModuleNotFoundError" in done.stderr:
+        return None
+    done.check_returncode()
+    time_ms, memory_mib = map(float, done.stdout.split())
+    return time_ms, memory_mib
 
 
 def _bare_interpreter_s() -> float:
