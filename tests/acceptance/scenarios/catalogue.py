@@ -140,7 +140,7 @@ LINES: dict[str, Line] = {
     "B9": Line(
         situation="The market gaps through a stop.",
         outcome="The loss is that of the fill, not of the stop's level.",
-        remark="Loss limits, which are not there yet, read this result.",
+        remark="The daily loss limit reads this result.",
     ),
     "C1": Line(
         situation="At the start the venue holds three contracts, the record two, and no trade "
@@ -276,10 +276,12 @@ LINES: dict[str, Line] = {
         "session of its own; after the break closing comes before everything else.",
     ),
     "E5": Line(
-        situation="A strategy blocks the event loop, and the account must be taken flat meanwhile.",
-        outcome="The watchdog does it from its own process, without the loop.",
-        remark="The daily loss limit is a rule of the account, judged in the guard; while its loop "
-        "stands still, what counts is that nobody looks after an open position.",
+        situation="A strategy blocks the event loop, and the market falls through the daily loss "
+        "limit meanwhile.",
+        outcome="The watchdog takes the account flat from its own process, without the loop; the "
+        "guard that comes after it finds the day lost, and refuses entries for that too.",
+        remark="The limit is judged in the guard. While its loop stands still, what counts is "
+        "that nobody looks after an open position: the watchdog does not wait for a loss.",
     ),
     "E6": Line(
         situation="The venue refuses the close, and shows the position all the time.",

@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from tests.acceptance.scenarios.stage import (
     struck,
     trades,
 )
-from tests.app.desk import a_desk, a_venue, until
+from tests.app.desk import API_KEY, USER, a_desk, a_venue, until
+from tests.app.market import trade_at
 
 from backstop.core.policy import SECOND_NS
 from backstop.domain.order import Side
@@ -206,21 +208,58 @@ signal.signal(signal.SIGUSR2, lambda *_: time.sleep(600))
 """Loaded into every process of the run: what a strategy does that sleeps."""
 
 
+DAY_LIMIT = 500
+MES_POINT = 5
+FALL = Decimal(60)
+"""Points: 600 dollars of two MES."""
+
+
 @pytest.mark.scenario("E5")
-async def test_a_strategy_that_blocks_the_loop_does_not_keep_the_account_from_being_closed(
+async def test_a_loop_that_is_blocked_while_the_day_is_lost_does_not_keep_the_position_open(
     bench: Any,
 ) -> None:
     (bench.folder / "sitecustomize.py").write_text(BLOCKS_ITS_LOOP, encoding="utf-8")
     limits = hastily(stale_ns=SECOND_NS, frozen_ns=3 * SECOND_NS)
-    settings = {**SENDING, "PYTHONPATH": str(bench.folder)}
-    async with bench.venue() as venue, bench.guard(hastily=limits, **settings) as guard:
-        process_id = await trading(guard)
-        os.kill(process_id, signal.SIGUSR2)
-        truth = await truly(venue, is_flat)
-        said = await halted(guard)
-        _, listed = await guard.ask("GET", "/v1/liquidations")
+    async with a_venue(speed=1) as venue:
+        desk = a_desk(venue, bench.folder)
+        settings = {
+            **SENDING,
+            "PYTHONPATH": str(bench.folder),
+            "MAX_DAILY_LOSS": "20000",
+            "TOPSTEPX_API_URL": venue.url,
+            "TOPSTEPX_USERNAME": USER,
+            "TOPSTEPX_API_KEY": API_KEY,
+            "TOPSTEPX_ACCOUNT_ID": str(desk.account),
+        }
+        async with bench.guard(hastily=limits, **settings) as guard:
+            process_id = await trading(guard)
+            await protected(desk, 2)
+            # Only now: no order whose stop is so far away could be sent under this limit.
+            tightened = {"daily_loss": str(DAY_LIMIT)}
+            status, said = await guard.ask("PATCH", "/v1/account/limits", tightened)
+            assert status == 200, said
+            os.kill(process_id, signal.SIGUSR2)
+            held = trades(desk)[0]
+            down = Decimal(held["price"]) - FALL
 
-    assert bought_and_sold(truth["trades"]) == (2, 2)
+            def closed_below() -> bool:
+                trade_at(venue, held["contractId"], down)
+                return net(desk) == 0
+
+            await until(closed_below, lambda: desk.truth()["positions"])
+            await flat(desk)
+            said = await halted(guard)
+            _, listed = await guard.ask("GET", "/v1/liquidations")
+            account = await guard.until("/v1/account", lambda said: said["locked"])
+            _, entry = await guard.ask("POST", "/v1/orders/validate", ENTRY)
+
+        bought, sold = bought_and_sold(trades(desk))
+        assert (bought, sold) == (2, 2)
+        paid = sum(row["quantity"] * Decimal(row["price"]) * MES_POINT for row in trades(desk))
+    assert paid > DAY_LIMIT
+    assert -Decimal(account["realised"]) > paid, "fees come on top"
     assert any("no sound guard" in reason for reason in said["reasons"]), said["reasons"]
     (run,) = listed["liquidations"]
     assert (run["state"], run["requests"][0]["operator"]) == ("FLAT", "watchdog")
+    assert "500 may be lost" in account["locked"]
+    assert {it["code"] for it in entry["denials"]} >= {"STATE_HALTED", "DAILY_LOSS_LOCKED"}

@@ -87,7 +87,6 @@ async def _rotates_with_a_position(
     )
 
 
-@pytest.mark.scenario("L1")
 async def test_a_key_changed_in_a_secret_file_is_taken_up_with_a_position_open(
     desk: Desk, tmp_path: Path
 ) -> None:
@@ -98,7 +97,6 @@ async def test_a_key_changed_in_a_secret_file_is_taken_up_with_a_position_open(
     await _rotates_with_a_position(desk, path.write_text, BACKSTOP_SECRETS_DIR=folder)
 
 
-@pytest.mark.scenario("L1")
 async def test_a_key_changed_in_a_vault_is_taken_up_with_a_position_open(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
