@@ -44,7 +44,6 @@ SETTING_GROUPS = {
     "Process": "_PROCESS",
     "Exposure": "_EXPOSURE",
     "Account": "_ACCOUNT",
-    "Account": "_ACCOUNT",
     "Orders": "_ORDERS",
     "Verification": "_VERIFICATION",
     "Recovery": "_RECOVERY",
