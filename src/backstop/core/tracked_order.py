@@ -116,7 +116,7 @@ class TrackedOrder(Struct, frozen=True, kw_only=True, dict=True):
         """Contracts proven by trades with their own ids; asked for many times in every step."""
         return sum(fill.quantity for fill in self.fills)
 
-    @property
+    @cached_property
     def open_quantity(self) -> int:
         """Contracts that could still fill, worst case: UNKNOWN counts in full."""
         if self.is_terminal:

@@ -13,7 +13,7 @@ from backstop.core.account_rules.limits import AccountLimits
 from backstop.core.book import Book
 from backstop.core.instrument_table import PPM, contract_profile, family_profile
 from backstop.core.tracked_order import TrackedOrder
-from backstop.domain.instrument import Instrument
+from backstop.domain.instrument import Instrument, Rounding
 from backstop.domain.order import OrderIntent
 
 
@@ -21,8 +21,10 @@ def contract_risk_micros(
     book: Book, instrument: Instrument, stop_distance_ticks: int, limits: AccountLimits
 ) -> int:
     """Return what one contract loses that is stopped out at this distance, rounded up."""
-    ticks = max(0, stop_distance_ticks) + Fraction(book.policy.max_slippage_ticks)
-    return ceil(ticks * instrument.tick_value_micros) + limits.fees_micros
+    # Whole numbers: this is asked of every order that could fill.
+    above, below = book.policy.max_slippage_ticks.as_integer_ratio()
+    ticks = max(0, stop_distance_ticks) * below + above
+    return -(-ticks * instrument.tick_value_micros // below) + limits.fees_micros
 
 
 def unbounded_risk_micros(
@@ -83,8 +85,7 @@ def _entry_of(book: Book, order: TrackedOrder) -> int | None:
     if level is None and intent.limit_ticks is None and intent.stop_ticks is None:
         level = order.reference_price
     if level is not None:
-        instrument = book.instruments[intent.contract_id]
-        return round(Fraction(level) / Fraction(instrument.tick_size))
+        return book.instruments[intent.contract_id].rounded_ticks(level, Rounding.NEAREST)
     return intent.limit_ticks if intent.limit_ticks is not None else intent.stop_ticks
 
 
