@@ -437,7 +437,7 @@ LINES: dict[str, Line] = {
     ),
     "I11": Line(
         situation="Two strategies send at once what only fits alone.",
-        outcome="Exactly one passes; a cancel gives its room back.",
+        outcome="Exactly one passes; a cancel gives its room back, and so does a no of the venue.",
     ),
     "J1": Line(
         situation="A third index that moves with the two that are held, one contract too many.",

@@ -4,6 +4,7 @@ import asyncio
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 from tests.acceptance.scenarios.stage import later, net, protected, room, working
 from tests.app.desk import Desk, Guard, JumpingClock, until
 
@@ -11,6 +12,7 @@ from backstop.core.step import DecisionKind
 from backstop.domain.denial import DenialCode
 from backstop.domain.order import OrderRequest, OrderState, OrderType, Side
 from backstop.errors import SetupFaults
+from backstop.simulator.fault_rules import FaultKind
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -116,7 +118,10 @@ def half_and_more(guard: Guard, most: int, *, ticks: int) -> OrderRequest:
 async def test_of_two_strategies_that_only_fit_alone_exactly_one_passes(desk: Desk) -> None:
     async with desk.guard(ES_NQ_MAX_COMBINED_EXPOSURE=Decimal(10_000)) as guard:
         most = room(guard)
-        wishes = [half_and_more(guard, most, ticks=-300 - n) for n in range(2)]
+        wishes = [
+            replace(half_and_more(guard, most, ticks=-300 - n), strategy_id=f"strategy-{n}")
+            for n in range(2)
+        ]
         what_if = [guard.manager.validate_order(wish) for wish in wishes]
         assert all(it is not None and not it.denials for it in what_if), "each is all right alone"
 
@@ -130,5 +135,11 @@ async def test_of_two_strategies_that_only_fit_alone_exactly_one_passes(desk: De
         assert passed.order is not None
         await guard.manager.cancel_order(passed.order.client_order_id, reason="room for another")
         await guard.reaches(passed.order.client_order_id, OrderState.CANCELLED)
-        again = await guard.manager.submit_order(half_and_more(guard, most, ticks=-310))
+        # One that the venue refuses has taken no room either.
+        desk.mischief("Order/place", FaultKind.ERROR_CODE, code=2, message="not today")
+        denied = half_and_more(guard, most, ticks=-310)
+        await guard.manager.submit_order(denied)
+        await guard.reaches(denied.client_order_id, OrderState.REJECTED)
+        again = await guard.manager.submit_order(half_and_more(guard, most, ticks=-311))
         assert again.kind is DecisionKind.ACCEPTED
+        assert len(working(desk)) == 1
