@@ -83,6 +83,8 @@ def _pending(fillables: Iterable[Fillable], position: int) -> dict[Side, int]:
         sides[each.side] += each.quantity
         if each.is_ours:
             entries[each.side] += each.quantity
+    if not legs:
+        return sides
     for side in Side:
         # Stop and target of one entry exclude each other: the larger of the two can fill.
         largest = max((n for (of_side, _), n in legs.items() if of_side is side), default=0)
