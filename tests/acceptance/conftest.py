@@ -153,8 +153,8 @@ class Bench:
         return Outcome(process.returncode, out.decode(), err.decode())
 
     @asynccontextmanager
-    async def venue(self) -> AsyncIterator[Venue]:
-        process = await self.start("simulate", "--user", USER, "--api-key", API_KEY)
+    async def venue(self, api_key: str = API_KEY) -> AsyncIterator[Venue]:
+        process = await self.start("simulate", "--user", USER, "--api-key", api_key)
         async with _ended(process):
             first = await _line(process, "ProjectX gateway simulator at ")
             url = first.split()[4]

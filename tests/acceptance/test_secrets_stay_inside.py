@@ -1,19 +1,28 @@
 """A secret is planted in every source, and hunted in everything that a run shows or leaves."""
 
 import asyncio
+import json
 import os
 import signal
 import sqlite3
 import stat
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from tests.acceptance.conftest import API_KEY, PATIENCE_S, TOKEN, Bench, end_group
+from tests.acceptance.conftest import API_KEY, PATIENCE_S, TOKEN, USER, Bench, end_group
 from tests.acceptance.hunting import files, forms, found_in, listings
+from tests.adapters.vaults.servers import (
+    AWS_SECRET_KEY,
+    CLIENT_SECRET,
+    AzureWorld,
+    an_aws,
+    an_azure,
+    aws_owner,
+)
 
 CANARIES = {
     "the key in .env.local": API_KEY,
@@ -91,9 +100,13 @@ class Planted:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 while b"\nAPI" not in printed or b"token:" not in printed:  # noqa: ASYNC110 - it says
+                    assert process.returncode is None, "it has ended"
                     await asyncio.sleep(0.02)
             address = printed[printed.index(b"\nAPI") :].split()[1].decode()
             yield process.pid, address
+        except BaseException as error:
+            error.add_note(f"exit code {process.returncode}; it said:\n{printed.decode()}")
+            raise
         finally:
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
@@ -113,9 +126,9 @@ class Planted:
             self.said.append((f"the answer to {method} {url}", heads + text))
             return answer.status
 
-    def leaks(self) -> list[str]:
+    def leaks(self, canaries: Mapping[str, str] = CANARIES) -> list[str]:
         left = files(self.bench.folder, planted=(self.env_file, self.secrets, self.site))
-        return found_in([*self.said, *left], CANARIES)
+        return found_in([*self.said, *left], canaries)
 
 
 async def _read_into(stream: asyncio.StreamReader, printed: bytearray) -> None:
@@ -123,13 +136,15 @@ async def _read_into(stream: asyncio.StreamReader, printed: bytearray) -> None:
         printed += data
 
 
-async def _misfortunes(here: Planted, venue_url: str, address: str) -> None:
+async def _misfortunes(
+    here: Planted, venue_url: str, address: str, *, echoed: tuple[str, str] = (API_KEY, SPARE)
+) -> None:
     """Have every kind of call, good and bad, and a venue that repeats what it was sent."""
     echo = {
         "on": "Order/place",
         "act": "error_code",
         "code": 2,
-        "message": f"order refused for key {API_KEY} and {SPARE}",
+        "message": f"order refused for key {echoed[0]} and {echoed[1]}",
         "accepted": False,
     }
     async with here.bench.session.post(f"{venue_url}/_simulator/faults", json=echo) as taken:
@@ -195,6 +210,92 @@ async def test_a_key_file_that_everybody_can_read_stops_the_start(bench: Bench) 
     assert f"{path} has mode 0644 and can be read by others".encode() in said
     assert here.leaks() == []
     assert stat.S_IMODE(path.stat().st_mode) == 0o644, "it is the owner's to change"
+
+
+# -- every vault -----------------------------------------------------------------------------------
+
+KEYRING_MODULE = """
+from keyring.backend import KeyringBackend
+class Drawer(KeyringBackend):
+    priority = 1
+    def get_password(self, service, name):
+        import json, pathlib
+        return json.loads(pathlib.Path(__file__).with_name("ring.json").read_text()).get(name)
+    def set_password(self, service, name, value):
+        raise NotImplementedError
+"""
+IN_VAULTS = {
+    "the key in Azure": "canary-azure-77c1e0-key",
+    "the spare key in AWS": "canary-aws-15b0ff-spare",
+    "a token in the keyring": "canary-ring-3ac9d2-token",
+    "our identity at Azure": CLIENT_SECRET,
+    "our identity at AWS": AWS_SECRET_KEY,
+}
+AZURE_KEY, AWS_SPARE, RING_TOKEN = list(IN_VAULTS.values())[:3]
+
+
+@contextmanager
+def _filled_vaults(here: Planted) -> Iterator[tuple[AzureWorld, Callable[[str], object]]]:
+    """Plant one secret in Azure, AWS and a keyring's file each; gives what changes the first two.
+
+    Nothing else has them, so a guard that trades has asked all three.
+    """
+    with an_azure(here.site, secrets={"topstepx-api-key": AZURE_KEY}) as azure, an_aws() as aws:
+        owner = aws_owner(aws)
+        spare = json.dumps({"TOPSTEPX_EMERGENCY_API_KEY": AWS_SPARE})
+        owner.create_secret(Name="desk", SecretString=spare)
+        (here.site / "drawer.py").write_text(KEYRING_MODULE)
+        ring = {"topstepx-username": USER, "TOPSTEPX_JWT": RING_TOKEN}
+        (here.site / "ring.json").write_text(json.dumps(ring))
+        here.env_file.unlink()
+        for path in here.secrets.iterdir():
+            path.unlink()
+        here.bench.settings |= {
+            **azure.environment,
+            **aws,
+            "TOPSTEPX_USERNAME": "",
+            "BACKSTOP_VAULTS": "",
+            "AZURE_KEY_VAULT_URL": azure.vault_url,
+            "AWS_SECRET_ID": "desk",
+            "BACKSTOP_KEYRING_SERVICE": "backstop",
+            "PYTHON_KEYRING_BACKEND": "drawer.Drawer",
+        }
+        yield (
+            azure,
+            lambda text: owner.put_secret_value(SecretId="desk", SecretString=text),
+        )
+
+
+async def test_no_secret_of_any_vault_leaves_a_run(bench: Bench) -> None:
+    here = Planted(bench)
+    with _filled_vaults(here) as (azure, rewrite):
+        async with bench.venue(api_key=AZURE_KEY) as venue:
+            async with here.guard(DRY_RUN="0", EXECUTE="1") as (group, address):
+                await _active(here, address)
+                await _misfortunes(here, venue.url, address, echoed=(AZURE_KEY, AWS_SPARE))
+                here.said.extend(listings(group))
+                guard = _guard_of(group)
+                os.kill(guard, signal.SIGABRT)
+                await _until(lambda: list((bench.folder / "state" / "crash").glob("*.json")))
+            await here.run("credentials", "check", "--login", "--json")
+            found = json.loads(here.said[-1][1].partition(b"\n}")[0] + b"\n}")
+        sources = {it["name"]: it["source"] for it in found["credentials"]}
+        # What is not the JSON it should be, refused, or gone: told without a word of it.
+        rewrite(AWS_SPARE)
+        azure.secrets["topstepx-api-key"] = f"'{AZURE_KEY}'"
+        assert await here.run("credentials", "check") == 2
+        assert b"is not the JSON object it should be" in here.said[-1][1]
+        assert b"has quotation marks around it" in here.said[-1][1]
+        assert await here.run("run") == 2
+        # The token of the keyring replaces a key that nobody has.
+        assert await here.run("credentials", "check", AZURE_CLIENT_SECRET=VAULT) == 0
+        assert b"our identity was not accepted" in here.said[-1][1]
+
+    assert sources["TOPSTEPX_API_KEY"] == "Azure Key Vault"
+    assert sources["TOPSTEPX_EMERGENCY_API_KEY"] == "AWS Secrets Manager"
+    assert sources["TOPSTEPX_USERNAME"] == sources["TOPSTEPX_JWT"] == "OS keyring"
+    assert b"order refused for key ********" in b"".join(text for _, text in here.said)
+    assert here.leaks(IN_VAULTS | {"a wrong identity": VAULT}) == []
 
 
 # -- the hunt itself -------------------------------------------------------------------------------

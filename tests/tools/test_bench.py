@@ -35,7 +35,13 @@ STATE_KEPT = tuple(
     for when in ("idle", "trading")
     for figure in ("mib_per_h", "cpu_percent")
 )
+SOURCES = tuple(
+    f"source_{kind}_{unit}"
+    for kind in ("none", "azure", "aws", "keyring")
+    for unit in ("ms", "mib")
+)
 KEYS = {
+    *SOURCES,
     "start_to_armed_s",
     "start_to_healthy_s",
     "packages",
@@ -75,6 +81,7 @@ KEYS = {
 }
 WITHOUT_BASELINE = {
     "packages",
+    *SOURCES,
     *CRASHES,
     *NAKED,
     *WEIGHTS,
@@ -108,7 +115,7 @@ WITH_A_GOAL = {
     "audited_orders_groups_of_ten_per_s",
     "audited_orders_stream_of_tens_per_s",
 }
-MAY_BE_NOTHING = {"crash_lost_decisions"}
+MAY_BE_NOTHING = {"crash_lost_decisions", "source_none_mib"}
 
 
 @pytest.mark.timeout(400)
