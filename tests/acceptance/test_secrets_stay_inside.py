@@ -99,7 +99,7 @@ class Planted:
         ]
         try:
             async with asyncio.timeout(PATIENCE_S):
-                while b"\nAPI" not in printed or b"token:" not in printed:  # noqa: ASYNC110 - it says
+                while b"\nAPI" not in printed or b"token:" not in printed:
                     assert process.returncode is None, "it has ended"
                     await asyncio.sleep(0.02)
             address = printed[printed.index(b"\nAPI") :].split()[1].decode()
