@@ -59,6 +59,13 @@ def measured(guard: Guard, first: str, second: str) -> Correlation:
     return snapshot.correlations.correlation(first, second)
 
 
+def moving(guard: Guard, first: str, second: str) -> float:
+    """Return the correlation that was measured of a pair."""
+    value = measured(guard, first, second).value
+    assert value is not None
+    return value
+
+
 async def reading(guard: Guard, limit: LimitName, symbol: str = "MNQ") -> str:
     """Return what a limit comes to with what is held, in dollars."""
     system = guard.manager.correlation_protection
@@ -119,8 +126,8 @@ async def test_a_third_index_that_moves_with_the_two_that_are_held_is_the_same_b
         a_past(tmp_path, ES=es, NQ=nq, RTY=rty) as desk,
         desk.guard(*SYMBOLS, **limits(correlation=896)) as guard,
     ):
-        assert measured(guard, "ES", "RTY").value == pytest.approx(0.93, abs=NEAR)
-        assert measured(guard, "NQ", "RTY").value == pytest.approx(0.88, abs=NEAR)
+        assert moving(guard, "ES", "RTY") == pytest.approx(0.93, abs=NEAR)
+        assert moving(guard, "NQ", "RTY") == pytest.approx(0.88, abs=NEAR)
         await guard.enter(quantity=2)
         await guard.enter(quantity=2, symbol="MNQ")
 
@@ -129,9 +136,7 @@ async def test_a_third_index_that_moves_with_the_two_that_are_held_is_the_same_b
         denial = only(refused)
         assert denial.code is DenialCode.CORRELATION_EXPOSURE
         assert (denial.limit, denial.max_quantity) == ("896.00", 1)
-        with_nq, with_rty = measured(guard, "ES", "NQ").value, measured(guard, "NQ", "RTY").value
-        assert with_nq is not None
-        assert with_rty is not None
+        with_nq, with_rty = moving(guard, "ES", "NQ"), moving(guard, "NQ", "RTY")
         nq_and_all = 560 + 250 * with_nq + 160 * with_rty
         assert float(str(denial.value)) == pytest.approx(nq_and_all, abs=0.02)
         assert bought(desk, "M2K") == 0
@@ -160,7 +165,7 @@ async def test_one_index_against_another_is_a_small_bet_and_still_gross(
         await guard.enter(side.opposite, quantity=2)
         await guard.enter(side, quantity=2, symbol="MNQ")
 
-        with_es = measured(guard, "ES", "NQ").value
+        with_es = moving(guard, "ES", "NQ")
         assert with_es == pytest.approx(0.95, abs=NEAR)
         net = 560 - 250 * with_es / 2
         assert float(await reading(guard, LimitName.CORRELATION)) == pytest.approx(net, abs=0.02)
@@ -203,10 +208,11 @@ def three_trading_days_old() -> list[dict[int, float]]:
 
 
 def too_few() -> list[dict[int, float]]:
-    """Fifty bars in common, and a day's worth of each alone."""
-    es, rty = two(MOVES_LITTLE_WITH, days=3)
+    """Fifty returns in common on the first of nine days; then each trades alone."""
+    es, rty = two(MOVES_LITTLE_WITH, days=9)
     half = DAY_BARS // 2
-    first = {at: it for at, it in es.items() if at % DAY_BARS < half or at < -3 * DAY_BARS + 195}
+    in_common = -9 * DAY_BARS + half + 51
+    first = {at: it for at, it in es.items() if at < in_common or at % DAY_BARS < half}
     return [first, {at: it for at, it in rty.items() if half <= at % DAY_BARS}]
 
 
@@ -286,7 +292,7 @@ async def test_a_correlation_that_jumps_blocks_what_adds_and_closes_only_what_it
         a_past(tmp_path, ES=es, RTY=rty) as desk,
         desk.guard("M2K", clock=clock, EXPOSURE_BREACH_LIQUIDATES=liquidates, **settings) as guard,
     ):
-        assert measured(guard, "ES", "RTY").value == pytest.approx(0.3, abs=2 * NEAR)
+        assert moving(guard, "ES", "RTY") == pytest.approx(0.3, abs=2 * NEAR)
         await guard.enter(quantity=2)
         await guard.enter(quantity=4, symbol="M2K")
         assert "EXPOSURE_LIMIT_BROKEN" not in alerts(guard)
@@ -294,7 +300,7 @@ async def test_a_correlation_that_jumps_blocks_what_adds_and_closes_only_what_it
         clock.behind_s = 0
         await until(lambda: "EXPOSURE_LIMIT_BROKEN" in alerts(guard), lambda: alerts(guard))
 
-        assert measured(guard, "ES", "RTY").value == pytest.approx(0.95, abs=NEAR)
+        assert moving(guard, "ES", "RTY") == pytest.approx(0.95, abs=NEAR)
         if liquidates:
             await until(lambda: not held(desk), lambda: held(desk))
             await flat(desk)
@@ -321,9 +327,8 @@ async def test_what_moves_against_it_takes_off_no_more_than_half_and_nothing_of_
     async with a_past(tmp_path, ES=es, RTY=rty) as desk:
         hedged = limits(correlation=400, directional=850, gross=1700)
         async with desk.guard("M2K", **hedged) as guard:
-            moves = measured(guard, "ES", "RTY").value
+            moves = moving(guard, "ES", "RTY")
             assert moves == pytest.approx(-0.9, abs=NEAR)
-            assert moves is not None
             (alone,) = objections(guard, Side.BUY, 4)
             assert (alone.code, alone.value) == (DenialCode.CORRELATION_EXPOSURE, "500.00")
             await guard.enter(quantity=5, symbol="M2K")
