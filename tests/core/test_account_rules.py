@@ -479,6 +479,16 @@ def test_an_order_without_a_stop_counts_with_a_day_of_stress() -> None:
     assert Decimal(str(refused.value)) == Decimal(5000) * 5 * Decimal("0.055")
 
 
+def test_an_order_that_could_lose_nothing_is_refused_when_nothing_is_left() -> None:
+    """No slippage, no fees, and a stop on the wrong side: a quotient by zero is no answer."""
+    guard = a_guard(DAILY, max_slippage_ticks=Decimal(0))
+    result(guard, 1, -1_000)
+    decided = wish(guard, quantity=2, stop_loss_price=Decimal(5005))
+
+    assert DenialCode.BRACKET_STOP_SIDE in codes(decided)
+    assert denial(decided, DenialCode.DAILY_LOSS_BUFFER).max_quantity == 0
+
+
 # -- how much may be held --------------------------------------------------------------------------
 
 
@@ -507,6 +517,17 @@ def test_the_largest_quantity_fills_the_position_exactly(limit: int, most: int) 
 
     assert refused.max_quantity == most
     assert DenialCode.POSITION_TOO_LARGE not in codes(wish(guard, quantity=most))
+
+
+def test_an_order_that_turns_a_position_is_held_to_the_limit_by_what_it_opens() -> None:
+    """Ten short where three are allowed: ten are bought back, and three of the rest may be held."""
+    guard = a_guard(limits(max_position_tenths=3), allow_flip=True)
+    buy(guard, 1, 10, 5000, side=Side.SELL)
+    refused = denial(wish(guard, quantity=20), DenialCode.POSITION_TOO_LARGE)
+
+    assert (refused.value, refused.limit, refused.max_quantity) == ("1", "0.3", 13)
+    assert DenialCode.POSITION_TOO_LARGE in codes(wish(guard, quantity=14))
+    assert DenialCode.POSITION_TOO_LARGE not in codes(wish(guard, quantity=13))
 
 
 @pytest.mark.parametrize(

@@ -361,6 +361,7 @@ class CriticalSystemManager:
                 limit_ticks=limit_ticks,
                 stop_ticks=stop_ticks,
                 reference=reference,
+                marks=self.quotes.marks(),
             )
         )
 

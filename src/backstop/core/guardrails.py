@@ -276,6 +276,19 @@ def bracket_faults(intent: OrderIntent, entry_ticks: int | None) -> tuple[Denial
     return _bracket(*_risk_and_reward(intent, entry_ticks))
 
 
+def moved_entry_denials(
+    moved: OrderIntent, entry_ticks: int | None, instrument: Instrument, policy: Policy
+) -> tuple[Denial, ...]:
+    """Return why the price of ``moved``, what is open of an entry, gives too little or is too much.
+
+    Its legs stay where they were asked for.
+    """
+    return (
+        *_reward(*_risk_and_reward(moved, entry_ticks), policy),
+        *size_denials(moved, entry_ticks, instrument, policy),
+    )
+
+
 def _bracket(risk: int | None, reward: int | None) -> tuple[Denial, ...]:
     denials: list[Denial] = []
     for name, code, distance in (

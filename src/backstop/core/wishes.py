@@ -4,16 +4,18 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
+from backstop.core.account_rules.denials import moved_denials
 from backstop.core.bot_entries import bot_denials
 from backstop.core.clock_readings import earliest_us
 from backstop.core.guardrails import (
     Assessment,
     bracket_faults,
+    moved_entry_denials,
     stale_after_ns,
     state_denials,
 )
 from backstop.core.market_hours import hours_denials, is_busy
-from backstop.core.order_limits import moved_price_denials
+from backstop.core.order_limits import level_of, moved_price_denials
 from backstop.core.order_numbers import level_faults
 from backstop.core.own_orders import self_trade_denials
 from backstop.core.pre_trade import judge, remember_entry
@@ -223,9 +225,17 @@ def _price_moved(
 ) -> tuple[Denial, ...]:
     """Return why an entry may not rest at its new price: what holds for a new order holds here."""
     book = work.book
-    moved = replace(order.intent, limit_ticks=event.limit_ticks, stop_ticks=event.stop_ticks)
+    left = final_quantity(order) if event.quantity is None else event.quantity
+    moved = replace(
+        order.intent,
+        limit_ticks=event.limit_ticks,
+        stop_ticks=event.stop_ticks,
+        quantity=max(0, left - order.filled_quantity),
+    )
+    level_ticks = level_of(moved)
     busy = is_busy(book.hours, instrument.symbol, work.utc_us)
     return (
+        *moved_entry_denials(moved, level_ticks, instrument, book.policy),
         *moved_price_denials(
             moved,
             instrument,
@@ -240,6 +250,7 @@ def _price_moved(
             level_ticks=moved.limit_ticks,
             instrument=instrument,
         ),
+        *moved_denials(book, order, moved, level_ticks, event.marks, utc_us=work.utc_us),
     )
 
 

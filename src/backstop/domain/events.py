@@ -411,7 +411,8 @@ class CancelRequested(Event, frozen=True, kw_only=True, tag=True):
 class ModifyRequested(Event, frozen=True, kw_only=True, tag=True):
     """A bot asked to change an order of ours; None leaves a member as it is. Levels in ticks.
 
-    ``reference`` is the market of its contract as the guard knew it then.
+    ``reference`` is the market of its contract as the guard knew it then, ``marks`` the last
+    prices of every contract that was quoted.
     """
 
     client_order_id: str
@@ -419,6 +420,7 @@ class ModifyRequested(Event, frozen=True, kw_only=True, tag=True):
     limit_ticks: int | None = None
     stop_ticks: int | None = None
     reference: Quote | None = None
+    marks: tuple[Mark, ...] = ()
 
 
 class HaltRequested(Event, frozen=True, kw_only=True, tag=True):

@@ -8,7 +8,11 @@ from decimal import Decimal
 
 from backstop.core.account_rules.limits import TENTHS, AccountLimits
 from backstop.core.account_rules.pricing import is_fresh
-from backstop.core.account_rules.risk import order_risk_micros, pending_risk_micros
+from backstop.core.account_rules.risk import (
+    order_risk_micros,
+    pending_risk_micros,
+    working_risk_micros,
+)
 from backstop.core.account_rules.standing import (
     FloorOrigin,
     Range,
@@ -19,6 +23,7 @@ from backstop.core.account_rules.standing import (
     tenths_of,
 )
 from backstop.core.book import Book
+from backstop.core.tracked_order import TrackedOrder
 from backstop.core.trading_state import Condition
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.numbers import money, plain
@@ -59,6 +64,34 @@ def account_denials(
     )
 
 
+def moved_denials(
+    book: Book,
+    order: TrackedOrder,
+    moved: OrderIntent,
+    entry_ticks: int | None,
+    marks: tuple[Mark, ...],
+    *,
+    utc_us: int,
+) -> tuple[Denial, ...]:
+    """Return the limits on losses that an entry would break at another price.
+
+    Where it could lose less than it can now it may always go.
+
+    Args:
+        book: what is held, pending and lost so far.
+        order: the entry as it works now.
+        moved: what is open of it, with its new price.
+        entry_ticks: that price.
+        marks: prices of what is held, with their ages.
+        utc_us: our time of day.
+    """
+    limits = book.account_limits
+    if limits is None or moved.quantity < 1:
+        return ()
+    found = _losses(book, moved, entry_ticks, limits, marks=marks, utc_us=utc_us, instead_of=order)
+    return tuple(found)
+
+
 def _standing_blocks(book: Book, now_ns: int) -> Iterable[Denial]:
     record = book.account_rules
     conditions = set(record.conditions(book.trade_date, now_ns))
@@ -97,13 +130,13 @@ def _position(book: Book, intent: OrderIntent, limits: AccountLimits) -> tuple[D
     weight = tenths_of(intent.symbol)
     mine = ranges.pop(intent.contract_id, Range())
     others = position_tenths(ranges, book)
-    before = others + max(abs(mine.low), abs(mine.high)) * weight
-    reached = others + _size_after(mine, intent.side, intent.quantity) * weight
-    if reached <= limit or reached <= before:
-        return ()
+    # Of an order that turns a position, what it opens on its own side is judged.
+    before = mine.high if intent.side is Side.BUY else -mine.low
+    after = before + intent.quantity
     room = max(0, limit - others) // weight
-    end = -mine.high if intent.side is Side.BUY else mine.low
-    most = max(0, min(intent.quantity - 1, room + end))
+    if after <= room:
+        return ()
+    reached = others + after * weight
     return (
         Denial(
             code=DenialCode.POSITION_TOO_LARGE,
@@ -111,16 +144,9 @@ def _position(book: Book, intent: OrderIntent, limits: AccountLimits) -> tuple[D
             f"(a micro is a tenth); {_minis(limit)} are allowed",
             value=_minis(reached),
             limit=_minis(limit),
-            max_quantity=most,
+            max_quantity=max(0, room - before),
         ),
     )
-
-
-def _size_after(held: Range, side: Side, quantity: int) -> int:
-    """Return the largest size that a contract could have after ``quantity`` more on ``side``."""
-    low = held.low - (quantity if side is Side.SELL else 0)
-    high = held.high + (quantity if side is Side.BUY else 0)
-    return max(abs(low), abs(high))
 
 
 def _minis(tenths: int) -> str:
@@ -138,11 +164,20 @@ def _losses(
     *,
     marks: tuple[Mark, ...],
     utc_us: int,
+    instead_of: TrackedOrder | None = None,
 ) -> Iterable[Denial]:
     if not limits.bounds_losses:
         return
     fresh = tuple(mark for mark in marks if is_fresh(book, mark, utc_us))
     prices = {mark.contract_id: mark.price for mark in fresh}
+    price = prices.get(intent.contract_id)
+    if price is None and entry_ticks is not None:
+        price = book.instruments[intent.contract_id].price(entry_ticks)
+    each = order_risk_micros(book, intent, entry_ticks, limits, price=price)
+    if instead_of is not None and each is not None:
+        before = working_risk_micros(book, instead_of, limits, price=price)
+        if before is not None and each <= before:
+            return
     now = standing(book, limits, fresh)
     if now.unpriced or (limits.trailing_loss_micros is not None and now.balance_micros is None):
         what = ", ".join(book.symbol_of(it) for it in now.unpriced)
@@ -154,11 +189,7 @@ def _losses(
             max_quantity=0,
         )
         return
-    pending = pending_risk_micros(book, limits, prices)
-    price = prices.get(intent.contract_id)
-    if price is None and entry_ticks is not None:
-        price = book.instruments[intent.contract_id].price(entry_ticks)
-    each = order_risk_micros(book, intent, entry_ticks, limits, price=price)
+    pending = pending_risk_micros(book, limits, prices, but=instead_of)
     if pending is None or each is None:
         yield Denial(
             code=DenialCode.STALE_VALUATION,
@@ -186,7 +217,7 @@ def _too_much(
 ) -> Denial:
     value, limit = f"{money(pending + each * quantity):f}", f"{money(left):f}"
     # The largest that stays below what is left; what it is worth exactly is too much already.
-    most = max(0, -(-(left - pending) // each) - 1)
+    most = max(0, -(-(left - pending) // each) - 1) if each else 0
     return Denial(
         code=code,
         message=f"stopped out with slippage and fees this order could lose "

@@ -54,10 +54,24 @@ def order_risk_micros(
     return unbounded_risk_micros(instrument, price, limits)
 
 
-def pending_risk_micros(
-    book: Book, limits: AccountLimits, prices: dict[str, Decimal]
+def working_risk_micros(
+    book: Book, order: TrackedOrder, limits: AccountLimits, *, price: Decimal | None
 ) -> int | None:
-    """Return what is still to be lost in all that is held or could fill; None: nobody can say."""
+    """Return what one contract of an order of ours may lose as it works now."""
+    return order_risk_micros(book, order.intent, _entry_of(book, order), limits, price=price)
+
+
+def pending_risk_micros(
+    book: Book,
+    limits: AccountLimits,
+    prices: dict[str, Decimal],
+    *,
+    but: TrackedOrder | None = None,
+) -> int | None:
+    """Return what is still to be lost in all that is held or could fill; None: nobody can say.
+
+    ``but`` is an order that does not count.
+    """
     total = 0
     for view in book.positions.values():
         price, worst = prices.get(view.contract_id), 0
@@ -70,8 +84,10 @@ def pending_risk_micros(
     for order in book.live_orders():
         if order.role is not None or not order.open_quantity or book.is_exit(order):
             continue
+        if but is not None and order.client_order_id == but.client_order_id:
+            continue
         price = prices.get(order.intent.contract_id)
-        each = order_risk_micros(book, order.intent, _entry_of(book, order), limits, price=price)
+        each = working_risk_micros(book, order, limits, price=price)
         if each is None:
             return None
         total += each * order.open_quantity
