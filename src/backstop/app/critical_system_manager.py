@@ -48,6 +48,7 @@ from backstop.core.exposure_snapshot import ExposureSnapshot
 from backstop.core.guardrails import Assessment
 from backstop.core.liquidation import Liquidation
 from backstop.core.liquidation_scope import contract_for
+from backstop.core.order_numbers import tickless_faults
 from backstop.core.pre_trade import judge
 from backstop.core.step import Decision, DecisionKind, Note, Tag
 from backstop.core.tracked_order import TrackedOrder
@@ -346,6 +347,10 @@ class CriticalSystemManager:
         if order is not None:
             instrument = self.book.instruments[order.intent.contract_id]
             reference = self.quotes.reference(instrument.contract_id)
+            asked = {"limit_price": limit_price, "stop_price": stop_price}
+            faults = tickless_faults(asked, instrument)
+            if faults:
+                return Decision(kind=DecisionKind.REFUSED, order=order, denials=faults)
             buying = order.intent.side is Side.BUY
             passive = Rounding.DOWN if buying else Rounding.UP
             away = Rounding.UP if buying else Rounding.DOWN

@@ -1,5 +1,6 @@
 """The numbers of an order: are they possible, and on which tick do its prices lie?"""
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from backstop.core.policy import Policy
@@ -71,6 +72,20 @@ def level_faults(ticks: int, instrument: Instrument) -> tuple[Denial, ...]:
     return () if _is_price(price, instrument) else (_no_price("price", price, instrument),)
 
 
+def tickless_faults(
+    prices: Mapping[str, Decimal | None], instrument: Instrument
+) -> tuple[Denial, ...]:
+    """Return which of ``prices``, by their names, no tick can be found for: NaN, or far too large.
+
+    Looked at before they are rounded, which has no answer for them.
+    """
+    return tuple(
+        _no_price(name, price, instrument)
+        for name, price in prices.items()
+        if price is not None and not _has_ticks(price, instrument)
+    )
+
+
 def off_tick_faults(request: OrderRequest, instrument: Instrument) -> tuple[Denial, ...]:
     """Return the prices of ``request`` that lie between two ticks; its numbers are possible.
 
@@ -101,12 +116,17 @@ def _no_price(name: str, price: Decimal, instrument: Instrument) -> Denial:
 
 def _is_price(price: Decimal, instrument: Instrument) -> bool:
     """Say whether a number can be a price: finite, above zero, and not absurdly large or fine."""
-    if not price.is_finite() or price <= 0:
+    return _has_ticks(price, instrument) and price > 0
+
+
+def _has_ticks(price: Decimal, instrument: Instrument) -> bool:
+    """Say whether a number can be put into ticks at all, below zero included."""
+    if not price.is_finite():
         return False
     exponent = price.as_tuple().exponent
     fine = isinstance(exponent, int) and exponent < -PRICE_DECIMALS_MAX
     # Compared, not divided: a quotient can leave the range of a Decimal.
-    return not fine and price <= PRICE_LIMIT_TICKS * instrument.tick_size
+    return not fine and abs(price) <= PRICE_LIMIT_TICKS * instrument.tick_size
 
 
 def _named_prices(request: OrderRequest) -> list[tuple[str, Decimal]]:
