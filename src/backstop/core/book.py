@@ -281,6 +281,8 @@ class Book:
             yield Condition.CLOCK_OFFSET
         if self.broken_limits:
             yield Condition.LIMIT_BROKEN
+        if self.protection.lacks_since(audit.complete_sent_ns):
+            yield Condition.STOP_MISSING
         if self.external.in_doubt:
             yield Condition.FILL_UNATTRIBUTED
         yield from self.account_rules.conditions(self.trade_date, now_ns)

@@ -189,3 +189,10 @@ class ProtectionBook:
         """Return the record of a contract of which nothing may ever have been said."""
         held = self.records.get(contract_id)
         return ProtectionRecord(contract_id=contract_id) if held is None else held
+
+    def lacks_since(self, sent_ns: int) -> bool:
+        """Say whether a position lacked a stop when a read was sent at ``sent_ns``, and still does.
+
+        A stop that comes with its entry is there before any such read, so this is not about fills.
+        """
+        return any(0 < record.episode.wanted_ns <= sent_ns for record in self.records.values())

@@ -32,6 +32,7 @@ class Condition(StrEnum):
     LIMIT_BROKEN = "LIMIT_BROKEN"  # an exposure limit let through what it must refuse
     DAILY_LOSS_LOCK = "DAILY_LOSS_LOCK"  # the loss of the day reached its limit
     FIRM_LIQUIDATED = "FIRM_LIQUIDATED"  # the firm closed positions by itself today
+    STOP_MISSING = "STOP_MISSING"  # a position that was read since lacks a stop it should have
     COOL_DOWN = "COOL_DOWN"  # so many losing stops in a row that entries wait
     FILL_UNATTRIBUTED = "FILL_UNATTRIBUTED"  # nobody could say yet whose a fill is
 
