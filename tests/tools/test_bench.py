@@ -40,8 +40,22 @@ SOURCES = tuple(
     for kind in ("none", "azure", "aws", "keyring")
     for unit in ("ms", "mib")
 )
+DECIDED = tuple(
+    f"{what}_{quantile}_us_{instruments}"
+    for what in ("validate", "exposure")
+    for quantile in ("p50", "p99")
+    for instruments in (4, 50, 500)
+)
+BARS = tuple(f"bar_us_{families}" for families in (50, 500))
+EXPOSURE = (
+    *DECIDED,
+    *BARS,
+    *(f"{what}_per_s_{count}" for what in ("validate", "exposure") for count in (4, 50, 500)),
+    *(f"exposure_moved_us_{count}" for count in (4, 50, 500)),
+)
 KEYS = {
     *SOURCES,
+    *EXPOSURE,
     "start_to_armed_s",
     "start_to_healthy_s",
     "packages",
@@ -82,6 +96,7 @@ KEYS = {
 WITHOUT_BASELINE = {
     "packages",
     *SOURCES,
+    *EXPOSURE,
     *CRASHES,
     *NAKED,
     *WEIGHTS,
@@ -100,6 +115,8 @@ WITHOUT_BASELINE = {
 }
 
 WITH_A_GOAL = {
+    *DECIDED,
+    *BARS,
     *KILLS,
     *CRASHES[1:],
     "naked_max_ms",
