@@ -230,6 +230,9 @@ async def test_an_old_trade_is_held_until_the_archive_answers_again(desk: Desk) 
         await until(lambda: entry.client_order_id not in guard.book.orders, "the entry to leave")
         past = guard.manager.order_records.past(entry.client_order_id)
         assert past is not None
+        # What is not on disk yet is known without it.
+        waiting = guard.manager.order_records._past
+        await until(lambda: not waiting.waiting, lambda: waiting.waiting)
         path, trade = desk.folder / "state" / PAST_DATABASE, past.trades[0]
         spoil(path)
 

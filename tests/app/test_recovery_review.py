@@ -11,6 +11,7 @@ from backstop.app.policy import policy_from_settings
 from backstop.app.recovery_review import RecoveryReport, plan_as_believed
 from backstop.app.state_reading import read_state
 from backstop.core.disaster_recovery import Difference
+from backstop.core.protection_situation import is_in_place
 from backstop.core.recovery_rehearsal import Act
 from backstop.core.state_checkpoint import captured
 from backstop.domain.events import StopKind
@@ -81,6 +82,8 @@ async def test_what_a_start_would_do_now_can_be_asked_of_a_living_guard(desk: De
     async with desk.guard() as guard:
         await guard.enter(Side.BUY, 1)
         await guard.agrees()
+        contract_id = guard.instrument("MES").contract_id
+        await until(lambda: is_in_place(guard.book, contract_id), "the stop works")
         before = from_the_journal(state(desk))
         plan = plan_as_believed(captured(guard.book), now_ns=guard.manager.now_ns())
 

@@ -289,6 +289,24 @@ def test_a_position_read_at_last_is_watched_as_well() -> None:
     assert guard.book.position(MES).naked_since_ns == guard.now_ns
 
 
+def test_no_entry_while_a_position_that_a_read_has_confirmed_lacks_its_stop() -> None:
+    def lacks() -> bool:
+        return "STOP_MISSING" in guard.book.state_reasons(guard.now_ns)
+
+    guard = Guard(policy=a_policy(protects=True)).start()
+    guard.working(stop_loss_price=Decimal(4990))
+    guard.trade(quantity=2)
+    assert not lacks(), "the stop of a fresh fill may be on its way"
+
+    guard.audit(after_ms=2000, positions=(a_position(2),))
+    assert lacks(), "it was not among what the venue has"
+
+    guard.row(**STOP | {"quantity": 1})
+    assert lacks(), "one of two is not cover"
+    guard.row(**STOP | {"quantity": 2, "updated_utc_us": guard.utc_us})
+    assert not lacks()
+
+
 @pytest.mark.parametrize(
     ("answer", "moves", "alerts"),
     [(Answer.YES, 1, 0), (Answer.NO, 1, 1), (Answer.UNKNOWN, 2, 0), (Answer.NOT_SENT, 2, 0)],

@@ -100,6 +100,12 @@ import importlib, sys, time
 from backstop.entrypoints import daemon
 
 def held_mib():
+    try:
+        with open("/proc/self/status", encoding="utf-8") as status:
+            rows = dict(row.split(":", 1) for row in status)
+        return int(rows["VmRSS"].split()[0]) / 1024
+    except FileNotFoundError:
+        pass  # no Linux, where the peak below would also be that of the process that started us
     import resource
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

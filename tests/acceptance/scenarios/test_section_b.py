@@ -17,11 +17,11 @@ from tests.acceptance.scenarios.stage import (
     trades,
     unexplained,
 )
-from tests.app.desk import Desk, Guard, a_desk, a_venue, audited, until
+from tests.app.desk import Desk, a_desk, a_venue, audited, until
 
 from backstop.adapters.projectx.wire import WireOrderType, WireSide
 from backstop.core.realised import realised
-from backstop.core.trading_state import LatchKind, TradingState
+from backstop.core.trading_state import LatchKind
 from backstop.domain.denial import DenialCode
 from backstop.domain.order import OrderState, OrderType, Side
 from backstop.simulator.fault_rules import FaultKind, HubName
@@ -44,10 +44,6 @@ def fill_rows(desk: Desk) -> list[tuple[int, int]]:
 def result_micros(desk: Desk) -> int:
     """Return what the exchange says the account's closed contracts brought, before costs."""
     return sum(row["pnlMicros"] or 0 for row in trades(desk) if not row["voided"])
-
-
-def state_of(guard: Guard) -> TradingState:
-    return guard.book.trading_state(guard.manager.now_ns())
 
 
 # -- B1 ------------------------------------------------------------------------------------------
@@ -155,7 +151,12 @@ async def test_a_fill_of_an_order_that_nobody_knows_counts_and_finds_its_owner(d
             size=2,
         )
         await until(lambda: guard.position() == 3, guard.position)
-        await until(lambda: state_of(guard) is TradingState.REDUCING, lambda: guard.book.latches)
+        # REDUCING comes at once: the lots have no stop. That they are nobody's is known only when
+        # every list has been asked for an order of ours.
+        await until(
+            lambda: LatchKind.EXTERNAL in {latch.kind for latch in guard.book.latches},
+            lambda: guard.book.latches,
+        )
         await until(lambda: stop_legs(desk) == 3, desk.truth)
         refused = await guard.manager.submit_order(guard.request())
         await guard.agrees()
