@@ -99,6 +99,9 @@ async def test_only_loopback_names_are_answered(desk: Any, host: str, *, allowed
         ("https://evil.example", False),
         ("null", False),
         ("", False),
+        ("http://[", False),
+        ("http://127.0.0.1:8720/", False),
+        ("ftp://127.0.0.1:8720", False),
     ],
 )
 async def test_pages_of_other_origins_are_refused(desk: Any, origin: str, *, allowed: bool) -> None:
@@ -117,6 +120,25 @@ async def test_answers_are_not_cached_and_do_not_name_the_server(desk: Any) -> N
 
     assert headers["cache-control"] == "no-store"
     assert "server" not in headers
+
+
+async def test_no_page_of_a_browser_can_hold_an_answer_of_the_guard(desk: Any) -> None:
+    """Also a refusal: what a page can load it can guess at."""
+    async with desk.serving(desk.guard()) as url:
+        for path in ("/v1/health", "/v1/status"):
+            _, headers, _ = await raw_call(url, f"GET {path} HTTP/1.1", "Host: localhost")
+
+            assert "frame-ancestors 'none'" in headers["content-security-policy"]
+            assert headers["cross-origin-resource-policy"] == "same-origin"
+            assert headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_path_written_differently_is_not_the_open_one(desk: Any) -> None:
+    async with desk.serving(desk.guard()) as url:
+        for path in ("/v1/%68ealth", "//v1/health", "/v1/./health", "/v1/health%00", "/v1/Health"):
+            status, _, _ = await raw_call(url, f"GET {path} HTTP/1.1", "Host: localhost")
+
+            assert status == 401
 
 
 def test_a_made_token_is_kept_for_this_user_only(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ there (DNS rebinding), so only loopback names, and only pages of the guard itsel
 """
 
 import hmac
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,7 +18,15 @@ from backstop.entrypoints.http.errors import ApiError, ErrorCode
 OPEN_PATHS = frozenset({"/v1/health"})
 """Answered without a token: whether the guard is well is no secret on its own machine."""
 
-_ANSWER_HEADERS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+_ANSWER_HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    # Whatever a browser makes of an answer, it runs and frames nothing; a page states its own.
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+"""On every answer that does not have its own; no page may keep, guess at or embed one."""
 
 
 class Gatekeeper:
@@ -28,12 +37,21 @@ class Gatekeeper:
         token: the bearer token.
         loopback_only: the guard listens on loopback and answers to loopback names only. Beyond
             loopback it speaks TLS, and there a foreign name fails at the certificate.
+        open_paths: what is answered without the token; Host and Origin are checked there as well.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str, loopback_only: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        token: str,
+        loopback_only: bool,
+        open_paths: frozenset[str] = OPEN_PATHS,
+    ) -> None:
         self._app = app
         self._token = token.encode("utf-8")
         self._loopback_only = loopback_only
+        self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let through."""
@@ -42,17 +60,17 @@ class Gatekeeper:
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message = {**message, "headers": [*message.get("headers", ()), *_ANSWER_HEADERS]}
+                message = {**message, "headers": _marked(message.get("headers", ()))}
             await send(message)
 
+        # The client's order id may hold any character, a slash included: routes are matched on
+        # the path as it was sent, and the endpoint decodes the id.
+        scope = {**scope, "path": scope["raw_path"].decode("ascii", "replace")}
         try:
             self._check(scope)
         except ApiError as error:
             await _answer(send_marked, error)
             return
-        # The client's order id may hold any character, a slash included: routes are matched on
-        # the path as it was sent, and the endpoint decodes the id.
-        scope = {**scope, "path": scope["raw_path"].decode("ascii", "replace")}
         await self._app(scope, receive, send_marked)
 
     def _check(self, scope: Scope) -> None:
@@ -65,11 +83,11 @@ class Gatekeeper:
                 "the Host header must be a loopback name or address, such as 127.0.0.1",
             )
         origin = _single(headers, b"origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != (host or "").lower():
+        if origin is not None and not _is_of(origin, host or ""):
             raise ApiError(
                 403, ErrorCode.ORIGIN_NOT_ALLOWED, "pages of other origins may not use this API"
             )
-        if scope["path"] not in OPEN_PATHS and not self._is_authorised(headers):
+        if scope["path"] not in self._open_paths and not self._is_authorised(headers):
             raise ApiError(
                 401,
                 ErrorCode.TOKEN_REQUIRED,
@@ -85,12 +103,24 @@ class Gatekeeper:
         return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
 
 
+def _marked(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    given = list(headers)
+    names = {name.lower() for name, _ in given}
+    return [*given, *(it for it in _ANSWER_HEADERS if it[0] not in names)]
+
+
 def _single(headers: list[tuple[bytes, bytes]], wanted: bytes) -> str | None:
     """Return the one value of a header; a repeated one counts as an unusable value."""
     values = [value for name, value in headers if name == wanted]
     if not values:
         return None
     return values[0].decode("latin-1") if len(values) == 1 else ""
+
+
+def _is_of(origin: str, host: str) -> bool:
+    """Tell whether a page of ``origin`` came from the very address that is asked now."""
+    scheme, _, place = origin.lower().partition("://")
+    return scheme in {"http", "https"} and place == host.lower()
 
 
 def _host_name(host: str | None) -> str:
