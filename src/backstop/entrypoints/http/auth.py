@@ -9,11 +9,10 @@ import hmac
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backstop.adapters.loopback import is_loopback_host
-from backstop.entrypoints.http.errors import ApiError, ErrorCode
+from backstop.entrypoints.http.errors import ApiError, ErrorCode, send_error
 
 OPEN_PATHS = frozenset({"/v1/health"})
 """Answered without a token: whether the guard is well is no secret on its own machine."""
@@ -69,7 +68,7 @@ class Gatekeeper:
         try:
             self._check(scope)
         except ApiError as error:
-            await _answer(send_marked, error)
+            await send_error(send_marked, error)
             return
         await self._app(scope, receive, send_marked)
 
@@ -129,15 +128,3 @@ def _host_name(host: str | None) -> str:
         return urlsplit(f"//{host or ''}").hostname or ""
     except ValueError:
         return ""
-
-
-async def _answer(send: Send, error: ApiError) -> None:
-    body = msgspec.json.encode(error.answer())
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode("ascii")),
-    ]
-    if error.code is ErrorCode.TOKEN_REQUIRED:
-        headers.append((b"www-authenticate", b'Bearer realm="backstop"'))
-    await send({"type": "http.response.start", "status": error.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

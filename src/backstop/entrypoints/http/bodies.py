@@ -3,6 +3,7 @@
 import asyncio
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from backstop.entrypoints.http.errors import ApiError, ErrorCode
 from backstop.entrypoints.http.models import BodyT, decode
@@ -35,6 +36,8 @@ async def read_body(
         raise ApiError(
             408, ErrorCode.BODY_TOO_SLOW, f"the body did not arrive within {BODY_LIMIT_S} s"
         ) from error
+    except ClientDisconnect as error:  # nobody hears it; what was asked is not done
+        raise ApiError(400, ErrorCode.BODY_INCOMPLETE, "the body broke off") from error
     if not raw and empty is not None:
         return empty
     return decode(bytes(raw), body_type)

@@ -2,7 +2,9 @@
 
 from enum import StrEnum
 
+import msgspec
 from msgspec import Struct
+from starlette.types import Send
 
 ECHO_LENGTH_MAX = 80
 """Characters of a caller's own text that a message repeats; enough to recognise it."""
@@ -16,6 +18,8 @@ class ErrorCode(StrEnum):
     ORIGIN_NOT_ALLOWED = "ORIGIN_NOT_ALLOWED"
     BODY_TOO_LARGE = "BODY_TOO_LARGE"
     BODY_TOO_SLOW = "BODY_TOO_SLOW"
+    BODY_INCOMPLETE = "BODY_INCOMPLETE"  # the caller went away in the midst of it
+    TOO_MANY_CONNECTIONS = "TOO_MANY_CONNECTIONS"
     MALFORMED_JSON = "MALFORMED_JSON"
     MISSING_MEMBER = "MISSING_MEMBER"
     UNKNOWN_MEMBER = "UNKNOWN_MEMBER"
@@ -65,6 +69,19 @@ class ApiError(Exception):
         field = None if self.field is None else _encodable(self.field)
         view = ErrorView(code=self.code, field=field, message=_encodable(str(self)))
         return ErrorAnswer(error=view)
+
+
+async def send_error(send: Send, error: ApiError) -> None:
+    """Answer with ``error`` where there is no framework yet, or none any more."""
+    body = msgspec.json.encode(error.answer())
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode("ascii")),
+    ]
+    if error.code is ErrorCode.TOKEN_REQUIRED:
+        headers.append((b"www-authenticate", b'Bearer realm="backstop"'))
+    await send({"type": "http.response.start", "status": error.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 def echo(text: str) -> str:

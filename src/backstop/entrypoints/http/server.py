@@ -10,12 +10,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from backstop.entrypoints.http.app import make_api
-from backstop.entrypoints.http.auth import Gatekeeper
+from backstop.entrypoints.http.auth import OPEN_PATHS, Gatekeeper
+from backstop.entrypoints.http.connections import HEAD_BYTES_MAX, BoundedConnection
+from backstop.entrypoints.http.dashboard_files import dashboard_files
+from backstop.entrypoints.http.dashboard_routes import add_dashboard_routes
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.without_secrets import WithoutSecrets
-
-CONNECTIONS_MAX = 256
-"""Callers at one time; each costs memory, and a bot needs one."""
 
 KEEP_ALIVE_S = 30
 STOP_LIMIT_S = 2
@@ -37,7 +37,11 @@ def api_server(
     ``strike`` takes secrets out of every answer, as a second line: none should be in one.
     """
     ending = asyncio.Event()
-    gate = Gatekeeper(make_api(guard, ending=ending), token=token, loopback_only=loopback_only)
+    api, page = make_api(guard, ending=ending), dashboard_files()
+    add_dashboard_routes(api, page)
+    gate = Gatekeeper(
+        api, token=token, loopback_only=loopback_only, open_paths=OPEN_PATHS | page.keys()
+    )
     app = WithoutSecrets(gate, strike=strike)
     return ApiServer(app, listener, ending=ending, tls_certificate=tls_certificate, tls_key=tls_key)
 
@@ -75,16 +79,16 @@ class ApiServer:
         self._server = _GuestServer(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=BoundedConnection,
                 ws="none",
                 lifespan="off",
                 log_config=None,
-                log_level="warning",
+                log_level="error",  # a faulty request is the caller's fault: nobody fills our log
                 access_log=False,
                 server_header=False,
                 date_header=True,
                 proxy_headers=False,
-                limit_concurrency=CONNECTIONS_MAX,
+                h11_max_incomplete_event_size=HEAD_BYTES_MAX,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=STOP_LIMIT_S,
                 ssl_certfile=tls_certificate,
