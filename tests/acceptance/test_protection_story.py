@@ -171,7 +171,7 @@ async def test_a_stop_that_somebody_took_away_is_put_back_and_audited(desk: Desk
 
         assert levels(desk) == [level]
         await until(lambda: ours(desk) == [("SELL", 2, "WORKING")], lambda: ours(desk))
-        assert guard.book.position(contract(guard)).naked_since_ns == 0
+        await until(lambda: guard.book.position(contract(guard)).naked_since_ns == 0, "cover")
         assert guard.book.protection.record(contract(guard)).naked_max_ns > 0
 
 

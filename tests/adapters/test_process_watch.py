@@ -95,15 +95,19 @@ def test_a_child_is_not_told_what_systemd_told_us(monkeypatch: pytest.MonkeyPatc
     """Two processes that both answer for one service would confuse its manager."""
     monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere")
     ours, theirs = ProcessLine.pair()
-    child = start_child(["--version", "{line}"], line=theirs)
+    number = str(theirs.fileno())
+    words = ["simulate", "--port", "0", "--api-key", "k", "--user", "{line}"]
+    child = start_child(words, line=theirs)
     environment = Path(f"/proc/{child.pid}/environ").read_bytes()
     command = Path(f"/proc/{child.pid}/cmdline").read_bytes().split(b"\0")
+    child.kill()
     child.wait(PATIENCE_S)
     ours.close()
-
-    assert b"NOTIFY_SOCKET" not in environment
-    assert command[-2] == str(theirs.fileno()).encode()
     theirs.close()
+
+    assert b"PATH=" in environment
+    assert b"NOTIFY_SOCKET" not in environment
+    assert command[-2] == number.encode()
 
 
 # -- stacks ----------------------------------------------------------------------------------------

@@ -76,7 +76,9 @@ async def test_time_that_passes_while_the_machine_is_awake_is_no_suspend() -> No
     clock.suspend(600)
     found = watch.look()
     assert found is not None
-    assert (found.asleep_ms, found.unguarded_ms >= 600_000) == (600_000, True)
+    # The two clocks are read one after the other.
+    assert abs(found.asleep_ms - 600_000) <= 1_000
+    assert found.unguarded_ms >= 600_000
     assert watch.look() is None, "it is said once"
     assert (quotes.reference(MES), quotes.marks()) == (None, ()), "the market went on meanwhile"
     quotes.put(a_quote(), clock.monotonic_ns())

@@ -51,10 +51,12 @@ async def test_while_nothing_happens_only_the_heartbeat_moves(desk: Desk) -> Non
         await written(guard)
 
         def beats() -> tuple[int, int, int]:
-            (found, *_) = generations(state(desk), desk.account)
+            path, before = state(desk) / CURRENT, 0
+            while before != (file := path.stat().st_ino):  # it may be replaced while it is read
+                before = file
+                (found, *_) = generations(state(desk), desk.account)
             assert found.heartbeat is not None
             assert found.checkpoint is not None
-            file = (state(desk) / CURRENT).stat().st_ino
             return found.heartbeat.monotonic_ns, found.checkpoint.journal_seq, file
 
         seen: set[tuple[int, int, int]] = set()

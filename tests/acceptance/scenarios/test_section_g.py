@@ -23,6 +23,9 @@ LONG_S = 3_600.0
 
 def objections(guard: Guard, symbol: str, side: Side = Side.BUY) -> set[DenialCode]:
     """Return why an entry would be refused now."""
+    quote = guard.manager.quotes.reference(guard.instrument(symbol).contract_id)
+    if quote is None or quote.touch(side) is None:
+        return {DenialCode.STALE_REFERENCE}  # after a break the sides come one by one
     assessment = guard.manager.validate_order(guard.request(side, symbol=symbol))
     assert assessment is not None
     return {denial.code for denial in assessment.denials}

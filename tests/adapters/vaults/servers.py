@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import boto3
 import trustme
@@ -51,6 +52,10 @@ def an_aws() -> Iterator[dict[str, str]]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    # All of moto's servers in a process share what they keep.
+    reset = Request(f"http://{host}:{port}/moto-api/reset", method="POST")
+    with urlopen(reset, timeout=30):  # noqa: S310 - as above
+        pass
     try:
         yield {
             "AWS_ENDPOINT_URL": f"http://{host}:{port}",
