@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from itertools import combinations
 
+from msgspec.structs import replace
+
+from backstop.core.account_rules.limits import AccountLimits
 from backstop.core.bars import BAR_US, Bar
 from backstop.core.book import Book
 from backstop.core.correlation_estimator import CorrelationEstimator
@@ -16,23 +19,38 @@ from backstop.core.policy import Policy
 from backstop.core.portfolio import exposure_denials
 from backstop.core.pre_trade import judge
 from backstop.core.volatility import VolatilityEstimator
-from backstop.domain.broker import BrokerAccount
+from backstop.domain.broker import (
+    BrokerAccount,
+    BrokerOrder,
+    BrokerPosition,
+    BrokerStatus,
+    BrokerTrade,
+)
 from backstop.domain.events import (
     AccountAudited,
     AccountReported,
+    Answer,
     Fact,
     FamilyVolatility,
     Hub,
     HubConnected,
     InstrumentsLoaded,
+    OrderDispatched,
+    OrderReported,
     OrderRequested,
     PairCorrelation,
+    PlaceAnswered,
+    PositionReported,
     RiskEstimated,
+    SessionsScheduled,
     Source,
+    TradeReported,
+    TradingDayBegan,
 )
 from backstop.domain.instrument import Instrument
-from backstop.domain.order import OrderIntent, OrderRequest, OrderType, Side
+from backstop.domain.order import LEG_SUFFIXES, LegRole, OrderIntent, OrderRequest, OrderType, Side
 from backstop.domain.quote import Mark, Quote
+from backstop.domain.session import MarketGroup, Session
 from benchmarks.figures import Figure, Goal, Of
 
 INSTRUMENTS = (4, 50, 500)
@@ -42,6 +60,20 @@ PRICE = Decimal(5000)
 START_US = 1_790_000_000_000_000
 START_NS = 1_000_000_000_000
 US_PER_S = 1e6
+DAY_US = 24 * 3600 * 1_000_000
+BALANCE_MICROS = 10**12
+
+ACCOUNT_LIMITS = AccountLimits(
+    starting_balance_micros=BALANCE_MICROS,
+    daily_loss_micros=10**12,
+    trailing_loss_micros=10**12,
+    high_close_micros=BALANCE_MICROS,
+    max_position_tenths=10**6,
+    cool_down_after_stops=3,
+    cool_down_ns=60_000_000_000,
+    fees_micros=740_000,
+)
+"""Every rule of an account, none of them near."""
 
 VALIDATE_P50_US = 5.0
 VALIDATE_P99_US = 12.0
@@ -49,20 +81,25 @@ BAR_US_GOALS = {50: 15.0, 500: 600.0}
 
 
 class Held:
-    """An account with an order that could fill in every instrument, all pairs of them measured."""
+    """An account with every rule on, that has an entry resting in each instrument.
 
-    def __init__(self, instruments: int) -> None:
+    It holds every second one, with a stop and a target; all pairs of families are measured.
+    """
+
+    def __init__(self, instruments: int, *, account_limits: AccountLimits | None) -> None:
         self.symbols = tuple(["ES", "NQ", "MES", "MNQ"] + [f"I{n}" for n in range(4, instruments)])
         self.marks = tuple(Mark(contract_id=_contract(it), price=PRICE) for it in self.symbols)
-        self.book: Book = new_book(_policy(self.symbols))
+        self.book: Book = new_book(_policy(self.symbols, account_limits))
         self.now_ns = START_NS
         for fact in self._facts():
-            self.now_ns += 1_000_000 if isinstance(fact, OrderRequested) else 300_000_000
+            self.now_ns += 1_000_000
             step(self.book, fact, self.now_ns)
-        self.now_ns += 2_000_000_000
+        self._read_the_account()
+        # Last, for the calendar has no hours for instruments that are made up.
+        self.book.policy = replace(self.book.policy, keeps_hours=True)
         wish = self.wish()
         found = judge(self.book, wish, now_ns=self.now_ns)
-        if found is None or found.denials:
+        if found is None or found.refusals or found.reducing:
             raise RuntimeError(f"the order of the measurement is refused: {found}")
 
     def wish(
@@ -89,19 +126,27 @@ class Held:
                 contract_id=_contract(symbol), bid=PRICE - Decimal("0.25"), ask=PRICE, last=PRICE
             ),
             marks=self.marks,
+            spare_calls=200,
         )
 
     def _facts(self) -> Iterator[Fact]:
         account = BrokerAccount(
             account_id=ACCOUNT,
             name="PRAC",
-            balance_micros=10**12,
+            balance_micros=BALANCE_MICROS,
             can_trade=True,
             simulated=True,
         )
         yield AccountReported(utc_us=START_US, account=account, source=Source.REST)
         yield InstrumentsLoaded(
             utc_us=START_US, instruments=tuple(_instrument(it) for it in self.symbols)
+        )
+        yield _schedule()
+        yield TradingDayBegan(
+            utc_us=START_US,
+            trade_date="2026-09-21",
+            began_utc_us=START_US,
+            ends_utc_us=START_US + DAY_US,
         )
         yield HubConnected(utc_us=START_US, hub=Hub.MARKET, generation=1)
         yield HubConnected(utc_us=START_US, hub=Hub.USER, generation=1)
@@ -116,43 +161,131 @@ class Held:
                 for first, second in combinations(families, 2)
             ),
         )
-        yield AccountAudited(
+        yield self._read()
+        for number, symbol in enumerate(self.symbols):
+            if number % 2 == 0:
+                yield from self._held(symbol, number)
+            yield self.wish(symbol, client_order_id=f"r-{symbol}", limit_price=PRICE)
+
+    def _held(self, symbol: str, number: int) -> Iterator[Fact]:
+        """Yield what is heard of an entry that filled, with its legs."""
+        contract_id, name, entry = _contract(symbol), f"h-{symbol}", 1_000_000 + 10 * number
+        yield self.wish(symbol, client_order_id=name)
+        yield OrderDispatched(utc_us=START_US, client_order_id=name)
+        yield PlaceAnswered(
+            utc_us=START_US, client_order_id=name, answer=Answer.YES, broker_order_id=entry
+        )
+        tag = self.book.orders[name].custom_tag
+        row = BrokerOrder(
+            broker_order_id=entry,
+            account_id=ACCOUNT,
+            contract_id=contract_id,
+            status=BrokerStatus.FILLED,
+            type=OrderType.MARKET,
+            side=Side.BUY,
+            quantity=1,
+            filled_quantity=1,
+            filled_price=PRICE,
+            custom_tag=tag,
+            created_utc_us=START_US,
+            updated_utc_us=START_US,
+        )
+        yield OrderReported(utc_us=START_US, order=row, source=Source.HUB)
+        trade = BrokerTrade(
+            trade_id=entry,
+            broker_order_id=entry,
+            account_id=ACCOUNT,
+            contract_id=contract_id,
+            side=Side.BUY,
+            quantity=1,
+            price=PRICE,
+            fees_micros=370_000,
+            created_utc_us=START_US,
+        )
+        yield TradeReported(utc_us=START_US, trade=trade, source=Source.HUB)
+        position = BrokerPosition(
+            position_id=entry,
+            account_id=ACCOUNT,
+            contract_id=contract_id,
+            quantity=1,
+            average_price=PRICE,
+        )
+        yield PositionReported(utc_us=START_US, position=position, source=Source.HUB)
+        for place, (suffix, role) in enumerate(LEG_SUFFIXES.items(), start=1):
+            stops = role is LegRole.STOP_LOSS
+            leg = BrokerOrder(
+                broker_order_id=entry + place,
+                account_id=ACCOUNT,
+                contract_id=contract_id,
+                status=BrokerStatus.OPEN,
+                type=OrderType.STOP if stops else OrderType.LIMIT,
+                side=Side.SELL,
+                quantity=1,
+                stop_price=PRICE - 10 if stops else None,
+                limit_price=None if stops else PRICE + 20,
+                custom_tag=f"{tag}{suffix}",
+                parent_order_id=entry,
+                created_utc_us=START_US,
+                updated_utc_us=START_US,
+            )
+            yield OrderReported(utc_us=START_US, order=leg, source=Source.HUB)
+
+    def _read_the_account(self) -> None:
+        """Let all that rests have been there for two minutes, and be what a read shows."""
+        self.now_ns += 2 * 60 * 1_000_000_000
+        step(self.book, self._read(), self.now_ns)
+        self.now_ns += 1_000_000_000
+
+    def _read(self) -> AccountAudited:
+        """Return a complete read of what the book holds by now."""
+        live = tuple(self.book.working_rows())
+        return AccountAudited(
             utc_us=START_US,
             reason="audit",
-            sent_ns=self.now_ns + 250_000_000,
-            orders=(),
-            live_orders=(),
+            sent_ns=self.now_ns,
+            orders=live,
+            live_orders=live,
             trades=(),
-            positions=(),
+            positions=tuple(
+                BrokerPosition(
+                    position_id=1_000_000 + number,
+                    account_id=ACCOUNT,
+                    contract_id=view.contract_id,
+                    quantity=view.quantity,
+                    average_price=PRICE,
+                )
+                for number, view in enumerate(self.book.positions.values())
+            ),
         )
-        for symbol in self.symbols:
-            yield self.wish(symbol, client_order_id=symbol, limit_price=PRICE)
 
 
 def measure_decisions(*, rounds: int, decisions: int) -> Iterator[Figure]:
     """Yield what one approved order costs to judge: all of the rules, and exposure alone."""
     for instruments in INSTRUMENTS:
-        held = Held(instruments)
-        wish = held.wish()
-
-        def whole(held: Held = held, wish: OrderRequested = wish) -> object:
-            return judge(held.book, wish, now_ns=held.now_ns)
-
-        assessment = judge(held.book, wish, now_ns=held.now_ns)
-        intent: OrderIntent = assessment.intent  # type: ignore[union-attr]
-
-        def alone(held: Held = held, intent: OrderIntent = intent) -> object:
-            return exposure_denials(held.book, intent, held.marks, START_US)
-
-        moved = _MovedPrice(held, intent)
+        held = Held(instruments, account_limits=ACCOUNT_LIMITS)
         yield from _costs(
             "validate",
             f"every rule, {instruments} instruments",
             instruments,
             rounds,
             decisions,
-            whole,
+            _judged(held),
         )
+        yield from _costs(
+            "validate_without_account",
+            f"every rule but the account's, {instruments} instruments",
+            instruments,
+            rounds,
+            decisions,
+            _judged(Held(instruments, account_limits=None)),
+        )
+        assessment = judge(held.book, held.wish(), now_ns=held.now_ns)
+        intent: OrderIntent = assessment.intent  # type: ignore[union-attr]
+
+        def alone(held: Held = held, intent: OrderIntent = intent) -> object:
+            return exposure_denials(held.book, intent, held.marks, START_US)
+
+        moved = _MovedPrice(held, intent)
         yield from _costs(
             "exposure",
             f"exposure alone, {instruments} instruments",
@@ -169,6 +302,12 @@ def measure_decisions(*, rounds: int, decisions: int) -> Iterator[Figure]:
             decisions // 10,
             moved,
         )
+
+
+def _judged(held: Held) -> Callable[[], object]:
+    """Return the judgement of a wish."""
+    book, wish, now_ns = held.book, held.wish(), held.now_ns
+    return lambda: judge(book, wish, now_ns=now_ns)
 
 
 class _MovedPrice:
@@ -279,12 +418,15 @@ def _bar(family: str, number: int) -> Bar:
     )
 
 
-def _policy(symbols: tuple[str, ...]) -> Policy:
+def _policy(symbols: tuple[str, ...], account_limits: AccountLimits | None) -> Policy:
     budget = Decimal(1_000_000_000)
     return Policy(
         account_id=ACCOUNT,
         dry_run=False,
         execute=True,
+        protects=True,
+        busy_quote_ns=2_000_000_000,
+        account_limits=account_limits,
         symbols=symbols,
         min_r_multiple=Decimal("1.5"),
         max_order_notional_micros=10**15,
@@ -297,6 +439,25 @@ def _policy(symbols: tuple[str, ...]) -> Policy:
             max_correlation_exposure=Decimal("0.7"),
             es_nq_max_combined_exposure=budget,
             max_directional_share=Decimal("0.5"),
+        ),
+    )
+
+
+def _schedule() -> SessionsScheduled:
+    """Return a session of the stock indices that is at its busiest."""
+    return SessionsScheduled(
+        utc_us=START_US,
+        sessions=(
+            Session(
+                group=MarketGroup.EQUITY,
+                trade_date="2026-09-21",
+                opens_utc_us=START_US - DAY_US // 4,
+                closes_utc_us=START_US + DAY_US // 4,
+                busy_from_utc_us=START_US - DAY_US // 8,
+                busy_until_utc_us=START_US + DAY_US // 8,
+                entries_until_utc_us=START_US + DAY_US // 8,
+                flat_by_utc_us=START_US + DAY_US // 8,
+            ),
         ),
     )
 
