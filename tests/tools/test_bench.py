@@ -42,7 +42,7 @@ SOURCES = tuple(
 )
 DECIDED = tuple(
     f"{what}_{quantile}_us_{instruments}"
-    for what in ("validate", "validate_without_account", "exposure")
+    for what in ("validate", "exposure")
     for quantile in ("p50", "p99")
     for instruments in (4, 50, 500)
 )
@@ -50,11 +50,7 @@ BARS = tuple(f"bar_us_{families}" for families in (50, 500))
 EXPOSURE = (
     *DECIDED,
     *BARS,
-    *(
-        f"{what}_per_s_{count}"
-        for what in ("validate", "validate_without_account", "exposure")
-        for count in (4, 50, 500)
-    ),
+    *(f"{what}_per_s_{count}" for what in ("validate", "exposure") for count in (4, 50, 500)),
     *(f"exposure_moved_us_{count}" for count in (4, 50, 500)),
 )
 KEYS = {

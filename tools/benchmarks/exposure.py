@@ -271,14 +271,6 @@ def measure_decisions(*, rounds: int, decisions: int) -> Iterator[Figure]:
             decisions,
             _judged(held),
         )
-        yield from _costs(
-            "validate_without_account",
-            f"every rule but the account's, {instruments} instruments",
-            instruments,
-            rounds,
-            decisions,
-            _judged(Held(instruments, account_limits=None)),
-        )
         assessment = judge(held.book, held.wish(), now_ns=held.now_ns)
         intent: OrderIntent = assessment.intent  # type: ignore[union-attr]
 
