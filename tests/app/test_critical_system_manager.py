@@ -307,7 +307,7 @@ async def test_a_guard_that_fails_says_so_by_itself(desk: Desk) -> None:
     manager = CriticalSystemManager.from_settings(desk.settings(), on_note=notes.append)
     async with manager:
         # A fact that the journal cannot encode is a bug of ours, and ends the decision loop.
-        manager._running().put(object())  # type: ignore[arg-type]
+        manager.decisions.put(object())  # type: ignore[arg-type]
         with pytest.raises(ExceptionGroup):
             async with asyncio.timeout(10):
                 await manager.failed()
@@ -342,8 +342,7 @@ async def test_entries_leave_the_last_calls_to_what_cuts_risk(desk: Desk) -> Non
     async with desk.guard() as guard:
         await guard.enter(quantity=2)
         await guard.agrees()
-        budget = guard.manager._budget
-        assert budget is not None
+        budget = guard.manager.parts.gateway.budget
         assert budget.reserve() == call_reserve(guard.book) > 20
         desk.mischief("Order/search", FaultKind.HTTP_ERROR, http_status=429, count=None)
         await until(lambda: budget.left() == 0, "the gateway refused a call")

@@ -129,7 +129,7 @@ async def test_no_strategy_goes_on_when_the_guard_itself_fails(desk: Desk) -> No
             lambda: any(note.name == "critical_systems_started" for note in guard.notes), "a start"
         )
         # A fact that the journal cannot encode is a bug of ours, and ends the decision loop.
-        guard.manager._running().put(object())  # type: ignore[arg-type]
+        guard.manager.decisions.put(object())  # type: ignore[arg-type]
         with pytest.raises(ExceptionGroup):
             async with asyncio.timeout(10):
                 await hosting

@@ -50,7 +50,7 @@ def _condition_holds(guard: Guard) -> bool:
 
 async def recovered(guard: Guard) -> None:
     await until(lambda: not _condition_holds(guard), "the end of the outage")
-    await guard.manager._running().recorded()
+    await guard.manager.decisions.recorded()
 
 
 async def test_entries_wait_for_the_disk_and_are_possible_again_by_themselves(desk: Desk) -> None:

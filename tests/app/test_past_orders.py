@@ -283,8 +283,7 @@ async def test_a_damaged_archive_is_kept_aside_and_made_again(desk: Desk, damage
         first = orders[0]
         for order in orders[:2]:
             await archived(desk, order)
-        assert guard.manager._state is not None
-        past = guard.manager._state.past
+        past = guard.manager.parts.state.past
         await until(lambda: not past.waiting, "nothing to be left in memory")
         state = desk.folder / "state"
         with closing(sqlite3.connect(state / PAST_DATABASE, isolation_level=None)) as database:

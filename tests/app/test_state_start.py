@@ -227,8 +227,7 @@ async def test_a_long_record_is_gone_on_with_from_its_tree(desk: Desk) -> None:
         await a_day(guard)
     for _ in range(2):
         async with desk.guard() as guard:
-            assert guard.manager._state is not None
-            start = guard.manager._state.trail.start
+            start = guard.manager.parts.state.trail.start
             assert not start.whole
             assert start.known is not None
             assert start.known.size <= start.size
@@ -289,8 +288,7 @@ async def _with_a_bug(desk: Desk) -> None:
 
 
 def downtime_s(guard: Guard) -> float:
-    assert guard.manager._state is not None
-    before = guard.manager._state.before
+    before = guard.manager.parts.state.before
     assert before.downtime_ms is not None
     assert not before.wall_clock
     return before.downtime_ms / 1000
@@ -351,8 +349,7 @@ async def test_in_another_boot_the_time_of_day_counts_and_at_least_the_age_of_th
 
 
 def _before(guard: Guard) -> Any:
-    assert guard.manager._state is not None
-    return guard.manager._state.before
+    return guard.manager.parts.state.before
 
 
 async def test_the_first_fact_says_how_the_process_before_ended(desk: Desk) -> None:

@@ -56,10 +56,7 @@ class Durable:
     def __init__(self, guard: CriticalSystemManager) -> None:
         self._seqs: list[int] = []
         self._times_us: list[int] = []
-        trail = guard._trail  # noqa: SLF001 - no part of the public surface counts commits
-        if trail is None:
-            raise RuntimeError("a guard that runs has a record")
-        trail.on_durable = self._note
+        guard.parts.trail.on_durable = self._note
 
     def _note(self, seq: int) -> None:
         self._seqs.append(seq)

@@ -1,0 +1,180 @@
+"""One life of a guard: everything that exists from its start to its end.
+
+The order is the point. First the right to send and the record, then what the record tells, then
+the gateway, and only then the tasks that keep it going. What fails on the way is closed by whoever
+asked.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from backstop.adapters.log import Redactor
+from backstop.app.alert_desk import AlertDesk
+from backstop.app.bot_desk import BotDesk
+from backstop.app.component_health import ComponentHealth
+from backstop.app.guard_tasks import GuardTasks
+from backstop.app.operator_desk import OperatorDesk
+from backstop.app.order_desk import OrderDesk
+from backstop.app.order_records import OrderRecords
+from backstop.app.protection_desk import ProtectionDesk
+from backstop.app.quote_board import QuoteBoard
+from backstop.app.state_layout import AUDIT_DATABASE
+from backstop.app.wiring import Outlets, wired
+from backstop.config.settings import Settings
+from backstop.core.step import Note, Tag
+from backstop.domain.commands import Severity
+from backstop.errors import GatewayAnswerError, GatewayUnreachableError, SetupError
+from backstop.ports import Clock
+
+FIRST_CONTACT_LIMIT_S = 10.0
+"""How long the start waits to hear whether the credentials are good."""
+
+STATE_CHECK_S = 0.02
+"""Pause between looks at a state that no single order owns."""
+
+
+class GuardLife:
+    """The parts of a started guard, and the desks at which it is asked.
+
+    Attributes:
+        parts: what it is made of.
+        orders: where bots ask for orders.
+        operator: where people act.
+        protection: where positions are given stops and targets.
+        records: orders by their names, also finished ones.
+        bots: where bots register and say that they live.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock,
+        quotes: QuoteBoard,
+        closing: AsyncExitStack,
+        health: ComponentHealth,
+        alert_desk: AlertDesk,
+        redactor: Redactor,
+        on_note: Callable[[Note], None],
+    ) -> None:
+        """Take the right to send and replay the record; nothing is contacted yet.
+
+        What was opened is closed by ``closing``, also when this raises.
+
+        Raises:
+            SetupError: settings, state folder, keys, or another guard on the account.
+        """
+        self._settings = settings
+        self._clock = clock
+        self._quotes = quotes
+        self._health = health
+        self._alert_desk = alert_desk
+        self._redactor = redactor
+        self._note = on_note
+        self._tasks: GuardTasks | None = None
+        self.parts = parts = wired(
+            settings,
+            clock=clock,
+            quotes=quotes,
+            closing=closing,
+            outlets=Outlets(
+                note=on_note,
+                alert=alert_desk.put,
+                fault=health.reporter,
+                say_fault=health.say,
+                strike=redactor.redact_bytes,
+            ),
+        )
+        self.bots = BotDesk(parts.loop, clock=clock)
+        self.records = OrderRecords(
+            parts.loop, past=parts.state.past, database=settings.state_folder / AUDIT_DATABASE
+        )
+        self.protection = ProtectionDesk(parts.loop, quotes=quotes, clock=clock)
+        self.operator = OperatorDesk(parts.loop, clock=clock)
+        self.orders = OrderDesk(
+            parts.loop,
+            quotes=quotes,
+            clock=clock,
+            budget=parts.gateway.budget,
+            records=self.records,
+            protection=self.protection,
+        )
+
+    async def connect(self) -> None:
+        """Hear whether the credentials are good; an unreachable gateway is tried on later.
+
+        Raises:
+            LoginRefusedError: the gateway refuses the credentials.
+            SetupError: the account is not there, or what answers is no gateway.
+        """
+        self._say_doubts()
+        try:
+            async with asyncio.timeout(FIRST_CONTACT_LIMIT_S):
+                await self.parts.link.greet()
+        except GatewayAnswerError as error:
+            raise SetupError(str(error)) from error
+        except (GatewayUnreachableError, TimeoutError) as error:
+            self._health.reporter("gateway")(str(error) or "no answer from the gateway yet")
+
+    def _say_doubts(self) -> None:
+        for doubt in self._settings.warnings:
+            self._note(
+                Note(
+                    tag=Tag.CRITICAL_SYSTEM,
+                    name="setting_in_doubt",
+                    fields={"message": doubt},
+                    severity=Severity.WARNING,
+                )
+            )
+
+    def go_on(self) -> None:
+        """Begin everything that keeps the guard going."""
+        self._tasks = GuardTasks(
+            self.parts,
+            settings=self._settings,
+            clock=self._clock,
+            health=self._health,
+            alert_desk=self._alert_desk,
+            bots=self.bots,
+            quotes=self._quotes,
+            account_read=self.account_read,
+            on_secret=self._redactor.register,
+        )
+
+    async def end(self, *, by_person: bool) -> None:
+        """End what keeps it going, and say whether the next start follows a crash."""
+        if self._tasks is not None:
+            by_person = by_person and not self._tasks.have_ended
+            await self._tasks.cancel()
+            self._tasks = None
+        self.parts.state.clean_stop = by_person
+
+    async def failed(self) -> None:
+        """Wait for ever, or raise what ended one of the guard's own tasks."""
+        if self._tasks is None:
+            raise SetupError("The guard has ended: call initialize() again.")
+        await self._tasks.wait()
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """What is not well, by component; empty when everything is."""
+        faults = self._health.faults | self.parts.trail.faults
+        if self.parts.state.past.fault is not None:
+            faults["past orders"] = self.parts.state.past.fault
+        if self.parts.loop.failure is not None:
+            faults["journal"] = self.parts.loop.failure
+        return faults
+
+    async def account_read(self) -> None:
+        """Wait until the user hub is connected and the account has been read completely since."""
+        book = self.parts.loop.book
+        await self.until(lambda: book.links.user_up and book.recovered)
+
+    async def until(self, is_true: Callable[[], bool]) -> None:
+        """Wait until ``is_true`` and on record; raises what ended the guard if that comes first."""
+        while not is_true():
+            if self._tasks is not None and self._tasks.have_ended:
+                await self._tasks.wait()
+            await asyncio.sleep(STATE_CHECK_S)
+        await self.parts.loop.recorded()

@@ -1,0 +1,178 @@
+"""Where orders are asked for: judged, sent, followed, changed and cancelled.
+
+A wish carries the market that its decision is based on, so that a replay decides alike.
+"""
+
+import asyncio
+from decimal import Decimal
+
+from backstop.adapters.projectx.rate_budget import RateBudget
+from backstop.app.codec import recordable
+from backstop.app.loop import DecisionLoop
+from backstop.app.order_records import OrderRecords
+from backstop.app.protection_desk import ProtectionDesk
+from backstop.app.quote_board import QuoteBoard
+from backstop.core.execution_verification import REPLY_LIMIT_NS
+from backstop.core.guardrails import Assessment
+from backstop.core.order_numbers import tickless_faults
+from backstop.core.policy import SECOND_NS
+from backstop.core.pre_trade import judge
+from backstop.core.step import Decision, DecisionKind
+from backstop.core.tracked_order import TrackedOrder
+from backstop.domain.events import (
+    CancelRequested,
+    ModifyRequested,
+    OrderRegistered,
+    OrderRequested,
+)
+from backstop.domain.instrument import Rounding
+from backstop.domain.order import OrderRequest, OrderState, Side
+from backstop.domain.quote import Quote
+from backstop.errors import JournalError
+from backstop.ports import Clock
+
+ANSWER_LIMIT_S = 2 * REPLY_LIMIT_NS / SECOND_NS
+"""How long a caller is kept waiting for the venue; its silence is UNKNOWN well before that."""
+
+
+class OrderDesk:
+    """Asks the decision loop on behalf of bots."""
+
+    def __init__(
+        self,
+        loop: DecisionLoop,
+        *,
+        quotes: QuoteBoard,
+        clock: Clock,
+        budget: RateBudget,
+        records: OrderRecords,
+        protection: ProtectionDesk,
+    ) -> None:
+        """Serve the guard of ``loop``; ``budget`` says how many calls are left for entries."""
+        self._loop = loop
+        self._quotes = quotes
+        self._clock = clock
+        self._budget = budget
+        self._records = records
+        self._protection = protection
+
+    def validate(self, request: OrderRequest) -> Assessment | None:
+        """Judge an order without doing anything; None when no contract goes by its symbol.
+
+        Raises:
+            DomainError: a member of the request is not what its type says.
+        """
+        wish = recordable(self._wish(request))
+        return judge(self._loop.book, wish, now_ns=self._clock.monotonic_ns())
+
+    async def submit(self, request: OrderRequest) -> Decision:
+        """Ask for an order; an accepted one is returned when the venue answered, or did not.
+
+        Raises:
+            DomainError: a member of the request is not what its type says; nothing was sent.
+            JournalError: the intent could not be made durable; nothing was sent.
+        """
+        await self._protection.leftovers_gone(request)
+        decision = await self._loop.decide(self._wish(request))
+        if decision.kind is not DecisionKind.ACCEPTED or decision.order is None:
+            return decision
+        order = await self._until_answered(decision.order)
+        return Decision(
+            kind=decision.kind,
+            order=order,
+            assessment=decision.assessment,
+            denials=decision.denials,
+            message=decision.message,
+        )
+
+    async def register(
+        self, request: OrderRequest, *, custom_tag: str | None, broker_order_id: int | None
+    ) -> Decision:
+        """Follow an order that the bot sends itself, and never send it.
+
+        Raises:
+            DomainError: a member of the request is not what its type says.
+            JournalError: it is not on disk: do not send an entry.
+        """
+        return await self._loop.decide(
+            OrderRegistered(
+                utc_us=self._clock.utc_us(),
+                request=request,
+                custom_tag=custom_tag,
+                broker_order_id=broker_order_id,
+                reference=self._reference(request.symbol),
+            )
+        )
+
+    async def cancel(self, client_order_id: str, *, reason: str) -> Decision:
+        """Ask the venue to cancel an order; what comes of it shows in the order."""
+        return await self._loop.decide(
+            CancelRequested(
+                utc_us=self._clock.utc_us(), client_order_id=client_order_id, reason=reason
+            )
+        )
+
+    async def modify(
+        self,
+        client_order_id: str,
+        *,
+        quantity: int | None,
+        limit_price: Decimal | None,
+        stop_price: Decimal | None,
+    ) -> Decision:
+        """Ask the venue to change an order; prices go to the tick as for a new order."""
+        book = self._loop.book
+        order = book.orders.get(client_order_id)
+        limit_ticks = stop_ticks = reference = None
+        if order is not None:
+            instrument = book.instruments[order.intent.contract_id]
+            reference = self._quotes.reference(instrument.contract_id)
+            asked = {"limit_price": limit_price, "stop_price": stop_price}
+            faults = tickless_faults(asked, instrument)
+            if faults:
+                return Decision(kind=DecisionKind.REFUSED, order=order, denials=faults)
+            buying = order.intent.side is Side.BUY
+            passive = Rounding.DOWN if buying else Rounding.UP
+            away = Rounding.UP if buying else Rounding.DOWN
+            if limit_price is not None:
+                limit_ticks = instrument.rounded_ticks(limit_price, passive)
+            if stop_price is not None:
+                stop_ticks = instrument.rounded_ticks(stop_price, away)
+        return await self._loop.decide(
+            ModifyRequested(
+                utc_us=self._clock.utc_us(),
+                client_order_id=client_order_id,
+                quantity=quantity,
+                limit_ticks=limit_ticks,
+                stop_ticks=stop_ticks,
+                reference=reference,
+                marks=self._quotes.marks(),
+            )
+        )
+
+    def _wish(self, request: OrderRequest) -> OrderRequested:
+        """Return the wish for an order with the market that its decision is based on."""
+        return OrderRequested(
+            utc_us=self._clock.utc_us(),
+            request=request,
+            reference=self._reference(request.symbol),
+            marks=self._quotes.marks(),
+            spare_calls=self._budget.left(),
+        )
+
+    def _reference(self, symbol: str) -> Quote | None:
+        """Return the market of a symbol's contract, as far as it is known now."""
+        instrument = self._loop.book.instrument_for(symbol)
+        return None if instrument is None else self._quotes.reference(instrument.contract_id)
+
+    async def _until_answered(self, order: TrackedOrder) -> TrackedOrder:
+        """Return the order once the venue answered for it, or its silence became UNKNOWN."""
+        name, unanswered = order.client_order_id, {OrderState.INTENDED, OrderState.SENT}
+        try:
+            async with asyncio.timeout(ANSWER_LIMIT_S):
+                while self._loop.book.orders.get(name, order).state in unanswered:
+                    await self._loop.order_changed(name)
+        except (TimeoutError, JournalError):
+            pass  # the order says by its state that it is not answered
+        await self._loop.recorded()
+        return self._records.named(name) or order
