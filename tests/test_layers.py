@@ -53,8 +53,23 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "portal": (),
     "client": ("client", "portal", "domain", "errors"),
     "sync": ("sync", "portal", "app", "config", "core", "domain", "errors"),
+    # Puts a whole guard, unchanged, in front of the simulated exchange.
+    "storm": (
+        "storm",
+        "app",
+        "emergency",
+        "config",
+        "adapters",
+        "ports",
+        "core",
+        "domain",
+        "simulator",
+        "errors",
+        "__version__",
+    ),
     "entrypoints": (
         "entrypoints",
+        "storm",
         "app",
         "emergency",
         "config",

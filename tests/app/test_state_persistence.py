@@ -20,8 +20,9 @@ from tests.app.state_folders import (
     written,
 )
 
+from backstop.adapters.disk import Disk
+from backstop.adapters.machine import Machine, running_on
 from backstop.adapters.state_file import BACKUP, CURRENT, OLDER, StateFiles
-from backstop.app import state_opening
 from backstop.domain.order import Side
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -124,7 +125,11 @@ async def test_whatever_a_power_cut_leaves_the_state_is_not_ahead_of_the_journal
 ) -> None:
     """Every content that a file could have, with the journal as it was acknowledged by then."""
     disk = RecordingDisk()
-    monkeypatch.setattr(state_opening, "StateFiles", lambda folder: StateFiles(folder, disk=disk))
+
+    class Watched(Machine):
+        def disk(self) -> Disk:
+            return disk
+
     cuts: list[tuple[Path, set[bytes]]] = []
     write = StateFiles.write
 
@@ -135,9 +140,10 @@ async def test_whatever_a_power_cut_leaves_the_state_is_not_ahead_of_the_journal
         return done
 
     monkeypatch.setattr(StateFiles, "write", cut_before_and_after)
-    async with desk.guard() as guard:
-        await a_day(guard)
-        await written(guard)
+    with running_on(Watched()):
+        async with desk.guard() as guard:
+            await a_day(guard)
+            await written(guard)
 
     assert len(cuts) >= 4
     checked = 0

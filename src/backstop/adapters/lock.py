@@ -10,15 +10,13 @@ import hashlib
 import os
 import stat
 import sys
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from platformdirs import user_runtime_dir
-
 from backstop.adapters.loopback import is_loopback_host
+from backstop.adapters.machine import machine
 from backstop.errors import AlreadyRunningError, StateFolderError
 
 if sys.platform == "win32":
@@ -141,10 +139,7 @@ class AccountLock:
 
 def default_runtime_folder() -> Path:
     """Return the folder for locks: private to the user, emptied at the latest by a restart."""
-    with warnings.catch_warnings():
-        # Without a session of systemd the folder is under /tmp, which is as good for a lock.
-        warnings.simplefilter("ignore")
-        return Path(user_runtime_dir("backstop", appauthor=False))
+    return machine().runtime_folder()
 
 
 def one_spelling(gateway_host: str) -> str:

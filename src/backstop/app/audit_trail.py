@@ -6,7 +6,6 @@ signed head over all records, and heads that are durable are also written outsid
 """
 
 import asyncio
-import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from backstop.adapters.checkpoints import CheckpointAddress, CheckpointFolder
+from backstop.adapters.machine import machine
 from backstop.adapters.signing import AuditKeys
 from backstop.adapters.sqlite.audit_store import AuditStore
 from backstop.adapters.sqlite.journal import SqliteJournal
@@ -384,5 +384,5 @@ async def _off_the_loop(work: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the loop has ended, and with it everyone who waited
             loop.call_soon_threadsafe(settle, failure)
 
-    threading.Thread(target=run, name="checkpoint", daemon=True).start()
+    machine().start_thread(run, name="checkpoint")
     await done

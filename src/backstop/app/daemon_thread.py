@@ -1,10 +1,11 @@
 """Waits for work that may hang, without ever holding up the end of the process."""
 
 import asyncio
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
+
+from backstop.adapters.machine import machine
 
 _Result = TypeVar("_Result")
 
@@ -31,5 +32,5 @@ async def in_daemon_thread(work: Callable[[], _Result], *, name: str) -> _Result
         else:
             settle(lambda: answered.set_result(result))
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    machine().start_thread(run, name=name)
     return await answered

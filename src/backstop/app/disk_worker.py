@@ -1,14 +1,14 @@
-"""One thread for work that waits for a disk, so that the event loop never does.
+"""One line of work that waits for a disk, so that the event loop never does.
 
 A daemon: a process that must end does not wait for a hanging disk.
 """
 
 import asyncio
-import queue
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Generic, TypeVar
+
+from backstop.adapters.machine import machine
 
 T = TypeVar("T")
 
@@ -43,23 +43,17 @@ class _Job(Generic[T]):
 
 
 class DiskWorker:
-    """Does one thing after the other; ``close`` lets the thread end."""
+    """Does one thing after the other; ``close`` lets the line end."""
 
     def __init__(self, name: str) -> None:
-        self._jobs: queue.SimpleQueue[_Job[object] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._line = machine().line(name)
 
     async def do(self, work: Callable[[], T]) -> T:
         """Return what ``work`` returns, or raise what it raises."""
         job = _Job(work)
-        self._jobs.put(job)  # type: ignore[arg-type] # whatever it returns
+        self._line.put(job.run)
         return await job.done
 
     def close(self) -> None:
-        """Let the thread end when it has done what it was given."""
-        self._jobs.put(None)
-
-    def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job.run()
+        """Let the line end when it has done what it was given."""
+        self._line.stop()

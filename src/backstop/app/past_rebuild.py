@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
+from backstop.adapters.machine import machine
 from backstop.adapters.sqlite.journal_view import JournalView
 from backstop.adapters.sqlite.past_archive import PastArchive
 from backstop.app.audit_trail import AuditTrail
@@ -98,7 +99,7 @@ class PastRebuild:
             with suppress(RuntimeError):  # the loop has ended, and with it everyone who waited
                 loop.call_soon_threadsafe(settle, made)
 
-        threading.Thread(target=work, name="past orders", daemon=True).start()
+        machine().start_thread(work, name="past orders")
         try:
             return await done
         except asyncio.CancelledError:

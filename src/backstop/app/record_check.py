@@ -17,6 +17,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from backstop.adapters.checkpoints import CheckpointFolder
+from backstop.adapters.machine import machine
 from backstop.adapters.sqlite.audit_store import LOWEST_SEQ, AuditStore, StoredRecord
 from backstop.adapters.sqlite.schema import FIRST_SEQ, damaged, one_line
 from backstop.app.audit_start import CheckedStart
@@ -120,7 +121,7 @@ class RecordCheck:
             with suppress(RuntimeError):  # the loop has ended, and with it everyone who waited
                 loop.call_soon_threadsafe(settle, outcome)
 
-        threading.Thread(target=work, name="record check", daemon=True).start()
+        machine().start_thread(work, name="record check")
         try:
             return await done
         except asyncio.CancelledError:

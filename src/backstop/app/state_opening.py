@@ -4,12 +4,10 @@ Nothing is decided about the account here. What comes out is the book as the las
 the journal to go on with, and how that process ended.
 """
 
-import os
-import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from backstop.adapters.clock import boot_id
+from backstop.adapters.machine import machine
 from backstop.adapters.sqlite.past_archive import PAST_DATABASE
 from backstop.adapters.state_file import StateFiles
 from backstop.adapters.state_folder import check_state_folder
@@ -66,12 +64,13 @@ class OpenedState:
         self.clean_stop = False
         self._clock = clock
         self._on_note = on_note
-        self._files = StateFiles(folder)
+        host = machine()
+        self._files = StateFiles(folder, disk=host.disk())
         self._process = Process(
             account_id=account_id,
-            machine=platform.node(),
-            boot_id=boot_id(),
-            process_id=os.getpid(),
+            machine=host.name,
+            boot_id=host.boot_id(),
+            process_id=host.process_id,
         )
         self._persistence: StatePersistence | None = None
         self.past = PastOrders(folder / PAST_DATABASE)
@@ -101,6 +100,11 @@ class OpenedState:
         self.records_lost = 0
         if start.size:
             self._say_lost(search.newest_seq(self.trail.record_name()), size=start.size)
+
+    @property
+    def process_id(self) -> int:
+        """The number of this process."""
+        return self._process.process_id
 
     @property
     def boot_id(self) -> str:

@@ -7,7 +7,6 @@ what has left the book into the archive, and after that the checkpoint on disk.
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -131,9 +130,10 @@ class StatePersistence:
                 utc_us=self._clock.utc_us(), monotonic_ns=self._clock.monotonic_ns()
             )
         if self.written_seq != self._newest_seq and self._may_be_kept:
-            began_ns = time.perf_counter_ns()
+            now_s = asyncio.get_running_loop().time
+            began_s = now_s()
             state = self._capture()
-            held_s = (time.perf_counter_ns() - began_ns) / 1e9
+            held_s = now_s() - began_s
             await self._loop.recorded()
             if self._trail.durable_seq >= state.seq:
                 disk_s = await self._write(state, clean_stop=False)
@@ -194,7 +194,10 @@ class StatePersistence:
             heartbeat=self._heartbeat(),
             clean_stop=clean_stop,
         )
-        taken_s = await self._worker.do(write)
+        now_s = asyncio.get_running_loop().time
+        began_s = now_s()
+        await self._worker.do(write)
+        taken_s = now_s() - began_s
         self._past.written(state.let_go)
         self.written_seq = state.seq
         return taken_s
@@ -217,9 +220,8 @@ class StatePersistence:
 
     def _write_down(
         self, state: _Captured, *, tree: KnownTree, heartbeat: Heartbeat, clean_stop: bool
-    ) -> float:
+    ) -> None:
         """Put past orders and checkpoint on disk, in this order; on the worker's thread."""
-        began_ns = time.perf_counter_ns()
         record = self._trail.record_name()
         if state.let_go:
             self._past.write(state.let_go, record=record, seq=state.seq)
@@ -239,4 +241,3 @@ class StatePersistence:
             book=msgspec.Raw(state.book),
         )
         self._files.write(checkpoint, heartbeat)
-        return (time.perf_counter_ns() - began_ns) / 1e9

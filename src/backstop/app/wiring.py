@@ -4,7 +4,6 @@ Lock, record, replay, then the ways to the broker. Nothing is sent here; what wa
 again by the exit stack of whoever asked.
 """
 
-import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -196,7 +195,7 @@ def _begin(
         GuardStarted(
             utc_us=clock.utc_us(),
             boot_id=state.boot_id,
-            process_id=os.getpid(),
+            process_id=state.process_id,
             account_id=policy.account_id,
             gateway_host=host,
             version=__version__,

@@ -6,13 +6,13 @@ after a while, or at an orderly close; this one never does.
 """
 
 import asyncio
-import random
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn, Protocol
 
 from msgspec import Raw, Struct
 
+from backstop.adapters.machine import machine
 from backstop.adapters.projectx.hub_connect import Negotiate, TokenRefusedError, connected
 from backstop.adapters.projectx.session import BearerToken
 from backstop.adapters.projectx.signalr import Call, HubConnection, HubEndedError, HubTimings
@@ -24,7 +24,6 @@ EVICTED_ATTEMPT = 4
 connection from each other at full speed help nobody."""
 
 _NS_PER_S = 1_000_000_000
-_random = random.SystemRandom()
 
 
 class TokenSource(Protocol):
@@ -83,7 +82,7 @@ class HubLink:
         negotiate: Negotiate = Negotiate.ASK,
         tls: ssl.SSLContext | None = None,
         strike: Callable[[bytes], bytes] = bytes,
-        jitter: Callable[[], float] = _random.random,
+        jitter: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._url = url
@@ -94,7 +93,8 @@ class HubLink:
         self._negotiate = negotiate
         self._tls = tls
         self._strike = strike
-        self._jitter = jitter
+        self._dice = machine().dice
+        self._jitter = jitter or self._dice.random
         self._sleep = sleep
         self._connection: HubConnection | None = None
         self._token: BearerToken | None = None  # that the open connection was opened with
@@ -165,7 +165,7 @@ class HubLink:
         """
         while True:
             # Never in step with the other hub's link: one of the two should always be heard.
-            await asyncio.sleep(self._timings.token_check_s * _random.uniform(0.5, 1.5))
+            await asyncio.sleep(self._timings.token_check_s * self._dice.uniform(0.5, 1.5))
             opened_with = self._token
             if self._connection is None or opened_with is None:
                 continue

@@ -6,7 +6,6 @@ for or raises, because half a list looks like an answer and is not one.
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
+from backstop.adapters.machine import machine
 from backstop.adapters.projectx import translate
 from backstop.adapters.projectx.broken_lists import UnreadableRowsError
 from backstop.adapters.projectx.rate_budget import Permit, RateBudget
@@ -70,8 +70,6 @@ _TOO_MANY, _SERVER_ERROR = 429, 500
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 """Prices go out as JSON numbers: the gateway's binder refuses strings."""
-
-_random = random.SystemRandom()
 
 _Fact = TypeVar("_Fact")
 
@@ -132,7 +130,7 @@ class ProjectXRest:
         clock: Clock,
         timings: RestTimings | None = None,
         strike: Callable[[bytes], bytes] = bytes,
-        jitter: Callable[[], float] = _random.random,
+        jitter: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._transport = transport
@@ -141,7 +139,7 @@ class ProjectXRest:
         self._clock = clock
         self._timings = timings or RestTimings()
         self._strike = strike
-        self._jitter = jitter
+        self._jitter = jitter or machine().dice.random
         self._sleep = sleep
 
     # -- changes: sent once ----------------------------------------------------------------------

@@ -261,8 +261,7 @@ class SqliteJournal:
             self._closed = True
             self._hand_over(at_most=len(self._collected))
             self._writer.stop()
-        loop = asyncio.get_running_loop()
-        ended = await loop.run_in_executor(None, self._writer.ended.wait, CLOSE_DEADLINE_S)
+        ended = await self._writer.ended(CLOSE_DEADLINE_S)
         if not ended or self._waiting:
             raise JournalError(
                 f"The disk did not take the last {len(self._waiting)} decisions for {self.path} "

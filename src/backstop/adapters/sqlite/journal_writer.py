@@ -6,13 +6,13 @@ a new connection, looks at what is there, and writes all the rest anew, in order
 grow, until it succeeds or is told to stop.
 """
 
-import queue
 import sqlite3
-import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from backstop.adapters.machine import machine
 from backstop.adapters.sqlite.audit_rows import RowWriter
 from backstop.adapters.sqlite.journal_group import Group
 from backstop.adapters.sqlite.schema import connect_again
@@ -56,66 +56,60 @@ class JournalWriter:
         last_seq: int,
         report: WriterReport,
     ) -> None:
-        self.ended = threading.Event()
         self._connection = connection
         self._path = path
         self._account = account
         self._last_seq = last_seq  # of the newest record that is known to be durable
         self._report = report
         self._rows = RowWriter(connection, account=account)
-        self._queue: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
-        self._stopping = threading.Event()
+        self._write_next: Callable[[Group], None] = self._write
+        self._attempts = 0  # that failed, in a row
+        self._given_up = False
         self._copier = LogCopier(path)
-        # A daemon: a process that must end now does not wait for a hanging disk.
-        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
-        self._thread.start()
+        self._line = machine().line("journal")
 
     def hand_over(self, group: Group) -> None:
         """Take ``group`` after all that were taken before; never blocks."""
-        self._queue.put(group)
+        self._line.put(partial(self._made_durable, group))
 
     def stop(self) -> None:
         """Write what was handed over, once more if the disk failed, and close the file."""
-        self._stopping.set()
-        self._queue.put(None)
+        self._line.stop(self._close)
+
+    async def ended(self, limit_s: float) -> bool:
+        """Wait until all is written or given up, and the file closed; say whether it is."""
+        return await self._line.ended(limit_s)
 
     # -- on the thread ---------------------------------------------------------------------------
 
-    def _run(self) -> None:
-        given_up = False
-        try:
-            while (group := self._queue.get()) is not None:
-                if not given_up:
-                    given_up = not self._made_durable(group)
-            self._copier.stop()
-            self._connection.close()
-        finally:
-            self.ended.set()
+    def _close(self) -> None:
+        self._copier.stop()
+        self._connection.close()
 
-    def _made_durable(self, group: Group) -> bool:
-        """Write ``group``, however often it takes; False when the journal was stopped meanwhile."""
-        attempts = 0
-        write: Callable[[Group], None] = self._write
-        while True:
-            stopping = self._stopping.is_set()
-            try:
-                write(group)
-            except Exception as error:  # noqa: BLE001 - who waits must hear of every failure, bugs too
-                self._report.on_failure(f"{type(error).__name__}: {error}")
-            else:
-                break
-            if stopping:
-                return False
-            self._stopping.wait(PAUSES_S[min(attempts, len(PAUSES_S) - 1)])
-            attempts += 1
-            write = self._write_again
+    def _made_durable(self, group: Group) -> float | None:
+        """Write ``group``; after a failure return how long to wait before it is tried again.
+
+        Given up, with all that follows, when the journal was stopped before the attempt.
+        """
+        if self._given_up:
+            return None
+        stopping = self._line.is_stopping
+        try:
+            self._write_next(group)
+        except Exception as error:  # noqa: BLE001 - who waits must hear of every failure, bugs too
+            self._report.on_failure(f"{type(error).__name__}: {error}")
+            self._given_up = stopping
+            self._write_next = self._write_again
+            self._attempts += 1
+            return None if stopping else PAUSES_S[min(self._attempts, len(PAUSES_S)) - 1]
+        self._write_next, self._attempts = self._write, 0
         if group.records:
             self._last_seq = group.records[-1][0]
         self._report.on_durable(group)
         self._copier.after_commit(
             self._connection, records=len(group.records), rows=group.rows, size=group.size
         )
-        return True
+        return None
 
     def _write(self, group: Group) -> None:
         """Write ``group`` in one transaction."""

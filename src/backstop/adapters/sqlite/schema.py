@@ -15,6 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 from backstop.adapters.folders import sync_folder
+from backstop.adapters.machine import machine
 from backstop.adapters.sqlite.write_ahead_log import reserve
 from backstop.errors import DamagedDatabaseError, StateFolderError
 
@@ -173,9 +174,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(
-        path, timeout=READ_TIMEOUT_S, isolation_level=None, check_same_thread=False
-    )
+    return machine().database(path, timeout_s=READ_TIMEOUT_S)
 
 
 def _is_laid_out(path: Path, *, checked: bool) -> bool:

@@ -14,6 +14,8 @@ import threading
 from contextlib import closing, suppress
 from pathlib import Path
 
+from backstop.adapters.machine import machine
+
 LOG_SUFFIX = "-wal"
 
 RESERVED_BYTES = 8 * 2**20
@@ -75,11 +77,8 @@ class LogCopier:
     def __init__(self, database: Path) -> None:
         self._database = database
         self._pages = 0
-        self._asked = threading.Event()
         self._copied = threading.Event()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._copy, name="log copier", daemon=True)
-        self._thread.start()
+        self._line = machine().line("log copier")
 
     def after_commit(
         self, connection: sqlite3.Connection, *, records: int, rows: int, size: int
@@ -101,26 +100,22 @@ class LogCopier:
                 connection.execute(COPY).fetchone()
         elif self._pages >= COPY_EVERY_PAGES:
             self._pages = 0
-            self._asked.set()
+            self._line.put(self._copy)
 
     def stop(self) -> None:
         """End the thread; the writer's connection is the last one then."""
-        self._stopping = True
-        self._asked.set()
-        self._thread.join(STOP_LIMIT_S)
+        self._line.stop()
+        self._line.join(STOP_LIMIT_S)
 
     def _copy(self) -> None:
-        while True:
-            self._asked.wait()
-            self._asked.clear()
-            if self._stopping:
-                return
-            # A connection for each copy: one that had an error is not to be used again.
-            with (
-                suppress(sqlite3.Error),
-                closing(sqlite3.connect(self._database, isolation_level=None)) as connection,
-            ):
-                connection.execute("PRAGMA fullfsync = ON")
-                connection.execute("PRAGMA checkpoint_fullfsync = ON")
-                connection.execute(COPY).fetchone()
-            self._copied.set()
+        if self._line.is_stopping:
+            return
+        # A connection for each copy: one that had an error is not to be used again.
+        with (
+            suppress(sqlite3.Error),
+            closing(sqlite3.connect(self._database, isolation_level=None)) as connection,
+        ):
+            connection.execute("PRAGMA fullfsync = ON")
+            connection.execute("PRAGMA checkpoint_fullfsync = ON")
+            connection.execute(COPY).fetchone()
+        self._copied.set()
