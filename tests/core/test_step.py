@@ -5,6 +5,7 @@ from tests.core.builders import START_NS, START_US, a_policy, a_row, a_trade, an
 
 from backstop.core.engine import new_book
 from backstop.core.step import Tag, Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import RaiseAlert, Severity
 from backstop.domain.order import OrderState
@@ -103,8 +104,8 @@ def test_a_late_trade_of_a_finished_order_makes_a_new_proof() -> None:
 
 def test_an_alert_is_a_command_and_a_line_in_the_log() -> None:
     work = a_workbench()
-    work.alert(Severity.CRITICAL, "OVERFILL", "too much")
-    work.alert(Severity.WARNING, "CONTRADICTION", "odd")
+    work.alert(Severity.CRITICAL, AlertCode.OVERFILL, "too much")
+    work.alert(Severity.WARNING, AlertCode.CONTRADICTION, "odd")
 
     assert [command.code for command in work.commands if isinstance(command, RaiseAlert)] == [
         "OVERFILL",

@@ -14,6 +14,7 @@ from backstop.core.bot_shares import share_of, strategy_of
 from backstop.core.liquidation_scope import unfinished
 from backstop.core.position_close import close_requested
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.bot import BotPolicy, BotState
 from backstop.domain.commands import Severity
 from backstop.domain.events import (
@@ -77,7 +78,9 @@ def bot_changed(work: Workbench, event: BotFellSilent | BotGivenUp | BotReturned
         case BotReturned() if bot.state is BotState.SILENT:
             work.book.bots[bot.bot_id] = replace(bot, state=BotState.ALIVE, silent_utc_us=None)
             work.alert(
-                Severity.INFO, "BOT_RETURNED", f"Bot {bot.bot_id} is back; its entries pass again."
+                Severity.INFO,
+                AlertCode.BOT_RETURNED,
+                f"Bot {bot.bot_id} is back; its entries pass again.",
             )
         case _:
             pass  # a second word about the same
@@ -93,7 +96,7 @@ def _fell_silent(work: Workbench, bot: Bot, event: BotFellSilent) -> None:
     open_text = ", ".join(f"{share:+d} {book.symbol_of(name)}" for name, share in shares)
     work.alert(
         Severity.CRITICAL if shares or live else Severity.WARNING,
-        "BOT_SILENT",
+        AlertCode.BOT_SILENT,
         f"Bot {bot.bot_id} has given no sign of life for {event.silent_ms / 1000:g} s, with "
         f"{open_text or 'no position'} and {count_text(live, 'live order')}. {_what_follows(bot)}",
     )
@@ -125,7 +128,7 @@ def _given_up(work: Workbench, bot: Bot, event: BotGivenUp) -> None:
     )
     work.alert(
         Severity.CRITICAL,
-        "BOT_GIVEN_UP",
+        AlertCode.BOT_GIVEN_UP,
         f"Bot {bot.bot_id} has given no sign of life for {event.silent_ms / 1000:g} s. "
         f"{_closing_text(work, what)} Its entries stay refused until it registers again.",
     )

@@ -20,6 +20,7 @@ from backstop.core.venue_clock import (
     still_off,
     zero_of,
 )
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.clock import ClockReading
 from backstop.domain.commands import Severity
 from backstop.domain.denial import Denial, DenialCode
@@ -46,7 +47,7 @@ def clock_read(work: Workbench, event: VenueClockRead) -> None:
     if unknown:
         work.alert(
             Severity.WARNING,
-            "CLOCK_UNKNOWN",
+            AlertCode.CLOCK_UNKNOWN,
             "The gateway's answers do not say what time it is there (no usable Date header). An "
             "order that is looked for and not found stays UNKNOWN until they do.",
         )
@@ -113,7 +114,7 @@ def _judged(work: Workbench, readings: tuple[ClockReading, ...], *, off: bool) -
         side = "ahead of" if offset_us > 0 else "behind"
         work.alert(
             Severity.CRITICAL,
-            "CLOCK_OFFSET",
+            AlertCode.CLOCK_OFFSET,
             f"The venue's clock is {abs(offset_us) / 1e6:.1f} s {side} this computer's, in "
             f"{len(readings)} answers; {limit_us / 1e6:g} s are allowed "
             "(CLOCK_OFFSET_MAX_SECONDS). Entries are refused until the clocks agree; exits stay "

@@ -24,6 +24,7 @@ from backstop.core.policy import SECOND_NS
 from backstop.core.positions import SETTLE_NS, SNAPSHOT_LAG_NS
 from backstop.core.step import Tag, Workbench
 from backstop.core.tracked_order import TrackedOrder
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerOrder
 from backstop.domain.commands import ClosePosition, Severity
 from backstop.domain.events import AccountAudited, Answer, PositionCloseAnswered
@@ -205,7 +206,7 @@ def _tell_flipped(work: Workbench, run: Liquidation, contract_id: str, position:
     work.book.closes[contract_id] = attempt
     work.alert(
         Severity.CRITICAL,
-        "LIQUIDATION_FLIPPED",
+        AlertCode.LIQUIDATION_FLIPPED,
         f"{contract_id} was {attempt.quantity:+d} when its close was sent and is {position:+d} "
         f"now: something else closed it as well. {run.liquidation_id} closes that too.",
     )

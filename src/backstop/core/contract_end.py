@@ -14,6 +14,7 @@ from backstop.core.clock_readings import now_us
 from backstop.core.liquidation import DOUBLINGS_MAX, CloseAttempt, Liquidation
 from backstop.core.policy import SECOND_NS
 from backstop.core.step import Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
 from backstop.domain.commands import Severity
 
@@ -63,7 +64,7 @@ def tell_ended(
     work.book.closes[contract_id] = attempt
     work.alert(
         Severity.CRITICAL,
-        "CONTRACT_EXPIRED",
+        AlertCode.CONTRACT_EXPIRED,
         f"{position:+d} {contract_id} cannot be closed: the venue takes no orders for this "
         "contract month (ContractNotActive). It is tried only every ten minutes, and ever more "
         "rarely. The venue settles it, or it is closed on the trading platform; "
@@ -92,7 +93,7 @@ def tell_settled(work: Workbench, contract_id: str, what: str) -> None:
     """Tell a person that the venue closed a position; nothing is frozen, for nobody traded."""
     work.alert(
         Severity.WARNING,
-        "CONTRACT_EXPIRED",
+        AlertCode.CONTRACT_EXPIRED,
         f"{contract_id}: {what}. The contract month has ended: the venue settled the position, and "
         "it is flat now. Trade the next month.",
     )

@@ -7,10 +7,17 @@ shows of the venue may go wrong with the next one too, so no new exposure is tak
 from backstop.core.lifecycle import MACHINE, latched
 from backstop.core.step import Workbench
 from backstop.core.trading_state import Latch, LatchKind
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import RaiseAlert
 
 FREEZING = frozenset(
-    {"OVERFILL", "ORDER_ID_REUSED", "ORDER_MISMATCHED", "TRADE_MISMATCHED", "TRADE_RESTATED"}
+    {
+        AlertCode.OVERFILL,
+        AlertCode.ORDER_ID_REUSED,
+        AlertCode.ORDER_MISMATCHED,
+        AlertCode.TRADE_MISMATCHED,
+        AlertCode.TRADE_RESTATED,
+    }
 )
 """Codes of the alerts that freeze entries."""
 

@@ -38,6 +38,7 @@ from backstop.core.position_close import part_ended
 from backstop.core.positions import SETTLE_NS
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
 from backstop.core.trading_state import Latch, LatchKind
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
 from backstop.domain.events import (
     AccountAudited,
@@ -250,7 +251,7 @@ def _over(work: Workbench, run: Liquidation) -> None:
     if run.latches:
         work.alert(
             Severity.INFO,
-            "LIQUIDATION_FLAT",
+            AlertCode.LIQUIDATION_FLAT,
             f"{run.liquidation_id}: two fresh reads show nothing left. Entries stay refused until "
             "a person resumes.",
         )

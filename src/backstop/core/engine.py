@@ -53,6 +53,7 @@ from backstop.core.step import Step, Tag, Workbench
 from backstop.core.trade_evidence import book_trade, recount_trades
 from backstop.core.undecided import past_changed
 from backstop.core.venue_clock import LOOK_BACK_US
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.audit import AuditRow
 from backstop.domain.broker import BrokerTrade
 from backstop.domain.commands import AuditAccount, Severity
@@ -300,7 +301,7 @@ def _payload_rejected(work: Workbench, event: PayloadRejected) -> None:
     work.book.counters.rejected_payloads += 1
     work.alert(
         Severity.WARNING,
-        "PAYLOAD_REJECTED",
+        AlertCode.PAYLOAD_REJECTED,
         f"{event.source} {event.target} broke its schema: {event.fault}. Kept as it came.",
     )
 

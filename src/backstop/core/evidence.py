@@ -16,6 +16,7 @@ from backstop.core.reference_levels import LevelHistory, with_row
 from backstop.core.step import Tag, Workbench
 from backstop.core.tracked_order import TrackedOrder, newer_row
 from backstop.core.unowned_fills import number_that_may_be
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.commands import LookUpOrder, Severity
 from backstop.domain.order import LegRole, OrderType, leg_of
@@ -85,7 +86,7 @@ def is_anothers(work: Workbench, order: TrackedOrder, broker_order_id: int, what
     registered = f"{order.intent.side} {order.intent.quantity} {order.intent.contract_id}"
     work.alert(
         Severity.CRITICAL,
-        "ORDER_MISREGISTERED",
+        AlertCode.ORDER_MISREGISTERED,
         f"Order {order.client_order_id} was registered as {registered}, and {told}: that one "
         "counts as an order of somebody else.",
     )
@@ -165,4 +166,4 @@ def is_foreign_account(work: Workbench, account_id: int) -> bool:
 def contradiction(work: Workbench, what: str) -> None:
     """Count and report a fact that cannot be true together with what is known."""
     work.book.counters.contradictions += 1
-    work.alert(Severity.WARNING, "CONTRADICTION", what)
+    work.alert(Severity.WARNING, AlertCode.CONTRADICTION, what)

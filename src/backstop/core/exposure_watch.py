@@ -16,6 +16,7 @@ from backstop.core.exposure_book import ExposureBook
 from backstop.core.lifecycle import MACHINE
 from backstop.core.step import Tag, Workbench
 from backstop.core.volatility import VolatilityOrigin
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
 from backstop.domain.events import RiskEstimated
 
@@ -35,7 +36,7 @@ def limits_tried(work: Workbench) -> None:
     if broken and broken != book.broken_limits:
         work.alert(
             Severity.CRITICAL,
-            "LIMIT_BROKEN",
+            AlertCode.LIMIT_BROKEN,
             f"{', '.join(broken)} let an order through that breaks it. Entries are refused; exits "
             "and protection go on. Stop this version and start one that works.",
         )
@@ -67,7 +68,7 @@ def watch_exposure(work: Workbench, event: RiskEstimated) -> None:
             book.breaches_told[limit] = None
             work.alert(
                 Severity.CRITICAL,
-                "EXPOSURE_LIMIT_BROKEN",
+                AlertCode.EXPOSURE_LIMIT_BROKEN,
                 f"The market has moved: {what}. Orders that would add to it are refused; "
                 f"{_CLOSES[book.policy.liquidates_breaches]}.",
             )

@@ -23,6 +23,7 @@ from backstop.core.lifecycle import MACHINE, latched
 from backstop.core.policy import SECOND_NS
 from backstop.core.step import Tag, Workbench
 from backstop.core.trading_state import Latch, LatchKind
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerTrade
 from backstop.domain.commands import Severity
 from backstop.domain.external import ExternalPositionPolicy
@@ -213,7 +214,7 @@ def _found(work: Workbench, number: int, contract_id: str) -> Iterator[Flattenin
         firm_liquidated(work)
         work.alert(
             Severity.CRITICAL,
-            "FIRM_LIQUIDATION",
+            AlertCode.FIRM_LIQUIDATION,
             f"{book.symbol_of(contract_id)}: {what} on an account that may not trade any more: the "
             f"firm closes it. {_position_words(book, contract_id)}",
         )
@@ -252,7 +253,7 @@ def _frozen(work: Workbench, contract_id: str, what: str) -> Iterator[Flattening
     symbol = book.symbol_of(contract_id)
     work.alert(
         Severity.WARNING if known else Severity.CRITICAL,
-        "EXTERNAL_POSITION",
+        AlertCode.EXTERNAL_POSITION,
         f"{symbol}: {what}. {_position_words(book, contract_id)} Entries are frozen until a person "
         f"resumes with a name and a reason. {_act_words(book, contract_id)}",
     )

@@ -16,6 +16,7 @@ from backstop.core.lifecycle import MACHINE, latched
 from backstop.core.policy import SECOND_NS
 from backstop.core.step import Workbench
 from backstop.core.trading_state import Latch, LatchKind
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.commands import CancelOrder, Severity
 from backstop.domain.external import ExternalPositionPolicy
@@ -102,7 +103,7 @@ def _count_program(work: Workbench, row: BrokerOrder) -> None:
     if latched(work, latch):
         work.alert(
             Severity.CRITICAL,
-            "SECOND_TRADER",
+            AlertCode.SECOND_TRADER,
             f"{count} orders within an hour carry tags that begin with {prefix} "
             f"(the newest: {tag_words(work.book, tag)}): another program trades this account. "
             "Entries are frozen until a person resumes with a name and a reason.",
@@ -117,7 +118,7 @@ def _tell_working(work: Workbench, row: BrokerOrder) -> None:
     at = "" if level is None else f" at {plain(level):f}"
     work.alert(
         Severity.WARNING,
-        "EXTERNAL_ORDER",
+        AlertCode.EXTERNAL_ORDER,
         f"{row.side} {row.quantity} {work.book.symbol_of(row.contract_id)} "
         f"{row.type or 'of an unknown type'}{at} works at the venue as order "
         f"{row.broker_order_id} ({tag_words(work.book, row.custom_tag)}) and is not Backstop's. "
@@ -194,7 +195,7 @@ def _cancel(work: Workbench, row: BrokerOrder) -> None:
     stays = f"still works after {cancels} cancels" if cancels else "is being cancelled"
     work.alert(
         Severity.CRITICAL if cancels else Severity.WARNING,
-        "EXTERNAL_ORDER_STAYS" if cancels else "EXTERNAL_ORDER_CANCELLED",
+        AlertCode.EXTERNAL_ORDER_STAYS if cancels else AlertCode.EXTERNAL_ORDER_CANCELLED,
         f"Order {number} ({tag_words(work.book, row.custom_tag)}), {row.side} {row.quantity} "
         f"{book.symbol_of(row.contract_id)}, could turn the position of {position:+d} around; it "
         f"{stays}.",

@@ -9,6 +9,7 @@ from backstop.core.liquidation import Cause
 from backstop.core.liquidation_register import joined, put_on_record, running
 from backstop.core.market_hours import NEVER_US, look_again, take
 from backstop.core.step import Tag, Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
 from backstop.domain.events import SessionsScheduled
 
@@ -56,7 +57,7 @@ def _close(work: Workbench, contract_id: str, quantity: int, why: str) -> None:
         run = put_on_record(work, cause, contract_id, latches=False)
         work.alert(
             Severity.WARNING,
-            "POSITION_PAST_ITS_TIME",
+            AlertCode.POSITION_PAST_ITS_TIME,
             f"{quantity:+d} {contract_id} is being closed by {run.liquidation_id}: {why}.",
         )
     elif run.is_partial:
@@ -69,7 +70,7 @@ def _tell_held_over(work: Workbench, contract_id: str, quantity: int) -> None:
         return  # it is being closed, which tells by itself that the market does not take it
     work.alert(
         Severity.CRITICAL,
-        "POSITION_HELD_OVER",
+        AlertCode.POSITION_HELD_OVER,
         f"{quantity:+d} {contract_id} is held over the close of its session, which FLAT_BY does "
         "not permit: nobody closed it in time. The market is closed; its stops stay. Decide "
         "whether it is to be closed when the market opens.",

@@ -5,6 +5,7 @@ and are written with it, so the record tells when it stood still and why.
 """
 
 from backstop.core.step import Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
 from backstop.domain.events import JournalFailed, JournalRecovered
 from backstop.domain.utc import utc_text
@@ -17,7 +18,7 @@ def journal_changed(work: Workbench, event: JournalFailed | JournalRecovered) ->
             work.book.links.journal_failed = True
             work.alert(
                 Severity.CRITICAL,
-                "JOURNAL_FAILED",
+                AlertCode.JOURNAL_FAILED,
                 f"{event.reason} Entries are refused; exits, stops and the cancels of entries "
                 "still leave.",
             )
@@ -25,7 +26,7 @@ def journal_changed(work: Workbench, event: JournalFailed | JournalRecovered) ->
             work.book.links.journal_failed = False
             work.alert(
                 Severity.CRITICAL if event.lost else Severity.WARNING,
-                "JOURNAL_RECOVERED",
+                AlertCode.JOURNAL_RECOVERED,
                 f"The disk took nothing from {utc_text(event.began_utc_us)} to "
                 f"{utc_text(event.utc_us)}: {event.reason} Now {event.decisions} decisions of that "
                 f"time are written, records {event.first_seq} to {event.last_seq}."

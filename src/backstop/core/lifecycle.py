@@ -12,6 +12,7 @@ from backstop.core.record_soundness import record_refusal
 from backstop.core.start_findings import tell_findings
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
 from backstop.core.trading_state import Latch, LatchKind
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import LookUpOrder, Severity
 from backstop.domain.events import (
     EmergencyRunRecorded,
@@ -58,7 +59,7 @@ def hub_changed(work: Workbench, event: HubConnected | HubLost | SessionEvicted)
     if isinstance(event, SessionEvicted):
         work.alert(
             Severity.CRITICAL,
-            "SESSION_EVICTED",
+            AlertCode.SESSION_EVICTED,
             "The gateway sent GatewayLogout: another login may have taken this session. "
             "Entries wait until the account has been read again.",
         )
@@ -167,7 +168,9 @@ def halt_requested(work: Workbench, event: HaltRequested) -> None:
     work.decision = Decision(kind=DecisionKind.ACCEPTED)
     latch = Latch(cause=event.reason, operator=event.operator, utc_us=event.utc_us)
     if latched(work, latch):
-        work.alert(Severity.CRITICAL, "HALTED", f"Halted by {event.operator}: {event.reason}.")
+        work.alert(
+            Severity.CRITICAL, AlertCode.HALTED, f"Halted by {event.operator}: {event.reason}."
+        )
 
 
 def latched(work: Workbench, latch: Latch) -> bool:

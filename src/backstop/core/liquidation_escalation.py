@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from backstop.core.liquidation import Liquidation, LiquidationState, Remaining, RemainingKind
 from backstop.core.policy import SECOND_NS
 from backstop.core.step import Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import RaiseAlert, Severity
 
 ESCALATE_NS = 30 * SECOND_NS
@@ -37,7 +38,7 @@ def escalated(work: Workbench, run: Liquidation, left: Sequence[Remaining]) -> L
         return run
     work.alert(
         Severity.CRITICAL,
-        "LIQUIDATION_ESCALATED",
+        AlertCode.LIQUIDATION_ESCALATED,
         f"{run.liquidation_id} gets nowhere: {named(left)}. It goes on trying; look at the "
         "account, and close by hand what is left.",
     )
@@ -81,7 +82,7 @@ def _tell_closed(
     if not run.told_closed:
         work.alert(
             Severity.CRITICAL,
-            "MARKET_CLOSED_WHILE_LIQUIDATING",
+            AlertCode.MARKET_CLOSED_WHILE_LIQUIDATING,
             f"{run.liquidation_id}: the venue takes no orders for {', '.join(closed)}. Left: "
             f"{named(left)}. Stops stay where they are, and the close is tried until it reopens.",
         )

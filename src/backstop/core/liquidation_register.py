@@ -13,6 +13,7 @@ from backstop.core.liquidation import (
 from backstop.core.liquidation_scope import unfinished, would_send
 from backstop.core.positions import SETTLE_NS
 from backstop.core.step import Tag, Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import ClosePosition, Severity
 from backstop.domain.numbers import count_text
 
@@ -156,7 +157,7 @@ def _tell(work: Workbench, run: Liquidation) -> None:
     if run.sends:
         work.alert(
             Severity.CRITICAL,
-            "LIQUIDATION_BEGUN",
+            AlertCode.LIQUIDATION_BEGUN,
             f"{run.liquidation_id} takes {what} flat for {cause.operator}: {cause.text}.",
         )
         return
@@ -164,7 +165,7 @@ def _tell(work: Workbench, run: Liquidation) -> None:
     closes = sum(isinstance(command, ClosePosition) for command in planned)
     work.alert(
         Severity.WARNING,
-        "LIQUIDATION_NOT_SENT",
+        AlertCode.LIQUIDATION_NOT_SENT,
         f"{cause.operator} asked to take {what} flat ({cause.text}); the gate is closed, so "
         f"nothing was sent. It would have closed {count_text(closes, 'position')} and cancelled "
         f"{count_text(len(planned) - closes, 'order')}.",

@@ -6,6 +6,7 @@ somebody may have revoked the key for a reason.
 """
 
 from backstop.core.step import Tag, Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
 from backstop.domain.events import LoginAccepted, LoginRefused
 
@@ -29,7 +30,7 @@ def access_changed(work: Workbench, event: LoginRefused | LoginAccepted) -> None
             held = f"{open_ones} position{'' if open_ones == 1 else 's'} open. " * bool(open_ones)
             work.alert(
                 Severity.CRITICAL,
-                "LOGIN_REFUSED",
+                AlertCode.LOGIN_REFUSED,
                 f"The gateway does not accept TOPSTEPX_API_KEY any more. {event.reason} {held}"
                 f"{WITH_SPARE if event.spare_works else WITHOUT_SPARE}. Store a new key where the "
                 "old one is: it is taken up without a restart.",

@@ -15,6 +15,7 @@ from backstop.core.protection_plan import total
 from backstop.core.protection_record import Episode
 from backstop.core.protection_situation import Situation, is_being_closed
 from backstop.core.step import Tag, Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
 
 NAKED_LIMIT_NS = SECOND_NS
@@ -120,7 +121,7 @@ def _alarm_unread(work: Workbench, now: Situation) -> None:
     _put_episode(work, now, replace(episode, alarmed=True))
     work.alert(
         Severity.CRITICAL,
-        "POSITION_NAKED",
+        AlertCode.POSITION_NAKED,
         f"{now.uncovered} of {now.view.quantity:+d} {now.contract_id} had no working stop when "
         "this process began, and the account cannot be read: a stop may work there, so none is "
         "placed before it is known.",
@@ -133,7 +134,7 @@ def _put_episode(work: Workbench, now: Situation, episode: Episode) -> None:
     protection.records[now.contract_id] = replace(record, episode=episode)
 
 
-def give_up(work: Workbench, now: Situation, *, code: str, why: str) -> None:
+def give_up(work: Workbench, now: Situation, *, code: AlertCode, why: str) -> None:
     """Close what cannot be protected: the part without a stop first, then the whole contract."""
     book = work.book
     contract_id = now.contract_id

@@ -23,6 +23,7 @@ from backstop.core.undecided import (
     hold_row,
     is_undecided_row,
 )
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerOrder
 from backstop.domain.commands import Severity
 from backstop.errors import InvalidTransitionError
@@ -100,7 +101,7 @@ def _doubled_order(work: Workbench, order: TrackedOrder, row: BrokerOrder) -> No
     work.book.counters.contradictions += 1
     work.alert(
         Severity.CRITICAL if row.status.is_live else Severity.WARNING,
-        "ORDER_DOUBLED",
+        AlertCode.ORDER_DOUBLED,
         f"Order {order.client_order_id} is order {order.broker_order_id} at the venue, and "
         f"{row.broker_order_id} carries its tag as well; both count.",
     )
@@ -122,7 +123,7 @@ def _mismatched(work: Workbench, order: TrackedOrder, row: BrokerOrder) -> None:
     intent = order.intent
     work.alert(
         Severity.CRITICAL,
-        "ORDER_MISMATCHED",
+        AlertCode.ORDER_MISMATCHED,
         f"The venue tells order {order.client_order_id} ({number}) as {told}, and it is "
         f"{intent.side} {intent.quantity} {intent.contract_id}: that proves nothing for the order. "
         "Compare orders with the venue's own list.",

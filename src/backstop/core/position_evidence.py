@@ -7,6 +7,7 @@ from backstop.core.evidence import (
     is_foreign_account,
 )
 from backstop.core.step import Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerPosition
 from backstop.domain.commands import Severity
 
@@ -50,7 +51,7 @@ def book_position_read(
         work.adjustments[contract_id] = delta
         work.alert(
             Severity.CRITICAL,
-            "POSITION_ADJUSTED",
+            AlertCode.POSITION_ADJUSTED,
             f"Two fresh reads say {view.quantity:+d} {contract_id} and the trades we know add up "
             f"to {view.quantity - delta:+d}: the broker is believed.",
         )

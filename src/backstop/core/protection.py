@@ -39,6 +39,7 @@ from backstop.core.protection_surplus import cut_surplus
 from backstop.core.protection_targets import restore_targets, targets_given_up
 from backstop.core.step import Tag, Workbench
 from backstop.core.unprotected import follow_doubt, is_to_close, settle_undetermined
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
 from backstop.domain.events import AccountAudited, Fact, PositionCloseAnswered, TimerFired
 
@@ -111,7 +112,7 @@ def _look_at(work: Workbench, contract_id: str, *, timer: bool) -> None:
         stay_covered_while_closing(work, now)
         return
     if is_refused(work, now):
-        give_up(work, now, code="STOP_REJECTED", why="the venue refused the stop")
+        give_up(work, now, code=AlertCode.STOP_REJECTED, why="the venue refused the stop")
     elif not _flatten_what_a_stop_opened(work, now):
         repair(work, now)
         quiet = len(work.commands) == requests
@@ -126,7 +127,9 @@ def _look_at(work: Workbench, contract_id: str, *, timer: bool) -> None:
 def _end_nakedness(work: Workbench, now: Situation) -> None:
     """Close what could not be protected in time; what has no stop on record may be declared."""
     if now.has_level:
-        give_up(work, now, code="POSITION_NAKED", why="no stop could be proven to work in time")
+        give_up(
+            work, now, code=AlertCode.POSITION_NAKED, why="no stop could be proven to work in time"
+        )
     else:
         settle_undetermined(work, situation_again(work.book, now))
 
@@ -171,7 +174,7 @@ def _flatten_what_a_stop_opened(work: Workbench, now: Situation) -> bool:
         return True
     work.alert(
         Severity.CRITICAL,
-        "STOP_OPENED_POSITION",
+        AlertCode.STOP_OPENED_POSITION,
         f"A stop, a target or an exit filled when nothing was left to close, and opened "
         f"{now.view.quantity or now.view.ledger:+d} {now.contract_id}: that is taken flat.",
     )

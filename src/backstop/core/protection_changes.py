@@ -13,6 +13,7 @@ from backstop.core.protection_levels import level_ticks, moved_levels, row_of
 from backstop.core.protection_record import Change
 from backstop.core.protective_orders import move_order
 from backstop.core.step import Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import Severity
 from backstop.domain.events import Answer, CancelAnswered, ModifyAnswered
@@ -120,7 +121,7 @@ def _stays(work: Workbench, number: int, change: Change) -> None:
     _stays_where_it_stands(book, number, change)
     work.alert(
         Severity.WARNING,
-        "LEG_NOT_ALIGNED",
+        AlertCode.LEG_NOT_ALIGNED,
         f"The venue did not move protective order {number} to the asked level: {why}. "
         "It protects where it stands.",
     )

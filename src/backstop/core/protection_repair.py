@@ -18,6 +18,7 @@ from backstop.core.protection_plan import Origin, Share, total
 from backstop.core.protection_situation import Situation
 from backstop.core.protective_orders import place_protective
 from backstop.core.step import Tag, Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.order import LegRole, OrderState
 
@@ -55,7 +56,7 @@ def repair(work: Workbench, now: Situation) -> None:
         book.wake(Wake.PROTECTION, due_ns)
         return
     if now.record.repairs >= REPAIRS_MAX:
-        give_up(work, now, code="POSITION_NAKED", why=REPAIRS_MESSAGE)
+        give_up(work, now, code=AlertCode.POSITION_NAKED, why=REPAIRS_MESSAGE)
         return
     _place_all(work, now, missing, again_ns=work.now_ns + TRY_AGAIN_NS)
 

@@ -14,6 +14,7 @@ from backstop.core.protection_record import ProtectionRecord
 from backstop.core.protection_situation import Situation
 from backstop.core.protective_orders import coming, place_protective, working_targets
 from backstop.core.step import Tag, Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import Severity
 from backstop.domain.order import LegRole, OrderState
@@ -108,7 +109,7 @@ def targets_given_up(work: Workbench, contract_id: str) -> None:
         if order.state is OrderState.REJECTED:
             work.alert(
                 Severity.WARNING,
-                "TARGET_REJECTED",
+                AlertCode.TARGET_REJECTED,
                 f"The venue refused the target {name} of {contract_id}: "
                 f"{order.venue_message or 'no reason given'}. The position keeps its stops.",
             )

@@ -19,6 +19,7 @@ from backstop.core.position_evidence import book_position_read
 from backstop.core.step import Tag, Workbench
 from backstop.core.trade_evidence import book_trade
 from backstop.core.unowned_fills import number_that_may_be
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerTrade
 from backstop.domain.commands import Severity
 from backstop.domain.events import AccountAudited, OrderLookedUp
@@ -97,7 +98,7 @@ def _search_missing(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) 
         if times == UNLISTED_READS_MAX + 1:
             work.alert(
                 Severity.WARNING,
-                "ORDER_VANISHED",
+                AlertCode.ORDER_VANISHED,
                 f"Order {order.client_order_id} ({order.broker_order_id}) is in no list of live "
                 f"orders and no search says how it ended; it still counts as {order.state}, and "
                 "protects nothing.",
@@ -124,7 +125,7 @@ def _reach_for_unlisted(work: Workbench, listed: AbstractSet[int]) -> None:
         if times > UNLISTED_READS_MAX:
             work.alert(
                 Severity.WARNING,
-                "ORDER_VANISHED",
+                AlertCode.ORDER_VANISHED,
                 f"Order {row.broker_order_id} ({row.contract_id}) is in no list of live orders "
                 f"and the venue does not say how it ended; it still counts as {row.status}, and "
                 "protects nothing.",

@@ -8,6 +8,7 @@ once. Exits, stops and liquidation never wait for it.
 
 from backstop.core.book import Book
 from backstop.core.step import Tag, Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
 from backstop.domain.events import RecordFoundSound, RecordFoundUnsound
 
@@ -32,7 +33,7 @@ def record_checked(work: Workbench, event: RecordFoundSound | RecordFoundUnsound
             book.record_finding = event.finding
             work.alert(
                 Severity.CRITICAL,
-                "RECORD_UNSOUND",
+                AlertCode.RECORD_UNSOUND,
                 f"The audit record is not sound: {event.finding} Entries are refused; exits, stops "
                 f"and liquidation go on. {WHAT_TO_DO}.",
             )

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from backstop.core import positions
 from backstop.core.step import Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerTrade
 from backstop.domain.commands import Severity
 from backstop.domain.numbers import plain
@@ -22,7 +23,7 @@ def tell_restated(work: Workbench, held: BrokerTrade, told: BrokerTrade, *, stan
     work.book.counters.contradictions += 1
     work.alert(
         Severity.CRITICAL,
-        "TRADE_RESTATED",
+        AlertCode.TRADE_RESTATED,
         f"The venue tells trade {held.trade_id} in two ways: {_words(kept)}, which counts, and "
         f"{_words(other)}. Compare orders and trades with the venue's own list.",
     )

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from backstop.core.execution_verification import with_trades
 from backstop.core.step import Workbench
 from backstop.core.tracked_order import TrackedOrder, final_quantity, told_quantity
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerOrder, BrokerTrade
 from backstop.domain.commands import Severity
 
@@ -45,7 +46,7 @@ def handed_over(
             del book.reused_ids[next(iter(book.reused_ids))]
         work.alert(
             Severity.CRITICAL,
-            "ORDER_ID_REUSED",
+            AlertCode.ORDER_ID_REUSED,
             f"The venue shows {other.client_order_id} under the id {row.broker_order_id}, which "
             f"was that of {holder.client_order_id}. Compare orders and trades with the venue's "
             "own list.",

@@ -31,6 +31,7 @@ from backstop.core.reference_levels import (
 from backstop.core.step import Tag, Workbench
 from backstop.core.tracked_order import TrackedOrder
 from backstop.core.trading_state import Latch, LatchKind
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerStatus, BrokerTrade
 from backstop.domain.commands import ModifyOrder, Severity
 from backstop.domain.events import Answer, ModifyAnswered
@@ -167,7 +168,7 @@ def _tell(work: Workbench, execution: _Execution, *, past: bool) -> None:
         counts = "It is from before a resume or the present trading day, and does not count."
     work.alert(
         Severity.WARNING,
-        "SLIPPAGE_BREACH",
+        AlertCode.SLIPPAGE_BREACH,
         f"{execution.what} was filled with {adverse}, "
         f"{plain(book.policy.max_slippage_ticks):f} allowed, measured from "
         f"{_levels_text(execution.measured_from)}. {counts}",
@@ -183,7 +184,7 @@ def _tell(work: Workbench, execution: _Execution, *, past: bool) -> None:
     if latched(work, latch):
         work.alert(
             Severity.CRITICAL,
-            "SLIPPAGE_REDUCING",
+            AlertCode.SLIPPAGE_REDUCING,
             f"Entries are refused: {cause}. Exits pass. Look at the market and at the orders, "
             "then resume with a name and a reason.",
         )

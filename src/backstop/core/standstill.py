@@ -13,6 +13,7 @@ from backstop.core.left_alone import left_alone_for
 from backstop.core.positions import distrusted
 from backstop.core.protection import protection_restarted
 from backstop.core.step import Tag, Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
 from backstop.domain.events import GuardStoodStill
 
@@ -26,7 +27,7 @@ def stood_still(work: Workbench, event: GuardStoodStill) -> None:
     seconds = f"{event.unguarded_ms / MILLISECONDS_PER_SECOND:.1f} s"
     work.alert(
         Severity.WARNING,
-        "GUARD_STOOD_STILL",
+        AlertCode.GUARD_STOOD_STILL,
         f"Nobody guarded the account for {seconds}: {how}. Entries wait until the account has been "
         "read again; stops at the venue stayed.",
     )

@@ -5,6 +5,7 @@ an older copy of the folder, or a disk that loses what it confirmed, must not le
 """
 
 from backstop.core.step import Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
 from backstop.domain.events import GuardStarted
 from backstop.domain.numbers import count_text
@@ -15,7 +16,7 @@ def tell_findings(work: Workbench, event: GuardStarted) -> None:
     if event.records_lost:
         work.alert(
             Severity.CRITICAL,
-            "RECORDS_LOST",
+            AlertCode.RECORDS_LOST,
             f"The newest {count_text(event.records_lost, 'record')} of the journal were on disk "
             "and are gone: the file was torn, or is an older copy. Positions, orders and trades "
             "are read from the broker; decisions that nobody else knows are gone: look at halts, "
@@ -24,7 +25,7 @@ def tell_findings(work: Workbench, event: GuardStarted) -> None:
     if event.past_unusable:
         work.alert(
             Severity.WARNING,
-            "PAST_ORDERS_UNUSABLE",
+            AlertCode.PAST_ORDERS_UNUSABLE,
             f"{event.past_unusable} A file that is there is kept aside, and what it held is made "
             "again from the journal; nothing waits for it.",
         )

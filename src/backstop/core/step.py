@@ -11,6 +11,7 @@ from backstop.core.guardrails import Assessment
 from backstop.core.past import PastOrder
 from backstop.core.tracked_order import TrackedOrder, final_quantity
 from backstop.core.trading_state import TradingState
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.audit import AuditRow, FillRow
 from backstop.domain.broker import BrokerTrade
 from backstop.domain.commands import RaiseAlert, Request, Severity
@@ -106,7 +107,7 @@ class Workbench:
         """Add one line for the log that somebody who filters should still see."""
         self.notes.append(Note(tag=tag, name=name, fields=fields, severity=Severity.WARNING))
 
-    def alert(self, severity: Severity, code: str, message: str) -> None:
+    def alert(self, severity: Severity, code: AlertCode, message: str) -> None:
         """Ask for a person's attention."""
         alert = self.book.alerts.post(severity, code, message, utc_us=self.utc_us)
         self.commands.append(

@@ -3,6 +3,7 @@
 from backstop.core.book import Book
 from backstop.core.positions import Knowledge
 from backstop.core.step import Tag, Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
 from backstop.domain.events import WatchdogLost, WatchdogReturned
 from backstop.domain.heartbeat import Holdings
@@ -17,7 +18,7 @@ def watchdog_changed(work: Workbench, event: WatchdogLost | WatchdogReturned) ->
             if not links.watchdog_lost:
                 work.alert(
                     Severity.CRITICAL,
-                    "WATCHDOG_LOST",
+                    AlertCode.WATCHDOG_LOST,
                     f"The watchdog is lost: {event.reason}. Entries are refused until another one "
                     "watches; it is being started. Stops at the venue stay.",
                 )

@@ -23,6 +23,7 @@ from backstop.core.undecided import (
     hold_trade,
     is_undecided_trade,
 )
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerTrade
 from backstop.domain.commands import Severity
 from backstop.domain.numbers import count_text, plain
@@ -146,7 +147,7 @@ def recount_trades(work: Workbench, order: TrackedOrder, *, cause: str) -> None:
     if now.filled_quantity > final_quantity(now) >= order.filled_quantity:
         work.alert(
             Severity.CRITICAL,
-            "OVERFILL",
+            AlertCode.OVERFILL,
             f"Order {now.client_order_id} asked for {count_text(final_quantity(now), 'contract')} "
             f"and trades say {now.filled_quantity}; the position counts in full.",
         )
@@ -168,7 +169,7 @@ def _order_of(work: Workbench, trade: BrokerTrade) -> TrackedOrder | None:
     intent = order.intent
     work.alert(
         Severity.CRITICAL,
-        "TRADE_MISMATCHED",
+        AlertCode.TRADE_MISMATCHED,
         f"Trade {trade.trade_id} of order {order.client_order_id} is {what}, and the order is "
         f"{intent.side} {intent.quantity} {intent.contract_id}: it counts in the position and "
         "proves nothing for the order.",

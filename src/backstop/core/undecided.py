@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from backstop.core.book import Book
 from backstop.core.past_doubt import UNDECIDED_MAX
 from backstop.core.step import Tag, Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerOrder, BrokerTrade
 from backstop.domain.commands import Severity
 from backstop.domain.events import (
@@ -31,7 +32,7 @@ def past_changed(work: Workbench, event: PastUnreadable | PastReadable) -> None:
             if not doubt.fault:
                 work.alert(
                     Severity.CRITICAL,
-                    "PAST_UNREADABLE",
+                    AlertCode.PAST_UNREADABLE,
                     f"{event.reason} Entries are refused, and old trades that come now are held "
                     "until they can be judged; exits, stops and liquidation go on.",
                 )
@@ -40,7 +41,7 @@ def past_changed(work: Workbench, event: PastUnreadable | PastReadable) -> None:
             if doubt.fault:
                 work.alert(
                     Severity.WARNING,
-                    "PAST_READABLE",
+                    AlertCode.PAST_READABLE,
                     "Past orders can be read again. What was held meanwhile is judged now: "
                     f"{len(doubt.trades)} trades, {len(doubt.rows)} orders.",
                 )
@@ -93,7 +94,7 @@ def hold_trade(work: Workbench, trade: BrokerTrade) -> bool:
     if len(doubt.trades) == 1:
         work.alert(
             Severity.CRITICAL,
-            "TRADE_UNDECIDED",
+            AlertCode.TRADE_UNDECIDED,
             f"{said} It is held, with those that follow, and the position is read from the venue.",
         )
     else:

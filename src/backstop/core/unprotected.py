@@ -23,6 +23,7 @@ from backstop.core.protection_record import Episode, ProtectionRecord
 from backstop.core.protection_situation import Situation
 from backstop.core.step import Tag, Workbench
 from backstop.core.trading_state import Latch, LatchKind
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerTrade
 from backstop.domain.commands import Severity
 from backstop.domain.external import ExternalPositionPolicy
@@ -46,7 +47,7 @@ def settle_undetermined(work: Workbench, now: Situation) -> None:
         give_up(
             work,
             now,
-            code="STOP_OPENED_POSITION",
+            code=AlertCode.STOP_OPENED_POSITION,
             why="an order that was to close a position opened it, so no stop is on record",
         )
         return
@@ -106,7 +107,7 @@ def _frozen(work: Workbench, contract_id: str, message: str) -> None:
     latched(work, latch)
     work.alert(
         Severity.CRITICAL,
-        "POSITION_UNPROTECTED",
+        AlertCode.POSITION_UNPROTECTED,
         f"{message} Entries are frozen until a person resumes with a name and a reason.",
     )
 

@@ -16,6 +16,7 @@ from backstop.adapters.clock import SystemClock
 from backstop.adapters.log import Redactor
 from backstop.config.settings import Settings, refuse_live_gateway
 from backstop.core.liquidation import Remaining
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import ClosePosition, RaiseAlert, Severity
 from backstop.emergency.alerting import AlertPost
 from backstop.emergency.right_to_send import (
@@ -137,7 +138,7 @@ def _given_up(ended: Ended) -> RaiseAlert:
     )
     return RaiseAlert(
         severity=Severity.CRITICAL,
-        code="LIQUIDATION_NOT_FLAT",
+        code=AlertCode.LIQUIDATION_NOT_FLAT,
         message=f"No guard runs, and the liquidation ended without proof of flat: {ended.why}. "
         f"Left: {left or 'nothing that is known'}. Nobody goes on by itself: close on the trading "
         "platform what is open, or repeat 'backstop liquidate --yes'.",

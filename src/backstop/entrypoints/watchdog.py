@@ -37,6 +37,7 @@ from backstop.core.watch_facts import (
     limits_from_json,
 )
 from backstop.core.watchdog import Watch, step
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.heartbeat import (
     AnyMessage,
     Armed,
@@ -95,7 +96,7 @@ class Watchdog:
         self._listens: Armed | None = None
         self._act: Act | None = None
         self._helpers: list[subprocess.Popen[bytes]] = []
-        self._quiet: dict[str, int] = {}  # events of which people hear no more before a moment
+        self._quiet: dict[AlertCode, int] = {}  # those of which people hear no more before a moment
         self._dismissed = False
         self._beat_ns = 0
 
@@ -194,9 +195,9 @@ class Watchdog:
                 self._kill(judged.reason)
             case Verdict.RESTART:
                 self._start_guard()
-                self._call(Level.WARNING, "guard_restarted", judged.reason)
+                self._call(Level.WARNING, AlertCode.GUARD_RESTARTED, judged.reason)
             case Verdict.GIVE_UP_RESTARTING:
-                self._call(Level.CRITICAL, "guard_crash_loop", judged.reason)
+                self._call(Level.CRITICAL, AlertCode.GUARD_CRASH_LOOP, judged.reason)
             case Verdict.LIQUIDATE:
                 self._liquidate(judged.reason)
             case Verdict.WELL | Verdict.WAIT | Verdict.END:
@@ -286,14 +287,14 @@ class Watchdog:
             self._report(self._guard, "STALE", reason)
 
     def _kill(self, reason: str) -> None:
-        self._call(Level.CRITICAL, "guard_killed", reason)
+        self._call(Level.CRITICAL, AlertCode.GUARD_KILLED, reason)
         if self._guard is not None:
             self._guard.killed = True
             self._guard.process.kill()
 
     def _liquidate(self, reason: str) -> None:
         """Begin to take the account flat; what was not needed before is loaded now."""
-        self._call(Level.CRITICAL, "liquidation_due", reason)
+        self._call(Level.CRITICAL, AlertCode.LIQUIDATION_DUE, reason)
         if self._act is not None:
             return
         act = import_module("backstop.entrypoints.acting").Act(
@@ -312,9 +313,9 @@ class Watchdog:
         self._selector.unregister(act)
         outcome = act.close()
         if outcome.flat:
-            self._call(Level.WARNING, "liquidation_ended_flat", outcome.message)
+            self._call(Level.WARNING, AlertCode.LIQUIDATION_ENDED_FLAT, outcome.message)
         else:
-            self._call(Level.CRITICAL, "liquidation_not_flat", outcome.message)
+            self._call(Level.CRITICAL, AlertCode.LIQUIDATION_NOT_FLAT, outcome.message)
         self._tell(LiquidationEnded(flat=outcome.flat))
 
     # -- words ---------------------------------------------------------------------------------
@@ -332,14 +333,14 @@ class Watchdog:
         )
         self._hand_over(REPORT, note)
 
-    def _call(self, level: Level, event: str, reason: str) -> None:
+    def _call(self, level: Level, code: AlertCode, reason: str) -> None:
         """Log it, and have people told, in case the guard cannot; not all of a flood."""
-        self._log(level, event, reason=reason)
+        self._log(level, code.lower(), reason=reason)
         now_ns = awake_ns()
-        if self._hello is None or not self._hello.alerts or now_ns < self._quiet.get(event, 0):
+        if self._hello is None or not self._hello.alerts or now_ns < self._quiet.get(code, 0):
             return
-        self._quiet[event] = now_ns + QUIET_NS
-        note = AlertNote(critical=level is Level.CRITICAL, code=event.upper(), message=reason)
+        self._quiet[code] = now_ns + QUIET_NS
+        note = AlertNote(critical=level is Level.CRITICAL, code=code, message=reason)
         self._hand_over(ALERT, note)
 
     def _hand_over(self, verb: str, note: CrashNote | AlertNote) -> None:

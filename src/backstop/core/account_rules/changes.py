@@ -5,6 +5,7 @@ To loosen takes a person and a reason, and says so in an alert. It lifts no lock
 
 from backstop.core.account_rules.limits import AccountLimits, LimitChange, LimitName, in_force
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
 from backstop.domain.events import LimitsChangeRequested
 
@@ -46,7 +47,7 @@ def limits_change_requested(work: Workbench, event: LimitsChangeRequested) -> No
     if said:
         work.alert(
             Severity.WARNING,
-            "LIMIT_LOOSENED",
+            AlertCode.LIMIT_LOOSENED,
             f"{event.operator} loosened {', '.join(said)}: {event.reason}. It holds until the "
             "setting says something else.",
         )

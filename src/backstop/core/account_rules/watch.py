@@ -15,6 +15,7 @@ from backstop.core.liquidation import Cause
 from backstop.core.liquidation_register import joined, put_on_record, running
 from backstop.core.step import Tag, Workbench
 from backstop.core.trading_state import Latch, LatchKind
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerTrade
 from backstop.domain.commands import Severity
 from backstop.domain.events import AccountHistoryRead, Fact
@@ -63,7 +64,7 @@ def _keep_the_day(work: Workbench, now: Standing) -> None:
     )
     work.alert(
         Severity.CRITICAL,
-        "DAILY_LOSS_REACHED",
+        AlertCode.DAILY_LOSS_REACHED,
         f"{record.lock_cause}. Resting entries are cancelled and positions closed; nothing is "
         "taken on before 17:00 Chicago.",
     )
@@ -115,7 +116,7 @@ def _keep_the_floor(work: Workbench, now: Standing) -> None:
     )
     work.alert(
         Severity.CRITICAL,
-        "MAX_LOSS_REACHED",
+        AlertCode.MAX_LOSS_REACHED,
         f"{cause}. Nothing is taken on until a person resumes, and it latches again while the "
         "account stands there.",
     )
@@ -129,7 +130,7 @@ def _tell_of_the_floor(work: Workbench, limits: AccountLimits) -> None:
         return
     work.alert(
         Severity.WARNING,
-        "ACCOUNT_FLOOR_ASSUMED",
+        AlertCode.ACCOUNT_FLOOR_ASSUMED,
         "The trades that the venue still shows do not add up to the account's balance, so its best "
         f"end-of-day balance is not known. The floor is taken to be {money(floor.micros):f}, the "
         "strictest there can be. Set ACCOUNT_HIGH_CLOSE to the best end-of-day balance as the firm "
@@ -188,7 +189,7 @@ def _cool_down(work: Workbench, limits: AccountLimits) -> None:
     record.cool_until_utc_us = work.utc_us + limits.cool_down_ns // MICROSECONDS
     work.alert(
         Severity.WARNING,
-        "COOL_DOWN",
+        AlertCode.COOL_DOWN,
         f"{count_text(record.stops_in_a_row, 'losing stop')} in a row: entries wait for "
         f"{limits.cool_down_ns // 1_000_000_000} s. Exits pass.",
     )
