@@ -151,8 +151,13 @@ def denial_codes_page() -> str:
     return page(
         "Refusal codes",
         "Backstop refuses an order with one or more of these codes. Each comes with a sentence, "
-        "and where there are numbers, with the limit, the value and the largest quantity of the "
-        "same order that would pass that rule.",
+        "and where there are numbers, with the limit and the value.",
+        "`max_quantity` is the largest quantity of the same order (its side, type and prices) that "
+        "would pass that rule, exactly; the smallest of all of them is what may be asked for now. "
+        "It is 0 where no quantity would pass: a halt, a closed session, a price too far from the "
+        "market. What only closes contracts passes, so an order that would turn a position over "
+        "hears how many it may close. It is null for `DUPLICATE_ORDER` (an order of another size "
+        "is not equal) and `PROTECTION_REQUIRED` (nothing is ordered).",
         "What reduces a position passes all of them but the checks of numbers and the gate. The "
         "venue's own refusals have no code here: they are the order state `REJECTED` with the "
         "venue's words.",

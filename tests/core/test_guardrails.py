@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from tests.core.builders import a_policy, a_quote, a_request, an_instrument
 
 from backstop.core.guardrails import (
-    MIN_BRACKET_TICKS,
     Assessment,
     Circumstances,
     Exposure,
     assess,
     freshness_denials,
 )
+from backstop.core.order_brackets import MIN_BRACKET_TICKS
 from backstop.core.order_numbers import PRICE_DECIMALS_MAX, PRICE_LIMIT_TICKS
 from backstop.core.trading_state import TradingState
 from backstop.domain.denial import Denial, DenialCode
@@ -135,9 +135,11 @@ def test_a_month_that_the_venue_does_not_trade_is_refused() -> None:
 
 @pytest.mark.parametrize("quantity", [0, -1, -(2**70), 2**31, 2**70])
 def test_a_quantity_that_no_order_can_have_is_refused(quantity: int) -> None:
-    (denial,) = judged(quantity=quantity).denials
+    denial, *others = judged(quantity=quantity).denials
 
     assert denial.code is DenialCode.QUANTITY_INVALID
+    assert [it.code for it in others] == [DenialCode.SIZE_TOO_LARGE] * (quantity > 0)
+    assert denial.max_quantity == 2**31 - 1
     assert denial.message.startswith(f"quantity is {quantity}; ")
     assert (denial.value, denial.limit) == (str(quantity), "1 to 2147483647")
 

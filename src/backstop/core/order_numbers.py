@@ -38,6 +38,7 @@ def number_faults(request: OrderRequest, instrument: Instrument) -> tuple[Denial
                 message=f"quantity is {request.quantity}; it must be a whole number, {allowed}",
                 value=str(request.quantity),
                 limit=allowed,
+                max_quantity=QUANTITY_MAX,
             )
         )
     wants_limit, wants_stop = _PRICES_OF_TYPE[request.type]
@@ -50,6 +51,7 @@ def number_faults(request: OrderRequest, instrument: Instrument) -> tuple[Denial
                 Denial(
                     code=DenialCode.PRICE_MISSING,
                     message=f"a {request.type} order needs {name}",
+                    max_quantity=0,
                 )
             )
         if not wanted and price is not None:
@@ -58,6 +60,7 @@ def number_faults(request: OrderRequest, instrument: Instrument) -> tuple[Denial
                     code=DenialCode.PRICE_UNEXPECTED,
                     message=f"a {request.type} order takes no {name}",
                     value=str(price),
+                    max_quantity=0,
                 )
             )
     for name, price in _named_prices(request):
@@ -97,6 +100,7 @@ def off_tick_faults(request: OrderRequest, instrument: Instrument) -> tuple[Deni
             message=f"{name} {price} is not a multiple of the tick size of {instrument.symbol}",
             value=str(price),
             limit=str(instrument.tick_size),
+            max_quantity=0,
         )
         for name, price in _named_prices(request)
         if price % instrument.tick_size
@@ -111,6 +115,7 @@ def _no_price(name: str, price: Decimal, instrument: Instrument) -> Denial:
         f"{PRICE_DECIMALS_MAX} decimals",
         value=str(price),
         limit=allowed,
+        max_quantity=0,
     )
 
 

@@ -6,11 +6,12 @@ once: what may have been closed is never asked for again, for more than was want
 
 from backstop.core.closing import is_executing
 from backstop.core.contract_end import try_again
-from backstop.core.guardrails import gate_denial
+from backstop.core.entry_gate import gate_denial
 from backstop.core.liquidation import Cause, CloseAttempt, Liquidation, LiquidationState
 from backstop.core.liquidation_register import joined, put_on_record, running
 from backstop.core.liquidation_scope import open_quantity
 from backstop.core.step import Decision, DecisionKind, Workbench
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import ClosePosition, Severity
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.events import Answer, CloseRequested
@@ -72,7 +73,7 @@ def _tell_incomplete(work: Workbench, run: Liquidation, attempt: CloseAttempt) -
         return
     work.alert(
         Severity.WARNING,
-        "CLOSE_INCOMPLETE",
+        AlertCode.CLOSE_INCOMPLETE,
         f"{run.liquidation_id} was to close {attempt.wanted} of {attempt.quantity:+d} "
         f"{attempt.contract_id}; the position is {now:+d}. The request was answered "
         f"{attempt.answer} and is not repeated: ask again for what is still wanted.",

@@ -1,8 +1,8 @@
 """The pre-trade pipeline over the book: one judgement for validate, submit and what-if.
 
 The rules stand in files of their own and look at values; here is what they look at, and their
-order: state, list, calendar, numbers, bracket, stop, size, repetition (``guardrails``), our own
-orders, the account's rules, freshness, then correlation and concentration.
+order: state, list, calendar, numbers, bracket, stop, size, pace (``guardrails``), our own orders,
+the account's rules, freshness, then correlation and concentration.
 """
 
 from collections.abc import Iterator
@@ -21,6 +21,7 @@ from backstop.core.guardrails import (
     assess,
     freshness_denials,
 )
+from backstop.core.largest_quantity import with_largest
 from backstop.core.leftovers import leftover_denials
 from backstop.core.liquidation_scope import closing_denials
 from backstop.core.market_hours import hours_denials, is_busy
@@ -47,15 +48,16 @@ def judge(book: Book, wish: OrderRequested, *, now_ns: int) -> Assessment | None
     stale_ns = book.account_stale_ns(now_ns)
     ready = book.readiness(now_ns)
     state = trading_state(ready, contract_id)
+    exposure = Exposure(
+        position=view.quantity,
+        exits=book.open_exits(contract_id, view.quantity),
+    )
     around = Circumstances(
         trading_state=state,
         state_reasons=() if state is TradingState.ACTIVE else state_reasons(ready, contract_id),
         instrument=instrument,
         reference=wish.reference,
-        exposure=Exposure(
-            position=view.quantity,
-            exits=book.open_exits(contract_id, view.quantity),
-        ),
+        exposure=exposure,
         look_alike=_look_alike(book, request, now_ns),
         recent_entries=sum(1 for _ in _entries_within(book, SECOND_NS, now_ns)),
         spare_calls=wish.spare_calls,
@@ -91,6 +93,7 @@ def judge(book: Book, wish: OrderRequested, *, now_ns: int) -> Assessment | None
             wish.marks,
             now_ns=now_ns,
             utc_us=wish.utc_us,
+            prices_known=assessment.prices_known,
         ),
         *clock_denials(book),
         *freshness_denials(request.side, around, policy),
@@ -98,7 +101,11 @@ def judge(book: Book, wish: OrderRequested, *, now_ns: int) -> Assessment | None
         *leftover_denials(book, contract_id),
         *exposure_denials(book, assessment.intent, wish.marks, wish.utc_us),
     )
-    return replace(assessment, denials=assessment.denials + denials) if denials else assessment
+    denials = assessment.denials + denials
+    if not denials:
+        return assessment
+    closable = exposure.closable(request.side)
+    return replace(assessment, denials=with_largest(denials, closable))
 
 
 def _look_alike(book: Book, request: OrderRequest, now_ns: int) -> str | None:

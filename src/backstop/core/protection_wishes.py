@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from msgspec.structs import replace
 
-from backstop.core.guardrails import gate_denial
+from backstop.core.entry_gate import gate_denial
 from backstop.core.order_numbers import level_faults
 from backstop.core.protection_plan import Cover
 from backstop.core.protection_record import ProtectionRecord, adopted_owner
@@ -17,6 +17,7 @@ from backstop.core.protection_situation import situation
 from backstop.core.protective_orders import move_order, working_targets
 from backstop.core.step import Decision, DecisionKind, Workbench
 from backstop.core.stop_withdrawal import widening_denials
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.events import Answer, CancelRequested, PlaceAnswered, ProtectionRequested
@@ -227,7 +228,7 @@ def brackets_answered(work: Workbench, event: PlaceAnswered) -> None:
     protection.brackets_refused = True
     work.alert(
         Severity.WARNING,
-        "BRACKETS_REFUSED",
+        AlertCode.BRACKETS_REFUSED,
         f"The venue refused {event.client_order_id} because the account uses Position Brackets: "
         "entries cannot carry their stop there. Nothing was sent without protection. Switch the "
         "account to Auto OCO Brackets on the platform, while it has no position and no order.",

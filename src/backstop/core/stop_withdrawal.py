@@ -8,7 +8,7 @@ market, it is judged like a new entry: possible only while new exposure is.
 from collections.abc import Iterable
 
 from backstop.core.book import STOP_TYPES, Book
-from backstop.core.guardrails import state_denials
+from backstop.core.entry_gate import state_denials
 from backstop.core.tracked_order import TrackedOrder, levels
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.instrument import Instrument, Rounding

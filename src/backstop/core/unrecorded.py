@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from backstop.core.book import STOP_TYPES, Book
-from backstop.core.guardrails import STATE_DENIALS
+from backstop.core.entry_gate import STATE_DENIALS
 from backstop.core.step import Decision
 from backstop.domain.broker import BrokerOrder
 from backstop.domain.commands import (

@@ -7,15 +7,12 @@ from msgspec.structs import replace
 from backstop.core.account_rules.denials import moved_denials
 from backstop.core.bot_entries import bot_denials
 from backstop.core.clock_readings import earliest_us
-from backstop.core.guardrails import (
-    Assessment,
-    bracket_faults,
-    moved_entry_denials,
-    stale_after_ns,
-    state_denials,
-)
+from backstop.core.entry_gate import state_denials
+from backstop.core.freshness import stale_after_ns
+from backstop.core.guardrails import Assessment
 from backstop.core.market_hours import hours_denials, is_busy
-from backstop.core.order_limits import level_of, moved_price_denials
+from backstop.core.order_brackets import bracket_faults, reward_denials, risk_and_reward
+from backstop.core.order_limits import level_of, moved_price_denials, size_denials
 from backstop.core.order_numbers import level_faults
 from backstop.core.own_orders import self_trade_denials
 from backstop.core.pre_trade import judge, remember_entry
@@ -235,7 +232,8 @@ def _price_moved(
     level_ticks = level_of(moved)
     busy = is_busy(book.hours, instrument.symbol, work.utc_us)
     return (
-        *moved_entry_denials(moved, level_ticks, instrument, book.policy),
+        *reward_denials(*risk_and_reward(moved, level_ticks), book.policy),
+        *size_denials(moved, level_ticks, instrument, book.policy),
         *moved_price_denials(
             moved,
             instrument,

@@ -116,8 +116,8 @@ class DenialCode(StrEnum):
 class Denial(Struct, frozen=True, kw_only=True):
     """One refusal: the rule, a sentence, and the numbers as text with their units in the message.
 
-    ``max_quantity`` is the largest quantity of the same order that would pass this rule, where
-    the rule depends on quantity.
+    ``max_quantity`` is the largest quantity of the same order that would pass this rule, exactly;
+    0 where none would; null where no quantity is the answer.
     """
 
     code: DenialCode

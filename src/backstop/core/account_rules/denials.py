@@ -43,6 +43,7 @@ def account_denials(
     *,
     now_ns: int,
     utc_us: int,
+    prices_known: bool = True,
 ) -> tuple[Denial, ...]:
     """Return the rules of the account that an entry would break.
 
@@ -53,13 +54,19 @@ def account_denials(
         marks: prices of what is held, with their ages.
         now_ns: monotonic time.
         utc_us: our time of day, which says how fresh a market has to be.
+        prices_known: False: nobody can say where it would fill or be stopped out.
     """
     limits = book.account_limits
-    if limits is None or intent.quantity < 1:
+    if limits is None:
         return ()
+    blocks = tuple(_standing_blocks(book, now_ns))
+    if intent.quantity < 1:
+        return blocks
+    blocks += _position(book, intent, limits)
+    if not prices_known:
+        return blocks
     return (
-        *_standing_blocks(book, now_ns),
-        *_position(book, intent, limits),
+        *blocks,
         *_losses(book, intent, entry_ticks, limits, marks=marks, utc_us=utc_us),
     )
 

@@ -2,7 +2,7 @@
 
 from backstop.core.account_rules.standing import FloorOrigin, standing
 from backstop.core.book import Book
-from backstop.core.guardrails import stale_after_ns
+from backstop.core.freshness import stale_after_ns
 from backstop.core.market_hours import is_busy
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.trading_state import LatchKind

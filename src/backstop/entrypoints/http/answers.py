@@ -95,7 +95,7 @@ def starting_denials(guard: Guard, symbol: str) -> tuple[Denial, ...]:
         return ()
     code = DenialCode.STATE_HALTED if state is TradingState.HALTED else DenialCode.STATE_STARTING
     why = "; ".join(book.state_reasons(guard.now_ns()))
-    return (Denial(code=code, message=f"no new exposure while {state}: {why}"),)
+    return (Denial(code=code, message=f"no new exposure while {state}: {why}", max_quantity=0),)
 
 
 def _refused(book: Book, decision: Decision) -> RefusedOrder:

@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from backstop.core.book import Book
-from backstop.core.guardrails import gate_denial
+from backstop.core.entry_gate import gate_denial
 from backstop.core.liquidation import Liquidation, LiquidationState, Remaining, RemainingKind
 from backstop.core.liquidation_scope import remaining, would_send
 from backstop.domain.commands import CancelOrder, ClosePosition
