@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from backstop.adapters.alert_courier import AlertCourier, Delivery, Letter
 from backstop.config.secret import Secret
+from backstop.domain.alert_code import with_page
 from backstop.domain.commands import RaiseAlert, Severity
 from backstop.errors import AlertCourierError
 from backstop.ports import Clock
@@ -108,7 +109,7 @@ class AlertDesk:
             alert_id=alert.alert_id,
             severity=alert.severity,
             title=f"Backstop {self._account}: {alert.severity} {alert.code}{reminder}",
-            body=self._redact(body)[:BODY_CHARS_MAX],
+            body=with_page(alert.code, self._redact(body), characters_max=BODY_CHARS_MAX),
         )
         self._next += 1
         self._waiting[self._next] = letter

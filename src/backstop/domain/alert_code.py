@@ -163,3 +163,8 @@ class AlertCode(StrEnum):
 def runbook_page(code: str) -> str:
     """Return where the page of an alert is, in the repository."""
     return f"docs/runbook/{code}.md"
+
+
+def with_page(code: str, message: str, *, characters_max: int) -> str:
+    """Return ``message``, cut to what may be sent, and where it says what to do."""
+    return f"{message[:characters_max]}\nWhat to do: {runbook_page(code)}"

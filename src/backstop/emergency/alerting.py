@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from backstop.adapters.alert_courier import AlertCourier, Delivery, Letter
 from backstop.config.secret import Secret
+from backstop.domain.alert_code import with_page
 from backstop.domain.commands import RaiseAlert
 from backstop.errors import AlertCourierError
 
@@ -64,7 +65,9 @@ class AlertPost:
                 alert_id=self._put,
                 severity=alert.severity,
                 title=f"Backstop {self._account_id}: {alert.severity} {alert.code}",
-                body=self._redact(alert.message)[:BODY_CHARACTERS_MAX],
+                body=with_page(
+                    alert.code, self._redact(alert.message), characters_max=BODY_CHARACTERS_MAX
+                ),
             )
         )
 

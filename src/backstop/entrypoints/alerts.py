@@ -8,6 +8,7 @@ import typer
 
 from backstop.adapters.alert_courier import AlertCourier, Delivery, Letter
 from backstop.config.settings import Settings
+from backstop.domain.alert_code import runbook_page
 from backstop.domain.commands import Severity
 from backstop.entrypoints.place import guard_client
 from backstop.entrypoints.reading import checked
@@ -46,6 +47,7 @@ def list_alerts(
         return
     heads = ("id", "raised", "severity", "code", "read by", "sent to", "message")
     say(columns(heads, map(_row, body["alerts"])))
+    say(f"What each code means, and what to do: {runbook_page('CODE')}")
 
 
 def _row(alert: dict[str, Any]) -> tuple[object, ...]:

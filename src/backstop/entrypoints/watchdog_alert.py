@@ -10,6 +10,7 @@ import msgspec
 
 from backstop.adapters.alert_courier import AlertCourier, Letter
 from backstop.config.settings import Settings
+from backstop.domain.alert_code import with_page
 from backstop.domain.commands import Severity
 from backstop.entrypoints.process_words import read_words
 from backstop.entrypoints.run_options import run_overrides
@@ -17,6 +18,8 @@ from backstop.entrypoints.watch_notes import AlertNote
 
 DELIVERY_LIMIT_S = 60.0
 """How long a service may take; then somebody else has to notice."""
+
+BODY_CHARACTERS_MAX = 2_000
 
 WATCHDOGS_LETTER = 1
 """The guard's alerts have numbers of their own; this one is not acknowledged."""
@@ -37,7 +40,9 @@ def run(arguments: Sequence[str]) -> int:
         alert_id=WATCHDOGS_LETTER,
         severity=severity,
         title=f"Backstop {settings.account_id}: {severity} {note.code}",
-        body=f"The watchdog says: {note.message}.",
+        body=with_page(
+            note.code, f"The watchdog says: {note.message}.", characters_max=BODY_CHARACTERS_MAX
+        ),
     )
     delivered = asyncio.run(_delivered([url.reveal() for url in settings.alert_urls], letter))
     return 0 if delivered else 1

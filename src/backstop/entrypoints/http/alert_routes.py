@@ -9,6 +9,7 @@ from starlette.responses import Response
 from backstop.adapters.alert_courier import Delivery
 from backstop.core.alerts import Alert
 from backstop.core.step import DecisionKind
+from backstop.domain.alert_code import runbook_page
 from backstop.domain.commands import Severity
 from backstop.domain.utc import utc_text
 from backstop.entrypoints.http.answers import json_answer
@@ -40,7 +41,8 @@ class DeliveryView(Struct, frozen=True, kw_only=True):
 class AlertView(Struct, frozen=True, kw_only=True):
     """One alert; open while ``acknowledged_by`` is null.
 
-    ``deliveries`` is empty where no address is set, and for alerts of an earlier process.
+    ``runbook`` is the page of the repository that says what to do. ``deliveries`` is empty where no
+    address is set, and for alerts of an earlier process.
     """
 
     id: int
@@ -51,6 +53,7 @@ class AlertView(Struct, frozen=True, kw_only=True):
     reminders: int
     acknowledged_by: str | None
     acknowledged_at: str | None
+    runbook: str
     deliveries: tuple[DeliveryView, ...]
 
 
@@ -112,6 +115,7 @@ def _view(guard: Guard, alert: Alert) -> AlertView:
         reminders=alert.repeats,
         acknowledged_by=alert.acknowledged_by,
         acknowledged_at=None if read_us is None else utc_text(read_us),
+        runbook=runbook_page(alert.code),
         deliveries=tuple(map(_delivery, guard.deliveries(alert.alert_id))),
     )
 
