@@ -40,6 +40,9 @@ REST_LIMIT_S = 2
 DEAF_PAUSE_S = 0.01
 """Between two reads of what is thrown away: an endless body costs next to nothing."""
 
+HELD_BYTES_MAX = 64 * 1024
+"""What one turn of the loop gathers before it is sent."""
+
 LISTEN_LIMIT_S = 30
 """A reader that does not take 48 KiB of what is waiting for it in so long is cut off."""
 
@@ -64,6 +67,7 @@ class BoundedConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request, or refuse the caller who is one too many."""
         super().connection_made(transport)
+        self.transport = _JoinedWrites(transport, self.loop)
         if len(self.connections) > CONNECTIONS_MAX + CONNECTIONS_SPARE:
             transport.abort()
             return
@@ -174,6 +178,55 @@ class BoundedConnection(H11Protocol):
         if self._listening is not None:
             self._listening.cancel()
             self._listening = None
+
+
+class _JoinedWrites(asyncio.Transport):
+    """A transport that sends what is written in one turn of the loop at once.
+
+    The head and the body of an answer are written apart; sent apart they cost the guard a second
+    call of the system and the caller a second awakening.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._transport = transport
+        self._loop = loop
+        self._held = bytearray()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send ``data`` at the end of this turn, with what else is written until then."""
+        if data and not self._held:
+            self._loop.call_soon(self._send)
+        self._held += data
+        if len(self._held) > HELD_BYTES_MAX:
+            self._send()  # now the transport says when it is too much
+
+    def _send(self) -> None:
+        held, self._held = self._held, bytearray()
+        if held and not self._transport.is_closing():
+            self._transport.write(held)
+
+    def close(self) -> None:
+        """Send what is held, then close."""
+        self._send()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once."""
+        self._held.clear()
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        """Say whether it is closed, or about to be."""
+        return self._transport.is_closing()
+
+    def pause_reading(self) -> None:
+        """Read nothing for now."""
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        self._transport.resume_reading()
 
 
 async def _too_many(_scope: Scope, _receive: Receive, send: Send) -> None:

@@ -6,25 +6,22 @@ Only what is durable is told.
 """
 
 import asyncio
-from base64 import b64decode
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import FastAPI, Query, Request
-from msgspec import Struct
 from starlette.responses import Response, StreamingResponse
 
-from backstop.app.audit_reading import RecordView
-from backstop.domain.utc import utc_text
 from backstop.entrypoints.http.audit_routes import SEQ_MAX
 from backstop.entrypoints.http.errors import ApiError, ErrorCode, echo
+from backstop.entrypoints.http.event_tail import EventTail
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.openapi import described
+from backstop.errors import StateFolderError
 
 STREAMS_MAX = 32
-"""Readers at one time: each costs a connection, and a read of the record for each change."""
+"""Readers at one time: each costs a connection."""
 
 LOOK_S = 0.05
 """Between two looks at whether anything new is on record: what a reader's event may be late."""
@@ -32,7 +29,6 @@ LOOK_S = 0.05
 ALIVE_S = 5.0
 """A line at least so often, by which a reader knows that the connection is not half dead."""
 
-RECORDS_PER_READ = 200
 RETRY_MS = 1000
 """After how long a browser connects again."""
 
@@ -41,26 +37,10 @@ EVENT_STREAM = "text/event-stream"
 _ERRORS = (401, 403, 409, 503)
 
 
-class EventView(Struct, frozen=True, kw_only=True):
-    """One record of the journal, as the ``data`` of an event; the stream's ``id`` is ``seq``.
-
-    ``record`` is event, command, proof, policy or key-rotation. ``payload`` is what was recorded;
-    the ``kind`` in it names the fact or the command, and is the stream's ``event`` too.
-    """
-
-    seq: int
-    record: str
-    time: str
-    payload: msgspec.Raw
-
-
-class _Kind(Struct):
-    kind: str = ""
-
-
 def add_event_routes(api: FastAPI, guard: Guard, *, ending: asyncio.Event) -> None:
     """Add the stream to ``api``; once ``ending`` is set every reader's stream ends."""
     readers: set[object] = set()
+    tail = EventTail(guard)
 
     @api.get(
         "/v1/events",
@@ -78,7 +58,7 @@ def add_event_routes(api: FastAPI, guard: Guard, *, ending: asyncio.Event) -> No
                 503, ErrorCode.TOO_MANY_STREAMS, f"{STREAMS_MAX} readers are connected: end one"
             )
         return StreamingResponse(
-            _told(guard, next_seq, readers, ending), media_type=f"{EVENT_STREAM}; charset=utf-8"
+            _told(tail, next_seq, readers, ending), media_type=f"{EVENT_STREAM}; charset=utf-8"
         )
 
 
@@ -99,7 +79,10 @@ def _next_seq(last_event_id: str | None, first_seq: int | None, newest_seq: int)
         ApiError: it says that it has seen what this record does not hold.
     """
     if not last_event_id:
-        return newest_seq + 1 if first_seq is None else first_seq
+        if first_seq is None:
+            return newest_seq + 1
+        _check_place(first_seq - 1, newest_seq, "from")
+        return first_seq
     number = last_event_id.isascii() and last_event_id.isdecimal()
     seen = int(last_event_id) if number and len(last_event_id) <= len(str(SEQ_MAX)) else -1
     if seen < 0:
@@ -109,59 +92,46 @@ def _next_seq(last_event_id: str | None, first_seq: int | None, newest_seq: int)
             f"Last-Event-ID must be the number of an event; got {echo(last_event_id)}",
             field="Last-Event-ID",
         )
+    _check_place(seen, newest_seq, "Last-Event-ID")
+    return seen + 1
+
+
+def _check_place(seen: int, newest_seq: int, field: str) -> None:
     if seen > newest_seq:
         raise ApiError(
             409,
             ErrorCode.NOT_POSSIBLE,
             f"the record ends at {newest_seq}, so event {seen} is of another one: begin anew "
-            "without Last-Event-ID, after a look at GET /v1/status",
-            field="Last-Event-ID",
+            f"without {field}, after a look at GET /v1/status",
+            field=field,
         )
-    return seen + 1
 
 
 async def _told(
-    guard: Guard, next_seq: int, readers: set[object], ending: asyncio.Event
+    tail: EventTail, next_seq: int, readers: set[object], ending: asyncio.Event
 ) -> AsyncIterator[bytes]:
     """Yield what is on record from ``next_seq`` on, and a line of life while that is nothing."""
     reader, clock = object(), asyncio.get_running_loop()
+    if len(readers) >= STREAMS_MAX:
+        return  # several came in one moment; who comes back is told why
     readers.add(reader)
     try:
         # The id without an event: whoever is cut off before the first one resumes here as well.
         yield f"id: {next_seq - 1}\nretry: {RETRY_MS}\n\n".encode()
         said_s = clock.time()
         while not ending.is_set():
-            found: tuple[RecordView, ...] = ()
-            if guard.journal_seq >= next_seq:
-                page = await asyncio.to_thread(
-                    guard.audit.records, first_seq=next_seq, limit=RECORDS_PER_READ
-                )
-                found = page.records
-            for record in found:
-                yield _event(record)
-                next_seq = record.seq + 1
-            if found:
-                said_s = clock.time()
+            told = await tail.after(next_seq)
+            if told is not None:
+                yield told.data
+                next_seq, said_s = told.next_seq, clock.time()
+                await asyncio.sleep(0)  # who catches up on a long past lets others have their turn
                 continue
             if clock.time() - said_s >= ALIVE_S:
                 yield b": alive\n\n"
                 said_s = clock.time()
             await asyncio.sleep(LOOK_S)
+    except StateFolderError as error:
+        # It ends here, and whoever comes back goes on where it broke off.
+        yield f": the record cannot be read: {' '.join(str(error).split())}\n\n".encode()
     finally:
         readers.discard(reader)
-
-
-def _event(record: RecordView) -> bytes:
-    payload = b64decode(record.payload_base64)
-    try:
-        kind = msgspec.json.decode(payload, type=_Kind).kind
-    except msgspec.MsgspecError:
-        kind, payload = "", msgspec.json.encode(payload.decode("utf-8", "backslashreplace"))
-    view = EventView(
-        seq=record.seq,
-        record=record.kind,
-        time=utc_text(record.utc_us),
-        payload=msgspec.Raw(payload),
-    )
-    head = f"id: {record.seq}\nevent: {kind or record.kind}\ndata: "
-    return head.encode() + msgspec.json.encode(view) + b"\n\n"

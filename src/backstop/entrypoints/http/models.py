@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import msgspec
@@ -225,7 +226,7 @@ def _without_repeats(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_members(value: dict[str, Any], body_type: type[Body]) -> None:
-    fields = msgspec.structs.fields(body_type)
+    fields = _fields(body_type)
     known = [field.name for field in fields]
     for name in value:
         if name not in known:
@@ -243,6 +244,11 @@ def _check_members(value: dict[str, Any], body_type: type[Body]) -> None:
                 f"{field.name} is missing; it must be {_description(body_type, field.name)}",
                 field=field.name,
             )
+
+
+@cache
+def _fields(body_type: type[Body]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(body_type)
 
 
 def _check_values(body: Body, written: dict[str, Any]) -> None:
