@@ -31,7 +31,7 @@ async def test_only_health_is_answered_without_a_token(desk: Any) -> None:
         status, _, _ = await raw_call(url, "GET /v1/health HTTP/1.1", "Host: 127.0.0.1")
         assert status == 200
 
-        for path in ("/v1/status", "/v1/orders", "/v1/openapi.json", "/", "/v1/health/"):
+        for path in ("/v1/status", "/v1/orders", "/v1/openapi.json", "/v1/", "/v1/health/"):
             status, headers, body = await raw_call(url, f"GET {path} HTTP/1.1", "Host: 127.0.0.1")
             assert (status, body["error"]["code"]) == (401, "TOKEN_REQUIRED")
             assert headers["www-authenticate"].startswith("bearer")
