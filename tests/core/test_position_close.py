@@ -1,12 +1,15 @@
 """Closing a position, or a part of it, for a bot: no latch, never more than was asked for."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from tests.core.builders import MES, Guard, a_policy
 from tests.core.liquidation_world import Fate, World
 
 from backstop.core.liquidation import LiquidationState
+from backstop.core.policy import MILLISECOND_NS
+from backstop.core.positions import LATE_ROW_NS
 from backstop.core.step import Decision, DecisionKind
 from backstop.domain.commands import CancelOrder, ClosePosition
 from backstop.domain.denial import DenialCode
@@ -173,3 +176,24 @@ def test_in_dry_run_the_gate_refuses_and_the_request_is_shown() -> None:
     )
     assert world.sent_of(ClosePosition) == []
     assert world.guard.book.liquidations == {}
+
+
+# -- an exit that is asked for twice ---------------------------------------------------------------
+
+
+def test_a_second_exit_on_a_row_from_before_the_first_is_refused_for_a_moment() -> None:
+    guard = Guard().start()
+    guard.working(quantity=2)
+    guard.trade(quantity=2)
+    out: dict[str, Any] = {"side": Side.SELL, "quantity": 2}
+    guard.working(101, client_order_id="out", **out)
+    guard.trade(trade_id=8, broker_order_id=101, **out)
+    guard.position_row(2)  # told late: it is from before the exit
+
+    refused = guard.submit(client_order_id="again", **out)
+    guard.timer(after_ms=LATE_ROW_NS // MILLISECOND_NS)
+    accepted = guard.submit(client_order_id="at-last", **out)
+
+    assert guard.position() == 2, "it may be so, and is protected"
+    assert [denial.code for denial in refused.denials] == [DenialCode.POSITION_FLIP]
+    assert accepted.kind is DecisionKind.ACCEPTED

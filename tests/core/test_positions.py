@@ -11,6 +11,7 @@ from tests.core.builders import MES, START_NS, START_US
 from backstop.core.policy import SECOND_NS
 from backstop.core.positions import (
     FLAT_READS,
+    LATE_ROW_NS,
     SETTLE_NS,
     SNAPSHOT_LAG_NS,
     Knowledge,
@@ -87,6 +88,38 @@ def test_a_trade_after_a_lost_one_moves_what_the_row_said() -> None:
 
     view = trade(view, -2)
     assert (view.quantity, view.ledger) == (1, 1)
+
+
+def test_a_row_from_before_an_exit_does_not_make_room_for_a_second_one() -> None:
+    view = trade(a_view(3), -1)
+    view = trade(view, -2, now_ns=START_NS + 1)
+    late = after_row(view, 3, PRICE, now_ns=START_NS + 2)
+
+    assert late.quantity == 3, "it may be so"
+    assert late.closed_unseen(START_NS + 2) == 3
+    assert after_row(view, 2, PRICE, now_ns=START_NS + 2).closed_unseen(START_NS + 2) == 2
+    assert late.closed_unseen(START_NS + 2 + LATE_ROW_NS) == 0, "not for ever"
+    assert after_row(late, 0, PRICE, now_ns=START_NS + 3).closed_unseen(START_NS + 3) == 0
+    assert distrusted(late).closed_unseen(START_NS + 3) == 0, "a new process has its own clock"
+
+
+@pytest.mark.parametrize(
+    ("before", "traded", "row", "after_ns"),
+    [
+        (0, 1, 2, 1),  # the trade of an entry, and a row that knows of another
+        (2, -2, 3, 1),  # more than there was
+        (2, -2, -1, 1),  # the other way
+        (2, -2, 2, SNAPSHOT_LAG_NS),  # too late to be late
+    ],
+)
+def test_every_other_row_is_room_for_an_exit(
+    before: int, traded: int, row: int, after_ns: int
+) -> None:
+    now_ns = START_NS + after_ns
+    view = after_row(trade(a_view(before), traded), row, PRICE, now_ns=now_ns)
+
+    assert view.quantity == row
+    assert view.closed_unseen(now_ns) == 0
 
 
 def test_a_row_makes_a_position_known_and_a_flat_one_has_no_price() -> None:

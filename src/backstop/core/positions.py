@@ -22,6 +22,10 @@ SNAPSHOT_LAG_NS = SECOND_NS
 """A read must be sent this long after the last trade or row to decide against them: snapshots have
 been seen 800 ms behind the stream."""
 
+LATE_ROW_NS = 2 * SECOND_NS
+"""A row that shows a position as it was before an exit keeps a second exit waiting for so long at
+most; reads decide sooner."""
+
 FLAT_READS = 2
 """Fresh reads in a row that must agree before a position counts as proven."""
 
@@ -50,6 +54,9 @@ class PositionView(Struct, frozen=True, kw_only=True):
         agreed_reads: fresh reads in a row that agreed with ledger and rows, counted to FLAT_READS.
         agreed_ns: when the newest of those was sent.
         naked_since_ns: since when its stops do not cover it; 0 while they do.
+        exited_from: signed contracts that the trades added up to before the exits of late.
+        exited_ns: when the newest trade that closed a part of it was known; 0: none ever.
+        late_until_ns: so long its row is taken for one from before those exits; 0: it is none.
     """
 
     contract_id: str
@@ -66,6 +73,9 @@ class PositionView(Struct, frozen=True, kw_only=True):
     agreed_reads: int = 0
     agreed_ns: int = 0
     naked_since_ns: int = 0
+    exited_from: int = 0
+    exited_ns: int = 0
+    late_until_ns: int = 0
 
     @property
     def ledger(self) -> int:
@@ -95,6 +105,17 @@ class PositionView(Struct, frozen=True, kw_only=True):
         """Enough fresh reads in a row agreed with trades and rows."""
         return self.is_settled and self.agreed_reads >= FLAT_READS
 
+    def closed_unseen(self, now_ns: int) -> int:
+        """Return the contracts that exits have closed by their trades, and not yet by the row.
+
+        The position still counts as its row says: it may be so, and is protected. A second exit
+        of the same contracts would open a position the other way.
+        """
+        if self.is_agreed or now_ns >= self.late_until_ns:
+            return 0
+        left = self.ledger if self.ledger * self.quantity > 0 else 0
+        return max(0, abs(self.quantity) - abs(left))
+
     def naked_since(self, since_ns: int) -> "PositionView":
         """Return the view with the time since when its stops do not cover it; 0: they do."""
         return replace(self, naked_since_ns=since_ns)
@@ -118,7 +139,7 @@ def after_trade(
         if not is_certain(view, traded_utc_us):
             view = distrusted(view)
     counted = replace(
-        view,
+        _exited(view, signed_quantity, now_ns),
         traded=view.traded + signed_quantity,
         adjustment=view.adjustment - explained,
         evidence_ns=max(view.evidence_ns, now_ns),
@@ -131,6 +152,15 @@ def after_trade(
         # A late trade that explains a row we already believe.
         return counted
     return replace(counted, quantity=view.quantity + signed_quantity - explained)
+
+
+def _exited(view: PositionView, signed_quantity: int, now_ns: int) -> PositionView:
+    """Remember what was held before a trade that closes a part of it."""
+    if view.ledger * signed_quantity >= 0:
+        return view
+    recent = now_ns - view.exited_ns < SNAPSHOT_LAG_NS and view.exited_from * view.ledger > 0
+    held_before = view.exited_from if recent else view.ledger
+    return replace(view, exited_from=held_before, exited_ns=now_ns)
 
 
 def is_certain(view: PositionView, traded_utc_us: int) -> bool:
@@ -154,9 +184,15 @@ def after_row(
     view: PositionView, quantity: int, average_price: Decimal, *, now_ns: int
 ) -> PositionView:
     """Believe a row that the hub pushed; it says the total."""
+    is_late = (
+        now_ns - view.exited_ns < SNAPSHOT_LAG_NS
+        and quantity * view.exited_from > 0
+        and abs(quantity) <= abs(view.exited_from)
+    )
     return replace(
         view,
         quantity=quantity,
+        late_until_ns=now_ns + LATE_ROW_NS if view.exited_ns and is_late else 0,
         average_price=average_price if quantity else None,
         knowledge=Knowledge.KNOWN,
         evidence_ns=max(view.evidence_ns, now_ns),
@@ -246,6 +282,8 @@ def distrusted(view: PositionView) -> PositionView:
     return replace(
         view,
         knowledge=Knowledge.STALE if stale else view.knowledge,
+        exited_ns=0,
+        late_until_ns=0,
         differing=None,
         agreed_reads=0,
     )

@@ -50,7 +50,7 @@ def judge(book: Book, wish: OrderRequested, *, now_ns: int) -> Assessment | None
     state = trading_state(ready, contract_id)
     exposure = Exposure(
         position=view.quantity,
-        exits=book.open_exits(contract_id, view.quantity),
+        exits=book.open_exits(contract_id, view.quantity) + view.closed_unseen(now_ns),
     )
     around = Circumstances(
         trading_state=state,
