@@ -6,7 +6,6 @@ signed head over all records, and heads that are durable are also written outsid
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -77,7 +76,7 @@ class SignedHeads:
     def __init__(self, frontier: Frontier, keys: AuditKeys, *, origin: str) -> None:
         self._frontier = frontier
         self._origin = origin
-        self._made: deque[tuple[str, tuple[int, tuple[bytes, ...]]]] = deque(maxlen=TREES_KEPT)
+        self._made: dict[str, KnownTree] = {}  # by their notes, the newest last
         self.sign_with(keys)
 
     def sign_with(self, keys: AuditKeys) -> None:
@@ -95,12 +94,14 @@ class SignedHeads:
         size, peaks = self._frontier.size, self._frontier.peaks
         text = note_text(Checkpoint(origin=self._origin, size=size, root=self._frontier.root()))
         note = note_of(text, self._identity, self._keys.sign(text.encode()))
-        self._made.append((note, (size, peaks)))
+        self._made[note] = KnownTree(size=size, peaks=peaks)
+        if len(self._made) > TREES_KEPT:
+            del self._made[next(iter(self._made))]
         return size, note
 
-    def tree_of(self, note: str | None) -> tuple[int, tuple[bytes, ...]] | None:
-        """Return size and peaks of the tree that a note of this process signed, if it is recent."""
-        return next((tree for made, tree in reversed(self._made) if made == note), None)
+    def tree_of(self, note: str | None) -> KnownTree | None:
+        """Return the tree that a note of this process signed, if it is recent; on any thread."""
+        return None if note is None else self._made.get(note)
 
 
 class AuditTrail:
@@ -263,8 +264,7 @@ class AuditTrail:
     @property
     def durable_tree(self) -> KnownTree | None:
         """The tree over the records that are on disk, where it is still at hand."""
-        tree = self._heads.tree_of(self._journal.signed_head or self._head)
-        return None if tree is None else KnownTree(size=tree[0], peaks=tree[1])
+        return self._heads.tree_of(self._journal.signed_head or self._head)
 
     def append(self, batch: JournalBatch) -> Awaitable[None]:
         """Return an awaitable that ends when ``batch`` is on disk, or raises JournalError."""

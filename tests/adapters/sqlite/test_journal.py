@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+import threading
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from backstop.core.journal_leaf import leaf_hash
 from backstop.domain.audit import AuditRow, FillRow
 from backstop.errors import InvariantError, JournalError, JournalFullError, StateFolderError
 from backstop.ports import JournalBatch, JournalRecord
+
+PATIENCE_S = 30
 
 
 def a_record(seq: int, payload: bytes = b"{}") -> JournalRecord:
@@ -118,6 +122,31 @@ async def test_decisions_that_wait_together_share_commits(journal: SqliteJournal
 
     assert len(journal.read_all()) == 300
     assert commits < 100
+
+
+async def test_what_comes_during_a_commit_is_taken_together_when_that_has_ended(
+    journal: SqliteJournal, database: Path
+) -> None:
+    """Whatever is there when the writer is free shares its commit, and waits for no other one."""
+    begun, groups = threading.Event(), Counter[str]()
+
+    def hear(statement: str) -> None:
+        groups[statement] += 1
+        begun.set()
+
+    journal._writer._connection.set_trace_callback(hear)
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # until it ends the journal cannot commit
+        pending = [journal.append(a_batch(1))]
+        assert await asyncio.to_thread(begun.wait, PATIENCE_S)
+        for seq in range(2, 41):
+            pending.append(journal.append(a_batch(seq)))
+            await asyncio.sleep(0)  # a turn of its own
+        other.execute("ROLLBACK")
+    await asyncio.gather(*pending)
+
+    assert [record.seq for record in journal.read_all()] == list(range(1, 41))
+    assert groups["COMMIT"] == 2
 
 
 async def test_the_sequence_goes_on_where_an_earlier_process_ended(database: Path) -> None:

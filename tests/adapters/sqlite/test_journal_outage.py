@@ -232,6 +232,34 @@ async def test_a_stop_during_an_outage_says_how_much_is_lost(database: Path, dis
         await journal.close()
 
 
+class Unsigned(Heads):
+    """Heads of which one cannot be signed."""
+
+    def signed_head(self) -> tuple[int, str]:
+        size, note = super().signed_head()
+        if size > 1:
+            raise ValueError("the key is gone")
+        return size, note
+
+
+async def test_nothing_is_written_behind_a_record_that_could_not_be_signed(database: Path) -> None:
+    """There would be a hole before it; who waits hears of it as of a disk that takes nothing."""
+    told = Told()
+    journal = SqliteJournal.open(
+        database, account="42", epoch=3, leaf_hash=leaf_hash, heads=Unsigned()
+    )
+    hand_in(journal, told, range(1, 2))
+    await told.until(durable=[1])
+    hand_in(journal, told, range(2, 3))
+    await told.until(durable=[1], refused=[2])
+    hand_in(journal, told, range(3, 4))
+    await told.until(durable=[1], refused=[2, 3])
+
+    with pytest.raises(JournalError, match=r"last 2 decisions.*the key is gone"):
+        await journal.close()
+    assert written(database)[0] == [1]
+
+
 async def test_a_stop_writes_what_waits_if_the_disk_has_returned(
     database: Path, disk: Disk
 ) -> None:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from backstop.adapters.sqlite.journal_group import Group, GroupMaker, TreeHeads
+from backstop.adapters.sqlite.journal_group import Group, Intake, TreeHeads
 from backstop.adapters.sqlite.journal_view import JournalView, LeafHash
 from backstop.adapters.sqlite.journal_writer import JournalWriter
 from backstop.adapters.sqlite.schema import FIRST_SEQ, open_for_writing
@@ -27,12 +27,6 @@ MAX_PENDING_BATCHES = 100_000
 MAX_PENDING_BYTES = 64 * 2**20
 """Payload that waits for the disk; with its rows and its Python objects about three times as much
 memory. A full disk is noticed long before: a person is alerted at its first refusal."""
-
-MAX_GROUP_BATCHES = 512
-"""Decisions in one transaction, so that the first of them does not wait for a long one."""
-
-GROUPS_UNDER_WAY = 2
-"""One that waits for the disk, and one that follows without a pause; the rest is collected."""
 
 STALL_LIMIT_S = 2.0
 """A disk that has not answered for so long counts as failed: exits do not wait for it."""
@@ -91,9 +85,7 @@ class SqliteJournal:
         self._leaf_hash = leaf_hash
         self._next_seq = _next_seq(connection, path, account)
         self.durable_seq = self._next_seq - 1
-        self._collected: list[JournalBatch] = []  # not handed over yet
-        self._under_way = 0  # groups that the writer has
-        self._groups = GroupMaker(account=account, epoch=epoch, leaf_hash=leaf_hash, heads=heads)
+        self._intake = Intake(account=account, epoch=epoch, leaf_hash=leaf_hash, heads=heads)
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._full = False
@@ -105,6 +97,7 @@ class SqliteJournal:
             path=path,
             account=account,
             last_seq=self._next_seq - 1,
+            intake=self._intake,
             report=_OnTheLoop(self),
         )
 
@@ -216,7 +209,7 @@ class SqliteJournal:
         waiting = _Waiting(batch, size=size, told=told, since_s=loop.time())
         self._waiting.append(waiting)
         self._waiting_bytes += size
-        self._collected.append(batch)
+        self._intake.put(batch)
         if self.failure is not None:
             waiting.warned = True
             loop.call_soon(told, self._error())
@@ -225,21 +218,9 @@ class SqliteJournal:
             loop.call_later(STALL_LIMIT_S, self._look_for_a_stall)
 
     def flush(self) -> None:
-        """Hand over what was submitted, as one group, unless the writer has enough to do.
-
-        A commit waits for the disk, about as long for one decision as for a hundred. So what comes
-        while groups are under way is collected, and all of it goes into the next one.
-        """
-        self._hand_over(at_most=GROUPS_UNDER_WAY - self._under_way)
-
-    def _hand_over(self, *, at_most: int) -> None:
-        while self._collected and at_most > 0:
-            at_most -= 1
-            group = self._groups.make(self._collected[:MAX_GROUP_BATCHES])
-            del self._collected[:MAX_GROUP_BATCHES]
-            self._under_way += 1
-            self._writer.hand_over(group)
-            self._groups.sign(group)
+        """Have what was submitted written, together with all that comes before it is its turn."""
+        if self._intake:
+            self._writer.look()
 
     def take_again(self) -> None:
         """Take batches again after JournalFullError, once nothing waits any more.
@@ -259,7 +240,7 @@ class SqliteJournal:
         """
         if not self._closed:
             self._closed = True
-            self._hand_over(at_most=len(self._collected))
+            self.flush()
             self._writer.stop()
         ended = await self._writer.ended(CLOSE_DEADLINE_S)
         if not ended or self._waiting:
@@ -272,11 +253,9 @@ class SqliteJournal:
 
     def durable(self, group: Group) -> None:
         """Take the writer's word that ``group`` is on disk."""
-        head = group.head()
-        if head is not None:
-            _, self.signed_head = head
+        if group.head is not None:
+            _, self.signed_head = group.head
         self.failure = None
-        self._under_way -= 1
         waited_s = self._own_loop().time() - self._waiting[0].since_s
         records, rows = 0, False
         done = [self._waiting.popleft() for _ in group.batches]
@@ -288,7 +267,6 @@ class SqliteJournal:
         self.on_commit(records, rows, waited_s)
         for waiting in done:
             waiting.told(None)
-        self.flush()  # the writer has another group; what is durable need not wait for the next
 
     def failed(self, reason: str) -> None:
         """Take the writer's word that what waits is not on disk, and is tried again."""

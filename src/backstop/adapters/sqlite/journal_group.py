@@ -1,14 +1,17 @@
 """What goes to the disk in one transaction: records with their leaf hashes, rows, and a head.
 
-A group is put together on the event loop and written by the writer's thread. The signature over it
-takes as long as the thread takes to wake up, so the group is handed over first and signed then.
+Batches are handed in on the event loop. The writer's thread takes them when it is about to write,
+and not earlier: whatever is there by then shares the commit, and waits for no other one.
 """
 
-import queue
+from collections import deque
 from typing import Final, Protocol
 
 from backstop.adapters.sqlite.journal_view import LeafHash
 from backstop.ports import JournalBatch, JournalRecord
+
+MAX_GROUP_BATCHES = 512
+"""Decisions in one transaction, so that the first of them does not wait for a long one."""
 
 StoredRecord = tuple[int, str, str, int, int, int, bytes, bytes]
 """The columns of ``Journal``: seq, kind, account, epoch, monotonic_ns, utc_us, payload, hash."""
@@ -21,7 +24,7 @@ SignedHead = tuple[int, str]
 
 
 class TreeHeads(Protocol):
-    """Grows with the records and signs what it has become; used on the event loop alone."""
+    """Grows with the records and signs what it has become; used on the writer's thread alone."""
 
     def append(self, leaf_hash: bytes) -> None:
         """Add the hash of the next record."""
@@ -36,15 +39,20 @@ class Group:
     Attributes:
         batches: as they were handed in.
         records: theirs, as they are stored.
+        head: over all records up to the last of these; None when nobody signs.
     """
 
-    __slots__ = ("_head", "_signed", "batches", "records")
+    __slots__ = ("batches", "head", "records")
 
-    def __init__(self, batches: list[JournalBatch], records: list[StoredRecord]) -> None:
+    def __init__(
+        self,
+        batches: list[JournalBatch],
+        records: list[StoredRecord],
+        head: SignedHead | None,
+    ) -> None:
         self.batches = batches
         self.records = records
-        self._signed: queue.SimpleQueue[SignedHead | None] = queue.SimpleQueue()
-        self._head: SignedHead | None = None
+        self.head = head
 
     @property
     def rows(self) -> int:
@@ -56,21 +64,12 @@ class Group:
         """Bytes of the payloads of its records."""
         return sum([len(record[PAYLOAD]) for record in self.records])
 
-    def sign(self, head: SignedHead | None) -> None:
-        """Give the group its head; None when nobody signs."""
-        self._signed.put(head)
 
-    def head(self) -> SignedHead | None:
-        """Wait for the head; asked by one thread only, as often as it likes."""
-        if self._head is None:
-            self._head = self._signed.get()
-            if self._head is None:
-                self._signed.put(None)
-        return self._head
+class Intake:
+    """Where batches wait to be taken, in order: put in by one thread, taken out by another.
 
-
-class GroupMaker:
-    """Puts groups together, in the order of the records."""
+    Both ends of a ``deque`` may be used at the same time, so nobody waits for a lock.
+    """
 
     def __init__(
         self, *, account: str, epoch: int, leaf_hash: LeafHash, heads: TreeHeads | None
@@ -79,20 +78,31 @@ class GroupMaker:
         self._epoch = epoch
         self._leaf_hash = leaf_hash
         self._heads = heads
+        self._batches: deque[JournalBatch] = deque()
 
-    def make(self, batches: list[JournalBatch]) -> Group:
-        """Return a group of ``batches``; ``sign`` it once it is handed over."""
-        return Group(batches, [self._stored(it) for batch in batches for it in batch.records])
+    def __bool__(self) -> bool:
+        return bool(self._batches)
 
-    def sign(self, group: Group) -> None:
-        """Sign the tree over all records up to the last one of ``group``."""
+    def put(self, batch: JournalBatch) -> None:
+        """Add ``batch`` after all others."""
+        self._batches.append(batch)
+
+    def take(self) -> Group | None:
+        """Return what is there, signed, and at most so much that the first need not wait long."""
+        held = self._batches
+        batches = [held.popleft() for _ in range(min(len(held), MAX_GROUP_BATCHES))]
+        if not batches:
+            return None
+        records = [self._stored(it) for batch in batches for it in batch.records]
+        return Group(batches, records, self._head_over(records))
+
+    def _head_over(self, records: list[StoredRecord]) -> SignedHead | None:
         heads = self._heads
         if heads is None:
-            group.sign(None)
-            return
-        for record in group.records:
+            return None
+        for record in records:
             heads.append(record[-1])
-        group.sign(heads.signed_head())
+        return heads.signed_head()
 
     def _stored(self, record: JournalRecord) -> StoredRecord:
         seq, kind, monotonic_ns = record.seq, record.kind, record.monotonic_ns

@@ -8,13 +8,12 @@ grow, until it succeeds or is told to stop.
 
 import sqlite3
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from backstop.adapters.machine import machine
 from backstop.adapters.sqlite.audit_rows import RowWriter
-from backstop.adapters.sqlite.journal_group import Group
+from backstop.adapters.sqlite.journal_group import Group, Intake
 from backstop.adapters.sqlite.schema import connect_again
 from backstop.adapters.sqlite.write_ahead_log import LogCopier
 from backstop.errors import StateFolderError
@@ -22,6 +21,9 @@ from backstop.errors import StateFolderError
 PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 """Before each new attempt; the last one again and again. A disk that is full now may have room in a
 moment, and one that is not mended in seconds is not mended by asking it more often."""
+
+AT_ONCE = 0.0
+"""Pause before a group that was there when the one before it had been written."""
 
 _INSERT_RECORD = """
 INSERT INTO Journal (seq, kind, account, epoch, monotonic_ns, utc_us, payload, leaf_hash)
@@ -45,7 +47,7 @@ class WriterReport(Protocol):
 
 
 class JournalWriter:
-    """Writes groups in the order in which they are handed over."""
+    """Writes what the intake holds, group by group."""
 
     def __init__(
         self,
@@ -54,26 +56,36 @@ class JournalWriter:
         path: Path,
         account: str,
         last_seq: int,
+        intake: Intake,
         report: WriterReport,
     ) -> None:
         self._connection = connection
         self._path = path
+        self._intake = intake
         self._account = account
         self._last_seq = last_seq  # of the newest record that is known to be durable
         self._report = report
         self._rows = RowWriter(connection, account=account)
+        self._asked = False  # to look into the intake, which it has not done yet
+        self._group: Group | None = None  # taken, and not on disk yet
         self._write_next: Callable[[Group], None] = self._write
         self._attempts = 0  # that failed, in a row
         self._given_up = False
         self._copier = LogCopier(path)
         self._line = machine().line("journal")
 
-    def hand_over(self, group: Group) -> None:
-        """Take ``group`` after all that were taken before; never blocks."""
-        self._line.put(partial(self._made_durable, group))
+    def look(self) -> None:
+        """Have what the intake holds written; never blocks.
+
+        A commit waits for the disk, about as long for one decision as for a hundred. So what comes
+        while one is under way is taken together when that one has ended.
+        """
+        if not self._asked:
+            self._asked = True
+            self._line.put(self._write_what_came)
 
     def stop(self) -> None:
-        """Write what was handed over, once more if the disk failed, and close the file."""
+        """Write what the intake holds, once more if the disk failed, and close the file."""
         self._line.stop(self._close)
 
     async def ended(self, limit_s: float) -> bool:
@@ -86,12 +98,17 @@ class JournalWriter:
         self._copier.stop()
         self._connection.close()
 
-    def _made_durable(self, group: Group) -> float | None:
-        """Write ``group``; after a failure return how long to wait before it is tried again.
+    def _write_what_came(self) -> float | None:
+        """Write one group; return how long to wait before the next one, or the next attempt.
 
         Given up, with all that follows, when the journal was stopped before the attempt.
         """
         if self._given_up:
+            return None
+        if self._group is None:
+            self._group = self._taken()
+        group = self._group
+        if group is None:
             return None
         stopping = self._line.is_stopping
         try:
@@ -102,14 +119,25 @@ class JournalWriter:
             self._write_next = self._write_again
             self._attempts += 1
             return None if stopping else PAUSES_S[min(self._attempts, len(PAUSES_S)) - 1]
-        self._write_next, self._attempts = self._write, 0
+        self._write_next, self._attempts, self._group = self._write, 0, None
         if group.records:
             self._last_seq = group.records[-1][0]
         self._report.on_durable(group)
         self._copier.after_commit(
             self._connection, records=len(group.records), rows=group.rows, size=group.size
         )
-        return None
+        return AT_ONCE if self._intake else None
+
+    def _taken(self) -> Group | None:
+        """Take what the intake holds; None when that is nothing, or cannot be recorded."""
+        self._asked = False  # before it is looked for: what comes from now on asks again
+        try:
+            return self._intake.take()
+        except Exception as error:  # noqa: BLE001 - a bug of ours, and who waits must hear of it
+            # To write what comes after it would tear a hole into the record.
+            self._given_up = True
+            self._report.on_failure(f"{type(error).__name__}: {error}")
+            return None
 
     def _write(self, group: Group) -> None:
         """Write ``group`` in one transaction."""
@@ -118,11 +146,10 @@ class JournalWriter:
         try:
             self._connection.executemany(_INSERT_RECORD, group.records)
             self._write_rows(group)
-            head = group.head()
-            if head is not None:
+            if group.head is not None:
                 # In the transaction that adds the last record: so none can be added behind our
                 # back without a head that only our key can sign.
-                execute(_PUT_HEAD, head)
+                execute(_PUT_HEAD, group.head)
             execute("COMMIT")
         except BaseException:
             self._rows.forget()
