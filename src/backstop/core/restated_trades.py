@@ -34,7 +34,7 @@ def restate(work: Workbench, held: BrokerTrade, told: BrokerTrade, *, seen_ns: i
     book, number = work.book, held.trade_id
     costs = max(held.commissions_micros, told.commissions_micros)
     trade = replace(told, commissions_micros=costs)
-    book.trades[number] = work.new_trades[number] = trade
+    work.count(trade)
     if held.broker_order_id != trade.broker_order_id:
         before = book.trades_of.get(held.broker_order_id, ())
         book.trades_of[held.broker_order_id] = tuple(it for it in before if it != number)

@@ -90,6 +90,7 @@ class Workbench:
     touched_venue_orders: dict[int, None] = field(default_factory=dict)
     touched_contracts: dict[str, None] = field(default_factory=dict)
     new_trades: dict[int, BrokerTrade] = field(default_factory=dict)
+    trades_before: dict[int, BrokerTrade] = field(default_factory=dict)  # of them, as they were
     adjustments: dict[str, int] = field(default_factory=dict)  # contract -> signed contracts
     proofs_due: dict[str, None] = field(default_factory=dict)
     notes: list[Note] = field(default_factory=list)
@@ -122,6 +123,13 @@ class Workbench:
             "message": message,
         }
         self.notes.append(Note(tag=tag, name="alert", fields=fields, severity=severity))
+
+    def count(self, trade: BrokerTrade) -> None:
+        """Put ``trade`` into the book as it is told now, be it new or known."""
+        held = self.book.trades.get(trade.trade_id)
+        if held is not None:
+            self.trades_before.setdefault(trade.trade_id, held)
+        self.book.trades[trade.trade_id] = self.new_trades[trade.trade_id] = trade
 
     def keep(self, order: TrackedOrder) -> None:
         """Put ``order`` back into the book and note what changed about it."""

@@ -61,12 +61,11 @@ def book_trade(work: Workbench, trade: BrokerTrade, *, seen_ns: int | None = Non
     if held is not None:
         # A void takes back the trade that was counted, whatever else its row says.
         trade = replace(held, voided=True, raw=trade.raw or held.raw)
-    book.trades[trade.trade_id] = trade
+    work.count(trade)
     book.new_trades.pop(trade.trade_id, None)
     if held is None:
         others = book.trades_of.get(trade.broker_order_id, ())
         book.trades_of[trade.broker_order_id] = (*others, trade.trade_id)
-    work.new_trades[trade.trade_id] = trade
     effect = _effect(held, trade)
     if effect:
         held_view = book.position(trade.contract_id)
@@ -122,7 +121,7 @@ def _learn_costs(work: Workbench, held: BrokerTrade, told: BrokerTrade) -> None:
     if told.commissions_micros <= held.commissions_micros:
         return
     trade = replace(held, commissions_micros=told.commissions_micros)
-    work.book.trades[trade.trade_id] = work.new_trades[trade.trade_id] = trade
+    work.count(trade)
     order = _order_of(work, trade)
     if order is not None:
         recount_trades(work, order, cause=f"costs of trade {trade.trade_id}")

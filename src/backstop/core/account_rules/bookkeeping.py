@@ -52,7 +52,7 @@ def follow_the_money(work: Workbench, event: Fact) -> None:
     for contract_id in work.touched_contracts:
         _follow_position(work, contract_id)
     if work.new_trades:
-        _count_the_day(work.book)
+        _count_trades(work)
     _follow_balance(work, event)
 
 
@@ -65,13 +65,13 @@ def worth(instrument: Instrument, price: Decimal, quantity: int) -> Fraction:
     return ticks * instrument.tick_value_micros * quantity
 
 
-def open_micros(book: Book, contract_id: str, price: Decimal) -> int | None:
+def open_micros(book: Book, contract_id: str, price: Decimal | None) -> int | None:
     """Return what a position would bring at ``price``, rounded against it; None: nobody can say."""
     view, instrument = book.position(contract_id), book.instruments.get(contract_id)
-    basis = book.account_rules.bases.get(contract_id)
     if not view.quantity:
         return 0
-    if instrument is None or basis is None or basis.quantity != view.quantity:
+    basis = book.account_rules.bases.get(contract_id)
+    if price is None or instrument is None or basis is None or basis.quantity != view.quantity:
         return None
     return floor(worth(instrument, price, view.quantity)) - basis.cost_micros
 
@@ -153,15 +153,23 @@ def _priced(work: Workbench, event: PositionsPriced) -> None:
 # -- the day ---------------------------------------------------------------------------------------
 
 
+def _count_trades(work: Workbench) -> None:
+    """Count what this step told of trades: also voids and costs of such as were counted before."""
+    record = work.book.account_rules
+    from_utc_us = record.day_from_utc_us
+    if from_utc_us:
+        before = _since(work.trades_before.values(), from_utc_us)
+        record.day = record.day - before + _since(work.new_trades.values(), from_utc_us)
+
+
 def _count_the_day(book: Book) -> None:
-    """Count the day anew: trades are voided and learn their costs after they were counted."""
+    """Count the day anew, all of it: it begins at another time."""
     record = book.account_rules
-    if record.day_from_utc_us:
-        record.day = _since(book, record.day_from_utc_us) + record.day_let_go
+    record.day = _since(book.trades.values(), record.day_from_utc_us) + record.day_let_go
 
 
-def _since(book: Book, from_utc_us: int) -> RealisedResult:
-    return realised(it for it in book.trades.values() if it.created_utc_us >= from_utc_us)
+def _since(trades: Iterable[BrokerTrade], from_utc_us: int) -> RealisedResult:
+    return realised(it for it in trades if it.created_utc_us >= from_utc_us)
 
 
 def trades_left(
@@ -170,7 +178,7 @@ def trades_left(
     """Keep the day's part of trades that leave the book; ``back``: that return to it."""
     if not record.day_from_utc_us:
         return
-    part = realised(it for it in trades if it.created_utc_us >= record.day_from_utc_us)
+    part = _since(trades, record.day_from_utc_us)
     record.day_let_go = record.day_let_go - part if back else record.day_let_go + part
 
 
@@ -187,7 +195,7 @@ def _day_began(work: Workbench, event: TradingDayBegan) -> None:
     record.day_from_utc_us = _begins_us(work, event.began_utc_us or event.utc_us)
     record.day_is_measured = bool(book.venue_clock.readings)
     record.day_let_go = RealisedResult()
-    record.day = _since(book, record.day_from_utc_us)
+    _count_the_day(book)
     record.stops_in_a_row = 0
     if book.recovered and closing_micros is not None:
         record.opening_micros = closing_micros - record.day.net_micros
