@@ -1,22 +1,74 @@
-"""Text for people: aligned columns, and JSON for programs."""
+"""Text for people: aligned columns, colours where a terminal shows them, and JSON for programs.
+
+What is printed is the same text with and without colours: nothing is said by a colour alone.
+"""
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, TextIO
 
 NOTHING = "-"
+
+Progress = Callable[[str], None]
+"""Takes what is being done now, in a few words."""
+
+_CLEAR_LINE = "\r\x1b[K"
 
 
 def say(text: str) -> None:
     """Print one answer at once, also into a pipe."""
-    sys.stdout.write(text + "\n")
+    if text and shows_colours(sys.stdout):
+        # Loaded here: it takes longer than the rest of a verb, and a pipe has no use for it.
+        import_module("backstop.entrypoints.colours").paint(text, sys.stdout)
+    else:
+        sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def complain(text: str) -> None:
+    """Print to stderr what is wrong, or what a program that reads the answer must not get."""
+    if text and shows_colours(sys.stderr):
+        import_module("backstop.entrypoints.colours").paint(text, sys.stderr)
+    else:
+        sys.stderr.write(text + "\n")
+    sys.stderr.flush()
 
 
 def say_json(value: Any) -> None:
     """Print ``value`` as JSON that both people and programs can read."""
-    say(json.dumps(value, indent=2, ensure_ascii=False))
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def shows_colours(stream: TextIO) -> bool:
+    """Say whether ``stream`` is a terminal that knows colours, and nobody wants it without.
+
+    ``NO_COLOR`` set to anything means without (no-color.org), and so does ``TERM=dumb``.
+    """
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in {"", "dumb"}
+    return not plain and stream.isatty()
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Show on one line of stderr what is being done; only where a person sees it pass by."""
+    if not sys.stderr.isatty() or os.environ.get("TERM", "") in {"", "dumb"}:
+        yield lambda _what: None
+        return
+
+    def show(what: str) -> None:
+        sys.stderr.write(f"{_CLEAR_LINE}{what}")
+        sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        sys.stderr.write(_CLEAR_LINE)
+        sys.stderr.flush()
 
 
 def columns(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
