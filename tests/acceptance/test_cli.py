@@ -122,11 +122,43 @@ async def test_a_refused_login_is_told_with_its_reason(bench: Any) -> None:
     assert "Traceback" not in outcome.err
 
 
-async def test_a_gateway_elsewhere_is_not_traded(bench: Any) -> None:
-    outcome = await bench.call("run", TOPSTEPX_API_URL="https://gateway.invalid", **SENDING)
+NOT_SURELY_HERE = "0.0.0.0"  # noqa: S104 - it is connected to, never bound
+"""Leads to this machine and to nobody else, and counts as a real gateway all the same."""
+
+
+async def test_who_sends_to_a_real_gateway_reads_it_large_with_every_door_that_is_open(
+    bench: Any,
+) -> None:
+    far = {"TOPSTEPX_API_URL": f"https://{NOT_SURELY_HERE}:1"}
+    async with bench.guard(**SENDING, **far, CORRELATION_PROTECTION_ENABLE="0") as guard:
+        lines = guard.banner.splitlines()
+        told = await bench.call("status", BACKSTOP_LISTEN=guard.url.removeprefix("http://"))
+        _, status = await guard.ask("GET", "/v1/status")
+
+    large = next(it for it in lines if it.startswith("SENDING"))
+    host = far["TOPSTEPX_API_URL"].removeprefix("https://")
+    assert large == f"SENDING: REAL ORDERS GO TO {host}, ACCOUNT 31004502"
+    bar = "=" * len(large)
+    assert lines[lines.index(large) - 1] == lines[lines.index(large) + 1] == bar
+    warnings = [it.removeprefix("WARNING ") for it in lines if it.startswith("WARNING ")]
+    assert [it for it in warnings if it.startswith("BACKSTOP_CALENDAR=always-open")]
+    assert [it for it in warnings if it.startswith("CORRELATION_PROTECTION_ENABLE=0")]
+    assert large in told.out
+    for warning in warnings:
+        assert warning in told.out
+    assert status["gates"]["warnings"] == warnings
+    assert (status["gates"]["gateway"], status["gates"]["real"]) == (host, True)
+
+
+async def test_half_a_gateway_elsewhere_is_2(bench: Any) -> None:
+    split = {
+        "TOPSTEPX_API_URL": "http://127.0.0.1:1",
+        "TOPSTEPX_USER_HUB_URL": "https://gateway.invalid/hubs/user",
+    }
+    outcome = await bench.call("run", **split, **SENDING)
 
     assert (outcome.code, outcome.out) == (2, "")
-    assert "gateway.invalid" in outcome.err
+    assert "TOPSTEPX_USER_HUB_URL is gateway.invalid" in outcome.err
 
 
 async def test_a_second_guard_on_the_account_is_refused(bench: Any) -> None:

@@ -423,10 +423,13 @@ async def test_in_dry_run_a_silent_guard_is_not_stopped(bench: Any) -> None:
     assert done.out.startswith("DRY RUN: NOTHING WAS SENT.")
 
 
-async def test_a_gateway_that_is_not_on_this_machine_and_missing_credentials_are_2(
+async def test_half_a_gateway_on_this_machine_and_missing_credentials_are_2(
     bench: Any,
 ) -> None:
-    far = {"TOPSTEPX_API_URL": "https://gateway.example"}
+    far = {
+        "TOPSTEPX_API_URL": "http://127.0.0.1:1",
+        "TOPSTEPX_USER_HUB_URL": "https://gateway.example/hubs/user",
+    }
     live = await bench.call("liquidate", "--yes", **SENDING, **NOBODY, **far)
     nameless = await bench.call(
         "liquidate", "--yes", **SENDING, **NOBODY, TOPSTEPX_API_KEY="", TOPSTEPX_USERNAME=""

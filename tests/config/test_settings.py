@@ -10,10 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from backstop.app.policy import policy_from_settings
 from backstop.config.choices import Calendar, Profile
 from backstop.config.secret import Secret, stars
 from backstop.config.setting_kinds import ListenAddress
-from backstop.config.settings import Settings, refuse_live_gateway
+from backstop.config.settings import Settings, refuse_split_gateway
 from backstop.config.settings_table import CREDENTIALS, PLAIN_SETTINGS, SETTINGS
 from backstop.domain.external import ExternalPositionPolicy
 from backstop.errors import CredentialError, SettingError, SetupError, SetupFaults
@@ -536,19 +537,32 @@ def test_components_that_are_off_are_named() -> None:
 # -- never live by accident ------------------------------------------------------------------------
 
 
+REAL = "https://api.topstepx.com"
+OPEN = {"DRY_RUN": "0", "EXECUTE": "1"}
+
+
+def test_both_keys_open_the_way_to_a_real_gateway() -> None:
+    settings = load({**OPEN, "TOPSTEPX_API_URL": REAL})
+    refuse_split_gateway(settings)
+
+    assert settings.is_real
+    assert settings.gateway_host == "api.topstepx.com"
+    assert policy_from_settings(settings).sends
+
+
 @pytest.mark.parametrize(
     "gates",
     [
         {},
         {"DRY_RUN": "0"},
+        {"EXECUTE": "1"},
+        {"EXECUTE": "1", "DRY_RUN": "1"},
         {"EXECUTE": "0", "DRY_RUN": "0"},
-        {"EXECUTE": "1", "DRY_RUN": "0", "TOPSTEPX_API_URL": "http://127.0.0.1:5000"},
-        {"EXECUTE": "1", "DRY_RUN": "0", "TOPSTEPX_API_URL": "http://localhost:5000"},
-        {"EXECUTE": "1", "DRY_RUN": "0", "TOPSTEPX_API_URL": "http://[::1]:5000"},
+        {**OPEN, "CRITICAL_SYSTEM_ENABLE": "0"},
     ],
 )
-def test_what_cannot_reach_a_real_account_may_start(gates: dict[str, str]) -> None:
-    refuse_live_gateway(load(gates))
+def test_with_anything_less_than_both_keys_nothing_is_sent(gates: dict[str, str]) -> None:
+    assert not policy_from_settings(load({"TOPSTEPX_API_URL": REAL, **gates})).sends
 
 
 @pytest.mark.parametrize(
@@ -562,26 +576,78 @@ def test_what_cannot_reach_a_real_account_may_start(gates: dict[str, str]) -> No
         "https://0.0.0.0:5000",
     ],
 )
-@pytest.mark.parametrize("dry_run", ["0", "1"])
-def test_meaning_to_send_to_another_machine_is_refused(url: str, dry_run: str) -> None:
-    settings = load({"EXECUTE": "1", "DRY_RUN": dry_run, "TOPSTEPX_API_URL": url})
-
-    with pytest.raises(SetupError, match=r"Nothing was sent\. Set EXECUTE=0"):
-        refuse_live_gateway(settings)
+def test_a_gateway_that_is_not_surely_this_machine_is_real(url: str) -> None:
+    assert load({"TOPSTEPX_API_URL": url}).is_real
 
 
-def test_a_hub_on_another_machine_is_refused_as_well() -> None:
-    settings = load(
-        {
-            "EXECUTE": "1",
-            "DRY_RUN": "0",
-            "TOPSTEPX_API_URL": "http://127.0.0.1:5000",
-            "TOPSTEPX_MARKET_HUB_URL": "https://rtc.topstepx.com/hubs/market",
-        }
-    )
+@pytest.mark.parametrize("url", ["http://127.0.0.1:5000", "http://localhost:5", "http://[::1]:5"])
+def test_a_gateway_on_this_machine_is_not_real(url: str) -> None:
+    assert not load({"TOPSTEPX_API_URL": url}).is_real
 
-    with pytest.raises(SetupError, match=r"TOPSTEPX_MARKET_HUB_URL is rtc\.topstepx\.com"):
-        refuse_live_gateway(settings)
+
+@pytest.mark.parametrize(
+    "far", ["TOPSTEPX_API_URL", "TOPSTEPX_USER_HUB_URL", "TOPSTEPX_MARKET_HUB_URL"]
+)
+def test_half_a_gateway_on_this_machine_is_sent_nothing(far: str) -> None:
+    """Orders would go to one market, and what became of them would be read from another."""
+    urls = {
+        "TOPSTEPX_API_URL": "http://127.0.0.1:5000",
+        "TOPSTEPX_USER_HUB_URL": "http://127.0.0.1:5000/hubs/user",
+        "TOPSTEPX_MARKET_HUB_URL": "http://127.0.0.1:5000/hubs/market",
+    }
+    split = {**urls, far: "https://rtc.topstepx.com/hubs/market"}
+    for closed in ({}, {"DRY_RUN": "0"}, {"EXECUTE": "1"}):
+        refuse_split_gateway(load({**split, **closed}))
+    refuse_split_gateway(load({**urls, **OPEN}))
+
+    with pytest.raises(SetupError, match=rf"{far} is rtc\.topstepx\.com.*Nothing was sent"):
+        refuse_split_gateway(load({**split, **OPEN}))
+
+
+GUARDED = {"BACKSTOP_PROFILE": "topstep-50k", "BACKSTOP_ALERT_URLS": "json://127.0.0.1/"}
+"""What a person who trades for real has set."""
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"BACKSTOP_CALENDAR": "always-open"}, "orders are sent at any hour"),
+        ({"ALLOW_UNPROTECTED": "1"}, "would refuse no entry"),
+        ({"STOP_REQUIRED": "0"}, "entries are sent without a stop"),
+        ({"BACKSTOP_PROFILE": "none"}, "no loss stops trading"),
+        ({"CLOCK_OFFSET_MAX_SECONDS": "0"}, "a wrong clock"),
+        ({"BACKSTOP_ALERT_URLS": ""}, "nobody is called"),
+    ],
+)
+def test_each_door_that_stands_open_to_a_real_account_is_named(
+    settings: dict[str, str], said: str
+) -> None:
+    real = {**OPEN, **GUARDED, "TOPSTEPX_API_URL": REAL}
+
+    assert load(real).warnings == ()
+    (warning,) = load({**real, **settings}).warnings
+    assert said in warning
+    for harmless in ({"DRY_RUN": "1"}, {"TOPSTEPX_API_URL": "http://127.0.0.1:5000"}):
+        assert load({**real, **settings, **harmless}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "EXECUTION_VERIFICATION_ENABLE",
+        "DISASTER_RECOVERY_ENABLE",
+        "CORRELATION_PROTECTION_ENABLE",
+    ],
+)
+def test_a_component_that_is_off_is_named_at_any_gateway_with_what_becomes_of_entries(
+    name: str,
+) -> None:
+    (refused,) = load({name: "0"}).warnings
+    (let_through,) = load({name: "0", "ALLOW_UNPROTECTED": "1"}).warnings
+
+    assert refused.startswith(f"{name}=0: ")
+    assert refused.endswith("entries are refused")
+    assert let_through.endswith("entries are let through all the same (ALLOW_UNPROTECTED=1)")
 
 
 HERMETIC: dict[str, Any] = {

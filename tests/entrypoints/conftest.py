@@ -115,6 +115,8 @@ class HandGuard:
     watch: WatchReport | None = None
     marks: tuple[Mark, ...] = ()
     bots: BotDesk = field(init=False)
+    gateway_host: str = "127.0.0.1:5000"
+    settings_warnings: tuple[str, ...] = ()
     journal_seq: int = 0
     commit_waits: CommitWaits = field(default_factory=CommitWaits)
 

@@ -34,7 +34,7 @@ from backstop.app.recovery_review import RecoveryReport
 from backstop.app.watch_link import WatchLink, WatchReport
 from backstop.app.wiring import Parts
 from backstop.config.secret import Secret
-from backstop.config.settings import Settings, refuse_live_gateway
+from backstop.config.settings import Settings, refuse_split_gateway
 from backstop.core.book import Book
 from backstop.core.execution_verification import Verification
 from backstop.core.exposure_snapshot import ExposureSnapshot
@@ -124,7 +124,7 @@ class CriticalSystemManager:
         """
         if self._is_open:
             raise SetupError(STARTED)
-        refuse_live_gateway(self.settings)
+        refuse_split_gateway(self.settings)
         self._is_open = True
         try:
             self._life = life = GuardLife(
@@ -415,6 +415,16 @@ class CriticalSystemManager:
     def audit(self) -> AuditReading:
         """Answers about the audit log, from what is durable."""
         return self.parts.reading
+
+    @property
+    def gateway_host(self) -> str:
+        """The host of the gateway that it trades at, with the port where one is given."""
+        return self.settings.gateway_host
+
+    @property
+    def settings_warnings(self) -> tuple[str, ...]:
+        """What of its settings a person should hear of, in sentences."""
+        return self.settings.warnings
 
     @property
     def components(self) -> dict[str, str]:

@@ -31,7 +31,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """Every setting as a typed value; meanings, units and reasons are in ``settings_table``.
 
     Durations are whole nanoseconds, risk and balances dollars. ``warnings`` are sentences for the
-    person who starts the process: what was probably meant otherwise.
+    person who starts the process: what was probably meant otherwise, and what protects no more.
     """
 
     # credentials; user_name is "" and account_id 0 only where they were not required
@@ -198,6 +198,16 @@ class Settings(Struct, frozen=True, kw_only=True):
         }
 
     @property
+    def gateway_host(self) -> str:
+        """The host, and the port where one is given, that orders go to."""
+        return urlsplit(self.api_url).netloc
+
+    @property
+    def is_real(self) -> bool:
+        """The gateway is not on this machine: what is sent there may cost money."""
+        return not all(is_loopback_url(url) for url in self.gateway_urls.values())
+
+    @property
     def unprotected(self) -> tuple[str, ...]:
         """The components that are switched off, by the setting that does it."""
         switches = {
@@ -235,22 +245,24 @@ def _layers(
     }
 
 
-def refuse_live_gateway(settings: Settings) -> None:
-    """Refuse EXECUTE=1 with a gateway that is not on this machine; raises SetupError.
+def refuse_split_gateway(settings: Settings) -> None:
+    """Refuse to send where part of the gateway is this machine and part is not; raises SetupError.
 
-    Recovery, protection and the whole pre-trade pipeline do not exist yet; until they do, a real
-    account must not be traded through this program. One key of the two is enough to refuse: who
-    turns it means to trade, and should hear now that this version will not.
+    Orders would go to one market and what becomes of them would be read from another.
     """
-    if not settings.execute:
+    if settings.dry_run or not settings.execute:
         return
-    for name, url in settings.gateway_urls.items():
-        if not is_loopback_url(url):
-            raise SetupError(
-                f"EXECUTE=1 is meant to send orders, and {name} is {urlsplit(url).hostname}. "
-                "This version sends only to a gateway on this machine, because recovery and "
-                "protection are not complete. Nothing was sent. Set EXECUTE=0 for a dry run."
-            )
+    here = {name: url for name, url in settings.gateway_urls.items() if is_loopback_url(url)}
+    if not here or len(here) == len(settings.gateway_urls):
+        return
+    addresses = ", ".join(
+        f"{name} is {urlsplit(url).hostname}" for name, url in settings.gateway_urls.items()
+    )
+    raise SetupError(
+        f"DRY_RUN=0 and EXECUTE=1 send orders, and {addresses}: part of that is this machine and "
+        "part is not. Nothing was sent. Set all of them to one gateway (the hubs follow "
+        "TOPSTEPX_API_URL where they are not set)."
+    )
 
 
 def _refuse_open_file(file: Path, texts: Mapping[str, str], members: Mapping[str, object]) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 from platformdirs import user_data_dir
 
-from backstop.adapters.loopback import is_loopback_host
 from backstop.config.choices import PROFILE_DEFAULTS
 from backstop.config.credential_manager import CredentialManager, MappingSource, Source
 from backstop.config.credential_sources import EnvFileSource, vaults
 from backstop.config.env_file import ENV_FILE
 from backstop.config.gateway_urls import HubPath, hub_url
 from backstop.config.secret import Secret
+from backstop.config.settings_doubts import doubts
 from backstop.config.settings_table import CREDENTIALS, PLAIN_SETTINGS, SETTINGS, VAULTS, Setting
 from backstop.errors import CredentialError, SettingError, SetupError, SetupFaults
 
@@ -78,7 +78,7 @@ def read_settings(
         fault = "is not set, and MAX_TRAILING_LOSS counts from it"
         allowed = "the balance with which the account began"
         raise SetupFaults((SettingError("ACCOUNT_STARTING_BALANCE", fault, allowed),))
-    return members, _unknown_names(layers) + _doubts(members)
+    return members, _unknown_names(layers) + doubts(members)
 
 
 def read_sources(layers: Layers, env_file: Path) -> CredentialManager:
@@ -217,16 +217,4 @@ def _unknown_names(layers: Layers) -> list[str]:
             if ours or meant:
                 hint = f"; was {meant[0]} meant?" if meant else ""
                 warnings.append(f"{name} in {place} is no setting and was ignored{hint}")
-    return warnings
-
-
-def _doubts(members: Mapping[str, Any]) -> list[str]:
-    """Say what is allowed and was perhaps not meant."""
-    warnings: list[str] = []
-    listen = members["listen"]
-    if members["tls_cert"] is None and not is_loopback_host(listen.host):
-        warnings.append(
-            f"BACKSTOP_LISTEN opens the API on {listen.host} without TLS: "
-            "the token travels readable"
-        )
     return warnings

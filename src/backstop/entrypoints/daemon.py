@@ -315,6 +315,12 @@ def _listener(host: str, port: int, port_before: int) -> socket.socket:
         raise SetupError(f"BACKSTOP_LISTEN: {why}. Set it to a free host:port.") from error
 
 
+def _framed(text: str) -> str:
+    """Return ``text`` so that nobody overlooks it among other lines."""
+    bar = "=" * len(text)
+    return f"{bar}\n{text}\n{bar}"
+
+
 def _announce(settings: Settings, policy: Policy, port: int) -> None:
     """Say what a person who starts this for the first time needs to know."""
     host = f"[{settings.listen.host}]" if ":" in settings.listen.host else settings.listen.host
@@ -322,10 +328,14 @@ def _announce(settings: Settings, policy: Policy, port: int) -> None:
     kept = settings.state_folder / TOKEN_FILE
     token = "BACKSTOP_API_TOKEN" if settings.api_token else str(kept)
     say(f"Backstop {__version__} guards account {settings.account_id} at {settings.api_url}")
-    opens = "" if policy.sends else " (DRY_RUN=0 together with EXECUTE=1 sends)"
-    say(gates(policy).banner + opens)
-    say(f"API    {scheme}://{host}:{port}   token: {token}")
-    say(f"Record {settings.state_folder}")
+    state = gates(policy, gateway=settings.gateway_host)
+    if state.sends and state.real:
+        say(_framed(state.banner))
+    else:
+        opens = "" if state.sends else " (DRY_RUN=0 together with EXECUTE=1 sends)"
+        say(state.banner + opens)
     for warning in settings.warnings:
         say(f"WARNING {warning}")
+    say(f"API    {scheme}://{host}:{port}   token: {token}")
+    say(f"Record {settings.state_folder}")
     say("Stop with Ctrl-C or SIGTERM; protective orders stay at the venue.")

@@ -2,26 +2,34 @@
 
 from msgspec import Struct
 
+from backstop.adapters.loopback import is_loopback_host
 from backstop.core.policy import Policy
 
 DRY_RUN_BANNER = "DRY RUN: NOTHING IS SENT"
 EXECUTE_OFF_BANNER = "EXECUTE IS OFF: NOTHING IS SENT"
 OBSERVE_ONLY_BANNER = "OBSERVE ONLY: NOTHING IS SENT"
-SENDING_BANNER = "SENDING: ORDERS GO TO THE GATEWAY"
 
 
 class Gates(Struct, frozen=True, kw_only=True):
-    """The two keys, and whether orders leave; ``banner`` says it in words."""
+    """The two keys, and whether orders leave; ``banner`` says it in words.
+
+    ``gateway`` is the host that orders go to, ``real`` says that it is not this machine.
+    ``warnings`` name the settings that take protection away, and what was perhaps not meant.
+    """
 
     dry_run: bool
     execute: bool
     observe_only: bool
     sends: bool
     banner: str
+    gateway: str
+    real: bool
+    warnings: tuple[str, ...] = ()
 
 
-def gates(policy: Policy) -> Gates:
-    """Return the state of the two keys."""
+def gates(policy: Policy, *, gateway: str, warnings: tuple[str, ...] = ()) -> Gates:
+    """Return the state of the two keys in front of ``gateway`` (host, with its port if any)."""
+    real = not is_loopback_host(_bare(gateway))
     if policy.observe_only:
         banner = OBSERVE_ONLY_BANNER
     elif policy.dry_run:
@@ -29,11 +37,22 @@ def gates(policy: Policy) -> Gates:
     elif not policy.execute:
         banner = EXECUTE_OFF_BANNER
     else:
-        banner = SENDING_BANNER
+        orders = "REAL ORDERS" if real else "ORDERS"
+        banner = f"SENDING: {orders} GO TO {gateway}, ACCOUNT {policy.account_id}"
     return Gates(
         dry_run=policy.dry_run,
         execute=policy.execute,
         observe_only=policy.observe_only,
         sends=policy.sends,
         banner=banner,
+        gateway=gateway,
+        real=real,
+        warnings=warnings,
     )
+
+
+def _bare(host: str) -> str:
+    """Return a host without its port and without the brackets of an IPv6 address."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]

@@ -29,6 +29,8 @@ def status(*, as_json: AsJson = False) -> None:
         return
     gates, heartbeats = body["gates"], body["heartbeats"]
     say(gates["banner"])
+    for warning in gates["warnings"]:
+        say(f"WARNING        {warning}")
     say(f"trading state  {body['trading_state']}")
     for reason in body["reasons"]:
         say(f"               {reason}")

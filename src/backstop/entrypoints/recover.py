@@ -88,7 +88,8 @@ def recover(
         )
         return
     say(f"recovery plan for account {plan.account_id} at {urlsplit(settings.api_url).netloc}")
-    say(gates(book.policy).banner + "; here nothing is sent or written in any case")
+    banner = gates(book.policy, gateway=settings.gateway_host).banner
+    say(banner + "; here nothing is sent or written in any case")
     _say_state(read)
     _say_plan(view)
 

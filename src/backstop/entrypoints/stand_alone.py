@@ -14,7 +14,7 @@ import typer
 
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.log import Redactor
-from backstop.config.settings import Settings, refuse_live_gateway
+from backstop.config.settings import Settings, refuse_split_gateway
 from backstop.core.liquidation import Remaining
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import ClosePosition, RaiseAlert, Severity
@@ -59,7 +59,7 @@ def settings_that_log_in() -> Settings:
         raise SetupError(
             f"{error}\nNo guard answers, so this takes credentials. {STILL_TRUE}"
         ) from (error)
-    refuse_live_gateway(settings)
+    refuse_split_gateway(settings)
     return settings
 
 
@@ -78,9 +78,10 @@ def can_act() -> bool:
 
 def confirmed(settings: Settings, symbol: str | None) -> bool:
     """Ask the person at the terminal."""
-    say(f"No guard answers. {gates(policy_of(settings)).banner}")
+    banner = gates(policy_of(settings), gateway=settings.gateway_host).banner
+    say(f"No guard answers. {banner}")
     what = symbol or f"account {settings.account_id}"
-    where = urlsplit(settings.api_url).netloc
+    where = settings.gateway_host
     return typer.confirm(f"Take {what} at {where} flat, and stop entries until somebody resumes?")
 
 

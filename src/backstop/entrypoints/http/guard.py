@@ -31,6 +31,14 @@ class Guard(Protocol):
         """What was different when the guard began; None before the account was read."""
 
     @property
+    def gateway_host(self) -> str:
+        """The host of the gateway that it trades at, with the port where one is given."""
+
+    @property
+    def settings_warnings(self) -> tuple[str, ...]:
+        """What of its settings a person should hear of, in sentences."""
+
+    @property
     def components(self) -> Mapping[str, str]:
         """What is not well, by component; empty when everything is."""
 

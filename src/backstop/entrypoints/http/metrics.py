@@ -27,7 +27,6 @@ from backstop.core.trading_state import LatchKind, TradingState
 from backstop.domain.commands import Severity
 from backstop.domain.events import Hub
 from backstop.domain.order import OrderState
-from backstop.entrypoints.gates import gates
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.status import health_view, working_orders
 from backstop.entrypoints.http.views import PositionRow, position_rows
@@ -215,7 +214,7 @@ GAUGES = (
     Gauge(
         name="sends",
         words="1 when the gates are open and orders reach the gateway; 0: dry run.",
-        samples=_one(lambda guard: gates(guard.book.policy).sends),
+        samples=_one(lambda guard: guard.book.policy.sends),
     ),
     Gauge(
         name="latches",

@@ -205,7 +205,7 @@ def status_view(guard: Guard) -> StatusView:
         latches=latch_views(book),
         account_id=book.policy.account_id,
         version=__version__,
-        gates=gates(book.policy),
+        gates=gates(book.policy, gateway=guard.gateway_host, warnings=guard.settings_warnings),
         positions=positions,
         working_orders=working_orders(book),
         unknown_orders=order_records(
