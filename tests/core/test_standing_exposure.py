@@ -2,15 +2,14 @@
 
 from decimal import Decimal
 
-import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.builders import MES, NQ, Guard, a_policy, a_position, an_instrument
 
 from backstop.core.correlation_protection import check_order
 from backstop.core.estimate_age import correlation_view
 from backstop.core.exposure import ExposureLimits
-from backstop.core.noted import NOTED_MAX, Noted
+from backstop.core.noted import CHANGES_KEPT, ChangeLog, Noted
 from backstop.core.portfolio import exposure_denials, exposures
 from backstop.domain.events import (
     FamilyVolatility,
@@ -88,6 +87,7 @@ acts = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(acts, contracts, st.sampled_from(Side), st.integers(1, 20))))
 def test_an_order_gets_the_same_answer_as_from_scratch_whatever_happened_before(
     script: list[tuple[tuple[str, object, int], str, Side, int]],
@@ -139,29 +139,45 @@ def test_a_price_that_is_gone_counts_no_more() -> None:
     assert "The risk of CL is not known" in after.message
 
 
-def test_keys_that_nobody_asks_about_do_not_pile_up() -> None:
-    noted: Noted[int, None] = Noted()
-    assert noted.changes() is None  # whoever asks first knows nothing of it
-    noted[1] = None
-    assert noted.changes() == frozenset({1})
-    assert noted.changes() == frozenset()
+def test_a_reader_is_told_of_what_changed_since_he_looked_and_of_nothing_twice() -> None:
+    log, noted = ChangeLog(), Noted({"A": 0})
+    noted.noted_in(log)
+    assert log.since(-1) is None  # whoever never looked knows nothing of it
+    seen = log.version
+    assert log.since(seen) == []
 
-    for number in range(NOTED_MAX + 1):
-        noted[number] = None
-
-    assert noted.changes() is None
-    del noted[5]
-    noted.pop(6)
+    noted["A"] = 1
+    noted["B"] = 1
+    noted["A"] = 2
+    assert log.since(seen) == ["A", "B"]
+    seen = log.version
+    del noted["A"]
+    noted.pop("B")
+    noted.setdefault("C", 1)
+    noted.update(D=1)
+    noted["E"] = 1
     noted.popitem()
-    noted.setdefault(7)
-    assert noted.changes() == frozenset({5, 6, 7, NOTED_MAX})
+    assert log.since(seen) == ["E", "D", "C", "B", "A"]
+    assert log.since(log.version) == []
 
 
-@pytest.mark.parametrize("act", ["clear", "update"])
-def test_what_changes_all_at_once_is_looked_at_anew(act: str) -> None:
-    noted: Noted[int, None] = Noted({1: None})
-    noted.changes()
+def test_what_is_cleared_all_at_once_is_looked_at_anew() -> None:
+    log, noted = ChangeLog(), Noted({"A": 0})
+    noted.noted_in(log)
+    seen = log.version
 
-    getattr(noted, act)(*([{2: None}] if act == "update" else []))
+    noted.clear()
 
-    assert noted.changes() is None
+    assert log.since(seen) is None
+    assert log.since(log.version) == []
+
+
+def test_contracts_that_nobody_asks_about_do_not_pile_up() -> None:
+    log = ChangeLog()
+    for number in range(CHANGES_KEPT + 1):
+        log.note(str(number))
+
+    assert log.since(0) is None
+    kept = log.since(1)
+    assert kept is not None
+    assert (len(kept), kept[0], kept[-1]) == (CHANGES_KEPT, str(CHANGES_KEPT), "1")

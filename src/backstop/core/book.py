@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from backstop.core.account_rules.limits import AccountLimits, in_force
 from backstop.core.account_rules.record import AccountRecord
+from backstop.core.account_rules.sums import AccountSums
 from backstop.core.alerts import AlertBoard
 from backstop.core.bot_record import Bot
 from backstop.core.by_contract import LiveOrders, Positions
@@ -20,7 +21,7 @@ from backstop.core.exposure import LimitName
 from backstop.core.external_record import ExternalRecord
 from backstop.core.liquidation import CloseAttempt, Liquidation
 from backstop.core.market_hours import Hours
-from backstop.core.noted import Noted
+from backstop.core.noted import ChangeLog, Noted
 from backstop.core.past_doubt import PastDoubt
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.positions import Knowledge, PositionView
@@ -160,7 +161,7 @@ class Book:
     """The state of one guarded account."""
 
     policy: Policy
-    instruments: Noted[str, Instrument] = field(default_factory=Noted)
+    instruments: Noted[Instrument] = field(default_factory=Noted)
     contract_of: dict[str, str] = field(default_factory=dict)  # symbol -> active contract id
     orders: OrderedDict[str, TrackedOrder] = field(default_factory=OrderedDict)
     live: LiveOrders[str] = field(default_factory=LiveOrders)  # client ids of unfinished orders
@@ -212,7 +213,9 @@ class Book:
     breaches_told: dict[LimitName, None] = field(
         default_factory=dict
     )  # exposure limits that the market has broken
+    changed: ChangeLog = field(default_factory=ChangeLog, compare=False)
     standing: StandingExposure = field(default_factory=StandingExposure, compare=False)
+    account_sums: AccountSums = field(default_factory=AccountSums, compare=False)
     hours: Hours = field(default_factory=Hours)
     executions: dict[str, tuple[int, ...]] = field(
         default_factory=dict
@@ -224,6 +227,14 @@ class Book:
     record_finding: str = ""  # by a check of the whole audit record; empty: it is sound
     emergency_digest: str = ""  # of the newest file of a liquidation without a guard in the record
     wakes: dict[Wake, int] = field(default_factory=dict)  # monotonic times of the next looks
+
+    def __post_init__(self) -> None:
+        self.instruments.noted_in(self.changed)
+        self.positions.noted_in(self.changed)
+        self.live.noted_in(self.changed)
+        self.live_venue.noted_in(self.changed)
+        self.protection.records.noted_in(self.changed)
+        self.account_rules.bases.noted_in(self.changed)
 
     def wake(self, what: Wake, due_ns: int) -> None:
         """Have the core woken for ``what`` at ``due_ns``, or earlier if that was asked before."""

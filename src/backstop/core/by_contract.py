@@ -1,15 +1,15 @@
 """Collections of the book that also answer by contract, so that one decision walks none of them."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Mapping
+from typing import TypeVar
 
-from backstop.core.noted import Noted
+from backstop.core.noted import Noted, Watched
 from backstop.core.positions import PositionView
 
 Key = TypeVar("Key")
 
 
-class LiveOrders(Noted[Key, str]):
+class LiveOrders(Watched[Key, str]):
     """Keys of the orders that can still fill, each with its contract, oldest first."""
 
     __slots__ = ("_contract_of", "_keys_of")
@@ -19,17 +19,25 @@ class LiveOrders(Noted[Key, str]):
         self._contract_of: dict[Key, str] = {}
         self._keys_of: dict[str, dict[Key, None]] = {}
         for key in self:
-            self._follow(key)
+            self._note(key)
 
     def of(self, contract_id: str) -> Iterable[Key]:
         """Return the keys of one contract, oldest first."""
         return self._keys_of.get(contract_id, ())
 
-    def _follow(self, key: Key) -> None:
+    def contracts(self) -> Collection[str]:
+        """Return the contracts of which an order can still fill."""
+        return self._keys_of
+
+    def _note(self, key: Key) -> None:
+        """Keep the keys of its contract, and note that one: also when only the order changed."""
         now, before = self.get(key), self._contract_of.get(key)
+        if now is not None:
+            self._log.note(now)
         if now == before:
             return
         if before is not None:
+            self._log.note(before)
             del self._contract_of[key]
             keys = self._keys_of[before]
             del keys[key]
@@ -38,10 +46,6 @@ class LiveOrders(Noted[Key, str]):
         if now is not None:
             self._contract_of[key] = now
             self._keys_of.setdefault(now, {})[key] = None
-
-    def _note(self, key: Key) -> None:
-        super()._note(key)
-        self._follow(key)
 
     def __setitem__(self, key: Key, contract_id: str) -> None:
         if self.get(key, contract_id) != contract_id:
@@ -54,13 +58,8 @@ class LiveOrders(Noted[Key, str]):
         self._contract_of.clear()
         self._keys_of.clear()
 
-    def update(self, *others: Any, **members: Any) -> None:
-        """Set many keys, as a dict does."""
-        for key, contract_id in dict(*others, **members).items():
-            self[key] = contract_id
 
-
-class Positions(Noted[str, PositionView]):
+class Positions(Noted[PositionView]):
     """What is believed of each contract; ``held`` are those in which something may be held."""
 
     __slots__ = ("held",)
@@ -88,8 +87,3 @@ class Positions(Noted[str, PositionView]):
         """Take everything away."""
         super().clear()
         self.held.clear()
-
-    def update(self, *others: Any, **members: Any) -> None:
-        """Set many contracts, as a dict does."""
-        for contract_id, view in dict(*others, **members).items():
-            self[contract_id] = view

@@ -13,7 +13,7 @@ from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.order import LegRole, Side
 
 if TYPE_CHECKING:
-    from backstop.core.book import VenueOrder
+    from backstop.core.book import Book, VenueOrder
 
 
 class Fillable(Struct, frozen=True, kw_only=True):
@@ -47,6 +47,14 @@ def of_venue_order(venue_order: "VenueOrder") -> Fillable:
         quantity=row.quantity - row.filled_quantity,
         role=(venue_order.role or LegRole.STOP_LOSS) if is_leg else None,
         is_ours=False,
+    )
+
+
+def fillables_of(book: "Book", contract_id: str) -> tuple[Fillable, ...]:
+    """Return what could fill of every order of one contract."""
+    return (
+        *map(of_order, book.live_orders(contract_id)),
+        *map(of_venue_order, book.live_legs(contract_id)),
     )
 
 

@@ -94,6 +94,7 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.wake(Wake.ALERTS, work.now_ns + REPEAT_NS)
     book.asked.clear()
     book.missing.clear()
+    book.changed.note_all()
     book.entries.clear()
     book.executions.clear()
     book.hours.changes_utc_us = 0

@@ -111,6 +111,23 @@ def is_busy(hours: Hours, symbol: str, utc_us: int) -> bool:
     return session is not None and session.busy_from_utc_us <= utc_us < session.busy_until_utc_us
 
 
+def same_busyness(hours: Hours, utc_us: int) -> tuple[int, int]:
+    """Return the span of time around ``utc_us`` in which every market stays busy, or calm.
+
+    From the first moment up to, but not including, the second.
+    """
+    sessions = () if hours.plan is None else hours.plan.sessions
+    changes = [
+        moment
+        for it in sessions
+        for moment in (it.busy_from_utc_us, it.busy_until_utc_us, it.closes_utc_us)
+    ]
+    return (
+        max((it for it in changes if it <= utc_us), default=-NEVER_US),
+        min((it for it in changes if it > utc_us), default=NEVER_US),
+    )
+
+
 def look_again(hours: Hours, instruments: Iterable[Instrument], utc_us: int) -> None:
     """Work out what must be left at ``utc_us``, and when that changes."""
     hours.no_entries.clear()

@@ -10,7 +10,7 @@ from decimal import Decimal
 from backstop.core.book import Book
 from backstop.core.estimate_age import volatilities_now
 from backstop.core.exposure import FamilyExposure, Holding, family_exposures
-from backstop.core.fillable import Fillable, of_order, of_venue_order
+from backstop.core.fillable import fillables_of
 from backstop.core.standing_exposure import holding
 from backstop.domain.denial import Denial
 from backstop.domain.order import OrderIntent
@@ -20,28 +20,18 @@ from backstop.domain.quote import Mark
 def holdings(book: Book, marks: Iterable[Mark], *, candidate: str | None = None) -> list[Holding]:
     """Return what each contract contributes; ``candidate`` is included even when it is flat."""
     prices: Mapping[str, Decimal] = {mark.contract_id: mark.price for mark in marks}
-    fillables = _fillables(book)
     contracts = dict.fromkeys(
         (
             *(view.contract_id for view in book.positions.values() if any(view.possible)),
-            *fillables,
+            *book.live.contracts(),
+            *book.live_venue.contracts(),
             *(() if candidate is None else (candidate,)),
         )
     )
     return [
-        holding(book, contract_id, fillables.get(contract_id, ()), prices.get(contract_id))
+        holding(book, contract_id, fillables_of(book, contract_id), prices.get(contract_id))
         for contract_id in contracts
     ]
-
-
-def _fillables(book: Book) -> dict[str, list[Fillable]]:
-    """Return what could fill, by contract."""
-    found: dict[str, list[Fillable]] = {}
-    for order in book.live_orders():
-        found.setdefault(order.intent.contract_id, []).append(of_order(order))
-    for venue_order in book.live_venue_orders():
-        found.setdefault(venue_order.row.contract_id, []).append(of_venue_order(venue_order))
-    return found
 
 
 def exposures(

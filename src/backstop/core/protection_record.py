@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
+from backstop.core.noted import Noted
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.events import Answer
 from backstop.domain.order import LegRole
@@ -169,7 +170,7 @@ class AwaitedFill(Struct, frozen=True, kw_only=True):
 class ProtectionBook:
     """The records of all contracts, and what is under way about them."""
 
-    records: dict[str, ProtectionRecord] = field(default_factory=dict)
+    records: Noted[ProtectionRecord] = field(default_factory=Noted)
     changes: dict[int, Change] = field(default_factory=dict)  # by broker order
     awaited: dict[int, AwaitedFill] = field(default_factory=dict)  # by broker order
     levels: dict[int, int] = field(default_factory=dict)  # of our own working stops, in ticks

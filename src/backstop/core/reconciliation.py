@@ -84,7 +84,8 @@ def _search_missing(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) 
     book = work.book
     for order in list(book.live_orders()):
         if order.broker_order_id is None or order.broker_order_id in listed:
-            book.missing.pop(order.client_order_id, None)
+            if book.missing.pop(order.client_order_id, None) is not None:
+                book.changed.note(order.intent.contract_id)
             continue
         working = order.state in {OrderState.WORKING, OrderState.PARTIALLY_FILLED}
         finished_at_venue = order.venue is not None and not order.venue.status.is_live
@@ -95,6 +96,7 @@ def _search_missing(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) 
         pause_ns = min(SEARCH_PAUSE_NS << search.times, SEARCH_PAUSE_MAX_NS)
         times = min(search.times + 1, UNLISTED_READS_MAX + 2)
         book.missing[order.client_order_id] = Search(times=times, due_ns=work.now_ns + pause_ns)
+        book.changed.note(order.intent.contract_id)
         if times == UNLISTED_READS_MAX + 1:
             work.alert(
                 Severity.WARNING,
@@ -116,12 +118,14 @@ def _reach_for_unlisted(work: Workbench, listed: AbstractSet[int]) -> None:
     for venue_order in list(book.live_venue_orders()):
         row = venue_order.row
         if row.broker_order_id in listed:
-            book.unlisted.pop(row.broker_order_id, None)
+            if book.unlisted.pop(row.broker_order_id, None) is not None:
+                book.changed.note(row.contract_id)
             continue
         times = book.unlisted.get(row.broker_order_id, 0) + 1
         if times > UNLISTED_READS_MAX + 1:
             continue
         book.unlisted[row.broker_order_id] = times
+        book.changed.note(row.contract_id)
         if times > UNLISTED_READS_MAX:
             work.alert(
                 Severity.WARNING,

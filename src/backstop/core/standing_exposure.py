@@ -17,7 +17,7 @@ from backstop.core.exposure import (
     family_exposures,
 )
 from backstop.core.exposure_book import ExposureBook
-from backstop.core.fillable import Fillable, of_order, of_venue_order, reach
+from backstop.core.fillable import Fillable, fillables_of, reach
 from backstop.core.instrument_table import contract_profile
 from backstop.domain.denial import Denial
 from backstop.domain.order import OrderIntent
@@ -53,11 +53,10 @@ class StandingExposure:
         self._limits: ExposureLimits | None = None
         self._estimate: RiskEstimated | None = None
         self._span: tuple[int | None, int | None] = (None, None)
+        self._seen = -1  # the version of the book's change log up to which all of this holds
         self._sigma_ppm: dict[str, int] = {}
         self._marks: tuple[Mark, ...] = ()
         self._prices: dict[str, Mark] = {}
-        self._fillables: dict[str, dict[str | int, Fillable]] = {}  # contract -> order -> open
-        self._contract_of: dict[str | int, str] = {}  # order -> contract
         self._contracts: dict[str, dict[str, None]] = {}  # family -> held, or could fill
         self._family_of: dict[str, str] = {}  # contract -> family, of those
         self._judged: ExposureBook | None = None
@@ -69,9 +68,15 @@ class StandingExposure:
         kept = self._judged
         if kept is None or not self._counts_as_before(book, limits, utc_us):
             return self._begun(book, limits, marks, utc_us)
-        families = self._changed_families(book)
-        if families is None:
+        if book.changed.version == self._seen and marks is self._marks:
+            return kept
+        contracts = book.changed.since(self._seen)
+        if contracts is None:
             return self._begun(book, limits, marks, utc_us)
+        self._seen = book.changed.version
+        families: dict[str, None] = {}
+        for contract_id in contracts:
+            families.update(dict.fromkeys(self._take_contract(book, contract_id)))
         if marks is not self._marks:
             self._take_prices(marks, families)
         if families:
@@ -118,15 +123,12 @@ class StandingExposure:
         volatilities = volatilities_now(book.estimate, utc_us)
         self._sigma_ppm = {it.family: it.sigma_ppm for it in volatilities}
         self._marks, self._prices = marks, {mark.contract_id: mark for mark in marks}
-        for noted in (book.positions, book.instruments, book.live, book.live_venue):
-            noted.changes()
-        for mapping in (self._fillables, self._contract_of, self._contracts, self._family_of):
-            mapping.clear()
-        for name in book.live:
-            self._take_order(book, name)
-        for number in book.live_venue:
-            self._take_order(book, number)
-        for contract_id in (*book.positions, *self._fillables):
+        self._seen = book.changed.version
+        self._contracts.clear()
+        self._family_of.clear()
+        for contract_id in dict.fromkeys(
+            (*book.positions, *book.live.contracts(), *book.live_venue.contracts())
+        ):
             self._take_contract(book, contract_id)
         self._judged = ExposureBook(
             limits,
@@ -135,43 +137,6 @@ class StandingExposure:
         )
         return self._judged
 
-    def _changed_families(self, book: "Book") -> dict[str, None] | None:
-        """Take over what changed in the book; return its families, None: too much."""
-        positions, orders = book.positions.changes(), book.live.changes()
-        others, instruments = book.live_venue.changes(), book.instruments.changes()
-        if positions is None or orders is None or others is None or instruments is None:
-            return None
-        if not (positions or orders or others or instruments):
-            return {}
-        contracts = dict.fromkeys((*positions, *instruments))
-        keys: tuple[str | int, ...] = (*orders, *others)
-        for key in keys:
-            contracts.update(dict.fromkeys(self._take_order(book, key)))
-        families: dict[str, None] = {}
-        for contract_id in contracts:
-            families.update(dict.fromkeys(self._take_contract(book, contract_id)))
-        return families
-
-    def _take_order(self, book: "Book", key: str | int) -> list[str]:
-        """Know what could fill of one order, ours by name and others by number."""
-        touched = []
-        before = self._contract_of.pop(key, None)
-        if before is not None:
-            del self._fillables[before][key]
-            if not self._fillables[before]:
-                del self._fillables[before]
-            touched.append(before)
-        now = None
-        if isinstance(key, str) and key in book.live:
-            now = of_order(book.orders[key])
-        elif isinstance(key, int) and key in book.live_venue:
-            now = of_venue_order(book.venue_orders[key])
-        if now is not None:
-            self._contract_of[key] = now.contract_id
-            self._fillables.setdefault(now.contract_id, {})[key] = now
-            touched.append(now.contract_id)
-        return touched
-
     def _take_contract(self, book: "Book", contract_id: str) -> list[str]:
         """Know whether a contract counts, and in which family; return those it touches."""
         touched = []
@@ -179,7 +144,7 @@ class StandingExposure:
         if before is not None:
             del self._contracts[before][contract_id]
             touched.append(before)
-        if contract_id in self._fillables or any(book.position(contract_id).possible):
+        if _counts(book, contract_id):
             family = contract_profile(book.symbol_of(contract_id)).family
             self._family_of[contract_id] = family
             self._contracts.setdefault(family, {})[contract_id] = None
@@ -214,10 +179,7 @@ class StandingExposure:
         if not contracts:
             return FamilyExposure(family=family, unit_risk_micros=None)
         (exposure,) = family_exposures(
-            [
-                holding(book, it, self._fillables.get(it, {}).values(), self._price(it))
-                for it in contracts
-            ],
+            [holding(book, it, fillables_of(book, it), self._price(it)) for it in contracts],
             self._sigma_ppm,
         )
         return exposure
@@ -225,3 +187,12 @@ class StandingExposure:
     def _price(self, contract_id: str) -> Decimal | None:
         mark = self._prices.get(contract_id)
         return None if mark is None else mark.price
+
+
+def _counts(book: "Book", contract_id: str) -> bool:
+    """Say whether something is held in a contract, or could be."""
+    return (
+        contract_id in book.live.contracts()
+        or contract_id in book.live_venue.contracts()
+        or any(book.position(contract_id).possible)
+    )

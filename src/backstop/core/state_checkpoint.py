@@ -26,7 +26,9 @@ from backstop.core.noted import Noted
 from backstop.core.positions import PositionView
 
 LEFT_OUT: dict[str, str] = {
+    "changed": "it is for those who follow the other members; nobody has looked at a new book yet",
     "standing": "it is made of the other members at its next use, whatever it held before",
+    "account_sums": "likewise",
 }
 """Members of the book that are not kept, each with the reason why no later decision needs it."""
 
@@ -88,8 +90,10 @@ def form_of(kind: Any, where: str, *, longest: int | None = None) -> _Form:
     origin, arguments = get_origin(kind), get_args(kind)
     if is_dataclass(kind) and isinstance(kind, type):
         return _record(kind, where)
-    if origin in {dict, OrderedDict, Noted}:
+    if origin in {dict, OrderedDict}:
         return _mapping(origin, *arguments, where=where)
+    if origin is Noted:
+        return _mapping(Noted, str, *arguments, where=where)
     if origin is LiveOrders:
         return _mapping(LiveOrders, arguments[0], str, where=where)
     if kind is Positions:

@@ -7,21 +7,19 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from backstop.core.account_rules.limits import TENTHS, AccountLimits
-from backstop.core.account_rules.pricing import is_fresh
 from backstop.core.account_rules.risk import (
+    contract_pending_micros,
     order_risk_micros,
-    pending_risk_micros,
     working_risk_micros,
 )
 from backstop.core.account_rules.standing import (
     FloorOrigin,
-    Range,
     Standing,
-    position_tenths,
-    ranges_of,
-    standing,
+    standing_with,
     tenths_of,
 )
+from backstop.core.account_rules.standing_sums import sums_now
+from backstop.core.account_rules.sums import AccountSums
 from backstop.core.book import Book
 from backstop.core.tracked_order import TrackedOrder
 from backstop.core.trading_state import Condition
@@ -62,13 +60,11 @@ def account_denials(
     blocks = tuple(_standing_blocks(book, now_ns))
     if intent.quantity < 1:
         return blocks
-    blocks += _position(book, intent, limits)
+    sums = sums_now(book, limits, marks, utc_us)
+    blocks += _position(sums, intent, limits)
     if not prices_known:
         return blocks
-    return (
-        *blocks,
-        *_losses(book, intent, entry_ticks, limits, marks=marks, utc_us=utc_us),
-    )
+    return (*blocks, *_losses(book, intent, entry_ticks, limits, sums))
 
 
 def moved_denials(
@@ -95,8 +91,8 @@ def moved_denials(
     limits = book.account_limits
     if limits is None or moved.quantity < 1:
         return ()
-    found = _losses(book, moved, entry_ticks, limits, marks=marks, utc_us=utc_us, instead_of=order)
-    return tuple(found)
+    sums = sums_now(book, limits, marks, utc_us)
+    return tuple(_losses(book, moved, entry_ticks, limits, sums, instead_of=order))
 
 
 def _standing_blocks(book: Book, now_ns: int) -> Iterable[Denial]:
@@ -129,14 +125,12 @@ def _standing_blocks(book: Book, now_ns: int) -> Iterable[Denial]:
 # -- how much is held ------------------------------------------------------------------------------
 
 
-def _position(book: Book, intent: OrderIntent, limits: AccountLimits) -> tuple[Denial, ...]:
+def _position(sums: AccountSums, intent: OrderIntent, limits: AccountLimits) -> tuple[Denial, ...]:
     limit = limits.max_position_tenths
     if limit is None:
         return ()
-    ranges = ranges_of(book)
-    weight = tenths_of(intent.symbol)
-    mine = ranges.pop(intent.contract_id, Range())
-    others = position_tenths(ranges, book)
+    mine, weight = sums.part(intent.contract_id), tenths_of(intent.symbol)
+    others = sums.tenths - mine.tenths
     # Of an order that turns a position, what it opens on its own side is judged.
     before = mine.high if intent.side is Side.BUY else -mine.low
     after = before + intent.quantity
@@ -168,16 +162,13 @@ def _losses(
     intent: OrderIntent,
     entry_ticks: int | None,
     limits: AccountLimits,
+    sums: AccountSums,
     *,
-    marks: tuple[Mark, ...],
-    utc_us: int,
     instead_of: TrackedOrder | None = None,
 ) -> Iterable[Denial]:
     if not limits.bounds_losses:
         return
-    fresh = tuple(mark for mark in marks if is_fresh(book, mark, utc_us))
-    prices = {mark.contract_id: mark.price for mark in fresh}
-    price = prices.get(intent.contract_id)
+    price = sums.prices.get(intent.contract_id)
     if price is None and entry_ticks is not None:
         price = book.instruments[intent.contract_id].price(entry_ticks)
     each = order_risk_micros(book, intent, entry_ticks, limits, price=price)
@@ -185,7 +176,9 @@ def _losses(
         before = working_risk_micros(book, instead_of, limits, price=price)
         if before is not None and each <= before:
             return
-    now = standing(book, limits, fresh)
+    # In the order of the book, whenever it was that each of them lost its price.
+    unpriced = tuple(it for it in book.positions if it in sums.unpriced) if sums.unpriced else ()
+    now = standing_with(book, limits, open_micros=sums.open_micros, unpriced=unpriced)
     if now.unpriced or (limits.trailing_loss_micros is not None and now.balance_micros is None):
         what = ", ".join(book.symbol_of(it) for it in now.unpriced)
         yield Denial(
@@ -196,7 +189,7 @@ def _losses(
             max_quantity=0,
         )
         return
-    pending = pending_risk_micros(book, limits, prices, but=instead_of)
+    pending = _pending(book, sums, intent.contract_id, limits, but=instead_of)
     if pending is None or each is None:
         yield Denial(
             code=DenialCode.STALE_VALUATION,
@@ -207,6 +200,28 @@ def _losses(
     for code, left, why in _buffers(now):
         if pending + each * intent.quantity >= left:
             yield _too_much(code, left, why, pending=pending, each=each, quantity=intent.quantity)
+
+
+def _pending(
+    book: Book,
+    sums: AccountSums,
+    contract_id: str,
+    limits: AccountLimits,
+    *,
+    but: TrackedOrder | None,
+) -> int | None:
+    """Return what is still to be lost in all that is held or could fill; None: nobody can say.
+
+    ``but`` is an order of the contract that does not count.
+    """
+    if but is None:
+        return None if sums.unbounded else sums.pending_micros
+    without = contract_pending_micros(
+        book, contract_id, limits, sums.prices.get(contract_id), but=but
+    )
+    if without is None or any(it != contract_id for it in sums.unbounded):
+        return None
+    return sums.pending_micros - (sums.part(contract_id).pending_micros or 0) + without
 
 
 def _buffers(now: Standing) -> Iterable[tuple[DenialCode, int, str]]:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from backstop.core.account_rules.limits import LimitChange, LimitName
+from backstop.core.noted import Noted
 from backstop.core.realised import RealisedResult
 from backstop.core.trading_state import Condition
 
@@ -70,7 +71,7 @@ class AccountRecord:
     opening_micros: int | None = None
     is_quiet: bool = False
     balance_is_new: bool = False
-    bases: dict[str, Basis] = field(default_factory=dict)
+    bases: Noted[Basis] = field(default_factory=Noted)
     prices: dict[str, Priced] = field(default_factory=dict)
     high_close_micros: int | None = None
     history_complete: bool = False

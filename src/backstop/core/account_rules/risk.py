@@ -5,7 +5,6 @@ what no stop bounds counts with the loss of a one-sigma day at its market's stre
 """
 
 from decimal import Decimal
-from fractions import Fraction
 from math import ceil
 
 from backstop.core.account_rules.bookkeeping import worth
@@ -15,6 +14,9 @@ from backstop.core.instrument_table import PPM, contract_profile, family_profile
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.instrument import Instrument, Rounding
 from backstop.domain.order import OrderIntent
+
+Ratio = tuple[int, int]
+"""An exact number as numerator and denominator: what a decision asks often is whole numbers."""
 
 
 def contract_risk_micros(
@@ -61,32 +63,30 @@ def working_risk_micros(
     return order_risk_micros(book, order.intent, _entry_of(book, order), limits, price=price)
 
 
-def pending_risk_micros(
+def contract_pending_micros(
     book: Book,
+    contract_id: str,
     limits: AccountLimits,
-    prices: dict[str, Decimal],
+    price: Decimal | None,
     *,
     but: TrackedOrder | None = None,
 ) -> int | None:
-    """Return what is still to be lost in all that is held or could fill; None: nobody can say.
+    """Return what is still to be lost in one contract: in what is held, and in what could fill.
 
-    ``but`` is an order that does not count.
+    None: nobody can say. ``price`` is in points, None when none is fresh; ``but`` is an order that
+    does not count.
     """
     total = 0
-    for view in book.positions.values():
-        price, worst = prices.get(view.contract_id), 0
-        for quantity in filter(None, view.possible):
-            risk = _position_risk(book, view.contract_id, quantity, price, limits)
-            if risk is None:
-                return None
-            worst = max(worst, risk)
-        total += worst
-    for order in book.live_orders():
+    for quantity in filter(None, book.position(contract_id).possible):
+        risk = _position_risk(book, contract_id, quantity, price, limits)
+        if risk is None:
+            return None
+        total = max(total, risk)
+    for order in book.live_orders(contract_id):
         if order.role is not None or not order.open_quantity or book.is_exit(order):
             continue
         if but is not None and order.client_order_id == but.client_order_id:
             continue
-        price = prices.get(order.intent.contract_id)
         each = working_risk_micros(book, order, limits, price=price)
         if each is None:
             return None
@@ -112,35 +112,41 @@ def _position_risk(
     if instrument is None or price is None:
         return None
     sign = 1 if quantity > 0 else -1
-    here = Fraction(price) / Fraction(instrument.tick_size)
     left, total = abs(quantity), 0
     for level, covered in _stops(book, contract_id, quantity, instrument):
         counted = min(left, covered)
-        distance = ceil((here - level) * sign)
+        distance = _ticks_down(price.as_integer_ratio(), level, instrument, sign=sign)
         total += counted * contract_risk_micros(book, instrument, distance, limits)
         left -= counted
     return total + left * (unbounded_risk_micros(instrument, price, limits) or 0)
 
 
+def _ticks_down(here: Ratio, level: Ratio, instrument: Instrument, *, sign: int) -> int:
+    """Return how many ticks a position of ``sign`` loses from ``here`` to ``level``, rounded up."""
+    tick_above, tick_below = instrument.tick_size.as_integer_ratio()
+    apart = (here[0] * level[1] - level[0] * here[1]) * sign
+    return -(-apart * tick_below // (here[1] * level[1] * tick_above))
+
+
 def _stops(
     book: Book, contract_id: str, quantity: int, instrument: Instrument
-) -> list[tuple[Fraction, int]]:
-    """Return levels in ticks and contracts: stops that work, then those that are on the way."""
+) -> list[tuple[Ratio, int]]:
+    """Return levels in points and contracts: stops that work, then those that are on the way."""
     working = [
-        (
-            Fraction(row.stop_price) / Fraction(instrument.tick_size),
-            row.quantity - row.filled_quantity,
-        )
+        (row.stop_price.as_integer_ratio(), row.quantity - row.filled_quantity)
         for row in book.working_stops(contract_id, quantity)
         if row.stop_price is not None
     ]
     record = book.protection.records.get(contract_id)
     lots = () if record is None else record.lots
     wanted = [
-        (Fraction(lot.stop_ticks), lot.quantity)
+        (lot.stop_ticks, lot.quantity)
         for lot in lots
         if lot.stop_ticks is not None and lot.sign * quantity > 0
     ]
     # The farthest first: at the worst those are the ones that count.
     farthest = sorted(wanted, key=lambda it: it[0], reverse=quantity < 0)
-    return [*working, *farthest]
+    return [
+        *working,
+        *((instrument.price(ticks).as_integer_ratio(), held) for ticks, held in farthest),
+    ]

@@ -9,9 +9,8 @@ from msgspec import Struct
 from backstop.core.account_rules.bookkeeping import open_micros
 from backstop.core.account_rules.limits import TENTHS, AccountLimits
 from backstop.core.book import Book
-from backstop.core.fillable import Fillable, of_order, of_venue_order, reach
+from backstop.core.fillable import fillables_of, reach
 from backstop.core.instrument_table import CONTRACTS
-from backstop.core.positions import PositionView
 from backstop.domain.quote import Mark
 
 LARGEST_UNITS = {
@@ -101,28 +100,31 @@ def floor_of(book: Book, limits: AccountLimits) -> Floor | None:
 
 def standing(book: Book, limits: AccountLimits, marks: Iterable[Mark] | None = None) -> Standing:
     """Return where the account stands at ``marks``; None: at the prices that are on record."""
-    record = book.account_rules
     prices: dict[str, Decimal]
     if marks is None:
-        prices = {name: priced.price for name, priced in record.prices.items()}
+        prices = {name: priced.price for name, priced in book.account_rules.prices.items()}
     else:
         prices = {mark.contract_id: mark.price for mark in marks}
     total, unpriced = 0, []
     for view in book.positions.values():
-        if not view.quantity:
-            continue
-        price = prices.get(view.contract_id)
-        brought = None if price is None else open_micros(book, view.contract_id, price)
+        brought = open_micros(book, view.contract_id, prices.get(view.contract_id))
         if brought is None:
             unpriced.append(view.contract_id)
         else:
             total += brought
-    opening = record.opening_micros
-    realised_micros = record.day.net_micros
+    return standing_with(book, limits, open_micros=total, unpriced=tuple(unpriced))
+
+
+def standing_with(
+    book: Book, limits: AccountLimits, *, open_micros: int, unpriced: tuple[str, ...]
+) -> Standing:
+    """Return where the account stands with what is open, wherever that was summed."""
+    record = book.account_rules
+    opening, realised_micros = record.opening_micros, record.day.net_micros
     return Standing(
         realised_micros=realised_micros,
-        open_micros=total,
-        unpriced=tuple(unpriced),
+        open_micros=open_micros,
+        unpriced=unpriced,
         balance_micros=None if opening is None else opening + realised_micros,
         floor=floor_of(book, limits),
         limits=limits,
@@ -160,19 +162,17 @@ def position_tenths(ranges: Mapping[str, Range], book: Book) -> int:
 
 def ranges_of(book: Book) -> dict[str, Range]:
     """Return the range of every contract that is held or could be."""
-    fillables: dict[str, list[Fillable]] = {
-        view.contract_id: [] for view in book.positions.values() if any(view.possible)
-    }
-    for order in book.live_orders():
-        fillables.setdefault(order.intent.contract_id, []).append(of_order(order))
-    for venue_order in book.live_venue_orders():
-        fillables.setdefault(venue_order.row.contract_id, []).append(of_venue_order(venue_order))
-    return {
-        contract_id: _range(book.position(contract_id), each)
-        for contract_id, each in fillables.items()
-    }
+    contracts = dict.fromkeys(
+        (
+            *(view.contract_id for view in book.positions.values() if any(view.possible)),
+            *book.live.contracts(),
+            *book.live_venue.contracts(),
+        )
+    )
+    return {contract_id: range_of(book, contract_id) for contract_id in contracts}
 
 
-def _range(view: PositionView, fillables: list[Fillable]) -> Range:
-    least, most = reach(fillables, view.possible)
+def range_of(book: Book, contract_id: str) -> Range:
+    """Return the range of one contract."""
+    least, most = reach(fillables_of(book, contract_id), book.position(contract_id).possible)
     return Range(low=least, high=most)
