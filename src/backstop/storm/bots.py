@@ -1,0 +1,230 @@
+"""Bots that want anything at any time: what a person's strategy may ever ask of the guard."""
+
+import asyncio
+from collections.abc import Callable
+from decimal import Decimal
+from itertools import count
+from random import Random
+from typing import Final
+
+from msgspec.structs import replace
+
+from backstop.app.critical_system_manager import CriticalSystemManager
+from backstop.core.step import Decision
+from backstop.domain.order import OrderRequest, OrderType, Side
+from backstop.domain.quote import Quote
+from backstop.errors import BackstopError
+from backstop.storm.story import Story
+from backstop.storm.venue import SYMBOLS
+
+OPERATOR: Final = "storm operator"
+
+_WISHES: Final = (
+    ("enter", 30),
+    ("exit", 14),
+    ("cancel", 12),
+    ("change", 8),
+    ("close", 6),
+    ("protect", 6),
+    ("again", 4),
+    ("nonsense", 4),
+    ("save", 3),
+    ("operate", 2),
+)
+
+
+class Bot:
+    """One strategy; its names go on over restarts, as a bot's own counter would."""
+
+    def __init__(
+        self,
+        name: str,
+        chance: Random,
+        *,
+        pause_s: float,
+        story: Story,
+        wants: Callable[[], bool],
+    ) -> None:
+        self._name = name
+        self._chance = chance
+        self._pause_s = pause_s
+        self._story = story
+        self._wants = wants
+        self._numbers = count(1)
+        self._newest: OrderRequest | None = None
+
+    async def run(self, guard: CriticalSystemManager) -> None:
+        """Want something now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(self._chance.expovariate(1 / self._pause_s))
+            if not self._wants():
+                continue
+            (wish,) = self._chance.choices(
+                [name for name, _ in _WISHES], [weight for _, weight in _WISHES]
+            )
+            try:
+                decision = await getattr(self, f"_{wish}")(guard)
+            except BackstopError as error:
+                self._story.tell(self._name, wish, failed=type(error).__name__)
+                continue
+            if decision is not None:
+                self._tell(wish, decision)
+
+    def _tell(self, wish: str, decision: Decision) -> None:
+        order = decision.order
+        self._story.tell(
+            self._name,
+            wish,
+            decision=decision.kind,
+            order="-" if order is None else order.client_order_id,
+            state="-" if order is None else order.state,
+            denials=",".join(str(denial.code) for denial in decision.denials),
+        )
+
+    # -- wishes ------------------------------------------------------------------------------
+
+    async def _enter(self, guard: CriticalSystemManager) -> Decision | None:
+        request = self._request(guard, self._chance.choice(tuple(Side)))
+        if request is None:
+            return None
+        self._newest = request
+        return await guard.submit_order(request)
+
+    async def _again(self, guard: CriticalSystemManager) -> Decision | None:
+        """Send the newest wish once more, as a client does that heard no answer."""
+        return None if self._newest is None else await guard.submit_order(self._newest)
+
+    async def _exit(self, guard: CriticalSystemManager) -> Decision | None:
+        held = [view for view in guard.book.positions.values() if view.quantity]
+        if not held:
+            return None
+        view = self._chance.choice(held)
+        symbol = guard.book.symbol_of(view.contract_id)
+        side = Side.SELL if view.quantity > 0 else Side.BUY
+        quantity = self._chance.randint(1, abs(view.quantity))
+        request = self._request(guard, side, symbol=symbol, quantity=quantity, protected=False)
+        return None if request is None else await guard.submit_order(request)
+
+    async def _cancel(self, guard: CriticalSystemManager) -> Decision | None:
+        live = [*guard.book.live]
+        if not live:
+            return None
+        return await guard.cancel_order(self._chance.choice(live), reason="a change of mind")
+
+    async def _change(self, guard: CriticalSystemManager) -> Decision | None:
+        live = [*guard.book.live]
+        if not live:
+            return None
+        name = self._chance.choice(live)
+        intent = guard.book.orders[name].intent
+        quote = guard.quotes.reference(intent.contract_id)
+        if quote is None or quote.bid is None:
+            return None
+        tick = guard.book.instruments[intent.contract_id].tick_size
+        away = self._chance.randint(1, 40) * tick * intent.side.sign
+        return await guard.modify_order(
+            name,
+            quantity=self._chance.choice((None, None, 1, 2, 3)),
+            limit_price=quote.bid - away if intent.limit_ticks is not None else None,
+            stop_price=quote.bid + away if intent.stop_ticks is not None else None,
+        )
+
+    async def _close(self, guard: CriticalSystemManager) -> Decision | None:
+        symbol = self._chance.choice(SYMBOLS)
+        return await guard.close_position(symbol, quantity=self._chance.choice((None, None, 1)))
+
+    async def _protect(self, guard: CriticalSystemManager) -> Decision | None:
+        symbol = self._chance.choice(SYMBOLS)
+        instrument = guard.book.instrument_for(symbol)
+        if instrument is None:
+            return None
+        view = guard.book.position(instrument.contract_id)
+        quote = guard.quotes.reference(instrument.contract_id)
+        if not view.quantity or quote is None or quote.bid is None:
+            return None
+        sign = 1 if view.quantity > 0 else -1
+        away = self._chance.randint(8, 80) * instrument.tick_size * sign
+        return await guard.protect_position(
+            symbol,
+            stop_price=quote.bid - away,
+            take_profit_price=quote.bid + away if self._chance.random() < 0.5 else None,  # noqa: PLR2004
+        )
+
+    async def _nonsense(self, guard: CriticalSystemManager) -> Decision | None:
+        """Ask for what must be refused: no stop, a wrong side, far too much, nothing at all."""
+        request = self._request(guard, self._chance.choice(tuple(Side)))
+        if request is None:
+            return None
+        odd: list[dict[str, object]] = [
+            {"quantity": 0},
+            {"quantity": -1},
+            {"quantity": 500},
+            {"symbol": "XYZ"},
+            {"stop_loss_price": request.take_profit_price},
+            {"stop_loss_price": None, "take_profit_price": None},
+            {"limit_price": Decimal(1), "stop_price": None, "type": OrderType.LIMIT},
+            {"limit_price": Decimal("NaN"), "stop_price": None, "type": OrderType.LIMIT},
+        ]
+        return await guard.submit_order(replace(request, **self._chance.choice(odd)))
+
+    async def _save(self, guard: CriticalSystemManager) -> Decision | None:
+        guard.save_strategy(self._name, {"wishes": self._chance.randint(0, 9)})
+        return None
+
+    async def _operate(self, guard: CriticalSystemManager) -> Decision | None:
+        """A person halts, resumes, liquidates, acknowledges."""
+        act = self._chance.choice(("halt", "resume", "resume", "resume", "liquidate", "ack"))
+        match act:
+            case "halt":
+                return await guard.halt(reason="lunch", operator=OPERATOR)
+            case "resume":
+                return await guard.resume(reason="back", operator=OPERATOR)
+            case "liquidate":
+                symbol = self._chance.choice((None, *SYMBOLS))
+                return await guard.liquidate(reason="enough", operator=OPERATOR, symbol=symbol)
+            case _:
+                return await guard.acknowledge_alert(1, operator=OPERATOR)
+
+    # -- orders ------------------------------------------------------------------------------
+
+    def _request(
+        self,
+        guard: CriticalSystemManager,
+        side: Side,
+        *,
+        symbol: str | None = None,
+        quantity: int | None = None,
+        protected: bool = True,
+    ) -> OrderRequest | None:
+        symbol = symbol or self._chance.choice(SYMBOLS)
+        instrument = guard.book.instrument_for(symbol)
+        if instrument is None:
+            return None
+        quote = guard.quotes.reference(instrument.contract_id)
+        level = _level(quote)
+        if level is None:
+            return None
+        kind = self._chance.choice((
+            OrderType.MARKET, OrderType.MARKET, OrderType.LIMIT, OrderType.STOP,
+        ))  # fmt: skip
+        tick, sign = instrument.tick_size, side.sign
+        away = self._chance.randint(-2, 12) * tick
+        stop_away = self._chance.randint(8, 60) * tick
+        level += {OrderType.LIMIT: -sign, OrderType.STOP: sign}.get(kind, 0) * away
+        targets = self._chance.random() < 0.7  # noqa: PLR2004 - most entries have one
+        return OrderRequest(
+            client_order_id=f"{self._name}-{next(self._numbers)}",
+            symbol=symbol,
+            side=side,
+            quantity=quantity or self._chance.choice((1, 1, 1, 2, 3)),
+            type=kind,
+            limit_price=level if kind is OrderType.LIMIT else None,
+            stop_price=level if kind is OrderType.STOP else None,
+            stop_loss_price=level - sign * stop_away if protected else None,
+            take_profit_price=level + sign * 2 * stop_away if protected and targets else None,
+            strategy_id=self._name,
+        )
+
+
+def _level(quote: Quote | None) -> Decimal | None:
+    return None if quote is None else quote.bid

@@ -1,0 +1,237 @@
+"""The first question: is anything ever done that must not be? Judged by the exchange's truth.
+
+Each rule names the invariant that it holds the guard to. What the guard cannot know it is not
+blamed for: a rule about what must be done in time counts only the time in which it ran, was
+connected, and could be told.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from backstop.adapters.projectx.wire import (
+    ModifyBody,
+    OrderRow,
+    PlaceBody,
+    TradeRow,
+    WireOrderType,
+)
+from backstop.core.trading_state import TradingState
+from backstop.storm.guard_host import GuardHost
+from backstop.storm.truth import STOPS, Truth, sign
+
+LOOK_S: Final = 0.25
+
+NAKED_CALM_S: Final = 3.0
+"""One second after the evidence, and what the repair itself takes: orders, answers, events."""
+
+NAKED_STORM_S: Final = 30.0
+"""While events and answers are lost: an audit every 5 s, reads of 10 s, a look-up, a close."""
+
+RECOVERY_S: Final = 15.0
+"""After a start the account is read first."""
+
+SETTLED_S: Final = 15.0
+"""Nothing disturbed the guard for so long: what it knows must be true."""
+
+RACE_S: Final = 5.0
+"""Trades that lie this close to each other may cross a request on its way."""
+
+OUR_TAG: Final = re.compile(r"^bs-[a-z0-9]+$")
+OUR_LEG: Final = re.compile(r"^bs-[a-z0-9]+-(SL|TP)$")
+
+
+class Violation(Struct, frozen=True, kw_only=True):
+    """One broken invariant."""
+
+    at_s: float
+    rule: str
+    text: str
+
+
+class SafetyWatch:
+    """Looks at every call that reaches the venue, at every trade, and at the state now and then.
+
+    Attributes:
+        violations: what was broken.
+        naked_s_max: the longest time for which a position was naked and could be protected.
+    """
+
+    def __init__(
+        self,
+        truth: Truth,
+        host: GuardHost,
+        *,
+        now_s: Callable[[], float],
+        durable: Callable[[str, str], bool],
+        disk_troubled: Callable[[], bool],
+        is_reachable: Callable[[], bool],
+        stormy: bool,
+    ) -> None:
+        self.violations: list[Violation] = []
+        self.naked_s_max = 0.0
+        self.disturbed_s = now_s()
+        self.foreign_orders: set[int] = set()
+        self._truth = truth
+        self._host = host
+        self._now_s = now_s
+        self._durable = durable
+        self._disk_troubled = disk_troubled
+        self._is_reachable = is_reachable
+        self._naked_limit_s = NAKED_STORM_S if stormy else NAKED_CALM_S
+        self._tags: Counter[str] = Counter()
+        self._naked_s: dict[str, float] = {}
+        self._flat_s: dict[str, float] = {}
+        self._traded: dict[str, tuple[int, float]] = {}  # contract -> newest order that traded
+        self._halted_s: float | None = None
+        truth.on_trade = self._on_trade
+
+    def break_rule(self, rule: str, text: str) -> None:
+        """Note a broken invariant."""
+        self.violations.append(Violation(at_s=self._now_s(), rule=rule, text=text))
+
+    def disturb(self) -> None:
+        """Something happened that the guard may not have been told of."""
+        self.disturbed_s = self._now_s()
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing has disturbed the guard for a while."""
+        return self._now_s() - self.disturbed_s > SETTLED_S
+
+    # -- calls ---------------------------------------------------------------------------------
+
+    def on_call(self, endpoint: str, tag: str | None) -> None:
+        """Count a place request by its tag, whether the venue acts on it or not."""
+        if endpoint == "Order/place" and tag is not None and OUR_TAG.match(tag):
+            self._tags[tag] += 1
+            if self._tags[tag] > 1:
+                self.break_rule("once", f"the order {tag} was sent {self._tags[tag]} times")
+
+    def on_place(self, body: PlaceBody) -> None:
+        """Look at an order that reaches the venue from the guard."""
+        tag = body.custom_tag or ""
+        position = self._truth.positions.get(body.contract_id, 0)
+        grows = position * sign(body.side) >= 0
+        if not self._durable("place", tag):
+            if not self._disk_troubled():
+                self.break_rule("durable before sent", f"order {tag} left before it was on disk")
+            elif position == 0 and self._quiet(body.contract_id):
+                self.break_rule("fail closed", f"entry {tag} left while the disk took nothing")
+        guard = self._host.guard
+        if guard is not None and grows and body.type not in STOPS:
+            state = guard.book.trading_state(guard.now_ns())
+            since_s = self._halted_s
+            halted = state is TradingState.HALTED and since_s is not None
+            if halted and since_s is not None and self._now_s() - since_s > RACE_S:
+                self.break_rule("halted", f"entry {tag} left in state HALTED")
+
+    def on_change(self, kind: str, key: int | str) -> None:
+        """Look at a cancel, a change or a close that reaches the venue from the guard."""
+        if not self._durable(kind, str(key)) and not self._disk_troubled():
+            self.break_rule("durable before sent", f"{kind} {key} left before it was on disk")
+        if kind == "cancel" and isinstance(key, int):
+            self._on_cancel(key)
+
+    def on_modify(self, body: ModifyBody) -> None:
+        """Look at a change that reaches the venue from the guard."""
+        self.on_change("modify", body.order_id)
+
+    def _on_cancel(self, order_id: int) -> None:
+        row = self._truth.live.get(order_id)
+        if row is None or row.type not in STOPS:
+            return
+        position = self._truth.positions.get(row.contract_id, 0)
+        if not position or sign(row.side) * position > 0 or not self._quiet(row.contract_id):
+            return
+        left = self._truth.stop_cover(row.contract_id, without=order_id)
+        if left < abs(position) and self.is_settled:
+            self.break_rule(
+                "protected or flat",
+                f"stop {order_id} was cancelled, and only {left} of {position} {row.contract_id} "
+                "stay covered",
+            )
+
+    def _quiet(self, contract_id: str) -> bool:
+        return self._now_s() - self._truth.traded_s.get(contract_id, 0.0) > RACE_S
+
+    # -- trades --------------------------------------------------------------------------------
+
+    def _on_trade(self, trade: TradeRow, before: int) -> None:
+        row = self._truth.orders.get(trade.order_id)
+        after = before + sign(trade.side) * trade.size
+        contract_id, now_s = trade.contract_id, self._now_s()
+        quiet = now_s - self._flat_s.get(contract_id, now_s) > RACE_S
+        if row is not None and row.id not in self.foreign_orders:
+            self._judge(row, before, after, flat_for_long=before == 0 and quiet)
+        self._traded[contract_id] = (trade.order_id, now_s)
+        if after == 0:
+            self._flat_s[contract_id] = now_s
+        else:
+            self._flat_s.pop(contract_id, None)
+
+    def _judge(self, row: OrderRow, before: int, after: int, *, flat_for_long: bool) -> None:
+        tag = row.custom_tag or ""
+        if OUR_LEG.match(tag) and flat_for_long and self.is_settled:
+            self.break_rule(
+                "no leg outlives its position", f"leg {tag} opened {after} in {row.contract_id}"
+            )
+        flips = before * after < 0
+        if flips and row.type == WireOrderType.MARKET and self.is_settled:
+            other, other_s = self._traded.get(row.contract_id, (row.id, 0.0))
+            if other == row.id or self._now_s() - other_s > RACE_S:
+                what = tag or "a close"
+                self.break_rule(
+                    "never flipped", f"{what} turned {before} into {after} in {row.contract_id}"
+                )
+
+    # -- the state, now and then -----------------------------------------------------------------
+
+    def look(self) -> None:
+        """Look at what must be so by now."""
+        guard = self._host.guard
+        able = (
+            guard is not None
+            and not self._host.is_frozen
+            and self._is_reachable()
+            and guard.book.recovered
+            and self._now_s() - self._host.started_s > RECOVERY_S
+        )
+        for contract_id in [*self._truth.positions]:
+            self._look_at_cover(contract_id, able=able)
+        if guard is None or not able:
+            self._halted_s = None
+            return
+        halted = guard.book.trading_state(guard.now_ns()) is TradingState.HALTED
+        if not halted:
+            self._halted_s = None
+        elif self._halted_s is None:
+            self._halted_s = self._now_s()
+        for order in guard.book.live_orders():
+            row = self._truth.orders.get(order.broker_order_id or 0)
+            if row is not None and order.filled_quantity > row.fill_volume:
+                self.break_rule(
+                    "no fill without proof",
+                    f"{order.client_order_id} is believed to have {order.filled_quantity}, "
+                    f"and has {row.fill_volume}",
+                )
+
+    def _look_at_cover(self, contract_id: str, *, able: bool) -> None:
+        if not self._truth.uncovered(contract_id):
+            self._naked_s.pop(contract_id, None)
+            return
+        if not able:
+            return
+        before_s = self._naked_s.get(contract_id, 0.0)
+        naked_s = self._naked_s[contract_id] = before_s + LOOK_S
+        self.naked_s_max = max(self.naked_s_max, naked_s)
+        if before_s <= self._naked_limit_s < naked_s:
+            held = self._truth.positions[contract_id]
+            self.break_rule(
+                "protected or flat",
+                f"{held} {contract_id} have been naked for {naked_s:g} s "
+                f"(limit {self._naked_limit_s:g} s)",
+            )

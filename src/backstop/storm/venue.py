@@ -1,0 +1,271 @@
+"""The venue of the storm: exchange, market and gateway, with the true time of the loop.
+
+The exchange is the simulator's, the surface is the simulator's, served by the same server over the
+simulated network. Only the market is the storm's own: quick, and wild where the seed says so.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from random import Random
+from typing import Final, Protocol
+
+from aiohttp import web
+from msgspec.structs import replace
+
+from backstop.adapters.projectx.wire import ModifyBody, PlaceBody
+from backstop.adapters.projectx_server.app import GatewayServer
+from backstop.adapters.projectx_server.config import ServerConfig
+from backstop.adapters.projectx_server.interference import Call, Treatment
+from backstop.adapters.projectx_server.venue import MarketEvent, Outcome
+from backstop.simulator.contracts import Listing, listings
+from backstop.simulator.exchange_config import AccountSpec, ContractSpec, ExchangeConfig
+from backstop.simulator.faults import FaultApplied, FaultPlan
+from backstop.simulator.live_exchange import LiveExchange
+from backstop.simulator.rows import hub_time
+from backstop.storm.machine import MICROS, START_UTC_US, true_utc_us
+from backstop.storm.network import PORT, StormLoop
+
+USER: Final = "storm"
+API_KEY: Final = "storm-key-0123456789"
+SIGNING_KEY: Final = bytes(32)
+ACCOUNT_ID: Final = 31_004_501
+SYMBOLS: Final = ("ES", "NQ", "MES", "MNQ")
+"""What is traded: two families, each in both sizes."""
+
+BALANCE: Final = Decimal(150_000)
+TOUCH_SIZE: Final = 50
+
+
+class Market:
+    """The price of one family: a walk in ticks, told for each of its contracts."""
+
+    def __init__(self, chance: Random, contracts: list[Listing], ticks: int) -> None:
+        self.ticks = ticks
+        self.contracts = contracts
+        self._chance = chance
+
+    def step(self, wildness: float) -> None:
+        """Move on: mostly by a tick or two, now and then by a jump."""
+        roll = self._chance.random()
+        reach = 1 if roll < 0.7 else 3  # noqa: PLR2004 - the shape of the walk
+        if roll > 1.0 - 0.002 * wildness:
+            reach = int(20 + 60 * wildness)  # a gap, far through a stop
+        self.ticks = max(1000, self.ticks + self._chance.randint(-reach, reach))
+
+
+class CallWatch(Protocol):
+    """Who looks at what reaches the exchange through the gateway."""
+
+    def on_place(self, body: PlaceBody) -> None:
+        """Look at an order."""
+
+    def on_modify(self, body: ModifyBody) -> None:
+        """Look at a change."""
+
+    def on_change(self, kind: str, key: int | str) -> None:
+        """Look at a cancel of an order, or a close of a contract's position."""
+
+
+class WatchedExchange(LiveExchange):
+    """An exchange that shows the calls of the gateway's clients before it acts on them."""
+
+    watcher: CallWatch
+
+    def place(self, body: PlaceBody) -> Outcome:
+        """Show and act; an order by hand has no tag and is not shown."""
+        if body.custom_tag is not None:
+            self.watcher.on_place(body)
+        return super().place(body)
+
+    def modify(self, body: ModifyBody) -> Outcome:
+        """Show and act."""
+        self.watcher.on_modify(body)
+        return super().modify(body)
+
+    def cancel(self, account_id: int, order_id: int) -> Outcome:
+        """Show and act."""
+        self.watcher.on_change("cancel", order_id)
+        return super().cancel(account_id, order_id)
+
+    def close_position(self, account_id: int, contract_id: str) -> Outcome:
+        """Show and act."""
+        self.watcher.on_change("close", contract_id)
+        return super().close_position(account_id, contract_id)
+
+    def partial_close(self, account_id: int, contract_id: str, size: int) -> Outcome:
+        """Show and act."""
+        self.watcher.on_change("close", contract_id)
+        return super().partial_close(account_id, contract_id, size)
+
+
+class WatchedFaults(FaultPlan):
+    """The fault layer, which shows every call that the server understood."""
+
+    on_call: Callable[[Call], None]
+
+    def treat_call(self, call: Call) -> Treatment:
+        """Show the call, then say what happens to it."""
+        self.on_call(call)
+        return super().treat_call(call)
+
+
+class StormVenue:
+    """Exchange and gateway.
+
+    Attributes:
+        exchange: the truth.
+        faults: what goes wrong at the gateway.
+        server: its surface.
+        open: whether quotes move; a closed market is silent.
+    """
+
+    def __init__(
+        self,
+        loop: StormLoop,
+        chance: Random,
+        *,
+        config: ExchangeConfig,
+        server: ServerConfig,
+        wildness: float,
+        on_fault: Callable[[FaultApplied], None],
+    ) -> None:
+        self._loop = loop
+        self._chance = chance
+        self._wildness = wildness
+        self._advancing = False
+        self._due: asyncio.TimerHandle | None = None
+        day = datetime.fromtimestamp(START_UTC_US / MICROS, UTC).date()
+        known = [it for it in listings(day) if it.product.code in SYMBOLS]
+        self.contract_ids = {it.product.code: it.active.id for it in known}
+        self.exchange = WatchedExchange(
+            replace(
+                config,
+                accounts=(
+                    AccountSpec(
+                        id=ACCOUNT_ID,
+                        name="50KTC-V2-STORM",
+                        user=USER,
+                        starting_balance=BALANCE,
+                    ),
+                ),
+                contracts=tuple(ContractSpec(row=it.active, fee=it.product.fee) for it in known),
+                start_us=START_UTC_US,
+            ),
+            history=None,
+            before=self._advance,
+            after=self._plan,
+        )
+        self.faults = WatchedFaults(
+            seed=chance.getrandbits(32), now_us=self._now_us, on_applied=on_fault
+        )
+        self.server = GatewayServer(
+            self.exchange,
+            replace(server, users={USER: API_KEY}, signing_key=SIGNING_KEY),
+            now_us=self._now_us,
+            interference=self.faults,
+        )
+        families = sorted({it.product.index for it in known})
+        self._markets = [
+            Market(
+                chance,
+                [it for it in known if it.product.index == family],
+                next(
+                    int(it.product.start_price / it.product.tick_size)
+                    for it in known
+                    if it.product.index == family
+                ),
+            )
+            for family in families
+        ]
+        self._runner = web.AppRunner(self.server.app, access_log=None, handle_signals=False)
+
+    def watch(self, on_call: Callable[[Call], None], watch: CallWatch) -> None:
+        """Show every call to ``on_call``, and to ``watch`` those that reach the exchange."""
+        self.faults.on_call = on_call
+        self.exchange.watcher = watch
+
+    async def open(self) -> None:
+        """Listen, and let the market begin."""
+        await self._runner.setup()
+        server = self._runner.server
+        assert server is not None  # noqa: S101 - set up above
+        self._loop.network.listen(PORT, server)
+        self.faults.attach(self.server)
+        for market in self._markets:
+            self._tell(market)
+        self._quoting = asyncio.create_task(self._quote())
+
+    async def close(self) -> None:
+        """Stop the market and the gateway."""
+        self._quoting.cancel()
+        await self._runner.cleanup()
+        if self._due is not None:
+            self._due.cancel()
+
+    # -- time ------------------------------------------------------------------------------------
+
+    def _now_us(self) -> int:
+        return true_utc_us(self._loop)
+
+    def _advance(self) -> None:
+        if not self._advancing:
+            self._advancing = True
+            try:
+                self.exchange.advance(self._now_us())
+            finally:
+                self._advancing = False
+
+    def _plan(self) -> None:
+        """Have the exchange do in time what is due by itself."""
+        due_us = self.exchange.next_event_us()
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        if due_us is not None:
+            delay_s = max(0, due_us - self._now_us()) / MICROS
+            self._due = self._loop.call_later(delay_s, self._happen)
+
+    def _happen(self) -> None:
+        self._due = None
+        self._advance()
+        self._plan()
+
+    # -- the market ------------------------------------------------------------------------------
+
+    async def _quote(self) -> None:
+        while True:
+            await asyncio.sleep(self._chance.uniform(0.1, 0.6))
+            market = self._chance.choice(self._markets)
+            market.step(self._wildness)
+            self._tell(market)
+
+    def _tell(self, market: Market) -> None:
+        self._advance()
+        now_us = self._now_us()
+        for listing in market.contracts:
+            tick = listing.product.tick_size
+            bid, ask = market.ticks * tick, (market.ticks + 1) * tick
+            contract_id = listing.active.id
+            self.exchange.on_quote(
+                contract_id, bid, ask, TOUCH_SIZE, TOUCH_SIZE, bid, TOUCH_SIZE, 1
+            )
+            if self.server.market_hub.has_listeners(("GatewayQuote", contract_id)):
+                moment = hub_time(now_us)
+                self.exchange.publish(
+                    MarketEvent(
+                        target="GatewayQuote",
+                        contract_id=contract_id,
+                        data={
+                            "symbol": f"F.US.{listing.product.root}",
+                            "lastPrice": bid,
+                            "bestBid": bid,
+                            "bestAsk": ask,
+                            "lastUpdated": moment,
+                            "timestamp": moment,
+                            "contract": contract_id,
+                        },
+                    )
+                )
+        self._plan()

@@ -1,0 +1,277 @@
+"""What goes wrong, and when: disasters drawn from the seed, one after the other, until it is over.
+
+Calls and events go wrong one by one through the simulator's own fault rules; what strikes a whole
+connection, process, disk or clock, or comes from other people, is here.
+"""
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from msgspec import Struct
+
+from backstop.adapters.projectx.wire import WireOrderType
+from backstop.simulator.fault_rules import NOW, FaultKind, FaultRule, HubName, seeded_rules
+from backstop.storm.guard_host import GuardHost
+from backstop.storm.machine import StormMachine
+from backstop.storm.network import Network
+from backstop.storm.plan import Plan, Weather
+from backstop.storm.story import Story
+from backstop.storm.truth import Truth
+from backstop.storm.venue import ACCOUNT_ID, SYMBOLS, StormVenue
+
+OTHER_FAULTS: Final = (
+    FaultRule(on="Order/v2/query", act=FaultKind.EMPTY_LIST, count=None),
+    FaultRule(on="Order/search", act=FaultKind.EMPTY_LIST, count=None),
+    FaultRule(on="Trade/search", act=FaultKind.EMPTY_LIST, count=None),
+    FaultRule(on="Position/searchOpen", act=FaultKind.EMPTY_LIST, count=None),
+    FaultRule(on="any_call", act=FaultKind.HTTP_ERROR, http_status=429, count=None),
+    FaultRule(on="Order/place", act=FaultKind.DELAY_REQUEST, delay_ms=9_500, count=None),
+    FaultRule(on="Position/closeContract", act=FaultKind.LOSE_RESPONSE, count=None),
+)
+"""What ``seeded_rules`` lacks: stale and empty pictures, 429, orders that arrive after all."""
+
+
+class Storm(Struct):
+    """What the disasters strike."""
+
+    plan: Plan
+    chance: Random
+    host: GuardHost
+    machine: StormMachine
+    network: Network
+    venue: StormVenue
+    truth: Truth
+    story: Story
+    disturb: Callable[[], None]
+    foreign: set[int]
+
+
+class StormWeather:
+    """Lets disasters happen until it is told that it is over."""
+
+    def __init__(self, storm: Storm) -> None:
+        self._storm = storm
+        plan = storm.plan
+        acts: list[Callable[[], object]] = []
+        if plan.has(Weather.GATEWAY):
+            acts += [self._kill_tokens, self._skew_clock, self._garbage]
+        if plan.has(Weather.NETWORK):
+            acts += [self._drop_hubs, self._mute_hub, self._freeze_hub, self._cut, self._logout]
+            acts += [self._freeze_quotes]
+        if plan.has(Weather.CRASH):
+            acts += [self._kill, self._kill, self._kill_soon, self._power_cut, self._freeze]
+            acts += [self._suspend, self._step_clock]
+        if plan.has(Weather.DISK):
+            acts += [self._full_disk, self._broken_disk, self._slow_disk]
+        if plan.has(Weather.OTHERS):
+            acts += [self._manual_trade, self._manual_trade, self._second_bot, self._close_by_hand]
+            acts += [self._bust, self._overfill, self._lock_account]
+        self._acts = acts
+
+    def begin(self) -> None:
+        """Put the rules for single calls and events in force."""
+        plan = self._storm.plan
+        if plan.hits_calls:
+            rules = seeded_rules(plan.intensity)
+            extra = [_with(rule, plan.intensity) for rule in OTHER_FAULTS]
+            self._storm.venue.faults.add([*rules, *extra])
+
+    async def run(self) -> None:
+        """Let one disaster follow the other, until cancelled."""
+        if not self._acts:
+            return
+        storm = self._storm
+        while True:
+            await asyncio.sleep(storm.chance.expovariate(1 / storm.plan.every_s))
+            act = storm.chance.choice(self._acts)
+            storm.story.tell("storm", act.__name__.removeprefix("_"))
+            storm.disturb()
+            done = act()
+            if asyncio.iscoroutine(done):
+                await done
+            storm.disturb()
+
+    def end(self) -> None:
+        """Let nothing go wrong any more."""
+        storm = self._storm
+        storm.venue.faults.heal()
+        storm.network.mend()
+        storm.host.thaw()
+        storm.host.let_down()
+        disk = storm.machine.simulated_disk
+        disk.recover()
+        storm.machine.clock.ahead_us = 0
+        storm.venue.exchange.set_can_trade(ACCOUNT_ID, True)
+        storm.disturb()
+
+    # -- the gateway -----------------------------------------------------------------------------
+
+    def _now(self, act: FaultKind, **details: object) -> None:
+        self._storm.venue.faults.add([FaultRule(on=NOW, act=act, **details)])  # type: ignore[arg-type]
+
+    def _some_hub(self) -> HubName:
+        return self._storm.chance.choice(tuple(HubName))
+
+    def _some_ms(self, most_s: float = 120.0) -> int:
+        return int(self._storm.chance.uniform(200, most_s * 1000))
+
+    def _kill_tokens(self) -> None:
+        self._now(FaultKind.KILL_TOKENS, drop=self._storm.chance.random() < 0.5)  # noqa: PLR2004
+
+    def _skew_clock(self) -> None:
+        skew_s = self._storm.chance.choice((-30.0, -3.0, 3.0, 30.0))
+        self._now(FaultKind.SKEW_CLOCK, skew_s=skew_s, for_ms=self._some_ms())
+
+    def _garbage(self) -> None:
+        act = self._storm.chance.choice((FaultKind.HUB_GARBAGE, FaultKind.HUB_UNKNOWN_TYPE))
+        self._now(act, hub=self._some_hub())
+
+    def _drop_hubs(self) -> None:
+        acts = (FaultKind.HUB_RESET, FaultKind.HUB_END, FaultKind.HUB_CLOSE)
+        self._now(self._storm.chance.choice(acts), hub=self._some_hub())
+
+    def _mute_hub(self) -> None:
+        self._now(FaultKind.HUB_MUTE, hub=self._some_hub(), for_ms=self._some_ms())
+
+    def _freeze_hub(self) -> None:
+        self._now(FaultKind.HUB_FREEZE, hub=self._some_hub(), for_ms=self._some_ms())
+
+    def _logout(self) -> None:
+        self._now(FaultKind.LOGOUT, hub=self._some_hub(), for_ms=self._some_ms())
+
+    def _freeze_quotes(self) -> None:
+        self._now(FaultKind.FREEZE_QUOTES, for_ms=self._some_ms())
+
+    async def _cut(self) -> None:
+        """Cut the cable for up to two minutes."""
+        self._storm.network.cut()
+        await asyncio.sleep(self._storm.chance.uniform(0.5, 120.0))
+        self._storm.network.mend()
+
+    # -- the machine -----------------------------------------------------------------------------
+
+    def _down_s(self) -> float:
+        return self._storm.chance.choice((0.5, 1.5, 5.0, 20.0, 90.0))
+
+    def _kill(self) -> None:
+        self._storm.host.kill(
+            down_s=self._down_s(), runs=self._storm.chance.choice((0, 1, 7, 50, 400))
+        )
+
+    def _kill_soon(self) -> None:
+        """Kill it right after the next trade: between the evidence and the act."""
+        storm = self._storm
+        before = storm.truth.on_trade
+        runs = storm.chance.randint(1, 60)
+
+        def then(trade: object, position: int) -> None:
+            before(trade, position)  # type: ignore[arg-type]
+            storm.truth.on_trade = before
+            storm.host.kill(down_s=1.0, runs=runs)
+
+        storm.truth.on_trade = then
+
+    async def _power_cut(self) -> None:
+        self._storm.host.kill(down_s=self._down_s() + 20.0)
+        self._storm.machine.power_cut()
+
+    async def _freeze(self) -> None:
+        """Stop the process, as a debugger, a swapping machine or a signal does."""
+        self._storm.host.freeze()
+        await asyncio.sleep(self._storm.chance.choice((0.5, 3.0, 12.0)))
+        self._storm.host.thaw()
+
+    async def _suspend(self) -> None:
+        """Close the lid."""
+        seconds = self._storm.chance.choice((5.0, 30.0, 200.0))
+        self._storm.host.freeze()
+        await asyncio.sleep(seconds)
+        self._storm.machine.clock.slept(seconds)
+        self._storm.host.thaw()
+
+    def _step_clock(self) -> None:
+        """Set the time of day."""
+        self._storm.machine.clock.ahead_us = self._storm.chance.choice(
+            (-3_600_000_000, -4_000_000, 2_000_000, 9_000_000, 3_600_000_000)
+        )
+
+    # -- the disk --------------------------------------------------------------------------------
+
+    async def _full_disk(self) -> None:
+        disk = self._storm.machine.simulated_disk
+        disk.is_full = True
+        await asyncio.sleep(self._storm.chance.uniform(0.5, 60.0))
+        disk.recover()
+
+    async def _broken_disk(self) -> None:
+        disk = self._storm.machine.simulated_disk
+        disk.fails_sync = True
+        await asyncio.sleep(self._storm.chance.uniform(0.1, 20.0))
+        disk.recover()
+
+    async def _slow_disk(self) -> None:
+        disk = self._storm.machine.simulated_disk
+        disk.slow_s = self._storm.chance.choice((0.05, 0.5, 4.0))
+        await asyncio.sleep(self._storm.chance.uniform(1.0, 60.0))
+        disk.recover()
+
+    # -- other people ----------------------------------------------------------------------------
+
+    def _order_by_hand(self, contract_id: str, side: int, size: int) -> None:
+        outcome = self._storm.venue.exchange.place_manual(
+            ACCOUNT_ID, contract_id, type=WireOrderType.MARKET, side=side, size=size
+        )
+        if outcome.order_id is not None:
+            self._storm.foreign.add(outcome.order_id)
+
+    def _some_contract(self) -> str:
+        return self._storm.venue.contract_ids[self._storm.chance.choice(SYMBOLS)]
+
+    def _manual_trade(self) -> None:
+        chance = self._storm.chance
+        self._order_by_hand(self._some_contract(), chance.randint(0, 1), chance.randint(1, 2))
+
+    def _close_by_hand(self) -> None:
+        """A person closes a position on the firm's page."""
+        held = [*self._storm.truth.open_positions()]
+        if held:
+            contract_id, quantity = self._storm.chance.choice(held)
+            self._order_by_hand(contract_id, 1 if quantity > 0 else 0, abs(quantity))
+
+    async def _second_bot(self) -> None:
+        """Another program trades the account a few times."""
+        contract_id = self._some_contract()
+        for _ in range(self._storm.chance.randint(1, 4)):
+            self._order_by_hand(contract_id, self._storm.chance.randint(0, 1), 1)
+            await asyncio.sleep(self._storm.chance.uniform(0.01, 2.0))
+
+    def _bust(self) -> None:
+        """The exchange takes a trade back."""
+        trades = [*self._storm.truth.trades]
+        if trades:
+            self._storm.venue.exchange.bust_trade(self._storm.chance.choice(trades[-5:]))
+
+    def _overfill(self) -> None:
+        """The venue fills more than was asked for."""
+        filled = [row.id for row in self._storm.truth.orders.values() if row.status == 2]  # noqa: PLR2004
+        if filled:
+            self._storm.venue.exchange.overfill(self._storm.chance.choice(filled[-5:]), 1)
+
+    async def _lock_account(self) -> None:
+        """The firm forbids trading for a while."""
+        self._storm.venue.exchange.set_can_trade(ACCOUNT_ID, False)
+        await asyncio.sleep(self._storm.chance.uniform(1.0, 60.0))
+        self._storm.venue.exchange.set_can_trade(ACCOUNT_ID, True)
+
+
+def _with(rule: FaultRule, probability: float) -> FaultRule:
+    return FaultRule(
+        on=rule.on,
+        act=rule.act,
+        count=None,
+        probability=probability,
+        delay_ms=rule.delay_ms,
+        http_status=rule.http_status,
+    )

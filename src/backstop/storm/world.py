@@ -1,0 +1,299 @@
+"""One seed: a venue, a machine with a guard and bots on it, the weather, and the two questions."""
+
+import asyncio
+import gc
+import io
+import logging
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+from msgspec import Struct
+
+from backstop.adapters.log import LogFormat, Redactor, configure_logging
+from backstop.adapters.projectx_server.interference import Call
+from backstop.config.settings import Settings
+from backstop.core.step import Note
+from backstop.simulator.faults import FaultApplied
+from backstop.storm.bots import Bot
+from backstop.storm.guard_host import GuardHost
+from backstop.storm.liveness import SETTLE_S, differences, record_faults
+from backstop.storm.machine import StormMachine
+from backstop.storm.network import HOST, PORT, Network, StormLoop
+from backstop.storm.plan import Plan, Weather, plan_of
+from backstop.storm.safety import LOOK_S, SafetyWatch, Violation
+from backstop.storm.story import Story
+from backstop.storm.truth import Truth
+from backstop.storm.venue import ACCOUNT_ID, API_KEY, USER, StormVenue
+from backstop.storm.virtual_loop import EPOCH_S
+from backstop.storm.weather import Storm, StormWeather
+
+MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
+"""Files that no disk is waited for, where a system has such a place."""
+
+
+class SeedResult(Struct, frozen=True, kw_only=True):
+    """What came of one seed.
+
+    Attributes:
+        unsettled: what had not come right in time after the faults; empty: all of it had.
+        counts: how often each kind of thing happened.
+        naked_s_max: the longest time for which a position was naked and could be protected.
+        settled_s: how long it took to come right after the faults.
+        cpu_s: seconds of one core that it took.
+    """
+
+    seed: int
+    weather: Weather
+    hours: float
+    digest: str
+    violations: tuple[Violation, ...]
+    unsettled: tuple[str, ...]
+    counts: dict[str, int]
+    naked_s_max: float
+    settled_s: float
+    cpu_s: float
+    newest: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Nothing was broken, and everything came right."""
+        return not self.violations and not self.unsettled
+
+
+def run_seed(seed: int, *, hours: float, show: Callable[[str], None] | None = None) -> SeedResult:
+    """Simulate ``hours`` of ``seed``, heal everything, and judge."""
+    began_s = time.process_time()
+    plan = plan_of(seed)
+    quiet = io.StringIO()
+    configure_logging(
+        session_id="storm",
+        redactor=Redactor(),
+        log_format=LogFormat.JSON,
+        level=logging.CRITICAL,
+        stream=quiet,
+    )
+    place = MEMORY_FOLDER if MEMORY_FOLDER.is_dir() else None
+    with tempfile.TemporaryDirectory(dir=place, prefix="backstop-storm-") as folder:
+        network = Network(_chance(seed, "network"))
+        loop = StormLoop(network)
+        try:
+            world = World(plan, loop, Path(folder), show=show)
+            loop.run_until_complete(world.run(hours))
+        finally:
+            _end(loop)
+        _bury(world)
+    return world.result(hours, cpu_s=time.process_time() - began_s)
+
+
+def _bury(world: "World") -> None:
+    """Let go of the dead: their ``finally`` runs now, when nothing of it reaches anything."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _said: None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what was killed never closed its files
+            world.host.bury()
+            gc.collect()
+    finally:
+        sys.unraisablehook = hook
+
+
+def _end(loop: StormLoop) -> None:
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    with suppress(Exception):
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+
+
+def _chance(seed: int, what: str) -> Random:
+    return Random(f"{what}/{seed}")  # noqa: S311 - repeatable, nothing secret is drawn
+
+
+class World:
+    """Everything there is, of one seed."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        loop: StormLoop,
+        folder: Path,
+        *,
+        show: Callable[[str], None] | None,
+    ) -> None:
+        self.plan = plan
+        self._loop = loop
+        self._folder = folder
+        self._trading = True
+        self._unsettled: tuple[str, ...] = ()
+        self._settled_s = 0.0
+        (folder / "state").mkdir(mode=0o700)
+        self.story = Story(self._now_s, hidden=str(folder), show=show)
+        self.truth = Truth(self._now_s)
+        self.machine = StormMachine(loop, _chance(plan.seed, "machine"), folder)
+        self.venue = StormVenue(
+            loop,
+            _chance(plan.seed, "venue"),
+            config=plan.exchange,
+            server=plan.server,
+            wildness=plan.wildness,
+            on_fault=self._on_fault,
+        )
+        bots = [
+            Bot(
+                f"bot{number}",
+                _chance(plan.seed, f"bot{number}"),
+                pause_s=plan.pause_s,
+                story=self.story,
+                wants=lambda: self._trading,
+            )
+            for number in range(plan.bots)
+        ]
+        self.host = GuardHost(self.machine, self._settings, bots, self.story)
+        self.host.on_note = self._on_note
+        self.safety = SafetyWatch(
+            self.truth,
+            self.host,
+            now_s=self._now_s,
+            durable=self.machine.simulated_disk.is_durable,
+            disk_troubled=self.machine.simulated_disk.was_troubled,
+            is_reachable=lambda: network_is_up(loop),
+            stormy=plan.weather is not Weather.CALM,
+        )
+        self._weather = StormWeather(
+            Storm(
+                plan=plan,
+                chance=_chance(plan.seed, "weather"),
+                host=self.host,
+                machine=self.machine,
+                network=loop.network,
+                venue=self.venue,
+                truth=self.truth,
+                story=self.story,
+                disturb=self.safety.disturb,
+                foreign=self.safety.foreign_orders,
+            )
+        )
+
+    async def run(self, hours: float) -> None:
+        """Let it storm for ``hours``, then heal everything and see whether it comes right."""
+        self.venue.exchange.subscribe(self.truth.hear)
+        self.venue.exchange.subscribe(self._tell_event)
+        self.venue.watch(self._on_call, self.safety)
+        await self.venue.open()
+        self._weather.begin()
+        tasks = [
+            asyncio.ensure_future(self.host.keep_running()),
+            asyncio.ensure_future(self._look()),
+            weather := asyncio.ensure_future(self._weather.run()),
+        ]
+        await asyncio.sleep(hours * 3600)
+        weather.cancel()
+        self._trading = False
+        self._weather.end()
+        self.story.tell("world", "healed")
+        await self._settle()
+        await self.host.stop()
+        for task in tasks:
+            task.cancel()
+        await self.venue.close()
+        if not self._unsettled:
+            self._unsettled = tuple(record_faults(self._folder / "state", self.truth))
+        for failure in self._loop.failures:
+            self.safety.break_rule("no failure is lost", _failure(failure))
+        self.story.tell("world", "over", unsettled=len(self._unsettled))
+
+    async def _settle(self) -> None:
+        began_s = self._now_s()
+        good = 0
+        while good < 3 and self._now_s() - began_s < SETTLE_S:  # noqa: PLR2004 - looks in a row
+            await asyncio.sleep(1.0)
+            left = differences(self.host.guard, self.truth)
+            good = 0 if left else good + 1
+        self._settled_s = self._now_s() - began_s
+        self._unsettled = tuple(left)
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self.safety.look()
+
+    def result(self, hours: float, *, cpu_s: float) -> SeedResult:
+        """Return what came of it."""
+        return SeedResult(
+            seed=self.plan.seed,
+            weather=self.plan.weather,
+            hours=hours,
+            digest=self.story.digest(),
+            violations=tuple(self.safety.violations),
+            unsettled=self._unsettled,
+            counts=dict(self.story.counts),
+            naked_s_max=self.safety.naked_s_max,
+            settled_s=self._settled_s,
+            cpu_s=cpu_s,
+            newest=tuple(self.story.newest),
+        )
+
+    # -- what is told ------------------------------------------------------------------------------
+
+    def _now_s(self) -> float:
+        return self._loop.time() - EPOCH_S
+
+    def _settings(self) -> Settings:
+        return Settings.hermetic(
+            TOPSTEPX_API_URL=f"http://{HOST}:{PORT}",
+            TOPSTEPX_USERNAME=USER,
+            TOPSTEPX_API_KEY=API_KEY,
+            TOPSTEPX_ACCOUNT_ID=ACCOUNT_ID,
+            BACKSTOP_STATE_DIR=self._folder / "state",
+            BACKSTOP_CALENDAR="always-open",
+            KILL_FILE=self._folder / "kill",
+            STATE_PERSISTENCE_INTERVAL_MS=500,
+            DEFAULT_STOP_TICKS=60,
+            RISK_BUDGET=300_000,
+            ES_NQ_MAX_COMBINED_EXPOSURE=200_000,
+            MAX_POSITION=6,
+            DRY_RUN=False,
+            EXECUTE=True,
+        )
+
+    def _on_note(self, note: Note) -> None:
+        self.story.tell("guard", note.name, **note.fields)
+
+    def _on_fault(self, fault: FaultApplied) -> None:
+        self.safety.disturb()
+        self.story.tell("fault", str(fault.act), on=fault.on, tag=fault.tag or "-")
+
+    def _on_call(self, call: Call) -> None:
+        self.safety.on_call(call.endpoint, call.tag)
+
+    def _tell_event(self, event: Any) -> None:
+        target = event.target
+        if target == "GatewayUserOrder":
+            row = event.data
+            self.story.tell(
+                "venue", "order", id=row.id, status=row.status, side=row.side, size=row.size,
+                filled=row.fill_volume, tag=row.custom_tag,
+            )  # fmt: skip
+        elif target == "GatewayUserTrade":
+            row = event.data
+            held = self.truth.positions.get(row.contract_id)
+            self.story.tell(
+                "venue", "trade", id=row.id, order=row.order_id, side=row.side, size=row.size,
+                price=row.price, voided=row.voided, position=held,
+            )  # fmt: skip
+
+
+def network_is_up(loop: StormLoop) -> bool:
+    """Say whether anything gets through."""
+    return loop.network.is_up
+
+
+def _failure(said: dict[str, Any]) -> str:
+    return f"{said.get('message')}: {said.get('exception')!r}"
