@@ -123,11 +123,16 @@ export function inWords({ record, payload }, symbol) {
   if (!sentence) return { level: PLAIN, text: kind || record, quiet: QUIET.has(kind) || !kind };
   try {
     const [level, text] = sentence(payload, symbol);
-    return { level, text, quiet: QUIET.has(kind) || Boolean(payload.repeat) };
+    return { level, text, quiet: QUIET.has(kind) || isRepeated(payload) };
   } catch {
     // A record in the shape of another version: better a bare word than no line.
     return { level: PLAIN, text: kind, quiet: false };
   }
+}
+
+/** Say whether a record only repeats what one before it said: a reminder, a search in vain. */
+function isRepeated({ kind, repeat, orders, trades }) {
+  return kind === "OrderLookedUp" ? orders.length + trades.length === 0 : Boolean(repeat);
 }
 
 function proven(proof) {

@@ -11,6 +11,13 @@ export function grouped(text) {
   return (sign && MINUS) + whole.replace(/\B(?=(\d{3})+$)/g, ",") + rest;
 }
 
+/** Return a price with two decimals or more: the same width from row to row, the same value. */
+export function price(text) {
+  if (!text) return NOTHING;
+  const [whole, after = ""] = grouped(text).split(".");
+  return `${whole}.${after.padEnd(2, "0")}`;
+}
+
 /** Return dollars, the sign in front: "-12.5" becomes "−$12.50". */
 export function dollars(text) {
   if (text === null || text === undefined) return NOTHING;

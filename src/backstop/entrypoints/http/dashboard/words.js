@@ -54,7 +54,7 @@ export const KNOWLEDGE = {
 
 export const LIMITS = {
   CORRELATION: "moving with",
-  ES_NQ_COMBINED: "S&P with Nasdaq",
+  ES_NQ_COMBINED: "ES with NQ",
   DIRECTIONAL: "all",
   GROSS: "gross",
 };
@@ -78,6 +78,7 @@ export function reason(text) {
 /** Return the name of a limit with what it is about. */
 export function limitName({ limit, subject }) {
   const words = LIMITS[limit] ?? limit;
+  if (limit === "ES_NQ_COMBINED" && subject === "NQ") return "NQ with ES";
   if (limit === "CORRELATION") return `${words} ${subject}`;
   if (limit === "DIRECTIONAL") return `${words} ${subject.toLowerCase()}s`;
   return words;

@@ -11,7 +11,7 @@ export function Bots({ status }) {
       ? html`<p class="empty">No bot registered.</p>`
       : html`<dl class="beats">
           ${bots.map(
-            (it) => html`<div key=${it.bot_id} class="beat" data-good=${it.state === "ALIVE" ? "" : undefined}>
+            (it) => html`<div key=${it.bot_id} class="beat" data-beat=${it.state === "ALIVE" ? "good" : "bad"}>
               <dt title=${it.policy}>${it.bot_id}</dt>
               <dd class="num">${it.state} ${it.heartbeat_age_ms === null ? "" : `${duration(it.heartbeat_age_ms)} ago`}</dd>
             </div>`,

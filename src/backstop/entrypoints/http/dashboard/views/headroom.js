@@ -28,12 +28,12 @@ function Bar({ it }) {
   const words = `${it.name}: ${it.show(it.value)} of ${it.show(it.allowed)}, left ${it.show(it.left)}`;
   return html`<li class="bar" data-tone=${tone} title=${words}>
     <span class="bar-name">${it.name}</span>
-    <span class="bar-left num">${it.show(it.left)} <span class="dim">left</span></span>
+    <span class="bar-of num dim">${it.show(it.value)} / ${it.show(it.allowed)}</span>
     <span class="bar-track" role="meter" aria-label=${words} aria-valuemin="0" aria-valuemax="100"
       aria-valuenow=${Math.round(used * 100)}>
       <span class="bar-fill" style=${{ width: `${used * 100}%` }}></span>
     </span>
-    <span class="bar-of num dim">${it.show(it.value)} / ${it.show(it.allowed)}</span>
+    <span class="bar-left num">${it.show(it.left)} left</span>
   </li>`;
 }
 

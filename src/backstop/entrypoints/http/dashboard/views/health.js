@@ -15,7 +15,7 @@ export function Health({ store, stale }) {
   const faults = Object.entries(heartbeats.faults);
   return html`<${Panel} id="health" title="Heartbeats" aside=${store.stream.open ? "stream open" : "stream lost"}>
     <dl class="beats">
-      <${Beat} name="this page" good=${!stale} value=${`${duration(store.ageMs())} ago`} />
+      <${Beat} name="last answer" good=${!stale} value=${`${duration(store.ageMs())} ago`} />
       <${Beat} name="guard" good=${(heartbeats.guard_pulse_age_ms ?? 0) < PULSE_LATE_MS}
         value=${heartbeats.guard_pulse_age_ms === null ? "not watched" : `${duration(heartbeats.guard_pulse_age_ms)} ago`} />
       <${Beat} name="watchdog" good=${!watchdog || (!watchdog.lost && (watchdog.age_ms ?? PULSE_LATE_MS) < PULSE_LATE_MS)}
@@ -28,15 +28,16 @@ export function Health({ store, stale }) {
         value=${heartbeats.audit_age_ms === null ? "never" : `${duration(heartbeats.audit_age_ms)} ago`} />
       <${Beat} name="venue clock" good=${!clock.blocks_entries}
         value=${clock.offset_ms === null ? "not known" : `${duration(Math.abs(clock.offset_ms))} ${clock.offset_ms < 0 ? "behind" : "ahead"}`} />
-      <${Beat} name="loop stall, longest" good=${true} value=${duration(heartbeats.event_loop_stall_ms_max)} />
+      <${Beat} name="longest stall" value=${duration(heartbeats.event_loop_stall_ms_max)} />
       <${Beat} name="guard restarts" good=${!watchdog?.guard_restarts} value=${watchdog?.guard_restarts ?? NOTHING} />
     </dl>
     ${faults.map(([component, fault]) => html`<p key=${component} class="fault">${component}: ${fault}</p>`)}
   <//>`;
 }
 
+/** One line; without `good` it is a fact that is neither well nor unwell. */
 function Beat({ name, value, good }) {
-  return html`<div class="beat" data-good=${good ? "" : undefined}>
+  return html`<div class="beat" data-beat=${good === undefined ? "fact" : good ? "good" : "bad"}>
     <dt>${name}</dt>
     <dd class="num">${value}</dd>
   </div>`;
@@ -53,9 +54,9 @@ export function Audit({ store }) {
       ? html`<p class="empty">No checkpoint yet.</p>`
       : html`<dl class="beats">
           <${Beat} name="records signed" good=${!unsound} value=${grouped(String(signed))} />
-          <${Beat} name="newer, not signed yet" good=${true} value=${grouped(String(behind))} />
-          <${Beat} name="root" good=${true} value=${html`<code title=${checkpoint.root_hash}>${checkpoint.root_hash.slice(0, 12)}…</code>`} />
-          <${Beat} name="key" good=${true} value=${html`<code>${checkpoint.key_id.slice(0, 12)}</code>`} />
+          <${Beat} name="newer, not signed yet" value=${grouped(String(behind))} />
+          <${Beat} name="root" value=${html`<code title=${checkpoint.root_hash}>${checkpoint.root_hash.slice(0, 12)}…</code>`} />
+          <${Beat} name="key" value=${html`<code>${checkpoint.key_id.slice(0, 12)}</code>`} />
         </dl>`}
   <//>`;
 }

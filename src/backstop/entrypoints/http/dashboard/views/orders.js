@@ -1,7 +1,7 @@
 // Orders that can still fill: first those of which nobody knows whether they do.
 
 import { html } from "../html.js";
-import { clock, grouped, NOTHING } from "../numbers.js";
+import { clock, NOTHING, price } from "../numbers.js";
 import { Panel } from "./panel.js";
 
 const ROLES = {
@@ -18,7 +18,7 @@ export function Orders({ status }) {
     ${unknown.map((it) => html`<${Unknown} key=${it.client_order_id} it=${it} />`)}
     ${working.length === 0
       ? html`<p class="empty">No working order.</p>`
-      : html`<table class="rows">
+      : html`<table class="rows compact">
           <thead>
             <tr>
               <th scope="col">Order</th>
@@ -43,7 +43,7 @@ function Unknown({ it }) {
     <p class="unknown-what">
       <span class="badge" data-badge="UNKNOWN">UNKNOWN</span>
       ${" "}<strong>${it.side} ${it.quantity} ${it.symbol}</strong>
-      ${" "}${it.type} ${grouped(it.limit_price ?? it.stop_price ?? "")}
+      ${" "}${it.type} ${price(it.limit_price ?? it.stop_price)}
       ${" "}<span class="dim">${it.client_order_id}</span>
     </p>
     <p>No answer${since ? ` since ${clock(since)}` : ""}: it may be working, filled or absent. It is
@@ -62,7 +62,7 @@ function Row({ it }) {
       ${foreign ? html`<span class="badge" data-badge="FOREIGN">FOREIGN</span>` : (ROLES[it.role] ?? it.role)}
     </td>
     <td data-label="Type">${it.type ?? "other"}</td>
-    <td class="num" data-label="Price">${grouped(it.limit_price ?? it.stop_price ?? "")}</td>
+    <td class="num" data-label="Price">${price(it.limit_price ?? it.stop_price)}</td>
     <td class="num" data-label="Filled">${it.filled_quantity}/${it.quantity}</td>
     <td data-label="Status">${it.status}</td>
     <td class="dim ids" data-label="Id" title=${it.tag ?? ""}>

@@ -16,9 +16,11 @@ export function colour(name) {
  * A plot that is drawn anew only when its data or the theme changed.
  *
  * Props: `id`, `title`, `aside`, `words` (what it shows, in a line), `version` (of the data),
- * `data()` and `options()` as uPlot takes them.
+ * `data()` and `options()` as uPlot takes them, and `readout(at)`, the point under the pointer in
+ * words.
  */
 export class Plot extends Component {
+  state = { at: null };
   #place = createRef();
   #plot = null;
   #resized = null;
@@ -62,15 +64,16 @@ export class Plot extends Component {
       height: HEIGHT,
       padding: [8, 8, 0, 0],
       cursor: { y: false, drag: { x: true, y: false } },
-      legend: { live: true },
+      legend: { show: false },
+      hooks: { setCursor: [(plot) => this.setState({ at: plot.cursor.idx ?? null })] },
     };
     this.#plot = new uPlot({ ...common, ...this.props.options() }, data, this.#place.current);
   }
 
-  render({ id, title, aside, words }) {
+  render({ id, title, aside, words, readout }, { at }) {
     return html`<${Panel} id=${id} title=${title} aside=${aside}>
       <div class="plot" ref=${this.#place} role="img" aria-label=${words}></div>
-      <p class="plot-words dim small">${words}</p>
+      <p class="plot-words dim small">${(at !== null && readout(at)) || words}</p>
     <//>`;
   }
 }

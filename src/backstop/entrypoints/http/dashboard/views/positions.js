@@ -1,7 +1,7 @@
 // What is held, and what protects it.
 
 import { html } from "../html.js";
-import { duration, grouped, NOTHING } from "../numbers.js";
+import { duration, NOTHING, price } from "../numbers.js";
 import { KNOWLEDGE, PROTECTION } from "../words.js";
 import { Panel } from "./panel.js";
 
@@ -38,7 +38,7 @@ function Row({ it }) {
       <span class="side" data-side=${side}>${side} ${Math.abs(it.quantity)}</span>
       ${" "}<span class="symbol">${it.symbol}</span>
     </th>
-    <td class="num large" data-label="Average">${grouped(it.average_price)}</td>
+    <td class="num large" data-label="Average">${price(it.average_price)}</td>
     <td class="num large" data-label="Stop"><${Level} orders=${it.stops} quantity=${it.quantity} /></td>
     <td class="num large" data-label="Target"><${Level} orders=${it.targets} quantity=${it.quantity} /></td>
     <td data-label="Protection">
@@ -46,7 +46,7 @@ function Row({ it }) {
     </td>
     <td class="num" data-label="Naked" data-naked=${it.naked_ms ? "" : undefined}>
       ${it.naked_ms ? html`<strong>${duration(it.naked_ms)}</strong>` : "covered"}
-      <span class="dim small"> longest ${duration(it.naked_ms_max)}</span>
+      <span class="dim small longest"> longest ${duration(it.naked_ms_max)}</span>
     </td>
     <td data-label="Known">
       <span class="badge" data-badge=${it.knowledge} title=${KNOWLEDGE[it.knowledge]}>${it.knowledge}</span>
@@ -58,7 +58,7 @@ function Row({ it }) {
 function Level({ orders, quantity }) {
   if (orders.length === 0) return html`<span class="none">${quantity ? "none" : NOTHING}</span>`;
   const [first, ...others] = orders;
-  return html`${grouped(first.price)}
+  return html`${price(first.price)}
     ${(others.length > 0 || first.quantity !== Math.abs(quantity)) &&
     html`<span class="dim small"> ×${first.quantity}${others.length ? ` +${others.length} more` : ""}</span>`}`;
 }
