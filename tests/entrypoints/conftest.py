@@ -1,16 +1,19 @@
 """A guard of core parts and a hand-held venue, and the real HTTP server in front of it."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from msgspec.structs import replace
+from tests.entrypoints.program import A_SET_UP, ACCOUNT_ID, PROGRAM, Call, Outcome
 
 from backstop.app.bot_desk import BotDesk
 from backstop.app.commit_waits import CommitWaits
@@ -54,9 +57,9 @@ from backstop.domain.instrument import Instrument
 from backstop.domain.numbers import micros
 from backstop.domain.order import OrderRequest, OrderState, OrderType, Side
 from backstop.domain.quote import Mark, Quote
+from backstop.domain.set_up import SetUp
 from backstop.entrypoints.http.server import api_server
 
-ACCOUNT_ID = 4711
 TOKEN = "a-token-of-this-test"
 UTC_US = 1_793_629_800_000_000
 
@@ -118,6 +121,7 @@ class HandGuard:
     gateway_host: str = "127.0.0.1:5000"
     settings_warnings: tuple[str, ...] = ()
     journal_seq: int = 0
+    looked: SetUp = A_SET_UP
     commit_waits: CommitWaits = field(default_factory=CommitWaits)
 
     def __post_init__(self) -> None:
@@ -145,6 +149,9 @@ class HandGuard:
 
     def now_ns(self) -> int:
         return self.clock_ns
+
+    def set_up(self) -> SetUp:
+        return self.looked
 
     def exposure(self) -> ExposureSnapshot:
         return exposure_snapshot(self.book, self.marks, UTC_US)
@@ -443,3 +450,43 @@ class Desk:
 @pytest.fixture
 def desk() -> Desk:
     return Desk()
+
+
+@pytest.fixture
+def backstop(tmp_path: Path) -> Call:
+    """Run the program in an empty folder with nothing of this machine's environment."""
+
+    async def call(*arguments: str, **settings: str) -> Outcome:
+        process = await asyncio.create_subprocess_exec(
+            PROGRAM,
+            *arguments,
+            cwd=tmp_path,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(tmp_path),
+                "BACKSTOP_STATE_DIR": str(tmp_path / "state"),
+                **settings,
+            },
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(60):
+            out, err = await process.communicate()
+        assert b"Traceback" not in err
+        return Outcome(process.returncode, out.decode(), err.decode())
+
+    return call
+
+
+@pytest.fixture
+def reading(backstop: Call, desk: Any, tmp_path: Path) -> Call:
+    """Run the program against a guard that serves in this process."""
+
+    async def call(guard: Any, *arguments: str) -> Outcome:
+        (tmp_path / "state").mkdir(exist_ok=True)
+        (tmp_path / "state" / "api_token").write_text(desk.TOKEN)
+        async with desk.serving(guard) as url:
+            return await backstop(*arguments, BACKSTOP_LISTEN=url.removeprefix("http://"))
+
+    return call

@@ -2,71 +2,18 @@
 
 import asyncio
 import json
-import os
 import socket
-import sys
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from tests.entrypoints.program import Call
 
 from backstop.adapters.sqlite.journal import SqliteJournal
 from backstop.core.journal_leaf import leaf_hash
 from backstop.domain.audit import AuditRow, FillRow
 from backstop.domain.events import Answer
 from backstop.ports import JournalBatch, JournalRecord
-
-PROGRAM = Path(sys.executable).with_name("backstop")
-
-
-class Outcome(NamedTuple):
-    code: int | None
-    out: str
-    err: str
-
-
-Call = Callable[..., Coroutine[Any, Any, Outcome]]
-
-
-@pytest.fixture
-def backstop(tmp_path: Path) -> Call:
-    """Run the program in an empty folder with nothing of this machine's environment."""
-
-    async def call(*arguments: str, **settings: str) -> Outcome:
-        process = await asyncio.create_subprocess_exec(
-            PROGRAM,
-            *arguments,
-            cwd=tmp_path,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(tmp_path),
-                "BACKSTOP_STATE_DIR": str(tmp_path / "state"),
-                **settings,
-            },
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        async with asyncio.timeout(60):
-            out, err = await process.communicate()
-        assert b"Traceback" not in err
-        return Outcome(process.returncode, out.decode(), err.decode())
-
-    return call
-
-
-@pytest.fixture
-def reading(backstop: Call, desk: Any, tmp_path: Path) -> Call:
-    """Run the program against a guard that serves in this process."""
-
-    async def call(guard: Any, *arguments: str) -> Outcome:
-        (tmp_path / "state").mkdir(exist_ok=True)
-        (tmp_path / "state" / "api_token").write_text(desk.TOKEN)
-        async with desk.serving(guard) as url:
-            return await backstop(*arguments, BACKSTOP_LISTEN=url.removeprefix("http://"))
-
-    return call
 
 
 async def test_help_lists_every_verb_and_no_verb_is_unusable_input(backstop: Call) -> None:

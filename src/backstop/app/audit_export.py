@@ -9,7 +9,7 @@ there with other content is never written over.
 import csv
 import hashlib
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,9 @@ FORMAT = "backstop.audit-export.v1"
 SEGMENT_RECORDS = 10_000
 """Records in one file: some ten megabytes, and the same split at every export."""
 
+RECORDS_BETWEEN_REPORTS = 1_000
+"""A person sees it move, and it costs nothing."""
+
 _NO_SEGMENT = bytes(32)
 """What the chain of hashes begins with."""
 
@@ -50,8 +53,18 @@ class Exported(Struct, frozen=True, kw_only=True):
     chain: str
 
 
-def export_record(state_folder: Path, target: Path) -> Exported:
+def export_record(
+    state_folder: Path,
+    target: Path,
+    *,
+    on_progress: Callable[[int], None] = lambda _done: None,
+) -> Exported:
     """Write the record in ``state_folder`` to ``target``.
+
+    Args:
+        state_folder: of a guard, running or not.
+        target: a new folder, or one with an earlier export of the same.
+        on_progress: hears how many records are done.
 
     Raises:
         TamperedRecordError: a record is not what was written, or not what was signed.
@@ -62,7 +75,7 @@ def export_record(state_folder: Path, target: Path) -> Exported:
         target.mkdir(parents=True, exist_ok=True)
         with readable(state_folder / AUDIT_DATABASE) as path, AuditStore(path) as store:
             store.freeze()
-            exported = _Export(store, target).write()
+            exported = _Export(store, target, on_progress).write()
         public_key = state_folder / KEY_FOLDER / PUBLIC_KEY_FILE
         if public_key.is_file():
             _keep(target / PUBLIC_KEY_FILE, public_key.read_bytes())
@@ -75,9 +88,10 @@ def export_record(state_folder: Path, target: Path) -> Exported:
 class _Export:
     """One export out of one moment of the record."""
 
-    def __init__(self, store: AuditStore, target: Path) -> None:
+    def __init__(self, store: AuditStore, target: Path, on_progress: Callable[[int], None]) -> None:
         self._store = store
         self._target = target
+        self._on_progress = on_progress
         self._frontier = Frontier()
         self._chain = _NO_SEGMENT
         self._segments: list[dict[str, object]] = []
@@ -124,6 +138,8 @@ class _Export:
             if leaf != record.leaf_hash:
                 raise TamperedRecordError(f"record {record.seq}", "it is not what was written")
             self._frontier.append(leaf)
+            if not self._frontier.size % RECORDS_BETWEEN_REPORTS:
+                self._on_progress(self._frontier.size)
             lines.append(canonical_json.encode(structs.asdict(record_view(record))) + b"\n")
             if len(lines) == SEGMENT_RECORDS:
                 yield first_seq, b"".join(lines)

@@ -31,6 +31,7 @@ from backstop.app.notes import log_note
 from backstop.app.order_records import OrderRecords
 from backstop.app.quote_board import QuoteBoard
 from backstop.app.recovery_review import RecoveryReport
+from backstop.app.set_up import of_guard
 from backstop.app.watch_link import WatchLink, WatchReport
 from backstop.app.wiring import Parts
 from backstop.config.secret import Secret
@@ -44,6 +45,7 @@ from backstop.core.step import Decision, Note
 from backstop.core.trading_state import TradingState
 from backstop.domain.events import StrategySaved
 from backstop.domain.order import OrderRequest
+from backstop.domain.set_up import SetUp
 from backstop.errors import SetupError, UnknownOrderError
 from backstop.ports import Clock
 
@@ -430,6 +432,10 @@ class CriticalSystemManager:
     def components(self) -> dict[str, str]:
         """What is not well, by component; empty when everything is."""
         return self._health.faults if self._life is None else self._life.faults
+
+    def set_up(self) -> SetUp:
+        """Return what the guard knows of its clock, disk, login, hubs, data and gates."""
+        return of_guard(self)
 
     @property
     def recovery(self) -> RecoveryReport | None:

@@ -3,9 +3,6 @@
 Exit codes: 0 good, 1 tampered with or refused, 2 cannot be checked or used.
 """
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -16,13 +13,13 @@ from backstop.adapters.clock import SystemClock
 from backstop.adapters.lock import AccountLock
 from backstop.app.audit_bundle import NoProofError, order_bundle
 from backstop.app.audit_export import ExportRefusedError, export_record
-from backstop.app.audit_verification import AuditReport, Progress, verify_record
+from backstop.app.audit_verification import AuditReport, verify_record
 from backstop.app.key_change import recorded_writer, rotate_key
 from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.config.settings import Settings
 from backstop.domain.numbers import count_text
 from backstop.entrypoints.place import state_folder
-from backstop.entrypoints.terminal import say, say_json
+from backstop.entrypoints.terminal import complain, progress, say, say_json
 from backstop.errors import BackstopError, DamagedDatabaseError, TamperedRecordError
 
 REFUSED = 1
@@ -52,13 +49,15 @@ def verify(
     """
     settings = Settings.load(require_credentials=False)
     try:
-        with _progress() as report_progress:
+        with progress() as show:
             report = verify_record(
                 settings.state_folder,
                 public_key=key,
                 checkpoints=tuple(checkpoint or ()),
                 mirror=settings.checkpoint_mirror,
-                on_progress=report_progress,
+                on_progress=lambda what, done, total: show(
+                    f"checking {what}: {done} of {total} records"
+                ),
             )
     except (TamperedRecordError, DamagedDatabaseError) as error:
         _say_tampered(error, as_json=as_json)
@@ -93,7 +92,10 @@ def export(
 ) -> None:
     """Write the whole record as files that never change, with a manifest, and tables as CSV."""
     try:
-        exported = export_record(state_folder(), folder)
+        with progress() as show:
+            exported = export_record(
+                state_folder(), folder, on_progress=lambda done: show(f"writing record {done}")
+            )
     except TamperedRecordError as error:
         _say_tampered(error, as_json=False)
         raise typer.Exit(REFUSED) from None
@@ -152,22 +154,5 @@ def _say_tampered(error: BackstopError, *, as_json: bool) -> None:
 
 
 def _refused(error: BackstopError) -> typer.Exit:
-    sys.stderr.write(f"backstop: {error}\n")
+    complain(f"backstop: {error}")
     return typer.Exit(REFUSED)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """Show progress to a person; a program that reads the answer gets the answer alone."""
-    if not sys.stderr.isatty():
-        yield lambda _what, _done, _total: None
-        return
-
-    def show(what: str, done: int, total: int) -> None:
-        sys.stderr.write(f"\rchecking {what}: {done} of {total} records\x1b[K")
-        sys.stderr.flush()
-
-    try:
-        yield show
-    finally:
-        sys.stderr.write("\r\x1b[K")

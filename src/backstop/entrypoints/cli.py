@@ -34,6 +34,10 @@ VERBS = {
     "credentials": Verb(
         "Show where each credential comes from, try it, store it.", "credentials", "credentials"
     ),
+    "doctor": Verb("Check whether this set-up is fit to trade on.", "doctor", "doctor"),
+    "storm": Verb(
+        "Simulate the whole path from seeds, faults and crashes included.", "storm", "storm"
+    ),
     "audit": Verb("Read the audit record of the state folder.", "audit", "audit"),
 }
 
@@ -58,7 +62,7 @@ class _Deferred(TyperCommand):
         if isinstance(member, typer.Typer):
             return typer.main.get_command(member)
         single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        single.command(name=self.name, help=self._verb.help)(member)
+        single.command(name=self.name)(member)  # with its docstring: the list has one line of it
         return typer.main.get_command(single)
 
 

@@ -24,7 +24,7 @@ from backstop.entrypoints.stand_alone import (
     settings_that_log_in,
     would_be_sent,
 )
-from backstop.entrypoints.terminal import columns, say, say_json
+from backstop.entrypoints.terminal import columns, complain, say, say_json
 from backstop.errors import AlreadyRunningError, SetupError
 
 LIMIT_S = 75
@@ -83,7 +83,7 @@ def liquidate(
             by_guard = _by_guard(client, wanted, as_json=as_json, ends_s=ends_s)
             if by_guard is None:
                 silences += 1
-                _to_stderr("The guard stopped answering.")
+                complain("The guard stopped answering.")
                 continue
             flat = by_guard
             break
@@ -268,8 +268,3 @@ def _row(it: dict[str, Any]) -> tuple[object, ...]:
     quantity = f"{it['quantity']:+d}" if it["kind"] == "POSITION" else it["quantity"]
     order = it["broker_order_id"] or it["client_order_id"]
     return (it["kind"].lower(), it["symbol"], quantity, it["side"], it["status"], order)
-
-
-def _to_stderr(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()

@@ -10,6 +10,7 @@ import sys
 from importlib import import_module
 
 from backstop import __version__
+from backstop.entrypoints.terminal import complain
 from backstop.errors import BackstopError
 
 UNUSABLE = 2
@@ -56,7 +57,7 @@ def _run(arguments: list[str]) -> int:
         code: int = import_module(f"backstop.entrypoints.{HOMES.get(verb, 'cli')}").run(arguments)
     except BackstopError as error:
         for line in str(error).splitlines():
-            print(f"backstop: {line}", file=sys.stderr)  # noqa: T201 - to whoever called
+            complain(f"backstop: {line}")
         return UNUSABLE
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -5,7 +5,6 @@ the first. In dry run it stops nobody and sends nothing.
 """
 
 import asyncio
-import sys
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,7 +26,7 @@ from backstop.emergency.right_to_send import (
 )
 from backstop.emergency.runner import EmergencyLiquidation, Ended, Wanted, policy_of
 from backstop.entrypoints.gates import gates
-from backstop.entrypoints.terminal import columns, say, say_json
+from backstop.entrypoints.terminal import columns, complain, say, say_json
 from backstop.errors import AlreadyRunningError, SetupError, SetupFaults
 
 COMMAND_THAT_SENDS = "DRY_RUN=0 EXECUTE=1 backstop liquidate --yes"
@@ -92,7 +91,7 @@ def liquidate_alone(settings: Settings, wanted: Wanted, *, ends_ns: int, as_json
         AlreadyRunningError: a guard took the account meanwhile: it can be asked.
         SetupError: something that was given cannot be used; nothing was sent.
     """
-    speak = _to_stderr if as_json else say
+    speak = complain if as_json else say
     if would_be_sent(settings):
         speak("No guard answers: this process takes it flat itself.")
 
@@ -159,7 +158,7 @@ async def _run(
     sends = policy_of(settings).sends
     lock, turn = lock_of_account(host, account_id), lock_of_liquidation(host, account_id)
     if not sends:
-        speak = _to_stderr  # what is said first is that nothing was sent
+        speak = complain  # what is said first is that nothing was sent
     run = EmergencyLiquidation(
         settings, wanted, lock=lock, clock=clock, ends_ns=ends_ns, say=speak, alert=alert
     )
@@ -275,8 +274,3 @@ def _as_json(ended: Ended) -> dict[str, Any]:
         "message": ended.why,
         "notes": list(ended.notes),
     }
-
-
-def _to_stderr(text: str) -> None:
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()

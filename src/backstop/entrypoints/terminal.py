@@ -24,8 +24,14 @@ def say(text: str) -> None:
     if text and shows_colours(sys.stdout):
         # Loaded here: it takes longer than the rest of a verb, and a pipe has no use for it.
         import_module("backstop.entrypoints.colours").paint(text, sys.stdout)
+        sys.stdout.flush()
     else:
-        sys.stdout.write(text + "\n")
+        say_plainly(text)
+
+
+def say_plainly(text: str) -> None:
+    """Print without colours: for the guard, whose loop must not wait until they are loaded."""
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 

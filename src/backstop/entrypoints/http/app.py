@@ -17,6 +17,7 @@ from backstop.entrypoints.http.answers import (
 )
 from backstop.entrypoints.http.audit_routes import AUDIT_SHAPES, add_audit_routes
 from backstop.entrypoints.http.bot_routes import BOT_SHAPES, add_bot_routes
+from backstop.entrypoints.http.check_routes import CHECK_SHAPES, add_check_routes
 from backstop.entrypoints.http.errors import ApiError, ErrorCode
 from backstop.entrypoints.http.event_routes import add_event_routes
 from backstop.entrypoints.http.exposure_view import EXPOSURE_SHAPES, add_exposure_routes
@@ -38,7 +39,7 @@ from backstop.entrypoints.http.views import (
     PositionList,
     position_rows,
 )
-from backstop.errors import GatewayError, JournalError
+from backstop.errors import GatewayError, JournalError, StateFolderError
 
 _ERRORS = (401, 403)
 
@@ -65,6 +66,7 @@ class Api(FastAPI):
                     *PROTECTION_SHAPES,
                     *RECOVERY_SHAPES,
                     *BOT_SHAPES,
+                    *CHECK_SHAPES,
                     *EXPOSURE_SHAPES,
                 )
             )
@@ -99,6 +101,7 @@ def make_api(guard: Guard, *, ending: asyncio.Event | None = None) -> FastAPI:
     add_protection_routes(api, guard)
     add_recovery_routes(api, guard)
     add_bot_routes(api, guard)
+    add_check_routes(api, guard)
     add_event_routes(api, guard, ending=ending or asyncio.Event())
     add_exposure_routes(api, guard)
     add_metrics_route(api, guard)
@@ -163,6 +166,10 @@ def _add_error_handlers(api: FastAPI) -> None:
         return _error_answer(
             ApiError(503, ErrorCode.RECORD_UNAVAILABLE, f"{error} Nothing was sent.")
         )
+
+    @api.exception_handler(StateFolderError)
+    async def unreadable(_: Request, error: StateFolderError) -> Response:
+        return _error_answer(ApiError(503, ErrorCode.RECORD_UNAVAILABLE, str(error)))
 
     @api.exception_handler(GatewayError)
     async def no_gateway(_: Request, error: GatewayError) -> Response:

@@ -17,6 +17,7 @@ from backstop.core.exposure_snapshot import ExposureSnapshot
 from backstop.core.guardrails import Assessment
 from backstop.core.step import Decision
 from backstop.domain.order import OrderRequest
+from backstop.domain.set_up import SetUp
 
 
 class Guard(Protocol):
@@ -74,6 +75,9 @@ class Guard(Protocol):
 
     def exposure(self) -> ExposureSnapshot:
         """Return everything that is held and could fill, in risk dollars, with its limits."""
+
+    def set_up(self) -> SetUp:
+        """Return what the guard knows of its clock, disk, login, hubs, data and gates."""
 
     def now_ns(self) -> int:
         """Return monotonic time as the book counts it."""
