@@ -3,8 +3,9 @@
 An audited order is its record with leaf hash, the tree, a signature, its rows in both tables, and
 an fsync. Three ways: one by one, each waiting for the one before; in groups of ten, as a bot that
 sends baskets has them, likewise; and groups of ten of which the next is handed in while one waits
-for the disk, as a steady stream has them. Baselines: plain SQLite with one row in each transaction,
-and bare signatures, in the same rounds.
+for the disk, as a steady stream has them. Baselines: the same rows into the same tables by plain
+SQLite, without hashes, tree and signatures, as many of them in each transaction; and bare
+signatures. Both in the same rounds.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from msgspec import Struct
 
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.signing import AuditKeys, verify_raw
+from backstop.adapters.sqlite.schema import open_for_writing
 from backstop.app.audit_reading import AuditReading
 from backstop.app.audit_trail import AuditTrail
 from backstop.app.audit_verification import verify_record
@@ -41,7 +43,8 @@ PAYLOAD = b'{"kind":"TradeReported","trade":{"price":"5000.25","quantity":1}}'.l
 UTC_US = 1_762_093_800_000_000
 RECORDS_AT_ONCE = 1000
 
-RAW = "plain SQLite, one row per commit"
+ONE_EACH = "plain SQLite: the same rows, one order per commit"
+TEN_EACH = "plain SQLite: the same rows, ten orders per commit"
 
 
 class Way(Struct, frozen=True, kw_only=True):
@@ -52,6 +55,11 @@ class Way(Struct, frozen=True, kw_only=True):
     together: int = 1  # orders in one decision
     under_way: int = 1  # decisions that wait for the disk at the same time
     goal_per_s: int | None = None
+
+    @property
+    def baseline(self) -> str:
+        """What it is compared with."""
+        return ONE_EACH if self.together == 1 else TEN_EACH
 
 
 WAYS = (
@@ -75,10 +83,12 @@ WAYS = (
 
 def measure_orders(folder: Path, *, rounds: int, commits: int) -> list[Figure]:
     """Return audited orders a second; each round measures all ways, so that noise hits all."""
-    raw: list[float] = []
+    plain: dict[str, list[float]] = {ONE_EACH: [], TEN_EACH: []}
     found: dict[str, list[float]] = {way.key: [] for way in WAYS}
     for _ in range(rounds):
-        raw.append(_in_new_folder(folder, partial(_raw_rows_per_s, commits=commits)))
+        for baseline, together in ((ONE_EACH, 1), (TEN_EACH, GROUP)):
+            work = partial(_plain_orders_per_s, commits=commits, together=together)
+            plain[baseline].append(_in_new_folder(folder, work))
         for way in WAYS:
             work = partial(_orders_per_s, way=way, commits=commits)
             found[way.key].append(_in_new_folder(folder, work))
@@ -88,8 +98,8 @@ def measure_orders(folder: Path, *, rounds: int, commits: int) -> list[Figure]:
             what=way.what,
             unit="1/s",
             rounds=tuple(found[way.key]),
-            baseline=RAW,
-            baseline_rounds=tuple(raw),
+            baseline=way.baseline,
+            baseline_rounds=tuple(plain[way.baseline]),
             goal=None
             if way.goal_per_s is None
             else Goal(of=Of.VALUE, bound=way.goal_per_s, at_least=True),
@@ -163,17 +173,44 @@ def _in_new_folder(folder: Path, work: Callable[[Path], float]) -> float:
         return work(Path(name))
 
 
-def _raw_rows_per_s(folder: Path, commits: int) -> float:
-    connection = sqlite3.connect(folder / "baseline.db", isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
+def _plain_orders_per_s(folder: Path, commits: int, together: int) -> float:
+    path = folder / "baseline.db"
+    open_for_writing(path).close()  # lays out the tables
+    connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("CREATE TABLE Journal (seq INTEGER PRIMARY KEY, payload BLOB)")
+    groups = [
+        [_plain_rows(number) for number in range(first, first + together)]
+        for first in range(1, commits * together, together)
+    ]
     began_ns = time.perf_counter_ns()
-    for seq in range(commits):
-        connection.execute("INSERT INTO Journal VALUES (?, ?)", (seq, PAYLOAD))
+    for group in groups:
+        connection.execute("BEGIN IMMEDIATE")
+        for insert, rows in zip(_PLAIN_INSERTS, zip(*group, strict=True), strict=True):
+            connection.executemany(insert, rows)
+        connection.execute("COMMIT")
     elapsed_ns = time.perf_counter_ns() - began_ns
     connection.close()
-    return commits * 1e9 / elapsed_ns
+    return commits * together * 1e9 / elapsed_ns
+
+
+_PLAIN_INSERTS = (
+    "INSERT INTO Journal VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    "INSERT INTO OrderAudit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "INSERT INTO FillAudit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+)
+
+
+def _plain_rows(number: int) -> tuple[tuple[object, ...], ...]:
+    """Return what ``_order`` leads to in the three tables; in place of a hash are zeros."""
+    order_id, moment = str(3_400_000_000 + number), "2025-11-02T14:30:00.000000Z"
+    return (
+        (number, "event", ACCOUNT, 1, number, UTC_US, PAYLOAD, bytes(32)),
+        (
+            *(order_id, f"entry-{number}", moment, "MES", "BUY", 1, "5000.25", "FILLED"),
+            *(None, "2025-11-02 14:30:00", ACCOUNT, number),
+        ),
+        (str(number), order_id, moment, "5000.25", 1, "0.37", 0, ACCOUNT, number),
+    )
 
 
 def _orders_per_s(folder: Path, way: Way, commits: int) -> float:

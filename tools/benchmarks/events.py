@@ -4,7 +4,7 @@ The venue fills orders in many parts and lets the rows of the user hub go one by
 trade, position and account in turns. Counted is every row that the guard recorded, from the moment
 at which its frame was read from the socket to the commit that holds it; for trades also from the
 moment at which the venue let them go, which is before the venue itself has written them. Baseline:
-one small write and fdatasync at a time, in the same rhythm on the same disk, before and after.
+one small write and fdatasync at a time on the same disk, meanwhile, by a process of its own.
 """
 
 import asyncio
@@ -22,8 +22,9 @@ from msgspec import Struct
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.domain.events import TradeReported
-from benchmarks.figures import Figure, Goal, Of, percentile, sync_ms
+from benchmarks.figures import Figure, Goal, Of, percentile
 from benchmarks.guard import a_guard, filled, side
+from benchmarks.sync_probe import syncs_meanwhile
 from benchmarks.venue import a_venue
 
 PACE_US = 950
@@ -35,8 +36,7 @@ FLOOD_ORDERS = 20
 """At once, each filled in one moment: 4 000 events that the venue sends as fast as it can."""
 
 P50_GOAL, P99_GOAL = 2.5, 3.0
-BASELINE_PAUSE_S = 0.001
-BASELINE = "one fdatasync at the same pace"
+BASELINE = "one fdatasync, meanwhile"
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -81,9 +81,9 @@ def measure_paced(*, rounds: int, pairs: int) -> list[Figure]:
         for number in range(rounds):
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
-                before = sync_ms(folder, pause_s=BASELINE_PAUSE_S)
-                found.append(asyncio.run(_paced(url, folder, f"paced-{number}", pairs)))
-                syncs.append(before + sync_ms(folder, pause_s=BASELINE_PAUSE_S))
+                with syncs_meanwhile(folder) as taken_ms:
+                    found.append(asyncio.run(_paced(url, folder, f"paced-{number}", pairs)))
+                syncs.append(taken_ms)
     figures = []
     for percent, goal in ((50, P50_GOAL), (99, P99_GOAL)):
         baseline_rounds = tuple(percentile(each, percent / 100) for each in syncs)
