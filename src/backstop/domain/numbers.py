@@ -14,12 +14,16 @@ _EXACT = Context(prec=200, traps=[Inexact])
 
 def average(priced: Iterable[tuple[Decimal, int]]) -> Fraction | None:
     """Return the exact mean of prices weighted by quantities; None without any."""
-    total, quantity = Decimal(0), 0
+    # The parts of an order fill at a few prices: what is exact, and slow, is done once for each.
+    quantities: dict[Decimal, int] = {}
     for price, weight in priced:
-        total = _EXACT.fma(price, weight, total)
-        quantity += weight
+        quantities[price] = quantities.get(price, 0) + weight
+    quantity = sum(quantities.values())
     if not quantity:
         return None
+    total = Decimal(0)
+    for price, weight in quantities.items():
+        total = _EXACT.fma(price, weight, total)
     numerator, denominator = total.as_integer_ratio()
     return Fraction(numerator, denominator * quantity)
 
