@@ -14,6 +14,7 @@ from backstop.app.orchestrator_agent import StrategyState
 from backstop.app.quote_board import QuoteBoard
 from backstop.core.step import DecisionKind
 from backstop.core.tracked_order import TrackedOrder
+from backstop.core.volatility import VolatilityOrigin
 from backstop.domain.instrument import Instrument
 from backstop.domain.order import TERMINAL_STATES, OrderRequest, OrderState, OrderType, Side
 from backstop.domain.quote import Quote
@@ -78,6 +79,7 @@ class Story:
     async def _tell(self, manager: CriticalSystemManager, quotes: QuoteBoard) -> None:
         self._manager, self._quotes = manager, quotes
         await self._first_quotes("MES", "MNQ", "NQ")
+        await self._until(self._volatility_is_measured, "the market's history is read")
         await self._market_orders()
         await self._limit_orders()
         await self._bad_luck()
@@ -305,6 +307,14 @@ class Story:
                 ),
                 f"{symbol} is quoted",
             )
+
+    def _volatility_is_measured(self) -> bool:
+        """Say whether history was read: until then the stress values leave little room."""
+        estimate = self._manager.book.estimate
+        return estimate is not None and not any(
+            volatility.origin == VolatilityOrigin.STRESS_MISSING
+            for volatility in estimate.volatilities
+        )
 
     def _instrument(self, symbol: str) -> Instrument:
         instrument = self._manager.book.instrument_for(symbol)
