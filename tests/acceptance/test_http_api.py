@@ -122,3 +122,21 @@ async def test_a_token_is_made_when_none_is_given_and_is_needed(bench: Any) -> N
     assert (refused, taken) == (401, 200)
     assert mode == 0o600
     assert str(kept) in guard.banner
+
+
+async def test_the_page_opens_at_the_address_that_the_guard_prints(bench: Any) -> None:
+    async with bench.venue():
+        async with bench.guard(BACKSTOP_API_TOKEN="") as guard:
+            page = next(line for line in guard.banner.splitlines() if line.startswith("Page"))
+            address, _, token = page.split()[1].partition("#token=")
+            async with bench.session.get(address) as answer:
+                shown, kind = answer.status, answer.content_type
+            headers = {"Authorization": f"Bearer {token}"}
+            async with bench.session.get(f"{guard.url}/v1/status", headers=headers) as answer:
+                taken = answer.status
+        async with bench.guard() as guard:
+            of_the_operator = guard.banner
+
+    assert (shown, kind, taken) == (200, "text/html", 200)
+    assert "Page" in of_the_operator
+    assert "#" not in of_the_operator

@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -43,10 +44,11 @@ from backstop.domain.heartbeat import Armed, Begin, CleanStop, Hello, Holdings
 from backstop.entrypoints.api_token import TOKEN_FILE, stored_or_made_token
 from backstop.entrypoints.gates import gates
 from backstop.entrypoints.lean_start import all_is_loaded
+from backstop.entrypoints.page_address import page_line
 from backstop.entrypoints.process_words import GUARD, SPARE, WATCHDOG, Words, read_words, words
 from backstop.entrypoints.run_options import run_overrides
 from backstop.entrypoints.stop_signals import STOP_SIGNALS, kept_back
-from backstop.entrypoints.terminal import say
+from backstop.entrypoints.terminal import say_plainly as say
 from backstop.errors import BackstopError, InvariantError, SetupError
 
 STOP_LIMIT_S = 2.0
@@ -134,7 +136,7 @@ class _Daemon:
                 port = listener.getsockname()[1]
                 link = self._watch_link(hello, port, stacks, stop)
                 link.say_armed()  # before anybody can rely on the address that is told next
-                _announce(settings, manager.book.policy, port)
+                _announce(settings, manager.book.policy, port, token)
                 await self._guard(listener, token, link, stop)
             except Exception as error:
                 if armed or not isinstance(error, BackstopError):
@@ -321,12 +323,12 @@ def _framed(text: str) -> str:
     return f"{bar}\n{text}\n{bar}"
 
 
-def _announce(settings: Settings, policy: Policy, port: int) -> None:
+def _announce(settings: Settings, policy: Policy, port: int, token: Secret) -> None:
     """Say what a person who starts this for the first time needs to know."""
     host = f"[{settings.listen.host}]" if ":" in settings.listen.host else settings.listen.host
     scheme = "http" if settings.tls_cert is None else "https"
-    kept = settings.state_folder / TOKEN_FILE
-    token = "BACKSTOP_API_TOKEN" if settings.api_token else str(kept)
+    address, made = f"{scheme}://{host}:{port}", settings.api_token is None
+    kept = str(settings.state_folder / TOKEN_FILE) if made else "BACKSTOP_API_TOKEN"
     say(f"Backstop {__version__} guards account {settings.account_id} at {settings.api_url}")
     state = gates(policy, gateway=settings.gateway_host)
     if state.sends and state.real:
@@ -336,6 +338,7 @@ def _announce(settings: Settings, policy: Policy, port: int) -> None:
         say(state.banner + opens)
     for warning in settings.warnings:
         say(f"WARNING {warning}")
-    say(f"API    {scheme}://{host}:{port}   token: {token}")
+    say(page_line(address, token, made=made, out=sys.stdout))
+    say(f"API    {address}   token: {kept}")
     say(f"Record {settings.state_folder}")
     say("Stop with Ctrl-C or SIGTERM; protective orders stay at the venue.")
