@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 from itertools import count
 from random import Random
@@ -10,7 +11,9 @@ from typing import Final
 from msgspec.structs import replace
 
 from backstop.app.critical_system_manager import CriticalSystemManager
-from backstop.core.step import Decision
+from backstop.core.positions import PositionView
+from backstop.core.step import Decision, DecisionKind
+from backstop.core.trading_state import TradingState
 from backstop.domain.order import OrderRequest, OrderType, Side
 from backstop.domain.quote import Quote
 from backstop.errors import BackstopError
@@ -33,6 +36,26 @@ _WISHES: Final = (
 )
 
 
+class Operator:
+    """A person who looks now and then, and wants to go on trading."""
+
+    def __init__(self, chance: Random, *, story: Story, wants: Callable[[], bool]) -> None:
+        self._chance = chance
+        self._story = story
+        self._wants = wants
+
+    async def run(self, guard: CriticalSystemManager) -> None:
+        """Resume what is latched, now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(self._chance.uniform(10.0, 60.0))
+            state = guard.book.trading_state(guard.now_ns())
+            if not self._wants() or state not in {TradingState.HALTED, TradingState.REDUCING}:
+                continue
+            with suppress(BackstopError):
+                decision = await guard.resume(reason="looked at it", operator=OPERATOR)
+                self._story.tell("operator", "resume", decision=decision.kind)
+
+
 class Bot:
     """One strategy; its names go on over restarts, as a bot's own counter would."""
 
@@ -44,8 +67,10 @@ class Bot:
         pause_s: float,
         story: Story,
         wants: Callable[[], bool],
+        on_refused_exit: Callable[[str], None],
     ) -> None:
         self._name = name
+        self._on_refused_exit = on_refused_exit
         self._chance = chance
         self._pause_s = pause_s
         self._story = story
@@ -103,7 +128,14 @@ class Bot:
         side = Side.SELL if view.quantity > 0 else Side.BUY
         quantity = self._chance.randint(1, abs(view.quantity))
         request = self._request(guard, side, symbol=symbol, quantity=quantity, protected=False)
-        return None if request is None else await guard.submit_order(request)
+        if request is None:
+            return None
+        alone = _nothing_else_closes(guard, view)
+        decision = await guard.submit_order(request)
+        if alone and decision.kind is DecisionKind.REFUSED and request.type is OrderType.MARKET:
+            codes = ",".join(str(denial.code) for denial in decision.denials)
+            self._on_refused_exit(f"{side} {quantity} of {view.quantity} {symbol}: {codes}")
+        return decision
 
     async def _cancel(self, guard: CriticalSystemManager) -> Decision | None:
         live = [*guard.book.live]
@@ -224,6 +256,15 @@ class Bot:
             take_profit_price=level + sign * 2 * stop_away if protected and targets else None,
             strategy_id=self._name,
         )
+
+
+def _nothing_else_closes(guard: CriticalSystemManager, view: PositionView) -> bool:
+    """Say whether an exit of the whole position is one that nothing can speak against."""
+    return (
+        view.is_settled
+        and not guard.book.open_exits(view.contract_id, view.quantity)
+        and not guard.book.liquidating
+    )
 
 
 def _level(quote: Quote | None) -> Decimal | None:

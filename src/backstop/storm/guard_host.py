@@ -73,7 +73,7 @@ class GuardHost:
         while True:
             ended = self._task is None or self._task.done()
             dead = self.process is None or not self.process.alive
-            if (ended or dead) and self._wanted and self._machine.loop.time() >= self._down_until_s:
+            if (ended or dead) and self._wanted and self._machine.loop.now_s >= self._down_until_s:
                 self.start()
             await asyncio.sleep(0.1)
 
@@ -82,7 +82,7 @@ class GuardHost:
         self.starts += 1
         self._machine.new_process()
         self.process = Process(f"guard-{self.starts}")
-        self.started_s = self._machine.loop.time()
+        self.started_s = self._machine.loop.now_s
         self._guard = None
         self._story.tell("world", "start", number=self.starts)
         self._task = self.inside(self.process, self._live)
@@ -120,7 +120,7 @@ class GuardHost:
             failing.cancel()
         except Exception as error:  # noqa: BLE001 - the process ends, and says why
             self._story.tell("guard", "ended", why=failure_text(error))
-            self._down_until_s = self._machine.loop.time() + RESTART_S
+            self._down_until_s = self._machine.loop.now_s + RESTART_S
         finally:
             self._guard = None
             for bot in bots:
@@ -139,7 +139,7 @@ class GuardHost:
         """Kill the process, after ``runs`` more of its callbacks, and leave it down a while."""
         if self.process is None or not self.process.alive:
             return
-        self._down_until_s = self._machine.loop.time() + down_s
+        self._down_until_s = self._machine.loop.now_s + down_s
         self._dead.append(self.process)
         if runs:
             self.process.kill_after(runs)
@@ -150,6 +150,11 @@ class GuardHost:
         """Stop the process."""
         if self.process is not None and self.process.alive:
             self.process.freeze()
+
+    def slept(self, seconds: float) -> None:
+        """Count a suspend of the machine."""
+        if self.process is not None:
+            self.process.asleep_s += seconds
 
     def thaw(self) -> None:
         """Let it go on."""

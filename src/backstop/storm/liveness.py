@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
+from backstop.adapters.projectx.wire import WireOrderStatus
 from backstop.app.audit_verification import verify_record
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.app.state_layout import AUDIT_DATABASE
@@ -39,6 +40,14 @@ def _orders(book: Book, truth: Truth) -> Iterator[str]:
     for order_id in sorted(believed ^ truth.live.keys()):
         who = "the guard" if order_id in believed else "the exchange"
         yield f"order {order_id} works for {who} alone"
+    for row in truth.live.values():
+        is_leg = (row.custom_tag or "").endswith(("-SL", "-TP"))
+        if (
+            is_leg
+            and row.status == WireOrderStatus.OPEN
+            and not truth.positions.get(row.contract_id)
+        ):
+            yield f"leg {row.id} works, and {row.contract_id} is flat"
     if book.liquidating:
         yield "a liquidation is under way"
 

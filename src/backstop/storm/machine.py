@@ -36,7 +36,7 @@ class StormClock:
 
     def monotonic_ns(self) -> int:
         """Return nanoseconds since the boot."""
-        return round((self._loop.time() - self._booted_s) * 1e6) * 1000
+        return round((self._loop.now_s - self._booted_s) * 1e6) * 1000
 
     def awake_ns(self) -> int:
         """Return the same without what was slept."""
@@ -52,12 +52,12 @@ class StormClock:
 
     def boot(self) -> None:
         """Begin again near zero."""
-        self._booted_s, self._asleep_s = self._loop.time() - 20.0, 0.0
+        self._booted_s, self._asleep_s = self._loop.now_s - 20.0, 0.0
 
 
 def true_utc_us(loop: VirtualLoop) -> int:
     """Return the true time, which is the venue's."""
-    return START_UTC_US + round((loop.time() - EPOCH_S) * MICROS)
+    return START_UTC_US + round((loop.now_s - EPOCH_S) * MICROS)
 
 
 class StormMachine(Machine):
@@ -72,7 +72,7 @@ class StormMachine(Machine):
         self.loop = loop
         self.clock = StormClock(loop)
         self.dice = chance
-        self.simulated_disk = SimulatedDisk(chance, loop.time)
+        self.simulated_disk = SimulatedDisk(chance, lambda: loop.now_s)
         self._folder = folder
         self._boots = 1
         self._starts = 0

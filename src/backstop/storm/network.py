@@ -108,7 +108,9 @@ class Wire(asyncio.Transport):
 
     def begin(self, after_s: float) -> None:
         """Tell the protocol that it is connected."""
-        self._loop.call_later(after_s, self._protocol.connection_made, self, context=self._context)
+        self._loop.call_at_now(
+            self._loop.now_s + after_s, self._protocol.connection_made, self, context=self._context
+        )
 
     # -- what protocols call ---------------------------------------------------------------------
 
@@ -201,8 +203,8 @@ class Wire(asyncio.Transport):
     def _arrive(self, act: Callable[..., None], *arguments: object) -> None:
         if not self._network.is_up:
             return
-        self._last_s = max(self._last_s, self._loop.time() + self.delay_s)
-        self._loop.call_at(self._last_s, act, *arguments, context=self.peer._context)  # noqa: SLF001
+        self._last_s = max(self._last_s, self._loop.now_s + self.delay_s)
+        self._loop.call_at_now(self._last_s, act, *arguments, context=self.peer._context)  # noqa: SLF001
 
     def _take(self, data: bytes | None) -> None:
         if self._over or self._closing:

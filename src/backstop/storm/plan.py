@@ -87,11 +87,11 @@ def plan_of(seed: int) -> Plan:
     return Plan(
         seed=seed,
         weather=chance.choice(_WEATHERS),
-        bots=chance.randint(1, 3),
-        pause_s=chance.uniform(4.0, 20.0),
+        bots=chance.randint(2, 4),
+        pause_s=chance.uniform(3.0, 15.0),
         wildness=chance.choice((0.2, 1.0, 1.0, 3.0)),
         intensity=chance.choice((0.002, 0.01, 0.03)),
-        every_s=chance.uniform(60.0, 400.0),
+        every_s=chance.uniform(20.0, 150.0),
         exchange=ExchangeConfig(
             seed=chance.getrandbits(32),
             accounts=(),

@@ -17,8 +17,11 @@ from backstop.adapters.projectx.wire import (
     OrderRow,
     PlaceBody,
     TradeRow,
+    WireOrderStatus,
     WireOrderType,
 )
+from backstop.app.state_start import NOTHING, WHOLE_JOURNAL
+from backstop.core.step import Note
 from backstop.core.trading_state import TradingState
 from backstop.storm.guard_host import GuardHost
 from backstop.storm.truth import STOPS, Truth, sign
@@ -39,6 +42,10 @@ SETTLED_S: Final = 15.0
 
 RACE_S: Final = 5.0
 """Trades that lie this close to each other may cross a request on its way."""
+
+SURPLUS_S: Final = 45.0
+"""How long legs may be larger than the position: what is certain takes two reads, and calls that
+may be lost; nothing is lost by it unless the market comes."""
 
 OUR_TAG: Final = re.compile(r"^bs-[a-z0-9]+$")
 OUR_LEG: Final = re.compile(r"^bs-[a-z0-9]+-(SL|TP)$")
@@ -70,6 +77,8 @@ class SafetyWatch:
         disk_troubled: Callable[[], bool],
         is_reachable: Callable[[], bool],
         stormy: bool,
+        max_tenths: int,
+        crowded: bool,
     ) -> None:
         self.violations: list[Violation] = []
         self.naked_s_max = 0.0
@@ -82,11 +91,15 @@ class SafetyWatch:
         self._disk_troubled = disk_troubled
         self._is_reachable = is_reachable
         self._naked_limit_s = NAKED_STORM_S if stormy else NAKED_CALM_S
+        self._max_tenths = max_tenths
+        self._crowded = crowded
+        self._surplus_s: dict[str, float] = {}
         self._tags: Counter[str] = Counter()
         self._naked_s: dict[str, float] = {}
         self._flat_s: dict[str, float] = {}
         self._traded: dict[str, tuple[int, float]] = {}  # contract -> newest order that traded
         self._halted_s: float | None = None
+        self._recovered_s: float | None = None
         truth.on_trade = self._on_trade
 
     def break_rule(self, rule: str, text: str) -> None:
@@ -121,6 +134,8 @@ class SafetyWatch:
                 self.break_rule("durable before sent", f"order {tag} left before it was on disk")
             elif position == 0 and self._quiet(body.contract_id):
                 self.break_rule("fail closed", f"entry {tag} left while the disk took nothing")
+        if grows and not self._crowded:
+            self._look_at_limit(body)
         guard = self._host.guard
         if guard is not None and grows and body.type not in STOPS:
             state = guard.book.trading_state(guard.now_ns())
@@ -128,6 +143,53 @@ class SafetyWatch:
             halted = state is TradingState.HALTED and since_s is not None
             if halted and since_s is not None and self._now_s() - since_s > RACE_S:
                 self.break_rule("halted", f"entry {tag} left in state HALTED")
+
+    def _look_at_limit(self, body: PlaceBody) -> None:
+        """Hold the worst that could fill against the limit; legs open nothing."""
+        worst: dict[str, list[int]] = {
+            contract_id: [held, held] for contract_id, held in self._truth.positions.items()
+        }
+        rows = [
+            (row.contract_id, row.side, row.size - row.fill_volume)
+            for row in self._truth.live.values()
+            if not OUR_LEG.match(row.custom_tag or "")
+            and row.id not in self.foreign_orders
+            and not self._is_protective(row)
+        ]
+        for contract_id, side, size in (*rows, (body.contract_id, body.side, body.size)):
+            low_high = worst.setdefault(contract_id, [0, 0])
+            low_high[sign(side) > 0] += sign(side) * size
+        tenths = sum(
+            max(abs(low), abs(high)) * _tenths(contract_id)
+            for contract_id, (low, high) in worst.items()
+        )
+        if tenths > self._max_tenths and body.custom_tag:
+            self.break_rule(
+                "within limits",
+                f"{body.custom_tag} could bring it to {tenths} tenths of a mini; "
+                f"{self._max_tenths} are allowed",
+            )
+
+    def _is_protective(self, row: OrderRow) -> bool:
+        position = self._truth.positions.get(row.contract_id, 0)
+        return row.type in STOPS and sign(row.side) * position < 0
+
+    def on_note(self, note: Note) -> None:
+        """Look at what a start says that it found."""
+        if note.name in {"state_file_unusable", "records_lost"}:
+            self.break_rule("what was synced is whole", f"{note.name} {note.fields}")
+        if note.name == "state_restored":
+            lost = note.fields["source"] in {WHOLE_JOURNAL, NOTHING} and self._recoveries > 0
+            if lost:
+                self.break_rule("what was synced is whole", "no checkpoint was there after a start")
+        if note.name == "recovered":
+            self._recovered_s = self._now_s()
+
+    @property
+    def _recoveries(self) -> int:
+        """Whether a guard has run so long that its checkpoint must be on the disk."""
+        since_s = self._recovered_s
+        return int(since_s is not None and self._now_s() - since_s > SETTLED_S)
 
     def on_change(self, kind: str, key: int | str) -> None:
         """Look at a cancel, a change or a close that reaches the venue from the guard."""
@@ -202,6 +264,7 @@ class SafetyWatch:
         )
         for contract_id in [*self._truth.positions]:
             self._look_at_cover(contract_id, able=able)
+            self._look_at_surplus(contract_id, able=able)
         if guard is None or not able:
             self._halted_s = None
             return
@@ -235,3 +298,32 @@ class SafetyWatch:
                 f"{held} {contract_id} have been naked for {naked_s:g} s "
                 f"(limit {self._naked_limit_s:g} s)",
             )
+
+    def _look_at_surplus(self, contract_id: str, *, able: bool) -> None:
+        """Legs must not close more than is held: what fires last would open the opposite."""
+        held = self._truth.positions[contract_id]
+        legs = sum(
+            row.size - row.fill_volume
+            for row in self._truth.live.values()
+            if row.contract_id == contract_id
+            and row.status == WireOrderStatus.OPEN
+            and row.type in STOPS
+            and OUR_LEG.match(row.custom_tag or "")
+        )
+        if legs <= abs(held):
+            self._surplus_s.pop(contract_id, None)
+            return
+        if not able:
+            return
+        before_s = self._surplus_s.get(contract_id, 0.0)
+        since_s = self._surplus_s[contract_id] = before_s + LOOK_S
+        if before_s <= SURPLUS_S < since_s:
+            self.break_rule(
+                "no leg outlives its position",
+                f"stops of {legs} work for {held} {contract_id} since {since_s:g} s",
+            )
+
+
+def _tenths(contract_id: str) -> int:
+    """Return what one contract counts in tenths of a mini."""
+    return 1 if re.search(r"\.(MES|MNQ)\.", contract_id) else 10

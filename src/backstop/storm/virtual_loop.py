@@ -27,12 +27,14 @@ class Process:
         name: for the trace.
         alive: it was not killed.
         runs: callbacks that it has run.
+        asleep_s: how long its machine was suspended meanwhile; its loop does not count that.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.alive = True
         self.runs = 0
+        self.asleep_s = 0.0
         self._frozen = False
         self._held: list[events.Handle] = []
         self._dies_after: int | None = None
@@ -109,9 +111,27 @@ class _Handle(events.Handle):
 
 
 class _Timer(events.TimerHandle):
-    """The same at a time."""
+    """The same at a time; of those that are due together the one that was asked for first."""
 
-    __slots__ = ()
+    __slots__ = ("_number",)
+
+    def __init__(  # noqa: PLR0917 - as the base class is called
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+        number: int,
+    ) -> None:
+        super().__init__(when, callback, args, loop, context)
+        self._number = number
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, _Timer):
+            return NotImplemented
+        mine, its = self.when(), other.when()
+        return mine < its or (mine == its and self._number < other._number)
 
     def _run(self) -> None:
         context: Context = self._context  # type: ignore[attr-defined]
@@ -156,13 +176,20 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._selector = _NoSelector(self)
         self._now_s = EPOCH_S
         self._spun = 0
+        self._timers = 0
         self._clock_resolution = 1e-9
         self.failures: list[dict[str, Any]] = []
         self.set_exception_handler(lambda _loop, said: self.failures.append(said))
         self.set_task_factory(_new_task)  # type: ignore[arg-type]
 
     def time(self) -> float:
-        """Return virtual seconds since the machine was booted."""
+        """Return virtual seconds, without those that the caller's machine was suspended."""
+        process = PROCESS.get()
+        return self._now_s if process is None else self._now_s - process.asleep_s
+
+    @property
+    def now_s(self) -> float:
+        """The time of the world: virtual seconds, whoever asks."""
         return self._now_s
 
     def pass_time(self, timeout: float | None) -> None:
@@ -201,8 +228,22 @@ class VirtualLoop(asyncio.BaseEventLoop):
         *args: Any,
         context: Context | None = None,
     ) -> events.TimerHandle:
-        """Run ``callback`` at ``when``."""
-        timer = _Timer(when, callback, args, self, context)
+        """Run ``callback`` at ``when``, by the time of its process."""
+        process = PROCESS.get() if context is None else context.get(PROCESS)
+        if process is not None:
+            when += process.asleep_s
+        return self.call_at_now(when, callback, *args, context=context)
+
+    def call_at_now(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> events.TimerHandle:
+        """Run ``callback`` at ``when``, by the time of the world."""
+        self._timers += 1
+        timer = _Timer(when, callback, args, self, context, self._timers)
         heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
         timer._scheduled = True  # type: ignore[attr-defined] # noqa: SLF001 - as the base class does
         return timer

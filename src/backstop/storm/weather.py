@@ -189,6 +189,7 @@ class StormWeather:
         self._storm.host.freeze()
         await asyncio.sleep(seconds)
         self._storm.machine.clock.slept(seconds)
+        self._storm.host.slept(seconds)
         self._storm.host.thaw()
 
     def _step_clock(self) -> None:

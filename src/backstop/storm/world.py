@@ -21,7 +21,7 @@ from backstop.adapters.projectx_server.interference import Call
 from backstop.config.settings import Settings
 from backstop.core.step import Note
 from backstop.simulator.faults import FaultApplied
-from backstop.storm.bots import Bot
+from backstop.storm.bots import Bot, Operator
 from backstop.storm.guard_host import GuardHost
 from backstop.storm.liveness import SETTLE_S, differences, record_faults
 from backstop.storm.machine import StormMachine
@@ -36,6 +36,12 @@ from backstop.storm.weather import Storm, StormWeather
 
 MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 """Files that no disk is waited for, where a system has such a place."""
+
+
+MAX_POSITION: Final = 4
+"""Minis that may be held and on their way together; a micro is a tenth of one."""
+
+TENTHS: Final = 10
 
 
 class SeedResult(Struct, frozen=True, kw_only=True):
@@ -152,10 +158,14 @@ class World:
                 pause_s=plan.pause_s,
                 story=self.story,
                 wants=lambda: self._trading,
+                on_refused_exit=lambda why: self.safety.break_rule("exits pass", why),
             )
             for number in range(plan.bots)
         ]
-        self.host = GuardHost(self.machine, self._settings, bots, self.story)
+        person = Operator(
+            _chance(plan.seed, "operator"), story=self.story, wants=lambda: self._trading
+        )
+        self.host = GuardHost(self.machine, self._settings, [*bots, person], self.story)
         self.host.on_note = self._on_note
         self.safety = SafetyWatch(
             self.truth,
@@ -165,6 +175,8 @@ class World:
             disk_troubled=self.machine.simulated_disk.was_troubled,
             is_reachable=lambda: network_is_up(loop),
             stormy=plan.weather is not Weather.CALM,
+            max_tenths=MAX_POSITION * TENTHS,
+            crowded=plan.has(Weather.OTHERS),
         )
         self._weather = StormWeather(
             Storm(
@@ -243,7 +255,7 @@ class World:
     # -- what is told ------------------------------------------------------------------------------
 
     def _now_s(self) -> float:
-        return self._loop.time() - EPOCH_S
+        return self._loop.now_s - EPOCH_S
 
     def _settings(self) -> Settings:
         return Settings.hermetic(
@@ -258,12 +270,13 @@ class World:
             DEFAULT_STOP_TICKS=60,
             RISK_BUDGET=300_000,
             ES_NQ_MAX_COMBINED_EXPOSURE=200_000,
-            MAX_POSITION=6,
+            MAX_POSITION=MAX_POSITION,
             DRY_RUN=False,
             EXECUTE=True,
         )
 
     def _on_note(self, note: Note) -> None:
+        self.safety.on_note(note)
         self.story.tell("guard", note.name, **note.fields)
 
     def _on_fault(self, fault: FaultApplied) -> None:

@@ -1,0 +1,311 @@
+"""Bugs that are planted on purpose, to see whether the storm finds them.
+
+Each is a small change of shipped code, as somebody might make it by mistake. It is put into the
+functions of the running process and taken out again; nothing of it is in the code that ships.
+"""
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import CodeType, FunctionType, ModuleType
+from typing import Final
+
+from msgspec import Struct
+
+from backstop.errors import InvariantError
+
+
+class Mutation(Struct, frozen=True, kw_only=True):
+    """One planted bug.
+
+    Attributes:
+        name: what somebody forgot, or thought would do.
+        module: where, below ``backstop``.
+        old: text of its source, which is there once.
+        new: what stands there instead.
+    """
+
+    name: str
+    module: str
+    old: str
+    new: str
+
+
+MUTATIONS: Final = (
+    Mutation(
+        name="resend on timeout",
+        module="adapters.projectx.rest",
+        old='            return unanswered(f"it may have arrived: {error}")',
+        new="            return await self.change(change, body, urgent=urgent)",
+    ),
+    Mutation(
+        name="take silence for proof that nothing was sent",
+        module="adapters.projectx.rest",
+        old='            return unanswered(f"it may have arrived: {error}")',
+        new='            return not_sent(f"it may have arrived: {error}")',
+    ),
+    Mutation(
+        name="skip the look-up by tag",
+        module="core.evidence",
+        old="        case Ask.LOOK_UP:\n",
+        new="        case Ask.LOOK_UP if False:\n",
+    ),
+    Mutation(
+        name="let commands leave before they are on disk",
+        module="app.loop",
+        old="        self._journal.submit(batch, partial(self._told, pending))",
+        new="        self._journal.submit(batch, lambda _error: None); self._told(pending, None)",
+    ),
+    Mutation(
+        name="send entries while the disk takes nothing",
+        module="core.unrecorded",
+        old="            return command.reduces_risk\n",
+        new="            return True\n",
+    ),
+    Mutation(
+        name="keep exits back while the disk takes nothing",
+        module="core.unrecorded",
+        old="            return True  # the venue's own close never opens or enlarges a position",
+        new="            return False",
+    ),
+    Mutation(
+        name="forget which trades were counted",
+        module="core.trade_evidence",
+        old="    if known:\n",
+        new="    if known and held is not None and held.voided:\n",
+    ),
+    Mutation(
+        name="ignore voided trades",
+        module="core.trade_evidence",
+        old="        known = held.voided or not trade.voided\n",
+        new="        known = True\n",
+    ),
+    Mutation(
+        name="believe an empty list of positions",
+        module="core.positions",
+        old="    return (\n        view.differing == quantity\n",
+        new="    return True or (\n        view.differing == quantity\n",
+    ),
+    Mutation(
+        name="believe a snapshot that is older than the events",
+        module="core.positions",
+        old="    if sent_ns < view.evidence_ns:\n",
+        new="    if sent_ns < 0:\n",
+    ),
+    Mutation(
+        name="count a trade that a read explained once more",
+        module="core.positions",
+        old="        explained = min(abs(view.adjustment), abs(signed_quantity))\n",
+        new="        explained = 0\n",
+    ),
+    Mutation(
+        name="take orders of before a restart for sent",
+        module="core.execution_verification",
+        old="    if order.state in {OrderState.INTENDED, OrderState.SENT}:\n",
+        new="    if order.state in ():\n",
+    ),
+    Mutation(
+        name="wait for an answer for ever",
+        module="core.execution_verification",
+        old="        case OrderState.SENT if now_ns >= order.sent_ns + REPLY_LIMIT_NS:\n",
+        new="        case OrderState.SENT if now_ns < 0:\n",
+    ),
+    Mutation(
+        name="count orders of unknown fate as zero",
+        module="core.fillable",
+        old="        quantity=order.open_quantity,\n",
+        new='        quantity=0 if str(order.state) == "UNKNOWN" else order.open_quantity,\n',
+    ),
+    Mutation(
+        name="count only what works, not what is on its way",
+        module="core.fillable",
+        old="        quantity=order.open_quantity,\n",
+        new="        quantity=order.open_quantity if order.is_shown else 0,\n",
+    ),
+    Mutation(
+        name="let an unfilled order hedge",
+        module="core.fillable",
+        old="        max(held + sides[Side.BUY] for held, sides in ends),\n",
+        new="        max(held + sides[Side.BUY] - sides[Side.SELL] for held, sides in ends),\n",
+    ),
+    Mutation(
+        name="do not mend a missing stop",
+        module="core.protection_repair",
+        old="    if not missing or now.instrument is None or not book.protection.known_ns:\n"
+        "        return\n    due_ns",
+        new="    if True:\n        return\n    due_ns",
+    ),
+    Mutation(
+        name="never give a naked position up",
+        module="core.naked_time",
+        old="    if is_being_closed(book, contract_id):\n        return\n    record",
+        new="    if True:\n        return\n    record",
+    ),
+    Mutation(
+        name="take a suspended leg for a working stop",
+        module="core.protective_orders",
+        old="LegRole.STOP_LOSS)\n        if row.status is BrokerStatus.OPEN and",
+        new="LegRole.STOP_LOSS)\n        if row.status.is_live and",
+    ),
+    Mutation(
+        name="leave legs behind when the position is gone",
+        module="core.leftovers",
+        old="    if not book.woken(Wake.ORPHANS, work.now_ns):\n",
+        new="    if True:\n",
+    ),
+    Mutation(
+        name="sweep legs away without being certain",
+        module="core.leftovers",
+        old="    if view.quantity == 0:\n        return view.ledger == 0",
+        new="    if True:\n        return True",
+    ),
+    Mutation(
+        name="leave stops larger than the position",
+        module="core.protection_surplus",
+        old="    if not cuts:\n        return\n    if not _is_certain",
+        new="    if True:\n        return\n    if not _is_certain",
+    ),
+    Mutation(
+        name="cancel before close",
+        module="core.liquidation_acts",
+        old="    if is_proven_flat(book, row.contract_id):\n",
+        new="    if True:\n",
+    ),
+    Mutation(
+        name="close again while a close is under way",
+        module="core.closing",
+        old="        if attempt.needs_look or work.now_ns < due_ns:\n            return False\n",
+        new="        if False:\n            return False\n",
+    ),
+    Mutation(
+        name="do not close in a liquidation",
+        module="core.closing",
+        old="    if wanted <= 0 or not _may_close(work, run, contract_id, position):\n",
+        new="    if True:\n",
+    ),
+    Mutation(
+        name="let entries pass while halted",
+        module="core.entry_gate",
+        old="    if code is not None:\n",
+        new="    if code is None:\n",
+    ),
+    Mutation(
+        name="forget latches at a restart",
+        module="core.lifecycle",
+        old="    book.recovered = False\n    book.standstills = 0\n",
+        new="    book.recovered = False; book.latches = ()\n    book.standstills = 0\n",
+    ),
+    Mutation(
+        name="read the account once and never again",
+        module="core.engine",
+        old="    clock.due_ns = work.now_ns + AUDIT_INTERVAL_NS\n",
+        new="    clock.due_ns = work.now_ns + 100_000 * AUDIT_INTERVAL_NS\n",
+    ),
+    Mutation(
+        name="let the cursor of trades not overlap",
+        module="core.engine",
+        old="            since_utc_us=since_us - LOOK_BACK_US,\n",
+        new="            since_utc_us=since_us + LOOK_BACK_US,\n",
+    ),
+    Mutation(
+        name="replay a record twice after a restart",
+        module="app.state_opening",
+        old="            self._next_seq = checkpoint.journal_seq + 1\n",
+        new="            self._next_seq = max(1, checkpoint.journal_seq - 5)\n",
+    ),
+    Mutation(
+        name="start from the checkpoint without the journal's tail",
+        module="app.state_opening",
+        old="            self._next_seq = checkpoint.journal_seq + 1\n",
+        new="            self._next_seq = checkpoint.journal_seq + 1_000_000\n",
+    ),
+    Mutation(
+        name="forget fsync of the state file",
+        module="adapters.state_file",
+        old="                self._disk.sync(descriptor)\n",
+        new="                pass\n",
+    ),
+    Mutation(
+        name="forget fsync of the folder",
+        module="adapters.state_file",
+        old="            self._disk.sync_folder(self.folder)\n        except OSError as error:\n"
+        "            raise _cannot_write",
+        new="        except OSError as error:\n            raise _cannot_write",
+    ),
+)
+"""Every planted bug, in the order in which the table has them."""
+
+
+@contextmanager
+def planted(mutation: Mutation) -> Iterator[None]:
+    """Have the bug in this process, inside the block."""
+    module = importlib.import_module(f"backstop.{mutation.module}")
+    changed = _code_of(_mutated_source(mutation, module), module)
+    before: list[tuple[FunctionType, CodeType]] = []
+    for function in _functions(module):
+        code = changed.get(function.__qualname__)
+        if code is not None and _differs(code, function.__code__):
+            before.append((function, function.__code__))
+            function.__code__ = code
+    if not before:
+        raise InvariantError(f"{mutation.name}: it changes no function of {mutation.module}")
+    try:
+        yield
+    finally:
+        for function, code in before:
+            function.__code__ = code
+
+
+def _mutated_source(mutation: Mutation, module: ModuleType) -> str:
+    source = inspect.getsource(module)
+    found = source.count(mutation.old)
+    if found != 1:
+        raise InvariantError(
+            f"{mutation.name}: its text is {found} times in {mutation.module}, and must be there "
+            "once. The code was changed: change the mutation with it."
+        )
+    return source.replace(mutation.old, mutation.new)
+
+
+def _code_of(source: str, module: ModuleType) -> dict[str, CodeType]:
+    """Return the code of every function in ``source``, by qualified name."""
+    found: dict[str, CodeType] = {}
+
+    def gather(code: CodeType) -> None:
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                found[constant.co_qualname] = constant
+                gather(constant)
+
+    gather(compile(source, module.__file__ or "mutated", "exec"))
+    return found
+
+
+def _functions(module: ModuleType) -> Iterator[FunctionType]:
+    """Yield the functions of a module and the methods of its classes."""
+    for value in vars(module).values():
+        if getattr(value, "__module__", None) != module.__name__:
+            continue
+        members = vars(value).values() if isinstance(value, type) else (value,)
+        for member in members:
+            inner = member.fget if isinstance(member, property) else member
+            inner = getattr(inner, "__func__", inner)
+            if isinstance(inner, FunctionType):
+                yield inner
+
+
+def _differs(code: CodeType, other: CodeType) -> bool:
+    """Say whether two codes do something else; their line numbers are no matter."""
+    constants = zip(code.co_consts, other.co_consts, strict=False)
+    return (
+        code.co_code != other.co_code
+        or code.co_names != other.co_names
+        or len(code.co_consts) != len(other.co_consts)
+        or any(
+            _differs(one, two)
+            if isinstance(one, CodeType) and isinstance(two, CodeType)
+            else one != two
+            for one, two in constants
+        )
+    )
