@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup demo test lint types format lock bench kill-matrix foreign-clients clean
+.PHONY: setup demo test lint types format lock docs browser bench kill-matrix fuzz foreign-clients clean
 
 setup: .venv/.dev.stamp
 
@@ -18,6 +18,14 @@ setup: .venv/.dev.stamp
 
 .venv/.dev.stamp: .venv/.run.stamp requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+.venv/.docs.stamp: .venv/.run.stamp requirements-docs.lock
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-docs.lock
+	@touch $@
+
+.venv/.browser.stamp: .venv/.dev.stamp requirements-browser.lock
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-browser.lock
 	@touch $@
 
 demo: .venv/.run.stamp
@@ -42,6 +50,18 @@ lock: setup
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet pyproject.toml --extra build -o requirements.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet pyproject.toml --extra build --extra dev -o requirements-dev.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet --constraint requirements-dev.lock pyproject.toml --extra build --extra docs -o requirements-docs.lock
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet --constraint requirements-dev.lock pyproject.toml --extra build --extra browser -o requirements-browser.lock
+
+# The site of docs/ in build/site; a link or an anchor that leads nowhere ends it with an error.
+docs: .venv/.docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet $(ARGS)
+	@echo "built: build/site/index.html"
+
+# The dashboard in a real Chromium, which has to be installed (or named in BACKSTOP_CHROMIUM), in front
+# of a real guard. ARGS="--screenshots" takes the pictures of docs/assets anew.
+browser: .venv/.browser.stamp
+	$(BIN)/python -m pytest tests/browser $(ARGS)
 
 # What the safety costs, beside baselines of the same minute; writes build/bench.json and the page of
 # figures in docs/reference.
@@ -51,6 +71,10 @@ bench: .venv/.run.stamp
 # kill -9 at every named point, a hundred times each: hours. ARGS="--repeats 1" for one of each.
 kill-matrix: setup
 	$(BIN)/python tools/kill_matrix.py $(ARGS)
+
+# Calls made up from the description of the HTTP interface, many more of them than in the tests.
+fuzz: setup
+	FUZZ_EXAMPLES=$(or $(EXAMPLES),1000) $(BIN)/python -m pytest tests/entrypoints/http/test_fuzz.py $(ARGS)
 
 # Clients that are not ours against the simulator; needs Node, npm and PyPI beside the set-up.
 foreign-clients: .venv/.run.stamp

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from tests.docs.markdown import REPO, anchors, links, name_of, pages
+from tests.test_layers import MAY_IMPORT
 
 import backstop
 from backstop.domain.denial import DenialCode
@@ -155,13 +156,16 @@ def test_the_control_port_is_described_call_by_call() -> None:
         assert re.search(rf"`POST {PREFIX}{path}` \|[^|]*\| `{FaultKind(kind)}` now", page)
 
 
-def test_the_layers_of_the_contributors_page_are_the_packages_there_are() -> None:
+def test_the_layers_of_the_contributors_page_are_those_that_are_enforced() -> None:
     page = (REPO / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
-    packages = {path.parent.name for path in SOURCE.glob("*/__init__.py")} | {"ports"}
+    rows = re.findall(r"^\| `(\w+)` \| (nothing|(?:`[\w.]+`(?:, )?)+) \|", page, re.MULTILINE)
+    told = {layer: set(re.findall(r"`([\w.]+)`", names)) for layer, names in rows}
 
-    assert named <= packages
-    assert packages - named == {"verifier"}
+    assert told == {
+        layer: {it for it in names if it != layer and not it.startswith("__")}
+        for layer, names in MAY_IMPORT.items()
+        if not layer.startswith("__")
+    }
 
 
 def test_nothing_in_the_repository_belongs_to_one_machine() -> None:

@@ -8,6 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from reference_alerts import alerts_page
 from reference_interfaces import command_line_page, http_api_page
 from reference_metrics import metrics_page
 from reference_values import (
@@ -22,6 +23,7 @@ from reference_values import (
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
 PAGES = {
+    "alerts.md": alerts_page,
     "command-line.md": command_line_page,
     "denial-codes.md": denial_codes_page,
     "faults.md": faults_page,

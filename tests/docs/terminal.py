@@ -6,6 +6,7 @@ Programs are the real ones. ``curl`` is carried out here, because not every mach
 import os
 import re
 import shlex
+import signal
 import socket
 import string
 import subprocess
@@ -15,20 +16,23 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.docs.markdown import Block, Command, commands
 
 PROGRAMS = Path(sys.executable).parent
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 LOOK_S = 0.05
 READY = "Ctrl-C"
 """In the last line that a program prints before it serves."""
 
 EXIT_CODES = {
-    "backstop validate MES BUY 1": 1,
     "DRY_RUN=1 backstop liquidate --json --yes": 1,
 }
 """Commands that the pages show because they are refused."""
+
+REFUSED = "DENIED"
+"""What the first line under a command says that the guard refuses."""
 
 STAND_INS = {
     "your platform login": "trader",
@@ -90,11 +94,28 @@ class Terminal:
             case ["backstop", "run" | "simulate", *_]:
                 printed = self._serve(words, environment)
                 assert _says(printed, self._expected(command)), printed
+            case ["pkill", *signal_words, "-f", pattern]:
+                self._kill(pattern, signal_number(signal_words))
             case ["curl", *arguments]:
                 changes = "-d" in arguments or "-X" in arguments
                 self._ask(command, lambda: (_curl(arguments), 0), once=changes)
             case _:
                 self._ask(command, lambda: self._run(words, environment), once=False)
+
+    def _kill(self, pattern: str, number: int) -> None:
+        """Signal what was started here and matches; nothing else on the machine is touched.
+
+        Told to end, it is waited for: what a reader types next expects that it is gone.
+        """
+        meant = [it for it in descendants(self._serving) if pattern in it.words]
+        assert meant, f"nothing that runs matches {pattern}"
+        for it in meant:
+            os.kill(it.process_id, number)
+        if number == signal.SIGTERM:
+            ours = {it.process_id for it in meant}
+            for process in self._serving:
+                if process.pid in ours:
+                    process.wait(timeout=PATIENCE_S)
 
     def close(self) -> list[int]:
         """End what serves, the newest first; return the exit codes."""
@@ -106,7 +127,7 @@ class Terminal:
 
     def _ask(self, command: Command, ask: Callable[[], tuple[str, int]], *, once: bool) -> None:
         """Ask until the answer is what the page says, as a reader looks again; or once."""
-        right = EXIT_CODES.get(command.line, 0)
+        right = EXIT_CODES.get(command.line, int(command.printed[:1] == (REFUSED,)))
         deadline_s = time.monotonic() + PATIENCE_S
         while True:
             printed, code = ask()
@@ -153,6 +174,42 @@ class Terminal:
             assert time.monotonic() < deadline_s, f"{words} printed only: {printed}"
             time.sleep(LOOK_S)
         return printed
+
+
+class Listed(NamedTuple):
+    """One process as the system lists it."""
+
+    process_id: int
+    words: str
+
+
+def descendants(roots: list[subprocess.Popen[bytes]]) -> list[Listed]:
+    """Return the processes of ``roots`` that still run, and all that these started."""
+    lines = subprocess.run(
+        ["ps", "-eo", "pid=,ppid=,args="],  # noqa: S607 - wherever the system has it
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    rows = [line.split(maxsplit=2) for line in lines]
+    found = {root.pid for root in roots if root.poll() is None}
+    grown = True
+    while grown:
+        children = {int(it[0]) for it in rows if int(it[1]) in found}
+        grown = not children <= found
+        found |= children
+    return [Listed(int(it[0]), it[2]) for it in rows if int(it[0]) in found]
+
+
+def signal_number(words: list[str]) -> int:
+    """Return the signal that ``pkill`` is told to send: -9, or none for the polite one."""
+    match words:
+        case []:
+            return signal.SIGTERM
+        case ["-9"]:
+            return signal.SIGKILL
+        case _:
+            raise AssertionError(f"pkill {words} is not known here")
 
 
 def _says(printed: str, expected: list[str]) -> bool:
