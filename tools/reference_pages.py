@@ -18,6 +18,7 @@ from reference_values import (
     order_states_page,
     settings_page,
     switches_page,
+    trading_states_page,
 )
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
@@ -33,6 +34,7 @@ PAGES = {
     "order-states.md": order_states_page,
     "settings.md": settings_page,
     "switches.md": switches_page,
+    "trading-states.md": trading_states_page,
 }
 
 

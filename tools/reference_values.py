@@ -12,6 +12,7 @@ from reference_markdown import attribute_words, code, member_words, page, senten
 from backstop.config import settings_table
 from backstop.config.settings_table import Setting
 from backstop.core.liquidation import FINISHED, LIQUIDATION_TRANSITIONS, LiquidationState
+from backstop.core.trading_state import Condition, LatchKind, TradingState
 from backstop.domain.denial import DenialCode
 from backstop.domain.order import ORDER_TRANSITIONS, TERMINAL_STATES, OrderState
 from backstop.simulator.fault_rules import (
@@ -192,6 +193,34 @@ def order_states_page() -> str:
             ),
         ),
     )
+
+
+def trading_states_page() -> str:
+    """Return what the guard lets through, and everything that refuses entries."""
+    states, conditions = member_words(TradingState), member_words(Condition)
+    latches = member_words(LatchKind)
+    return page(
+        "Trading states",
+        "What `backstop status` and `GET /v1/status` show as the trading state follows from what "
+        "is true: the gravest reason wins. Exits, protective stops and liquidation go on in every "
+        "one of them. The lines under the state are the reasons.",
+        table(("state", "meaning"), ((code(it), states[it.name]) for it in TradingState)),
+        "## Conditions",
+        "They refuse entries and lift by themselves; nobody has to do anything but mend what is "
+        "broken.",
+        table(("condition", "what it is, and how long"),
+              ((code(it), conditions[it.name]) for it in Condition)),
+        "## Latches",
+        "They hold until a person resumes with a name and a reason, also across restarts. "
+        "[What each wants before](../howto/halt-and-resume.md#what-puts-a-latch-on).",
+        table(
+            ("latch", "what happened", "resting entries"),
+            (
+                (code(it), latches[it.name], "are cancelled" if it.halts else "stay")
+                for it in LatchKind
+            ),
+        ),
+    )  # fmt: skip
 
 
 def liquidation_states_page() -> str:

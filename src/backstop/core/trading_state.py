@@ -8,46 +8,80 @@ from msgspec import Struct
 class TradingState(StrEnum):
     """What the guard lets through; exits pass in every state."""
 
-    STARTING = "STARTING"  # nothing is known of the account yet
-    RECOVERING = "RECOVERING"  # the broker's truth is being read
+    STARTING = "STARTING"
+    """Nothing is known of the account yet: the gateway's contracts are not loaded."""
+    RECOVERING = "RECOVERING"
+    """The broker's truth is being read, and the risk of the markets estimated."""
     ACTIVE = "ACTIVE"
-    REDUCING = "REDUCING"  # a condition, or a latch that does not halt, refuses entries
-    HALTED = "HALTED"  # a latch refuses entries and cancels resting ones until a person resumes
+    """Entries are judged, and those that pass are sent."""
+    REDUCING = "REDUCING"
+    """A condition, or a latch that does not halt, refuses entries; resting ones stay."""
+    HALTED = "HALTED"
+    """A latch refuses entries and cancels resting ones until a person resumes."""
+
+
+ACTIVE = TradingState.ACTIVE
+"""By a name of its own, for every decision asks: Python 3.11 looks members up slowly."""
 
 
 class Condition(StrEnum):
     """Why entries are blocked until fresh evidence says otherwise."""
 
     USER_HUB_LOST = "USER_HUB_LOST"
+    """Orders and fills are not pushed. Until the hub is back and the account was read since."""
     MARKET_HUB_LOST = "MARKET_HUB_LOST"
+    """No prices for more than two seconds. Until the hub is connected."""
     ACCOUNT_STALE = "ACCOUNT_STALE"
+    """The account was last read completely more than 15 s ago. Until it is."""
     ACCOUNT_CANNOT_TRADE = "ACCOUNT_CANNOT_TRADE"
-    LOGIN_REFUSED = "LOGIN_REFUSED"  # the key is refused; at best a spare one lets us out
+    """The gateway says that the account may not trade. Until it says otherwise."""
+    LOGIN_REFUSED = "LOGIN_REFUSED"
+    """The key is refused; at best a spare one lets exits out. Until a key is accepted."""
     WATCHDOG_LOST = "WATCHDOG_LOST"
+    """Nobody would notice if this process hung. Until a watchdog has watched for three seconds."""
     JOURNAL_FAILED = "JOURNAL_FAILED"
-    RECORD_UNREAD = "RECORD_UNREAD"  # the start has not looked through a large audit record yet
-    RECORD_UNSOUND = "RECORD_UNSOUND"  # a check of the whole audit record found something
-    PAST_UNREADABLE = "PAST_UNREADABLE"  # whether an order or a trade is one of the past is unknown
-    CLOCK_OFFSET = "CLOCK_OFFSET"  # our time of day and the venue's are too far apart
-    LIMIT_BROKEN = "LIMIT_BROKEN"  # an exposure limit let through what it must refuse
-    DAILY_LOSS_LOCK = "DAILY_LOSS_LOCK"  # the loss of the day reached its limit
-    FIRM_LIQUIDATED = "FIRM_LIQUIDATED"  # the firm closed positions by itself today
-    STOP_MISSING = "STOP_MISSING"  # a position that was read since lacks a stop it should have
-    COOL_DOWN = "COOL_DOWN"  # so many losing stops in a row that entries wait
-    FILL_UNATTRIBUTED = "FILL_UNATTRIBUTED"  # nobody could say yet whose a fill is
+    """The disk takes no records. Until all of that time is written."""
+    RECORD_UNREAD = "RECORD_UNREAD"
+    """The structure of a large audit record was not looked through yet. Until it was."""
+    RECORD_UNSOUND = "RECORD_UNSOUND"
+    """A check of the whole audit record found something. Until one finds nothing."""
+    PAST_UNREADABLE = "PAST_UNREADABLE"
+    """Whether an order id or a trade is one of the past is unknown. Until its file can be read."""
+    CLOCK_OFFSET = "CLOCK_OFFSET"
+    """Our time of day and the venue's are too far apart. Until three answers agree."""
+    LIMIT_BROKEN = "LIMIT_BROKEN"
+    """An exposure limit let a test order through. Until a start at which none does."""
+    DAILY_LOSS_LOCK = "DAILY_LOSS_LOCK"
+    """The loss of the day reached its limit. Until 17:00 Chicago."""
+    FIRM_LIQUIDATED = "FIRM_LIQUIDATED"
+    """The firm closed positions by itself today. Until 17:00 Chicago."""
+    STOP_MISSING = "STOP_MISSING"
+    """A position that was read since lacks a stop that it should have. Until it is covered."""
+    COOL_DOWN = "COOL_DOWN"
+    """So many losing stops in a row that entries wait. Until `COOL_DOWN_MINUTES` are over."""
+    FILL_UNATTRIBUTED = "FILL_UNATTRIBUTED"
+    """Nobody can say yet whose a fill is. Until that is known, within some seconds."""
 
 
 class LatchKind(StrEnum):
     """What a person has to look at before entries are let through again."""
 
-    HALT = "HALT"  # a person or the kill file asked for it
-    LIQUIDATION = "LIQUIDATION"  # the account, or a contract of it, was taken flat
-    EMERGENCY = "EMERGENCY"  # the guard itself is not to be trusted
-    DRAWDOWN = "DRAWDOWN"  # the account fell to the floor of its trailing loss
-    EXTERNAL = "EXTERNAL"  # somebody else trades the account
-    SLIPPAGE = "SLIPPAGE"  # too many executions outside the tolerance within one session
-    CONTRADICTION = "CONTRADICTION"  # the venue said what cannot be
-    UNPROTECTED = "UNPROTECTED"  # a position has no stop, and none is on record for it
+    HALT = "HALT"
+    """A person, a program or the kill file asked for it."""
+    LIQUIDATION = "LIQUIDATION"
+    """The account, or a contract of it, was taken flat."""
+    EMERGENCY = "EMERGENCY"
+    """The guard itself is not to be trusted."""
+    DRAWDOWN = "DRAWDOWN"
+    """The account fell to the floor of its trailing loss."""
+    EXTERNAL = "EXTERNAL"
+    """Somebody else trades the account."""
+    SLIPPAGE = "SLIPPAGE"
+    """Too many executions outside the tolerance within one session."""
+    CONTRADICTION = "CONTRADICTION"
+    """The venue said what cannot be."""
+    UNPROTECTED = "UNPROTECTED"
+    """A position has no stop, and none is on record for it."""
 
     @property
     def halts(self) -> bool:
@@ -90,7 +124,7 @@ def trading_state(ready: Readiness, contract_id: str | None = None) -> TradingSt
     A latch of one contract counts for that ``contract_id`` and not for the account as a whole.
     """
     latches = _binding(ready, contract_id)
-    if any(latch.kind.halts for latch in latches):
+    if latches and any(latch.kind.halts for latch in latches):
         return TradingState.HALTED
     if not ready.instruments_loaded:
         return TradingState.STARTING
@@ -98,7 +132,7 @@ def trading_state(ready: Readiness, contract_id: str | None = None) -> TradingSt
         return TradingState.RECOVERING
     if ready.conditions or latches:
         return TradingState.REDUCING
-    return TradingState.ACTIVE
+    return ACTIVE
 
 
 def state_reasons(ready: Readiness, contract_id: str | None = None) -> tuple[str, ...]:
