@@ -4,17 +4,21 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backstop.domain.order import OrderType, Side
+from backstop.entrypoints.http.app import make_api
 from backstop.entrypoints.http.errors import ApiError, ErrorCode
 from backstop.entrypoints.http.models import (
+    Body,
     ModifyBody,
     OrderBody,
     VerifyBody,
     WhatIfBody,
+    _description,
     decode,
 )
 
@@ -174,6 +178,23 @@ def test_a_refusal_can_always_be_written_as_utf8() -> None:
 
 def test_a_long_value_is_cut_in_the_message() -> None:
     assert len(str(refusal(an_order(symbol="X" * 10_000)))) < 300
+
+
+def all_bodies(body_type: type[Body] = Body) -> list[type[Body]]:
+    below = [it for kind in body_type.__subclasses__() for it in all_bodies(kind)]
+    return [*below, *(() if body_type is Body else (body_type,))]
+
+
+def test_every_member_of_every_body_is_described_for_its_refusal() -> None:
+    make_api(None)  # type: ignore[arg-type] - so that every module with a body is loaded
+    members = [
+        (body_type, field.name)
+        for body_type in all_bodies()
+        for field in msgspec.structs.fields(body_type)
+    ]
+
+    assert len(members) > 30
+    assert all(_description(body_type, name) for body_type, name in members)
 
 
 def test_a_what_if_needs_no_name() -> None:

@@ -13,7 +13,7 @@ from backstop.domain.alert_code import runbook_page
 from backstop.domain.commands import Severity
 from backstop.domain.utc import utc_text
 from backstop.entrypoints.http.answers import json_answer
-from backstop.entrypoints.http.errors import ApiError, ErrorCode
+from backstop.entrypoints.http.errors import ApiError, ErrorCode, echo
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.openapi import described
 
@@ -98,6 +98,14 @@ def add_alert_routes(api: FastAPI, guard: Guard) -> None:
         ] = DEFAULT_OPERATOR,
     ) -> Response:
         """Say that a person has read an alert; it lifts no latch and re-arms nothing."""
+        if not operator.isprintable() or not operator.strip():
+            raise ApiError(
+                422,
+                ErrorCode.INVALID_VALUE,
+                f"operator must be 1 to {OPERATOR_LENGTH_MAX} printable characters, not blank; "
+                f"got {echo(operator)!a}",
+                field="operator",
+            )
         decision = await guard.acknowledge_alert(alert_id, operator=operator)
         if decision.kind is DecisionKind.UNKNOWN_ALERT:
             raise ApiError(404, ErrorCode.UNKNOWN_ALERT, decision.message, field="id")

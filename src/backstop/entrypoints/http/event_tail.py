@@ -23,11 +23,15 @@ SHARED_BYTES_MAX = 4 * 1024 * 1024
 """What is kept of the newest: seconds of a busy market. Who is further behind reads the disk."""
 
 
+GAP = "gap"
+
+
 class EventView(Struct, frozen=True, kw_only=True):
     """One record of the journal, as the ``data`` of an event; the stream's ``id`` is ``seq``.
 
     ``record`` is event, command, proof, policy or key-rotation. ``payload`` is what was recorded;
-    the ``kind`` in it names the fact or the command, and is the stream's ``event`` too.
+    the ``kind`` in it names the fact or the command, and is the stream's ``event`` too. With
+    ``record`` gap it is a Gap: ``seq`` is the last number that is missing.
     """
 
     seq: int
@@ -37,13 +41,14 @@ class EventView(Struct, frozen=True, kw_only=True):
 
 
 class Gap(Struct, frozen=True, kw_only=True):
-    """Records that the disk does not give: the ``data`` of an event ``gap``; both ends are in it.
+    """Records that the disk does not give, from first to last.
 
     The check of the record (``backstop audit verify``) says what became of them.
     """
 
     first_seq: int
     last_seq: int
+    kind: str = GAP
 
 
 class Recording(Protocol):
@@ -118,7 +123,7 @@ class EventTail:
         for record in page.records:
             data = _event(record)
             if record.seq > next_seq:
-                data = _gap(next_seq, record.seq - 1) + data
+                data = _gap(next_seq, record) + data
             events.append((record.seq, data))
             next_seq = record.seq + 1
         return events
@@ -134,16 +139,16 @@ def _event(record: RecordView) -> bytes:
         kind = msgspec.json.decode(payload, type=_Kind).kind
     except msgspec.MsgspecError:
         kind, payload = "", msgspec.json.encode(payload.decode("utf-8", "backslashreplace"))
-    view = EventView(
-        seq=record.seq,
-        record=record.kind,
-        time=utc_text(record.utc_us),
-        payload=msgspec.Raw(payload),
-    )
-    head = f"id: {record.seq}\nevent: {kind or record.kind}\ndata: "
+    return _written(record.seq, kind or record.kind, record.kind, record.utc_us, payload)
+
+
+def _gap(first_seq: int, found: RecordView) -> bytes:
+    last_seq = found.seq - 1
+    payload = msgspec.json.encode(Gap(first_seq=first_seq, last_seq=last_seq))
+    return _written(last_seq, GAP, GAP, found.utc_us, payload)
+
+
+def _written(seq: int, kind: str, record: str, utc_us: int, payload: bytes) -> bytes:
+    view = EventView(seq=seq, record=record, time=utc_text(utc_us), payload=msgspec.Raw(payload))
+    head = f"id: {seq}\nevent: {kind}\ndata: "
     return head.encode() + msgspec.json.encode(view) + b"\n\n"
-
-
-def _gap(first_seq: int, last_seq: int) -> bytes:
-    data = msgspec.json.encode(Gap(first_seq=first_seq, last_seq=last_seq))
-    return f"id: {last_seq}\nevent: gap\ndata: ".encode() + data + b"\n\n"

@@ -39,8 +39,20 @@ class LimitsBody(Body, frozen=True, kw_only=True):
     daily_loss: Dollars | None = None
     trailing_loss: Dollars | None = None
     max_position: Minis | None = None
-    reason: Annotated[str, Meta(max_length=REASON_LENGTH_MAX)] = ""
-    operator: Annotated[str, Meta(max_length=OPERATOR_LENGTH_MAX)] = ""
+    reason: Annotated[
+        str,
+        Meta(
+            max_length=REASON_LENGTH_MAX,
+            description=f"why, in at most {REASON_LENGTH_MAX} printable characters",
+        ),
+    ] = ""
+    operator: Annotated[
+        str,
+        Meta(
+            max_length=OPERATOR_LENGTH_MAX,
+            description=f"who asks, in at most {OPERATOR_LENGTH_MAX} printable characters",
+        ),
+    ] = ""
 
     def check(self) -> None:
         """Raise ApiError for a limit that is none."""

@@ -28,6 +28,7 @@ from backstop.domain.commands import Severity
 from backstop.domain.events import Hub
 from backstop.domain.order import OrderState
 from backstop.entrypoints.http.guard import Guard
+from backstop.entrypoints.http.openapi import described
 from backstop.entrypoints.http.status import health_view, working_orders
 from backstop.entrypoints.http.views import PositionRow, position_rows
 
@@ -73,11 +74,10 @@ def add_metrics_route(api: FastAPI, guard: Guard) -> None:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(GuardCollector(guard))
 
-    @api.get(
-        PATH,
-        response_class=Response,
-        responses={200: {"description": "Metrics as Prometheus text.", "content": _TEXT}},
-    )
+    keywords = described(errors=(401, 403))
+    keywords["responses"][200] = {"description": "Metrics as Prometheus text.", "content": _TEXT}
+
+    @api.get(PATH, response_class=Response, **keywords)
     async def metrics() -> Response:
         """Show the guard in numbers, in the text format of Prometheus."""
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_PLAIN_0_0_4)

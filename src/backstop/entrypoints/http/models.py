@@ -286,8 +286,8 @@ def _refuse_value(body_type: type[Body], name: str, shown: str) -> NoReturn:
 def _description(body_type: type[Body], name: str) -> str:
     schema = msgspec.json.schema_components([body_type])[1][body_type.__name__]
     member: dict[str, Any] = schema["properties"][name]
-    described = next(part for part in (member, *member.get("anyOf", ())) if "description" in part)
-    return str(described["description"])
+    parts = (member, *member.get("anyOf", ()))
+    return str(next(part["description"] for part in parts if "description" in part))
 
 
 def _shown(value: object) -> str:

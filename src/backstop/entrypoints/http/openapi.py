@@ -25,7 +25,8 @@ def described(
     shapes: dict[int, list[type[Struct]]] = {}
     for status, answer in (answers or {}).items():
         shapes.setdefault(status, []).append(answer)
-    for status in (*errors, MALFORMED):
+    slow = () if body is None else (HTTPStatus.REQUEST_TIMEOUT,)
+    for status in (*errors, *slow, MALFORMED):
         shapes.setdefault(status, []).append(ErrorAnswer)
     responses = {
         status: {"description": _summary(structs[0]), "content": _content(structs)}
