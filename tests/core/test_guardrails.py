@@ -17,9 +17,9 @@ from backstop.core.guardrails import (
     freshness_denials,
 )
 from backstop.core.order_brackets import MIN_BRACKET_TICKS
-from backstop.core.order_numbers import PRICE_DECIMALS_MAX, PRICE_LIMIT_TICKS
 from backstop.core.trading_state import TradingState
 from backstop.domain.denial import Denial, DenialCode
+from backstop.domain.instrument import PRICE_DECIMALS_MAX, PRICE_LIMIT_TICKS
 from backstop.domain.order import OrderType, Side
 
 TICK = Decimal("0.25")

@@ -111,6 +111,7 @@ def test_all_reasons_come_at_once_and_in_the_order_of_the_rules(*, dry_run: bool
         assert denial.message
 
 
+@settings(deadline=None)
 @given(
     held=st.integers(1, 100),
     side=st.sampled_from(Side),

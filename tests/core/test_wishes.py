@@ -15,7 +15,6 @@ from tests.core.builders import (
 )
 
 from backstop.core.guardrails import Assessment
-from backstop.core.order_numbers import PRICE_LIMIT_TICKS
 from backstop.core.pre_trade import judge
 from backstop.core.step import DecisionKind
 from backstop.core.wishes import place_command, reference_price
@@ -23,6 +22,7 @@ from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import CancelOrder, ModifyOrder, PlaceOrder
 from backstop.domain.denial import DenialCode
 from backstop.domain.events import Answer, CancelRequested, ModifyRequested, OrderRequested
+from backstop.domain.instrument import PRICE_LIMIT_TICKS
 from backstop.domain.order import OrderState, OrderType, Side, custom_tag
 from backstop.domain.quote import Quote
 
@@ -202,7 +202,8 @@ def cancel(guard: Guard, client_order_id: str = "c1") -> Any:
 
 
 def change(guard: Guard, client_order_id: str = "c1", **members: Any) -> Any:
-    wish = ModifyRequested(utc_us=guard.utc_us, client_order_id=client_order_id, **members)
+    asked = {"reference": a_quote()} | members
+    wish = ModifyRequested(utc_us=guard.utc_us, client_order_id=client_order_id, **asked)
     return guard.feed(wish).decision
 
 

@@ -17,6 +17,7 @@ from backstop.core.account_rules.sums import AccountSums
 from backstop.core.alerts import AlertBoard
 from backstop.core.bot_record import Bot
 from backstop.core.by_contract import LiveOrders, Positions
+from backstop.core.contract_facts import KeptFacts
 from backstop.core.exposure import LimitName
 from backstop.core.external_record import ExternalRecord
 from backstop.core.liquidation import CloseAttempt, Liquidation
@@ -186,7 +187,7 @@ class Book:
     latches: tuple[Latch, ...] = ()
     liquidations: dict[str, Liquidation] = field(default_factory=dict)  # oldest first
     liquidating: dict[str, None] = field(default_factory=dict)  # ids of those that are not over
-    closes: dict[str, CloseAttempt] = field(default_factory=dict)  # contract -> newest request
+    closes: Noted[CloseAttempt] = field(default_factory=Noted)  # contract -> newest request
     external: ExternalRecord = field(default_factory=ExternalRecord)
     links: Links = field(default_factory=Links)
     audit: AuditClock = field(default_factory=AuditClock)
@@ -216,6 +217,7 @@ class Book:
     changed: ChangeLog = field(default_factory=ChangeLog, compare=False)
     standing: StandingExposure = field(default_factory=StandingExposure, compare=False)
     account_sums: AccountSums = field(default_factory=AccountSums, compare=False)
+    contract_facts: KeptFacts = field(default_factory=KeptFacts, compare=False)
     hours: Hours = field(default_factory=Hours)
     executions: dict[str, tuple[int, ...]] = field(
         default_factory=dict
@@ -235,6 +237,7 @@ class Book:
         self.live_venue.noted_in(self.changed)
         self.protection.records.noted_in(self.changed)
         self.account_rules.bases.noted_in(self.changed)
+        self.closes.noted_in(self.changed)
 
     def wake(self, what: Wake, due_ns: int) -> None:
         """Have the core woken for ``what`` at ``due_ns``, or earlier if that was asked before."""
@@ -254,7 +257,7 @@ class Book:
             instruments_loaded=bool(self.instruments),
             recovered=self.recovered,
             risk_estimated=self.estimate is not None or self.policy.exposure_limits is None,
-            conditions=tuple(self._conditions(now_ns)),
+            conditions=self._conditions(now_ns),
             latches=self.latches,
         )
 
@@ -266,37 +269,39 @@ class Book:
         """Return why the trading state is not ACTIVE at ``now_ns``."""
         return state_reasons(self.readiness(now_ns), contract_id)
 
-    def _conditions(self, now_ns: int) -> Iterator[Condition]:
+    def _conditions(self, now_ns: int) -> tuple[Condition, ...]:
+        """Return what blocks entries: asked by every decision, so nothing of it is a walk."""
         links, audit = self.links, self.audit
+        found: list[Condition] = []
         if not links.user_up or audit.complete_sent_ns < links.user_since_ns:
-            yield Condition.USER_HUB_LOST
+            found.append(Condition.USER_HUB_LOST)
         if not links.market_up and now_ns - links.market_lost_ns > MARKET_LINK_GRACE_NS:
-            yield Condition.MARKET_HUB_LOST
+            found.append(Condition.MARKET_HUB_LOST)
         if self.account_stale_ns(now_ns) is not None:
-            yield Condition.ACCOUNT_STALE
+            found.append(Condition.ACCOUNT_STALE)
         if self.account is not None and not self.account.can_trade:
-            yield Condition.ACCOUNT_CANNOT_TRADE
+            found.append(Condition.ACCOUNT_CANNOT_TRADE)
         if links.login_refused:
-            yield Condition.LOGIN_REFUSED
+            found.append(Condition.LOGIN_REFUSED)
         if links.watchdog_lost:
-            yield Condition.WATCHDOG_LOST
+            found.append(Condition.WATCHDOG_LOST)
         if links.journal_failed:
-            yield Condition.JOURNAL_FAILED
+            found.append(Condition.JOURNAL_FAILED)
         if self.record_unread:
-            yield Condition.RECORD_UNREAD
+            found.append(Condition.RECORD_UNREAD)
         if self.record_finding:
-            yield Condition.RECORD_UNSOUND
+            found.append(Condition.RECORD_UNSOUND)
         if self.doubt.fault:
-            yield Condition.PAST_UNREADABLE
+            found.append(Condition.PAST_UNREADABLE)
         if self.venue_clock.is_off:
-            yield Condition.CLOCK_OFFSET
+            found.append(Condition.CLOCK_OFFSET)
         if self.broken_limits:
-            yield Condition.LIMIT_BROKEN
-        if self.protection.lacks_since(audit.complete_sent_ns):
-            yield Condition.STOP_MISSING
+            found.append(Condition.LIMIT_BROKEN)
+        if self.protection.records.lacking and self.protection.lacks_since(audit.complete_sent_ns):
+            found.append(Condition.STOP_MISSING)
         if self.external.in_doubt:
-            yield Condition.FILL_UNATTRIBUTED
-        yield from self.account_rules.conditions(self.trade_date, now_ns)
+            found.append(Condition.FILL_UNATTRIBUTED)
+        return (*found, *self.account_rules.conditions(self.trade_date, now_ns))
 
     @property
     def account_limits(self) -> AccountLimits | None:

@@ -1,7 +1,7 @@
 """What stands before every entry, whatever it is: the trading state, the gate, the allow-list."""
 
 from backstop.core.policy import Policy
-from backstop.core.trading_state import TradingState
+from backstop.core.trading_state import ACTIVE, TradingState
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.instrument import Instrument
 
@@ -20,6 +20,8 @@ def state_denials(
     trading_state: TradingState, reasons: tuple[str, ...], policy: Policy
 ) -> tuple[Denial, ...]:
     """Return why no new exposure may be taken on in ``trading_state``, for ``reasons``."""
+    if trading_state is ACTIVE and not policy.unprotected:
+        return ()
     denials: list[Denial] = []
     code = _STATE_CODES.get(trading_state)
     if code is not None:

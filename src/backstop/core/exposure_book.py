@@ -91,7 +91,7 @@ class ExposureBook:
         units = quantity * contract.units
         if self._is_small(entry, side, units) or only_reduces(exposure, side, units):
             return ()
-        change = change_by(exposure, side, quantity * contract.units)
+        change = change_by(exposure, side, units)
         denials = []
         for limit, violation_of in LIMIT_CHECKS.items():
             violation = violation_of(self, change)
@@ -107,7 +107,7 @@ class ExposureBook:
         is above one, and of a hedge half counts. A bet that is not there yet brings what others add
         to it, so it is looked at in full.
         """
-        own = entry.long.own_micros if side is Side.BUY else entry.short.own_micros
+        own = entry.long.own_micros if side.sign > 0 else entry.short.own_micros
         return own > 0 and units * (entry.exposure.unit_risk_micros or 0) <= self._room_micros
 
     # -- the four limits: one function each ------------------------------------------------------

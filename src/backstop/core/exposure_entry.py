@@ -89,7 +89,7 @@ def reducible_units(exposure: FamilyExposure, side: Side) -> int:
 
     The exits that are pending already are taken off: the range holds them.
     """
-    if side is Side.BUY:
+    if side.sign > 0:
         return max(0, -exposure.net_if_buys_fill_units)
     return max(0, exposure.net_if_sells_fill_units)
 
@@ -103,7 +103,7 @@ def change_by(exposure: FamilyExposure, side: Side, units: int) -> Change:
     """Return the range of risk that ``units`` more on ``side`` would lead to."""
     risk = exposure.unit_risk_micros or 0
     low, high = exposure.net_if_sells_fill_units, exposure.net_if_buys_fill_units
-    if side is Side.BUY:
+    if side.sign > 0:
         high += units
     else:
         low -= units

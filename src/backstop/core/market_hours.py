@@ -7,7 +7,7 @@ replay decides as was decided then. Without a schedule a market counts as closed
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from backstop.core.instrument_table import ES_FAMILY, NQ_FAMILY, contract_profile
+from backstop.core.instrument_table import CONTRACTS, ES_FAMILY, NQ_FAMILY, contract_profile
 from backstop.core.policy import Policy
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.events import SessionsScheduled
@@ -20,6 +20,13 @@ NEVER_US = 2**62
 
 BUSY_FAMILIES = frozenset({ES_FAMILY, NQ_FAMILY})
 """Their quotes never rest for seconds while the stock market is open."""
+
+_BUSY_SYMBOLS = frozenset(it.symbol for it in CONTRACTS.values() if it.family in BUSY_FAMILIES)
+_GROUP_OF_SYMBOL = {
+    it.symbol: GROUP_OF_FAMILY[it.family]
+    for it in CONTRACTS.values()
+    if it.family in GROUP_OF_FAMILY
+}
 
 
 @dataclass(slots=True)
@@ -49,7 +56,7 @@ def take(hours: Hours, plan: SessionsScheduled) -> None:
 
 def session_of(hours: Hours, symbol: str, utc_us: int) -> Session | None:
     """Return the session of ``symbol`` that is open at ``utc_us`` or comes next; None: unknown."""
-    group = GROUP_OF_FAMILY.get(contract_profile(symbol).family)
+    group = _GROUP_OF_SYMBOL.get(symbol)
     if group is None:
         return None
     for session in hours.sessions.get(group, ()):
@@ -65,6 +72,24 @@ def hours_denials(
     if not policy.keeps_hours:
         return ()
     session = session_of(hours, instrument.symbol, utc_us)
+    return _session_denials(hours, session, instrument, utc_us)
+
+
+def market_now(
+    hours: Hours, instrument: Instrument, policy: Policy, utc_us: int
+) -> tuple[tuple[Denial, ...], bool]:
+    """Return ``hours_denials`` and, where it matters, ``is_busy``: every decision asks for both."""
+    if not policy.keeps_hours and policy.busy_quote_ns is None:
+        return (), False
+    session = session_of(hours, instrument.symbol, utc_us)
+    denials = _session_denials(hours, session, instrument, utc_us) if policy.keeps_hours else ()
+    busy = policy.busy_quote_ns is not None and _is_busy_in(session, instrument.symbol, utc_us)
+    return denials, busy
+
+
+def _session_denials(
+    hours: Hours, session: Session | None, instrument: Instrument, utc_us: int
+) -> tuple[Denial, ...]:
     if session is None:
         return (_unknown(hours, instrument),)
     if utc_us < session.opens_utc_us:
@@ -105,9 +130,12 @@ def hours_denials(
 
 def is_busy(hours: Hours, symbol: str, utc_us: int) -> bool:
     """Say whether the market of ``symbol`` is one whose quotes must be fresh to the second now."""
-    if contract_profile(symbol).family not in BUSY_FAMILIES:
+    return _is_busy_in(session_of(hours, symbol, utc_us), symbol, utc_us)
+
+
+def _is_busy_in(session: Session | None, symbol: str, utc_us: int) -> bool:
+    if symbol not in _BUSY_SYMBOLS:
         return False
-    session = session_of(hours, symbol, utc_us)
     return session is not None and session.busy_from_utc_us <= utc_us < session.busy_until_utc_us
 
 

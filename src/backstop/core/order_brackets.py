@@ -42,6 +42,11 @@ def bracket_faults(intent: OrderIntent, entry_ticks: int | None) -> tuple[Denial
 
 def bracket_denials(risk: int | None, reward: int | None) -> tuple[Denial, ...]:
     """Return which leg lies on the wrong side of the entry, or nearer than the venue takes."""
+    lies_right = (risk is None or risk >= MIN_BRACKET_TICKS) and (
+        reward is None or reward >= MIN_BRACKET_TICKS
+    )
+    if lies_right:
+        return ()
     denials: list[Denial] = []
     for name, code, distance in (
         ("stop_loss_price", DenialCode.BRACKET_STOP_SIDE, risk),
@@ -75,7 +80,8 @@ def reward_denials(risk: int | None, reward: int | None, policy: Policy) -> tupl
     wanted = policy.min_r_multiple
     if wanted is None or not risk or risk < 0 or reward is None:
         return ()
-    if reward >= wanted * risk:
+    above, below = policy.r_multiple_ratio
+    if reward * below >= above * risk:
         return ()
     return (
         Denial(

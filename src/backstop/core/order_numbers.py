@@ -5,26 +5,17 @@ from decimal import Decimal
 
 from backstop.core.policy import Policy
 from backstop.domain.denial import Denial, DenialCode
-from backstop.domain.instrument import Instrument, Rounding
+from backstop.domain.instrument import (
+    PRICE_DECIMALS_MAX,
+    PRICE_LIMIT_TICKS,
+    Instrument,
+    Rounding,
+)
 from backstop.domain.numbers import plain
-from backstop.domain.order import OrderIntent, OrderRequest, OrderType, Side
-
-PRICE_LIMIT_TICKS = 1_000_000_000
-"""No contract trades this far from zero; a larger number is a wrong unit, not a price."""
-
-PRICE_DECIMALS_MAX = 18
-"""The finest tick has seven decimals; a double printed in full has no more than this."""
+from backstop.domain.order import OrderIntent, OrderRequest, OrderType
 
 QUANTITY_MAX = 2**31 - 1
 """The venue's size is a 32-bit number; the limits that matter are far below."""
-
-_PRICES_OF_TYPE = {
-    # type: (limit price belongs to it, stop price belongs to it)
-    OrderType.MARKET: (False, False),
-    OrderType.LIMIT: (True, False),
-    OrderType.STOP: (False, True),
-    OrderType.TRAILING_STOP: (False, True),
-}
 
 
 def number_faults(request: OrderRequest, instrument: Instrument) -> tuple[Denial, ...]:
@@ -41,32 +32,31 @@ def number_faults(request: OrderRequest, instrument: Instrument) -> tuple[Denial
                 max_quantity=QUANTITY_MAX,
             )
         )
-    wants_limit, wants_stop = _PRICES_OF_TYPE[request.type]
-    for name, price, wanted in (
-        ("limit_price", request.limit_price, wants_limit),
-        ("stop_price", request.stop_price, wants_stop),
-    ):
-        if wanted and price is None:
-            faults.append(
-                Denial(
-                    code=DenialCode.PRICE_MISSING,
-                    message=f"a {request.type} order needs {name}",
-                    max_quantity=0,
-                )
-            )
-        if not wanted and price is not None:
-            faults.append(
-                Denial(
-                    code=DenialCode.PRICE_UNEXPECTED,
-                    message=f"a {request.type} order takes no {name}",
-                    value=str(price),
-                    max_quantity=0,
-                )
-            )
+    type_ = request.type
+    if (request.limit_price is not None) is not type_.has_limit:
+        faults.append(_misplaced("limit_price", request.limit_price, type_))
+    if (request.stop_price is not None) is not type_.has_stop:
+        faults.append(_misplaced("stop_price", request.stop_price, type_))
     for name, price in _named_prices(request):
-        if not _is_price(price, instrument):
+        if price is not None and not _is_price(price, instrument):
             faults.append(_no_price(name, price, instrument))
     return tuple(faults)
+
+
+def _misplaced(name: str, price: Decimal | None, type_: OrderType) -> Denial:
+    """Refuse a price that its type of order lacks, or takes none of."""
+    if price is None:
+        return Denial(
+            code=DenialCode.PRICE_MISSING,
+            message=f"a {type_} order needs {name}",
+            max_quantity=0,
+        )
+    return Denial(
+        code=DenialCode.PRICE_UNEXPECTED,
+        message=f"a {type_} order takes no {name}",
+        value=str(price),
+        max_quantity=0,
+    )
 
 
 def level_faults(ticks: int, instrument: Instrument) -> tuple[Denial, ...]:
@@ -103,7 +93,7 @@ def off_tick_faults(request: OrderRequest, instrument: Instrument) -> tuple[Deni
             max_quantity=0,
         )
         for name, price in _named_prices(request)
-        if price % instrument.tick_size
+        if price is not None and price % instrument.tick_size
     )
 
 
@@ -128,30 +118,38 @@ def _has_ticks(price: Decimal, instrument: Instrument) -> bool:
     """Say whether a number can be put into ticks at all, below zero included."""
     if not price.is_finite():
         return False
-    exponent = price.as_tuple().exponent
-    fine = isinstance(exponent, int) and exponent < -PRICE_DECIMALS_MAX
+    if price in instrument.known_levels:
+        return True
     # Compared, not divided: a quotient can leave the range of a Decimal.
-    return not fine and abs(price) <= PRICE_LIMIT_TICKS * instrument.tick_size
+    return not _is_fine(price) and abs(price) <= PRICE_LIMIT_TICKS * instrument.tick_size
 
 
-def _named_prices(request: OrderRequest) -> list[tuple[str, Decimal]]:
-    named = (
+def _is_fine(price: Decimal) -> bool:
+    """Say whether a finite number has more decimals than a price may; zeros at its end are none."""
+    _, digits, exponent = price.as_tuple()
+    beyond = -PRICE_DECIMALS_MAX - exponent if isinstance(exponent, int) else 0
+    return beyond > 0 and any(digits[-beyond:])
+
+
+def _named_prices(request: OrderRequest) -> tuple[tuple[str, Decimal | None], ...]:
+    return (
         ("limit_price", request.limit_price),
         ("stop_price", request.stop_price),
         ("stop_loss_price", request.stop_loss_price),
         ("take_profit_price", request.take_profit_price),
     )
-    return [(name, price) for name, price in named if price is not None]
+
+
+_ROUNDINGS = ((Rounding.UP, Rounding.DOWN), (Rounding.DOWN, Rounding.UP))
+"""Of a sell, and of a buy: how a limit is rounded, and how a level that is to be reached first."""
 
 
 def on_the_tick(request: OrderRequest, instrument: Instrument, policy: Policy) -> OrderIntent:
     """Round every price to a tick, never to one that is worse for the trader than asked."""
-    buying = request.side is Side.BUY
-    passive = Rounding.DOWN if buying else Rounding.UP
-
-    def ticks(price: Decimal | None, rounding: Rounding) -> int | None:
-        return None if price is None else instrument.rounded_ticks(price, rounding)
-
+    passive, later = _ROUNDINGS[request.side.sign > 0]
+    limit, stop = request.limit_price, request.stop_price
+    stop_loss, take_profit = request.stop_loss_price, request.take_profit_price
+    ticks = instrument.rounded_ticks
     return OrderIntent(
         client_order_id=request.client_order_id,
         account_id=policy.account_id,
@@ -160,14 +158,12 @@ def on_the_tick(request: OrderRequest, instrument: Instrument, policy: Policy) -
         side=request.side,
         quantity=request.quantity,
         type=request.type,
-        limit_ticks=ticks(request.limit_price, passive),
+        limit_ticks=None if limit is None else ticks(limit, passive),
         # A stop never triggers before the asked price is reached.
-        stop_ticks=ticks(request.stop_price, Rounding.UP if buying else Rounding.DOWN),
+        stop_ticks=None if stop is None else ticks(stop, later),
         # Towards the entry: the loss may be smaller than asked for, never larger.
-        stop_loss_ticks=ticks(request.stop_loss_price, Rounding.UP if buying else Rounding.DOWN),
+        stop_loss_ticks=None if stop_loss is None else ticks(stop_loss, later),
         # A limit on the other side: passive there.
-        take_profit_ticks=ticks(
-            request.take_profit_price, Rounding.UP if buying else Rounding.DOWN
-        ),
+        take_profit_ticks=None if take_profit is None else ticks(take_profit, later),
         strategy_id=request.strategy_id,
     )

@@ -1,6 +1,7 @@
 """The rules that one guard enforces, as plain numbers: what the settings become for the core."""
 
 from decimal import Decimal
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -12,7 +13,7 @@ SECOND_NS = 1_000_000_000
 MILLISECOND_NS = 1_000_000
 
 
-class Policy(Struct, frozen=True, kw_only=True):
+class Policy(Struct, frozen=True, kw_only=True, dict=True):
     """Limits and switches of the pre-trade pipeline and of execution verification.
 
     Attributes:
@@ -94,6 +95,16 @@ class Policy(Struct, frozen=True, kw_only=True):
     archives: bool = False
     measures_clock: bool = False
     clock_offset_max_us: int = 0
+
+    @cached_property
+    def slippage_ratio(self) -> tuple[int, int]:
+        """``max_slippage_ticks`` as numerator and denominator: asked of every order."""
+        return self.max_slippage_ticks.as_integer_ratio()
+
+    @cached_property
+    def r_multiple_ratio(self) -> tuple[int, int]:
+        """``min_r_multiple`` likewise; 0 without one."""
+        return (self.min_r_multiple or Decimal(0)).as_integer_ratio()
 
     @property
     def sends(self) -> bool:

@@ -5,6 +5,7 @@ part of it was given; the levels follow what the trader, or the venue at his wor
 The record is a fold over the journal, so a restart knows what to put back.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -166,11 +167,41 @@ class AwaitedFill(Struct, frozen=True, kw_only=True):
     since_ns: int
 
 
+class ProtectionRecords(Noted[ProtectionRecord]):
+    """The records by contract; ``lacking`` are those whose position lacks a stop, or may."""
+
+    __slots__ = ("lacking",)
+
+    def __init__(
+        self, held: Mapping[str, ProtectionRecord] | Iterable[tuple[str, ProtectionRecord]] = ()
+    ) -> None:
+        super().__init__(held)
+        self.lacking: dict[str, None] = {}
+        for contract_id in self:
+            self._follow(contract_id)
+
+    def _follow(self, contract_id: str) -> None:
+        record = self.get(contract_id)
+        if record is not None and (record.episode.wanted_ns or record.doubted_ns):
+            self.lacking[contract_id] = None
+        else:
+            self.lacking.pop(contract_id, None)
+
+    def _note(self, key: str) -> None:
+        super()._note(key)
+        self._follow(key)
+
+    def clear(self) -> None:
+        """Take everything away."""
+        super().clear()
+        self.lacking.clear()
+
+
 @dataclass(slots=True)
 class ProtectionBook:
     """The records of all contracts, and what is under way about them."""
 
-    records: Noted[ProtectionRecord] = field(default_factory=Noted)
+    records: ProtectionRecords = field(default_factory=ProtectionRecords)
     changes: dict[int, Change] = field(default_factory=dict)  # by broker order
     awaited: dict[int, AwaitedFill] = field(default_factory=dict)  # by broker order
     levels: dict[int, int] = field(default_factory=dict)  # of our own working stops, in ticks
@@ -184,7 +215,7 @@ class ProtectionBook:
     @property
     def is_urgent(self) -> bool:
         """A position lacks a stop, or may lack one: reads about it may use the reserve."""
-        return any(it.episode.wanted_ns or it.doubted_ns for it in self.records.values())
+        return bool(self.records.lacking)
 
     def record(self, contract_id: str) -> ProtectionRecord:
         """Return the record of a contract of which nothing may ever have been said."""
@@ -196,4 +227,7 @@ class ProtectionBook:
 
         A stop that comes with its entry is there before any such read, so this is not about fills.
         """
-        return any(0 < record.episode.wanted_ns <= sent_ns for record in self.records.values())
+        lacking, records = self.records.lacking, self.records
+        return bool(lacking) and any(
+            0 < records[contract_id].episode.wanted_ns <= sent_ns for contract_id in lacking
+        )

@@ -42,7 +42,10 @@ def repetition_denials(
     limit = book.policy.max_repeated_executions
     if limit is None or not book.executions:
         return ()
-    times_ns = _within(book, _key(strategy_id, contract_id, side), now_ns)
+    key = _key(strategy_id, contract_id, side)
+    if len(book.executions.get(key, ())) < limit:
+        return ()
+    times_ns = _within(book, key, now_ns)
     if len(times_ns) < limit:
         return ()
     wait_s = -(-(times_ns[-limit] + WINDOW_NS - now_ns) // SECOND_NS)

@@ -24,11 +24,13 @@ from backstop.core.book import Book
 from backstop.core.by_contract import LiveOrders, Positions
 from backstop.core.noted import Noted
 from backstop.core.positions import PositionView
+from backstop.core.protection_record import ProtectionRecord, ProtectionRecords
 
 LEFT_OUT: dict[str, str] = {
     "changed": "it is for those who follow the other members; nobody has looked at a new book yet",
     "standing": "it is made of the other members at its next use, whatever it held before",
     "account_sums": "likewise",
+    "contract_facts": "likewise",
 }
 """Members of the book that are not kept, each with the reason why no later decision needs it."""
 
@@ -98,6 +100,8 @@ def form_of(kind: Any, where: str, *, longest: int | None = None) -> _Form:
         return _mapping(LiveOrders, arguments[0], str, where=where)
     if kind is Positions:
         return _mapping(Positions, str, PositionView, where=where)
+    if kind is ProtectionRecords:
+        return _mapping(ProtectionRecords, str, ProtectionRecord, where=where)
     if origin is deque:
         return _sequence(partial(deque, maxlen=longest), arguments[0], where)
     if origin is list:

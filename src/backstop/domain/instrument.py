@@ -13,6 +13,15 @@ from backstop.errors import OffTickError
 PriceTicks = NewType("PriceTicks", int)
 """A price as a whole number of ticks of its instrument; may be negative."""
 
+PRICE_LIMIT_TICKS = 1_000_000_000
+"""No contract trades this far from zero; a larger number is a wrong unit, not a price."""
+
+PRICE_DECIMALS_MAX = 18
+"""The finest tick has seven decimals; a double printed in full has no more than this."""
+
+LEVELS_KEPT = 4096
+"""Levels of one contract whose ticks are remembered: a day's range has a few hundred."""
+
 
 class Rounding(StrEnum):
     """Which way a price between two ticks goes."""
@@ -51,11 +60,15 @@ class Instrument(Struct, frozen=True, kw_only=True, dict=True):
 
     def rounded_ticks(self, price: Decimal, rounding: Rounding) -> PriceTicks:
         """Return ``price`` (price points) in ticks, rounded the way ``rounding`` says."""
+        known = self.known_levels.get(price)
+        if known is not None:
+            return known
         # Whole numbers, for a Decimal quotient is itself rounded, to 28 digits, before we round it.
         above, below = price.as_integer_ratio()
         tick_above, tick_below = self._tick_ratio
         down, rest = divmod(above * tick_below, below * tick_above)
         if not rest:
+            self._remember(price, PriceTicks(down), below)
             return PriceTicks(down)
         match rounding:
             case Rounding.DOWN:
@@ -64,6 +77,22 @@ class Instrument(Struct, frozen=True, kw_only=True, dict=True):
                 return PriceTicks(down + 1)
             case Rounding.NEAREST:
                 return PriceTicks(round(Fraction(above * tick_below, below * tick_above)))
+
+    @cached_property
+    def known_levels(self) -> dict[Decimal, PriceTicks]:
+        """Prices on the tick that were asked for before, with their ticks.
+
+        The same prices come again and again, and arithmetic on a Decimal costs more than any rule.
+        Each of them lies within a billion ticks of zero, and has no more decimals than a price may.
+        """
+        return {}
+
+    def _remember(self, price: Decimal, ticks: PriceTicks, denominator: int) -> None:
+        levels = self.known_levels
+        if len(levels) >= LEVELS_KEPT:
+            levels.clear()
+        if abs(ticks) <= PRICE_LIMIT_TICKS and not 10**PRICE_DECIMALS_MAX % denominator:
+            levels[price] = ticks
 
     @cached_property
     def _tick_ratio(self) -> tuple[int, int]:

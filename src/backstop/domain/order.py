@@ -15,10 +15,11 @@ class Side(StrEnum):
     BUY = "BUY"
     SELL = "SELL"
 
-    @property
-    def sign(self) -> int:
-        """+1 for a buy, -1 for a sell."""
-        return 1 if self is Side.BUY else -1
+    sign: int
+    """+1 for a buy, -1 for a sell."""
+
+    def __init__(self, word: str) -> None:
+        self.sign = 1 if word == "BUY" else -1
 
     @property
     def opposite(self) -> "Side":
@@ -33,6 +34,15 @@ class OrderType(StrEnum):
     LIMIT = "LIMIT"
     STOP = "STOP"
     TRAILING_STOP = "TRAILING_STOP"
+
+    has_limit: bool
+    """A limit price belongs to it."""
+    has_stop: bool
+    """A stop price belongs to it: its level, or the first one of a trailing stop."""
+
+    def __init__(self, word: str) -> None:
+        self.has_limit = word == "LIMIT"
+        self.has_stop = word in {"STOP", "TRAILING_STOP"}
 
 
 class OrderState(StrEnum):

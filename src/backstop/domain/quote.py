@@ -21,7 +21,7 @@ class Quote(Struct, frozen=True, kw_only=True):
 
     def touch(self, side: Side) -> Decimal | None:
         """Return the price a market order on ``side`` would meet first, else the last trade."""
-        opposite = self.ask if side is Side.BUY else self.bid
+        opposite = self.ask if side.sign > 0 else self.bid
         return self.last if opposite is None else opposite
 
 

@@ -1,6 +1,5 @@
 """What is remembered of an account's money: the day so far, its floor, its locks."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -85,14 +84,18 @@ class AccountRecord:
     cool_until_ns: int = 0
     changes: dict[LimitName, LimitChange] = field(default_factory=dict)
 
-    def conditions(self, trade_date: str, now_ns: int) -> Iterator[Condition]:
-        """Yield what of it blocks entries at ``now_ns``, in the trading day ``trade_date``."""
+    def conditions(self, trade_date: str, now_ns: int) -> tuple[Condition, ...]:
+        """Return what of it blocks entries at ``now_ns``, in the trading day ``trade_date``."""
+        if not (self.locked_on or self.firm_closed_on) and now_ns >= self.cool_until_ns:
+            return ()
+        found: list[Condition] = []
         if self.locked_on and self.locked_on == trade_date:
-            yield Condition.DAILY_LOSS_LOCK
+            found.append(Condition.DAILY_LOSS_LOCK)
         if self.firm_closed_on and self.firm_closed_on == trade_date:
-            yield Condition.FIRM_LIQUIDATED
+            found.append(Condition.FIRM_LIQUIDATED)
         if now_ns < self.cool_until_ns:
-            yield Condition.COOL_DOWN
+            found.append(Condition.COOL_DOWN)
+        return tuple(found)
 
     def entry_barred(self, trade_date: str) -> str | None:
         """Return why no entry may stay at the venue; None while one may."""

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from backstop.core.account_rules.bookkeeping import open_micros
 from backstop.core.account_rules.limits import TENTHS, AccountLimits
+from backstop.core.account_rules.record import AccountRecord
 from backstop.core.book import Book
 from backstop.core.fillable import fillables_of, reach
 from backstop.core.instrument_table import CONTRACTS
@@ -87,15 +88,46 @@ class Standing(Struct, frozen=True, kw_only=True):
 
 def floor_of(book: Book, limits: AccountLimits) -> Floor | None:
     """Return the floor: so far below the best close, and never above the starting balance."""
+    micros = _floor_micros(book.account_rules, limits)
+    if micros is None:
+        return None
+    high, stated = _high_close_micros(book.account_rules, limits), limits.high_close_micros
+    if high is None:
+        return Floor(micros=micros, origin=FloorOrigin.ASSUMED, high_close_micros=None)
+    origin = FloorOrigin.TRADES if stated is None else FloorOrigin.OPERATOR
+    return Floor(micros=micros, origin=origin, high_close_micros=high)
+
+
+def _floor_micros(record: AccountRecord, limits: AccountLimits) -> int | None:
     trailing, starting = limits.trailing_loss_micros, limits.starting_balance_micros
     if trailing is None or starting is None:
         return None
-    record, stated = book.account_rules, limits.high_close_micros
+    high = _high_close_micros(record, limits)
+    return starting if high is None else min(high - trailing, starting)
+
+
+def _high_close_micros(record: AccountRecord, limits: AccountLimits) -> int | None:
+    """Return the best balance that a day ended with; None: nobody can say."""
+    stated, seen = limits.high_close_micros, record.high_close_micros
     if stated is None and not record.history_complete:
-        return Floor(micros=starting, origin=FloorOrigin.ASSUMED, high_close_micros=None)
-    high = max(starting, stated or 0, record.high_close_micros or 0)
-    origin = FloorOrigin.TRADES if stated is None else FloorOrigin.OPERATOR
-    return Floor(micros=min(high - trailing, starting), origin=origin, high_close_micros=high)
+        return None
+    return max(limits.starting_balance_micros or 0, stated or 0, seen or 0)
+
+
+def least_left_micros(book: Book, limits: AccountLimits, open_micros: int) -> int | None:
+    """Return what may still be lost before any limit of what a ``Standing`` says.
+
+    None: there is no limit, or nobody can say where the account stands.
+    """
+    record = book.account_rules
+    day, floor = record.day, _floor_micros(record, limits)
+    net, left = day.gross_micros - day.costs_micros + open_micros, limits.daily_loss_micros
+    if left is not None:
+        left += net
+    if floor is None or record.opening_micros is None:
+        return left
+    above = record.opening_micros + net - floor
+    return above if left is None else min(left, above)
 
 
 def standing(book: Book, limits: AccountLimits, marks: Iterable[Mark] | None = None) -> Standing:
