@@ -218,10 +218,12 @@ async def test_one_key_of_the_gate_is_not_enough(desk: Desk) -> None:
         assert desk.orders() == []
 
 
-async def test_orders_never_go_to_a_gateway_elsewhere(tmp_path: Path) -> None:
+async def test_a_gateway_of_which_a_part_is_elsewhere_is_not_begun_with(tmp_path: Path) -> None:
     far = Settings.load(
         environment={
             "TOPSTEPX_API_URL": "https://gateway.invalid",
+            "TOPSTEPX_USER_HUB_URL": "http://127.0.0.1:9/hubs/user",
+            "TOPSTEPX_MARKET_HUB_URL": "http://127.0.0.1:9/hubs/market",
             "TOPSTEPX_USERNAME": "somebody",
             "TOPSTEPX_API_KEY": "key-0123456789",
             "TOPSTEPX_ACCOUNT_ID": "1",

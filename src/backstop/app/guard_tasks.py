@@ -1,4 +1,9 @@
-"""The tasks of a running guard: they live and die together."""
+"""The tasks of a running guard: what it cannot do without ends it, what else fails is named.
+
+A guard that protects must not end because the hours of the market could not be worked out. So a
+component that fails halts: entries stop until a person resumes, while exits, stops and liquidation
+go on. It is not started again beside the others: nobody knows what it left half done.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -22,7 +27,15 @@ from backstop.app.wiring import Parts
 from backstop.config.credential_manager import API_KEY, EMERGENCY_API_KEY, JWT
 from backstop.config.secret import Secret
 from backstop.config.settings import Settings
+from backstop.domain.events import HaltRequested
 from backstop.ports import Clock, MachineClock
+
+OPERATOR = "guard"
+"""Who halts when a component fails, for the record."""
+
+VITAL = frozenset({"decision loop", "broker link"})
+"""Without the one nothing is decided, without the other nothing of the account is heard of: then
+the process ends, and whoever watches it starts another one."""
 
 ACCOUNT_FIRST_S = 5.0
 """How long the market's history waits for the account to be read at the start."""
@@ -48,6 +61,7 @@ class GuardTasks:
         self._parts = parts
         self._health = health
         self._account_read = account_read
+        self._clock = clock
         book, put = parts.loop.book, parts.loop.put
         rotation = CredentialRotation(
             manager=settings.credentials,
@@ -126,7 +140,26 @@ class GuardTasks:
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             for name, run in self._runs.items():
-                tasks.create_task(run(), name=name)
+                work = run() if name in VITAL else self._contained(name, run)
+                tasks.create_task(work, name=name)
+
+    async def _contained(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a component that the guard can do without, and halt when it fails."""
+        try:
+            await run()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not end the guard
+            what = failure_text(error)
+            self._health.reporter(name)(f"it has failed: {what}. Start the guard anew")
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"{name} failed", "exception": error}  # with its stack
+            )
+            self._parts.loop.put(
+                HaltRequested(
+                    utc_us=self._clock.utc_us(),
+                    reason=f"{name} has failed ({what}): exits go on; start the guard anew",
+                    operator=OPERATOR,
+                )
+            )
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A bot around a guard that failed may wait for nothing, so it is said at once."""

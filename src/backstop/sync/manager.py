@@ -19,18 +19,25 @@ from typing import Any, Self, TypeVar
 
 from backstop.app.critical_system_manager import NOT_STARTED
 from backstop.app.critical_system_manager import CriticalSystemManager as AsyncManager
+from backstop.app.recovery_review import RecoveryReport
 from backstop.config.secret import Secret
 from backstop.config.settings import Settings
 from backstop.core.execution_verification import Verification
 from backstop.core.exposure_snapshot import ExposureSnapshot
 from backstop.core.guardrails import Assessment
 from backstop.core.liquidation import Liquidation
-from backstop.core.step import Decision
+from backstop.core.step import Decision, Note
 from backstop.core.trading_state import TradingState
 from backstop.domain.order import OrderRequest
 from backstop.domain.quote import Quote
+from backstop.domain.set_up import SetUp
 from backstop.errors import SetupError
 from backstop.portal import Portal
+from backstop.sync.parts import (
+    CorrelationProtectionSystem,
+    DisasterRecoverySystem,
+    ExecutionVerificationSystem,
+)
 
 T = TypeVar("T")
 
@@ -47,16 +54,27 @@ class CriticalSystemManager:
     the next start treats it as one; orders and stops stay at the venue either way.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        """Prepare; nothing is read or contacted yet."""
+    def __init__(
+        self, settings: Settings, *, on_note: Callable[[Note], None] | None = None
+    ) -> None:
+        """Prepare; nothing is read or contacted yet.
+
+        ``on_note`` hears each line of the log, in the guard's own thread, and must not block.
+        """
         self.settings = settings
+        self._on_note = on_note
+        self.execution_verification = ExecutionVerificationSystem(self.wait_for)
+        self.disaster_recovery = DisasterRecoverySystem(self.wait_for)
+        self.correlation_protection = CorrelationProtectionSystem(self.wait_for)
         self._portal: Portal | None = None
         self._guard: AsyncManager | None = None
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self:
+    def from_settings(
+        cls, settings: Settings, *, on_note: Callable[[Note], None] | None = None
+    ) -> Self:
         """Return a manager that is not started yet."""
-        return cls(settings)
+        return cls(settings, on_note=on_note)
 
     @classmethod
     def from_env(cls) -> Self:
@@ -88,7 +106,7 @@ class CriticalSystemManager:
             raise SetupError("The guard is started already: close it first.")
         self._portal = Portal("backstop-guard")
         try:
-            self._guard = self._portal.run(_started(self.settings))
+            self._guard = self._portal.run(_started(self.settings, self._on_note))
         except BaseException:
             self._portal.close()
             self._portal = None
@@ -124,7 +142,7 @@ class CriticalSystemManager:
 
     def submit_order(self, request: OrderRequest) -> Decision:
         """Ask for an order; an accepted one is returned when the venue answered, or did not."""
-        return self._run(lambda guard: guard.submit_order(request))
+        return self.wait_for(lambda guard: guard.submit_order(request))
 
     def register_pending_order(
         self,
@@ -134,7 +152,7 @@ class CriticalSystemManager:
         broker_order_id: int | None = None,
     ) -> Decision:
         """Follow an order that the bot sends itself, and never send it."""
-        return self._run(
+        return self.wait_for(
             lambda guard: guard.register_pending_order(
                 request, custom_tag=custom_tag, broker_order_id=broker_order_id
             )
@@ -142,7 +160,7 @@ class CriticalSystemManager:
 
     def cancel_order(self, client_order_id: str, *, reason: str = "asked for") -> Decision:
         """Ask the venue to cancel an order; what comes of it shows in the order."""
-        return self._run(lambda guard: guard.cancel_order(client_order_id, reason=reason))
+        return self.wait_for(lambda guard: guard.cancel_order(client_order_id, reason=reason))
 
     def modify_order(
         self,
@@ -153,7 +171,7 @@ class CriticalSystemManager:
         stop_price: Decimal | None = None,
     ) -> Decision:
         """Ask the venue to change an order; prices go to the tick as for a new order."""
-        return self._run(
+        return self.wait_for(
             lambda guard: guard.modify_order(
                 client_order_id, quantity=quantity, limit_price=limit_price, stop_price=stop_price
             )
@@ -168,7 +186,7 @@ class CriticalSystemManager:
         timeout_s: float | None = None,
     ) -> Verification | None:
         """Wait for the evidence about an order and judge it; None for an unknown order."""
-        return self._run(
+        return self.wait_for(
             lambda guard: guard.verify_execution(
                 client_order_id,
                 expected_quantity=expected_quantity,
@@ -176,6 +194,10 @@ class CriticalSystemManager:
                 timeout_s=timeout_s,
             )
         )
+
+    def save_strategy(self, strategy_id: str, state: dict[str, str | int | None]) -> None:
+        """Record what a strategy needs to go on after a restart, if it changed."""
+        self.ask(lambda guard: guard.save_strategy(strategy_id, state))
 
     def execution_proof(self, client_order_id: str) -> bytes | None:
         """Return the signed proof of an order's fills as JSON, None while there is none."""
@@ -192,7 +214,7 @@ class CriticalSystemManager:
         take_profit_price: Decimal | None = None,
     ) -> Decision:
         """Record where a position that the broker shows is to be taken out, and do that."""
-        return self._run(
+        return self.wait_for(
             lambda guard: guard.add_position(
                 symbol, quantity, stop_price=stop_price, take_profit_price=take_profit_price
             )
@@ -206,21 +228,34 @@ class CriticalSystemManager:
         take_profit_price: Decimal | None = None,
     ) -> Decision:
         """Give a position a stop and a target; a level that is None stays as it is."""
-        return self._run(
+        return self.wait_for(
             lambda guard: guard.protect_position(
                 symbol, stop_price=stop_price, take_profit_price=take_profit_price
             )
         )
 
-    def close_position(self, symbol: str, *, quantity: int | None = None) -> Decision:
+    def close_position(
+        self,
+        symbol: str,
+        *,
+        quantity: int | None = None,
+        reason: str = "asked for",
+        operator: str = "bot",
+    ) -> Decision:
         """Close a position, or ``quantity`` contracts of it, at the market; never flips it."""
-        return self._run(lambda guard: guard.close_position(symbol, quantity=quantity))
+        return self.wait_for(
+            lambda guard: guard.close_position(
+                symbol, quantity=quantity, reason=reason, operator=operator
+            )
+        )
 
     def update_exposure(
         self, symbol: str, quantity: int, *, timeout_s: float | None = None
     ) -> ExposureSnapshot:
         """Return the exposure once the broker shows a position of ``quantity``."""
-        return self._run(lambda guard: guard.update_exposure(symbol, quantity, timeout_s=timeout_s))
+        return self.wait_for(
+            lambda guard: guard.update_exposure(symbol, quantity, timeout_s=timeout_s)
+        )
 
     def exposure(self) -> ExposureSnapshot:
         """Return everything that is held and could fill, in risk dollars, with its limits."""
@@ -230,17 +265,41 @@ class CriticalSystemManager:
 
     def halt(self, *, reason: str, operator: str) -> Decision:
         """Block new exposure until a person resumes; exits stay possible."""
-        return self._run(lambda guard: guard.halt(reason=reason, operator=operator))
+        return self.wait_for(lambda guard: guard.halt(reason=reason, operator=operator))
 
     def resume(self, *, reason: str, operator: str) -> Decision:
         """Lift what a person or a machine latched; refused while an order is UNKNOWN."""
-        return self._run(lambda guard: guard.resume(reason=reason, operator=operator))
+        return self.wait_for(lambda guard: guard.resume(reason=reason, operator=operator))
 
     def liquidate(self, *, reason: str, operator: str, symbol: str | None = None) -> Decision:
         """Take the account flat, or the contract that ``symbol`` stands for."""
-        return self._run(
+        return self.wait_for(
             lambda guard: guard.liquidate(reason=reason, operator=operator, symbol=symbol)
         )
+
+    def change_limits(
+        self,
+        *,
+        daily_loss: Decimal | None = None,
+        trailing_loss: Decimal | None = None,
+        max_position: Decimal | None = None,
+        reason: str = "",
+        operator: str = "",
+    ) -> Decision:
+        """Change limits of the account, in dollars and minis; to loosen one takes a person."""
+        return self.wait_for(
+            lambda guard: guard.change_limits(
+                daily_loss=daily_loss,
+                trailing_loss=trailing_loss,
+                max_position=max_position,
+                reason=reason,
+                operator=operator,
+            )
+        )
+
+    def acknowledge_alert(self, alert_id: int, *, operator: str) -> Decision:
+        """Note that a person has read an alert; it lifts no latch."""
+        return self.wait_for(lambda guard: guard.acknowledge_alert(alert_id, operator=operator))
 
     def liquidation(self, liquidation_id: str) -> Liquidation | None:
         """Return a liquidation or a close as it stands."""
@@ -250,11 +309,11 @@ class CriticalSystemManager:
 
     def get_credential(self, name: str, *, default: str | None = None) -> Secret:
         """Return a credential, or ``default`` where no source has it; a vault may take seconds."""
-        return self._run(lambda guard: guard.get_credential(name, default=default))
+        return self.wait_for(lambda guard: guard.get_credential(name, default=default))
 
     def try_get_credential(self, name: str) -> Secret | None:
         """Return a credential; None when no source has it."""
-        return self._run(lambda guard: guard.try_get_credential(name))
+        return self.wait_for(lambda guard: guard.try_get_credential(name))
 
     # -- what is true ----------------------------------------------------------------------------
 
@@ -268,11 +327,33 @@ class CriticalSystemManager:
         async def asked(guard: AsyncManager) -> T:
             return question(guard)
 
-        return self._run(asked)
+        return self.wait_for(asked)
+
+    @property
+    def components(self) -> dict[str, str]:
+        """What is not well, by component; empty when everything is."""
+        return self.ask(lambda guard: guard.components)
+
+    @property
+    def recovery(self) -> RecoveryReport | None:
+        """What was different when this guard began; None before the account was read."""
+        return self.ask(lambda guard: guard.recovery)
+
+    def set_up(self) -> SetUp:
+        """Return what the guard knows of its clock, disk, login, hubs, data and gates."""
+        return self.ask(lambda guard: guard.set_up())
+
+    def user_hub_connected(self) -> None:
+        """Wait until the user hub is connected and subscribed."""
+        self.wait_for(lambda guard: guard.user_hub_connected())
+
+    def account_read(self) -> None:
+        """Wait until the user hub is connected and the account has been read completely since."""
+        self.wait_for(lambda guard: guard.account_read())
 
     def reached(self, state: TradingState) -> None:
         """Wait until the trading state is ``state``."""
-        self._run(lambda guard: guard.reached(state))
+        self.wait_for(lambda guard: guard.reached(state))
 
     def trading_state(self) -> TradingState:
         """Return what is let through now."""
@@ -294,17 +375,21 @@ class CriticalSystemManager:
             SetupError: no contract goes by ``symbol``.
             TimeoutError: none came; the market may be closed.
         """
-        return self._run(lambda guard: _quoted(guard, symbol, timeout_s))
+        return self.wait_for(lambda guard: _quoted(guard, symbol, timeout_s))
 
-    def _run(self, work: Callable[[AsyncManager], Coroutine[Any, Any, T]]) -> T:
+    def wait_for(self, operation: Callable[[AsyncManager], Coroutine[Any, Any, T]], /) -> T:
+        """Return what an operation of the asynchronous guard gives, run in the guard's own thread.
+
+        For everything that has no method here: ``wait_for(lambda guard: guard.failed())``.
+        """
         portal, guard = self._portal, self._guard
         if portal is None or guard is None:
             raise SetupError(NOT_STARTED)
-        return portal.run(work(guard))
+        return portal.run(operation(guard))
 
 
-async def _started(settings: Settings) -> AsyncManager:
-    guard = AsyncManager.from_settings(settings)
+async def _started(settings: Settings, on_note: Callable[[Note], None] | None) -> AsyncManager:
+    guard = AsyncManager.from_settings(settings, on_note=on_note)
     await guard.initialize()
     return guard
 
