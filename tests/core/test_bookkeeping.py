@@ -1,11 +1,14 @@
 """The day's money, carried on from trade to trade, is what all of its trades add up to."""
 
 from decimal import Decimal
+from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.account_world import DOLLAR, NEXT_DAY, a_guard, day, limits
+from tests.core.builders import an_instrument
 
+from backstop.core.account_rules.bookkeeping import worth
 from backstop.core.realised import realised
 from backstop.domain.order import Side
 
@@ -44,3 +47,15 @@ def test_the_day_is_the_sum_of_its_trades_however_often_they_are_told(
         since_us = record.day_from_utc_us
 
         assert record.day == realised(it for it in trades if it.created_utc_us >= since_us)
+
+
+@given(
+    st.decimals(min_value=-40, max_value=20_000, places=7),
+    st.sampled_from(["0.25", "0.015625", "0.0000005", "5"]),
+    st.integers(min_value=-50, max_value=50),
+)
+def test_what_contracts_are_worth_is_exact(price: Decimal, tick_size: str, quantity: int) -> None:
+    instrument = an_instrument(tick_size=Decimal(tick_size), tick_value_micros=15_625_000)
+
+    ticks = Fraction(price) / Fraction(instrument.tick_size)
+    assert worth(instrument, price, quantity) == ticks * 15_625_000 * quantity

@@ -61,8 +61,11 @@ def follow_the_money(work: Workbench, event: Fact) -> None:
 
 def worth(instrument: Instrument, price: Decimal, quantity: int) -> Fraction:
     """Return ``quantity`` signed contracts at ``price`` (points), in millionths of a dollar."""
-    ticks = Fraction(price) / Fraction(instrument.tick_size)
-    return ticks * instrument.tick_value_micros * quantity
+    # One fraction at the end: each in between would be reduced for nothing, in most steps.
+    points, parts = price.as_integer_ratio()
+    tick_points, tick_parts = instrument.tick_size.as_integer_ratio()
+    value_micros = points * tick_parts * instrument.tick_value_micros * quantity
+    return Fraction(value_micros, parts * tick_points)
 
 
 def open_micros(book: Book, contract_id: str, price: Decimal | None) -> int | None:
