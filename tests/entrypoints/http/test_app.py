@@ -575,6 +575,7 @@ async def test_the_description_names_every_call_and_resolves_every_reference(des
         "/v1/orders/{client_order_id}/verify",
         "/v1/orders/{client_order_id}/proof",
         "/v1/recovery",
+        "/v1/checks",
         "/v1/audit/checkpoint",
         "/v1/audit/records",
         "/v1/audit/proof/{seq}",
