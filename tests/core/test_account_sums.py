@@ -1,4 +1,4 @@
-"""The sums that decisions keep up to date, beside those that are made from scratch."""
+"""What decisions keep up to date of an account, beside what is made of it from scratch."""
 
 from decimal import Decimal
 from typing import Any
@@ -21,6 +21,7 @@ from tests.core.histories import Act, feed, histories
 
 from backstop.core.account_rules.standing_sums import sums_now
 from backstop.core.account_rules.sums import AccountSums
+from backstop.core.contract_standing import contract_facts, facts_of
 from backstop.core.policy import SECOND_NS
 from backstop.core.pre_trade import judge
 from backstop.core.state_checkpoint import captured, restored
@@ -72,7 +73,9 @@ class Account:
 
     def __init__(self) -> None:
         # A price is old sooner while its market is busy.
-        self.guard = a_guard(RULES, protects=True, busy_quote_ns=2 * SECOND_NS)
+        self.guard = a_guard(
+            RULES, protects=True, prevents_self_trades=True, busy_quote_ns=2 * SECOND_NS
+        )
         self.marks: tuple[Mark, ...] = (Mark(contract_id=MES, price=Decimal(5000)),)
 
     def feed(self, act: Act) -> None:
@@ -185,6 +188,8 @@ def test_the_sums_are_those_from_scratch_whatever_happened_before(story: list[Ac
 
         anew = restored(captured(book))
         assert kept == _told(sums_now(anew, rules, marks, utc_us))
+        for contract_id in (MES, NQ):
+            assert facts_of(book, contract_id) == contract_facts(anew, contract_id)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -194,7 +194,9 @@ def test_the_price_of_an_entry_is_not_moved_in_a_closed_market() -> None:
     plan(guard, NEXT)
 
     moved = guard.feed(
-        ModifyRequested(utc_us=guard.utc_us, client_order_id="c1", limit_ticks=19_990)
+        ModifyRequested(
+            utc_us=guard.utc_us, client_order_id="c1", limit_ticks=20_000, reference=a_quote()
+        )
     ).decision
 
     assert moved is not None

@@ -132,7 +132,12 @@ def test_an_entry_is_not_moved_into_our_own_order() -> None:
 
     def moved(ticks: int) -> Decision:
         result = guard.feed(
-            ModifyRequested(utc_us=guard.utc_us, client_order_id="c2", limit_ticks=ticks)
+            ModifyRequested(
+                utc_us=guard.utc_us,
+                client_order_id="c2",
+                limit_ticks=ticks,
+                reference=a_quote(),
+            )
         )
         assert result.decision is not None
         return result.decision

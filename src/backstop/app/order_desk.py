@@ -147,6 +147,7 @@ class OrderDesk:
                 stop_ticks=stop_ticks,
                 reference=reference,
                 marks=self._quotes.marks(),
+                spare_calls=self._budget.left(),
             )
         )
 

@@ -6,7 +6,7 @@ the same commands. At replay the commands are dropped, for they were carried out
 
 from msgspec.structs import replace
 
-from backstop.core import emergency_liquidation, lifecycle, supervision, wishes
+from backstop.core import emergency_liquidation, lifecycle, order_changes, supervision, wishes
 from backstop.core import execution_verification as verification
 from backstop.core.account_rules.bookkeeping import follow_the_money
 from backstop.core.account_rules.changes import limits_change_requested
@@ -32,6 +32,7 @@ from backstop.core.journal_outage import journal_changed
 from backstop.core.left_alone import left_alone, liquidate_what_was_left_alone
 from backstop.core.lifecycle import MACHINE
 from backstop.core.login_access import access_changed
+from backstop.core.moves_followed import move_answered, moves_restarted
 from backstop.core.order_evidence import book_order_row
 from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.position_close import close_requested
@@ -47,7 +48,7 @@ from backstop.core.reconciliation import book_audit, book_look_up, condensed
 from backstop.core.record_soundness import record_checked
 from backstop.core.registered_orders import order_registered
 from backstop.core.repeated_executions import count_executions
-from backstop.core.slippage_breaches import count_breaches, follow_moves, move_answered
+from backstop.core.slippage_breaches import count_breaches, follow_moves, level_answered
 from backstop.core.standstill import stood_still
 from backstop.core.step import Step, Tag, Workbench
 from backstop.core.trade_evidence import book_trade, recount_trades
@@ -234,10 +235,10 @@ def _apply_wish(work: Workbench, event: Wish) -> None:
         case OrderRegistered():
             order_registered(work, event)
         case CancelRequested():
-            wishes.cancel_requested(work, event)
+            order_changes.cancel_requested(work, event)
             stop_given_up(work, event)
         case ModifyRequested():
-            wishes.modify_requested(work, event)
+            order_changes.modify_requested(work, event)
         case LiquidationRequested():
             emergency_liquidation.liquidation_requested(work, event)
         case CloseRequested():
@@ -268,6 +269,7 @@ def _apply_life(work: Workbench, event: LifeFact) -> None:
             limits_tried(work)
             emergency_liquidation.restarted(work)
             protection_restarted(work)
+            moves_restarted(work)
             left_alone(work, event)
         case GuardStoodStill():
             stood_still(work, event)
@@ -350,6 +352,7 @@ def _change_answered(work: Workbench, event: CancelAnswered | ModifyAnswered) ->
     )
     change_answered(work, event)
     if isinstance(event, ModifyAnswered):
+        level_answered(work, event)
         move_answered(work, event)
     if event.answer is not Answer.YES:
         ask_for_audit(work)

@@ -15,6 +15,7 @@ from backstop.core.execution_verification import (
     doubled,
     reported,
 )
+from backstop.core.moves_followed import row_shown
 from backstop.core.reused_ids import handed_over, other_by_tag
 from backstop.core.step import Workbench
 from backstop.core.tracked_order import TrackedOrder, fits, is_of, newer_row
@@ -79,6 +80,7 @@ def book_order_row(work: Workbench, row: BrokerOrder) -> None:
         book_venue_order(work, row)
         return
     apply_order_step(work, found)
+    row_shown(work, client_order_id)
     now = book.orders[client_order_id]
     if not _has_its_trades(book, now):
         recount_trades(work, now, cause="trades of the order")

@@ -4,7 +4,7 @@ What a finger or a loop gets wrong: a notional in the quantity field, a price of
 digit too many. The limits count per order, whatever the account may hold.
 """
 
-from backstop.core.policy import MILLISECOND_NS, Policy
+from backstop.core.policy import Policy
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.instrument import Instrument, Rounding
 from backstop.domain.numbers import money, plain
@@ -61,8 +61,10 @@ def collar_denials(
     triggered at once. A price that has to be reached first is harmless, and may be far.
     """
     level_ticks = level_of(intent)
+    if policy.price_collar_ppm is None or level_ticks is None:
+        return ()
     touch = None if reference is None else reference.touch(intent.side)
-    if policy.price_collar_ppm is None or level_ticks is None or touch is None:
+    if touch is None:
         return ()
     near = abs(touch) * policy.price_collar_ppm / PPM
     # Which way the price costs money: up for a limit to buy and for a stop to sell.
@@ -85,37 +87,9 @@ def collar_denials(
     )
 
 
-def moved_price_denials(
-    moved: OrderIntent,
-    instrument: Instrument,
-    reference: Quote | None,
-    policy: Policy,
-    *,
-    stale_after_ns: int,
-) -> tuple[Denial, ...]:
-    """Return why an entry may not be moved to the price in ``moved``.
-
-    Without a market that is at most ``stale_after_ns`` old nobody can say how far from it that is.
-    """
-    if policy.price_collar_ppm is None:
-        return ()
-    limit_ms = stale_after_ns // MILLISECOND_NS
-    if reference is None or reference.touch(moved.side) is None or reference.age_ms > limit_ms:
-        return (
-            Denial(
-                code=DenialCode.STALE_REFERENCE,
-                message=f"no fresh market price of {instrument.symbol} is known, so the price of "
-                "an entry stays where it is; it can be cancelled",
-                value=None if reference is None else str(reference.age_ms),
-                limit=str(limit_ms),
-            ),
-        )
-    return collar_denials(moved, instrument, reference, policy)
-
-
 def level_of(intent: OrderIntent) -> int | None:
     """Return the price in ticks that an order names itself; None for a market order."""
-    return intent.limit_ticks if intent.type is OrderType.LIMIT else intent.stop_ticks
+    return intent.limit_ticks if intent.type.has_limit else intent.stop_ticks
 
 
 def _price(instrument: Instrument, ticks: int) -> str:

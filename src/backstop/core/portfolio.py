@@ -43,10 +43,13 @@ def exposures(
 
 
 def exposure_denials(
-    book: Book, intent: OrderIntent, marks: tuple[Mark, ...], utc_us: int
+    book: Book, intent: OrderIntent, marks: tuple[Mark, ...], utc_us: int, *, counted: int = 0
 ) -> tuple[Denial, ...]:
-    """Return the exposure limits that ``intent`` would break, none when the component is off."""
+    """Return the exposure limits that ``intent`` would break, none when the component is off.
+
+    ``counted`` contracts of it count already, as an entry of its side that it replaces.
+    """
     limits = book.policy.exposure_limits
     if limits is None or intent.quantity <= 0:
         return ()
-    return book.standing.denials(book, limits, intent, marks, utc_us)
+    return book.standing.denials(book, limits, intent, marks, utc_us, counted=counted)

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from backstop.core.account_rules.denials import account_denials
-from backstop.core.book import Book, Entry
+from backstop.core.book import STOP_TYPES, Book, Entry
 from backstop.core.bot_entries import bot_denials
 from backstop.core.call_budget import call_reserve
 from backstop.core.clock_readings import clock_denials
+from backstop.core.contract_standing import facts_of
 from backstop.core.guardrails import (
     Assessment,
     Circumstances,
@@ -22,50 +23,58 @@ from backstop.core.guardrails import (
     freshness_denials,
 )
 from backstop.core.largest_quantity import with_largest
-from backstop.core.leftovers import leftover_denials
 from backstop.core.liquidation_scope import closing_denials
-from backstop.core.market_hours import hours_denials, is_busy
+from backstop.core.market_hours import market_now
 from backstop.core.own_orders import self_trade_denials
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.portfolio import exposure_denials
 from backstop.core.repeated_executions import repetition_denials
-from backstop.core.trading_state import TradingState, state_reasons, trading_state
+from backstop.core.tracked_order import TrackedOrder
+from backstop.core.trading_state import ACTIVE, state_reasons, trading_state
 from backstop.domain.events import OrderRequested
 from backstop.domain.order import OrderRequest
 
 
-def judge(book: Book, wish: OrderRequested, *, now_ns: int) -> Assessment | None:
-    """Return the pipeline's judgement of ``wish``; ``now_ns`` is monotonic time.
+def judge(
+    book: Book, wish: OrderRequested, *, now_ns: int, instead_of: TrackedOrder | None = None
+) -> Assessment | None:
+    """Return the pipeline's judgement of ``wish``; None: no contract goes by the symbol.
 
-    None means that no contract of the gateway goes by the symbol.
+    Args:
+        book: what is known; nothing of it is changed.
+        wish: the order, with the market that the decision is based on.
+        now_ns: monotonic time.
+        instead_of: an entry of the same name, side and contract that this one is to replace: it
+            is judged as if that one were not there.
     """
     request = wish.request
     instrument = book.instrument_for(request.symbol)
     if instrument is None:
         return None
     contract_id, policy = instrument.contract_id, book.policy
-    view = book.position(contract_id)
+    view, facts = book.position(contract_id), facts_of(book, contract_id)
     stale_ns = book.account_stale_ns(now_ns)
     ready = book.readiness(now_ns)
     state = trading_state(ready, contract_id)
+    spare_calls = wish.spare_calls
+    hours, busy = market_now(book.hours, instrument, policy, wish.utc_us)
     exposure = Exposure(
         position=view.quantity,
-        exits=book.open_exits(contract_id, view.quantity) + view.closed_unseen(now_ns),
+        exits=facts.exits + view.closed_unseen(now_ns) - _own_exit(instead_of, view.quantity),
     )
     around = Circumstances(
         trading_state=state,
-        state_reasons=() if state is TradingState.ACTIVE else state_reasons(ready, contract_id),
+        state_reasons=() if state is ACTIVE else state_reasons(ready, contract_id),
         instrument=instrument,
         reference=wish.reference,
         exposure=exposure,
         look_alike=_look_alike(book, request, now_ns),
-        recent_entries=sum(1 for _ in _entries_within(book, SECOND_NS, now_ns)),
-        spare_calls=wish.spare_calls,
-        call_reserve=call_reserve(book),
+        recent_entries=_recent_entries(book, request, now_ns),
+        spare_calls=spare_calls,
+        call_reserve=0 if spare_calls is None else call_reserve(book),
         account_stale_ms=None if stale_ns is None else stale_ns // MILLISECOND_NS,
-        hours=hours_denials(book.hours, instrument, policy, wish.utc_us),
-        busy=policy.busy_quote_ns is not None
-        and is_busy(book.hours, instrument.symbol, wish.utc_us),
+        hours=hours,
+        busy=busy,
     )
     assessment = assess(request, around, policy)
     if assessment.reducing:
@@ -94,12 +103,19 @@ def judge(book: Book, wish: OrderRequested, *, now_ns: int) -> Assessment | None
             now_ns=now_ns,
             utc_us=wish.utc_us,
             prices_known=assessment.prices_known,
+            instead_of=instead_of,
         ),
         *clock_denials(book),
         *freshness_denials(request.side, around, policy),
         *closing_denials(book, contract_id),
-        *leftover_denials(book, contract_id),
-        *exposure_denials(book, assessment.intent, wish.marks, wish.utc_us),
+        *facts.leftovers,
+        *exposure_denials(
+            book,
+            assessment.intent,
+            wish.marks,
+            wish.utc_us,
+            counted=0 if instead_of is None else instead_of.open_quantity,
+        ),
     )
     denials = assessment.denials + denials
     if not denials:
@@ -108,15 +124,40 @@ def judge(book: Book, wish: OrderRequested, *, now_ns: int) -> Assessment | None
     return replace(assessment, denials=with_largest(denials, closable))
 
 
+def _own_exit(order: TrackedOrder | None, position: int) -> int:
+    """Return the contracts of ``order`` that the book counts among the exits of a position."""
+    if order is None or position * order.intent.side.sign >= 0:
+        return 0
+    counts = order.role is None and order.intent.type not in STOP_TYPES
+    return order.open_quantity if counts else 0
+
+
+def _recent_entries(book: Book, request: OrderRequest, now_ns: int) -> int:
+    """Return how many other entries were accepted within the last second."""
+    if not _is_recent(book, SECOND_NS, now_ns):
+        return 0
+    return sum(
+        entry.request.client_order_id != request.client_order_id
+        for entry in _entries_within(book, SECOND_NS, now_ns)
+    )
+
+
 def _look_alike(book: Book, request: OrderRequest, now_ns: int) -> str | None:
-    found = None
-    for entry in _entries_within(book, book.policy.duplicate_window_ns, now_ns):
+    found, window_ns = None, book.policy.duplicate_window_ns
+    if not _is_recent(book, window_ns, now_ns):
+        return None
+    for entry in _entries_within(book, window_ns, now_ns):
         other = entry.request
         if other.client_order_id == request.client_order_id:
             continue
         if _shape(book, other) == _shape(book, request):
             found = other.client_order_id
     return found  # the oldest
+
+
+def _is_recent(book: Book, window_ns: int, now_ns: int) -> bool:
+    """Say whether the newest entry was accepted within ``window_ns``: of most orders it was not."""
+    return bool(book.entries) and now_ns - book.entries[-1].accepted_ns < window_ns
 
 
 def _entries_within(book: Book, window_ns: int, now_ns: int) -> Iterator[Entry]:

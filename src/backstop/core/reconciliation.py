@@ -13,6 +13,7 @@ from backstop.core.clock_readings import covers, now_us, read_to_us
 from backstop.core.evidence import apply_order_step, ask_for_audit
 from backstop.core.execution_verification import Ask, OrderStep, looked_up
 from backstop.core.known_rows import row_is_known, trade_is_known
+from backstop.core.moves_followed import orders_read
 from backstop.core.order_evidence import book_order_row
 from backstop.core.policy import SECOND_NS
 from backstop.core.position_evidence import book_position_read
@@ -45,6 +46,7 @@ def book_audit(work: Workbench, event: AccountAudited) -> None:
         listed = {row.broker_order_id for row in event.live_orders}
         _search_missing(work, listed, sent_ns=event.sent_ns)
         _reach_for_unlisted(work, listed)
+        orders_read(work, listed, sent_ns=event.sent_ns)
     if event.positions is not None:
         _book_positions(work, event.positions, sent_ns=event.sent_ns)
     parts = (event.orders, event.live_orders, event.trades, event.positions)

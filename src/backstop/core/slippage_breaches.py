@@ -206,7 +206,7 @@ def follow_moves(work: Workbench) -> None:
                 _note_move(work, command.broker_order_id, price)
 
 
-def move_answered(work: Workbench, event: ModifyAnswered) -> None:
+def level_answered(work: Workbench, event: ModifyAnswered) -> None:
     """Forget a level that the venue refused, or never heard of."""
     if event.answer in {Answer.NO, Answer.NOT_SENT}:
         _note_move(work, event.broker_order_id, None)

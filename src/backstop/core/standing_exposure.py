@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from backstop.core.estimate_age import correlation_view, same_ages, volatilities_now
 from backstop.core.exposure import (
     ExposureLimits,
@@ -20,7 +22,7 @@ from backstop.core.exposure_book import ExposureBook
 from backstop.core.fillable import Fillable, fillables_of, reach
 from backstop.core.instrument_table import contract_profile
 from backstop.domain.denial import Denial
-from backstop.domain.order import OrderIntent
+from backstop.domain.order import OrderIntent, Side
 from backstop.domain.quote import Mark
 
 if TYPE_CHECKING:
@@ -90,15 +92,22 @@ class StandingExposure:
         intent: OrderIntent,
         marks: tuple[Mark, ...],
         utc_us: int,
+        *,
+        counted: int = 0,
     ) -> tuple[Denial, ...]:
-        """Return the limits that an order would break."""
+        """Return the limits that an order would break.
+
+        ``counted`` contracts of it count already: it replaces an entry of its side.
+        """
         judged = self.exposures(book, limits, marks, utc_us)
         contract_id, symbol = intent.contract_id, intent.symbol
-        if contract_id in self._family_of:
+        if contract_id in self._family_of and not counted:
             return judged.check(symbol=symbol, side=intent.side, quantity=intent.quantity)
         family = contract_profile(symbol).family
         held = self._exposure(book, family)
-        judged.update(self._exposure(book, family, candidate=contract_id))
+        candidate = None if contract_id in self._family_of else contract_id
+        alone = self._exposure(book, family, candidate=candidate)
+        judged.update(_without(alone, symbol, intent.side, counted))
         found = judged.check(symbol=symbol, side=intent.side, quantity=intent.quantity)
         judged.update(held)
         return found
@@ -196,3 +205,13 @@ def _counts(book: "Book", contract_id: str) -> bool:
         or contract_id in book.live_venue.contracts()
         or any(book.position(contract_id).possible)
     )
+
+
+def _without(exposure: FamilyExposure, symbol: str, side: Side, contracts: int) -> FamilyExposure:
+    """Return ``exposure`` as it were without so many pending contracts of one side."""
+    units = contracts * contract_profile(symbol).units
+    if side is Side.BUY:
+        most = max(exposure.filled_units, exposure.net_if_buys_fill_units - units)
+        return replace(exposure, net_if_buys_fill_units=most)
+    least = min(exposure.filled_units, exposure.net_if_sells_fill_units + units)
+    return replace(exposure, net_if_sells_fill_units=least)

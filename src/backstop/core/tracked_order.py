@@ -7,9 +7,10 @@ from functools import cached_property
 from msgspec import Struct
 from msgspec.structs import replace
 
+from backstop.core.order_moves import OrderMoves
 from backstop.core.reference_levels import LevelHistory
 from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
-from backstop.domain.instrument import Instrument
+from backstop.domain.instrument import Instrument, Rounding
 from backstop.domain.numbers import average
 from backstop.domain.order import (
     ORDER_TRANSITIONS,
@@ -51,6 +52,7 @@ class TrackedOrder(Struct, frozen=True, kw_only=True, dict=True):
         reference_price: what a fill is measured from, in points: the level it was sent with, for a
             market order the touch at that time; None when nothing was known.
         levels_seen: where it stood since; a fill is measured from what was in force.
+        moves: prices that it was asked to move to, of which nobody can say yet what came.
         requested_utc_us: when the intent became durable.
         venue_from_us: the venue's time then, at the earliest; None: nobody knew it.
         venue: the newest order row of the venue.
@@ -76,6 +78,7 @@ class TrackedOrder(Struct, frozen=True, kw_only=True, dict=True):
     state: OrderState = OrderState.INTENDED
     reference_price: Decimal | None = None
     levels_seen: LevelHistory = LevelHistory()
+    moves: OrderMoves = OrderMoves()
     requested_utc_us: int = 0
     venue_from_us: int | None = None
     broker_order_id: int | None = None
@@ -292,3 +295,13 @@ def levels(order: TrackedOrder, instrument: Instrument) -> tuple[Decimal | None,
     if intent.type is OrderType.STOP and venue.stop_price is not None:
         stop = venue.stop_price
     return limit, stop
+
+
+def possible_ticks(order: TrackedOrder, instrument: Instrument) -> tuple[int, ...]:
+    """Return every level, in ticks, at which a resting order of ours may stand; none: nowhere."""
+    intent, row = order.intent, order.venue
+    level = None if row is None else row.limit_price or row.stop_price
+    sent = intent.limit_ticks if intent.limit_ticks is not None else intent.stop_ticks
+    stands = sent if level is None else instrument.rounded_ticks(level, Rounding.NEAREST)
+    moved = (instrument.rounded_ticks(it, Rounding.NEAREST) for it in order.moves.prices)
+    return tuple(dict.fromkeys(it for it in (stands, *moved) if it is not None))

@@ -412,7 +412,8 @@ class ModifyRequested(Event, frozen=True, kw_only=True, tag=True):
     """A bot asked to change an order of ours; None leaves a member as it is. Levels in ticks.
 
     ``reference`` is the market of its contract as the guard knew it then, ``marks`` the last
-    prices of every contract that was quoted.
+    prices of every contract that was quoted, ``spare_calls`` how many calls the gateway would still
+    take.
     """
 
     client_order_id: str
@@ -421,6 +422,7 @@ class ModifyRequested(Event, frozen=True, kw_only=True, tag=True):
     stop_ticks: int | None = None
     reference: Quote | None = None
     marks: tuple[Mark, ...] = ()
+    spare_calls: int | None = None
 
 
 class HaltRequested(Event, frozen=True, kw_only=True, tag=True):

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from backstop.core.account_rules.limits import TENTHS, AccountLimits
+from backstop.core.account_rules.record import AccountRecord
 from backstop.core.account_rules.risk import (
     contract_pending_micros,
     order_risk_micros,
@@ -15,6 +16,7 @@ from backstop.core.account_rules.risk import (
 from backstop.core.account_rules.standing import (
     FloorOrigin,
     Standing,
+    least_left_micros,
     standing_with,
     tenths_of,
 )
@@ -25,7 +27,7 @@ from backstop.core.tracked_order import TrackedOrder
 from backstop.core.trading_state import Condition
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.numbers import money, plain
-from backstop.domain.order import OrderIntent, Side
+from backstop.domain.order import OrderIntent
 from backstop.domain.quote import Mark
 
 HOW_TO_STATE_THE_FLOOR = (
@@ -42,6 +44,7 @@ def account_denials(
     now_ns: int,
     utc_us: int,
     prices_known: bool = True,
+    instead_of: TrackedOrder | None = None,
 ) -> tuple[Denial, ...]:
     """Return the rules of the account that an entry would break.
 
@@ -53,51 +56,31 @@ def account_denials(
         now_ns: monotonic time.
         utc_us: our time of day, which says how fresh a market has to be.
         prices_known: False: nobody can say where it would fill or be stopped out.
+        instead_of: an entry of its side and contract that it replaces. Where it could lose less
+            than that one can, no limit on losses keeps it.
     """
     limits = book.account_limits
     if limits is None:
         return ()
-    blocks = tuple(_standing_blocks(book, now_ns))
+    blocks = _standing_blocks(book, now_ns)
     if intent.quantity < 1:
         return blocks
     sums = sums_now(book, limits, marks, utc_us)
-    blocks += _position(sums, intent, limits)
+    counted = 0 if instead_of is None else instead_of.open_quantity
+    blocks += _position(sums, intent, limits, counted=counted)
     if not prices_known:
         return blocks
-    return (*blocks, *_losses(book, intent, entry_ticks, limits, sums))
+    return (*blocks, *_losses(book, intent, entry_ticks, limits, sums, instead_of=instead_of))
 
 
-def moved_denials(
-    book: Book,
-    order: TrackedOrder,
-    moved: OrderIntent,
-    entry_ticks: int | None,
-    marks: tuple[Mark, ...],
-    *,
-    utc_us: int,
-) -> tuple[Denial, ...]:
-    """Return the limits on losses that an entry would break at another price.
-
-    Where it could lose less than it can now it may always go.
-
-    Args:
-        book: what is held, pending and lost so far.
-        order: the entry as it works now.
-        moved: what is open of it, with its new price.
-        entry_ticks: that price.
-        marks: prices of what is held, with their ages.
-        utc_us: our time of day.
-    """
-    limits = book.account_limits
-    if limits is None or moved.quantity < 1:
-        return ()
-    sums = sums_now(book, limits, marks, utc_us)
-    return tuple(_losses(book, moved, entry_ticks, limits, sums, instead_of=order))
+def _standing_blocks(book: Book, now_ns: int) -> tuple[Denial, ...]:
+    conditions = book.account_rules.conditions(book.trade_date, now_ns)
+    return tuple(_blocked(book.account_rules, conditions, now_ns)) if conditions else ()
 
 
-def _standing_blocks(book: Book, now_ns: int) -> Iterable[Denial]:
-    record = book.account_rules
-    conditions = set(record.conditions(book.trade_date, now_ns))
+def _blocked(
+    record: AccountRecord, conditions: tuple[Condition, ...], now_ns: int
+) -> Iterable[Denial]:
     if Condition.DAILY_LOSS_LOCK in conditions:
         yield Denial(
             code=DenialCode.DAILY_LOSS_LOCKED,
@@ -125,14 +108,17 @@ def _standing_blocks(book: Book, now_ns: int) -> Iterable[Denial]:
 # -- how much is held ------------------------------------------------------------------------------
 
 
-def _position(sums: AccountSums, intent: OrderIntent, limits: AccountLimits) -> tuple[Denial, ...]:
+def _position(
+    sums: AccountSums, intent: OrderIntent, limits: AccountLimits, *, counted: int
+) -> tuple[Denial, ...]:
+    """Judge the size; ``counted`` contracts of the order are in the sums already."""
     limit = limits.max_position_tenths
     if limit is None:
         return ()
     mine, weight = sums.part(intent.contract_id), tenths_of(intent.symbol)
     others = sums.tenths - mine.tenths
     # Of an order that turns a position, what it opens on its own side is judged.
-    before = mine.high if intent.side is Side.BUY else -mine.low
+    before = (mine.high if intent.side.sign > 0 else -mine.low) - counted
     after = before + intent.quantity
     room = max(0, limit - others) // weight
     if after <= room:
@@ -165,9 +151,9 @@ def _losses(
     sums: AccountSums,
     *,
     instead_of: TrackedOrder | None = None,
-) -> Iterable[Denial]:
+) -> tuple[Denial, ...]:
     if not limits.bounds_losses:
-        return
+        return ()
     price = sums.prices.get(intent.contract_id)
     if price is None and entry_ticks is not None:
         price = book.instruments[intent.contract_id].price(entry_ticks)
@@ -175,31 +161,39 @@ def _losses(
     if instead_of is not None and each is not None:
         before = working_risk_micros(book, instead_of, limits, price=price)
         if before is not None and each <= before:
-            return
-    # In the order of the book, whenever it was that each of them lost its price.
-    unpriced = tuple(it for it in book.positions if it in sums.unpriced) if sums.unpriced else ()
-    now = standing_with(book, limits, open_micros=sums.open_micros, unpriced=unpriced)
-    if now.unpriced or (limits.trailing_loss_micros is not None and now.balance_micros is None):
-        what = ", ".join(book.symbol_of(it) for it in now.unpriced)
-        yield Denial(
-            code=DenialCode.STALE_VALUATION,
-            message=f"what {what} would bring is not known: no fresh price"
-            if now.unpriced
-            else "the balance of the account is not known yet",
-            max_quantity=0,
+            return ()
+    opening_micros = book.account_rules.opening_micros
+    if sums.unpriced or (limits.trailing_loss_micros is not None and opening_micros is None):
+        # In the order of the book, whenever it was that each of them lost its price.
+        what = ", ".join(book.symbol_of(it) for it in book.positions if it in sums.unpriced)
+        return (
+            Denial(
+                code=DenialCode.STALE_VALUATION,
+                message=f"what {what} would bring is not known: no fresh price"
+                if what
+                else "the balance of the account is not known yet",
+                max_quantity=0,
+            ),
         )
-        return
     pending = _pending(book, sums, intent.contract_id, limits, but=instead_of)
     if pending is None or each is None:
-        yield Denial(
-            code=DenialCode.STALE_VALUATION,
-            message=f"what {intent.symbol} could lose is not known: no price",
-            max_quantity=0,
+        return (
+            Denial(
+                code=DenialCode.STALE_VALUATION,
+                message=f"what {intent.symbol} could lose is not known: no price",
+                max_quantity=0,
+            ),
         )
-        return
-    for code, left, why in _buffers(now):
-        if pending + each * intent.quantity >= left:
-            yield _too_much(code, left, why, pending=pending, each=each, quantity=intent.quantity)
+    lost = pending + each * intent.quantity
+    least_left = least_left_micros(book, limits, sums.open_micros)
+    if least_left is None or lost < least_left:
+        return ()
+    now = standing_with(book, limits, open_micros=sums.open_micros, unpriced=())
+    return tuple(
+        _too_much(code, left, why, pending=pending, each=each, quantity=intent.quantity)
+        for code, left, why in _buffers(now)
+        if lost >= left
+    )
 
 
 def _pending(

@@ -11,7 +11,7 @@ from backstop.core.account_rules.bookkeeping import worth
 from backstop.core.account_rules.limits import AccountLimits
 from backstop.core.book import Book
 from backstop.core.instrument_table import PPM, contract_profile, family_profile
-from backstop.core.tracked_order import TrackedOrder
+from backstop.core.tracked_order import TrackedOrder, possible_ticks
 from backstop.domain.instrument import Instrument, Rounding
 from backstop.domain.order import OrderIntent
 
@@ -24,7 +24,7 @@ def contract_risk_micros(
 ) -> int:
     """Return what one contract loses that is stopped out at this distance, rounded up."""
     # Whole numbers: this is asked of every order that could fill.
-    above, below = book.policy.max_slippage_ticks.as_integer_ratio()
+    above, below = book.policy.slippage_ratio
     ticks = max(0, stop_distance_ticks) * below + above
     return -(-ticks * instrument.tick_value_micros // below) + limits.fees_micros
 
@@ -59,8 +59,15 @@ def order_risk_micros(
 def working_risk_micros(
     book: Book, order: TrackedOrder, limits: AccountLimits, *, price: Decimal | None
 ) -> int | None:
-    """Return what one contract of an order of ours may lose as it works now."""
-    return order_risk_micros(book, order.intent, _entry_of(book, order), limits, price=price)
+    """Return what one contract of an order of ours may lose, at the worst price it may be at."""
+    worst = order_risk_micros(book, order.intent, _entry_of(book, order), limits, price=price)
+    if order.moves.low is None or worst is None:
+        return worst
+    instrument = book.instruments[order.intent.contract_id]
+    for ticks in possible_ticks(order, instrument):
+        moved = order_risk_micros(book, order.intent, ticks, limits, price=price)
+        worst = None if moved is None or worst is None else max(worst, moved)
+    return worst
 
 
 def contract_pending_micros(
