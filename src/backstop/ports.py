@@ -122,7 +122,7 @@ class WritableJournal(Protocol):
         """Take ``batch``; ``told`` is called on the event loop later, in the order of the calls."""
 
     def flush(self) -> None:
-        """Hand what was submitted since the last call to the disk, as one group."""
+        """Have what was submitted written, as soon as the disk takes it."""
 
     def take_again(self) -> None:
         """Take batches again after JournalFullError, once nothing waits any more."""

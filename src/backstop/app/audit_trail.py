@@ -275,7 +275,7 @@ class AuditTrail:
         self._journal.submit(batch, told)
 
     def flush(self) -> None:
-        """Hand what was submitted since the last call to the disk, as one group."""
+        """Have what was submitted written, as soon as the disk takes it."""
         self._journal.flush()
 
     def take_again(self) -> None:
