@@ -107,6 +107,14 @@ def test_connecting_a_bot_works_as_written(terminal: Terminal) -> None:
     carry_out(terminal, HOWTO / "connect-a-bot.md")
 
 
+def test_the_dashboard_is_where_the_guard_says(terminal: Terminal) -> None:
+    folder = Command("export BACKSTOP_STATE_DIR=state", ())
+    for command in (SIMULATOR, TO_THE_SIMULATOR, AS_TRADER, AT_ANY_HOUR, folder):
+        terminal.type(command)
+
+    carry_out(terminal, HOWTO / "watch-on-the-dashboard.md")
+
+
 def test_taking_the_account_flat_works_as_written(terminal: Terminal) -> None:
     token = Command("export BACKSTOP_API_TOKEN=practice-token-0123456789", ())
     guard = Command("backstop run", ())
@@ -144,6 +152,13 @@ def test_checking_the_set_up_works_as_written(terminal: Terminal) -> None:
         terminal.type(command)
 
     carry_out(terminal, HOWTO / "check-the-set-up.md")
+
+
+def test_running_the_guard_as_a_daemon_works_as_written(terminal: Terminal) -> None:
+    for command in (SIMULATOR, TO_THE_SIMULATOR, AS_TRADER, AT_ANY_HOUR):
+        terminal.type(command)
+
+    carry_out(terminal, HOWTO / "run-the-guard.md")
 
 
 def test_keys_are_rotated_as_written(terminal: Terminal) -> None:
