@@ -21,26 +21,6 @@ REFERENCE = "#/components/schemas/"
 
 PAGES_OF_SHAPES = {"DenialCode": "denial-codes.md", "OrderState": "order-states.md"}
 
-PLANNED = (
-    "POST /v1/halt",
-    "POST /v1/resume",
-    "POST /v1/liquidate",
-    "GET /v1/liquidations/{liquidation_id}",
-    "PUT /v1/positions/{symbol}/protection",
-    "POST /v1/positions/{symbol}/close",
-    "GET /v1/alerts",
-    "POST /v1/alerts/{alert_id}/ack",
-    "GET /v1/exposure",
-    "GET /v1/correlations",
-    "GET /v1/events",
-    "GET /v1/audit/checkpoint",
-    "GET /v1/audit/records",
-    "GET /v1/audit/proof/{seq}",
-    "GET /metrics",
-    "GET /",
-)
-"""Calls whose names are settled; the page says which of them do not exist yet."""
-
 
 # -- command line --------------------------------------------------------------------------------
 
@@ -102,15 +82,14 @@ def http_api_page() -> str:
         for path, methods in document["paths"].items()
         for method, call in methods.items()
     ]
-    documented = {f"{method} {path}" for method, path, _ in calls}
     shapes = document["components"]["schemas"]
     return page(
         "HTTP interface",
         "`backstop run` serves it at `BACKSTOP_LISTEN` (by default `127.0.0.1:8720`) and prints "
         "where the token is kept. Every call but `GET /v1/health` needs the header "
         "`Authorization: Bearer TOKEN`. Prices are text in and out. The same description for "
-        "programs is at `/v1/openapi.json`.",
-        "Not yet there: " + ", ".join(code(it) for it in PLANNED if it not in documented) + ".",
+        "programs is at `/v1/openapi.json`, and at `/` "
+        "[a page for people](../howto/watch-on-the-dashboard.md).",
         table(
             ("call", "what it does"),
             (

@@ -187,8 +187,20 @@ def test_the_checklist_can_be_gone_through_as_written(terminal: Terminal) -> Non
     carry_out(terminal, HOWTO / "go-live-checklist.md")
 
 
+def test_the_page_is_found_where_the_guard_says_that_it_is(terminal: Terminal) -> None:
+    for command in (SIMULATOR, TO_THE_SIMULATOR, AS_TRADER):
+        terminal.type(command)
+
+    carry_out(terminal, HOWTO / "watch-on-the-dashboard.md")
+
+
 def test_no_command_of_a_page_is_left_untried() -> None:
-    carried_out = {REPO / "README.md", *HOWTO.glob("*.md"), *TUTORIAL.glob("*.md")}
+    here = Path(__file__).read_text(encoding="utf-8")
+    places = {"REPO": REPO, "HOWTO": HOWTO, "TUTORIAL": TUTORIAL}
+    carried_out = {
+        places[place] / name
+        for place, name in re.findall(r"carry_out\(terminal, (\w+) / \"([\w.-]+)\"\)", here)
+    }
     untried = [
         f"{name_of(page)}: {command.line}"
         for page in pages()

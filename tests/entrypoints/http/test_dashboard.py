@@ -4,15 +4,26 @@ import gzip
 import hashlib
 import json
 import re
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import aiohttp
 import pytest
 
+from backstop.core.correlation import CorrelationOrigin
+from backstop.core.exposure import LimitName
+from backstop.core.liquidation import LiquidationState
+from backstop.core.positions import Knowledge
+from backstop.core.protection_situation import Protection
+from backstop.core.trading_state import Condition, LatchKind, TradingState
+from backstop.domain.commands import Command
+from backstop.domain.events import Fact
 from backstop.entrypoints.http.dashboard_files import FOLDER, MEDIA_TYPES, dashboard_files
 
 VENDOR = FOLDER / "vendor"
+REPO = Path(__file__).parents[3]
+PICTURE_BYTES_MAX = 300_000
 COMPRESSED_BYTES_MAX = 100_000
 """What a phone on a slow link has to fetch before it shows anything."""
 
@@ -196,6 +207,38 @@ def test_every_file_that_the_page_names_is_there() -> None:
     assert scripts - named == set(), "nothing is served that nobody loads"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [TradingState, Condition, LatchKind, Protection, Knowledge, LimitName, CorrelationOrigin],
+    ids=lambda it: it.__name__,
+)
+def test_every_word_of_the_guard_is_known_to_the_page(words: type[StrEnum]) -> None:
+    script = (FOLDER / "words.js").read_text(encoding="utf-8")
+
+    assert [it for it in words if not re.search(rf"^  {it}: ", script, re.MULTILINE)] == []
+
+
+def test_every_state_of_a_liquidation_is_a_step_or_shown_as_what_it_is() -> None:
+    steps = (FOLDER / "words.js").read_text(encoding="utf-8").partition("STEPS = ")[2]
+    view = (FOLDER / "views" / "liquidation.js").read_text(encoding="utf-8")
+
+    assert [it for it in LiquidationState if f'"{it}"' not in steps + view] == []
+
+
+def test_every_kind_of_record_has_a_sentence_or_counts_as_housekeeping() -> None:
+    script = (FOLDER / "event_words.js").read_text(encoding="utf-8")
+    kinds = {it.__name__ for it in (*get_args(Fact), *Command.__subclasses__())}
+    known = set(re.findall(r"^  (?:\"(\w+)\"|(\w+)): ?", script, re.MULTILINE))
+
+    assert len(kinds) > 50
+    assert kinds - {first or second for first, second in known} - quiet_kinds(script) == set()
+
+
+def quiet_kinds(script: str) -> set[str]:
+    listed = script.partition("new Set([")[2].partition("])")[0]
+    return set(re.findall(r"\"(\w+)\"", listed))
+
+
 def test_every_library_is_the_released_one_and_has_its_licence() -> None:
     libraries = json.loads((VENDOR / "versions.json").read_text(encoding="utf-8"))
     listed = {"versions.json"}
@@ -207,3 +250,10 @@ def test_every_library_is_the_released_one_and_has_its_licence() -> None:
             assert hashlib.sha256((VENDOR / name).read_bytes()).hexdigest() == digest, name
 
     assert {path.name for path in VENDOR.iterdir()} == listed
+
+
+def test_the_pictures_of_the_page_are_light() -> None:
+    pictures = list((REPO / "docs" / "assets").glob("dashboard-*.png"))
+
+    assert pictures
+    assert [it.name for it in pictures if it.stat().st_size >= PICTURE_BYTES_MAX] == []

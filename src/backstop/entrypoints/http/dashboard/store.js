@@ -29,7 +29,7 @@ export class Store {
     this.liquidations = new Map();
     this.symbols = new Map();
     this.version = null; // of the guard that served this page
-    this.outcome = null; // of the newest wish of a person: {good, text}
+    this.outcome = null; // of the newest wish of a person: {good, text, wall}
   }
 
   onChange(listener) {
@@ -114,7 +114,7 @@ export class Store {
 
   /** Say what became of something that a person did. */
   say(good, text) {
-    this.outcome = { good, text };
+    this.outcome = { good, text, wall: Date.now() };
     this.changed();
   }
 }

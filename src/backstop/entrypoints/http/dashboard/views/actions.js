@@ -2,6 +2,7 @@
 
 import { ask, refusal, UnansweredError, WISH_LIMIT_MS } from "../interface.js";
 import { Component, html } from "../html.js";
+import { clock } from "../numbers.js";
 import { HoldButton } from "./hold.js";
 
 const OPERATOR_KEPT_AS = "backstop.operator";
@@ -10,6 +11,7 @@ const REASONS = { halt: "halted on the dashboard", liquidate: "taken flat on the
 /** As long as the interface takes them. */
 const REASON_CHARACTERS_MAX = 500;
 const OPERATOR_CHARACTERS_MAX = 64;
+const OUTCOME_SHOWN_MS = 60_000;
 
 export class Actions extends Component {
   state = {
@@ -128,9 +130,16 @@ export class Actions extends Component {
           </select>
         </label>
       </div>
-      <p class="outcome" role="status" data-good=${store.outcome?.good ? "" : undefined}>
-        ${store.outcome?.text}${stale ? " Not connected: a wish may not arrive." : ""}
-      </p>
+      ${stale && html`<p class="outcome">Not connected: a wish may not arrive.</p>`}
+      <${Outcome} outcome=${store.outcome} />
     </section>`;
   }
+}
+
+/** What came of the newest wish, while it is news. */
+function Outcome({ outcome }) {
+  const shown = outcome && Date.now() - outcome.wall < OUTCOME_SHOWN_MS;
+  return html`<p class="outcome" role="status" data-good=${outcome?.good ? "" : undefined}>
+    ${shown ? `${clock(outcome.wall)} ${outcome.text}` : ""}
+  </p>`;
 }

@@ -11,7 +11,7 @@ export function Banner({ store, stale }) {
   return html`<section class="banner" data-state=${state} aria-label="Trading state">
     <div class="banner-state">
       <h1 id="state" aria-live="assertive">${state}</h1>
-      <p class="gate" id="gate" data-sends=${gates.sends ? "" : undefined}>${gates.banner}</p>
+      <p class="gate" id="gate" data-sends=${gates.sends && gates.real ? "real" : undefined}>${gates.banner}</p>
     </div>
     <div class="banner-why">
       <p>${STATES[state] ?? ""}</p>
@@ -34,6 +34,7 @@ function Reasons({ status }) {
       </li>`,
     )}
     ${others.map((it) => html`<li key=${it} title=${it}>${reason(it)}</li>`)}
+    ${status.gates.warnings.map((it) => html`<li key=${it} class="warning">${it}</li>`)}
   </ul>`;
 }
 

@@ -62,7 +62,7 @@ export class Plot extends Component {
     const common = {
       width,
       height: HEIGHT,
-      padding: [8, 8, 0, 0],
+      padding: [8, 26, 0, 0],
       cursor: { y: false, drag: { x: true, y: false } },
       legend: { show: false },
       hooks: { setCursor: [(plot) => this.setState({ at: plot.cursor.idx ?? null })] },

@@ -54,11 +54,14 @@ function Row({ it }) {
   </tr>`;
 }
 
-/** The level that is hit first, with its contracts where it does not cover the position alone. */
+/** The level that is hit first; "1/4": it covers one of four contracts, and others the rest. */
 function Level({ orders, quantity }) {
   if (orders.length === 0) return html`<span class="none">${quantity ? "none" : NOTHING}</span>`;
-  const [first, ...others] = orders;
-  return html`${price(first.price)}
-    ${(others.length > 0 || first.quantity !== Math.abs(quantity)) &&
-    html`<span class="dim small"> ×${first.quantity}${others.length ? ` +${others.length} more` : ""}</span>`}`;
+  const [first] = orders;
+  const held = Math.abs(quantity);
+  const all = orders.map((it) => `${price(it.price)} for ${it.quantity}`).join(", ");
+  return html`<span title=${all}>
+    ${price(first.price)}
+    ${first.quantity !== held && html`<span class="dim small"> ${first.quantity}/${held}</span>`}
+  </span>`;
 }
