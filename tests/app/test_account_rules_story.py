@@ -129,6 +129,10 @@ async def test_a_limit_is_changed_while_it_runs_and_stays_so(desk: Desk) -> None
     async with desk.guard(MAX_DAILY_LOSS=1_000) as guard:
         refused = await guard.manager.change_limits(daily_loss=Decimal(2_000))
         assert refused.kind is DecisionKind.NOT_POSSIBLE
+        for finer in ({"max_position": Decimal("1.57")}, {"daily_loss": Decimal("NaN")}):
+            cut = await guard.manager.change_limits(**finer, reason="x", operator="ann")
+            assert cut.kind is DecisionKind.NOT_POSSIBLE
+            assert str(next(iter(finer.values()))) in cut.message
         done = await guard.manager.change_limits(daily_loss=Decimal(500))
         assert done.kind is DecisionKind.ACCEPTED
     async with desk.guard(MAX_DAILY_LOSS=1_000) as guard:

@@ -15,7 +15,7 @@ from backstop.config.choices import Calendar, Profile
 from backstop.config.secret import Secret, stars
 from backstop.config.setting_kinds import ListenAddress
 from backstop.config.settings import Settings, refuse_split_gateway
-from backstop.config.settings_table import CREDENTIALS, PLAIN_SETTINGS, SETTINGS
+from backstop.config.settings_table import CREDENTIALS, PLAIN_SETTINGS, SETTINGS, Setting
 from backstop.domain.external import ExternalPositionPolicy
 from backstop.errors import CredentialError, SettingError, SetupError, SetupFaults
 
@@ -199,7 +199,6 @@ def test_the_environment_of_the_process_is_read(
         ("EXTERNAL_POSITION_POLICY", "flatten", "external_position_policy", "flatten"),
         ("BACKSTOP_LISTEN", "[::1]:0", "listen", ListenAddress(host="::1", port=0)),
         ("MIN_R_MULTIPLE", "1.5", "min_r_multiple", Decimal("1.5")),
-        ("MIN_R_MULTIPLE", "", "min_r_multiple", None),
         ("DEFAULT_STOP_TICKS", "20", "default_stop_ticks", 20),
         ("KILL_FILE", "/tmp/stop", "kill_file", Path("/tmp/stop")),  # noqa: S108 - only a name
         ("CORRELATION_UPDATE_SECONDS", "30", "correlation_update_s", 30.0),
@@ -527,6 +526,118 @@ def test_settings_show_no_secret() -> None:
 
 def _json_form(value: object) -> str:
     return str(value) if isinstance(value, Path) else stars(value)
+
+
+NUMBERS = [it for it in SETTINGS if it.kind.is_number]
+
+
+@pytest.mark.parametrize("setting", NUMBERS, ids=lambda it: it.name)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "NaN",
+        "nan",
+        "Infinity",
+        "-inf",
+        "-1",
+        "1e3",
+        "1,5",
+        "1_000",
+        "10 USD",
+        "5%",
+        "0x10",
+        "٣",
+        "1" + "0" * 17,
+        "9" * 400,
+        "0.0000000000001",
+        "ten",
+        "None",
+    ],
+)
+def test_what_is_no_number_of_a_setting_is_refused_with_name_value_and_range(
+    setting: Setting, text: str
+) -> None:
+    with pytest.raises(SetupFaults) as refused:
+        load({setting.name: text, **PROFILED})
+
+    (fault,) = refused.value.faults
+    assert isinstance(fault, SettingError)
+    assert fault.name == setting.name
+    assert text.strip() in fault.fault or "blank" in fault.fault
+    assert setting.kind.allowed in fault.allowed
+
+
+PROFILED = {"BACKSTOP_PROFILE": "topstep-50k"}
+
+
+@pytest.mark.parametrize(
+    "setting", [it for it in NUMBERS if "0, or" not in it.kind.allowed], ids=lambda it: it.name
+)
+def test_a_limit_of_zero_is_no_limit(setting: Setting) -> None:
+    if setting.kind.allowed.startswith("0 to"):
+        load({setting.name: "0"})
+        return
+    with pytest.raises(SetupFaults, match=f"{setting.name}: 0 is outside what is allowed"):
+        load({setting.name: "0"})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("MAX_POSITION", "1.57"),
+        ("MAX_POSITION", "0.05"),
+        ("MAX_DAILY_LOSS", "1000.005"),
+        ("MAX_TRAILING_LOSS", "0.001"),
+        ("MAX_ORDER_NOTIONAL", "0.001"),
+        ("RISK_BUDGET", "0.001"),
+        ("FEES_PER_CONTRACT", "0.0000001"),
+        ("PRICE_COLLAR_PERCENT", "0.00001"),
+        ("MAX_ORDER_QUANTITY", "1.5"),
+        ("MAX_ORDERS_PER_SECOND", "0.5"),
+        ("COOL_DOWN_AFTER_STOPS", "2.0"),
+        ("DEFAULT_STOP_TICKS", "3"),
+        ("DUPLICATE_WINDOW_MS", "0.5"),
+        ("CLOCK_OFFSET_MAX_SECONDS", "0.0001"),
+    ],
+)
+def test_what_would_be_cut_to_something_else_is_refused(name: str, text: str) -> None:
+    with pytest.raises(SetupFaults, match=rf"{name}: '?{re.escape(text)}'? is "):
+        load({name: text, "ACCOUNT_STARTING_BALANCE": "50000"})
+
+
+@pytest.mark.parametrize("setting", NUMBERS, ids=lambda it: it.name)
+def test_the_bounds_of_a_number_are_usable(setting: Setting) -> None:
+    """What the documentation allows is what the policy can be made of."""
+    words = setting.kind.allowed.removeprefix("0, or ").partition(", in steps")[0]
+    least, _, most = words.removeprefix("above ").replace(", at most ", " to ").partition(" to ")
+    least = "0.01" if words.startswith("above") else least
+    others = {"ACCOUNT_STARTING_BALANCE": "1000000000"}
+    if setting.name == "ACCOUNT_HIGH_CLOSE":
+        others, least = {"ACCOUNT_STARTING_BALANCE": "0.01"}, "0.01"
+    for text in (least, most):
+        policy_from_settings(load({**others, setting.name: text}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "allowed"),
+    [
+        ({"MAX_TRAILING_LOSS": "50000.01"}, "MAX_TRAILING_LOSS", "which is 50000"),
+        ({"MAX_DAILY_LOSS": "60000"}, "MAX_DAILY_LOSS", "which is 50000"),
+        ({"ACCOUNT_HIGH_CLOSE": "5210"}, "ACCOUNT_HIGH_CLOSE", "which is 50000, or more"),
+    ],
+)
+def test_amounts_that_contradict_the_beginning_of_the_account_are_refused(
+    settings: dict[str, str], name: str, allowed: str
+) -> None:
+    with pytest.raises(SetupFaults) as refused:
+        load({**PROFILED, **settings})
+
+    (fault,) = refused.value.faults
+    assert isinstance(fault, SettingError)
+    assert fault.name == name
+    assert allowed in fault.allowed
 
 
 def test_components_that_are_off_are_named() -> None:

@@ -663,7 +663,16 @@ def test_a_change_holds_until_the_setting_itself_is_another() -> None:
     assert now(guard).limits.daily_loss_micros == 800 * DOLLAR
 
 
-@pytest.mark.parametrize("wanted", [{}, {"daily_loss_micros": 0}, {"max_position_tenths": -1}])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"daily_loss_micros": 0},
+        {"max_position_tenths": -1},
+        {"daily_loss_micros": FIFTY + 1},
+        {"trailing_loss_micros": FIFTY + 1},
+    ],
+)
 def test_a_limit_that_is_none_is_refused(wanted: dict[str, int]) -> None:
     guard = a_guard(DAILY)
 

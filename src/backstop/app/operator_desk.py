@@ -51,6 +51,12 @@ class OperatorDesk:
         operator: str,
     ) -> Decision:
         """Change limits of the account, in dollars and minis; to loosen one takes a person."""
+        amounts = (("daily_loss", daily_loss), ("trailing_loss", trailing_loss))
+        for name, amount in amounts:
+            if amount is not None and not _is_counted_in(amount, Decimal("0.01")):
+                return _refused(f"{name} is {amount}; dollars to the cent are allowed")
+        if max_position is not None and not _is_counted_in(max_position, Decimal(1) / TENTHS):
+            return _refused(f"max_position is {max_position}; a micro is a tenth of a mini")
         return await self._loop.decide(
             LimitsChangeRequested(
                 utc_us=self._clock.utc_us(),
@@ -110,3 +116,12 @@ class OperatorDesk:
 
 def _no_contract(symbol: str) -> Decision:
     return Decision(kind=DecisionKind.UNKNOWN_SYMBOL, message=f"no contract: {symbol}")
+
+
+def _is_counted_in(amount: Decimal, step: Decimal) -> bool:
+    """Say whether ``amount`` is a number of whole steps: a finer one would be cut silently."""
+    return amount.is_finite() and not amount % step
+
+
+def _refused(message: str) -> Decision:
+    return Decision(kind=DecisionKind.NOT_POSSIBLE, message=message)

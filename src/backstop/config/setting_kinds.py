@@ -45,12 +45,15 @@ class Kind(Struct, frozen=True, kw_only=True):
         allowed: what passes, in words.
         parse: turns text into the value; raises ValueError with the fault.
         secret: the value must not be shown.
+        is_number: a blank text is a mistake, whatever the default: a limit that an undefined shell
+            variable took away would be missed by nobody until it was needed.
     """
 
     type_name: str
     allowed: str
     parse: Callable[[str], object]
     secret: bool = False
+    is_number: bool = False
 
 
 class ListenAddress(Struct, frozen=True, kw_only=True):
@@ -85,7 +88,7 @@ def whole(least: int, most: int) -> Kind:
             raise ValueError(f"{text} is outside what is allowed")
         return number
 
-    return Kind(type_name="whole number", allowed=f"{least} to {most}", parse=parse)
+    return Kind(type_name="whole number", allowed=f"{least} to {most}", parse=parse, is_number=True)
 
 
 def account_number() -> Kind:
@@ -101,30 +104,49 @@ def account_number() -> Kind:
     return Kind(type_name=in_range.type_name, allowed=in_range.allowed, parse=parse)
 
 
-def number(least: str, most: str, *, above: bool = False) -> Kind:
-    """A decimal number from ``least`` (or ``above`` it) to ``most``."""
+def number(
+    least: str, most: str, *, above: bool = False, step: str = "", or_zero: bool = False
+) -> Kind:
+    """A decimal number from ``least`` (or ``above`` it) to ``most``; ``or_zero``: 0 as well.
+
+    ``step`` is what it is counted in: a finer number would be cut, and nobody told.
+    """
     lowest, highest = Decimal(least), Decimal(most)
 
     def parse(text: str) -> Decimal:
         value = _decimal(text)
+        if or_zero and not value:
+            return Decimal(0)
         if not lowest <= value <= highest or (above and value == lowest):
             raise ValueError(f"{text} is outside what is allowed")
+        if step and value % Decimal(step):
+            raise ValueError(f"{text} is finer than it is counted")
         return value
 
     allowed = f"above {least}, at most {most}" if above else f"{least} to {most}"
-    return Kind(type_name="number", allowed=allowed, parse=parse)
+    allowed = f"0, or {allowed}" if or_zero else allowed
+    allowed += f", in steps of {step}" if step else ""
+    return Kind(type_name="number", allowed=allowed, parse=parse, is_number=True)
 
 
-def duration_ns(least: str, most: str, *, unit_ns: int) -> Kind:
+CENT = "0.01"
+
+
+def dollars(least: str, most: str, *, above: bool = False) -> Kind:
+    """An amount of money, to the cent."""
+    return number(least, most, above=above, step=CENT)
+
+
+def duration_ns(least: str, most: str, *, unit_ns: int, or_zero: bool = False) -> Kind:
     """A duration in units of ``unit_ns``, kept in whole nanoseconds."""
-    in_units = number(least, most)
+    in_units = number(least, most, or_zero=or_zero)
 
     def parse(text: str) -> int:
         value = in_units.parse(text)
         assert isinstance(value, Decimal)  # noqa: S101 - number gives nothing else
         return int(value * unit_ns)
 
-    return Kind(type_name="duration", allowed=in_units.allowed, parse=parse)
+    return Kind(type_name="duration", allowed=in_units.allowed, parse=parse, is_number=True)
 
 
 def session_time() -> Kind:

@@ -14,6 +14,7 @@ from backstop.config.credential_sources import EnvFileSource, vaults
 from backstop.config.env_file import ENV_FILE
 from backstop.config.gateway_urls import HubPath, hub_url
 from backstop.config.secret import Secret
+from backstop.config.settings_contradictions import contradictions
 from backstop.config.settings_doubts import doubts
 from backstop.config.settings_table import CREDENTIALS, PLAIN_SETTINGS, SETTINGS, VAULTS, Setting
 from backstop.errors import CredentialError, SettingError, SetupError, SetupFaults
@@ -62,22 +63,12 @@ def read_settings(
     )
     members |= credentials
     faults += credential_faults
-    if (members.get("tls_cert") is None) != (members.get("tls_key") is None):
-        allowed = "both, or neither"
-        faults.append(
-            SettingError("BACKSTOP_TLS_CERT", "BACKSTOP_TLS_KEY must go with it", allowed)
-        )
     if faults:
         raise SetupFaults(tuple(faults))
     _derive(members)
-    entries_until, flat_by = members["entries_until"], members["flat_by"]
-    if flat_by is not None and entries_until > flat_by:
-        fault = f"{entries_until:%H:%M} is later than FLAT_BY, which is {flat_by:%H:%M}"
-        raise SetupFaults((SettingError("ENTRIES_UNTIL", fault, "the time of FLAT_BY or before"),))
-    if members["max_trailing_loss"] is not None and members["account_starting_balance"] is None:
-        fault = "is not set, and MAX_TRAILING_LOSS counts from it"
-        allowed = "the balance with which the account began"
-        raise SetupFaults((SettingError("ACCOUNT_STARTING_BALANCE", fault, allowed),))
+    together = contradictions(members)
+    if together:
+        raise SetupFaults(together)
     return members, _unknown_names(layers) + doubts(members)
 
 

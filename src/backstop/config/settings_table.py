@@ -40,7 +40,7 @@ class Setting(Struct, frozen=True, kw_only=True):
     @property
     def may_be_blank(self) -> bool:
         """A blank value means unset; elsewhere it would hide a mistake."""
-        return self.default is None
+        return self.default is None and not self.kind.is_number
 
 
 def _setting(
@@ -301,7 +301,7 @@ _EXPOSURE = (
     _setting(
         "RISK_BUDGET",
         "risk_budget",
-        kinds.number("0", "1000000000", above=True),
+        kinds.dollars("0", "1000000000", above=True),
         "What the account may lose on a one-sigma day; the other limits are shares of it.",
         default_words="10000; with topstep-100k 20000, with topstep-150k 30000",
         unit="risk dollars",
@@ -309,7 +309,7 @@ _EXPOSURE = (
     _setting(
         "MAX_GROSS_EXPOSURE",
         "max_gross_exposure",
-        kinds.number("0", "1000000000", above=True),
+        kinds.dollars("0", "1000000000", above=True),
         "The risk of longs and shorts together.",
         default_words="2 x RISK_BUDGET",
         unit="risk dollars",
@@ -317,7 +317,7 @@ _EXPOSURE = (
     _setting(
         "MAX_CORRELATION_EXPOSURE",
         "max_correlation_exposure",
-        kinds.number("0", "1", above=True),
+        kinds.number("0.0001", "1"),
         "The share of RISK_BUDGET that one bet may take, with all that moves with it.",
         default="0.7",
         unit="share of RISK_BUDGET",
@@ -325,7 +325,7 @@ _EXPOSURE = (
     _setting(
         "ES_NQ_MAX_COMBINED_EXPOSURE",
         "es_nq_max_combined_exposure",
-        kinds.number("0", "1000000000", above=True),
+        kinds.dollars("0", "1000000000", above=True),
         "The risk that the S&P and Nasdaq families may carry together.",
         default_words="5000; with topstep-100k 10000, with topstep-150k 15000",
         unit="risk dollars",
@@ -333,7 +333,7 @@ _EXPOSURE = (
     _setting(
         "MAX_DIRECTIONAL_SHARE",
         "max_directional_share",
-        kinds.number("0", "1", above=True),
+        kinds.number("0.0001", "1"),
         "The share of MAX_GROSS_EXPOSURE that all longs, or all shorts, may take.",
         default="0.5",
         unit="share of MAX_GROSS_EXPOSURE",
@@ -357,7 +357,7 @@ _EXPOSURE = (
     _setting(
         "ACCOUNT_HIGH_CLOSE",
         "account_high_close",
-        kinds.number("0", "1000000000", above=True),
+        kinds.dollars("0", "1000000000", above=True),
         "The account's best end-of-day balance, from which a trailing loss limit counts.",
         default_words="unset: from complete trades, else the strictest floor",
         unit="dollars",
@@ -368,7 +368,7 @@ _ACCOUNT = (
     _setting(
         "ACCOUNT_STARTING_BALANCE",
         "account_starting_balance",
-        kinds.number("0", "1000000000", above=True),
+        kinds.dollars("0", "1000000000", above=True),
         "The balance with which the account began; the floor of the trailing loss never rises "
         "above it.",
         default_words="50000, 100000 or 150000 with a topstep profile, else unset",
@@ -377,7 +377,7 @@ _ACCOUNT = (
     _setting(
         "MAX_DAILY_LOSS",
         "max_daily_loss",
-        kinds.number("0", "1000000000", above=True),
+        kinds.dollars("0", "1000000000", above=True),
         "What one trading day may lose, realised, open and costs together; reached, positions are "
         "closed and entries wait for 17:00 Chicago. For an account without a daily limit of its "
         "own set it to MAX_TRAILING_LOSS.",
@@ -387,7 +387,7 @@ _ACCOUNT = (
     _setting(
         "MAX_TRAILING_LOSS",
         "max_trailing_loss",
-        kinds.number("0", "1000000000", above=True),
+        kinds.dollars("0", "1000000000", above=True),
         "How far below its best end-of-day balance the account may fall, open losses included; "
         "reached, it is taken flat and a person has to resume.",
         default_words="2000, 3000 or 4500 with a topstep profile, else unset: no limit",
@@ -396,7 +396,7 @@ _ACCOUNT = (
     _setting(
         "MAX_POSITION",
         "max_position",
-        kinds.number("0.1", "100000"),
+        kinds.number("0.1", "100000", step="0.1"),
         "What may be held in all contracts together, with everything that could fill; a micro "
         "counts as a tenth of a mini.",
         default_words="5, 10 or 15 with a topstep profile, else unset: no limit",
@@ -420,7 +420,7 @@ _ACCOUNT = (
     _setting(
         "FEES_PER_CONTRACT",
         "fees_per_contract",
-        kinds.number("0", "1000"),
+        kinds.number("0", "1000", step="0.000001"),
         "What one contract costs to open and close, for what an order could lose; most minis cost "
         "less.",
         default="3.50",
@@ -440,7 +440,7 @@ _ORDERS = (
     _setting(
         "MAX_ORDER_NOTIONAL",
         "max_order_notional",
-        kinds.number("0", "1000000000000", above=True),
+        kinds.dollars("0", "1000000000000", above=True),
         "What the contracts of one order may be worth; 50 of the largest index future are less.",
         default="30000000",
         unit="dollars",
@@ -448,7 +448,7 @@ _ORDERS = (
     _setting(
         "PRICE_COLLAR_PERCENT",
         "price_collar_percent",
-        kinds.number("0", "100", above=True),
+        kinds.number("0", "100", above=True, step="0.0001"),
         "How far through the market the price of an entry may be; a price that has to be reached "
         "first may be ten times as far from it.",
         default="5",
@@ -472,8 +472,8 @@ _ORDERS = (
     _setting(
         "DUPLICATE_WINDOW_MS",
         "duplicate_window_ns",
-        kinds.duration_ns("0", "3600000", unit_ns=_MILLISECOND_NS),
-        "Equal orders with different client ids within this time are refused.",
+        kinds.duration_ns("1", "3600000", unit_ns=_MILLISECOND_NS, or_zero=True),
+        "Equal orders with different client ids within this time are refused; 0 looks at none.",
         default="1000",
         unit="milliseconds",
     ),
@@ -488,7 +488,7 @@ _ORDERS = (
     _setting(
         "CLOCK_OFFSET_MAX_SECONDS",
         "clock_offset_max_ns",
-        kinds.duration_ns("0", "86400", unit_ns=_SECOND_NS),
+        kinds.duration_ns("0.001", "86400", unit_ns=_SECOND_NS, or_zero=True),
         "While the venue's clock (the Date of its answers) and this computer's are farther apart "
         "in three answers, entries are refused; 0 allows any offset, for a simulator that is sped "
         "up or replays the past.",
@@ -505,8 +505,8 @@ _ORDERS = (
     _setting(
         "DEFAULT_STOP_TICKS",
         "default_stop_ticks",
-        kinds.whole(1, 100_000),
-        "Distance of the stop that an entry without one gets.",
+        kinds.whole(4, 100_000),
+        "Distance of the stop that an entry without one gets; the venue takes none nearer than 4.",
         default_words="unset: none is made up",
         unit="ticks",
     ),

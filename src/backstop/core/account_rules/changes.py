@@ -8,6 +8,7 @@ from backstop.core.step import Decision, DecisionKind, Tag, Workbench
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
 from backstop.domain.events import LimitsChangeRequested
+from backstop.domain.numbers import money
 
 UNNAMED = "unnamed"
 """Who tightened a limit where the caller did not say: that is never refused for want of a name."""
@@ -75,6 +76,10 @@ def _refusal(
             return f"{name}: a limit is above 0"
     if LimitName.TRAILING_LOSS in wanted and settings.starting_balance_micros is None:
         return "MAX_TRAILING_LOSS needs ACCOUNT_STARTING_BALANCE, or a profile, in the settings"
+    began = settings.starting_balance_micros
+    for name in (LimitName.DAILY_LOSS, LimitName.TRAILING_LOSS):
+        if began is not None and wanted.get(name, 0) > began:
+            return f"{name}: the account began with {money(began):f}, and no loss is larger"
     looser = [
         str(name)
         for name, value in wanted.items()
