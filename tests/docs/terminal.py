@@ -11,18 +11,20 @@ import socket
 import string
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from tests.docs.markdown import Block, Command, commands
 
 PROGRAMS = Path(sys.executable).parent
 PATIENCE_S = 90.0
 LOOK_S = 0.05
+PIPE_BYTES = 65_536
 READY = "Ctrl-C"
 """In the last line that a program prints before it serves."""
 
@@ -56,6 +58,7 @@ class Terminal:
             "BACKSTOP_LISTEN": f"127.0.0.1:{self._ports['8720']}",
         }
         self._serving: list[subprocess.Popen[bytes]] = []
+        self._heard: list[Heard] = []
 
     def carry_out(self, block: Block) -> str:
         """Do what one block says; return what a script printed."""
@@ -123,6 +126,8 @@ class Terminal:
         for process in reversed(self._serving):
             process.terminate()
             codes.append(process.wait(timeout=PATIENCE_S))
+        for heard in self._heard:
+            heard.end()
         return codes
 
     def _ask(self, command: Command, ask: Callable[[], tuple[str, int]], *, once: bool) -> None:
@@ -161,19 +166,47 @@ class Terminal:
 
     def _serve(self, words: list[str], environment: dict[str, str]) -> str:
         """Start a program that serves until it is ended; return what it printed by then."""
-        name = f"{len(self._serving)}-{words[1]}"
-        out, errors = self._folder / f"{name}.out", self._folder / f"{name}.err"
-        with out.open("wb") as out_file, errors.open("wb") as error_file:
+        errors = self._folder / f"{len(self._serving)}-{words[1]}.err"
+        with errors.open("wb") as error_file:
             process = subprocess.Popen(
-                words, cwd=self._folder, env=environment, stdout=out_file, stderr=error_file
+                words,
+                cwd=self._folder,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=error_file,
             )
+        assert process.stdout is not None
+        heard = Heard(process.stdout)
         self._serving.append(process)
+        self._heard.append(heard)
         deadline_s = time.monotonic() + PATIENCE_S
-        while READY not in (printed := out.read_text(encoding="utf-8")):
+        while READY not in (printed := heard.text):
             assert process.poll() is None, errors.read_text(encoding="utf-8")
             assert time.monotonic() < deadline_s, f"{words} printed only: {printed}"
             time.sleep(LOOK_S)
         return printed
+
+
+class Heard:
+    """What a program prints, as it comes. It is a pipe, as to somebody who reads, and no file."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._parts: list[bytes] = []
+        self._thread = threading.Thread(target=self._listen, args=(pipe,), daemon=True)
+        self._thread.start()
+
+    @property
+    def text(self) -> str:
+        return b"".join(self._parts).decode()
+
+    def end(self) -> None:
+        """Wait until nobody can print to it any more."""
+        self._thread.join(timeout=PATIENCE_S)
+
+    def _listen(self, pipe: IO[bytes]) -> None:
+        with pipe:
+            while part := os.read(pipe.fileno(), PIPE_BYTES):
+                self._parts.append(part)
 
 
 class Listed(NamedTuple):
