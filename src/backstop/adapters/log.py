@@ -30,6 +30,9 @@ _SESSION_TOKENS = re.compile(
 )
 """Session tokens come and go while the process runs: they are known by their form."""
 
+_JWT = re.compile(rb"eyJ[\w-]{6,}\.[\w-]{2,}\.")
+"""Where one could stand in an answer. JSON in base64 begins as one does, but has no dots."""
+
 LIBRARY_COMPONENT = "library"
 """The component of lines that other libraries write."""
 
@@ -54,7 +57,7 @@ class Redactor:
 
     def __init__(self) -> None:
         self._spellings: dict[str, None] = {}
-        self._marks: tuple[bytes, ...] = (b"eyJ",)
+        self._marks: tuple[bytes, ...] = ()
 
     def register(self, secret: RevealsSecret | None) -> None:
         """Strike ``secret`` out from now on; None and very short values are left alone."""
@@ -65,7 +68,7 @@ class Redactor:
             self._spellings[spelling] = None
         # The longest first, so that no part of a longer one is left standing.
         self._spellings = dict.fromkeys(sorted(self._spellings, key=len, reverse=True))
-        self._marks = (b"eyJ", *(spelling.encode() for spelling in self._spellings))
+        self._marks = tuple(spelling.encode() for spelling in self._spellings)
 
     def redact(self, text: str) -> str:
         """Return ``text`` with stars in place of every registered secret and session token."""
@@ -75,7 +78,7 @@ class Redactor:
 
     def redact_bytes(self, body: bytes) -> bytes:
         """Return ``body`` redacted; one without a secret comes back as it is, and fast."""
-        if not any(mark in body for mark in self._marks):
+        if not any(mark in body for mark in self._marks) and _JWT.search(body) is None:
             return body
         return self.redact(body.decode("utf-8", errors="surrogateescape")).encode(
             "utf-8", errors="surrogateescape"
