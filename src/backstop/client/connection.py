@@ -105,6 +105,11 @@ class Connection:
         for attempt in range(tries):
             try:
                 return await self._attempt(method, path, answer, body, timeout_s)
+            except GuardCallError as error:
+                # Nothing was done; more of the same is no answer, so it does not go on for ever.
+                if error.status != HTTPStatus.TOO_MANY_REQUESTS or attempt + 1 == tries:
+                    raise
+                await asyncio.sleep(PAUSE_S * 2**attempt)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 may_be_done = may_be_done or not isinstance(error, aiohttp.ClientConnectorError)
                 if attempt + 1 == tries:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backstop.adapters.loopback import is_loopback_host
 from backstop.entrypoints.http.errors import ApiError, ErrorCode, send_error
+from backstop.entrypoints.http.pace import CALLS_PER_S, RETRY_AFTER_S, Pace, takes_risk_away
 
 OPEN_PATHS = frozenset({"/v1/health"})
 """Answered without a token: whether the guard is well is no secret on its own machine."""
@@ -51,6 +52,7 @@ class Gatekeeper:
         self._token = token.encode("utf-8")
         self._loopback_only = loopback_only
         self._open_paths = open_paths
+        self._pace, self._strangers_pace = Pace(), Pace()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let through."""
@@ -86,7 +88,10 @@ class Gatekeeper:
             raise ApiError(
                 403, ErrorCode.ORIGIN_NOT_ALLOWED, "pages of other origins may not use this API"
             )
-        if scope["path"] not in self._open_paths and not self._is_authorised(headers):
+        authorised = self._is_authorised(headers)
+        if not (authorised and takes_risk_away(scope["method"], scope["path"])):
+            _keep(self._pace if authorised else self._strangers_pace)
+        if not authorised and scope["path"] not in self._open_paths:
             raise ApiError(
                 401,
                 ErrorCode.TOKEN_REQUIRED,
@@ -100,6 +105,16 @@ class Gatekeeper:
             return False
         scheme, _, token = given[0].partition(b" ")
         return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
+
+
+def _keep(pace: Pace) -> None:
+    if not pace.allows():
+        raise ApiError(
+            429,
+            ErrorCode.TOO_MANY_CALLS,
+            f"more than {CALLS_PER_S} calls a second: nothing was done, ask again in "
+            f"{RETRY_AFTER_S} s. Halting, cancelling, closing and liquidating are always answered",
+        )
 
 
 def _marked(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -6,6 +6,8 @@ import msgspec
 from msgspec import Struct
 from starlette.types import Send
 
+from backstop.entrypoints.http.pace import RETRY_AFTER_S
+
 ECHO_LENGTH_MAX = 80
 """Characters of a caller's own text that a message repeats; enough to recognise it."""
 
@@ -20,6 +22,7 @@ class ErrorCode(StrEnum):
     BODY_TOO_SLOW = "BODY_TOO_SLOW"
     BODY_INCOMPLETE = "BODY_INCOMPLETE"  # the caller went away in the midst of it
     TOO_MANY_CONNECTIONS = "TOO_MANY_CONNECTIONS"
+    TOO_MANY_CALLS = "TOO_MANY_CALLS"
     MALFORMED_JSON = "MALFORMED_JSON"
     MISSING_MEMBER = "MISSING_MEMBER"
     UNKNOWN_MEMBER = "UNKNOWN_MEMBER"
@@ -80,6 +83,8 @@ async def send_error(send: Send, error: ApiError) -> None:
     ]
     if error.code is ErrorCode.TOKEN_REQUIRED:
         headers.append((b"www-authenticate", b'Bearer realm="backstop"'))
+    if error.code is ErrorCode.TOO_MANY_CALLS:
+        headers.append((b"retry-after", str(RETRY_AFTER_S).encode("ascii")))
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

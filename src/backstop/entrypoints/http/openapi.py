@@ -26,7 +26,7 @@ def described(
     for status, answer in (answers or {}).items():
         shapes.setdefault(status, []).append(answer)
     slow = () if body is None else (HTTPStatus.REQUEST_TIMEOUT,)
-    for status in (*errors, *slow, MALFORMED):
+    for status in (*errors, *slow, MALFORMED, HTTPStatus.TOO_MANY_REQUESTS):
         shapes.setdefault(status, []).append(ErrorAnswer)
     responses = {
         status: {"description": _summary(structs[0]), "content": _content(structs)}
