@@ -14,6 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from backstop.errors import InvariantError
+from backstop.storm.plan import Weather
 
 
 class Mutation(Struct, frozen=True, kw_only=True):
@@ -21,12 +22,14 @@ class Mutation(Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: what somebody forgot, or thought would do.
+        weather: in which it shows first.
         module: where, below ``backstop``.
         old: text of its source, which is there once.
         new: what stands there instead.
     """
 
     name: str
+    weather: Weather
     module: str
     old: str
     new: str
@@ -35,102 +38,119 @@ class Mutation(Struct, frozen=True, kw_only=True):
 MUTATIONS: Final = (
     Mutation(
         name="resend on timeout",
+        weather=Weather.GATEWAY,
         module="adapters.projectx.rest",
         old='            return unanswered(f"it may have arrived: {error}")',
         new="            return await self.change(change, body, urgent=urgent)",
     ),
     Mutation(
         name="take silence for proof that nothing was sent",
+        weather=Weather.GATEWAY,
         module="adapters.projectx.rest",
         old='            return unanswered(f"it may have arrived: {error}")',
         new='            return not_sent(f"it may have arrived: {error}")',
     ),
     Mutation(
         name="skip the look-up by tag",
+        weather=Weather.GATEWAY,
         module="core.evidence",
         old="        case Ask.LOOK_UP:\n",
         new="        case Ask.LOOK_UP if False:\n",
     ),
     Mutation(
         name="let commands leave before they are on disk",
+        weather=Weather.CALM,
         module="app.loop",
         old="        self._journal.submit(batch, partial(self._told, pending))",
         new="        self._journal.submit(batch, lambda _error: None); self._told(pending, None)",
     ),
     Mutation(
         name="send entries while the disk takes nothing",
+        weather=Weather.DISK,
         module="core.unrecorded",
         old="            return command.reduces_risk\n",
         new="            return True\n",
     ),
     Mutation(
         name="keep exits back while the disk takes nothing",
+        weather=Weather.DISK,
         module="core.unrecorded",
         old="            return True  # the venue's own close never opens or enlarges a position",
         new="            return False",
     ),
     Mutation(
         name="forget which trades were counted",
+        weather=Weather.GATEWAY,
         module="core.trade_evidence",
         old="    if known:\n",
         new="    if known and held is not None and held.voided:\n",
     ),
     Mutation(
         name="ignore voided trades",
+        weather=Weather.OTHERS,
         module="core.trade_evidence",
         old="        known = held.voided or not trade.voided\n",
         new="        known = True\n",
     ),
     Mutation(
         name="believe an empty list of positions",
+        weather=Weather.GATEWAY,
         module="core.positions",
         old="    return (\n        view.differing == quantity\n",
         new="    return True or (\n        view.differing == quantity\n",
     ),
     Mutation(
         name="believe a snapshot that is older than the events",
+        weather=Weather.GATEWAY,
         module="core.positions",
         old="    if sent_ns < view.evidence_ns:\n",
         new="    if sent_ns < 0:\n",
     ),
     Mutation(
         name="count a trade that a read explained once more",
+        weather=Weather.GATEWAY,
         module="core.positions",
         old="        explained = min(abs(view.adjustment), abs(signed_quantity))\n",
         new="        explained = 0\n",
     ),
     Mutation(
         name="take orders of before a restart for sent",
+        weather=Weather.CRASH,
         module="core.execution_verification",
         old="    if order.state in {OrderState.INTENDED, OrderState.SENT}:\n",
         new="    if order.state in ():\n",
     ),
     Mutation(
         name="wait for an answer for ever",
+        weather=Weather.GATEWAY,
         module="core.execution_verification",
         old="        case OrderState.SENT if now_ns >= order.sent_ns + REPLY_LIMIT_NS:\n",
         new="        case OrderState.SENT if now_ns < 0:\n",
     ),
     Mutation(
         name="count orders of unknown fate as zero",
+        weather=Weather.GATEWAY,
         module="core.fillable",
         old="        quantity=order.open_quantity,\n",
         new='        quantity=0 if str(order.state) == "UNKNOWN" else order.open_quantity,\n',
     ),
     Mutation(
         name="count only what works, not what is on its way",
+        weather=Weather.GATEWAY,
         module="core.fillable",
         old="        quantity=order.open_quantity,\n",
         new="        quantity=order.open_quantity if order.is_shown else 0,\n",
     ),
     Mutation(
         name="let an unfilled order hedge",
+        weather=Weather.CALM,
         module="core.fillable",
         old="        max(held + sides[Side.BUY] for held, sides in ends),\n",
         new="        max(held + sides[Side.BUY] - sides[Side.SELL] for held, sides in ends),\n",
     ),
     Mutation(
         name="do not mend a missing stop",
+        weather=Weather.OTHERS,
         module="core.protection_repair",
         old="    if not missing or now.instrument is None or not book.protection.known_ns:\n"
         "        return\n    due_ns",
@@ -138,96 +158,112 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="never give a naked position up",
+        weather=Weather.OTHERS,
         module="core.naked_time",
         old="    if is_being_closed(book, contract_id):\n        return\n    record",
         new="    if True:\n        return\n    record",
     ),
     Mutation(
         name="take a suspended leg for a working stop",
+        weather=Weather.CALM,
         module="core.protective_orders",
         old="LegRole.STOP_LOSS)\n        if row.status is BrokerStatus.OPEN and",
         new="LegRole.STOP_LOSS)\n        if row.status.is_live and",
     ),
     Mutation(
         name="leave legs behind when the position is gone",
+        weather=Weather.CALM,
         module="core.leftovers",
         old="    if not book.woken(Wake.ORPHANS, work.now_ns):\n",
         new="    if True:\n",
     ),
     Mutation(
         name="sweep legs away without being certain",
+        weather=Weather.CALM,
         module="core.leftovers",
         old="    if view.quantity == 0:\n        return view.ledger == 0",
         new="    if True:\n        return True",
     ),
     Mutation(
         name="leave stops larger than the position",
+        weather=Weather.CALM,
         module="core.protection_surplus",
         old="    if not cuts:\n        return\n    if not _is_certain",
         new="    if True:\n        return\n    if not _is_certain",
     ),
     Mutation(
         name="cancel before close",
+        weather=Weather.CALM,
         module="core.liquidation_acts",
         old="    if is_proven_flat(book, row.contract_id):\n",
         new="    if True:\n",
     ),
     Mutation(
         name="close again while a close is under way",
+        weather=Weather.GATEWAY,
         module="core.closing",
         old="        if attempt.needs_look or work.now_ns < due_ns:\n            return False\n",
         new="        if False:\n            return False\n",
     ),
     Mutation(
         name="do not close in a liquidation",
+        weather=Weather.CALM,
         module="core.closing",
         old="    if wanted <= 0 or not _may_close(work, run, contract_id, position):\n",
         new="    if True:\n",
     ),
     Mutation(
         name="let entries pass while halted",
+        weather=Weather.CALM,
         module="core.entry_gate",
         old="    if code is not None:\n",
         new="    if code is None:\n",
     ),
     Mutation(
         name="forget latches at a restart",
+        weather=Weather.CRASH,
         module="core.lifecycle",
         old="    book.recovered = False\n    book.standstills = 0\n",
         new="    book.recovered = False; book.latches = ()\n    book.standstills = 0\n",
     ),
     Mutation(
         name="read the account once and never again",
+        weather=Weather.GATEWAY,
         module="core.engine",
         old="    clock.due_ns = work.now_ns + AUDIT_INTERVAL_NS\n",
         new="    clock.due_ns = work.now_ns + 100_000 * AUDIT_INTERVAL_NS\n",
     ),
     Mutation(
         name="let the cursor of trades not overlap",
+        weather=Weather.GATEWAY,
         module="core.engine",
         old="            since_utc_us=since_us - LOOK_BACK_US,\n",
         new="            since_utc_us=since_us + LOOK_BACK_US,\n",
     ),
     Mutation(
         name="replay a record twice after a restart",
+        weather=Weather.CRASH,
         module="app.state_opening",
         old="            self._next_seq = checkpoint.journal_seq + 1\n",
         new="            self._next_seq = max(1, checkpoint.journal_seq - 5)\n",
     ),
     Mutation(
         name="start from the checkpoint without the journal's tail",
+        weather=Weather.CRASH,
         module="app.state_opening",
         old="            self._next_seq = checkpoint.journal_seq + 1\n",
         new="            self._next_seq = checkpoint.journal_seq + 1_000_000\n",
     ),
     Mutation(
         name="forget fsync of the state file",
+        weather=Weather.CRASH,
         module="adapters.state_file",
         old="                self._disk.sync(descriptor)\n",
         new="                pass\n",
     ),
     Mutation(
         name="forget fsync of the folder",
+        weather=Weather.CRASH,
         module="adapters.state_file",
         old="            self._disk.sync_folder(self.folder)\n        except OSError as error:\n"
         "            raise _cannot_write",

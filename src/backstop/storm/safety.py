@@ -177,7 +177,7 @@ class SafetyWatch:
     def on_note(self, note: Note) -> None:
         """Look at what a start says that it found."""
         if note.name in {"state_file_unusable", "records_lost"}:
-            self.break_rule("what was synced is whole", f"{note.name} {note.fields}")
+            self.break_rule("what was synced is whole", note.name)
         if note.name == "state_restored":
             lost = note.fields["source"] in {WHOLE_JOURNAL, NOTHING} and self._recoveries > 0
             if lost:

@@ -9,7 +9,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -37,10 +37,14 @@ _KINDS: Final = {
 
 @dataclass
 class _File:
-    """One file: what is on the disk, and what the system has written so far."""
+    """One file: what is on the disk, and the writes since, oldest first, by their offset."""
 
     durable: bytes = b""
-    written: bytes = b""
+    pending: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def size(self) -> int:
+        """Return its length as the system has it."""
+        return max((offset + len(data) for offset, data in self.pending), default=0)
 
 
 class SimulatedDisk(Disk):
@@ -122,18 +126,23 @@ class SimulatedDisk(Disk):
     def write(self, descriptor: int, data: bytes, *, offset: int) -> None:
         """Write, for now into the system's memory only."""
         file = self._open[descriptor]
-        if self.is_full and offset + len(data) > len(file.written):
+        if self.is_full and offset + len(data) > max(len(file.durable), file.size()):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         super().write(descriptor, data, offset=offset)
-        before = file.written
-        file.written = before[:offset].ljust(offset, b"\0") + data + before[offset + len(data) :]
+        same_place = [it for it in file.pending if (it[0], len(it[1])) == (offset, len(data))]
+        if len(same_place) > 1:
+            # Of many writes to one place the oldest and the newest stand for all of them.
+            file.pending.remove(same_place[-1])
+        file.pending.append((offset, bytes(data)))
 
     def sync(self, descriptor: int) -> None:
         """Put the file's bytes on the disk."""
         if self.fails_sync:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         file = self._open[descriptor]
-        file.durable = file.written
+        for offset, data in file.pending:
+            file.durable = _written(file.durable, offset, data)
+        file.pending.clear()
 
     def close(self, descriptor: int) -> None:
         """Close a file."""
@@ -174,11 +183,17 @@ class SimulatedDisk(Disk):
             if path not in names:
                 path.unlink(missing_ok=True)
         for path, file in names.items():
-            left = file.durable
-            if file.written != left and self.coin():
-                cut = self._chance.randint(0, len(file.written))
-                left = file.written[:cut] + b"\0" * (len(file.written) - cut if self.coin() else 0)
-            path.write_bytes(left)
-            file.durable = file.written = left
+            for offset, data in file.pending:
+                if self.coin():
+                    cut = self._chance.choice((len(data), self._chance.randint(0, len(data))))
+                    file.durable = _written(file.durable, offset, data[:cut])
+                    if self.coin():  # the length came, the data did not
+                        file.durable = file.durable.ljust(offset + len(data), b"\0")
+            file.pending.clear()
+            path.write_bytes(file.durable)
         self._names, self._durable_names = dict(names), dict(names)
         self._open.clear()
+
+
+def _written(content: bytes, offset: int, data: bytes) -> bytes:
+    return content[:offset].ljust(offset, b"\0") + data + content[offset + len(data) :]

@@ -22,6 +22,7 @@ from backstop.config.settings import Settings
 from backstop.core.step import Note
 from backstop.simulator.faults import FaultApplied
 from backstop.storm.bots import Bot, Operator
+from backstop.storm.coverage import DENIALS, reached_by
 from backstop.storm.guard_host import GuardHost
 from backstop.storm.liveness import SETTLE_S, differences, record_faults
 from backstop.storm.machine import StormMachine
@@ -51,6 +52,7 @@ class SeedResult(Struct, frozen=True, kw_only=True):
         unsettled: what had not come right in time after the faults; empty: all of it had.
         counts: how often each kind of thing happened.
         naked_s_max: the longest time for which a position was naked and could be protected.
+        reached: what of all that a guard can do was done, by kind.
         settled_s: how long it took to come right after the faults.
         cpu_s: seconds of one core that it took.
     """
@@ -66,6 +68,7 @@ class SeedResult(Struct, frozen=True, kw_only=True):
     settled_s: float
     cpu_s: float
     newest: tuple[str, ...]
+    reached: dict[str, tuple[str, ...]] = {}
 
     @property
     def passed(self) -> bool:
@@ -139,6 +142,7 @@ class World:
         self._trading = True
         self._unsettled: tuple[str, ...] = ()
         self._settled_s = 0.0
+        self._reached: dict[str, set[str]] = {}
         (folder / "state").mkdir(mode=0o700)
         self.story = Story(self._now_s, hidden=str(folder), show=show)
         self.truth = Truth(self._now_s)
@@ -250,6 +254,7 @@ class World:
             settled_s=self._settled_s,
             cpu_s=cpu_s,
             newest=tuple(self.story.newest),
+            reached={kind: tuple(sorted(names)) for kind, names in self._reached.items()},
         )
 
     # -- what is told ------------------------------------------------------------------------------
@@ -277,6 +282,12 @@ class World:
 
     def _on_note(self, note: Note) -> None:
         self.safety.on_note(note)
+        shown = reached_by(note)
+        if shown is not None:
+            self._reached.setdefault(shown[0], set()).add(shown[1])
+        if note.name == "order_refused":
+            codes = str(note.fields["codes"]).split(",")
+            self._reached.setdefault(DENIALS, set()).update(codes)
         self.story.tell("guard", note.name, **note.fields)
 
     def _on_fault(self, fault: FaultApplied) -> None:

@@ -1,0 +1,72 @@
+"""What the seeds have reached of all that the guard can do: transitions, refusals, alerts, classes.
+
+What no seed reaches is not simulated by it; the page of the storm lists that.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from backstop.core.disaster_recovery import Difference
+from backstop.core.step import Note
+from backstop.domain.alert_code import AlertCode
+from backstop.domain.denial import DenialCode
+from backstop.domain.order import ORDER_TRANSITIONS
+
+TRANSITIONS: Final = "transitions of orders"
+DENIALS: Final = "refusal codes"
+ALERTS: Final = "alerts"
+CLASSES: Final = "reconciliation classes"
+
+
+def all_there_is() -> dict[str, tuple[str, ...]]:
+    """Return everything that could be reached, by kind."""
+    return {
+        TRANSITIONS: tuple(
+            f"{before} -> {after}"
+            for before, reachable in ORDER_TRANSITIONS.items()
+            for after in sorted(reachable)
+        ),
+        DENIALS: tuple(sorted(DenialCode)),
+        ALERTS: tuple(sorted(AlertCode)),
+        CLASSES: tuple(sorted(Difference)),
+    }
+
+
+def reached_by(note: Note) -> tuple[str, str] | None:
+    """Return the kind, and what of it, that one note of the guard shows."""
+    fields = note.fields
+    match note.name:
+        case "order_state" if "from_state" in fields:
+            return TRANSITIONS, f"{fields['from_state']} -> {fields['state']}"
+        case "alert":
+            return ALERTS, str(fields["code"])
+        case "recovery_difference":
+            return CLASSES, str(fields["difference"])
+        case _:
+            return None
+
+
+class Coverage(Struct, frozen=True, kw_only=True):
+    """One kind: what was reached, and what was not."""
+
+    kind: str
+    reached: tuple[str, ...]
+    unreached: tuple[str, ...]
+
+
+def coverage(reached: Iterable[Mapping[str, Iterable[str]]]) -> tuple[Coverage, ...]:
+    """Return what all seeds together have reached."""
+    together: dict[str, set[str]] = {}
+    for of_seed in reached:
+        for kind, names in of_seed.items():
+            together.setdefault(kind, set()).update(names)
+    return tuple(
+        Coverage(
+            kind=kind,
+            reached=tuple(name for name in names if name in together.get(kind, ())),
+            unreached=tuple(name for name in names if name not in together.get(kind, ())),
+        )
+        for kind, names in all_there_is().items()
+    )

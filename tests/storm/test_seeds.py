@@ -1,0 +1,76 @@
+"""Seeds that always run: one of each weather, those that ever failed, and the digest's promise."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from backstop.storm.coverage import ALERTS, TRANSITIONS, coverage
+from backstop.storm.mutations import MUTATIONS, planted
+from backstop.storm.plan import Weather, plan_of
+from backstop.storm.world import SeedResult, run_seed
+
+HOURS = 0.02
+"""Some seventy seconds each: the long run is ``make storm``."""
+
+SEEDS = (0, 1, 2, 3, 4, 13, 20)
+"""One for each weather."""
+
+REGRESSIONS: tuple[tuple[int, float], ...] = ()
+"""Every seed that ever failed because of the guard, with its hours; the commit says what it was."""
+
+
+def told(result: SeedResult) -> str:
+    return "\n".join(
+        [
+            *(f"{it.at_s}: {it.rule}: {it.text}" for it in result.violations),
+            *result.unsettled,
+            f"backstop storm --seed {result.seed} --hours {result.hours} --trace",
+        ]
+    )
+
+
+def test_the_fixed_seeds_have_every_weather() -> None:
+    assert {plan_of(seed).weather for seed in SEEDS} == set(Weather)
+
+
+@pytest.mark.parametrize(("seed", "hours"), [*((seed, HOURS) for seed in SEEDS), *REGRESSIONS])
+def test_nothing_is_broken_and_everything_comes_right(seed: int, hours: float) -> None:
+    result = run_seed(seed, hours=hours)
+    assert result.passed, told(result)
+    assert result.reached[TRANSITIONS]
+
+
+def test_the_digest_is_the_same_in_another_process_with_other_hashes() -> None:
+    digests = set()
+    for hash_seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-m", "backstop", "storm", "--seed", "4", "--hours", "0.01", "--json"],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            check=True,
+            timeout=100,
+        )
+        digests.add(json.loads(done.stdout)["digest"])
+    assert digests == {run_seed(4, hours=0.01).digest}
+
+
+def test_another_seed_is_another_story() -> None:
+    assert run_seed(3, hours=0.01).digest != run_seed(4, hours=0.01).digest
+
+
+def test_a_planted_bug_is_found_and_the_seed_passes_without_it() -> None:
+    bug = next(it for it in MUTATIONS if it.name == "let commands leave before they are on disk")
+    with planted(bug):
+        found = run_seed(20, hours=0.01)
+    assert {it.rule for it in found.violations} == {"durable before sent"}
+    assert run_seed(20, hours=0.01).passed
+
+
+def test_what_was_not_reached_is_named() -> None:
+    alerts = next(it for it in coverage([{ALERTS: ["GUARD_STOOD_STILL"]}]) if it.kind == ALERTS)
+    assert alerts.reached == ("GUARD_STOOD_STILL",)
+    assert "GUARD_STOOD_STILL" not in alerts.unreached
+    assert len(alerts.unreached) > 10

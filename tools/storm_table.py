@@ -1,0 +1,179 @@
+"""Runs the storm, with and without planted bugs, and writes docs/reference/storm.md about it.
+
+``--seeds 0:100`` runs seeds as the code is, ``--bugs`` runs every planted bug until a seed finds
+it; both keep what came of each in ``build/storm``, one file each, so that a run can go on where an
+earlier one stopped. ``--write`` makes the page of what is there.
+"""
+
+import argparse
+import sys
+from itertools import count, islice
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from backstop.storm.coverage import coverage
+from backstop.storm.mutations import MUTATIONS, Mutation, planted
+from backstop.storm.plan import plan_of
+from backstop.storm.world import SeedResult, run_seed
+
+REPO = Path(__file__).parents[1]
+PAGE = REPO / "docs" / "reference" / "storm.md"
+KEPT = REPO / "build" / "storm"
+
+HEAD = """\
+# What the storm finds, and what it reaches
+
+<!-- Written by tools/storm_table.py from a run of the storm; do not edit. -->
+
+[The storm](../explanation/storm.md) simulates the whole path from seeds. This page comes from a run
+of it."""
+
+
+class Caught(Struct, frozen=True, kw_only=True):
+    """What became of one planted bug; ``rule`` empty: no seed of those tried found it."""
+
+    name: str
+    hours: float
+    tried: tuple[int, ...]
+    rule: str = ""
+    text: str = ""
+
+
+def main() -> int:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description="The storm's page.")
+    parser.add_argument("--seeds", help="run these seeds as the code is: 0:100")
+    parser.add_argument("--bugs", help="run these planted bugs, by their place: 0:33")
+    parser.add_argument("--hours", type=float, default=0.1, help="of each seed")
+    parser.add_argument("--at-most", type=int, default=5, help="seeds for one planted bug")
+    parser.add_argument("--write", action="store_true", help="renew the page")
+    asked = parser.parse_args()
+    KEPT.mkdir(parents=True, exist_ok=True)
+    if asked.seeds:
+        for seed in _range(asked.seeds):
+            _keep(f"seed-{seed}", run_seed(seed, hours=asked.hours))
+    if asked.bugs:
+        places = _range(asked.bugs)
+        for mutation in MUTATIONS[places.start : places.stop]:
+            _keep(_slug(mutation), _hunted(mutation, hours=asked.hours, at_most=asked.at_most))
+    if asked.write:
+        PAGE.write_text(page(), encoding="utf-8")
+    return 0
+
+
+def _range(text: str) -> range:
+    first, _, after = text.partition(":")
+    return range(int(first), int(after))
+
+
+def _keep(name: str, result: Struct) -> None:
+    content = msgspec.json.encode(result)
+    (KEPT / f"{name}.json").write_bytes(content)
+    print(name, content[:300].decode(errors="replace"), flush=True)
+
+
+def _slug(mutation: Mutation) -> str:
+    return "bug-" + "".join(it if it.isalnum() else "-" for it in mutation.name)
+
+
+def _hunted(mutation: Mutation, *, hours: float, at_most: int) -> Caught:
+    """Run seeds of the weather in which the bug shows, until one finds it."""
+    fitting = (seed for seed in count() if plan_of(seed).weather is mutation.weather)
+    tried: list[int] = []
+    with planted(mutation):
+        for seed in islice(fitting, at_most):
+            tried.append(seed)
+            result = run_seed(seed, hours=hours)
+            if result.violations:
+                first = result.violations[0]
+                return Caught(
+                    name=mutation.name,
+                    hours=hours,
+                    tried=tuple(tried),
+                    rule=first.rule,
+                    text=first.text,
+                )
+            if result.unsettled:
+                return Caught(
+                    name=mutation.name,
+                    hours=hours,
+                    tried=tuple(tried),
+                    rule="comes right",
+                    text=result.unsettled[0],
+                )
+    return Caught(name=mutation.name, hours=hours, tried=tuple(tried))
+
+
+# -- the page --------------------------------------------------------------------------------------
+
+
+def page() -> str:
+    """Return the page of what was run."""
+    seeds = [
+        msgspec.json.decode(path.read_bytes(), type=SeedResult)
+        for path in sorted(KEPT.glob("seed-*.json"))
+    ]
+    caught = {
+        it.name: it
+        for it in (
+            msgspec.json.decode(path.read_bytes(), type=Caught)
+            for path in sorted(KEPT.glob("bug-*.json"))
+        )
+    }
+    parts = [HEAD, *_seeds(seeds), *_bugs(caught), *_reached(seeds)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _seeds(seeds: list[SeedResult]) -> list[str]:
+    hours = sum(it.hours for it in seeds)
+    cpu_s = sum(it.cpu_s for it in seeds)
+    failed = sorted(it.seed for it in seeds if not it.passed)
+    trades = sum(it.counts.get("venue trade", 0) for it in seeds)
+    starts = sum(it.counts.get("world start", 0) for it in seeds)
+    naked_s = max((it.naked_s_max for it in seeds), default=0.0)
+    speed = hours * 3600 / cpu_s if cpu_s else 0.0
+    text = (
+        f"{len(seeds)} seeds of {hours:.1f} simulated hours together: {trades} trades, {starts} "
+        f"starts of a guard, {len(failed)} seeds failed"
+        f"{': ' + ', '.join(map(str, failed)) if failed else ''}. One core simulates "
+        f"{speed:.0f} times as fast as real time. The longest time for which a position that "
+        f"could be protected was naked: {naked_s:g} s, looked at every 0.25 s."
+    )
+    return ["## The code as it is", text]
+
+
+def _bugs(caught: dict[str, Caught]) -> list[str]:
+    rows = [
+        "| planted bug | in | seeds of this weather tried | found by | as |",
+        "|---|---|---|---|---|",
+    ]
+    for mutation in MUTATIONS:
+        found = caught.get(mutation.name)
+        if found is None:
+            rows.append(f"| {mutation.name} | `{mutation.module}` | not run | | |")
+            continue
+        seed = str(found.tried[-1]) if found.rule else "none"
+        rows.append(
+            f"| {mutation.name} | `{mutation.module}` | {len(found.tried)} {mutation.weather} | "
+            f"{seed} | {found.rule or 'not found'} |"
+        )
+    number = sum(bool(it.rule) for it in caught.values())
+    told = f"{number} of {len(MUTATIONS)} planted bugs were found, each with seeds of one weather."
+    return ["## Planted bugs", told, "\n".join(rows)]
+
+
+def _reached(seeds: list[SeedResult]) -> list[str]:
+    parts = ["## What the seeds reach"]
+    for it in coverage(seed.reached for seed in seeds):
+        number = len(it.reached) + len(it.unreached)
+        missing = ", ".join(f"`{name}`" for name in it.unreached) or "nothing"
+        parts.append(
+            f"**{it.kind.capitalize()}**: {len(it.reached)} of {number}. Not reached: {missing}."
+        )
+    return parts
+
+
+if __name__ == "__main__":
+    sys.exit(main())
