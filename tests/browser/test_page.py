@@ -122,6 +122,27 @@ async def test_a_guard_that_hangs_looks_as_dead_as_it_may_be(bench: Bench, view:
         await expect(view.state).to_have_text(re.compile("ACTIVE|REDUCING"))
 
 
+async def test_a_page_that_fails_says_so_instead_of_standing_still(
+    bench: Bench, view: View
+) -> None:
+    """An answer in a shape that it does not know must not leave the last figures looking fresh."""
+    async with playing(bench) as scene:
+        await view.open(scene.url)
+        await expect(view.state).to_have_text("ACTIVE")
+        await expect(view.locate("#failure")).to_be_hidden()
+        await view.page.route(
+            "**/v1/status", lambda it: it.fulfill(json={"trading_state": "ACTIVE"})
+        )
+        await expect(view.locate("#failure")).to_be_visible()
+        await expect(view.page).to_have_title("FAILED · Backstop")
+        await view.page.unroute("**/v1/status")
+        await view.locate("#failure a").click()
+        await expect(view.state).to_have_text("ACTIVE")
+
+    assert view.complaints
+    view.complaints.clear()
+
+
 async def test_an_order_that_nobody_answered_for_stands_out(bench: Bench, view: View) -> None:
     async with playing(bench) as scene:
         await view.open(scene.url)

@@ -30,6 +30,7 @@ const place = document.getElementById("app");
 let watch = null;
 let helpOpen = false;
 let drawing = false;
+let failed = false;
 
 function signIn(token) {
   keepToken(token);
@@ -51,6 +52,7 @@ function signOutIfRefused() {
 
 function draw() {
   drawing = false;
+  if (failed) return;
   document.title = title();
   document.body.toggleAttribute("data-stale", store.status !== null && store.stale);
   if (place.querySelector(".loading")) place.replaceChildren();
@@ -82,6 +84,13 @@ function setHelp(open) {
 function changeTheme() {
   nextTheme();
   drawSoon();
+}
+
+/** A page that cannot draw any more would look as it did at its last drawing: fresh, and wrong. */
+function fail() {
+  failed = true;
+  document.getElementById("failure").hidden = false;
+  document.title = "FAILED · Backstop";
 }
 
 // -- views ---------------------------------------------------------------------------------------
@@ -142,6 +151,9 @@ function Waiting() {
 
 // -- the beginning -------------------------------------------------------------------------------
 
+// What the browser itself remarks on (a size that changed while it was told of) is no failure of ours.
+addEventListener("error", (event) => event.error && fail());
+addEventListener("unhandledrejection", fail);
 store.onChange(drawSoon);
 listenForKeys(
   { theme: changeTheme, help: () => setHelp(true) },

@@ -80,7 +80,7 @@ export class Watch {
       reading.hastened = false;
       try {
         this.#take(reading, await ask(this.token, "GET", reading.path), asked);
-        await this.#askAboutEnds();
+        if (reading === this.#readings.status) await this.#askAboutEnds();
       } catch (error) {
         if (!(error instanceof UnansweredError)) throw error;
         // Nothing is concluded from silence; the figures on the page grow old, and that shows.

@@ -130,7 +130,7 @@ export class Actions extends Component {
           </select>
         </label>
       </div>
-      ${stale && html`<p class="outcome">Not connected: a wish may not arrive.</p>`}
+      ${stale && html`<p class="not-connected">Not connected: a wish may not arrive.</p>`}
       <${Outcome} outcome=${store.outcome} />
     </section>`;
   }

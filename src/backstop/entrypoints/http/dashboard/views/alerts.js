@@ -43,6 +43,7 @@ export class Alerts extends Component {
                   ${" "}<span class="dim">${it.severity} ${clock(it.raised_at)}${it.reminders ? `, reminded ${it.reminders}×` : ""}</span>
                 </p>
                 <p>${it.message}</p>
+                <p class="dim small">What to do: ${it.runbook}</p>
                 <button type="button" class="quiet" disabled=${busy === it.id}
                   onClick=${() => this.#acknowledge(it.id)}
                   aria-label=${`I have read alert ${it.id}, ${it.code}`}>read</button>

@@ -47,7 +47,7 @@ function Unknown({ it }) {
       ${" "}<span class="dim">${it.client_order_id}</span>
     </p>
     <p>No answer${since ? ` since ${clock(since)}` : ""}: it may be working, filled or absent. It is
-      being looked for; do not send it again.${it.venue_message ? ` The venue: ${it.venue_message}` : ""}</p>
+      being looked for; do not send it again.${it.venue_message ? ` Known so far: ${it.venue_message}` : ""}</p>
   </div>`;
 }
 
