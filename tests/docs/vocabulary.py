@@ -2,9 +2,11 @@
 
 import re
 import shlex
+from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
 from importlib import import_module
+from typing import Any
 
 import typer
 
@@ -47,13 +49,41 @@ def known_words() -> frozenset[str]:
 
 
 @cache
+def interface_words() -> frozenset[str]:
+    """Return every word that the HTTP interface may answer with."""
+    shapes = _description()["components"]["schemas"].values()
+    return frozenset(word for shape in shapes for word in _enum_words(shape))
+
+
+def _enum_words(schema: object) -> Iterator[str]:
+    """Yield the members of every closed set within a JSON schema."""
+    match schema:
+        case {"enum": [*words]}:
+            yield from map(str, words)
+        case dict():
+            for held in schema.values():
+                yield from _enum_words(held)
+        case list():
+            for held in schema:
+                yield from _enum_words(held)
+        case _:
+            return
+
+
+@cache
 def calls() -> frozenset[str]:
     """Return every call of the HTTP interface, as ``GET /v1/status``."""
-    # The routes close over the guard and only call it; to describe them none is needed.
-    paths = make_api(None).openapi()["paths"]  # type: ignore[arg-type]
+    paths = _description()["paths"]
     return frozenset(
         f"{method.upper()} {path}" for path, those in paths.items() for method in those
     )
+
+
+@cache
+def _description() -> dict[str, Any]:
+    # The routes close over the guard and only call it; to describe them none is needed.
+    description: dict[str, Any] = make_api(None).openapi()  # type: ignore[arg-type]
+    return description
 
 
 def command_faults(line: str) -> list[str]:
