@@ -12,7 +12,7 @@ from backstop.config.settings import Settings
 from backstop.core.step import Note
 from backstop.storm.machine import StormMachine
 from backstop.storm.story import Story
-from backstop.storm.virtual_loop import PROCESS, Process
+from backstop.storm.virtual_loop import EPOCH_S, PROCESS, Process
 
 RESTART_S: Final = 1.5
 """After it ended by itself; the real watchdog takes about as long."""
@@ -30,7 +30,7 @@ class GuardHost:
 
     Attributes:
         process: the newest one.
-        started_s: when it was started, by the loop's time.
+        started_s: when it was started, in seconds of the story.
         on_note: hears what the guard notes.
     """
 
@@ -82,7 +82,7 @@ class GuardHost:
         self.starts += 1
         self._machine.new_process()
         self.process = Process(f"guard-{self.starts}")
-        self.started_s = self._machine.loop.now_s
+        self.started_s = self._machine.loop.now_s - EPOCH_S
         self._guard = None
         self._story.tell("world", "start", number=self.starts)
         self._task = self.inside(self.process, self._live)

@@ -21,8 +21,10 @@ from backstop.adapters.projectx.wire import (
     WireOrderType,
 )
 from backstop.app.state_start import NOTHING, WHOLE_JOURNAL
+from backstop.core.book import Book
 from backstop.core.step import Note
 from backstop.core.trading_state import TradingState
+from backstop.domain.order import OrderState
 from backstop.storm.guard_host import GuardHost
 from backstop.storm.truth import STOPS, Truth, sign
 
@@ -42,6 +44,12 @@ SETTLED_S: Final = 15.0
 
 RACE_S: Final = 5.0
 """Trades that lie this close to each other may cross a request on its way."""
+
+CLOSING_S: Final = 20.0
+"""How long a liquidation may take where every message arrives: refusals are tried again."""
+
+CLOSING_STORM_S: Final = 150.0
+"""And where answers are lost, connections freeze, or the account is locked for a minute."""
 
 SURPLUS_S: Final = 45.0
 """How long legs may be larger than the position: what is certain takes two reads, and calls that
@@ -77,6 +85,7 @@ class SafetyWatch:
         disk_troubled: Callable[[], bool],
         is_reachable: Callable[[], bool],
         stormy: bool,
+        loses_messages: bool,
         max_tenths: int,
         crowded: bool,
     ) -> None:
@@ -94,6 +103,8 @@ class SafetyWatch:
         self._max_tenths = max_tenths
         self._crowded = crowded
         self._surplus_s: dict[str, float] = {}
+        self._closing_s: dict[str, float] = {}
+        self._closing_limit_s = CLOSING_STORM_S if loses_messages else CLOSING_S
         self._tags: Counter[str] = Counter()
         self._naked_s: dict[str, float] = {}
         self._flat_s: dict[str, float] = {}
@@ -182,8 +193,20 @@ class SafetyWatch:
             lost = note.fields["source"] in {WHOLE_JOURNAL, NOTHING} and self._recoveries > 0
             if lost:
                 self.break_rule("what was synced is whole", "no checkpoint was there after a start")
+        if note.name == "order_state" and note.fields["state"] == OrderState.NOT_SUBMITTED:
+            self._look_at_absence(str(note.fields["client_order_id"]))
         if note.name == "recovered":
             self._recovered_s = self._now_s()
+
+    def _look_at_absence(self, client_order_id: str) -> None:
+        guard = self._host.guard
+        order = None if guard is None else guard.book.orders.get(client_order_id)
+        there = None if order is None else self._truth.by_tag.get(order.custom_tag)
+        if there is not None:
+            self.break_rule(
+                "no conclusion from absence",
+                f"{client_order_id} is said to have never arrived, and is order {there}",
+            )
 
     @property
     def _recoveries(self) -> int:
@@ -268,6 +291,7 @@ class SafetyWatch:
         if guard is None or not able:
             self._halted_s = None
             return
+        self._look_at_liquidations(guard.book)
         halted = guard.book.trading_state(guard.now_ns()) is TradingState.HALTED
         if not halted:
             self._halted_s = None
@@ -280,6 +304,19 @@ class SafetyWatch:
                     "no fill without proof",
                     f"{order.client_order_id} is believed to have {order.filled_quantity}, "
                     f"and has {row.fill_volume}",
+                )
+
+    def _look_at_liquidations(self, book: Book) -> None:
+        """What is to be taken flat is flat soon, whatever the disk does meanwhile."""
+        scopes = [book.liquidations[name].contract_id for name in book.liquidating]
+        for contract_id, held in self._truth.positions.items():
+            covered = held and (None in scopes or contract_id in scopes)
+            before_s = self._closing_s.get(contract_id, 0.0)
+            now_s = self._closing_s[contract_id] = before_s + LOOK_S if covered else 0.0
+            if before_s <= self._closing_limit_s < now_s:
+                self.break_rule(
+                    "a liquidation ends flat",
+                    f"{held} {contract_id} are still held {now_s:g} s after it began",
                 )
 
     def _look_at_cover(self, contract_id: str, *, able: bool) -> None:

@@ -35,6 +35,7 @@ class Truth:
 
     Attributes:
         orders: every row, by id, as it is now.
+        by_tag: the ids of those that were accepted.
         trades: every trade that was not voided, by id.
         positions: signed contracts, by contract id.
         traded_s: when each contract traded last.
@@ -43,6 +44,7 @@ class Truth:
 
     now_s: Callable[[], float]
     orders: dict[int, OrderRow] = field(default_factory=dict)
+    by_tag: dict[str, int] = field(default_factory=dict)
     live: dict[int, OrderRow] = field(default_factory=dict)
     trades: dict[int, TradeRow] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
@@ -55,6 +57,8 @@ class Truth:
             return
         if isinstance(event.data, OrderRow):
             self.orders[event.data.id] = event.data
+            if event.data.custom_tag and event.data.status != WireOrderStatus.REJECTED:
+                self.by_tag[event.data.custom_tag] = event.data.id
             if event.data.status in LIVE:
                 self.live[event.data.id] = event.data
             else:

@@ -33,6 +33,10 @@ OTHER_FAULTS: Final = (
 """What ``seeded_rules`` lacks: stale and empty pictures, 429, orders that arrive after all."""
 
 
+REFUSED: Final = 6
+"""Orders in a row that the venue refuses, for no reason that anybody knows."""
+
+
 class Storm(Struct):
     """What the disasters strike."""
 
@@ -67,7 +71,7 @@ class StormWeather:
             acts += [self._full_disk, self._broken_disk, self._slow_disk]
         if plan.has(Weather.OTHERS):
             acts += [self._manual_trade, self._manual_trade, self._second_bot, self._close_by_hand]
-            acts += [self._bust, self._overfill, self._lock_account]
+            acts += [self._bust, self._overfill, self._lock_account, self._refuse_stops]
         self._acts = acts
 
     def begin(self) -> None:
@@ -259,6 +263,21 @@ class StormWeather:
         filled = [row.id for row in self._storm.truth.orders.values() if row.status == 2]  # noqa: PLR2004
         if filled:
             self._storm.venue.exchange.overfill(self._storm.chance.choice(filled[-5:]), 1)
+
+    def _refuse_stops(self) -> None:
+        """Refuse the next orders, and have somebody open a position just then."""
+        self._storm.venue.faults.add(
+            [
+                FaultRule(
+                    on="Order/place",
+                    act=FaultKind.ERROR_CODE,
+                    code=2,
+                    message="rejected",
+                    count=REFUSED,
+                )
+            ]
+        )
+        self._manual_trade()
 
     async def _lock_account(self) -> None:
         """The firm forbids trading for a while."""

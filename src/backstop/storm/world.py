@@ -179,6 +179,7 @@ class World:
             disk_troubled=self.machine.simulated_disk.was_troubled,
             is_reachable=lambda: network_is_up(loop),
             stormy=plan.weather is not Weather.CALM,
+            loses_messages=plan.has(Weather.GATEWAY, Weather.NETWORK, Weather.OTHERS),
             max_tenths=MAX_POSITION * TENTHS,
             crowded=plan.has(Weather.OTHERS),
         )
@@ -211,6 +212,10 @@ class World:
         ]
         await asyncio.sleep(hours * 3600)
         weather.cancel()
+        await asyncio.wait(tasks, timeout=0)
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.result()  # a storm that has ended by itself proves nothing
         self._trading = False
         self._weather.end()
         self.story.tell("world", "healed")
