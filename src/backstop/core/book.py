@@ -210,7 +210,7 @@ class Book:
     reused_ids: dict[int, None] = field(default_factory=dict)  # of which a person was told
     breaches_seen_to: int = 0  # trades up to it: a person resumed since, or a day began
     estimate: RiskEstimated | None = None
-    broken_limits: tuple[LimitName, ...] = ()  # that let through what they must refuse
+    broken_limits: tuple[str, ...] = ()  # that let through what they must refuse
     breaches_told: dict[LimitName, None] = field(
         default_factory=dict
     )  # exposure limits that the market has broken

@@ -23,7 +23,7 @@ from backstop.core.clock_readings import clock_read, now_us
 from backstop.core.closing import close_answered
 from backstop.core.contradictions import freeze_entries
 from backstop.core.evidence import apply_order_step, ask_for_audit, contradiction
-from backstop.core.exposure_watch import limits_tried, watch_exposure
+from backstop.core.exposure_watch import watch_exposure
 from backstop.core.external_trading import watch_others
 from backstop.core.forgetting import forget_the_oldest, past_recalled
 from backstop.core.halting import cancel_entries_while_halted
@@ -31,6 +31,7 @@ from backstop.core.hours_kept import keep_hours, sessions_scheduled
 from backstop.core.journal_outage import journal_changed
 from backstop.core.left_alone import left_alone, liquidate_what_was_left_alone
 from backstop.core.lifecycle import MACHINE
+from backstop.core.limit_trials import limits_tried
 from backstop.core.login_access import access_changed
 from backstop.core.moves_followed import move_answered, moves_restarted
 from backstop.core.order_evidence import book_order_row

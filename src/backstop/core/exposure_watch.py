@@ -1,4 +1,4 @@
-"""Limits between orders: each one is tried at the start, and looked at when the market moves.
+"""Exposure limits between orders: they are looked at when the market moves.
 
 A breach that the market makes refuses what would increase it, for every order is judged by what
 holds then. It is told to a person here; it takes the account flat only where that was asked for,
@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 from backstop.core import emergency_liquidation
 from backstop.core.correlation import CorrelationOrigin
-from backstop.core.correlation_protection import self_test
 from backstop.core.estimate_age import correlation_view, volatilities_now
 from backstop.core.exposure import dollars
 from backstop.core.exposure_book import ExposureBook
@@ -26,21 +25,6 @@ _CLOSES = {
     False: "nothing is closed by itself",
     True: "what is held is closed if all of this was measured and nothing of it assumed",
 }
-
-
-def limits_tried(work: Workbench) -> None:
-    """Let each limit judge orders that it must refuse; one that does not keeps entries out."""
-    book = work.book
-    limits = book.policy.exposure_limits
-    broken = () if limits is None else self_test(limits)
-    if broken and broken != book.broken_limits:
-        work.alert(
-            Severity.CRITICAL,
-            AlertCode.LIMIT_BROKEN,
-            f"{', '.join(broken)} let an order through that breaks it. Entries are refused; exits "
-            "and protection go on. Stop this version and start one that works.",
-        )
-    book.broken_limits = broken
 
 
 def watch_exposure(work: Workbench, event: RiskEstimated) -> None:

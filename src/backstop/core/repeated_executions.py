@@ -28,7 +28,7 @@ def count_executions(work: Workbench) -> None:
         if order is None or order.role is not None or len(order.fills) != trades:
             continue
         intent = order.intent
-        key = _key(intent.strategy_id, intent.contract_id, intent.side)
+        key = execution_key(intent.strategy_id, intent.contract_id, intent.side)
         times_ns = (*_within(book, key, work.now_ns), work.now_ns)
         book.executions[key] = times_ns[-limit:]
     for key in [it for it in book.executions if not _within(book, it, work.now_ns)]:
@@ -42,7 +42,7 @@ def repetition_denials(
     limit = book.policy.max_repeated_executions
     if limit is None or not book.executions:
         return ()
-    key = _key(strategy_id, contract_id, side)
+    key = execution_key(strategy_id, contract_id, side)
     if len(book.executions.get(key, ())) < limit:
         return ()
     times_ns = _within(book, key, now_ns)
@@ -61,7 +61,8 @@ def repetition_denials(
     )
 
 
-def _key(strategy_id: str | None, contract_id: str, side: Side) -> str:
+def execution_key(strategy_id: str | None, contract_id: str, side: Side) -> str:
+    """Return what executions are counted by."""
     return " ".join((side, contract_id, strategy_id or ""))
 
 

@@ -50,7 +50,7 @@ class Condition(StrEnum):
     CLOCK_OFFSET = "CLOCK_OFFSET"
     """Our time of day and the venue's are too far apart. Until three answers agree."""
     LIMIT_BROKEN = "LIMIT_BROKEN"
-    """An exposure limit let a test order through. Until a start at which none does."""
+    """A limit let a test order through that breaks it. Until a start at which none does."""
     DAILY_LOSS_LOCK = "DAILY_LOSS_LOCK"
     """The loss of the day reached its limit. Until 17:00 Chicago."""
     FIRM_LIQUIDATED = "FIRM_LIQUIDATED"
