@@ -28,6 +28,7 @@ from backstop.core.state_checkpoint import captured, restored
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.events import (
     Answer,
+    CloseRequested,
     InstrumentsLoaded,
     LimitsChangeRequested,
     OrderRequested,
@@ -62,6 +63,7 @@ others = st.one_of(
     st.tuples(st.just("instrument"), st.sampled_from([MES, NQ]), st.sampled_from([5, 7])),
     st.tuples(st.just("limit"), st.integers(1, 5)),
     st.tuples(st.just("stop"), st.integers(-3, 3)),
+    st.tuples(st.just("close"), st.sampled_from([None, 1])),
     st.tuples(st.just("schedule")),
     st.tuples(st.just("unlisted reads"), st.integers(1, 5)),
 )
@@ -106,6 +108,15 @@ class Account:
             case ("stop", ticks):
                 wish = ProtectionRequested(
                     utc_us=guard.utc_us, contract_id=MES, stop_ticks=19_600 + ticks
+                )
+                guard.feed(wish)
+            case ("close", quantity):
+                wish = CloseRequested(
+                    utc_us=guard.utc_us,
+                    contract_id=MES,
+                    reason="so",
+                    operator="ann",
+                    quantity=quantity,
                 )
                 guard.feed(wish)
             case ("schedule",):

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from backstop.core.by_contract import LiveOrders, Positions
 from backstop.core.positions import PositionView
+from backstop.core.protection_record import Episode, ProtectionBook, ProtectionRecord
 
 CONTRACTS = ("CON.A", "CON.B", "CON.C")
 
@@ -67,3 +68,26 @@ def test_held_are_the_contracts_in_which_rows_or_trades_say_that_something_is_he
         assert positions.held == held == Positions(positions).held
     positions.clear()
     assert not positions.held
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(CONTRACTS), st.sampled_from([0, 5]), st.sampled_from([0, 7]))
+    ),
+    st.integers(0, 9),
+)
+def test_records_that_lack_a_stop_are_those_that_a_walk_finds(
+    made: list[tuple[str, int, int]], sent_ns: int
+) -> None:
+    protection = ProtectionBook()
+    for contract_id, wanted_ns, doubted_ns in made:
+        protection.records[contract_id] = ProtectionRecord(
+            contract_id=contract_id, episode=Episode(wanted_ns=wanted_ns), doubted_ns=doubted_ns
+        )
+        records = protection.records.values()
+        assert protection.is_urgent == any(it.episode.wanted_ns or it.doubted_ns for it in records)
+        assert protection.lacks_since(sent_ns) == any(
+            0 < it.episode.wanted_ns <= sent_ns for it in records
+        )
+    protection.records.clear()
+    assert not protection.is_urgent

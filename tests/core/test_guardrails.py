@@ -190,6 +190,15 @@ def test_the_largest_price_is_still_one() -> None:
     assert codes(assessment) == []
 
 
+def test_zeros_at_the_end_of_a_price_are_no_decimals() -> None:
+    fine = Decimal("5000." + "0" * (PRICE_DECIMALS_MAX + 5))
+
+    for _ in range(2):  # also once its ticks are remembered
+        assessment = judged(type=OrderType.LIMIT, limit_price=fine)
+        assert codes(assessment) == []
+        assert assessment.intent.limit_ticks == 20_000
+
+
 # -- rounding --------------------------------------------------------------------------------------
 
 _PRICES = st.decimals(

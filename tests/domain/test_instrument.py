@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backstop.domain.instrument import Instrument, Rounding
+from backstop.domain.instrument import (
+    LEVELS_KEPT,
+    PRICE_DECIMALS_MAX,
+    PRICE_LIMIT_TICKS,
+    Instrument,
+    Rounding,
+)
 from backstop.errors import OffTickError
 
 
@@ -74,3 +80,39 @@ def test_the_value_of_a_point_is_rounded_up(
     tick_size: str, tick_value_micros: int, point_value_micros: int
 ) -> None:
     assert an_instrument(tick_size, tick_value_micros).point_value_micros == point_value_micros
+
+
+@given(
+    prices=st.lists(st.decimals("-1e6", "1e6", allow_nan=False, places=3), max_size=20),
+    rounding=st.sampled_from(Rounding),
+)
+def test_a_price_that_was_asked_for_before_gets_the_ticks_of_one_that_was_not(
+    prices: list[Decimal], rounding: Rounding
+) -> None:
+    asked = an_instrument("0.125")
+    for price in prices * 2:
+        assert asked.rounded_ticks(price, rounding) == an_instrument("0.125").rounded_ticks(
+            price, rounding
+        )
+
+
+def test_no_more_levels_are_remembered_than_a_contract_has_in_days() -> None:
+    instrument = an_instrument()
+    for ticks in range(2 * LEVELS_KEPT + 1):
+        assert instrument.rounded_ticks(instrument.price(ticks), Rounding.UP) == ticks
+        assert len(instrument.known_levels) <= LEVELS_KEPT
+
+
+@pytest.mark.parametrize(
+    ("tick_size", "price"),
+    [
+        ("0.25", Decimal("5000.1")),  # between two ticks
+        ("0.25", (PRICE_LIMIT_TICKS + 1) * Decimal("0.25")),  # too far from zero
+        ("1E-19", Decimal(10) ** -(PRICE_DECIMALS_MAX + 1)),  # too fine
+    ],
+)
+def test_what_is_no_level_is_not_remembered(tick_size: str, price: Decimal) -> None:
+    instrument = an_instrument(tick_size)
+    instrument.rounded_ticks(price, Rounding.DOWN)
+
+    assert instrument.known_levels == {}

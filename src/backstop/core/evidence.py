@@ -122,6 +122,7 @@ def book_venue_order(work: Workbench, row: BrokerOrder) -> None:
         for by_id in (book.live_venue, book.unlisted, book.asked, book.aligned):
             by_id.pop(row.broker_order_id, None)
     work.touched_venue_orders[row.broker_order_id] = None
+    book.changed.note(row.contract_id)
     if held is None or held.row.status is not believed.status:
         _suspect_position(work, believed)
         work.note(

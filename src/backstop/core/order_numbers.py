@@ -37,7 +37,7 @@ def number_faults(request: OrderRequest, instrument: Instrument) -> tuple[Denial
         faults.append(_misplaced("limit_price", request.limit_price, type_))
     if (request.stop_price is not None) is not type_.has_stop:
         faults.append(_misplaced("stop_price", request.stop_price, type_))
-    for name, price in _named_prices(request):
+    for name, price in zip(_PRICE_NAMES, _prices(request), strict=True):
         if price is not None and not _is_price(price, instrument):
             faults.append(_no_price(name, price, instrument))
     return tuple(faults)
@@ -92,7 +92,7 @@ def off_tick_faults(request: OrderRequest, instrument: Instrument) -> tuple[Deni
             limit=str(instrument.tick_size),
             max_quantity=0,
         )
-        for name, price in _named_prices(request)
+        for name, price in zip(_PRICE_NAMES, _prices(request), strict=True)
         if price is not None and price % instrument.tick_size
     )
 
@@ -131,12 +131,15 @@ def _is_fine(price: Decimal) -> bool:
     return beyond > 0 and any(digits[-beyond:])
 
 
-def _named_prices(request: OrderRequest) -> tuple[tuple[str, Decimal | None], ...]:
+_PRICE_NAMES = ("limit_price", "stop_price", "stop_loss_price", "take_profit_price")
+
+
+def _prices(request: OrderRequest) -> tuple[Decimal | None, ...]:
     return (
-        ("limit_price", request.limit_price),
-        ("stop_price", request.stop_price),
-        ("stop_loss_price", request.stop_loss_price),
-        ("take_profit_price", request.take_profit_price),
+        request.limit_price,
+        request.stop_price,
+        request.stop_loss_price,
+        request.take_profit_price,
     )
 
 

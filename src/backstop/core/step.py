@@ -152,6 +152,7 @@ class Workbench:
             book.live[order.client_order_id] = order.intent.contract_id
         self.touched_orders[order.client_order_id] = None
         self.touched_contracts[order.intent.contract_id] = None
+        book.changed.note(order.intent.contract_id)  # also of what is no longer live
         if before is None or before.state is not order.state:
             self._note_state(before, order)
         if _is_proven(order) and (

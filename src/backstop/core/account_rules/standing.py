@@ -20,6 +20,11 @@ LARGEST_UNITS = {
 }
 """Units of the mini of each family; a contract with fewer of them is a micro."""
 
+CONTRACT_TENTHS = {
+    profile.symbol: profile.units * TENTHS // LARGEST_UNITS[profile.family]
+    for profile in CONTRACTS.values()
+}
+
 
 class Range(Struct, frozen=True, kw_only=True):
     """The lowest and the highest position of a contract that pending orders can lead to."""
@@ -175,10 +180,7 @@ def history_wanted(book: Book) -> bool:
 
 def tenths_of(symbol: str) -> int:
     """Return how many tenths of a mini one contract counts for; an unknown root is a mini."""
-    profile = CONTRACTS.get(symbol)
-    if profile is None:
-        return TENTHS
-    return profile.units * TENTHS // LARGEST_UNITS[profile.family]
+    return CONTRACT_TENTHS.get(symbol, TENTHS)
 
 
 def position_tenths(ranges: Mapping[str, Range], book: Book) -> int:
