@@ -4,6 +4,7 @@ A table for what can be said of one call, and a story for what takes several. Ev
 of a real guard that sends to a simulated venue, over HTTP.
 """
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -340,6 +341,23 @@ def test_health_is_good_exactly_while_there_is_nothing_to_say_against_it(caller:
     assert misfits(said, HEALTH) == []
     sound = said["trading_state"] == "ACTIVE" and not said["reasons"]
     assert answer.status_code == (200 if sound else 503)
+
+
+def test_the_stream_tells_prices_as_text(caller: Caller) -> None:
+    newest = caller.target.guard.manager.journal_seq
+    told: list[Any] = []
+    with caller.session.get(
+        f"{caller.target.url}/v1/events?from=1", stream=True, timeout=PATIENCE_S
+    ) as stream:
+        for line in stream.iter_lines():
+            if line.startswith(b"data: "):
+                told.append(json.loads(line.removeprefix(b"data: ")))
+            if told and told[-1]["seq"] >= newest:
+                break
+
+    assert [it["seq"] for it in told[:newest]] == list(range(1, newest + 1))
+    assert any("price" in json.dumps(it["payload"]) for it in told)
+    assert [fault for it in told for fault in floats(it)] == []
 
 
 def test_metrics_are_text_for_prometheus(caller: Caller) -> None:
