@@ -67,4 +67,6 @@ def test_a_disk_that_fails_is_a_finding(tmp_path: Path) -> None:
     def sync(_descriptor: int) -> None:
         raise OSError(5, "Input/output error")
 
-    assert look_at_disk(tmp_path, clock=SystemClock(), sync=sync).fault == "Input/output error"
+    look = look_at_disk(tmp_path, clock=SystemClock(), sync=sync)
+
+    assert look.fault == f"{tmp_path} cannot be written to: Input/output error"

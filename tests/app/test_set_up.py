@@ -102,6 +102,7 @@ async def test_a_gateway_that_is_not_there_fails_the_login(desk: Desk) -> None:
     found = await looked(desk)
 
     assert found[CheckName.LOGIN].status is FAIL
+    assert "network" in found[CheckName.LOGIN].advice
     assert found[CheckName.CLOCK].status is WARN
 
 

@@ -118,7 +118,7 @@ def test_bounds_are_told_as_bounds() -> None:
     found = check(CheckName.DISK, disk=replace(DISK, bounds=True))
 
     assert found.value == "1.5"
-    assert "half of 20 records were on disk, all within 3.0 ms" in found.finding
+    assert "half of 20 records were on disk, 19 of 20 within 3.0 ms" in found.finding
 
 
 @pytest.mark.parametrize(
@@ -149,6 +149,14 @@ def test_the_lock_says_who_may_send(look: LockLook, status: CheckStatus, words: 
 )
 def test_a_login_is_accepted_slow_or_refused(look: LoginLook, status: CheckStatus) -> None:
     assert check(CheckName.LOGIN, login=look).status is status
+
+
+def test_a_gateway_that_was_not_reached_says_nothing_of_the_credentials() -> None:
+    refused = check(CheckName.LOGIN, login=LoginLook(fault="refused"))
+    unreached = check(CheckName.LOGIN, login=LoginLook(fault="no connection", reached=False))
+
+    assert "credentials check" in refused.advice
+    assert "network" in unreached.advice
 
 
 def test_an_account_that_may_not_trade_fails() -> None:

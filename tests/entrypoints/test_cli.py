@@ -90,7 +90,7 @@ async def test_validate_ends_with_0_for_a_good_order_and_1_for_a_refused_one(
     [
         (("ZZ", "BUY", "1"), "no contract of the gateway goes by ZZ"),
         (("ES", "UP", "1"), "side must be BUY, SELL, LONG or SHORT"),
-        (("ES", "BUY", "0"), "quantity must be a whole JSON number"),
+        (("ES", "BUY", "0"), "'QTY': Input should be greater than or equal to 1"),
         (("ES", "BUY", "one"), "QTY"),
         (("ES", "BUY"), "QTY"),
     ],

@@ -44,7 +44,8 @@ def look_at_disk(
     except StateFolderError as error:
         return DiskLook(folder=str(folder), fault=str(error).rstrip("."))
     except OSError as error:
-        return DiskLook(folder=str(there), fault=error.strerror or str(error))
+        why = error.strerror or str(error)
+        return DiskLook(folder=str(folder), fault=f"{there} cannot be written to: {why}")
     return DiskLook(
         folder=str(folder),
         writes=len(waits_us),

@@ -153,6 +153,10 @@ def _gates(settings: Settings, policy: Policy) -> GatesLook:
     )
 
 
+NEARLY_ALL_PERCENT = 95
+"""Of a guard's waits: one slow write in days, at its start for instance, is no slow disk."""
+
+
 # -- inside a guard --------------------------------------------------------------------------------
 
 
@@ -199,7 +203,7 @@ def _disk_of(waits: CommitWaits, folder: Path) -> DiskLook:
         folder=str(folder),
         writes=total,
         typical_us=bound_us((total + 1) // 2),
-        slowest_us=bound_us(total),
+        slowest_us=bound_us(-(-total * NEARLY_ALL_PERCENT // 100)),
         bounds=True,
     )
 
@@ -216,7 +220,7 @@ def _login_of(book: Book, faults: dict[str, str]) -> LoginLook | None:
     if book.links.login_refused:
         return LoginLook(fault=faults.get("credentials") or "the gateway refuses the credentials")
     if book.account is None:
-        return LoginLook(fault=faults["gateway"]) if "gateway" in faults else None
+        return LoginLook(fault=faults["gateway"], reached=False) if "gateway" in faults else None
     return LoginLook()
 
 

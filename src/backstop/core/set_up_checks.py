@@ -102,9 +102,9 @@ def _disk(look: DiskLook) -> Check:
         return Check(
             check=CheckName.DISK,
             status=CheckStatus.FAIL,
-            finding=f"{look.folder} cannot be written to: {look.fault}",
-            advice="Without a record nothing is sent but exits. Make the folder writable for this "
-            "user, or set BACKSTOP_STATE_DIR to another one.",
+            finding=look.fault.rstrip("."),
+            advice="Without a record a guard does not start, and one that runs sends nothing but "
+            "exits. BACKSTOP_STATE_DIR may be set to another folder.",
         )
     if not look.writes:
         return Check(
@@ -137,7 +137,7 @@ def _disk(look: DiskLook) -> Check:
 def _writes(look: DiskLook) -> str:
     slowest = f"{look.slowest_us / 1000:.1f} ms"
     if look.bounds:
-        return f"within it half of {look.writes} records were on disk, all within {slowest}"
+        return f"within it half of {look.writes} records were on disk, 19 of 20 within {slowest}"
     return f"until a write is on disk, the middle of {look.writes}; slowest {slowest}"
 
 
@@ -186,7 +186,9 @@ def _login(look: LoginLook) -> Check:
             check=CheckName.LOGIN,
             status=CheckStatus.FAIL,
             finding=look.fault.rstrip("."),
-            advice="'backstop credentials check' shows where each credential comes from.",
+            advice="'backstop credentials check' shows where each credential comes from."
+            if look.reached
+            else "Check the network and TOPSTEPX_API_URL; of the credentials nothing is known.",
         )
     if look.took_ms is None:
         return Check(

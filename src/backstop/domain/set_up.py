@@ -32,7 +32,7 @@ class DiskLook(Struct, frozen=True, kw_only=True):
     writes: int = 0
     typical_us: int = 0  # half of them took no longer
     slowest_us: int = 0
-    bounds: bool = False  # the two are upper bounds
+    bounds: bool = False  # upper bounds: half, and nearly all, took no longer
     free_bytes: int | None = None
     fault: str = ""
 
@@ -47,10 +47,14 @@ class LockLook(Struct, frozen=True, kw_only=True):
 
 
 class LoginLook(Struct, frozen=True, kw_only=True):
-    """One login; ``took_ms`` None where the guard's own session was looked at instead."""
+    """One login; ``took_ms`` None where the guard's own session was looked at instead.
+
+    ``reached`` False: nobody answered, so nothing is known of the credentials.
+    """
 
     took_ms: int | None = None
     fault: str = ""
+    reached: bool = True
 
 
 class AccountLook(Struct, frozen=True, kw_only=True):

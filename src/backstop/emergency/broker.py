@@ -82,7 +82,7 @@ async def _greeted(gateway: ProjectXGateway, account_id: int, say: Callable[[str
         except GatewayUnreachableError as error:
             if str(error) != told:
                 told = str(error)
-                say(f"{told} It is tried again.")
+                say(f"{told.rstrip('.')}. It is tried again.")
         await asyncio.sleep(AGAIN_S)
 
 

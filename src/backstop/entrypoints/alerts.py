@@ -45,7 +45,7 @@ def list_alerts(
     if not body["alerts"]:
         say("no open alerts" if only_open else "no alerts")
         return
-    heads = ("id", "raised", "severity", "code", "read by", "sent to", "message")
+    heads = ("ID", "RAISED", "SEVERITY", "CODE", "READ BY", "SENT TO", "MESSAGE")
     say(columns(heads, map(_row, body["alerts"])))
     say(f"What each code means, and what to do: {runbook_page('CODE')}")
 

@@ -18,7 +18,7 @@ def stored_token(state_folder: Path) -> str | None:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise StateFolderError(
-            f"{state_folder / TOKEN_FILE} cannot be read: {error}. "
+            f"{state_folder / TOKEN_FILE} cannot be read: {_why(error)}. "
             "Check BACKSTOP_STATE_DIR, or set BACKSTOP_API_TOKEN."
         ) from error
 
@@ -43,7 +43,12 @@ def stored_or_made_token(state_folder: Path) -> str:
         temporary.replace(path)
     except OSError as error:
         raise StateFolderError(
-            f"The API token cannot be kept in {path}: {error}. Check that BACKSTOP_STATE_DIR is a "
-            "folder this user can write, or set BACKSTOP_API_TOKEN."
+            f"The API token cannot be kept in {path}: {_why(error)}. Check that "
+            "BACKSTOP_STATE_DIR is a folder this user can write, or set BACKSTOP_API_TOKEN."
         ) from error
     return token
+
+
+def _why(error: Exception) -> str:
+    """Return the system's own words, without the path, which the sentence has."""
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -17,6 +17,9 @@ from backstop.errors import SetupError
 ORDERS_SHOWN = 50
 ORDERS_SHOWN_MAX = 100_000
 
+NAME_WIDTH = 14
+"""Of the longest column name."""
+
 audit = typer.Typer(
     help="Read, check and hand on the audit record of the state folder.",
     no_args_is_help=True,
@@ -86,7 +89,7 @@ def show(
         say_json({"order": order, "fills": fills})
         return
     for name, value in order.items():
-        say(f"{name:<14} {'-' if value is None else value}")
+        say(f"{name:<{NAME_WIDTH}}  {_shown(name, value, order_id)}")
     if fills:
         say(columns(tuple(fills[0]), (tuple(fill.values()) for fill in fills)))
     else:
@@ -97,6 +100,15 @@ audit.command()(verify)
 audit.command()(prove)
 audit.command()(export)
 audit.command("rotate-key")(rotate)
+
+
+def _shown(name: str, value: object, order_id: str) -> object:
+    """Return a value for people; a proof is for programs, and a page long."""
+    if value is None:
+        return "-"
+    if name == "ExecutionProof":
+        return f"signed; 'backstop audit prove {order_id}' writes it"
+    return value
 
 
 def _rows(query: str, parameters: Sequence[object]) -> list[dict[str, Any]]:

@@ -89,18 +89,26 @@ def prove(
 
 def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
+    *,
+    as_json: AsJson = False,
 ) -> None:
-    """Write the whole record as files that never change, with a manifest, and tables as CSV."""
+    """Write the whole record as files that never change, with a manifest, and tables as CSV.
+
+    Ends with 0 when it is written, 1 when the record does not hold or DIR has other files.
+    """
     try:
         with progress() as show:
             exported = export_record(
                 state_folder(), folder, on_progress=lambda done: show(f"writing record {done}")
             )
     except TamperedRecordError as error:
-        _say_tampered(error, as_json=False)
+        _say_tampered(error, as_json=as_json)
         raise typer.Exit(REFUSED) from None
     except ExportRefusedError as error:
         raise _refused(error) from None
+    if as_json:
+        say_json({"folder": str(folder), **msgspec.to_builtins(exported)})
+        return
     say(
         f"written: {folder}: {count_text(exported.records, 'record')} in "
         f"{count_text(exported.segments, 'segment')}, {count_text(exported.orders, 'order')}, "

@@ -16,6 +16,7 @@ _THEME = Theme(
         "word.good": "green",
         "word.next": "cyan",
         "word.name": "bold",
+        "word.heads": "not bold default underline",
     },
     inherit=False,
 )
@@ -36,9 +37,9 @@ class _Words(RegexHighlighter):
         rf"(?P<good>\b({_GOOD})\b)",
         rf"(?P<doubt>\b({_DOUBT})\b|\b({_NOTHING_SENT})\b(: .*)?)",
         rf"(?P<bad>\b({_BAD})\b|^backstop:)",
-        r"(?P<name>\bSENDING\b.*)",
+        r"(?P<name>\bSENDING: .*|\bSENDING\b)",
         r"(?P<next>\bbackstop [a-z]+( --?[a-z-]+| [A-Z]\b)*|^ +-> .*)",
-        r"(?P<name>^[A-Z][A-Z$ ]+  +[A-Z][A-Z$% ]+.*$)",  # the heads of a table
+        r"(?m)(?P<heads>^[A-Z][A-Z$%/ ]*(  +[A-Z][A-Z$%/ ]*)+$)",  # of a table
     )
 
 

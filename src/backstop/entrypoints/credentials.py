@@ -39,6 +39,7 @@ from backstop.errors import (
     CredentialError,
     CredentialSourceError,
     GatewayError,
+    GatewayUnreachableError,
     SettingError,
     SetupError,
     SetupFaults,
@@ -70,6 +71,7 @@ class LoginResult(Struct, frozen=True, kw_only=True):
     credential: str
     accepted: bool
     words: str
+    reached: bool = True
 
 
 @credentials.command()
@@ -83,8 +85,8 @@ def check(
     """Show which source has each credential, since when and until when; never a value.
 
     Ends with 0 when all that is needed is there, 2 when something is missing, unusable or expired,
-    1 when the gateway refuses a login. A login is not tried while a guard holds the account: it
-    could end the guard's own session.
+    1 when the gateway refuses a login or does not answer. A login is not tried while a guard holds
+    the account: it could end the guard's own session.
     """
     manager = CredentialManager.from_env()
     inquiries = [manager.inquire(name) for name in NAMES]
@@ -109,10 +111,11 @@ def check(
             }
         )
     else:
-        heads = ("credential", "from", "age", "expires", "asked")
+        heads = ("CREDENTIAL", "FROM", "AGE", "EXPIRES", "ASKED")
         say(columns(heads, map(_row, inquiries)))
         for it in logins:
-            say(f"{it.credential}: {'accepted' if it.accepted else 'REFUSED'}: {it.words}")
+            refused = "REFUSED" if it.reached else "NOT TRIED"
+            say(f"{it.credential}: {'accepted' if it.accepted else refused}: {it.words}")
     if faults:
         raise SetupFaults(faults)
     if not all(it.accepted for it in logins):
@@ -285,11 +288,13 @@ async def _login(
         try:
             async with asyncio.timeout(LOGIN_LIMIT_S):
                 account = await gateway.account(settings.account_id)
+        except GatewayUnreachableError as error:
+            return LoginResult(credential=name, accepted=False, reached=False, words=str(error))
         except GatewayError as error:
             return LoginResult(credential=name, accepted=False, words=str(error))
         except TimeoutError:
             words = f"no answer within {LOGIN_LIMIT_S:g} s"
-            return LoginResult(credential=name, accepted=False, words=words)
+            return LoginResult(credential=name, accepted=False, reached=False, words=words)
     can = "may trade" if account.can_trade else "may NOT trade"
     words = f"account {account.account_id} ({account.name}) {can}"
     return LoginResult(credential=name, accepted=True, words=words)

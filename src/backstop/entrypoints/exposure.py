@@ -18,9 +18,11 @@ def exposure(*, as_json: AsJson = False) -> None:
         say_json(body | pairs)
         return
     _say_roots(body["roots"])
+    say("")
     _say_limits(body)
     for family in body["unpriced"]:
         say(f"NO PRICE  the risk of {family} is not known: nothing may be added")
+    say("")
     say(
         columns(
             ("FAMILY", "SIGMA %", "ORIGIN"),
@@ -83,6 +85,7 @@ def _say_pairs(matrix: dict[str, dict[str, dict[str, Any]]]) -> None:
         if first < second
     ]
     if rows:
+        say("")
         say(columns(("PAIR", "CORRELATION", "ORIGIN", "AGE"), rows))
 
 

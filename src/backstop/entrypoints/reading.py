@@ -17,6 +17,9 @@ PriceOption = Annotated[str | None, typer.Option(help="A price in points, such a
 AVERAGE_PLACES = 4
 """Decimals of an average price for people: finer than any tick."""
 
+QUANTITY_MAX = 2**31 - 1
+"""The venue's size is a 32-bit number; the limits that matter are far below and give reasons."""
+
 DENIED = 1
 """Exit code of an order that would be refused."""
 
@@ -66,7 +69,9 @@ def positions(*, as_json: AsJson = False) -> None:
 def validate(
     symbol: Annotated[str, typer.Argument(help="An exchange root such as ES.")],
     side: Annotated[str, typer.Argument(help="BUY or SELL, LONG or SHORT.")],
-    quantity: Annotated[int, typer.Argument(metavar="QTY", help="Contracts.")],
+    quantity: Annotated[
+        int, typer.Argument(metavar="QTY", min=1, max=QUANTITY_MAX, help="Contracts.")
+    ],
     *,
     order_type: Annotated[
         str, typer.Option("--type", help="MARKET, LIMIT, STOP or TRAILING_STOP.")
@@ -184,6 +189,8 @@ def _largest(denial: dict[str, Any]) -> str:
     largest = denial["max_quantity"]
     if largest is None or "largest quantity that passes" in denial["message"]:
         return ""
+    if not largest:
+        return " (no quantity passes)"
     return f" (largest quantity that passes: {largest})"
 
 

@@ -34,7 +34,7 @@ from backstop.entrypoints.gates import gates
 from backstop.entrypoints.http.recovery_views import PlanView, plan_view
 from backstop.entrypoints.place import guard_client
 from backstop.entrypoints.reading import checked
-from backstop.entrypoints.terminal import columns, say, say_json
+from backstop.entrypoints.terminal import columns, progress, say, say_json
 from backstop.errors import (
     AlreadyRunningError,
     GatewayAnswerError,
@@ -75,7 +75,9 @@ def recover(
         return
     settings = Settings.load()
     _refuse_beside_a_guard(settings)
-    book, read, plan = asyncio.run(_planned(settings))
+    with progress() as show:
+        show("reading the state folder and the account")
+        book, read, plan = asyncio.run(_planned(settings))
     view = plan_view(plan)
     if as_json:
         say_json(

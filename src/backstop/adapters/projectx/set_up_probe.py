@@ -15,7 +15,7 @@ from backstop.adapters.projectx.session import RevealsSecret
 from backstop.domain.events import Fact, Hub, HubConnected, SessionEvicted
 from backstop.domain.instrument import Instrument
 from backstop.domain.set_up import AccountLook, GatewayLook, HubLook, LoginLook
-from backstop.errors import GatewayAnswerError, GatewayError
+from backstop.errors import GatewayAnswerError, GatewayError, GatewayUnreachableError
 from backstop.ports import Clock
 
 CALL_LIMIT_S = 10.0
@@ -72,7 +72,7 @@ class GatewayProbe:
         except (GatewayError, TimeoutError) as error:
             return GatewayLook(
                 offset_ms=gateway.venue_clock_offset_ms,
-                login=LoginLook(fault=_words(error)),
+                login=_failed(error),
                 not_looked="there is no login",
             )
         login = LoginLook(took_ms=self._since_ms(began_ns))
@@ -91,7 +91,7 @@ class GatewayProbe:
             # A ready token shows only here that it is not good any more.
             return GatewayLook(
                 offset_ms=gateway.venue_clock_offset_ms,
-                login=LoginLook(fault=_words(error)),
+                login=_failed(error),
                 not_looked="there is no login",
             )
         looked = await self._hubs(account_id, symbols, instruments)
@@ -184,6 +184,11 @@ def _hub_look(hub: Hub, hubs: ProjectXHubs, heard: _Heard, began_ns: int) -> Hub
         fault = link.last_fault or f"no connection within {HUBS_LIMIT_S:g} s"
         return HubLook(hub=hub, fault=fault)
     return HubLook(hub=hub, connected=True, took_ms=(connected_ns - began_ns) // _NS_PER_MS)
+
+
+def _failed(error: Exception) -> LoginLook:
+    unreached = isinstance(error, GatewayUnreachableError | TimeoutError)
+    return LoginLook(fault=_words(error), reached=not unreached)
 
 
 def _words(error: Exception) -> str:

@@ -7,6 +7,7 @@ nobody can tell.
 """
 
 import asyncio
+import os
 import re
 import ssl
 from collections import deque
@@ -266,7 +267,9 @@ def describe(error: BaseException) -> str:
         case aiohttp.ClientConnectorDNSError():
             return "the host name did not resolve"
         case aiohttp.ClientConnectorError(os_error=cause):
-            return f"no connection: {cause.strerror or type(cause).__name__}"
+            # The event loop's own words quote an address; the system's say what happened.
+            words = cause.strerror if cause.errno is None else os.strerror(cause.errno)
+            return f"no connection: {(words or type(cause).__name__).lower()}"
         case TimeoutError():
             return "no answer within the deadline"
         case OSError(strerror=str(words)):
