@@ -1,12 +1,16 @@
 """A file stops new exposure without any program, and a person lets it through again."""
 
+import threading
 from pathlib import Path
 
 import pytest
-from tests.app.desk import Desk, Guard, until
+from tests.app.desk import PATIENCE_S, Desk, Guard, until
 
+from backstop.adapters.clock import SystemClock
+from backstop.app.kill_file import KillFile
 from backstop.core.step import DecisionKind
 from backstop.core.trading_state import TradingState
+from backstop.domain.events import OrderRequested
 from backstop.domain.order import OrderState, OrderType, Side
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -90,3 +94,69 @@ async def test_a_place_that_cannot_be_looked_at_is_a_fault_and_halts_nothing(
         assert state(guard) is TradingState.ACTIVE
         endless.unlink()
         await until(lambda: "kill file" not in guard.manager.components, "the fault is over")
+
+
+async def test_a_file_that_is_there_at_the_moment_of_the_decision_refuses(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for the next look: a person who touched the file sees no entry after it."""
+    monkeypatch.setattr("backstop.app.kill_file.LOOK_S", 3600)
+    kill_file = tmp_path / "STOP"
+    async with desk.guard(KILL_FILE=kill_file) as guard:
+        resting = await guard.send(guard.request(Side.BUY, 1, OrderType.LIMIT, ticks=-40))
+        kill_file.touch()
+
+        refused = await guard.manager.submit_order(guard.request())
+        level = guard.instrument("MES").price((resting.intent.limit_ticks or 0) + 4)
+        moved = await guard.manager.modify_order(
+            resting.client_order_id, quantity=None, limit_price=level, stop_price=None
+        )
+
+        assert [it.code for it in refused.denials] == ["STATE_HALTED"]
+        assert str(kill_file) in refused.denials[0].message
+        assert moved.kind is not DecisionKind.ACCEPTED
+        assert len(desk.orders()) == 1
+
+
+async def test_a_file_that_comes_between_decision_and_send_keeps_the_entry_and_no_exit(
+    desk: Desk, tmp_path: Path
+) -> None:
+    kill_file = tmp_path / "STOP"
+    async with desk.guard(KILL_FILE=kill_file) as guard:
+        await guard.enter(quantity=1)
+        sent = len(desk.orders())
+        kill_file.touch()
+        loop = guard.manager.decisions
+
+        late, out = guard.request(), guard.request(Side.SELL, 1, protected=False)
+        for request in (late, out):
+            wish = OrderRequested(
+                utc_us=guard.manager.clock.utc_us(),
+                request=request,
+                reference=guard.manager.quotes.reference(guard.instrument("MES").contract_id),
+                marks=guard.manager.quotes.marks(),
+            )
+            decision = await loop.decide(wish)
+            if decision.kind is not DecisionKind.ACCEPTED:
+                assert state(guard) is TradingState.HALTED, "the look came first"
+        await guard.reaches(out.client_order_id, OrderState.FILLED)
+
+        assert len(desk.orders()) == sent + 1
+        assert guard.position() == 0
+
+
+async def test_a_drive_that_hangs_delays_an_order_and_stops_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+    monkeypatch.setattr(Path, "lstat", lambda _: answers.wait(PATIENCE_S))
+    faults: list[str] = []
+    watch = KillFile(tmp_path / "KILL", clock=SystemClock(), on_fault=faults.append)
+
+    first = await watch.look()
+    second = await watch.look()
+    answers.set()
+
+    assert (first, second) == ("", "")
+    assert "does not answer" in faults[-1]
+    assert await watch.look() == f"the file {tmp_path / 'KILL'} is there"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from backstop.core.policy import Policy
 from backstop.domain.commands import (
@@ -58,6 +58,7 @@ class Dispatcher:
         holds_right_to_send: Callable[[], bool],
         on_alert: Callable[[RaiseAlert], None],
         on_fault: Callable[[str], None],
+        entry_stop: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         """Prepare; nothing is sent before ``bind``.
 
@@ -68,6 +69,7 @@ class Dispatcher:
             holds_right_to_send: asked before every change.
             on_alert: takes alerts.
             on_fault: is told why requests are kept back, and with an empty text that none are.
+            entry_stop: asked right before an entry leaves: why it may not; empty: it may.
         """
         self._gateway = gateway
         self._clock = clock
@@ -75,6 +77,7 @@ class Dispatcher:
         self._holds_right_to_send = holds_right_to_send
         self._on_alert = on_alert
         self._on_fault = on_fault
+        self._entry_stop = entry_stop
         self._put: FactSink | None = None
         self._tasks: dict[asyncio.Task[None], str] = {}  # and the crowd that each is part of
         self._crowds: Counter[str] = Counter()
@@ -141,7 +144,7 @@ class Dispatcher:
 
     async def _carry_out(self, command: Change | LookUpOrder | AuditAccount) -> None:
         if isinstance(command, Change):
-            closed = self._closed_gate()
+            closed = self._closed_gate() or await self._stopped_entry(command)
             fact = self.not_sent(command, closed) if closed else await self._change(command)
         else:
             fact = await self._read(command)
@@ -154,6 +157,11 @@ class Dispatcher:
         if not self._holds_right_to_send():
             return "this process does not hold the right to send for the account"
         return ""
+
+    async def _stopped_entry(self, command: Change) -> str:
+        """Return why an entry may not leave any more although it was let through."""
+        is_entry = isinstance(command, PlaceOrder) and not command.reduces_risk
+        return await self._entry_stop() if is_entry and self._entry_stop is not None else ""
 
     def not_sent(self, command: Change, why: str) -> Fact:
         """Return the answer to a request of which no byte left this machine."""

@@ -99,6 +99,7 @@ class GuardLife:
             budget=parts.gateway.budget,
             records=self.records,
             protection=self.protection,
+            kill_file=parts.kill_file,
         )
 
     async def connect(self) -> None:

@@ -16,7 +16,6 @@ from backstop.app.alert_desk import AlertDesk
 from backstop.app.bot_desk import BotDesk
 from backstop.app.component_health import ComponentHealth
 from backstop.app.credential_rotation import CredentialRotation
-from backstop.app.kill_file import KillFile
 from backstop.app.market_sessions import MarketSessions
 from backstop.app.notes import failure_text
 from backstop.app.position_pricing import PositionPricing
@@ -107,13 +106,7 @@ class GuardTasks:
                 entries_until=settings.entries_until,
                 flat_by=settings.flat_by,
             ).run,
-            "kill file": KillFile(
-                settings.kill_file,
-                clock=clock,
-                sink=put,
-                halted_by=lambda who: any(it.operator == who for it in book.latches),
-                on_fault=health.reporter("kill file"),
-            ).run,
+            "kill file": parts.kill_file.run,
             "market risk": self._follow_risk,
         }
         if isinstance(clock, MachineClock):

@@ -1,7 +1,8 @@
 """A halt that needs no program: while a file of a certain name is there, entries are refused.
 
 The halt is a latch like any other: it stays when the file is taken away, until a person resumes;
-and while the file is there, it comes back.
+and while the file is there, it comes back. It is looked for all the time, before each decision
+about an entry, and once more right before the entry leaves.
 """
 
 import asyncio
@@ -14,6 +15,9 @@ from backstop.ports import Clock, FactSink
 LOOK_S = 0.25
 """Pause between looks at the file: a fraction of the second in which a person expects a stop."""
 
+LOOK_LIMIT_S = 0.25
+"""How long an order waits for a look: a drive that hangs is a fault, and no order is worth it."""
+
 OPERATOR = "kill file"
 """Who halted, for the record: whoever could write into that folder."""
 
@@ -21,36 +25,51 @@ OPERATOR = "kill file"
 class KillFile:
     """Halts the guard whenever the file is there and no halt of its own holds."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        clock: Clock,
-        sink: FactSink,
-        halted_by: Callable[[str], bool],
-        on_fault: Callable[[str], None],
-    ) -> None:
+    def __init__(self, path: Path, *, clock: Clock, on_fault: Callable[[str], None]) -> None:
+        """Prepare; nothing is halted before ``bind``."""
         self._path = path
         self._clock = clock
-        self._sink = sink
-        self._halted_by = halted_by
         self._on_fault = on_fault
+        self._sink: FactSink | None = None
+        self._halted_by: Callable[[str], bool] = lambda _: False
+        self._looking: asyncio.Task[tuple[bool, str]] | None = None
+
+    def bind(self, sink: FactSink, *, halted_by: Callable[[str], bool]) -> None:
+        """Say where a halt goes, and how to know that one of an operator holds."""
+        self._sink, self._halted_by = sink, halted_by
 
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            # In a thread: a folder on a drive that hangs must not stop the guard.
-            there, fault = await asyncio.to_thread(self._look)
-            self._on_fault(fault)
-            if there and not self._halted_by(OPERATOR):
-                self._sink(
-                    HaltRequested(
-                        utc_us=self._clock.utc_us(),
-                        reason=f"the file {self._path} is there",
-                        operator=OPERATOR,
-                    )
-                )
+            await self.look()
             await asyncio.sleep(LOOK_S)
+
+    async def look(self) -> str:
+        """Return why no entry may be sent now, and have the guard halt for it; empty: it may.
+
+        Where nobody can say, that is told as a fault and stops nothing.
+        """
+        there, fault = await self._look_in_time()
+        self._on_fault(fault)
+        if not there:
+            return ""
+        why = f"the file {self._path} is there"
+        if self._sink is not None and not self._halted_by(OPERATOR):
+            self._sink(HaltRequested(utc_us=self._clock.utc_us(), reason=why, operator=OPERATOR))
+        return why
+
+    async def _look_in_time(self) -> tuple[bool, str]:
+        # In a thread: a folder on a drive that hangs must not stop the guard. While one look
+        # hangs, no other is begun.
+        hangs = self._looking is not None and not self._looking.done()
+        if not hangs:
+            self._looking = asyncio.create_task(asyncio.to_thread(self._look), name="kill file")
+        looking = self._looking
+        assert looking is not None  # noqa: S101 - made above
+        await asyncio.wait({looking}, timeout=LOOK_LIMIT_S)
+        if looking.done():
+            return looking.result()
+        return False, f"nobody can say whether {self._path} is there: its drive does not answer"
 
     def _look(self) -> tuple[bool, str]:
         """Return whether the file is there, and why nobody can say."""

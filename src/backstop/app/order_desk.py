@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from backstop.adapters.projectx.rate_budget import RateBudget
 from backstop.app.codec import recordable
+from backstop.app.kill_file import KillFile
 from backstop.app.loop import DecisionLoop
 from backstop.app.order_records import OrderRecords
 from backstop.app.protection_desk import ProtectionDesk
@@ -47,8 +48,10 @@ class OrderDesk:
         budget: RateBudget,
         records: OrderRecords,
         protection: ProtectionDesk,
+        kill_file: KillFile,
     ) -> None:
         """Serve the guard of ``loop``; ``budget`` says how many calls are left for entries."""
+        self._kill_file = kill_file
         self._loop = loop
         self._quotes = quotes
         self._clock = clock
@@ -72,6 +75,7 @@ class OrderDesk:
             DomainError: a member of the request is not what its type says; nothing was sent.
             JournalError: the intent could not be made durable; nothing was sent.
         """
+        await self._kill_file.look()
         await self._protection.leftovers_gone(request)
         decision = await self._loop.decide(self._wish(request))
         if decision.kind is not DecisionKind.ACCEPTED or decision.order is None:
@@ -121,6 +125,7 @@ class OrderDesk:
         stop_price: Decimal | None,
     ) -> Decision:
         """Ask the venue to change an order; prices go to the tick as for a new order."""
+        await self._kill_file.look()
         book = self._loop.book
         order = book.orders.get(client_order_id)
         limit_ticks = stop_ticks = reference = None

@@ -20,6 +20,7 @@ from backstop.app.broker_link import BrokerLink
 from backstop.app.dispatch import Dispatcher
 from backstop.app.emergency_import import take_over_emergency_run
 from backstop.app.journal_fold import policy_batch
+from backstop.app.kill_file import KillFile
 from backstop.app.loop import DecisionLoop
 from backstop.app.market_risk import MarketRisk
 from backstop.app.policy import policy_from_settings
@@ -68,6 +69,7 @@ class Parts:
     gateway: ProjectXGateway
     link: BrokerLink
     risk: MarketRisk
+    kill_file: KillFile
 
 
 def wired(
@@ -111,6 +113,7 @@ def wired(
         sink=lambda fact: loop.put(fact),  # noqa: PLW0108 - the loop is made further down
     )
     closing.push_async_callback(gateway.close)
+    kill_file = KillFile(settings.kill_file, clock=clock, on_fault=outlets.fault("kill file"))
     dispatcher = Dispatcher(
         gateway=gateway,
         clock=clock,
@@ -118,6 +121,7 @@ def wired(
         holds_right_to_send=lambda: lock.is_held,
         on_alert=outlets.alert,
         on_fault=outlets.fault("requests"),
+        entry_stop=kill_file.look,
     )
     closing.push_async_callback(dispatcher.close)
     loop = DecisionLoop(
@@ -128,6 +132,9 @@ def wired(
         proofs=ProofMaker(trail.keys),
         on_note=outlets.note,
         past=state.past,
+    )
+    kill_file.bind(
+        loop.put, halted_by=lambda who: any(it.operator == who for it in loop.book.latches)
     )
     gateway.budget.reserve = lambda: call_reserve(loop.book)
     state.replay_into(loop, policy)
@@ -143,6 +150,7 @@ def wired(
     dispatcher.bind(review.listening(loop.put))
     _begin(loop, state, policy, clock=clock, host=host)
     return Parts(
+        kill_file=kill_file,
         state=state,
         review=review,
         persistence=state.keep(
