@@ -10,6 +10,7 @@ from pathlib import Path
 
 from reference_alerts import alerts_page
 from reference_interfaces import command_line_page, http_api_page
+from reference_log import log_page
 from reference_metrics import metrics_page
 from reference_values import (
     denial_codes_page,
@@ -30,6 +31,7 @@ PAGES = {
     "faults.md": faults_page,
     "http-api.md": http_api_page,
     "liquidation-states.md": liquidation_states_page,
+    "log.md": log_page,
     "metrics.md": metrics_page,
     "order-states.md": order_states_page,
     "settings.md": settings_page,
