@@ -218,6 +218,34 @@ async def test_beats_are_sent_only_as_often_as_needed(desk: Desk, counter: Any) 
         assert await bot.beat(now=True) is not first
 
 
+async def test_what_is_at_risk_and_what_people_were_told_are_read_and_acknowledged(
+    desk: Desk, counter: Any
+) -> None:
+    """Reading an alert changes nothing else."""
+    async with counter.serving(desk) as served:
+        await served.guard.enter(quantity=2)
+
+        def program() -> Any:
+            with Client(served.url, token=counter.TOKEN) as client:
+                client.halt(reason="news", operator="ann")
+                opened = client.alerts(only_open=True)
+                read = [client.acknowledge_alert(it.id, operator="ann") for it in opened]
+                return client.exposure(), client.account(), read, client.alerts(only_open=True)
+
+        exposure, account, read, left = await in_a_thread(program)
+        halted = served.guard.book.latches
+
+    assert exposure.enforced
+    assert all(it.headroom <= it.allowed - it.value for it in exposure.limits)
+    assert any(it.value > 0 for it in exposure.limits)
+    assert isinstance(account.balance, Decimal)
+    assert account.day == account.realised + account.open
+    assert read
+    assert {(it.acknowledged_by, it.is_open) for it in read} == {("ann", False)}
+    assert left == ()
+    assert halted
+
+
 # -- the record as a stream ------------------------------------------------------------------------
 
 

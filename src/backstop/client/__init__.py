@@ -5,11 +5,15 @@ for asyncio. Both come from one implementation on aiohttp, which the guard itsel
 """
 
 from backstop.client.answers import (
+    Account,
+    Alert,
     BotSeen,
     Closing,
+    Exposure,
     Fill,
     Heartbeat,
     Judgement,
+    LimitReading,
     Liquidation,
     Order,
     Position,
@@ -24,6 +28,8 @@ from backstop.client.errors import Denial, DeniedError, GuardCallError, GuardSil
 from backstop.client.sync_client import Client, SyncBotLine
 
 __all__ = [
+    "Account",
+    "Alert",
     "AsyncClient",
     "BotLine",
     "BotSeen",
@@ -31,11 +37,13 @@ __all__ = [
     "Closing",
     "Denial",
     "DeniedError",
+    "Exposure",
     "Fill",
     "GuardCallError",
     "GuardSilentError",
     "Heartbeat",
     "Judgement",
+    "LimitReading",
     "Liquidation",
     "Order",
     "Position",

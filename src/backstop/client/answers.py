@@ -137,6 +137,58 @@ class Closing(Struct, frozen=True, kw_only=True):
     liquidation_id: str | None
 
 
+class LimitReading(Struct, frozen=True, kw_only=True):
+    """One limit of correlation protection in risk dollars; ``headroom`` is what is left of it."""
+
+    limit: str
+    subject: str
+    value: Decimal
+    allowed: Decimal
+    headroom: Decimal
+    breached: bool
+
+
+class Exposure(Struct, frozen=True, kw_only=True):
+    """What is held and could fill, against every limit; none is ``enforced`` while it is off."""
+
+    enforced: bool
+    limits: tuple[LimitReading, ...]
+    unpriced: tuple[str, ...]
+
+
+class Account(Struct, frozen=True, kw_only=True):
+    """The account against its own rules, in dollars; None for what is not limited or not known.
+
+    ``day`` is realised, open and costs together; ``locked`` says why the day is over.
+    """
+
+    trade_date: str | None
+    balance: Decimal | None
+    equity: Decimal | None
+    realised: Decimal
+    open: Decimal
+    day: Decimal
+    daily_loss_limit: Decimal | None
+    daily_loss_remaining: Decimal | None
+    locked: str | None
+
+
+class Alert(Struct, frozen=True, kw_only=True):
+    """Something that a person was told; open while ``acknowledged_by`` is None."""
+
+    id: int
+    severity: str
+    code: str
+    message: str
+    raised_at: datetime
+    acknowledged_by: str | None
+
+    @property
+    def is_open(self) -> bool:
+        """Nobody has said that it was read."""
+        return self.acknowledged_by is None
+
+
 class Recorded(Struct, frozen=True, kw_only=True):
     """One record of the journal; ``seq`` is where to resume, ``kind`` names fact or command."""
 
@@ -164,3 +216,9 @@ class Bots(Struct, frozen=True, kw_only=True):
     """Every registered bot."""
 
     bots: tuple[BotSeen, ...]
+
+
+class Alerts(Struct, frozen=True, kw_only=True):
+    """A page of alerts, newest first."""
+
+    alerts: tuple[Alert, ...]

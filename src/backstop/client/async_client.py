@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any, Self, TypedDict
 
 from backstop.client.answers import (
+    Account,
+    Alert,
+    Alerts,
     Bots,
     BotSeen,
     Closing,
+    Exposure,
     Judgement,
     Liquidation,
     Order,
@@ -103,6 +107,24 @@ class AsyncClient:
     async def bots(self) -> tuple[BotSeen, ...]:
         """Return every registered bot."""
         return (await self._connection.call("GET", "/v1/bots", Bots)).bots
+
+    async def exposure(self) -> Exposure:
+        """Return risk dollars against every limit of correlation protection."""
+        return await self._connection.call("GET", "/v1/exposure", Exposure)
+
+    async def account(self) -> Account:
+        """Return the day's result and what may still be lost."""
+        return await self._connection.call("GET", "/v1/account", Account)
+
+    async def alerts(self, *, only_open: bool = False, limit: int = 100) -> tuple[Alert, ...]:
+        """Return at most ``limit`` alerts, newest first."""
+        path = f"/v1/alerts?limit={limit}&open={str(only_open).lower()}"
+        return (await self._connection.call("GET", path, Alerts)).alerts
+
+    async def acknowledge_alert(self, alert_id: int, *, operator: str) -> Alert:
+        """Say that a person has read an alert; it lifts no latch and re-arms nothing."""
+        path = f"/v1/alerts/{alert_id}/ack?operator={escaped(operator)}"
+        return await self._connection.call("POST", path, Alert)
 
     # -- orders ----------------------------------------------------------------------------------
 

@@ -12,8 +12,11 @@ from types import TracebackType
 from typing import Self
 
 from backstop.client.answers import (
+    Account,
+    Alert,
     BotSeen,
     Closing,
+    Exposure,
     Heartbeat,
     Judgement,
     Liquidation,
@@ -124,6 +127,22 @@ class Client:
     def bots(self) -> tuple[BotSeen, ...]:
         """Return every registered bot."""
         return self._portal.run(self._client.bots())
+
+    def exposure(self) -> Exposure:
+        """Return risk dollars against every limit of correlation protection."""
+        return self._portal.run(self._client.exposure())
+
+    def account(self) -> Account:
+        """Return the day's result and what may still be lost."""
+        return self._portal.run(self._client.account())
+
+    def alerts(self, *, only_open: bool = False, limit: int = 100) -> tuple[Alert, ...]:
+        """Return at most ``limit`` alerts, newest first."""
+        return self._portal.run(self._client.alerts(only_open=only_open, limit=limit))
+
+    def acknowledge_alert(self, alert_id: int, *, operator: str) -> Alert:
+        """Say that a person has read an alert; it lifts no latch and re-arms nothing."""
+        return self._portal.run(self._client.acknowledge_alert(alert_id, operator=operator))
 
     def validate(self, request: OrderRequest) -> Judgement:
         """Have an order judged as if it were submitted now; nothing is sent."""
