@@ -54,7 +54,8 @@ SLOW_COMMIT_S = 0.25
 """A record that takes this long to become durable delays orders; a healthy disk needs 10 ms."""
 
 TREES_KEPT = 64
-"""Newest signed trees in memory; a commit is durable long before as many others were signed."""
+"""Newest signed trees in memory: the loop hears of a commit long before as many others are made. If
+it was held up for so long, its next checkpoint goes on with an older tree."""
 
 CHECKPOINTS_FAULT = "audit checkpoints"
 SLOW_FAULT = "journal speed"
@@ -71,7 +72,7 @@ class CheckpointPlace(Protocol):
 
 
 class SignedHeads:
-    """Signs the head of the tree that it grows; implements ``TreeHeads`` for the journal."""
+    """Signs the head of the tree that it grows; implements ``TreeHeads`` for the journal's thread."""
 
     def __init__(self, frontier: Frontier, keys: AuditKeys, *, origin: str) -> None:
         self._frontier = frontier
