@@ -9,6 +9,8 @@ import yaml
 from tests.docs.markdown import REPO, blocks, name_of
 from tests.docs.vocabulary import COMMAND, calls, command_faults, known_words
 
+from backstop.core.contradictions import FREEZING
+from backstop.core.trading_state import LatchKind
 from backstop.domain.alert_code import AlertCode, runbook_page
 
 RUNBOOK = REPO / "docs" / "runbook"
@@ -95,6 +97,14 @@ def test_a_page_says_how_grave_its_rule_is(rule: dict[str, object]) -> None:
     page = REPO / runbook_page(str(rule["alert"]))
 
     assert f"**{labels['severity'].capitalize()}.** " in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("code", sorted(FREEZING))
+def test_a_page_says_that_its_alert_freezes_entries(code: AlertCode) -> None:
+    text = (REPO / runbook_page(code)).read_text(encoding="utf-8")
+
+    assert f"frozen by the latch `{LatchKind.CONTRADICTION}`" in text
+    assert "backstop resume" in text
 
 
 @pytest.mark.parametrize("page", [INDEX, *PAGES], ids=lambda page: page.stem)
