@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from tests.app.desk import Desk, Guard, until
 
+from backstop.app import market_sessions
 from backstop.app.critical_system_manager import CriticalSystemManager
-from backstop.app.kill_file import KillFile
 from backstop.core.check import CheckName, CheckStatus
 from backstop.core.set_up_checks import checks
 from backstop.core.step import DecisionKind
 from backstop.core.trading_state import TradingState
 from backstop.domain.denial import DenialCode
+from backstop.domain.events import SessionsScheduled
 from backstop.domain.order import OrderState, OrderType, Side
 from backstop.entrypoints.http.status import health_view
 from backstop.errors import SetupError
@@ -82,13 +83,14 @@ async def test_switched_off_as_a_whole_it_observes_and_sends_nothing(desk: Desk)
 async def test_a_component_that_fails_is_named_entries_stop_and_exits_work(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_kill_file: KillFile) -> tuple[bool, str]:
+    def broken(*_: object, **__: object) -> SessionsScheduled:
         raise ZeroDivisionError("a bug of this test")
 
+    monkeypatch.setattr(market_sessions, "LOOK_S", 0.05)
     async with desk.guard() as guard:
         await guard.enter(quantity=1)
         resting = await guard.send(guard.request(kind=OrderType.LIMIT, ticks=-300))
-        monkeypatch.setattr(KillFile, "_look", broken)
+        monkeypatch.setattr(market_sessions, "schedule", broken)
         await until(
             lambda: guard.book.trading_state(guard.manager.now_ns()) is TradingState.HALTED,
             lambda: guard.manager.components,
@@ -96,8 +98,8 @@ async def test_a_component_that_fails_is_named_entries_stop_and_exits_work(
         await guard.reaches(resting.client_order_id, OrderState.CANCELLED)
         health = health_view(guard.manager)
 
-        assert "a bug of this test" in guard.manager.components["kill file"]
-        assert any(it.startswith("kill file: ") for it in health.reasons)
+        assert "a bug of this test" in guard.manager.components["market sessions"]
+        assert any(it.startswith("market sessions: ") for it in health.reasons)
         assert [latch.operator for latch in guard.book.latches] == ["guard"]
         assert DenialCode.STATE_HALTED in await codes(guard)
         await guard.enter(Side.SELL, 1, protected=False)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from backstop.entrypoints.cli import VERBS, _Deferred
 from backstop.entrypoints.reading import _say_judgement, _say_positions
 
 
@@ -60,3 +61,28 @@ def test_the_largest_quantity_is_said_once(
     )
 
     assert capsys.readouterr().out == f"DENIED\n  A_RULE: {line}\n"
+
+
+READING = (
+    "status", "positions", "exposure", "bots", "validate", "recover", "doctor", "halt", "resume",
+    "liquidate",
+    "alerts list", "alerts ack", "alerts test",
+    "credentials check",
+    "audit orders", "audit show", "audit verify", "audit export",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", READING)
+def test_a_verb_that_answers_has_json_for_programs(verb: str) -> None:
+    name, _, under = verb.partition(" ")
+    command = _Deferred(name, VERBS[name])._load()
+    if under:
+        command = command.commands[under]
+
+    assert "--json" in {option for it in command.params for option in it.opts}
+
+
+def test_every_verb_tells_what_it_does_in_one_sentence() -> None:
+    for name, verb in VERBS.items():
+        assert verb.help.endswith("."), name
+        assert len(verb.help) <= 80, name

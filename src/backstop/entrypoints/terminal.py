@@ -55,14 +55,13 @@ def shows_colours(stream: TextIO) -> bool:
 
     ``NO_COLOR`` set to anything means without (no-color.org), and so does ``TERM=dumb``.
     """
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in {"", "dumb"}
-    return not plain and stream.isatty()
+    return not os.environ.get("NO_COLOR") and _is_terminal(stream)
 
 
 @contextmanager
 def progress() -> Iterator[Progress]:
     """Show on one line of stderr what is being done; only where a person sees it pass by."""
-    if not sys.stderr.isatty() or os.environ.get("TERM", "") in {"", "dumb"}:
+    if not _is_terminal(sys.stderr):
         yield lambda _what: None
         return
 
@@ -75,6 +74,12 @@ def progress() -> Iterator[Progress]:
     finally:
         sys.stderr.write(_CLEAR_LINE)
         sys.stderr.flush()
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    """Say whether ``stream`` is a terminal that does more than print one letter after the other."""
+    kind = os.environ.get("TERM", "dumb" if sys.platform != "win32" else "")
+    return kind != "dumb" and stream.isatty()
 
 
 def columns(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
