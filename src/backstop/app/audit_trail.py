@@ -72,7 +72,7 @@ class CheckpointPlace(Protocol):
 
 
 class SignedHeads:
-    """Signs the head of the tree that it grows; implements ``TreeHeads`` for the journal's thread."""
+    """Signs the head of the tree that it grows; implements the journal's ``TreeHeads``."""
 
     def __init__(self, frontier: Frontier, keys: AuditKeys, *, origin: str) -> None:
         self._frontier = frontier
