@@ -20,6 +20,7 @@ from tests.core.builders import (
     replayed,
 )
 
+from backstop.core.account_rules.limits import AccountLimits
 from backstop.core.execution_verification import (
     ABSENCE_MIN_AGE_NS,
     ABSENCE_MIN_GAP_NS,
@@ -457,6 +458,25 @@ def test_an_entry_far_from_the_market_is_followed_and_its_sender_is_warned() -> 
         limit_price=Decimal(4999),
     )
     assert near.message == ""
+
+
+def test_an_entry_that_the_rules_of_the_account_forbid_is_followed_and_its_sender_hears_why() -> (
+    None
+):
+    """To refuse to follow it would only hide it: whether it is sent is not in our hands."""
+    rules = AccountLimits(max_position_tenths=2)
+    guard = Guard(policy=a_policy(account_limits=rules, max_order_quantity=3)).start()
+
+    within = register(guard)
+    beyond = register(guard, client_order_id="c2", custom_tag="bot-2", quantity=4)
+
+    assert (within.kind, within.message) == (DecisionKind.ACCEPTED, "")
+    assert beyond.kind is DecisionKind.ACCEPTED
+    assert "POSITION_TOO_LARGE: with everything that could fill, 0.6 minis" in beyond.message
+    assert "SIZE_TOO_LARGE: 4 contracts in one order; 3 are allowed" in beyond.message
+    assert guard.order("c2").open_quantity == 4
+    refused = guard.submit(client_order_id="c3", quantity=1)
+    assert "POSITION_TOO_LARGE" in [it.code for it in refused.denials], "and it counts"
 
 
 def test_an_exit_outside_its_hours_needs_no_warning() -> None:

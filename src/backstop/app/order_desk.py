@@ -105,6 +105,7 @@ class OrderDesk:
                 custom_tag=custom_tag,
                 broker_order_id=broker_order_id,
                 reference=self._reference(request.symbol),
+                marks=self._quotes.marks(),
             )
         )
 

@@ -76,7 +76,7 @@ def order_registered(work: Workbench, event: OrderRegistered) -> None:
         kind=DecisionKind.ACCEPTED,
         order=kept,
         trading_state=book.trading_state(work.now_ns, kept.intent.contract_id),
-        message=sender_warning(work, kept, event.reference),
+        message=sender_warning(work, kept, event),
     )
 
 
@@ -111,7 +111,7 @@ def _registered_again(work: Workbench, held: TrackedOrder, event: OrderRegistere
         kind=DecisionKind.REPEATED,
         order=kept,
         trading_state=work.book.trading_state(work.now_ns, kept.intent.contract_id),
-        message=sender_warning(work, kept, event.reference),
+        message=sender_warning(work, kept, event),
     )
 
 

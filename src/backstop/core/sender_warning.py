@@ -1,37 +1,52 @@
 """What the sender of an order has to hear before it leaves, where the guard does not send it.
 
-What is registered is followed whatever it is, and sending it is not in our hands. So what would
-refuse it, were it ours to send, is said instead: the trading state, the calendar, the price collar.
+What is registered is followed whatever it is: to refuse to follow an order that is on its way would
+only hide it. So what would refuse it, were it ours to send, is said instead: the trading state, and
+every rule of the pipeline, those of the account and of exposure included. The stop is not among
+them, for who sends orders himself may protect them himself; nor is the age of a market that the
+guard needs for its own orders alone.
 """
 
-from backstop.core.market_hours import hours_denials
-from backstop.core.order_limits import collar_denials
+from msgspec.structs import replace
+
+from backstop.core.entry_gate import STATE_DENIALS
+from backstop.core.pre_trade import judge
 from backstop.core.step import Workbench
 from backstop.core.tracked_order import TrackedOrder
 from backstop.core.trading_state import TradingState
-from backstop.domain.quote import Quote
+from backstop.domain.denial import DenialCode
+from backstop.domain.events import OrderRegistered, OrderRequested
+
+_NOT_SAID = STATE_DENIALS | {
+    DenialCode.STOP_REQUIRED,
+    DenialCode.STALE_REFERENCE,
+    DenialCode.STALE_ACCOUNT,
+    DenialCode.STALE_VALUATION,
+}
 
 
-def sender_warning(work: Workbench, order: TrackedOrder, reference: Quote | None) -> str:
+def sender_warning(work: Workbench, order: TrackedOrder, event: OrderRegistered) -> str:
     """Return why ``order`` should not be sent now; empty when it may be, and for exits.
 
-    ``reference`` is the market at the registration; without it no collar is judged.
+    ``event`` has the market at the registration; without it no price is judged.
     """
     book, contract_id = work.book, order.intent.contract_id
-    if order.is_terminal or book.is_exit(order):
+    if order.is_terminal or not order.open_quantity or book.is_exit(order):
         return ""
     state = book.trading_state(work.now_ns, contract_id)
     reasons = []
     if state is not TradingState.ACTIVE:
         why = "; ".join(book.state_reasons(work.now_ns, contract_id))
         reasons.append(f"trading is {state} ({why})")
-    instrument = book.instruments.get(contract_id)
-    if instrument is not None:
-        denials = (
-            *hours_denials(book.hours, instrument, book.policy, work.utc_us),
-            *collar_denials(order.intent, instrument, reference, book.policy),
-        )
-        reasons += [f"{denial.code}: {denial.message}" for denial in denials]
+    wish = OrderRequested(
+        utc_us=work.utc_us,
+        request=replace(order.request, symbol=contract_id, quantity=order.open_quantity),
+        reference=event.reference,
+        marks=event.marks,
+    )
+    assessment = judge(book, wish, now_ns=work.now_ns, instead_of=order)
+    denials = () if assessment is None else assessment.denials
+    reasons += [f"{it.code}: {it.message}" for it in denials if it.code not in _NOT_SAID]
     if not reasons:
         return ""
     halted = state is TradingState.HALTED and book.policy.sends

@@ -343,13 +343,14 @@ class OrderRegistered(Event, frozen=True, kw_only=True, tag=True):
     """Somebody else sends, or has sent, this order; it is to be verified like one of ours.
 
     ``custom_tag`` is the tag under which the venue will show it, ``broker_order_id`` its number
-    there; at least one of them is known.
+    there; at least one of them is known. ``reference`` and ``marks`` are as of a wish.
     """
 
     request: OrderRequest
     custom_tag: str | None = None
     broker_order_id: int | None = None
     reference: Quote | None = None
+    marks: tuple[Mark, ...] = ()
 
 
 class BotRegistered(Event, frozen=True, kw_only=True, tag=True):
