@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backstop.core.bars import BAR_US, Bar
@@ -248,6 +248,7 @@ def test_memory_of_returns_is_bounded() -> None:
     assert len(estimator.snapshot().series[0].recent) == RECENT_RETURNS
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.tuples(
