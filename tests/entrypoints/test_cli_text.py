@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from backstop.entrypoints.cli import VERBS, _Deferred
+from backstop.entrypoints.cli import VERBS, _Deferred, run
 from backstop.entrypoints.reading import _say_judgement, _say_positions
 
 
@@ -86,3 +86,16 @@ def test_every_verb_tells_what_it_does_in_one_sentence() -> None:
     for name, verb in VERBS.items():
         assert verb.help.endswith("."), name
         assert len(verb.help) <= 80, name
+
+
+@pytest.mark.parametrize("arguments", [[], ["audit"], ["alerts"], ["credentials"]])
+def test_no_line_of_an_overview_is_cut_short(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        run([*arguments, "--help"])
+
+    told = capsys.readouterr().out
+    assert "Usage: backstop" in told
+    assert "..." not in told.replace("[ARGS]...", "")

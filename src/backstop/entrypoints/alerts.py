@@ -63,7 +63,7 @@ def _row(alert: dict[str, Any]) -> tuple[object, ...]:
     )
 
 
-@alerts.command()
+@alerts.command(short_help="Say that you have read an alert; it lifts no latch.")
 def ack(
     alert_id: Annotated[
         int, typer.Argument(metavar="ID", min=1, help="As 'alerts list' shows it.")
@@ -90,7 +90,7 @@ def _quoted(text: str) -> str:
     return quote(text, safe="")
 
 
-@alerts.command("test")
+@alerts.command("test", short_help="Send a test alert to every address that is set.")
 def try_alerts(*, as_json: AsJson = False) -> None:
     """Send a test alert to every address of BACKSTOP_ALERT_URLS; needs no running guard.
 

@@ -96,9 +96,9 @@ def show(
         say("no fills")
 
 
-audit.command()(verify)
-audit.command()(prove)
-audit.command()(export)
+audit.command(short_help="Check every record, row, proof and signature.")(verify)
+audit.command(short_help="Write a bundle that proves an order to others.")(prove)
+audit.command(short_help="Write the record as files that never change.")(export)
 audit.command("rotate-key")(rotate)
 
 

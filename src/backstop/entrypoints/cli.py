@@ -35,11 +35,15 @@ VERBS = {
         "Show where each credential comes from, try it, store it.", "credentials", "credentials"
     ),
     "doctor": Verb("Check whether this set-up is fit to trade on.", "doctor", "doctor"),
-    "storm": Verb(
-        "Simulate the whole path from seeds, faults and crashes included.", "storm", "storm"
-    ),
+    "storm": Verb("Simulate the whole path from a seed, with its faults.", "storm", "storm"),
     "audit": Verb("Read the audit record of the state folder.", "audit", "audit"),
 }
+
+
+EPILOG = (
+    "Exit codes: 0 good, 1 refused, not flat or tampered with, 2 unusable input or set-up. "
+    "'backstop VERB --help' tells more, 'backstop --version' the version."
+)
 
 
 class _Deferred(TyperCommand):
@@ -72,6 +76,7 @@ def run(arguments: list[str]) -> int:
         name="backstop",
         help="The safety layer for live futures trading bots on ProjectX gateways.",
         commands={name: _Deferred(name, verb) for name, verb in VERBS.items()},
+        epilog=EPILOG,
         no_args_is_help=True,
         rich_markup_mode=None,
     )

@@ -74,7 +74,7 @@ class LoginResult(Struct, frozen=True, kw_only=True):
     reached: bool = True
 
 
-@credentials.command()
+@credentials.command(short_help="Show which source has each credential; never a value.")
 def check(
     *,
     login: Annotated[
@@ -122,7 +122,7 @@ def check(
         raise typer.Exit(1)
 
 
-@credentials.command("set")
+@credentials.command("set", short_help="Store a credential, typed or from standard input.")
 def store(
     name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(NAMES)}.")],
     *,
