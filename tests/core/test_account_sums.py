@@ -245,3 +245,15 @@ def test_what_an_order_could_lose_counts_until_it_ends() -> None:
     feed(guard, ("row", 3, BrokerStatus.CANCELLED))
 
     assert pending() == 2 * each
+
+
+def test_a_close_that_was_asked_for_is_an_exit_from_then_on() -> None:
+    account = Account()
+    guard = account.guard
+    guard.position_row(2)
+    guard.audit(positions=(a_position(2),))
+    assert facts_of(guard.book, MES).exits == 0
+
+    account.feed(("close", 1))
+
+    assert facts_of(guard.book, MES).exits == 1
