@@ -22,8 +22,11 @@ from backstop.storm.venue import SYMBOLS
 
 OPERATOR: Final = "storm operator"
 
+MICROS: Final = ("MES", "MNQ")
+
 _WISHES: Final = (
     ("enter", 30),
+    ("burst", 8),
     ("exit", 14),
     ("cancel", 12),
     ("change", 8),
@@ -91,6 +94,8 @@ class Bot:
                 decision = await getattr(self, f"_{wish}")(guard)
             except BackstopError as error:
                 self._story.tell(self._name, wish, failed=type(error).__name__)
+                if wish == "close" and guard.is_running and guard.decisions.failure is not None:
+                    self._on_refused_exit(f"a close was kept back by the disk: {error}")
                 continue
             if decision is not None:
                 self._tell(wish, decision)
@@ -114,6 +119,24 @@ class Bot:
             return None
         self._newest = request
         return await guard.submit_order(request)
+
+    async def _burst(self, guard: CriticalSystemManager) -> Decision | None:
+        """Ask for several entries at once: each alone may pass, and all together may not."""
+        requests = [
+            self._request(
+                guard,
+                self._chance.choice(tuple(Side)),
+                symbol=self._chance.choice(MICROS),
+                quantity=self._chance.randint(2, 8),
+            )
+            for _ in range(4)
+        ]
+        wanted = [guard.submit_order(request) for request in requests if request is not None]
+        decisions = await asyncio.gather(*wanted, return_exceptions=True)
+        for decision in decisions:
+            if isinstance(decision, Decision):
+                self._tell("burst", decision)
+        return None
 
     async def _again(self, guard: CriticalSystemManager) -> Decision | None:
         """Send the newest wish once more, as a client does that heard no answer."""

@@ -121,13 +121,6 @@ MUTATIONS: Final = (
         new="    if order.state in ():\n",
     ),
     Mutation(
-        name="wait for an answer for ever",
-        weather=Weather.GATEWAY,
-        module="core.execution_verification",
-        old="        case OrderState.SENT if now_ns >= order.sent_ns + REPLY_LIMIT_NS:\n",
-        new="        case OrderState.SENT if now_ns < 0:\n",
-    ),
-    Mutation(
         name="count orders of unknown fate as zero",
         weather=Weather.GATEWAY,
         module="core.fillable",

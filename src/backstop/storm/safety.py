@@ -111,6 +111,8 @@ class SafetyWatch:
         self._traded: dict[str, tuple[int, float]] = {}  # contract -> newest order that traded
         self._halted_s: float | None = None
         self._recovered_s: float | None = None
+        self._latched = (0, 0.0)  # starts, and when a latch was last seen on record; 0: none
+        self._resumed_s = -1.0
         truth.on_trade = self._on_trade
 
     def break_rule(self, rule: str, text: str) -> None:
@@ -195,6 +197,8 @@ class SafetyWatch:
                 self.break_rule("what was synced is whole", "no checkpoint was there after a start")
         if note.name == "order_state" and note.fields["state"] == OrderState.NOT_SUBMITTED:
             self._look_at_absence(str(note.fields["client_order_id"]))
+        if note.name.startswith("resume"):
+            self._resumed_s = self._now_s()
         if note.name == "recovered":
             self._recovered_s = self._now_s()
 
@@ -264,6 +268,13 @@ class SafetyWatch:
             self.break_rule(
                 "no leg outlives its position", f"leg {tag} opened {after} in {row.contract_id}"
             )
+        if self._is_close(row.id) and abs(after) > abs(before):
+            other, other_s = self._traded.get(row.contract_id, (row.id, 0.0))
+            again = other != row.id and self._is_close(other)
+            if again and self._now_s() - other_s < RACE_S:
+                self.break_rule(
+                    "never flipped", f"two closes made {after} of {before} {row.contract_id}"
+                )
         flips = before * after < 0
         if flips and row.type == WireOrderType.MARKET and self.is_settled:
             other, other_s = self._traded.get(row.contract_id, (row.id, 0.0))
@@ -272,6 +283,12 @@ class SafetyWatch:
                 self.break_rule(
                     "never flipped", f"{what} turned {before} into {after} in {row.contract_id}"
                 )
+
+    def _is_close(self, order_id: int) -> bool:
+        """Say whether an order is a close that the guard asked the venue for."""
+        row = self._truth.orders.get(order_id)
+        ours = row is not None and row.custom_tag is None and order_id not in self.foreign_orders
+        return ours and row is not None and row.type == WireOrderType.MARKET
 
     # -- the state, now and then -----------------------------------------------------------------
 
@@ -292,6 +309,7 @@ class SafetyWatch:
             self._halted_s = None
             return
         self._look_at_liquidations(guard.book)
+        self._look_at_latches(latched=bool(guard.book.latches))
         halted = guard.book.trading_state(guard.now_ns()) is TradingState.HALTED
         if not halted:
             self._halted_s = None
@@ -305,6 +323,16 @@ class SafetyWatch:
                     f"{order.client_order_id} is believed to have {order.filled_quantity}, "
                     f"and has {row.fill_volume}",
                 )
+
+    def _look_at_latches(self, *, latched: bool) -> None:
+        """What a person has to lift is not lifted by a restart."""
+        starts, recorded_s = self._latched
+        again = self._host.starts > starts and self._resumed_s < recorded_s
+        if again and recorded_s and not latched:
+            self.break_rule("machines only reduce", "a latch is gone after a start")
+        # While the disk takes nothing a latch may be lost with its process.
+        recorded = latched and not self._disk_troubled()
+        self._latched = (self._host.starts, self._now_s() if recorded else 0.0)
 
     def _look_at_liquidations(self, book: Book) -> None:
         """What is to be taken flat is flat soon, whatever the disk does meanwhile."""

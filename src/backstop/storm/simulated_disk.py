@@ -54,6 +54,7 @@ class SimulatedDisk(Disk):
         is_full: no write succeeds.
         fails_sync: syncs and commits fail.
         slow_s: added to every wait.
+        on_order: hears, once, that the request for an order is on the disk.
     """
 
     def __init__(self, chance: Random, now_s: Callable[[], float]) -> None:
@@ -61,6 +62,7 @@ class SimulatedDisk(Disk):
         self.is_full = False
         self.fails_sync = False
         self.slow_s = 0.0
+        self.on_order: Callable[[], None] | None = None
         self._chance = chance
         self._names: dict[Path, _File] = {}
         self._durable_names: dict[Path, _File] = {}
@@ -75,6 +77,9 @@ class SimulatedDisk(Disk):
         found = _ABOUT.search(payload)
         if found is not None:
             self._durable.add(f"{_KINDS[found[1]]} {found[3].decode()}")
+            if found[1] == b"PlaceOrder" and self.on_order is not None:
+                on_order, self.on_order = self.on_order, None
+                on_order()
 
     def is_durable(self, kind: str, about: str) -> bool:
         """Say whether a command about an order or a contract was ever committed."""

@@ -6,6 +6,7 @@ connection, process, disk or clock, or comes from other people, is here.
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -66,7 +67,7 @@ class StormWeather:
             acts += [self._freeze_quotes]
         if plan.has(Weather.CRASH):
             acts += [self._kill, self._kill, self._kill_soon, self._power_cut, self._freeze]
-            acts += [self._suspend, self._step_clock]
+            acts += [self._suspend, self._step_clock, self._kill_at_order, self._kill_at_order]
         if plan.has(Weather.DISK):
             acts += [self._full_disk, self._broken_disk, self._slow_disk]
         if plan.has(Weather.OTHERS):
@@ -106,6 +107,7 @@ class StormWeather:
         storm.host.let_down()
         disk = storm.machine.simulated_disk
         disk.recover()
+        disk.on_order = None
         storm.machine.clock.ahead_us = 0
         storm.venue.exchange.set_can_trade(ACCOUNT_ID, True)
         storm.disturb()
@@ -176,6 +178,13 @@ class StormWeather:
             storm.host.kill(down_s=1.0, runs=runs)
 
         storm.truth.on_trade = then
+
+    def _kill_at_order(self) -> None:
+        """Kill it when the next order is on the disk: before, while or after it is sent."""
+        runs = self._storm.chance.choice((0, 0, 2, 6, 20))
+        self._storm.machine.simulated_disk.on_order = partial(
+            self._storm.host.kill, down_s=1.0, runs=runs
+        )
 
     async def _power_cut(self) -> None:
         self._storm.host.kill(down_s=self._down_s() + 20.0)

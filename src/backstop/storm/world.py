@@ -39,7 +39,7 @@ MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - a private folder is made
 """Files that no disk is waited for, where a system has such a place."""
 
 
-MAX_POSITION: Final = 4
+MAX_POSITION: Final = 2
 """Minis that may be held and on their way together; a micro is a tenth of one."""
 
 TENTHS: Final = 10
