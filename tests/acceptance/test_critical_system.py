@@ -121,6 +121,32 @@ def test_a_position_and_its_stop_are_known_again_after_a_restart(world: World) -
     assert [it.filled_micros for it in exposure.report.families if it.filled_micros] == []
 
 
+def test_the_components_answer_a_plain_program_from_entry_to_flat(world: World) -> None:
+    with world.guard() as guard:
+        guard.disaster_recovery.initialize_recovery_system()
+        guard.correlation_protection.initialize_correlation_monitor()
+        guard.reached(TradingState.ACTIVE)
+        verdict = guard.correlation_protection.validate_new_position("MES", Side.BUY, 1)
+        assert verdict.allowed, verdict
+
+        guard.submit_order(an_entry(guard, "entry-1"))
+        verification = guard.execution_verification.verify_execution(
+            "entry-1", expected_quantity=1, max_slippage=Decimal(400)
+        )
+        proof = guard.execution_verification.generate_execution_proof("entry-1")
+        assert verification.verdict == "VERIFIED", verification
+        assert b'"client_order_id":"entry-1"' in proof
+        exposure = guard.correlation_protection.calculate_correlated_exposure("MES")
+        assert exposure.family == "ES"
+        assert exposure.value_micros > 0
+
+        recovered = guard.disaster_recovery.recover_from_crash()
+        assert list(recovered.protection.values()) == ["PROTECTED"]
+        end = guard.disaster_recovery.emergency_liquidation(reason="enough", operator="Ann")
+        assert end.flat, end
+        assert guard.position("MES") == 0
+
+
 # -- three: correlation is validated ---------------------------------------------------------------
 
 
