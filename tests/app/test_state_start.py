@@ -25,8 +25,9 @@ from tests.app.state_folders import (
     written,
 )
 
+from backstop.adapters.machine import Machine
 from backstop.adapters.state_file import BACKUP, CURRENT, OLDER, file_content
-from backstop.app import audit_start, state_opening, state_persistence
+from backstop.app import audit_start, state_persistence
 from backstop.core.policy import SECOND_NS
 from backstop.domain.commands import Severity
 from backstop.domain.events import StopKind
@@ -322,7 +323,7 @@ async def test_in_another_boot_the_time_of_day_counts_and_at_least_the_age_of_th
 ) -> None:
     async with desk.guard() as guard:
         await written(guard)
-    monkeypatch.setattr(state_opening, "boot_id", lambda: "another boot")
+    monkeypatch.setattr(Machine, "boot_id", lambda _: "another boot")
 
     class JustBooted(JumpingClock):
         age_ns = 40 * SECOND_NS
