@@ -6,6 +6,7 @@ import socket
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from backstop.adapters.sqlite.journal import SqliteJournal
 from backstop.app.audit_reading import AuditReading
 from backstop.core.journal_leaf import leaf_hash
-from backstop.entrypoints.http import connections, event_tail
+from backstop.entrypoints.http import connections, event_routes, event_tail
 from backstop.entrypoints.http.event_routes import STREAMS_MAX
 from backstop.entrypoints.http.event_tail import EventTail
 from backstop.entrypoints.http.server import api_server
@@ -155,7 +156,7 @@ async def streaming(desk: Any, record: Recorded) -> AsyncIterator[str]:
 
 
 async def deaf_reader(desk: Any, url: str) -> socket.socket:
-    """Ask for the whole record and take nothing of it."""
+    """Ask for the whole record, and once it begins to come take nothing of it."""
     host, _, port = url.removeprefix("http://").partition(":")
     loop = asyncio.get_running_loop()
     line = socket.socket()
@@ -168,13 +169,11 @@ async def deaf_reader(desk: Any, url: str) -> socket.socket:
         f"Authorization: Bearer {desk.TOKEN}",
     )
     await loop.sock_sendall(line, "\r\n".join((*head, "", "")).encode())
+    assert await loop.sock_recv(line, 1)
     return line
 
 
-async def test_readers_that_never_read_are_cut_off_and_make_room(
-    desk: Any, record: Recorded, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(connections, "LISTEN_LIMIT_S", 1)
+async def test_readers_that_never_read_hold_up_nobody(desk: Any, record: Recorded) -> None:
     headers = {"Authorization": f"Bearer {desk.TOKEN}"}
     async with (
         streaming(desk, record) as url,
@@ -183,17 +182,31 @@ async def test_readers_that_never_read_are_cut_off_and_make_room(
     ):
         for _ in range(STREAMS_MAX):
             lines.enter_context(await deaf_reader(desk, url))
+        async with session.get("/v1/status") as other, session.get("/v1/events") as one_more:
+            statuses = other.status, one_more.status
+            said = await one_more.json()
 
-        statuses = []
-        async with asyncio.timeout(PATIENCE_S):
-            while not statuses or statuses[-1] != 200:
-                async with session.get("/v1/status") as other:
-                    assert other.status == 200
+    assert statuses == (200, 503)
+    assert said["error"]["code"] == "TOO_MANY_STREAMS"
+
+
+async def test_a_reader_that_never_reads_is_cut_off_and_makes_room(
+    desk: Any, record: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "LISTEN_LIMIT_S", 0.3)
+    monkeypatch.setattr(event_routes, "STREAMS_MAX", 1)
+    headers = {"Authorization": f"Bearer {desk.TOKEN}"}
+    status, said = 0, b""
+    async with (
+        streaming(desk, record) as url,
+        aiohttp.ClientSession(url, headers=headers) as session,
+        asyncio.timeout(PATIENCE_S),
+    ):
+        with await deaf_reader(desk, url):
+            while status != HTTPStatus.OK:
                 async with session.get("/v1/events") as stream:
-                    statuses.append(stream.status)
-                    said = await stream.content.readline() if stream.status == 200 else b""
+                    status, said = stream.status, await stream.content.readline()
 
-    assert 503 in statuses
     assert said == f"id: {RECORDS}\n".encode()
 
 
