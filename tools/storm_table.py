@@ -57,6 +57,8 @@ def main() -> int:
     if asked.bugs:
         places = _range(asked.bugs)
         for mutation in MUTATIONS[places.start : places.stop]:
+            if (KEPT / f"{_slug(mutation)}.json").exists():
+                continue  # of an earlier run: delete it to have it hunted again
             _keep(_slug(mutation), _hunted(mutation, hours=asked.hours, at_most=asked.at_most))
     if asked.write:
         PAGE.write_text(page(), encoding="utf-8")
@@ -85,7 +87,7 @@ def _hunted(mutation: Mutation, *, hours: float, at_most: int) -> Caught:
     with planted(mutation):
         for seed in islice(fitting, at_most):
             tried.append(seed)
-            result = run_seed(seed, hours=hours)
+            result = run_seed(seed, hours=hours, first_fault=True)
             if result.violations:
                 first = result.violations[0]
                 return Caught(

@@ -191,10 +191,9 @@ class SafetyWatch:
         """Look at what a start says that it found."""
         if note.name in {"state_file_unusable", "records_lost"}:
             self.break_rule("what was synced is whole", note.name)
-        if note.name == "state_restored":
-            lost = note.fields["source"] in {WHOLE_JOURNAL, NOTHING} and self._recoveries > 0
-            if lost:
-                self.break_rule("what was synced is whole", "no checkpoint was there after a start")
+        anew = note.name == "state_restored" and note.fields["source"] in {WHOLE_JOURNAL, NOTHING}
+        if anew and self._has_checkpoint:
+            self.break_rule("what was synced is whole", "no checkpoint was there after a start")
         if note.name == "order_state" and note.fields["state"] == OrderState.NOT_SUBMITTED:
             self._look_at_absence(str(note.fields["client_order_id"]))
         if note.name.startswith("resume"):
@@ -213,10 +212,10 @@ class SafetyWatch:
             )
 
     @property
-    def _recoveries(self) -> int:
-        """Whether a guard has run so long that its checkpoint must be on the disk."""
+    def _has_checkpoint(self) -> bool:
+        """A guard has run for so long that its checkpoint must be on the disk."""
         since_s = self._recovered_s
-        return int(since_s is not None and self._now_s() - since_s > SETTLED_S)
+        return since_s is not None and self._now_s() - since_s > SETTLED_S
 
     def on_change(self, kind: str, key: int | str) -> None:
         """Look at a cancel, a change or a close that reaches the venue from the guard."""

@@ -45,6 +45,10 @@ MAX_POSITION: Final = 2
 TENTHS: Final = 10
 
 
+STRETCH_S: Final = 5.0
+"""How long it goes on at least after something was broken, when that ends it."""
+
+
 class SeedResult(Struct, frozen=True, kw_only=True):
     """What came of one seed.
 
@@ -76,8 +80,14 @@ class SeedResult(Struct, frozen=True, kw_only=True):
         return not self.violations and not self.unsettled
 
 
-def run_seed(seed: int, *, hours: float, show: Callable[[str], None] | None = None) -> SeedResult:
-    """Simulate ``hours`` of ``seed``, heal everything, and judge."""
+def run_seed(
+    seed: int,
+    *,
+    hours: float,
+    show: Callable[[str], None] | None = None,
+    first_fault: bool = False,
+) -> SeedResult:
+    """Simulate ``hours`` of ``seed``, heal everything, and judge; see ``World.run``."""
     began_s = time.process_time()
     plan = plan_of(seed)
     quiet = io.StringIO()
@@ -94,7 +104,7 @@ def run_seed(seed: int, *, hours: float, show: Callable[[str], None] | None = No
         loop = StormLoop(network)
         try:
             world = World(plan, loop, Path(folder), show=show)
-            loop.run_until_complete(world.run(hours))
+            loop.run_until_complete(world.run(hours, first_fault=first_fault))
         finally:
             _end(loop)
         _bury(world)
@@ -198,8 +208,11 @@ class World:
             )
         )
 
-    async def run(self, hours: float) -> None:
-        """Let it storm for ``hours``, then heal everything and see whether it comes right."""
+    async def run(self, hours: float, *, first_fault: bool = False) -> None:
+        """Let it storm for ``hours``, then heal everything and see whether it comes right.
+
+        With ``first_fault`` it ends soon after the first thing that was broken.
+        """
         self.venue.exchange.subscribe(self.truth.hear)
         self.venue.exchange.subscribe(self._tell_event)
         self.venue.watch(self._on_call, self.safety)
@@ -210,7 +223,11 @@ class World:
             asyncio.ensure_future(self._look()),
             weather := asyncio.ensure_future(self._weather.run()),
         ]
-        await asyncio.sleep(hours * 3600)
+        ends_s = self._now_s() + hours * 3600
+        while (left_s := ends_s - self._now_s()) > 0:
+            if first_fault and self.safety.violations:
+                break
+            await asyncio.sleep(min(STRETCH_S, left_s))
         weather.cancel()
         await asyncio.wait(tasks, timeout=0)
         for task in tasks:
@@ -219,7 +236,8 @@ class World:
         self._trading = False
         self._weather.end()
         self.story.tell("world", "healed")
-        await self._settle()
+        if not (first_fault and self.safety.violations):
+            await self._settle()
         await self.host.stop()
         for task in tasks:
             task.cancel()
