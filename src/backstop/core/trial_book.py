@@ -59,9 +59,13 @@ def trial_book(policy: Policy) -> Book:
 
 
 def trial_symbol(policy: Policy) -> str:
-    """Return the root that is tried: of those allowed, one whose hours are known if there is."""
-    known = (it for it in policy.symbols if it in GROUP_OF_FAMILY)
-    return next(known, policy.symbols[0])
+    """Return the root that is tried: of those allowed, one whose hours are known if there is.
+
+    Where nothing is allowed, any will do: it is refused for that.
+    """
+    candidates = policy.symbols or tuple(GROUP_OF_FAMILY)
+    known = (it for it in candidates if it in GROUP_OF_FAMILY)
+    return next(known, candidates[0])
 
 
 def an_order(**changes: object) -> OrderRequested:
