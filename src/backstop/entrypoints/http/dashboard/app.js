@@ -103,13 +103,16 @@ function Page() {
   const { status, stale } = store;
   const theme = chosenTheme();
   return html`
+    <p class="spoken" aria-live="assertive">${stale ? "disconnected" : status.trading_state}</p>
     <header class="top">
       <${Banner} store=${store} stale=${stale} />
       <${Actions} store=${store} watch=${watch} stale=${stale} />
     </header>
     <main class="page" aria-busy=${String(stale)}>
-      ${store.version !== status.version &&
-      html`<p class="notice">The guard is another version now (${status.version}): reload this page.</p>`}
+      ${
+        store.version !== status.version &&
+        html`<p class="notice">The guard is another version now (${status.version}): reload this page.</p>`
+      }
       <${Liquidations} store=${store} />
       <${Figures} status=${status} />
       <div class="columns">

@@ -25,7 +25,7 @@ export class History {
     if (message.record === "proof") this.#addProof(t, payload?.proof);
     if (payload?.kind === "AccountReported") {
       const balance = fromMicros(payload.account.balance_micros);
-      const before = this.worth.findLast((it) => it.balance !== null);
+      const before = this.worth.findLast((it) => it.t <= t);
       if (before?.balance !== balance) this.#note(this.worth, { t, balance, equity: null });
     }
   }
@@ -49,10 +49,10 @@ export class History {
     this.#note(this.slippage, { t, ticks, most, breach: slippage.breach, symbol, side, order });
   }
 
+  /** Put a point in its place: the past is read while the present already comes in. */
   #note(series, point) {
-    // Plots want time to grow; two clocks may disagree by a moment.
-    const last = series.at(-1);
-    series.push(last && point.t < last.t ? { ...point, t: last.t } : point);
+    const after = series.findLastIndex((it) => it.t <= point.t);
+    series.splice(after + 1, 0, point);
     if (series.length > POINTS_MAX) series.shift();
     this.version += 1;
   }

@@ -31,12 +31,12 @@ export function wholeDollars(text) {
   return dollars(text).replace(/\.\d*$/, "");
 }
 
-/** Return millionths of a dollar as exact dollar text. */
+/** Return millionths of a dollar as exact dollar text, without zeros that say nothing. */
 export function fromMicros(micros) {
   const amount = BigInt(micros);
   const digits = String(amount < 0n ? -amount : amount).padStart(7, "0");
-  const cents = digits.slice(-6).replace(/0{0,4}$/, "");
-  return `${amount < 0n ? "-" : ""}${digits.slice(0, -6)}.${cents}`;
+  const parts = digits.slice(-6).replace(/0+$/, "");
+  return `${amount < 0n ? "-" : ""}${digits.slice(0, -6)}${parts && "."}${parts}`;
 }
 
 /** Return -1, 0 or 1: which side of zero decimal text is on. */

@@ -1,6 +1,6 @@
 // The token of the guard: it comes in the part of the address behind "#", which no browser sends
-// to a server, and is taken out of the address at once, so that it stands in no history, on no
-// screen and in no bookmark. This tab alone remembers it, so that a reload goes on.
+// to a server, and is taken out of the address at once, so that it stays on no screen and gets into
+// no bookmark. This tab alone remembers it, so that a reload goes on.
 
 const KEPT_AS = "backstop.token";
 

@@ -5,7 +5,8 @@ export const STATES = {
   RECOVERING: "The account is being read. Entries are refused until that is done.",
   ACTIVE: "Entries and exits pass.",
   REDUCING: "New entries are refused. Exits, stops and liquidation go on.",
-  HALTED: "New entries are refused, resting ones are cancelled. Exits, stops and liquidation go on.",
+  HALTED:
+    "New entries are refused, resting ones are cancelled. Exits, stops and liquidation go on.",
 };
 
 const CONDITIONS = {

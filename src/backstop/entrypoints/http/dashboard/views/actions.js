@@ -102,10 +102,12 @@ export class Actions extends Component {
         <${HoldButton} id="liquidate" label=${symbol ? `LIQUIDATE ${symbol}` : "LIQUIDATE"} tone="bad"
           note=${dry ? "dry run: sends nothing" : "hold to go flat"}
           busy=${busy === "liquidate"} onHeld=${this.#liquidate} />
-        ${latched &&
-        html`<${HoldButton} id="resume" label="RESUME" tone="good"
+        ${
+          latched &&
+          html`<${HoldButton} id="resume" label="RESUME" tone="good"
           note=${named ? "hold to let entries pass" : "takes name and reason"}
-          busy=${busy === "resume"} locked=${!named} onHeld=${this.#resume} />`}
+          busy=${busy === "resume"} locked=${!named} onHeld=${this.#resume} />`
+        }
         <button type="button" class="quiet action-more" aria-expanded=${String(open)}
           aria-controls="action-words" onClick=${() => this.setState({ open: !open })}>
           ${open ? "less" : "name, reason"}

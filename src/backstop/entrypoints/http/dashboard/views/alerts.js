@@ -33,9 +33,10 @@ export class Alerts extends Component {
     return html`<${Panel} id="alerts" title="Alerts" count=${alerts?.open ?? 0}
       aside="reading one lifts nothing"
       tone=${open.some((it) => it.severity === "CRITICAL") ? "bad" : undefined}>
-      ${open.length === 0
-        ? html`<p class="empty">${alerts === null ? "Not read yet." : "Nothing that nobody has read."}</p>`
-        : html`<ul class="alerts">
+      ${
+        open.length === 0
+          ? html`<p class="empty">${alerts === null ? "Not read yet." : "Nothing that nobody has read."}</p>`
+          : html`<ul class="alerts">
             ${open.slice(0, SHOWN).map(
               (it) => html`<li key=${it.id} class="alert" data-severity=${it.severity}>
                 <p>
@@ -49,7 +50,8 @@ export class Alerts extends Component {
                   aria-label=${`I have read alert ${it.id}, ${it.code}`}>read</button>
               </li>`,
             )}
-          </ul>`}
+          </ul>`
+      }
     <//>`;
   }
 }

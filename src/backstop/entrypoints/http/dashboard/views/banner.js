@@ -10,7 +10,7 @@ export function Banner({ store, stale }) {
   const { trading_state: state, gates } = status;
   return html`<section class="banner" data-state=${state} aria-label="Trading state">
     <div class="banner-state">
-      <h1 id="state" aria-live="assertive">${state}</h1>
+      <h1 id="state">${state}</h1>
       <p class="gate" id="gate" data-sends=${gates.sends && gates.real ? "real" : undefined}>${gates.banner}</p>
     </div>
     <div class="banner-why">
@@ -23,7 +23,9 @@ export function Banner({ store, stale }) {
 /** Latches say who and since when; a reason that only repeats one of them is left out. */
 function Reasons({ status }) {
   const ofLatches = new Set(
-    status.latches.map((it) => `${it.halts ? "halted" : "entries frozen"} by ${it.operator}: ${it.cause}`),
+    status.latches.map(
+      (it) => `${it.halts ? "halted" : "entries frozen"} by ${it.operator}: ${it.cause}`,
+    ),
   );
   const others = status.reasons.filter((it) => !ofLatches.has(it));
   return html`<ul class="reasons" id="reasons">
@@ -44,7 +46,7 @@ function Disconnected({ store }) {
   const of = store.answered && clock(store.answered.wall);
   return html`<section class="banner" data-state="DISCONNECTED" aria-label="Trading state">
     <div class="banner-state">
-      <h1 id="state" aria-live="assertive">DISCONNECTED</h1>
+      <h1 id="state">DISCONNECTED</h1>
     </div>
     <div class="banner-why">
       <p>The guard does not answer${age === null ? "" : ` for ${duration(age)}`}. It may guard all the

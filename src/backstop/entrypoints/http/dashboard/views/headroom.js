@@ -56,7 +56,9 @@ function accountLimits(account) {
     rows.push(loss("day's loss", account.daily_loss_limit, account.daily_loss_remaining));
   }
   if (account.trailing_loss_limit !== null) {
-    rows.push(loss("loss to the floor", account.trailing_loss_limit, account.floor?.remaining ?? null));
+    rows.push(
+      loss("loss to the floor", account.trailing_loss_limit, account.floor?.remaining ?? null),
+    );
   }
   if (account.max_position !== null) {
     const left = minus(account.max_position, account.position);

@@ -12,9 +12,10 @@ export function HeatMap({ correlations }) {
   const ages = entries.map((it) => it.age_s).filter((it) => it !== null);
   const oldest = ages.length ? `oldest bar ${duration(Math.max(...ages) * 1_000)} ago` : "";
   return html`<${Panel} id="correlations" title="Correlation" aside=${oldest}>
-    ${families.length === 0
-      ? html`<p class="empty">Not estimated yet.</p>`
-      : html`<div class="heat-scroll"><table class="heat">
+    ${
+      families.length === 0
+        ? html`<p class="empty">Not estimated yet.</p>`
+        : html`<div class="heat-scroll"><table class="heat">
           <thead>
             <tr>
               <td></td>
@@ -29,9 +30,12 @@ export function HeatMap({ correlations }) {
               </tr>`,
             )}
           </tbody>
-        </table></div>`}
-    ${entries.some((it) => it.origin !== "MEASURED") &&
-    html`<p class="dim small">Hatched: not measured well enough. Such a pair counts as 1 and hedges nothing.</p>`}
+        </table></div>`
+    }
+    ${
+      entries.some((it) => it.origin !== "MEASURED") &&
+      html`<p class="dim small">Hatched: not measured well enough. Such a pair counts as 1 and hedges nothing.</p>`
+    }
   <//>`;
 }
 

@@ -21,18 +21,22 @@ function Liquidation({ it, store }) {
       <h2>${what} ${whole} <span class="badge" data-badge=${state}>${state}</span></h2>
       <div class="panel-aside">
         ${clock(it.begun_at)}${over ? `, over after ${duration(Date.parse(it.ended_at) - Date.parse(it.begun_at))}` : ""}
-        ${(over || !it.sends) &&
-        html` <button type="button" class="quiet" onClick=${() => store.dismissLiquidation(it.id)}>dismiss</button>`}
+        ${
+          (over || !it.sends) &&
+          html` <button type="button" class="quiet" onClick=${() => store.dismissLiquidation(it.id)}>dismiss</button>`
+        }
       </div>
     </header>
     ${it.sends && html`<${Steps} state=${it.state} />`}
     <p class="liquidation-message" role="status">${it.message}</p>
     <p class="dim">${it.requests.map((cause) => `${cause.reason} (${cause.operator})`).join("; ")}</p>
-    ${it.remaining.length > 0 &&
-    html`<ul class="remaining" aria-label="What is left">
+    ${
+      it.remaining.length > 0 &&
+      html`<ul class="remaining" aria-label="What is left">
       ${it.remaining.slice(0, REMAINING_SHOWN).map((left) => html`<li>${inWords(left)}</li>`)}
       ${it.remaining.length > REMAINING_SHOWN && html`<li>and ${it.remaining.length - REMAINING_SHOWN} more</li>`}
-    </ul>`}
+    </ul>`
+    }
   </section>`;
 }
 
@@ -41,7 +45,10 @@ function Steps({ state }) {
   const at = state === "DONE" ? STEPS.length - 1 : STEPS.indexOf(state);
   return html`<ol class="steps">
     ${STEPS.map(
-      (step, place) => html`<li key=${step} data-step=${stepOf(place, at)} aria-current=${place === at ? "step" : undefined}>
+      (
+        step,
+        place,
+      ) => html`<li key=${step} data-step=${stepOf(place, at)} aria-current=${place === at ? "step" : undefined}>
         ${step === "FLAT" && state === "DONE" ? "DONE" : step}
       </li>`,
     )}

@@ -16,9 +16,10 @@ export function Orders({ status }) {
   return html`<${Panel} id="orders" title="Orders" count=${working.length + unknown.length}
     aside=${unknown.length ? `${unknown.length} UNKNOWN` : "working at the venue"}>
     ${unknown.map((it) => html`<${Unknown} key=${it.client_order_id} it=${it} />`)}
-    ${working.length === 0
-      ? html`<p class="empty">No working order.</p>`
-      : html`<table class="rows compact">
+    ${
+      working.length === 0
+        ? html`<p class="empty">No working order.</p>`
+        : html`<table class="rows compact">
           <thead>
             <tr>
               <th scope="col">Order</th>
@@ -33,7 +34,8 @@ export function Orders({ status }) {
           <tbody>
             ${working.map((it) => html`<${Row} key=${it.broker_order_id} it=${it} />`)}
           </tbody>
-        </table>`}
+        </table>`
+    }
   <//>`;
 }
 

@@ -31,7 +31,10 @@ export function Equity({ store, theme }) {
     options=${() => ({
       series: [{}, line("--dim", 1), line("--accent", 2)],
       scales: { y: { range: (_, least, most) => widened(least, most) } },
-      axes: [axis({ values: TIMES, space: 80 }), axis({ size: 72, values: (_, ticks) => ticks.map(thousands) })],
+      axes: [
+        axis({ values: TIMES, space: 80 }),
+        axis({ size: 72, values: (_, ticks) => ticks.map(thousands) }),
+      ],
     })} />`;
 }
 
@@ -75,7 +78,8 @@ export function Slippage({ store, theme }) {
         axis({
           incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000],
           space: 70,
-          values: (_, places) => places.map((at) => (past.slippage[at] ? timeOf(past.slippage[at]) : "")),
+          values: (_, places) =>
+            places.map((at) => (past.slippage[at] ? timeOf(past.slippage[at]) : "")),
         }),
         axis({ size: 40 }),
       ],

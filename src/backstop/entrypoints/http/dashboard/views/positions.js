@@ -10,9 +10,10 @@ export function Positions({ status }) {
   const read = heartbeats.audit_age_ms;
   const aside = read === null ? "account not read yet" : `account read ${duration(read)} ago`;
   return html`<${Panel} id="positions" title="Positions" count=${positions.length} aside=${aside}>
-    ${positions.length === 0
-      ? html`<p class="empty">${read === null ? "Not known yet: the account was not read." : "No position."}</p>`
-      : html`<table class="rows">
+    ${
+      positions.length === 0
+        ? html`<p class="empty">${read === null ? "Not known yet: the account was not read." : "No position."}</p>`
+        : html`<table class="rows">
           <thead>
             <tr>
               <th scope="col">Position</th>
@@ -27,7 +28,8 @@ export function Positions({ status }) {
           <tbody>
             ${positions.map((it) => html`<${Row} key=${it.contract_id} it=${it} />`)}
           </tbody>
-        </table>`}
+        </table>`
+    }
   <//>`;
 }
 
