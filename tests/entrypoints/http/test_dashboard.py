@@ -215,7 +215,7 @@ def test_every_file_that_the_page_names_is_there() -> None:
 def test_every_word_of_the_guard_is_known_to_the_page(words: type[StrEnum]) -> None:
     script = (FOLDER / "words.js").read_text(encoding="utf-8")
 
-    assert [it for it in words if not re.search(rf"^  {it}: ", script, re.MULTILINE)] == []
+    assert [it for it in words if not re.search(rf"^  {it}:", script, re.MULTILINE)] == []
 
 
 def test_every_state_of_a_liquidation_is_a_step_or_shown_as_what_it_is() -> None:
