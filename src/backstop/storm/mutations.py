@@ -142,12 +142,11 @@ MUTATIONS: Final = (
         new="        max(held + sides[Side.BUY] - sides[Side.SELL] for held, sides in ends),\n",
     ),
     Mutation(
-        name="do not mend a missing stop",
+        name="do not protect what others bought",
         weather=Weather.OTHERS,
-        module="core.protection_repair",
-        old="    if not missing or now.instrument is None or not book.protection.known_ns:\n"
-        "        return\n    due_ns",
-        new="    if True:\n        return\n    due_ns",
+        module="core.protection_situation",
+        old="    if book.policy.external_position_policy is not ExternalPositionPolicy.ALERT:\n",
+        new="    if False:\n",
     ),
     Mutation(
         name="never give a naked position up",
@@ -221,7 +220,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="read the account once and never again",
-        weather=Weather.GATEWAY,
+        weather=Weather.NETWORK,
         module="core.engine",
         old="    clock.due_ns = work.now_ns + AUDIT_INTERVAL_NS\n",
         new="    clock.due_ns = work.now_ns + 100_000 * AUDIT_INTERVAL_NS\n",

@@ -6,6 +6,7 @@ connection, process, disk or clock, or comes from other people, is here.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import Final
@@ -13,6 +14,7 @@ from typing import Final
 from msgspec import Struct
 
 from backstop.adapters.projectx.wire import WireOrderType
+from backstop.errors import BackstopError, JournalError
 from backstop.simulator.fault_rules import NOW, FaultKind, FaultRule, HubName, seeded_rules
 from backstop.storm.guard_host import GuardHost
 from backstop.storm.machine import StormMachine
@@ -50,6 +52,7 @@ class Storm(Struct):
     truth: Truth
     story: Story
     disturb: Callable[[], None]
+    broke: Callable[[str, str], None]
     foreign: set[int]
 
 
@@ -68,11 +71,12 @@ class StormWeather:
         if plan.has(Weather.CRASH):
             acts += [self._kill, self._kill, self._kill_soon, self._power_cut, self._freeze]
             acts += [self._suspend, self._step_clock, self._kill_at_order, self._kill_at_order]
+            acts += [self._kill_halted]
         if plan.has(Weather.DISK):
             acts += [self._full_disk, self._broken_disk, self._slow_disk]
         if plan.has(Weather.OTHERS):
             acts += [self._manual_trade, self._manual_trade, self._second_bot, self._close_by_hand]
-            acts += [self._bust, self._overfill, self._lock_account, self._refuse_stops]
+            acts += [self._bust, self._bust, self._overfill, self._lock_account, self._refuse_stops]
         self._acts = acts
 
     def begin(self) -> None:
@@ -186,6 +190,21 @@ class StormWeather:
             self._storm.host.kill, down_s=1.0, runs=runs
         )
 
+    async def _kill_halted(self) -> None:
+        """Kill it a moment after a person has halted it."""
+        host = self._storm.host
+        guard, process = host.guard, host.process
+        if guard is None or process is None or host.is_frozen:
+            return
+
+        async def halt() -> None:
+            with suppress(BackstopError):
+                await guard.halt(reason="a bad feeling", operator="storm operator")
+
+        host.inside(process, halt)
+        await asyncio.sleep(2.0)
+        host.kill(down_s=1.0)
+
     async def _power_cut(self) -> None:
         self._storm.host.kill(down_s=self._down_s() + 20.0)
         self._storm.machine.power_cut()
@@ -216,8 +235,27 @@ class StormWeather:
     async def _full_disk(self) -> None:
         disk = self._storm.machine.simulated_disk
         disk.is_full = True
+        await asyncio.sleep(2.0)
+        self._close_something()
         await asyncio.sleep(self._storm.chance.uniform(0.5, 60.0))
         disk.recover()
+
+    def _close_something(self) -> None:
+        """Have a bot close a position just now: no disk may hold it open."""
+        storm = self._storm
+        guard, process = storm.host.guard, storm.host.process
+        held = [contract_id for contract_id, _ in storm.truth.open_positions()]
+        if guard is None or process is None or storm.host.is_frozen or not held:
+            return
+        symbol = guard.book.symbol_of(storm.chance.choice(held))
+
+        async def close() -> None:
+            try:
+                await guard.close_position(symbol)
+            except JournalError as error:
+                storm.broke("exits pass", f"a close of {symbol} was kept back: {error}")
+
+        storm.host.inside(process, close)
 
     async def _broken_disk(self) -> None:
         disk = self._storm.machine.simulated_disk

@@ -204,6 +204,7 @@ class World:
                 truth=self.truth,
                 story=self.story,
                 disturb=self.safety.disturb,
+                broke=self.safety.break_rule,
                 foreign=self.safety.foreign_orders,
             )
         )
