@@ -32,6 +32,7 @@ from benchmarks import (
     storage,
     whole_path,
 )
+from benchmarks import load as interface_load
 from benchmarks.figures import Figure, load, machine, table
 from msgspec import Struct
 from msgspec.structs import replace
@@ -63,6 +64,8 @@ class Amounts(Struct, frozen=True, kw_only=True):
     stall_s: float = 10
     kills: int = 8
     naked_positions: int = 40
+    load_rounds: int = 2
+    load_s: float = 60
 
 
 QUICK = Amounts(
@@ -85,6 +88,8 @@ QUICK = Amounts(
     stall_s=1.5,
     kills=1,
     naked_positions=2,
+    load_rounds=1,
+    load_s=2,
 )
 
 
@@ -105,9 +110,11 @@ def main() -> None:
             print(f"{name:14}{json.dumps(fact)}")
         parts = _parts(Path(folder), amounts)
         measured: dict[str, list[Figure]] = {}
+        loads: dict[str, float | None] = {}
         for name in options.only or page.PARTS:
+            loads[name] = load()
             measured[name] = _timed(name, parts[name])
-            document = _document(found, measured)
+            document = {**_document(found, measured), "loads": loads}
             _write(document, options.json)  # what is measured is kept when a later part fails
     print(table(chain.from_iterable(measured.values())))
     if not (options.quick or options.only):
@@ -186,6 +193,7 @@ def _parts(folder: Path, amounts: Amounts) -> dict[str, Callable[[], Iterable[Fi
                 rounds=1 if amounts.stall_s > A_MINUTE_S else rounds, seconds=amounts.stall_s
             )
         ],
+        "api": lambda: interface_load.measure(rounds=amounts.load_rounds, seconds=amounts.load_s),
         "start": lambda: start.measure(rounds=rounds, import_runs=rounds),
     }
 

@@ -53,8 +53,12 @@ EXPOSURE = (
     *(f"{what}_per_s_{count}" for what in ("validate", "exposure") for count in (4, 50, 500)),
     *(f"exposure_moved_us_{count}" for count in (4, 50, 500)),
 )
+LOADED = tuple(f"loaded_trade_to_verdict_{quantile}_ms" for quantile in ("p50", "p99"))
+CALLS = ("api_calls_per_s", "api_call_p50_ms", "api_call_p99_ms")
 KEYS = {
     *SOURCES,
+    *LOADED,
+    *CALLS,
     *EXPOSURE,
     "start_to_armed_s",
     "start_to_healthy_s",
@@ -95,6 +99,7 @@ KEYS = {
 }
 WITHOUT_BASELINE = {
     "packages",
+    *CALLS,
     *SOURCES,
     *EXPOSURE,
     *CRASHES,
@@ -115,6 +120,8 @@ WITHOUT_BASELINE = {
 }
 
 WITH_A_GOAL = {
+    *LOADED,
+    "api_call_p99_ms",
     *DECIDED,
     *BARS,
     *KILLS,

@@ -80,6 +80,13 @@ PARTS = {
         "The event loop",
         "While an order is filled every two seconds, with everything else that a guard does.",
     ),
+    "api": Part(
+        "The HTTP interface under load",
+        "Two hundred calls a second of all kinds, due at even times whether or not earlier ones "
+        "were answered, and three readers of the stream of events, from one other process. A bot "
+        "trades meanwhile; its baseline is the same trading without a caller, half of it before "
+        "and half after.",
+    ),
     "start": Part("Cold start", "`backstop run` in an empty folder, as a process."),
 }
 """The tables, in the order of the page."""
@@ -102,9 +109,10 @@ the network and the broker add comes on top.
 
 def rendered(document: Mapping[str, Any]) -> str:
     """Return the page."""
-    figures = document["figures"]
+    figures, loads = document["figures"], document.get("loads", {})
     parts = [
-        _part(part, held)
+        # What was measured just before is in the load, hence the half.
+        _part(part, held, busy=_is_busy(document, (loads.get(name) or 0) / 2))
         for name, part in PARTS.items()
         if (held := [it for it in figures.values() if it["part"] == name])
     ]
@@ -136,9 +144,13 @@ def _machine(document: Mapping[str, Any]) -> str:
         ),
     )
     lines = ["## The machine", "", "| | |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows), ""]
-    if (machine["load_before"] or 0) > machine["processors"]:
+    if _is_busy(document, machine["load_before"]):
         lines += [BUSY, ""]
     return "\n".join(lines)
+
+
+def _is_busy(document: Mapping[str, Any], load: float | None) -> bool:
+    return (load or 0) > document["machine"]["processors"]
 
 
 def _load(load: float | None) -> str:
@@ -167,12 +179,13 @@ def _shortfall(figure: Mapping[str, Any]) -> str:
     return f"{_number(values['median'])} {unit}, where the goal is {_goal(figure)}"
 
 
-def _part(part: Part, figures: Iterable[Mapping[str, Any]]) -> str:
+def _part(part: Part, figures: Iterable[Mapping[str, Any]], *, busy: bool) -> str:
     lines = [
         f"## {part.title}",
         "",
         *wrap(part.note, WIDTH),
         "",
+        *((BUSY, "") if busy else ()),
         "| figure | unit | median | lowest to highest | rounds | baseline | ratio | goal | |",
         "|---|---|--:|--:|--:|---|--:|---|---|",
         *map(_row, figures),
