@@ -18,7 +18,7 @@ WRITTEN = [page for page in PAGES if GENERATED not in page.read_text(encoding="u
 OF_OTHERS = frozenset(
     (
         *("AWS_REGION", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID"),
-        *("CREDENTIALS_DIRECTORY", "BACKSTOP_CHROMIUM"),
+        *("CREDENTIALS_DIRECTORY", "BACKSTOP_CHROMIUM", "NO_COLOR"),
         *("CLOCK_BOOTTIME", "DECIMAL", "PATCH", "PUT", "REFUSED", "REPEATED"),
     )
 )
