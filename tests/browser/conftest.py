@@ -182,10 +182,17 @@ class Scene:
             stop_loss_price=str(market - 20),
             take_profit_price=str(market + 40),
         )
-        said = await self.guard.until(
-            "/v1/positions",
-            lambda it: any(row["stop"] and row["quantity"] == quantity for row in it["positions"]),
-        )
+        levels = {"stop": str(market - 20), "target": str(market + 40)}
+
+        def stands(said: Any) -> bool:
+            # The venue lays the legs from the fill; they count once they are where they were asked.
+            return any(
+                row["quantity"] == quantity
+                and all((row[it] or {}).get("price") == levels[it] for it in levels)
+                for row in said["positions"]
+            )
+
+        said = await self.guard.until("/v1/positions", stands)
         return dict(said["positions"][0])
 
     async def mischief(self, **rule: Any) -> None:
