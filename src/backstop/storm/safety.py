@@ -33,6 +33,9 @@ LOOK_S: Final = 0.25
 NAKED_CALM_S: Final = 3.0
 """One second after the evidence, and what the repair itself takes: orders, answers, events."""
 
+NAKED_RESTLESS_S: Final = 8.0
+"""Where every message arrives, and processes die, disks fail and other people trade."""
+
 NAKED_STORM_S: Final = 30.0
 """While events and answers are lost: an audit every 5 s, reads of 10 s, a look-up, a close."""
 
@@ -84,7 +87,7 @@ class SafetyWatch:
         durable: Callable[[str, str], bool],
         disk_troubled: Callable[[], bool],
         is_reachable: Callable[[], bool],
-        stormy: bool,
+        naked_limit_s: float,
         loses_messages: bool,
         max_tenths: int,
         crowded: bool,
@@ -99,7 +102,7 @@ class SafetyWatch:
         self._durable = durable
         self._disk_troubled = disk_troubled
         self._is_reachable = is_reachable
-        self._naked_limit_s = NAKED_STORM_S if stormy else NAKED_CALM_S
+        self._naked_limit_s = naked_limit_s
         self._max_tenths = max_tenths
         self._crowded = crowded
         self._surplus_s: dict[str, float] = {}
@@ -236,7 +239,7 @@ class SafetyWatch:
         if not position or sign(row.side) * position > 0 or not self._quiet(row.contract_id):
             return
         left = self._truth.stop_cover(row.contract_id, without=order_id)
-        if left < abs(position) and self.is_settled:
+        if left < abs(position):
             self.break_rule(
                 "protected or flat",
                 f"stop {order_id} was cancelled, and only {left} of {position} {row.contract_id} "

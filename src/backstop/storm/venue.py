@@ -135,6 +135,7 @@ class StormVenue:
         self._chance = chance
         self._wildness = wildness
         self._advancing = False
+        self._lets_trade = True
         self._due: asyncio.TimerHandle | None = None
         day = datetime.fromtimestamp(START_UTC_US / MICROS, UTC).date()
         known = [it for it in listings(day) if it.product.code in SYMBOLS]
@@ -185,6 +186,16 @@ class StormVenue:
         """Show every call to ``on_call``, and to ``watch`` those that reach the exchange."""
         self.faults.on_call = on_call
         self.exchange.watcher = watch
+
+    @property
+    def lets_trade(self) -> bool:
+        """The firm has not locked the account."""
+        return self._lets_trade
+
+    def lock(self, *, locked: bool) -> None:
+        """Forbid trading, or allow it again."""
+        self._lets_trade = not locked
+        self.exchange.set_can_trade(ACCOUNT_ID, not locked)
 
     async def open(self) -> None:
         """Listen, and let the market begin."""

@@ -69,9 +69,16 @@ class StormWeather:
             acts += [self._drop_hubs, self._mute_hub, self._freeze_hub, self._cut, self._logout]
             acts += [self._freeze_quotes]
         if plan.has(Weather.CRASH):
-            acts += [self._kill, self._kill, self._kill_soon, self._power_cut, self._freeze]
+            acts += [
+                self._kill,
+                self._kill,
+                self._kill_soon,
+                self._power_cut,
+                self._power_cut,
+                self._freeze,
+            ]
             acts += [self._suspend, self._step_clock, self._kill_at_order, self._kill_at_order]
-            acts += [self._kill_halted]
+            acts += [self._kill_halted, self._kill_halted]
         if plan.has(Weather.DISK):
             acts += [self._full_disk, self._broken_disk, self._slow_disk]
         if plan.has(Weather.OTHERS):
@@ -113,7 +120,7 @@ class StormWeather:
         disk.recover()
         disk.on_order = None
         storm.machine.clock.ahead_us = 0
-        storm.venue.exchange.set_can_trade(ACCOUNT_ID, True)
+        storm.venue.lock(locked=False)
         storm.disturb()
 
     # -- the gateway -----------------------------------------------------------------------------
@@ -328,9 +335,9 @@ class StormWeather:
 
     async def _lock_account(self) -> None:
         """The firm forbids trading for a while."""
-        self._storm.venue.exchange.set_can_trade(ACCOUNT_ID, False)
+        self._storm.venue.lock(locked=True)
         await asyncio.sleep(self._storm.chance.uniform(1.0, 60.0))
-        self._storm.venue.exchange.set_can_trade(ACCOUNT_ID, True)
+        self._storm.venue.lock(locked=False)
 
 
 def _with(rule: FaultRule, probability: float) -> FaultRule:

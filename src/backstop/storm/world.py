@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from backstop.adapters.log import LogFormat, Redactor, configure_logging
 from backstop.adapters.projectx_server.interference import Call
@@ -28,7 +28,14 @@ from backstop.storm.liveness import SETTLE_S, differences, record_faults
 from backstop.storm.machine import StormMachine
 from backstop.storm.network import HOST, PORT, Network, StormLoop
 from backstop.storm.plan import Plan, Weather, plan_of
-from backstop.storm.safety import LOOK_S, SafetyWatch, Violation
+from backstop.storm.safety import (
+    LOOK_S,
+    NAKED_CALM_S,
+    NAKED_RESTLESS_S,
+    NAKED_STORM_S,
+    SafetyWatch,
+    Violation,
+)
 from backstop.storm.story import Story
 from backstop.storm.truth import Truth
 from backstop.storm.venue import ACCOUNT_ID, API_KEY, USER, StormVenue
@@ -187,8 +194,8 @@ class World:
             now_s=self._now_s,
             durable=self.machine.simulated_disk.is_durable,
             disk_troubled=self.machine.simulated_disk.was_troubled,
-            is_reachable=lambda: network_is_up(loop),
-            stormy=plan.weather is not Weather.CALM,
+            is_reachable=lambda: loop.network.is_up and self.venue.lets_trade,
+            naked_limit_s=_naked_limit_s(plan),
             loses_messages=plan.has(Weather.GATEWAY, Weather.NETWORK, Weather.OTHERS),
             max_tenths=MAX_POSITION * TENTHS,
             crowded=plan.has(Weather.OTHERS),
@@ -271,8 +278,10 @@ class World:
             weather=self.plan.weather,
             hours=hours,
             digest=self.story.digest(),
-            violations=tuple(self.safety.violations),
-            unsettled=self._unsettled,
+            violations=tuple(
+                structs.replace(it, text=self._told(it.text)) for it in self.safety.violations
+            ),
+            unsettled=tuple(map(self._told, self._unsettled)),
             counts=dict(self.story.counts),
             naked_s_max=self.safety.naked_s_max,
             settled_s=self._settled_s,
@@ -280,6 +289,10 @@ class World:
             newest=tuple(self.story.newest),
             reached={kind: tuple(sorted(names)) for kind, names in self._reached.items()},
         )
+
+    def _told(self, text: str) -> str:
+        """Return ``text`` without the folder of this run, which is another in each."""
+        return text.replace(str(self._folder), "STATE")
 
     # -- what is told ------------------------------------------------------------------------------
 
@@ -338,9 +351,11 @@ class World:
             )  # fmt: skip
 
 
-def network_is_up(loop: StormLoop) -> bool:
-    """Say whether anything gets through."""
-    return loop.network.is_up
+def _naked_limit_s(plan: Plan) -> float:
+    if plan.weather is Weather.CALM:
+        return NAKED_CALM_S
+    lossy = plan.has(Weather.GATEWAY, Weather.NETWORK)
+    return NAKED_STORM_S if lossy else NAKED_RESTLESS_S
 
 
 def _failure(said: dict[str, Any]) -> str:
