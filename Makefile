@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup demo test lint types format lock docs browser bench kill-matrix fuzz foreign-clients clean
+.PHONY: setup demo test lint types format lock docs browser bench storm kill-matrix fuzz foreign-clients clean
 
 setup: .venv/.dev.stamp
 
@@ -67,6 +67,10 @@ browser: .venv/.browser.stamp
 # figures in docs/reference.
 bench: .venv/.run.stamp
 	$(BIN)/python tools/bench.py $(ARGS)
+
+# The whole path simulated: a thousand dense hours, some ten core-hours. ARGS="--seeds 0:50" for less.
+storm: .venv/.run.stamp
+	$(BIN)/backstop storm --seeds 0:1000 --hours 1 $(ARGS)
 
 # kill -9 at every named point, a hundred times each: hours. ARGS="--repeats 1" for one of each.
 kill-matrix: setup
