@@ -2,15 +2,18 @@
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.adapters.sqlite.failing_disk import REACHABLE, Disk, Fault, failing_disk
 
 from backstop.adapters.sqlite import journal as journal_module
 from backstop.adapters.sqlite.journal import SqliteJournal
+from backstop.adapters.sqlite.journal_group import Intake
 from backstop.adapters.sqlite.schema import connect_read_only
 from backstop.core.audit_log import Frontier
 from backstop.core.journal_leaf import leaf_hash
@@ -173,6 +176,51 @@ async def test_who_hands_in_during_an_outage_is_told_at_once(database: Path, dis
 
         assert told.refused == [1, 2]
         disk.fault = None
+
+
+class IntakeOfASlowLoop(Intake):
+    """Holds up who hands in a batch until it is on disk, as an event loop that loses its turn."""
+
+    def __init__(self, **members: Any) -> None:
+        super().__init__(**members)
+        self.have_it_written: Callable[[], None] | None = None  # hold up from now on
+        self._written = threading.Event()
+
+    def __bool__(self) -> bool:
+        is_left = super().__bool__()
+        if not is_left and threading.current_thread() is not threading.main_thread():
+            self._written.set()  # the writer looks for more once it has reported a commit
+        return is_left
+
+    def put(self, batch: JournalBatch) -> None:
+        self._written.clear()
+        super().put(batch)
+        if self.have_it_written is not None:
+            self.have_it_written()
+            assert self._written.wait(PATIENCE_S)
+
+
+async def test_nobody_hears_that_a_record_is_not_on_disk_after_hearing_that_it_is(
+    database: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk may return at the moment in which something is handed in."""
+    monkeypatch.setattr(journal_module, "Intake", IntakeOfASlowLoop)
+    told = Told()
+    heard: list[bool] = []
+    async with a_journal(database) as journal:
+        disk.fault = Fault.FULL
+        hand_in(journal, told, range(1, 2))
+        await told.until(refused=[1])
+        disk.fault = None
+        intake = journal._intake
+        assert isinstance(intake, IntakeOfASlowLoop)
+        intake.have_it_written = journal.flush
+        journal.submit(a_batch(2), lambda error: heard.append(error is None))
+        await told.until(refused=[1], durable=[1])
+        async with asyncio.timeout(PATIENCE_S):
+            while heard != [False, True]:
+                assert heard in ([], [False])
+                await asyncio.sleep(0)
 
 
 async def test_a_record_that_is_there_after_all_is_not_written_twice(

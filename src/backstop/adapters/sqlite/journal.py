@@ -209,13 +209,15 @@ class SqliteJournal:
         waiting = _Waiting(batch, size=size, told=told, since_s=loop.time())
         self._waiting.append(waiting)
         self._waiting_bytes += size
-        self._intake.put(batch)
         if self.failure is not None:
             waiting.warned = True
             loop.call_soon(told, self._error())
         elif not self._watching:
             self._watching = True
             loop.call_later(STALL_LIMIT_S, self._look_for_a_stall)
+        # Last: from here on the writer may have it on disk at any moment, and its word for that
+        # must not come before our own that it is not.
+        self._intake.put(batch)
 
     def flush(self) -> None:
         """Have what was submitted written, together with all that comes before it is its turn."""
