@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import socket
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -12,6 +13,7 @@ import pytest
 from tests.app.desk import JumpingClock, until
 from tests.app.record_story import Story, tell
 
+from backstop.adapters import checkpoints
 from backstop.adapters.checkpoints import CheckpointFolder
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.key_folder import make_next
@@ -122,6 +124,20 @@ async def test_the_last_record_is_covered_when_it_closes(tmp_path: Path) -> None
         await append(trail)
 
     assert sizes(tmp_path / "state" / "checkpoints") == [0, 1]
+
+
+async def test_a_place_that_does_not_answer_does_not_hold_up_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_trail, "CLOSE_LIMIT_S", 0.2)
+    monkeypatch.setattr(checkpoints, "POST_LIMIT_S", 60)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mirror = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        async with asyncio.timeout(30), a_trail(tmp_path / "state", mirror=mirror) as trail:
+            await append(trail)
+
+    assert "was not taken" in trail.faults[CHECKPOINTS_FAULT]
+    assert sizes(tmp_path / "state" / "checkpoints")[-1] == 1
 
 
 async def test_checkpoints_go_to_a_second_folder_too(tmp_path: Path) -> None:

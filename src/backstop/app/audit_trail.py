@@ -57,6 +57,10 @@ TREES_KEPT = 64
 """Newest signed trees in memory: the loop hears of a commit long before as many others are made. If
 it was held up for so long, its next checkpoint goes on with an older tree."""
 
+CLOSE_LIMIT_S = 2.5
+"""For the last checkpoint outside: a disk that hangs holds up no end, and the second place has two
+seconds. What it lacks is covered by the first checkpoint of the next start."""
+
 CHECKPOINTS_FAULT = "audit checkpoints"
 SLOW_FAULT = "journal speed"
 
@@ -358,7 +362,13 @@ class AuditTrail:
         except JournalError as error:
             failure = error
         if self._journal.signed_head not in {None, self._written}:
-            await self._write_outside()
+            try:
+                async with asyncio.timeout(CLOSE_LIMIT_S):
+                    await self._write_outside()
+            except TimeoutError:
+                self._fault(
+                    CHECKPOINTS_FAULT, f"the last one was not taken within {CLOSE_LIMIT_S:g} s"
+                )
         if failure is not None:
             raise failure
 
