@@ -479,6 +479,25 @@ def test_an_entry_that_the_rules_of_the_account_forbid_is_followed_and_its_sende
     assert "POSITION_TOO_LARGE" in [it.code for it in refused.denials], "and it counts"
 
 
+def test_a_sender_hears_that_an_entry_could_lose_more_than_the_day_has_left() -> None:
+    """It counts already, but nobody has sent it: it is no order that another one replaces."""
+    rules = AccountLimits(daily_loss_micros=100_000_000)  # 2 MES over 10 points lose that
+    guard = Guard(policy=a_policy(account_limits=rules)).start()
+    members = {"type": OrderType.LIMIT, "limit_price": Decimal(5000)}
+
+    near = register(guard, **members, stop_loss_price=Decimal(4998))
+    far = register(
+        guard,
+        **members,
+        client_order_id="c2",
+        custom_tag="bot-2",
+        stop_loss_price=Decimal(4990),
+    )
+
+    assert near.message == ""
+    assert "DAILY_LOSS_BUFFER" in far.message
+
+
 def test_an_exit_outside_its_hours_needs_no_warning() -> None:
     guard = Guard(policy=a_policy(keeps_hours=True)).start()
     guard.position_row(2)

@@ -56,8 +56,8 @@ def account_denials(
         now_ns: monotonic time.
         utc_us: our time of day, which says how fresh a market has to be.
         prices_known: False: nobody can say where it would fill or be stopped out.
-        instead_of: an entry of its side and contract that it replaces. Where it could lose less
-            than that one can, no limit on losses keeps it.
+        instead_of: an entry of its side and contract that it replaces. Where it could lose no
+            more than that one can, which is at the venue, no limit on losses keeps it.
     """
     limits = book.account_limits
     if limits is None:
@@ -158,7 +158,7 @@ def _losses(
     if price is None and entry_ticks is not None:
         price = book.instruments[intent.contract_id].price(entry_ticks)
     each = order_risk_micros(book, intent, entry_ticks, limits, price=price)
-    if instead_of is not None and each is not None:
+    if instead_of is not None and instead_of.is_shown and each is not None:
         before = working_risk_micros(book, instead_of, limits, price=price)
         if before is not None and each <= before:
             return ()
