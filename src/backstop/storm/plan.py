@@ -91,7 +91,7 @@ def plan_of(seed: int) -> Plan:
         pause_s=chance.uniform(3.0, 15.0),
         wildness=chance.choice((0.2, 1.0, 1.0, 3.0)),
         intensity=chance.choice((0.002, 0.01, 0.03)),
-        every_s=chance.uniform(20.0, 150.0),
+        every_s=chance.uniform(12.0, 60.0),
         exchange=ExchangeConfig(
             seed=chance.getrandbits(32),
             accounts=(),
