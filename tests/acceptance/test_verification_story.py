@@ -53,7 +53,7 @@ def states_of(order: Any) -> list[OrderState]:
     [
         (OrderType.MARKET, 0, 0),
         (OrderType.LIMIT, 8, 0),
-        (OrderType.LIMIT, -20, -30),
+        (OrderType.LIMIT, -20, -80),
         (OrderType.STOP, 20, 30),
         (OrderType.TRAILING_STOP, 20, 30),
     ],

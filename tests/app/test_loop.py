@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import aiohttp
 import pytest
-from tests.app.desk import Desk, Guard, audited, full_disk
+from tests.app.desk import Desk, Guard, audited, full_disk, until
 
 from backstop.adapters.projectx.gateway import ProjectXGateway
 from backstop.adapters.signing import AuditKeys
@@ -139,6 +139,7 @@ async def test_nothing_reaches_the_venue_while_its_intent_waits_for_the_disk(des
         with closing(sqlite3.connect(database, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")  # until it ends the guard cannot commit
             asking = asyncio.create_task(guard.enter())
+            await until(lambda: any(guard.book.live_orders()), "the decision")
             for _ in range(PINGS):
                 async with session.get(f"{desk.venue.url}/api/Status/ping") as answer:
                     assert answer.status == 200

@@ -84,7 +84,7 @@ class Platter:
     def lay_under(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have every guard of this test write through both layers, and be cut at each note."""
         monkeypatch.setattr(
-            state_opening, "StateFiles", lambda folder: StateFiles(folder, disk=self.state)
+            state_opening, "StateFiles", lambda folder, **_: StateFiles(folder, disk=self.state)
         )
         for owner, name in ((Disk, "synced"), (Disk, "truncated"), (RecordingDisk, "sync_folder")):
             monkeypatch.setattr(owner, name, self._in_one_moment(getattr(owner, name)))

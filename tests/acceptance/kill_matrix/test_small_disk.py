@@ -135,7 +135,9 @@ async def test_no_room_for_any_file_stops_entries_at_once_and_no_exit(
 
     assert before == ["held"]
     assert asked(after) == ["held", "more", "exit", "later"]
-    assert len(outages) == 1
+    # A record that is small enough still finds room between two that do not.
+    assert outages
+    assert [outage.lost for outage in outages] == [0] * len(outages)
     placed = [row["customTag"] for row in truth["orders"] if row["leg"] is None]
     assert len(placed) == len(set(placed)) == 3
 

@@ -113,8 +113,10 @@ async def test_orders_stay_of_unknown_fate_while_nothing_can_be_read(desk: Desk)
         requests = [guard.request(Side.SELL, 1) for _ in range(6)]
         desk.mischief("Order/place", FaultKind.LOSE_RESPONSE, count=6)
         silence(desk)
+        asking = [asyncio.create_task(guard.send(request)) for request in requests]
+        await until(lambda: len(guard.book.live) == len(requests), "the decisions")
         cut_off(desk)
-        orders = await asyncio.gather(*map(guard.send, requests))
+        orders = await asyncio.gather(*asking)
         await searched_in_vain(guard, clock, times=4)
 
         assert {guard.book.orders[it.client_order_id].state for it in orders} == {UNKNOWN}
