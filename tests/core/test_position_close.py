@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.core.builders import MES, Guard, a_policy
+from tests.core.builders import MES, Guard, a_guard_start, a_policy
 from tests.core.liquidation_world import Fate, World
 
 from backstop.core.liquidation import LiquidationState
@@ -181,14 +181,20 @@ def test_in_dry_run_the_gate_refuses_and_the_request_is_shown() -> None:
 # -- an exit that is asked for twice ---------------------------------------------------------------
 
 
-def test_a_second_exit_on_a_row_from_before_the_first_is_refused_for_a_moment() -> None:
+def closed_and_told_late(**out: Any) -> Guard:
+    """Return a guard whose exit of 2 has filled, and whose row then says what was before it."""
     guard = Guard().start()
     guard.working(quantity=2)
     guard.trade(quantity=2)
-    out: dict[str, Any] = {"side": Side.SELL, "quantity": 2}
     guard.working(101, client_order_id="out", **out)
     guard.trade(trade_id=8, broker_order_id=101, **out)
-    guard.position_row(2)  # told late: it is from before the exit
+    guard.position_row(2)
+    return guard
+
+
+def test_a_second_exit_on_a_row_from_before_the_first_is_refused_for_a_moment() -> None:
+    out: dict[str, Any] = {"side": Side.SELL, "quantity": 2}
+    guard = closed_and_told_late(**out)
 
     refused = guard.submit(client_order_id="again", **out)
     guard.timer(after_ms=LATE_ROW_NS // MILLISECOND_NS)
@@ -197,3 +203,12 @@ def test_a_second_exit_on_a_row_from_before_the_first_is_refused_for_a_moment() 
     assert guard.position() == 2, "it may be so, and is protected"
     assert [denial.code for denial in refused.denials] == [DenialCode.POSITION_FLIP]
     assert accepted.kind is DecisionKind.ACCEPTED
+
+
+def test_a_new_process_does_not_wait_by_the_clock_of_the_old_one() -> None:
+    guard = closed_and_told_late(side=Side.SELL, quantity=2)
+    assert guard.book.position(MES).closed_unseen(guard.now_ns) == 2
+
+    guard.feed(a_guard_start(utc_us=guard.utc_us))
+
+    assert guard.book.position(MES).closed_unseen(0) == 0

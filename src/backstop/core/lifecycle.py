@@ -104,7 +104,13 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     )
     for contract_id, view in book.positions.items():
         book.positions[contract_id] = replace(
-            distrusted(view), evidence_ns=0, differing_ns=0, agreed_ns=0, naked_since_ns=0
+            distrusted(view),
+            evidence_ns=0,
+            differing_ns=0,
+            agreed_ns=0,
+            naked_since_ns=0,
+            exited_ns=0,
+            late_until_ns=0,
         )
         if view.quantity:
             # How long it is naked counts anew, from now.

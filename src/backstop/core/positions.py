@@ -282,8 +282,6 @@ def distrusted(view: PositionView) -> PositionView:
     return replace(
         view,
         knowledge=Knowledge.STALE if stale else view.knowledge,
-        exited_ns=0,
-        late_until_ns=0,
         differing=None,
         agreed_reads=0,
     )
