@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -19,6 +20,7 @@ from tests.core.builders import (
 )
 from tests.core.histories import Act, feed, histories
 
+from backstop.core.account_rules import standing_sums
 from backstop.core.account_rules.standing_sums import sums_now
 from backstop.core.account_rules.sums import AccountSums
 from backstop.core.contract_standing import contract_facts, facts_of
@@ -257,3 +259,23 @@ def test_a_close_that_was_asked_for_is_an_exit_from_then_on() -> None:
     account.feed(("close", 1))
 
     assert facts_of(guard.book, MES).exits == 1
+
+
+def test_sums_whose_making_was_interrupted_are_made_from_scratch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    account = Account()
+    guard = account.guard
+
+    def tenths() -> int:
+        return sums_now(guard.book, RULES, account.marks, guard.utc_us).tenths
+
+    guard.position_row(2)
+    assert tenths() == 2
+    guard.position_row(3)
+    with monkeypatch.context() as broken:
+        broken.setattr(standing_sums, "contract_part", None)
+        with pytest.raises(TypeError):
+            tenths()
+
+    assert tenths() == 3

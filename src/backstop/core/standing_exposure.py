@@ -75,6 +75,7 @@ class StandingExposure:
         contracts = book.changed.since(self._seen)
         if contracts is None:
             return self._begun(book, limits, marks, utc_us)
+        self._judged = None  # whatever interrupts this, the next makes it from scratch
         self._seen = book.changed.version
         families: dict[str, None] = {}
         for contract_id in contracts:
@@ -83,6 +84,7 @@ class StandingExposure:
             self._take_prices(marks, families)
         if families:
             kept.update_all(self._exposure(book, family) for family in families)
+        self._judged = kept
         return kept
 
     def denials(
@@ -127,6 +129,7 @@ class StandingExposure:
         self, book: "Book", limits: ExposureLimits, marks: tuple[Mark, ...], utc_us: int
     ) -> ExposureBook:
         """Make everything from scratch: at the start, and with each new estimate."""
+        self._judged = None
         self._limits, self._estimate = limits, book.estimate
         self._span = same_ages(book.estimate, utc_us)
         volatilities = volatilities_now(book.estimate, utc_us)

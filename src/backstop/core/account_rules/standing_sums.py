@@ -45,6 +45,7 @@ def sums_now(
         changed = book.changed.since(sums.seen)
         if changed is None:
             return _begun(book, limits, marks, utc_us)
+        made_for, sums.made_for = sums.made_for, None  # what interrupts this has them begun anew
         for contract_id in changed:
             # Its instrument may be another.
             sums.price_age_ms.pop(contract_id, None)
@@ -53,6 +54,7 @@ def sums_now(
         sums.seen = book.changed.version
         for contract_id in contracts:
             sums.put(contract_id, _part(sums, book, limits, contract_id))
+        sums.made_for = made_for
     return sums
 
 
