@@ -22,7 +22,9 @@ def generations(folder: Path, account: int) -> tuple[Generation, ...]:
 
 
 def checkpoint(folder: Path, account: int, name: str = CURRENT) -> Checkpoint:
-    found = next(it for it in generations(folder, account) if it.path.name == name)
+    # A file that is replaced while it is looked for is looked for again.
+    looks = (it for _ in range(100) for it in generations(folder, account))
+    found = next(it for it in looks if it.path.name == name)
     assert found.checkpoint is not None, found.fault
     return found.checkpoint
 

@@ -178,6 +178,7 @@ async def test_a_program_that_is_cancelled_takes_its_guard_along_in_good_order(
         await task
 
     async with desk.guard() as guard:
+        await until(lambda: guard.manager.recovery is not None, "the report")
         report = guard.manager.recovery
         assert report is not None
         assert str(report.plan.downtime.stop) == "CLEAN"

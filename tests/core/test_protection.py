@@ -289,6 +289,20 @@ def test_a_position_read_at_last_is_watched_as_well() -> None:
     assert guard.book.position(MES).naked_since_ns == guard.now_ns
 
 
+def test_no_entry_while_a_position_that_a_start_finds_bare_lacks_its_stop() -> None:
+    guard = Guard(policy=a_policy(protects=True)).start()
+    guard.working(quantity=2, stop_loss_price=Decimal(4990))
+    guard.trade(quantity=2)
+    guard.row(**STOP | {"quantity": 2, "updated_utc_us": guard.utc_us})
+    guard.feed(a_guard_start(utc_us=guard.utc_us), after_ms=1_000)
+    guard.connect()
+    gone = {"quantity": 2, "status": BrokerStatus.CANCELLED, "updated_utc_us": guard.utc_us}
+    while not guard.book.recovered:
+        guard.audit(positions=(a_position(2),), orders=(a_row(**STOP | gone),))
+
+    assert "STOP_MISSING" in guard.book.state_reasons(guard.now_ns)
+
+
 def test_no_entry_while_a_position_that_a_read_has_confirmed_lacks_its_stop() -> None:
     def lacks() -> bool:
         return "STOP_MISSING" in guard.book.state_reasons(guard.now_ns)

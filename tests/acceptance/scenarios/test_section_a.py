@@ -59,9 +59,11 @@ async def test_an_order_without_an_answer_is_found_once_the_venue_can_be_read(
             arrivals = intents_at_arrival(desk)
             desk.mischief("Order/place", FaultKind.LOSE_RESPONSE)
             silence(desk)
-            cut_off(desk)
             with slow_disk(desk, held_s=0.2):
-                order = await guard.send(guard.request(quantity=2))
+                asking = asyncio.create_task(guard.send(guard.request(quantity=2)))
+                await until(lambda: any(guard.book.live_orders()), "the decision")
+                cut_off(desk)
+                order = await asking
 
             assert order.state is UNKNOWN
             assert arrivals == [1]  # when the exchange saw the order, its intent was on disk
