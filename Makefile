@@ -32,7 +32,7 @@ demo: .venv/.run.stamp
 	$(BIN)/backstop demo $(ARGS)
 
 test: setup lint types
-	$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

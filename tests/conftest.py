@@ -30,3 +30,27 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.line(f"{DATA} ({SETTING})")
     for file, count in sorted(ran.items()):
         terminalreporter.line(f"{file}: {count} passed")
+
+
+LONGEST_FIRST = (
+    "tests/tools/",
+    "tests/docs/",
+    "tests/acceptance/",
+    "tests/storm/",
+    "tests/entrypoints/",
+    "tests/app/",
+)
+"""What takes long begins early: at the end of a run every worker should be busy."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow folders first; inside each the order stays."""
+
+    def rank(item: pytest.Item) -> int:
+        places = enumerate(LONGEST_FIRST)
+        return next(
+            (place for place, folder in places if item.nodeid.startswith(folder)),
+            len(LONGEST_FIRST),
+        )
+
+    items.sort(key=rank)
