@@ -28,9 +28,9 @@ HEAD = """\
 <!-- Written by tools/storm_table.py from a run of the storm; do not edit. -->
 
 [The storm](../explanation/storm.md) simulates the whole path from seeds. This page is gathered
-from runs of it, a part at a time: a planted bug may have been looked for before a later change of the
-storm. They are few and short so far; a bug that was not found is one that the storm must still learn
-to find."""
+from runs of it, a part at a time: a planted bug may have been looked for before a later change of
+the storm. They are few and short so far; a bug that was not found is one that the storm must still
+learn to find."""
 
 
 class Caught(Struct, frozen=True, kw_only=True):
