@@ -211,8 +211,7 @@ signal.signal(signal.SIGUSR2, lambda *_: time.sleep(600))
 DAY_LIMIT = 500
 MES_POINT = 5
 FALL = Decimal(150)
-"""Far enough that one contract alone loses the day: the other may find a market that came back."""
-"""Points: 600 dollars of two MES."""
+"""Points, so far that one MES alone loses the day: the other may find a market that came back."""
 
 
 @pytest.mark.scenario("E5")
