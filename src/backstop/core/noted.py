@@ -4,6 +4,7 @@ All such dicts of a book write into one log. Whoever keeps something derived ask
 changed since he looked last; while nothing did, that is the comparison of two numbers.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -65,8 +66,9 @@ class Watched(dict[Key, Value], Generic[Key, Value]):
         self._log = log
         log.note_all()
 
+    @abstractmethod
     def _note(self, key: Key) -> None:
-        raise NotImplementedError
+        """Write into the log of which contracts something is new."""
 
     def __setitem__(self, key: Key, value: Value) -> None:
         super().__setitem__(key, value)
