@@ -8,7 +8,7 @@ run on real time or on a virtual clock. The same config and the same calls give 
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
-from typing import Protocol
+from typing import Protocol, Self
 
 from backstop.adapters.projectx.wire import (
     AccountRow,
@@ -208,6 +208,11 @@ class Exchange:
         """Send every later event to ``sink``, in order, as it happens."""
         self._state.subscribe(sink)
 
+    def desk(self, user: str) -> Self:
+        """Return the exchange itself: what one user may ask is looked at by ``owns``."""
+        del user
+        return self
+
     def accounts(self, user: str, *, only_active: bool) -> Sequence[AccountRow]:
         """Return the accounts of ``user``; user names do not tell upper from lower case.
 
@@ -224,6 +229,11 @@ class Exchange:
     def contracts(self) -> Sequence[ContractRow]:
         """Return every contract, expired months included."""
         return [rows.contract(market) for market in self._state.markets.values()]
+
+    def contract(self, contract_id: str) -> ContractRow | None:
+        """Return one contract, also one that has expired."""
+        market = self._state.markets.get(contract_id)
+        return None if market is None else rows.contract(market)
 
     def bars(self, body: BarsBody) -> tuple[int, list[BarRow]]:
         """Return (code, bars newest first); without a history there are none."""

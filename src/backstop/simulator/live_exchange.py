@@ -12,7 +12,7 @@ from backstop.simulator.exchange import Exchange, MarketHistory
 from backstop.simulator.exchange_config import ExchangeConfig
 
 OWN_CALLS: Final = frozenset(
-    {"advance", "next_event_us", "now_us", "on_quote", "publish", "subscribe"}
+    {"advance", "desk", "next_event_us", "now_us", "on_quote", "publish", "subscribe"}
 )
 """What the owner itself does with the exchange, and what reads nothing that time changes."""
 

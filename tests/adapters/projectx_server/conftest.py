@@ -63,6 +63,10 @@ class MemoryVenue:
     def subscribe(self, sink: EventSink) -> None:
         self.sinks.append(sink)
 
+    def desk(self, user: str) -> "MemoryVenue":
+        del user
+        return self
+
     def accounts(self, user: str, *, only_active: bool) -> Sequence[AccountRow]:
         return [
             row for row in self.account_rows if user == USER and (row.can_trade or not only_active)
@@ -73,6 +77,9 @@ class MemoryVenue:
 
     def contracts(self) -> Sequence[ContractRow]:
         return self.contract_rows
+
+    def contract(self, contract_id: str) -> ContractRow | None:
+        return next((row for row in self.contract_rows if row.id == contract_id), None)
 
     def bars(self, body: BarsBody) -> tuple[int, list[BarRow]]:
         if body.contract_id != CONTRACT:

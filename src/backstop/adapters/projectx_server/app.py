@@ -49,6 +49,8 @@ class GatewayServer:
             config.signing_key or secrets.token_bytes(32),
             life_s=config.token_life_s,
             now_us=now_us,
+            accepts=None if config.logins is None else config.logins.accepts,
+            first=config.first_token,
         )
         self.user_hub: Final = self._hub("user", self._user_methods())
         self.market_hub: Final = self._hub("market", self._market_methods())

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from msgspec import Struct, field
 
+from backstop.adapters.projectx_server.logins import Logins
 from backstop.adapters.projectx_server.rate_limit import RateLimit
 
 
@@ -37,11 +38,16 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
 
     Attributes:
         users: API key by user name; names match without regard to case.
+        logins: who may log in instead of ``users``; None: those.
         apps: verify key by app id, for the withdrawn ``loginApp``; empty: no app is registered.
         signing_key: secret of the tokens; None makes a random one per process.
+        first_token: number of the first token: a surface that goes on with the signing key of an
+            earlier process must not give out numbers of that one again.
         token_life_s: how long a token is good.
         general_limit: calls of one user in a window, all but bars; None for no limit.
         bars_limit: the same for calls that ask for bars.
+        exits_limit: the same for cancels and closes, which then do not count with the others;
+            None: they do, as at the real gateway.
         retry_after: whether a 429 carries ``Retry-After``.
         live_data: whether ``live: true`` finds contracts; simulated accounts get an empty list.
         refuse_handshake_version_0: whether version 0 is refused as one report says.
@@ -52,11 +58,14 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     """
 
     users: dict[str, str] = field(default_factory=dict)
+    logins: Logins | None = None
     apps: dict[str, str] = field(default_factory=dict)
     signing_key: bytes | None = None
+    first_token: int = 1
     token_life_s: int = 86_400
     general_limit: RateLimit | None = RateLimit(calls=200, window_s=60)
     bars_limit: RateLimit | None = RateLimit(calls=50, window_s=30)
+    exits_limit: RateLimit | None = None
     retry_after: bool = False
     live_data: bool = False
     refuse_handshake_version_0: bool = False

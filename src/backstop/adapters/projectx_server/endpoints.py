@@ -4,11 +4,10 @@ No HTTP here: a call goes from a bound body to an envelope. Error codes are per 
 number 1 means an unknown or foreign account wherever an account is named.
 """
 
-import hmac
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from backstop.adapters.projectx.wire import BarsBody, ModifyBody, PlaceBody, QueryBody
 from backstop.adapters.projectx_server.binding import to_utc_us
@@ -29,13 +28,17 @@ from backstop.adapters.projectx_server.bodies import (
 )
 from backstop.adapters.projectx_server.config import ServerConfig
 from backstop.adapters.projectx_server.json_rows import rest_row
+from backstop.adapters.projectx_server.logins import FixedLogins, Logins, same_text
 from backstop.adapters.projectx_server.tokens import Session, TokenIssuer
-from backstop.adapters.projectx_server.venue import Outcome, Venue
+from backstop.adapters.projectx_server.venue import Answer, Desk, Outcome, Venue, settled
 
 SEARCHED_CONTRACTS_MAX = 20  # rows of Contract/search; there is no paging
 NOT_YOUR_ACCOUNT = 1
 
 Envelope = dict[str, Any]
+
+Act = Callable[[Session | None, Any], Awaitable[Envelope]]
+"""From session (None for logins) and body to the envelope."""
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
@@ -45,7 +48,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
         name: path below ``/api/``.
         body_type: struct its body binds to.
         request_type: the server's name of the request, printed by the 400 answer.
-        act: from session (None for logins) and body to the envelope.
+        act: what the call does.
         empty: payload members of a failure.
         pending_code: the code that says "still being processed", where there is one.
     """
@@ -53,7 +56,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     name: str
     body_type: type[Struct]
     request_type: str
-    act: Callable[[Session | None, Any], Envelope]
+    act: Act
     needs_token: bool = True
     empty: tuple[str, ...] = ()
     pending_code: int | None = None
@@ -71,23 +74,22 @@ class Endpoints:
         self._venue = venue
         self._tokens = tokens
         self._config = config
-        self._users = {name.lower(): (name, key) for name, key in config.users.items()}
-        self._keys: dict[str, tuple[str, ...]] = {}  # where they were changed since, by user
+        self._fixed = FixedLogins(config.users)
+        self._logins: Logins = config.logins or self._fixed
         self.by_path: Final = {item.name.lower(): item for item in self._all()}
 
     def set_keys(self, user: str, keys: tuple[str, ...]) -> None:
         """Let ``user`` log in with these keys and no other; tokens are not touched."""
-        self._keys[user] = keys
+        self._fixed.set_keys(user, keys)
 
     def known_user(self, name: str) -> str | None:
         """Return the user as configured, found without regard to case."""
-        found = self._users.get(name.lower())
-        return None if found is None else found[0]
+        return self._logins.known(name)
 
     def _all(self) -> list[Endpoint]:
-        return [*self._logins(), *self._reads(), *self._changes()]
+        return [*self._log_ins(), *self._reads(), *self._changes()]
 
-    def _logins(self) -> list[Endpoint]:
+    def _log_ins(self) -> list[Endpoint]:
         return [
             Endpoint(
                 name="Auth/loginKey",
@@ -121,7 +123,7 @@ class Endpoints:
         ]
 
     def _reads(self) -> list[Endpoint]:
-        table: list[tuple[str, type[Struct], str, str, Callable[[Any, Any], Envelope]]] = [
+        table: list[tuple[str, type[Struct], str, str, Act]] = [
             ("Account/search", AccountSearchBody, "SearchAccountRequest", "accounts",
              self._accounts),
             ("Contract/search", ContractSearchBody, "SearchContractRequest", "contracts",
@@ -187,148 +189,153 @@ class Endpoints:
 
     # -- logins ---------------------------------------------------------------------------------
 
-    def _login_key(self, _: Session | None, body: LoginKeyBody) -> Envelope:
-        name, key = self._users.get(body.user_name.lower(), ("", ""))
-        keys = self._keys.get(name, (key,))
+    async def _login_key(self, _: Session | None, body: LoginKeyBody) -> Envelope:
+        name = self._logins.known(body.user_name)
         # An unknown user and a wrong key look alike, as they do at the gateway.
-        good = [hmac.compare_digest(it.encode(), body.api_key.encode()) for it in keys]
-        if not name or not any(good):
+        if name is None or not self._logins.admits(name, body.api_key):
             return envelope(3, token=None)
         return envelope(token=self._tokens.issue(name))
 
-    def _login_app(self, _: Session | None, body: LoginAppBody) -> Envelope:
-        name, key = self._users.get(body.user_name.lower(), ("", ""))
-        if not name:
+    async def _login_app(self, _: Session | None, body: LoginAppBody) -> Envelope:
+        name = self._logins.known(body.user_name)
+        if name is None:
             return envelope(1, token=None)
-        if not hmac.compare_digest(key.encode(), body.password.encode()):
+        if not self._logins.admits(name, body.password):
             return envelope(2, token=None)
         verify_key = self._config.apps.get(body.app_id)
         if verify_key is None:
             return envelope(4, token=None)
-        if not hmac.compare_digest(verify_key.encode(), body.verify_key.encode()):
+        if not same_text(verify_key, body.verify_key):
             return envelope(5, token=None)
         return envelope(token=self._tokens.issue(name))
 
-    def _validate(self, session: Session | None, _: NoBody) -> Envelope:
+    async def _validate(self, session: Session | None, _: NoBody) -> Envelope:
         return envelope(newToken=self._tokens.issue(_of(session).user))
 
-    def _logout(self, session: Session | None, _: NoBody) -> Envelope:
+    async def _logout(self, session: Session | None, _: NoBody) -> Envelope:
         self._tokens.revoke(_of(session))
         return envelope()
 
     # -- reads ----------------------------------------------------------------------------------
 
-    def _accounts(self, session: Session | None, body: AccountSearchBody) -> Envelope:
+    async def _accounts(self, session: Session | None, body: AccountSearchBody) -> Envelope:
         rows = self._venue.accounts(_of(session).user, only_active=body.only_active_accounts)
         return envelope(accounts=[rest_row(row) for row in rows])
 
-    def _contract_search(self, _: Session | None, body: ContractSearchBody) -> Envelope:
+    async def _contract_search(self, session: Session | None, body: ContractSearchBody) -> Envelope:
         wanted = (body.search_text or "").lower()
         rows = [
             rest_row(row)
-            for row in self._active_contracts(live=body.live)
+            for row in await self._active_contracts(session, live=body.live)
             if wanted in f"{row.id} {row.name} {row.description} {row.symbol_id}".lower()
         ]
         return envelope(contracts=rows[:SEARCHED_CONTRACTS_MAX])
 
-    def _contract_by_id(self, _: Session | None, body: ContractIdBody) -> Envelope:
-        for row in self._venue.contracts():
-            if row.id == body.contract_id:
-                return envelope(contract=rest_row(row))
-        return envelope(1, contract=None)
+    async def _contract_by_id(self, session: Session | None, body: ContractIdBody) -> Envelope:
+        row = await settled(self._desk(session).contract(body.contract_id))
+        if row is None:
+            return envelope(1, contract=None)
+        return envelope(contract=rest_row(row))
 
-    def _contracts_available(self, _: Session | None, body: ContractAvailableBody) -> Envelope:
-        return envelope(contracts=[rest_row(row) for row in self._active_contracts(live=body.live)])
+    async def _contracts_available(
+        self, session: Session | None, body: ContractAvailableBody
+    ) -> Envelope:
+        rows = await self._active_contracts(session, live=body.live)
+        return envelope(contracts=[rest_row(row) for row in rows])
 
-    def _active_contracts(self, *, live: bool) -> list[Any]:
+    async def _active_contracts(self, session: Session | None, *, live: bool) -> list[Any]:
         if live and not self._config.live_data:
             return []
-        return [row for row in self._venue.contracts() if row.active_contract]
+        rows = await settled(self._desk(session).contracts())
+        return [row for row in rows if row.active_contract]
 
-    def _bars(self, _: Session | None, body: BarsBody) -> Envelope:
-        code, rows = self._venue.bars(body)
-        return envelope(code, bars=[rest_row(row) for row in rows] if code == 0 else None)
+    async def _bars(self, session: Session | None, body: BarsBody) -> Envelope:
+        code, rows = await settled(self._desk(session).bars(body))
+        if code != 0:
+            return envelope(code, bars=None)
+        return envelope(bars=rows if isinstance(rows, Raw) else [rest_row(row) for row in rows])
 
-    def _orders(self, session: Session | None, body: OrderSearchBody) -> Envelope:
+    async def _orders(self, session: Session | None, body: OrderSearchBody) -> Envelope:
         if not self._owns(session, body.account_id):
             return envelope(NOT_YOUR_ACCOUNT, orders=None)
-        rows = self._venue.orders(
-            body.account_id, to_utc_us(body.start_timestamp), _optional_us(body.end_timestamp)
-        )
+        start_us, end_us = to_utc_us(body.start_timestamp), _optional_us(body.end_timestamp)
+        rows = await settled(self._desk(session).orders(body.account_id, start_us, end_us))
         return envelope(orders=[rest_row(row) for row in rows])
 
-    def _open_orders(self, session: Session | None, body: AccountBody) -> Envelope:
+    async def _open_orders(self, session: Session | None, body: AccountBody) -> Envelope:
         if not self._owns(session, body.account_id):
             return envelope(NOT_YOUR_ACCOUNT, orders=None)
-        rows = self._venue.open_orders(body.account_id)
+        rows = await settled(self._desk(session).open_orders(body.account_id))
         return envelope(orders=[rest_row(row) for row in rows])
 
-    def _order(self, session: Session | None, body: OrderIdBody) -> Envelope:
+    async def _order(self, session: Session | None, body: OrderIdBody) -> Envelope:
         order = None
         if self._owns(session, body.account_id):
-            order = self._venue.order(body.account_id, body.order_id)
+            order = await settled(self._desk(session).order(body.account_id, body.order_id))
         if order is None:
             return envelope(1, order=None)
         return envelope(order=rest_row(order))
 
-    def _query(self, session: Session | None, body: QueryBody) -> Envelope:
+    async def _query(self, session: Session | None, body: QueryBody) -> Envelope:
         if not self._owns(session, body.filter.account_id):
             return envelope(NOT_YOUR_ACCOUNT, orders=None)
-        rows, total = self._venue.query_orders(body)
+        rows, total = await settled(self._desk(session).query_orders(body))
         # The total comes without being asked for: measured on the live gateway.
         return envelope(orders=[rest_row(row) for row in rows], totalCount=total)
 
-    def _positions(self, session: Session | None, body: AccountBody) -> Envelope:
+    async def _positions(self, session: Session | None, body: AccountBody) -> Envelope:
         if not self._owns(session, body.account_id):
             return envelope(NOT_YOUR_ACCOUNT, positions=None)
-        rows = self._venue.positions(body.account_id)
+        rows = await settled(self._desk(session).positions(body.account_id))
         return envelope(positions=[rest_row(row) for row in rows])
 
-    def _trades(self, session: Session | None, body: TradeSearchBody) -> Envelope:
+    async def _trades(self, session: Session | None, body: TradeSearchBody) -> Envelope:
         if not self._owns(session, body.account_id):
             return envelope(NOT_YOUR_ACCOUNT, trades=None)
-        rows = self._venue.trades(
-            body.account_id, _optional_us(body.start_timestamp), _optional_us(body.end_timestamp)
-        )
+        start_us, end_us = _optional_us(body.start_timestamp), _optional_us(body.end_timestamp)
+        rows = await settled(self._desk(session).trades(body.account_id, start_us, end_us))
         return envelope(trades=[rest_row(row) for row in rows])
 
     # -- changes --------------------------------------------------------------------------------
 
-    def _place(self, session: Session | None, body: PlaceBody) -> Envelope:
+    async def _place(self, session: Session | None, body: PlaceBody) -> Envelope:
         if not self._owns(session, body.account_id):
             return envelope(NOT_YOUR_ACCOUNT, orderId=None)
-        outcome = self._venue.place(body)
+        outcome = await settled(self._desk(session).place(body))
         return envelope(outcome.code, outcome.message, orderId=outcome.order_id)
 
-    def _modify(self, session: Session | None, body: ModifyBody) -> Envelope:
-        return self._changed(session, body.account_id, lambda: self._venue.modify(body))
+    async def _modify(self, session: Session | None, body: ModifyBody) -> Envelope:
+        return await self._changed(session, body.account_id, lambda desk: desk.modify(body))
 
-    def _cancel(self, session: Session | None, body: OrderIdBody) -> Envelope:
-        return self._changed(
-            session, body.account_id, lambda: self._venue.cancel(body.account_id, body.order_id)
+    async def _cancel(self, session: Session | None, body: OrderIdBody) -> Envelope:
+        return await self._changed(
+            session, body.account_id, lambda desk: desk.cancel(body.account_id, body.order_id)
         )
 
-    def _close(self, session: Session | None, body: CloseBody) -> Envelope:
-        return self._changed(
+    async def _close(self, session: Session | None, body: CloseBody) -> Envelope:
+        return await self._changed(
             session,
             body.account_id,
-            lambda: self._venue.close_position(body.account_id, body.contract_id),
+            lambda desk: desk.close_position(body.account_id, body.contract_id),
         )
 
-    def _partial_close(self, session: Session | None, body: PartialCloseBody) -> Envelope:
-        return self._changed(
+    async def _partial_close(self, session: Session | None, body: PartialCloseBody) -> Envelope:
+        return await self._changed(
             session,
             body.account_id,
-            lambda: self._venue.partial_close(body.account_id, body.contract_id, body.size),
+            lambda desk: desk.partial_close(body.account_id, body.contract_id, body.size),
         )
 
-    def _changed(
-        self, session: Session | None, account_id: int, change: Callable[[], Outcome]
+    async def _changed(
+        self, session: Session | None, account_id: int, change: Callable[[Desk], Answer[Outcome]]
     ) -> Envelope:
         if not self._owns(session, account_id):
             return envelope(NOT_YOUR_ACCOUNT)
-        outcome = change()
+        outcome = await settled(change(self._desk(session)))
         return envelope(outcome.code, outcome.message)
+
+    def _desk(self, session: Session | None) -> Desk:
+        return self._venue.desk(_of(session).user)
 
     def _owns(self, session: Session | None, account_id: int) -> bool:
         return self._venue.owns(_of(session).user, account_id)

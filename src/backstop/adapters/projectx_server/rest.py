@@ -25,9 +25,13 @@ from backstop.adapters.projectx_server.json_problems import UnbindableError, pro
 from backstop.adapters.projectx_server.json_rows import encode
 from backstop.adapters.projectx_server.rate_limit import SlidingWindows
 from backstop.adapters.projectx_server.tokens import Session, TokenIssuer
+from backstop.adapters.projectx_server.venue import VenueBusyError, VenueSilentError
 
 _PING = "status/ping"
 _BARS = "History/retrieveBars"
+_EXITS = frozenset({"Order/cancel", "Position/closeContract", "Position/partialCloseContract"})
+"""What takes risk away: it may have a window of its own."""
+
 LATE_CALLS_MAX = 1000  # calls that wait for a late venue; more are acted on at once
 
 
@@ -53,7 +57,12 @@ class RestServer:
         self._bars = (
             None if config.bars_limit is None else SlidingWindows(config.bars_limit, now_us)
         )
-        self._late_calls: set[asyncio.TimerHandle] = set()
+        self._exits = (
+            self._general
+            if config.exits_limit is None
+            else SlidingWindows(config.exits_limit, now_us)
+        )
+        self._late_calls: set[asyncio.TimerHandle | asyncio.Task[Envelope]] = set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request."""
@@ -119,7 +128,11 @@ class RestServer:
         return f"address {request.remote}" if known is None else f"user {known}"
 
     def _over_rate(self, endpoint: Endpoint, key: str) -> web.Response | None:
-        windows = self._bars if endpoint.name == _BARS else self._general
+        windows = self._general
+        if endpoint.name == _BARS:
+            windows = self._bars
+        elif endpoint.name in _EXITS:
+            windows = self._exits
         wait_s = None if windows is None else windows.admit(key)
         if wait_s is None:
             return None
@@ -145,7 +158,12 @@ class RestServer:
             self._act_later(endpoint, session, body, treatment.venue_acts_after_ms)
             truth = envelope() | dict.fromkeys(endpoint.empty)
         elif treatment.reaches_venue:
-            truth = endpoint.act(session, body)
+            try:
+                truth = await endpoint.act(session, body)
+            except VenueBusyError as busy:
+                return too_many_requests(busy.retry_after_s if self._retry_after else None)
+            except VenueSilentError:
+                return web.Response(status=503)
         else:
             truth = envelope() | dict.fromkeys(endpoint.empty)
         answer = web.Response(
@@ -156,15 +174,14 @@ class RestServer:
     def _act_later(
         self, endpoint: Endpoint, session: Session | None, body: Struct, after_ms: int
     ) -> None:
-        if len(self._late_calls) >= LATE_CALLS_MAX:
-            endpoint.act(session, body)
-            return
-
         def act() -> None:
             self._late_calls.discard(handle)
-            endpoint.act(session, body)
+            acting = asyncio.ensure_future(endpoint.act(session, body))
+            self._late_calls.add(acting)
+            acting.add_done_callback(self._late_calls.discard)
 
-        handle = asyncio.get_running_loop().call_later(after_ms / 1000, act)
+        wait_s = after_ms / 1000 if len(self._late_calls) < LATE_CALLS_MAX else 0
+        handle = asyncio.get_running_loop().call_later(wait_s, act)
         self._late_calls.add(handle)
 
     async def _sent(

@@ -17,11 +17,12 @@ _HEADER: Final = {"alg": "HS256", "typ": "JWT"}
 
 
 class Session(Struct, frozen=True, kw_only=True):
-    """What a valid token says: whose it is, its own id, and until when (seconds since 1970)."""
+    """What a valid token says: whose it is, its own id, from and until when (s since 1970)."""
 
     user: str
     token_id: str
     expires_s: int
+    issued_s: int = 0
 
 
 class _Claims(Struct, frozen=True, kw_only=True):
@@ -35,13 +36,26 @@ class _Claims(Struct, frozen=True, kw_only=True):
 
 
 class TokenIssuer:
-    """Issues, checks and revokes tokens; ``now_us`` is the venue's time."""
+    """Issues, checks and revokes tokens; ``now_us`` is the venue's time.
 
-    def __init__(self, signing_key: bytes, *, life_s: int, now_us: Callable[[], int]) -> None:
+    ``accepts`` is asked at each check whether a token of this user, issued then (seconds since
+    1970), is still good. ``first`` is the number of the first token.
+    """
+
+    def __init__(
+        self,
+        signing_key: bytes,
+        *,
+        life_s: int,
+        now_us: Callable[[], int],
+        accepts: Callable[[str, int], bool] | None = None,
+        first: int = 1,
+    ) -> None:
         self._signing_key = signing_key
         self._life_s = life_s
         self._now_us = now_us
-        self._numbers = count(1)
+        self._accepts = accepts
+        self._numbers = count(first)
         self._revoked: OrderedDict[str, None] = OrderedDict()
         self._not_before: dict[str, int] = {}
 
@@ -67,7 +81,9 @@ class TokenIssuer:
             claims = msgspec.json.decode(_unbase64url(signed.partition(".")[2]), type=_Claims)
         except (msgspec.MsgspecError, binascii.Error):
             return None
-        session = Session(user=claims.sub, token_id=claims.jti, expires_s=claims.exp)
+        session = Session(
+            user=claims.sub, token_id=claims.jti, expires_s=claims.exp, issued_s=claims.iat
+        )
         return session if self.is_valid(session) else None
 
     def is_valid(self, session: Session) -> bool:
@@ -75,6 +91,8 @@ class TokenIssuer:
         if session.token_id in self._revoked:
             return False
         if int(session.token_id, 16) < self._not_before.get(session.user, 0):
+            return False
+        if self._accepts is not None and not self._accepts(session.user, session.issued_s):
             return False
         return self._now_us() // 1_000_000 < session.expires_s
 
