@@ -188,11 +188,9 @@ def _parts(folder: Path, amounts: Amounts) -> dict[str, Callable[[], Iterable[Fi
         ),
         "state": lambda: _state(amounts),
         # The longest of a number of short looks says less than one long look.
-        "loop": lambda: [
-            stall.measure(
-                rounds=1 if amounts.stall_s > A_MINUTE_S else rounds, seconds=amounts.stall_s
-            )
-        ],
+        "loop": lambda: stall.measure(
+            rounds=1 if amounts.stall_s > A_MINUTE_S else rounds, seconds=amounts.stall_s
+        ),
         "api": lambda: interface_load.measure(rounds=amounts.load_rounds, seconds=amounts.load_s),
         "start": lambda: start.measure(rounds=rounds, import_runs=rounds),
     }

@@ -16,6 +16,12 @@ from benchmarks.figures import Figure, Goal, Of  # noqa: E402 - likewise
 
 WAITS = ("p50_ms", "p99_ms")
 KILLS = ("kill_to_armed_ms", "kill_to_guarding_ms")
+STALLS = (
+    "event_loop_stall_ms",
+    "event_loop_own_stall_ms",
+    "event_loop_stalls_over_goal",
+    "event_loop_bare_stalls_over_goal",
+)
 CRASHES = (
     "crash_to_protected_ms",
     "crash_to_protected_p99_ms",
@@ -95,9 +101,10 @@ KEYS = {
     "proofs_checked_per_s",
     *CRASHES,
     *NAKED,
-    "event_loop_stall_ms",
+    *STALLS,
 }
 WITHOUT_BASELINE = {
+    *STALLS[1:],
     "packages",
     *CALLS,
     *SOURCES,
@@ -127,7 +134,7 @@ WITH_A_GOAL = {
     *KILLS,
     *CRASHES[1:],
     "naked_max_ms",
-    "event_loop_stall_ms",
+    *STALLS[:2],
     "memory_together_mib",
     "state_start_ms",
     "state_idle_mib_per_h",
