@@ -17,10 +17,11 @@ from functools import partial
 from pathlib import Path
 from selectors import SelectorKey
 
+from msgspec import Struct
+
 from benchmarks.figures import Figure, Goal, Of
 from benchmarks.guard import READY_LIMIT_S, a_guard, filled, side
 from benchmarks.venue import a_venue
-from msgspec import Struct
 
 TICK_S = 0.005
 ORDER_EVERY_S = 2.0
