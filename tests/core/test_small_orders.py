@@ -36,3 +36,52 @@ def test_a_small_bet_that_moves_with_two_others_is_refused() -> None:
 
     assert denial.code is DenialCode.CORRELATION_EXPOSURE
     assert (denial.value, denial.limit, denial.max_quantity) == ("12500.00", "7000.00", 0)
+
+
+def one_long(family: str, dollars: int, *, contracts: int = 1) -> FamilyExposure:
+    return FamilyExposure(
+        family=family,
+        unit_risk_micros=dollars * 1_000_000,
+        filled_units=contracts,
+        net_if_buys_fill_units=contracts,
+        net_if_sells_fill_units=contracts,
+    )
+
+
+def refused(book: ExposureBook, symbol: str) -> list[str | None]:
+    """Return what one more contract would come to, where it is refused."""
+    return [it.value for it in book.check(symbol=symbol, side=Side.BUY, quantity=1)]
+
+
+def test_a_price_that_moved_leaves_another_bet_less_room() -> None:
+    view = CorrelationView.measured({("6E", "GC"): 1.0})
+    book = ExposureBook(LIMITS, view, [one_long("6E", 1000), one_long("GC", 1000)])
+    assert refused(book, "M6E") == []
+
+    book.update(one_long("GC", 5500))
+
+    assert refused(book, "M6E") == ["7500.00"]
+    book.update(one_long("GC", 1000))
+    assert refused(book, "M6E") == []
+
+
+def test_a_bet_that_began_since_has_what_all_others_add_against_it() -> None:
+    pairs = {("CL", "GC"): 0.0, ("6E", "CL"): 1.0, ("6E", "GC"): 1.0}
+    held = [one_long("CL", 3000), one_long("GC", 3000), one_long("6E", 600, contracts=0)]
+    book = ExposureBook(LIMITS, CorrelationView.measured(pairs), held)
+
+    book.update(one_long("6E", 600))
+
+    assert refused(book, "M6E") == ["7200.00"]
+
+
+def test_a_family_that_comes_after_a_move_counts_that_move_once() -> None:
+    view = CorrelationView.measured({("6E", "GC"): 1.0})
+    book = ExposureBook(LIMITS, view, [one_long("GC", 1000)])
+
+    book.update(one_long("GC", 6000))
+    book.update(one_long("6E", 500, contracts=0))
+
+    assert refused(book, "M6E") == []
+    book.update(one_long("6E", 1100, contracts=0))
+    assert refused(book, "M6E") == ["7100.00"]

@@ -35,12 +35,11 @@ class Bar(Struct, frozen=True, kw_only=True):
     close: Decimal
 
 
-def log_return(before: Decimal, after: Decimal) -> float | None:
-    """Return the logarithm of ``after / before``, or None where it has no meaning.
+def log_ratio(first: float, last: float) -> float | None:
+    """Return the logarithm of ``last / first``, two prices, or None where it has no meaning.
 
     Oil has traded at and below zero; a gateway may send nonsense. Neither becomes a number.
     """
-    first, last = float(before), float(after)
     if not (0.0 < first < math.inf and 0.0 < last < math.inf):
         return None
     ratio = last / first

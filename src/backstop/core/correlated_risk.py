@@ -42,6 +42,16 @@ def worst_contribution(
     return max(_contribution(weight, low_micros), _contribution(weight, high_micros))
 
 
+def worst_contributions(weight: PairWeight, low_micros: int, high_micros: int) -> tuple[int, int]:
+    """Return ``worst_contribution`` to a long bet and to a short one, as walks of all need them."""
+    same, opposite = weight.same_side_ppm, weight.opposite_side_ppm
+    low_adds = same * low_micros if low_micros >= 0 else -opposite * low_micros
+    high_adds = same * high_micros if high_micros >= 0 else -opposite * high_micros
+    low_turned = -same * low_micros if low_micros <= 0 else opposite * low_micros
+    high_turned = -same * high_micros if high_micros <= 0 else opposite * high_micros
+    return max(low_adds, high_adds), max(low_turned, high_turned)
+
+
 def _contribution(weight: PairWeight, micros: int) -> int:
     if micros >= 0:
         return weight.same_side_ppm * micros

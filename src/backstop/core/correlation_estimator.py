@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from backstop.core.bars import BAR_US, TRADING_DAY_S, Bar, log_return, market_age_s
+from backstop.core.bars import BAR_US, TRADING_DAY_S, Bar, log_ratio, market_age_s
 from backstop.core.correlation import (
     UNKNOWN_CORRELATION,
     Correlation,
@@ -65,11 +65,12 @@ class CorrelationState(Struct, frozen=True, kw_only=True):
 class _Series:
     """One family's recent returns."""
 
-    __slots__ = ("family", "last_bar", "recent", "rejected_bars")
+    __slots__ = ("close", "family", "last_bar", "recent", "rejected_bars")
 
     def __init__(self, family: str) -> None:
         self.family = family
         self.last_bar: Bar | None = None
+        self.close = math.nan  # of the last bar
         # Bar start -> return, oldest first; a plain dict is slow to lose its first key.
         self.recent: OrderedDict[int, float] = OrderedDict()
         self.rejected_bars = 0
@@ -103,10 +104,15 @@ class CorrelationEstimator:
             for position, first in enumerate(names)
             for second in names[position + 1 :]
         }
-        # Of each family every other one, with their sums, and whether it is the first of the two.
+        # Of each family every other one: how to get its return at a bar's start, their sums, and
+        # whether it is the first of the two.
         self._partners = {
             name: [
-                (self._series[other], self._sums[min(name, other), max(name, other)], name < other)
+                (
+                    self._series[other].recent.get,
+                    self._sums[min(name, other), max(name, other)],
+                    name < other,
+                )
                 for other in names
                 if other != name
             ]
@@ -128,7 +134,8 @@ class CorrelationEstimator:
         for saved in state.series:
             series = estimator._series[saved.family]
             series.last_bar = saved.last_bar
-            series.recent = OrderedDict(saved.recent)
+            series.close = math.nan if saved.last_bar is None else float(saved.last_bar.close)
+            series.recent.update(saved.recent)
             series.rejected_bars = saved.rejected_bars
         for pair in state.pairs:
             sums = estimator._sums[pair.first, pair.second]
@@ -185,9 +192,10 @@ class CorrelationEstimator:
             series.rejected_bars += 1
             return False
         series.last_bar = bar
+        close_before, series.close = series.close, float(bar.close)
         if before is None or not _is_next(before, bar):
             return True
-        step = log_return(before.close, bar.close)
+        step = log_ratio(close_before, series.close)
         if step is not None:
             self._remember(series, bar.start_utc_us, step)
             self._align(bar.family, bar.start_utc_us, step)
@@ -205,14 +213,19 @@ class CorrelationEstimator:
             series.recent.popitem(last=False)
 
     def _align(self, family: str, start_utc_us: int, step: float) -> None:
-        for series, sums, is_first in self._partners[family]:
-            partner = series.recent.get(start_utc_us)
+        # Once for each other family, with every bar: what can be known before is.
+        decay, square = _DECAY, step * step
+        for return_at, sums, is_first in self._partners[family]:
+            partner = return_at(start_utc_us)
             if partner is None:
                 continue
-            first, second = (step, partner) if is_first else (partner, step)
-            sums.first_squares = _DECAY * sums.first_squares + first * first
-            sums.second_squares = _DECAY * sums.second_squares + second * second
-            sums.products = _DECAY * sums.products + first * second
+            if is_first:
+                sums.first_squares = decay * sums.first_squares + square
+                sums.second_squares = decay * sums.second_squares + partner * partner
+            else:
+                sums.first_squares = decay * sums.first_squares + partner * partner
+                sums.second_squares = decay * sums.second_squares + square
+            sums.products = decay * sums.products + step * partner
             sums.aligned_bars += 1
             sums.last_start_utc_us = start_utc_us
 

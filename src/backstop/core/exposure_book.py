@@ -1,15 +1,22 @@
 """All exposures with their running sums, so that one more order is judged without a walk.
 
-The book keeps, per family and side, the sum of what all others add and hedge. An update costs
-one step per family. A check costs the same at 4 and at 500 families while the order is smaller
-than the least room that any family has left; otherwise it looks at each family once.
+The book keeps, per family and side, the sum of what all others add and hedge. An update and a
+check cost the same at 4 and at 500 families while the order is smaller than the least room that
+any family has for sure. Otherwise the sums are brought to what has moved, one step per family for
+each that did, and each family is looked at once.
 """
 
 from collections.abc import Callable, Iterable
 
-from backstop.core.correlated_risk import Direction, correlated_micros, worst_contribution
+from backstop.core.correlated_risk import (
+    Direction,
+    correlated_micros,
+    worst_contribution,
+    worst_contributions,
+)
 from backstop.core.correlation import CorrelationView
 from backstop.core.exposure import ExposureLimits, FamilyExposure, LimitName, dollars
+from backstop.core.exposure_drift import Drift
 from backstop.core.exposure_entry import (
     Change,
     Entry,
@@ -43,8 +50,12 @@ class ExposureBook:
         self._long_micros = 0
         self._short_micros = 0
         self._gross_micros = 0
-        # The least room that any bet has left under L1, and that anything has under any limit.
-        self._least_room_micros = self._room_micros = limits.correlation_micros
+        # What moved since the sums were brought up to date; the least room that any bet had left
+        # under L1 then, or when it was made since; and whether nothing happened after that.
+        self._drift = Drift()
+        self._least_room_micros = limits.correlation_micros
+        self._is_settled = False
+        self._room_micros: int | None = None  # of any limit, at least; None: not worked out
         self._rebuild(exposures)
 
     @property
@@ -57,10 +68,9 @@ class ExposureBook:
         self.update_all((exposure,))
 
     def update_all(self, exposures: Iterable[FamilyExposure]) -> None:
-        """Do so with several; a range of risk that stays as it was costs no step per family."""
-        moved = [self._put(exposure) for exposure in exposures]
-        if any(moved):
-            self._measure_room()
+        """Do so with several."""
+        for exposure in exposures:
+            self._put(exposure)
 
     def set_correlations(self, correlations: CorrelationView) -> None:
         """Judge by ``correlations`` from now on; costs one step per pair."""
@@ -89,7 +99,7 @@ class ExposureBook:
             return self._unvalued(entry, symbol, side, quantity)
         exposure = entry.exposure
         units = quantity * contract.units
-        if self._is_small(entry, side, units) or only_reduces(exposure, side, units):
+        if only_reduces(exposure, side, units) or self._is_small(entry, side, units):
             return ()
         change = change_by(exposure, side, units)
         denials = []
@@ -108,12 +118,21 @@ class ExposureBook:
         to it, so it is looked at in full.
         """
         own = entry.long.own_micros if side.sign > 0 else entry.short.own_micros
-        return own > 0 and units * (entry.exposure.unit_risk_micros or 0) <= self._room_micros
+        if not own:
+            return False
+        risk_micros = units * (entry.exposure.unit_risk_micros or 0)
+        if risk_micros <= self._least_room():
+            return True
+        if self._is_settled:
+            return False
+        self._settle()
+        return risk_micros <= self._least_room()
 
     # -- the four limits: one function each ------------------------------------------------------
 
     def correlation_violation(self, change: Change) -> Violation | None:
         """L1: every family with its same bets, less its hedges."""
+        self._settle()
         limit = self._limits.correlation_micros
         entry = self._entries[change.family]
         worst: Violation | None = None
@@ -175,6 +194,7 @@ class ExposureBook:
 
     def largest(self) -> dict[LimitName, Violation]:
         """Return the largest value of each limit as it stands, whether it is above it or not."""
+        self._settle()
         correlated = [
             (row.value_micros, family)
             for family, entry in self._entries.items()
@@ -203,16 +223,19 @@ class ExposureBook:
         self._entries = {}
         self._unpriced = set()
         self._long_micros = self._short_micros = self._gross_micros = 0
+        self._drift.forget()
         for exposure in exposures:
             self._put(exposure)
-        self._measure_room()
+            self._tell_all()
+        self._settle()
 
-    def _put(self, exposure: FamilyExposure) -> bool:
-        """Take ``exposure``; say whether its range of risk is another than before."""
+    def _put(self, exposure: FamilyExposure) -> None:
+        """Take ``exposure``; what it does to all others is told to their sums when that matters."""
         entry = self._entries.get(exposure.family) or self._enter(exposure)
-        low_before, high_before = entry.low_micros, entry.high_micros
-        self._long_micros -= entry.long.own_micros
-        self._short_micros -= entry.short.own_micros
+        before = (entry.low_micros, entry.high_micros)
+        long_before, short_before = entry.long.own_micros, entry.short.own_micros
+        self._long_micros -= long_before
+        self._short_micros -= short_before
         self._gross_micros -= entry.gross_micros
         entry.take(exposure)
         self._long_micros += entry.long.own_micros
@@ -221,15 +244,16 @@ class ExposureBook:
         self._unpriced.discard(exposure.family)
         if exposure.unit_risk_micros is None and not exposure.is_flat:
             self._unpriced.add(exposure.family)
-        if (low_before, high_before) == (entry.low_micros, entry.high_micros):
-            return False
-        for family, weight in entry.weights.items():
-            for direction, row in self._entries[family].rows:
-                row.shift(
-                    worst_contribution(weight, direction, low_before, high_before),
-                    worst_contribution(weight, direction, entry.low_micros, entry.high_micros),
-                )
-        return True
+        now = (entry.low_micros, entry.high_micros)
+        if now == before:
+            return
+        self._drift.note(exposure.family, before, now)
+        self._is_settled, self._room_micros = False, None
+        for own_before, row in ((long_before, entry.long), (short_before, entry.short)):
+            if row.own_micros and not own_before:
+                # A new bet has what all others add against it from the start.
+                room_micros = self._limits.correlation_micros - row.value_micros
+                self._least_room_micros = min(self._least_room_micros, room_micros)
 
     def _enter(self, exposure: FamilyExposure) -> Entry:
         entry = Entry(exposure)
@@ -237,31 +261,57 @@ class ExposureBook:
             weight = self._correlations.weight(exposure.family, family)
             entry.weights[family] = weight
             other.weights[exposure.family] = weight
-            for direction, row in entry.rows:
-                row.shift(
-                    0, worst_contribution(weight, direction, other.low_micros, other.high_micros)
-                )
+            # The same range that the sums of all others hold of it.
+            held = self._drift.told.get(family, (other.low_micros, other.high_micros))
+            to_long, to_short = worst_contributions(weight, *held)
+            entry.long.shift(0, to_long)
+            entry.short.shift(0, to_short)
         self._entries[exposure.family] = entry
         return entry
 
-    def _measure_room(self) -> None:
+    def _tell_all(self) -> None:
+        """Bring the sums of all to the ranges of risk as they are now."""
+        for family, (low, high) in self._drift.told.items():
+            moved = self._entries[family]
+            for name, weight in moved.weights.items():
+                other = self._entries[name]
+                long_before, short_before = worst_contributions(weight, low, high)
+                to_long, to_short = worst_contributions(weight, moved.low_micros, moved.high_micros)
+                other.long.shift(long_before, to_long)
+                other.short.shift(short_before, to_short)
+        self._drift.forget()
+
+    def _settle(self) -> None:
+        """Know the least room exactly."""
+        if self._is_settled:
+            return
+        self._tell_all()
         limit = self._limits.correlation_micros
         self._least_room_micros = min(
             (
                 limit - row.value_micros
                 for entry in self._entries.values()
-                for _, row in entry.rows
+                for row in (entry.long, entry.short)
                 if row.own_micros
             ),
             default=limit,
         )
-        limits = self._limits
-        self._room_micros = min(
-            self._least_room_micros,
-            limits.es_nq_combined_micros - max(self._es_nq_values(None).values()),
-            limits.directional_micros - max(self._long_micros, self._short_micros),
-            limits.gross_micros - self._gross_micros,
-        )
+        self._is_settled, self._room_micros = True, None
+
+    def _least_room(self) -> int:
+        """Return the room that is left under every limit for sure: no less is left.
+
+        No weight is above one, so no sum of L1 moved by more than all ranges of risk together.
+        """
+        if self._room_micros is None:
+            limits = self._limits
+            self._room_micros = min(
+                self._least_room_micros - self._drift.micros,
+                limits.es_nq_combined_micros - max(self._es_nq_values(None).values()),
+                limits.directional_micros - max(self._long_micros, self._short_micros),
+                limits.gross_micros - self._gross_micros,
+            )
+        return self._room_micros
 
     def _es_nq_values(self, change: Change | None) -> dict[tuple[str, Direction], int]:
         """Return L2's value of each family and side, with ``change`` in place of its family."""

@@ -15,7 +15,7 @@ from statistics import median
 
 from msgspec import Struct
 
-from backstop.core.bars import BAR_US, TRADING_DAY_S, Bar, log_return, market_age_s
+from backstop.core.bars import BAR_US, TRADING_DAY_S, Bar, log_ratio, market_age_s
 from backstop.core.instrument_table import family_profile
 from backstop.errors import DomainError
 
@@ -79,6 +79,7 @@ class VolatilityEstimator:
         self._session_variance = 0.0
         self._session_returns = 0
         self._last_bar: Bar | None = None
+        self._close = math.nan  # of the last bar
         self._rejected_bars = 0
 
     @classmethod
@@ -99,6 +100,7 @@ class VolatilityEstimator:
         estimator._session_variance = state.session_variance
         estimator._session_returns = state.session_returns
         estimator._last_bar = state.last_bar
+        estimator._close = math.nan if state.last_bar is None else float(state.last_bar.close)
         estimator._rejected_bars = state.rejected_bars
         return estimator
 
@@ -134,10 +136,11 @@ class VolatilityEstimator:
         if is_old or not (bar.close.is_finite() and bar.close > 0):
             self._rejected_bars += 1
             return False
+        close_before, self._close = self._close, float(bar.close)
         if before is not None:
             if bar.trade_date != before.trade_date:
                 self._close_session()
-            self._add_return(before, bar)
+            self._add_return(before, bar, log_ratio(close_before, self._close))
         self._last_bar = bar
         return True
 
@@ -169,12 +172,11 @@ class VolatilityEstimator:
             as_of_utc_us=as_of_utc_us,
         )
 
-    def _add_return(self, before: Bar, bar: Bar) -> None:
+    def _add_return(self, before: Bar, bar: Bar, step: float | None) -> None:
         if bar.contract_id != before.contract_id:
             return
         if _is_hole(before, bar):
             return
-        step = log_return(before.close, bar.close)
         if step is not None:
             self._session_variance += step * step
             self._session_returns += 1
