@@ -25,6 +25,7 @@ from backstop.adapters.projectx.wire import (
 )
 from backstop.adapters.projectx_server.app import GatewayServer
 from backstop.adapters.projectx_server.config import ServerConfig
+from backstop.adapters.projectx_server.hub_limits import HubLimits
 from backstop.adapters.projectx_server.interference import Interference
 from backstop.adapters.projectx_server.venue import EventSink, MarketEvent, Outcome, UserEvent
 
@@ -291,6 +292,7 @@ async def running(
     config: ServerConfig | None = None,
     interference: Interference | None = None,
     attach: Callable[[GatewayServer], None] | None = None,
+    limits: HubLimits | None = None,
 ) -> AsyncIterator[Gateway]:
     venue = MemoryVenue()
     now = [START_US]
@@ -299,6 +301,8 @@ async def running(
         config or ServerConfig(users={USER: API_KEY}),
         now_us=lambda: now[0],
         interference=interference,
+        user_limits=limits,
+        market_limits=limits,
     )
     if attach is not None:
         attach(server)

@@ -27,6 +27,7 @@ from backstop.adapters.projectx.wire import PositionRow, TradeRow
 from backstop.adapters.projectx_server import hub_connection
 from backstop.adapters.projectx_server.config import HubTimings, ServerConfig, TokenExpiryOnHub
 from backstop.adapters.projectx_server.hub_connection import Silence
+from backstop.adapters.projectx_server.hub_limits import HubLimits
 from backstop.adapters.projectx_server.negotiation import Claim, Negotiations
 from backstop.adapters.projectx_server.venue import MarketEvent, UserEvent
 
@@ -522,18 +523,19 @@ async def test_a_record_above_64_kb_is_one_frame_of_its_own(gateway: Gateway) ->
         assert len(hub.frames[-1]) > 64 * 1024
 
 
-async def test_a_client_that_does_not_read_is_disconnected_and_not_lied_to(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hub_connection, "QUEUE_BYTES_MAX", 100_000)
-    async with gateway.hub("market") as slow, gateway.hub("market") as healthy:
+async def test_a_client_that_does_not_read_is_disconnected_and_not_lied_to() -> None:
+    async with (
+        running(limits=HubLimits(queue_bytes_max=100_000)) as gateway,
+        gateway.hub("market") as slow,
+        gateway.hub("market") as healthy,
+    ):
         await slow.invoke("SubscribeContractQuotes", CONTRACT)
         await healthy.invoke("SubscribeContractTrades", CONTRACT)
         for number in range(10_000):
             gateway.venue.emit(quote_event(number))
 
-        records = await slow.ended()
-        assert len(records) < 10_000
+        (said,) = await slow.ended()
+        assert said == {"type": 7, "error": hub_connection.SLOW, "allowReconnect": True}
         assert (await healthy.invoke("UnsubscribeContractTrades", CONTRACT))["result"] is None
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -10,7 +11,8 @@ from backstop.adapters.projectx.hub_connect import Negotiate
 from backstop.adapters.projectx.hub_link import HubLink, LinkHealth, LinkListener, TokenSource
 from backstop.adapters.projectx.hub_reports import HubCounts, HubReports
 from backstop.adapters.projectx.market_hub import MarketHub, SilenceLimits
-from backstop.adapters.projectx.signalr import HubTimings
+from backstop.adapters.projectx.market_relay import MarketRelay, Stream
+from backstop.adapters.projectx.signalr import Call, HubEndedError, HubTimings
 from backstop.adapters.projectx.transport import checked_url
 from backstop.adapters.projectx.user_hub import LOGOUT, UserHub
 from backstop.domain.events import Hub
@@ -68,6 +70,7 @@ class ProjectXHubs:
             SettingError: an address cannot be used.
         """
         self._user_ready = asyncio.Event()
+        self._relay_wake = asyncio.Event()
         self._reports = {hub: HubReports(hub, clock=clock, sink=sink) for hub in Hub}
         self._user = UserHub(
             account_id=account_id,
@@ -85,7 +88,9 @@ class ProjectXHubs:
             expects_data=expects_data,
             limits=silence or SilenceLimits(),
             on_evicted=lambda words: self._evicted(Hub.MARKET, words),
+            on_ready=self._relay_wake.set,
         )
+        self.relay.on_change = self._relay_wake.set
         for contract_id in contract_ids:
             self._market.add(contract_id)
         addresses = {
@@ -107,6 +112,11 @@ class ProjectXHubs:
             for hub in Hub
         }
 
+    @property
+    def relay(self) -> MarketRelay:
+        """Where others say which market data they want passed on to them."""
+        return self._market.relay
+
     async def run(self, on_user_connected: Callable[[], Awaitable[None]] | None = None) -> None:
         """Stay connected and subscribed until cancelled.
 
@@ -117,6 +127,7 @@ class ProjectXHubs:
             tasks.create_task(self._links[Hub.USER].run())
             tasks.create_task(self._links[Hub.MARKET].run())
             tasks.create_task(self._watch_silence())
+            tasks.create_task(self._serve_relay())
             if on_user_connected is not None:
                 tasks.create_task(self._announce(on_user_connected))
 
@@ -125,7 +136,7 @@ class ProjectXHubs:
         fresh = [contract_id for contract_id in contract_ids if self._market.add(contract_id)]
         if self._market.is_ready:
             for contract_id in fresh:
-                await self._subscribe_anew(contract_id, is_joined=False)
+                await self._subscribe_anew(contract_id, is_joined=self.relay.hand_over(contract_id))
 
     def data_age_ms(self, contract_id: str) -> int | None:
         """Return how long ago the market hub said something of the contract; None: never."""
@@ -162,6 +173,27 @@ class ProjectXHubs:
             await self._market.join(contract_id, invoke)
         except GatewayError as error:
             self._links[Hub.MARKET].rebuild(f"subscribing {contract_id} failed: {error}")
+
+    async def _serve_relay(self) -> None:
+        """Bring the market hub closer to what others want to hear, round by round."""
+        while True:
+            self._relay_wake.clear()
+            while self._market.is_ready and (due := self.relay.calls_due()):
+                await asyncio.gather(*(self._relay_call(*it) for it in due.items()))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.relay.retry_in_s()):
+                    await self._relay_wake.wait()
+            self.relay.clear_retries()
+
+    async def _relay_call(self, stream: Stream, call: Call) -> None:
+        try:
+            await self._links[Hub.MARKET].invoke(call.target, *call.arguments)
+        except HubEndedError:
+            pass  # the next connection begins with nothing
+        except GatewayError:
+            self.relay.failed(stream)
+        else:
+            self.relay.succeeded(stream, call)
 
     def _evicted(self, hub: Hub, words: str) -> None:
         self._links[hub].rebuild(f"{LOGOUT}: {words}".rstrip(": "), evicted=True)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from msgspec import Raw, Struct
 
 from backstop.adapters.projectx.hub_reports import HubReports
+from backstop.adapters.projectx.market_relay import METHODS, MarketRelay, Stream
 from backstop.adapters.projectx.quote_book import QuoteBook
 from backstop.adapters.projectx.signalr import Call
 from backstop.adapters.projectx.user_hub import LOGOUT, logout_message, rows_of
@@ -20,7 +21,8 @@ from backstop.errors import GatewayAnswerError
 from backstop.ports import Clock, FactSink, QuoteSink
 
 _NS_PER_S = 1_000_000_000
-_STREAMS = ("ContractQuotes", "ContractTrades")
+_OWN_TARGETS = ("GatewayQuote", "GatewayTrade")
+_STREAMS = tuple(METHODS[target] for target in _OWN_TARGETS)
 _ARGUMENTS = 2
 _BACK_OFF_MAX = 64  # times the first pause
 
@@ -64,14 +66,17 @@ class MarketHub:
         expects_data: Callable[[str], bool],
         limits: SilenceLimits,
         on_evicted: Callable[[str], None],
+        on_ready: Callable[[], None],
     ) -> None:
         self.limits = limits
+        self.relay = MarketRelay(clock=clock, owned=self._owns)
         self._clock = clock
         self._sink = sink
         self._quotes = quotes
         self._reports = reports
         self._expects_data = expects_data
         self._on_evicted = on_evicted
+        self._on_ready = on_ready
         self._book = QuoteBook()
         self._contract_patience: dict[str, _Patience] = {}
         self._hub_patience = _Patience(clock.monotonic_ns())
@@ -115,6 +120,7 @@ class MarketHub:
         """Forget prices of the connection before: the hub sends only what changes."""
         self._generation = generation
         self._joined.clear()
+        self.relay.begin()
         self._book.forget()
         self._reports.begin()
 
@@ -127,6 +133,7 @@ class MarketHub:
             patience.reset(now_ns)
         utc_us = self._clock.utc_us()
         self._sink(HubConnected(utc_us=utc_us, hub=Hub.MARKET, generation=generation))
+        self._on_ready()
 
     def on_lost(self, generation: int, reason: str) -> None:
         """Tell the core that prices grow old from now on."""
@@ -135,17 +142,14 @@ class MarketHub:
         self._sink(HubLost(utc_us=utc_us, hub=Hub.MARKET, generation=generation, reason=reason))
 
     def on_event(self, target: str, arguments: list[Raw]) -> None:
-        """Merge one event into the quotes."""
+        """Merge one event into the quotes, and pass it on where others want it."""
         match target:
-            case "GatewayQuote" | "GatewayTrade":
-                self._on_prices(target, arguments)
-            case "GatewayDepth":
-                pass  # never subscribed; a shared subscription may deliver it
+            case "GatewayQuote" | "GatewayTrade" | "GatewayDepth":
+                self._on_data(target, arguments)
             case _ if target == LOGOUT:
                 self._evicted(arguments)
             case _:
-                payload = b",".join(bytes(argument) for argument in arguments)
-                self._reports.unknown_target(target, payload)
+                self._reports.unknown_target(target, _payload(arguments))
 
     def on_rejected(self, target: str, fault: str, payload: bytes) -> None:
         """Report a record that makes no sense."""
@@ -194,9 +198,22 @@ class MarketHub:
 
     # -- events ----------------------------------------------------------------------------------
 
-    def _on_prices(self, target: str, arguments: list[Raw]) -> None:
+    def _owns(self, stream: Stream) -> bool:
+        target, contract_id = stream
+        return target in _OWN_TARGETS and self._book.has(contract_id)
+
+    def _on_data(self, target: str, arguments: list[Raw]) -> None:
+        contract_id = _contract_of(arguments)
+        data = arguments[-1] if len(arguments) == _ARGUMENTS else None
+        is_own = self._owns((target, contract_id))
+        if is_own or (target in _OWN_TARGETS and not self.relay.knows(contract_id)):
+            self._on_prices(target, contract_id, arguments)
+        if data is not None:
+            self.relay.pass_on(target, contract_id, data)
+
+    def _on_prices(self, target: str, contract_id: str, arguments: list[Raw]) -> None:
         try:
-            contract_id, data = self._contract_and_data(arguments)
+            data = self._data(contract_id, arguments)
             now_ns = self._clock.monotonic_ns()
             if target == "GatewayTrade":
                 merged = self._book.merge_trades(contract_id, data)
@@ -204,8 +221,7 @@ class MarketHub:
             else:
                 quotes = [self._book.merge_quote(contract_id, row) for row in rows_of(data)]
         except (GatewayAnswerError, *UNREADABLE) as error:
-            payload = b",".join(bytes(argument) for argument in arguments)
-            self._reports.rejected(target, str(error), payload)
+            self._reports.rejected(target, str(error), _payload(arguments))
             return
         self._book.note_data(contract_id, now_ns)
         self._hub_patience.reset(now_ns)
@@ -225,11 +241,20 @@ class MarketHub:
         )
         self._on_evicted(message)
 
-    def _contract_and_data(self, arguments: list[Raw]) -> tuple[str, Raw]:
+    def _data(self, contract_id: str, arguments: list[Raw]) -> Raw:
         if len(arguments) != _ARGUMENTS:
             raise GatewayAnswerError(f"{len(arguments)} arguments instead of contract and data")
-        text = bytes(arguments[0]).decode("utf-8", errors="replace")
-        contract_id = text.strip().strip('"')
         if not self._book.has(contract_id):
             raise GatewayAnswerError(f"contract {contract_id[:60]} was not subscribed")
-        return contract_id, arguments[1]
+        return arguments[1]
+
+
+def _contract_of(arguments: list[Raw]) -> str:
+    """Return the contract that an event names first; empty when it has no arguments."""
+    if not arguments:
+        return ""
+    return bytes(arguments[0]).decode("utf-8", errors="replace").strip().strip('"')
+
+
+def _payload(arguments: list[Raw]) -> bytes:
+    return b",".join(bytes(argument) for argument in arguments)

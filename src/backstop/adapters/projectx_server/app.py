@@ -12,6 +12,7 @@ from backstop.adapters.projectx_server.config import ServerConfig
 from backstop.adapters.projectx_server.endpoints import Endpoints
 from backstop.adapters.projectx_server.hub import Hub, HubMethod
 from backstop.adapters.projectx_server.hub_connection import HubConnection
+from backstop.adapters.projectx_server.hub_limits import HubLimits
 from backstop.adapters.projectx_server.interference import (
     Event,
     Interference,
@@ -25,12 +26,17 @@ from backstop.adapters.projectx_server.venue import UserEvent, Venue
 BODY_BYTES_MAX = 1024 * 1024  # of a request; the largest honest one is a few hundred bytes
 
 
+JoinMarket = Callable[[HubConnection, str, str], str | None]
+"""Subscribes a connection to an event of a contract; returns None, or why it does not."""
+
+
 class GatewayServer:
     """A ProjectX surface over one venue.
 
     ``app`` is the application to run, ``user_hub`` and ``market_hub`` are open to the fault layer.
     ``now_us`` is the venue's time (microseconds since 1970): tokens, rate windows and the ``Date``
-    header follow it; pings and negotiated ids follow the machine.
+    header follow it; pings and negotiated ids follow the machine. ``join_market`` may be replaced
+    by whoever brings the market data from elsewhere.
     """
 
     def __init__(
@@ -40,8 +46,11 @@ class GatewayServer:
         *,
         now_us: Callable[[], int],
         interference: Interference | None = None,
+        user_limits: HubLimits | None = None,
+        market_limits: HubLimits | None = None,
     ) -> None:
         self.config: Final = config
+        self.join_market: JoinMarket = self._join_with_snapshot
         self._venue = venue
         self._now_us = now_us
         self._interference = interference or NoInterference()
@@ -52,8 +61,8 @@ class GatewayServer:
             accepts=None if config.logins is None else config.logins.accepts,
             first=config.first_token,
         )
-        self.user_hub: Final = self._hub("user", self._user_methods())
-        self.market_hub: Final = self._hub("market", self._market_methods())
+        self.user_hub: Final = self._hub("user", self._user_methods(), user_limits)
+        self.market_hub: Final = self._hub("market", self._market_methods(), market_limits)
         self._endpoints = Endpoints(venue, self.tokens, config)
         self._rest = RestServer(
             endpoints=self._endpoints,
@@ -86,17 +95,18 @@ class GatewayServer:
             record = signalr.invocation(
                 event.target, encode(event.contract_id), encode(plain(event.data))
             )
-            self.market_hub.broadcast(market_group, record)
+            self.market_hub.broadcast_market(market_group, record)
 
     # -- hubs -----------------------------------------------------------------------------------
 
-    def _hub(self, name: str, methods: dict[str, HubMethod]) -> Hub:
+    def _hub(self, name: str, methods: dict[str, HubMethod], limits: HubLimits | None) -> Hub:
         return Hub(
             name=name,
             methods=methods,
             tokens=self.tokens,
             config=self.config,
             interference=self._interference,
+            limits=limits or HubLimits(),
         )
 
     def _user_methods(self) -> dict[str, HubMethod]:
@@ -129,44 +139,60 @@ class GatewayServer:
             )
         return methods
 
-    def _subscribe_accounts(self, connection: HubConnection, _: list[Any]) -> None:
+    def _subscribe_accounts(self, connection: HubConnection, _: list[Any]) -> str | None:
         for account in self._venue.accounts(connection.session.user, only_active=False):
-            self.user_hub.join(connection, ("GatewayUserAccount", account.id))
+            refused = self.user_hub.join(connection, ("GatewayUserAccount", account.id))
+            if refused is not None:
+                return refused
+        return None
 
-    def _unsubscribe_accounts(self, connection: HubConnection, _: list[Any]) -> None:
+    def _unsubscribe_accounts(self, connection: HubConnection, _: list[Any]) -> str | None:
         for account in self._venue.accounts(connection.session.user, only_active=False):
             self.user_hub.leave(connection, ("GatewayUserAccount", account.id))
+        return None
 
-    def _account_joiner(self, target: str) -> Callable[[HubConnection, list[Any]], None]:
-        def join(connection: HubConnection, arguments: list[Any]) -> None:
+    def _account_joiner(self, target: str) -> Callable[[HubConnection, list[Any]], str | None]:
+        def join(connection: HubConnection, arguments: list[Any]) -> str | None:
             # A foreign account is not refused: the subscription just stays silent.
-            if self._venue.owns(connection.session.user, arguments[0]):
-                self.user_hub.join(connection, (target, arguments[0]))
+            if not self._venue.owns(connection.session.user, arguments[0]):
+                return None
+            return self.user_hub.join(connection, (target, arguments[0]))
 
         return join
 
-    def _contract_joiner(self, target: str) -> Callable[[HubConnection, list[Any]], None]:
-        def join(connection: HubConnection, arguments: list[Any]) -> None:
+    def _contract_joiner(self, target: str) -> Callable[[HubConnection, list[Any]], str | None]:
+        def join(connection: HubConnection, arguments: list[Any]) -> str | None:
             contract_id = arguments[0]
             if contract_id is None:
-                return
-            # Asked for before joining: the venue may tell what is due first, and to a new
-            # subscriber nothing may come ahead of the snapshot.
-            snapshot = self._venue.market_snapshot(target, contract_id)
-            self.market_hub.join(connection, (target, contract_id))
-            for event in snapshot:
-                connection.send_event(
-                    signalr.invocation(
-                        event.target, encode(event.contract_id), encode(plain(event.data))
-                    )
-                )
+                return None
+            return self.join_market(connection, target, contract_id)
 
         return join
 
-    def _leaver(self, hub_name: str, target: str) -> Callable[[HubConnection, list[Any]], None]:
-        def leave(connection: HubConnection, arguments: list[Any]) -> None:
+    def _join_with_snapshot(
+        self, connection: HubConnection, target: str, contract_id: str
+    ) -> str | None:
+        # Asked for before joining: the venue may tell what is due first, and to a new subscriber
+        # nothing may come ahead of the snapshot.
+        snapshot = self._venue.market_snapshot(target, contract_id)
+        refused = self.market_hub.join(connection, (target, contract_id))
+        if refused is not None:
+            return refused
+        for event in snapshot:
+            connection.send_event(
+                signalr.invocation(
+                    event.target, encode(event.contract_id), encode(plain(event.data))
+                )
+            )
+        return None
+
+    def _leaver(
+        self, hub_name: str, target: str
+    ) -> Callable[[HubConnection, list[Any]], str | None]:
+        def leave(connection: HubConnection, arguments: list[Any]) -> str | None:
             hub = self.user_hub if hub_name == "user" else self.market_hub
             hub.leave(connection, (target, arguments[0]))
+            return None
 
         return leave
 

@@ -1,6 +1,8 @@
 """One hub: negotiate, connect, subscribe by method name, and broadcast to groups."""
 
 import asyncio
+import socket
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -8,6 +10,7 @@ from aiohttp import hdrs, web
 from msgspec import UNSET, Struct
 
 from backstop.adapters.projectx_server import signalr
+from backstop.adapters.projectx_server.backlog import Group
 from backstop.adapters.projectx_server.config import ServerConfig, TokenExpiryOnHub
 from backstop.adapters.projectx_server.http_answers import (
     bearer_token,
@@ -16,6 +19,12 @@ from backstop.adapters.projectx_server.http_answers import (
     unauthorized,
 )
 from backstop.adapters.projectx_server.hub_connection import HubConnection, Silence
+from backstop.adapters.projectx_server.hub_limits import (
+    HubLimits,
+    HubTally,
+    Misuse,
+    Paced,
+)
 from backstop.adapters.projectx_server.interference import Call, Interference
 from backstop.adapters.projectx_server.json_rows import encode
 from backstop.adapters.projectx_server.negotiation import Claim, Negotiations
@@ -23,16 +32,14 @@ from backstop.adapters.projectx_server.signalr import Record
 from backstop.adapters.projectx_server.tokens import Session, TokenIssuer
 
 NEGOTIATE_VERSION_MAX = 1
-CONNECTIONS_MAX = 1000  # per hub; one more is answered 503
-
-Group = tuple[str, object]  # event name, and the account or contract it is about
+PACES_KEPT = 1024  # users whose pace is remembered; the one that came longest ago goes first
 
 
 class HubMethod(Struct, frozen=True, kw_only=True):
-    """One method: the JSON types of its arguments, and what it does."""
+    """One method: the JSON types of its arguments, and what it does; why it did not, if so."""
 
     arguments: tuple[type, ...]
-    act: Callable[[HubConnection, list[Any]], None]
+    act: Callable[[HubConnection, list[Any]], str | None]
 
 
 class Hub:
@@ -46,13 +53,18 @@ class Hub:
         tokens: TokenIssuer,
         config: ServerConfig,
         interference: Interference,
+        limits: HubLimits,
     ) -> None:
         self.name: Final = name
         self.connections: list[HubConnection] = []
+        self.tally: Final = HubTally(now_s=_now_s)
+        self.on_audience: Callable[[Group, bool], None] = _unheard
         self._methods = {method.lower(): entry for method, entry in methods.items()}
         self._tokens = tokens
         self._config = config
         self._interference = interference
+        self._limits = limits
+        self._paces: OrderedDict[str, Paced] = OrderedDict()
         self._groups: dict[Group, list[HubConnection]] = {}
         self._negotiations = Negotiations(life_s=config.timings.negotiated_life_s)
 
@@ -65,6 +77,8 @@ class Hub:
         session = self._session_of(request)
         if session is None:
             return unauthorized()
+        if not self._keeps_pace(session):
+            return _too_much(Misuse.CONNECTS_TOO_FAST)
         refusal = await self._interfered(request, f"hubs/{self.name}/negotiate", session)
         if refusal is not None:
             return refusal
@@ -83,8 +97,9 @@ class Hub:
         refusal = await self._interfered(request, f"hubs/{self.name}", session)
         if refusal is not None:
             return refusal
-        if len(self.connections) >= CONNECTIONS_MAX:
-            return web.Response(status=503)
+        full = self._full(session)
+        if full is not None:
+            return full
         claim_id = request.query.get("id")
         claim, connection_id = self._negotiations.claim(claim_id)
         if claim is Claim.IN_USE:
@@ -101,16 +116,49 @@ class Hub:
             for group in [*connection.groups]:
                 self.leave(connection, group)
 
+    def _full(self, session: Session) -> web.Response | None:
+        """Return the answer to one connection too many, or one too soon."""
+        limits, user = self._limits, session.user
+        if len(self.connections) >= limits.connections_max:
+            self.tally.note(Misuse.HUB_FULL, user)
+            return web.Response(status=503)
+        most = limits.user_connections_max
+        if most is not None and sum(it.session.user == user for it in self.connections) >= most:
+            self.tally.note(Misuse.USER_FULL, user)
+            return _too_much(Misuse.USER_FULL)
+        if not self._keeps_pace(session):
+            return _too_much(Misuse.CONNECTS_TOO_FAST)
+        return None
+
+    def _keeps_pace(self, session: Session) -> bool:
+        if self._limits.connects is None:
+            return True
+        pace = self._paces.get(session.user)
+        if pace is None:
+            pace = self._paces[session.user] = Paced(self._limits.connects, now_s=_now_s)
+        self._paces.move_to_end(session.user)
+        if len(self._paces) > PACES_KEPT:
+            self._paces.popitem(last=False)
+        if pace.admits():
+            return True
+        self.tally.note(Misuse.CONNECTS_TOO_FAST, session.user)
+        return False
+
     def _connection(
         self, request: web.Request, session: Session, connection_id: str
     ) -> HubConnection:
         # The transport is gone from the request once the upgrade is done: take it before.
         transport = request.transport
+        raw = None if transport is None else transport.get_extra_info("socket")
+        if raw is not None and self._limits.send_buffer_bytes is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self._limits.send_buffer_bytes)
         return HubConnection(
             session=session,
             connection_id=connection_id,
             transport=transport if isinstance(transport, asyncio.Transport) else None,
             timings=self._config.timings,
+            limits=self._limits,
+            tally=self.tally,
             refuse_version_0=self._config.refuse_handshake_version_0,
             call=self._call,
             token_alive=self._token_alive,
@@ -171,15 +219,27 @@ class Hub:
             map(_fits, arguments, method.arguments)
         ):
             return signalr.wrong_arguments(target)
-        method.act(connection, arguments)
-        return None
+        refused = method.act(connection, arguments)
+        return None if refused is None else signalr.hub_exception(target, refused)
 
-    def join(self, connection: HubConnection, group: Group) -> None:
-        """Add a connection to a group, a second time too when the configuration says so."""
+    def join(self, connection: HubConnection, group: Group) -> str | None:
+        """Add a connection to a group, a second time too when the configuration says so.
+
+        Returns:
+            None, or why it was not added.
+        """
         if connection.groups[group] and not self._config.resubscribe_doubles:
-            return
+            return None
+        most = self._limits.subscriptions_max
+        if connection.groups.total() >= most:
+            self.tally.note(Misuse.TOO_MANY_SUBSCRIPTIONS, connection.session.user)
+            return f"A connection may have at most {most} subscriptions."
         connection.groups[group] += 1
-        self._groups.setdefault(group, []).append(connection)
+        members = self._groups.setdefault(group, [])
+        members.append(connection)
+        if len(members) == 1:
+            self.on_audience(group, True)
+        return None
 
     def leave(self, connection: HubConnection, group: Group) -> None:
         """Take a connection out of a group, however often it joined."""
@@ -190,6 +250,14 @@ class Hub:
             self._groups[group] = remaining
         else:
             del self._groups[group]
+            self.on_audience(group, False)
+
+    def regroup(self, group: Group, other: Group) -> None:
+        """Move every member of ``group`` to ``other``, in which it was not."""
+        for connection in self._groups.pop(group, []):
+            if connection.groups.pop(group, 0):
+                connection.groups[other] = 1
+                self._groups.setdefault(other, []).append(connection)
 
     def has_listeners(self, group: Group) -> bool:
         """Tell whether anybody would hear an event of ``group``: saves encoding it."""
@@ -200,6 +268,11 @@ class Hub:
         for connection in self._groups.get(group, ()):
             connection.send_event(record)
 
+    def broadcast_market(self, group: Group, record: bytes) -> None:
+        """Queue one encoded market event likewise; a slow member may get less instead of late."""
+        for connection in self._groups.get(group, ()):
+            connection.send_market(group, record)
+
     # -- the fault layer and shutdown -----------------------------------------------------------
 
     def connections_of(self, user: str | None) -> Iterable[HubConnection]:
@@ -209,6 +282,11 @@ class Hub:
             for connection in self.connections
             if not connection.is_closing and user in {None, connection.session.user}
         ]
+
+    def close_with(self, reason: str) -> None:
+        """End every connection in order, saying why: those who come back read the truth."""
+        for connection in self.connections:
+            connection.close(error=reason, allow_reconnect=True)
 
     def close_all(self) -> None:
         """End every connection at once, as a server that is shut down does."""
@@ -234,3 +312,15 @@ def _fits(argument: object, wanted: type) -> bool:
     if wanted is int:
         return isinstance(argument, int) and not isinstance(argument, bool)
     return argument is None or isinstance(argument, wanted)
+
+
+def _too_much(what: Misuse) -> web.Response:
+    return web.Response(status=429, text=what)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _unheard(_group: Group, _has_listeners: bool) -> None:  # noqa: FBT001 - a callback
+    """Nobody cares whether anybody listens."""

@@ -1,7 +1,7 @@
 """One client on a hub: handshake, reading, writing, pings and the ways a connection can end."""
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import StrEnum
@@ -9,18 +9,20 @@ from enum import StrEnum
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from backstop.adapters.projectx_server import signalr
+from backstop.adapters.projectx_server.backlog import Backlog, Group
 from backstop.adapters.projectx_server.config import HubTimings
 from backstop.adapters.projectx_server.http_answers import reset_connection
+from backstop.adapters.projectx_server.hub_limits import HubLimits, HubTally, Misuse, Paced
 from backstop.adapters.projectx_server.signalr import MessageType, ProtocolError, Record
 from backstop.adapters.projectx_server.tokens import Session
 
-QUEUE_BYTES_MAX = 8 * 1024 * 1024
-"""What may wait for one client: half a minute of full depth for some contracts. A client that is
-slower is disconnected (TCP reset): it then knows that it missed events and reads the truth again,
-while quietly dropped events would leave it with a wrong picture."""
-
-MESSAGE_BYTES_MAX = 4 * 1024 * 1024  # one WebSocket message of a client: many records may share it
 FROZEN_S_MAX = 600.0  # a half-dead connection is released after ten minutes at the latest
+
+FRAMES_AT_ONCE = 16
+"""Frames written in one turn of the event loop: a megabyte for one client, then others."""
+
+SLOW = "This connection was too slow: events were waiting for it. Connect anew and read again."
+FLOODING = "This connection sent more records than it may. Connect anew and send fewer."
 
 
 class Silence(StrEnum):
@@ -45,6 +47,8 @@ class HubConnection:
         connection_id: str,
         transport: asyncio.Transport | None,
         timings: HubTimings,
+        limits: HubLimits,
+        tally: HubTally,
         refuse_version_0: bool,
         call: Callable[["HubConnection", Record], str | None],
         token_alive: Callable[[Session], bool],
@@ -52,10 +56,11 @@ class HubConnection:
     ) -> None:
         self.session = session
         self.connection_id = connection_id
-        self.groups: Counter[tuple[str, object]] = Counter()
+        self.groups: Counter[Group] = Counter()
         self.silence = Silence.NONE
         self._transport = transport
         self._timings = timings
+        self._tally = tally
         self._refuse_version_0 = refuse_version_0
         self._call = call
         self._token_alive = token_alive
@@ -65,12 +70,14 @@ class HubConnection:
             compress=False,
             autoclose=True,
             timeout=timings.close_wait_s,
-            max_msg_size=MESSAGE_BYTES_MAX,
+            max_msg_size=limits.message_bytes_max,
         )
         self._buffer = signalr.RecordBuffer()
-        self._queue: deque[bytes] = deque()
-        self._queue_bytes = 0
+        self._pace = None if limits.records is None else Paced(limits.records, now_s=_now_s)
+        self._backlog = Backlog(limits)
         self._wake = asyncio.Event()
+        self._flush_due = False
+        self._drains = False  # the writer waits for the client to read
         self._closing = False
         self._deaf = False
         self._client_deadline_s: float | None = None
@@ -82,6 +89,23 @@ class HubConnection:
         """Queue one event; it is lost when the connection is silent or ending."""
         if self.silence is Silence.NONE:
             self._put(record)
+
+    def send_market(self, group: Group, record: bytes) -> None:
+        """Queue one market event, or merge it or leave it out when the client is slow."""
+        if self._closing or self.silence is not Silence.NONE:
+            return
+        became = self._backlog.put_market(group, record)
+        if became is True:
+            self._send_soon()
+        elif became is False:
+            self._overflow()
+        else:
+            self._tally.note(became, self.session.user)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What waits here for the client, besides what its socket holds."""
+        return self._backlog.size_bytes
 
     def close(self, *, error: str | None, allow_reconnect: bool) -> None:
         """Say Close and end the connection in order; what was queued is dropped."""
@@ -163,6 +187,7 @@ class HubConnection:
         return records[1:]
 
     async def _refuse(self, text: str) -> None:
+        self._tally.note(Misuse.BAD_HANDSHAKE, self.session.user)
         await self._socket.send_frame(signalr.handshake_refused(text), WSMsgType.TEXT)
 
     async def _run(self, early: list[bytes]) -> None:
@@ -189,7 +214,11 @@ class HubConnection:
                     return
                 self._take_all(self._buffer.feed(data))
         except ProtocolError:
+            self._tally.note(Misuse.NONSENSE, self.session.user)
             self._end_with(signalr.CLOSED_BY_ERROR)
+        except _FloodError:
+            self._tally.note(Misuse.FLOOD, self.session.user)
+            self.close(error=FLOODING, allow_reconnect=True)
 
     async def _receive(self) -> bytes | None:
         """Return the bytes of the next message, or None at the end; binary frames are taken too."""
@@ -198,10 +227,14 @@ class HubConnection:
             return str(message.data).encode()
         if message.type is WSMsgType.BINARY:
             return bytes(message.data)
+        if message.type is WSMsgType.ERROR:
+            self._tally.note(Misuse.NONSENSE, self.session.user)  # a broken frame, or a huge one
         return None
 
     def _take_all(self, records: Iterable[bytes]) -> None:
         for record in records:
+            if self._pace is not None and not self._pace.admits():
+                raise _FloodError
             if self._closing or self._deaf:
                 return
             self._take(signalr.parse_record(record))
@@ -248,16 +281,18 @@ class HubConnection:
     def _put(self, record: bytes) -> None:
         if self._closing or self.silence is Silence.FROZEN:
             return
-        if self._queue_bytes + len(record) > QUEUE_BYTES_MAX:
-            self.reset()
-            return
-        self._queue.append(record)
-        self._queue_bytes += len(record)
-        self._wake.set()
+        if self._backlog.put(record):
+            self._send_soon()
+        else:
+            self._overflow()
+
+    def _overflow(self) -> None:
+        self._tally.note(Misuse.QUEUE_FULL, self.session.user)
+        self.close(error=SLOW, allow_reconnect=True)
 
     def _drop_all(self) -> None:
         self._closing = True
-        self._queue.clear()
+        self._backlog.clear()
         self._wake.set()
 
     def _end_with(self, record: bytes) -> None:
@@ -265,31 +300,45 @@ class HubConnection:
             return
         self.silent(Silence.NONE)
         self._drop_all()
-        self._queue.append(record)
+        self._backlog.put(record)
         # Who does not read never takes the last record, and would hold the connection for ever.
         wait_s = 2 * self._timings.close_wait_s
         self._released = asyncio.get_running_loop().call_later(wait_s, self.reset)
 
+    def _send_soon(self) -> None:
+        """Send what waits when this turn of the event loop is over: more may come with it."""
+        if not self._flush_due and not self._drains:
+            self._flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Write to a client that reads as fast as it is sent to, without waking a task for it.
+
+        The frames of a server are not masked: a whole one is written at a time, so they mix with
+        those of the WebSocket in any order.
+        """
+        self._flush_due = False
+        transport, backlog = self._transport, self._backlog
+        if transport is not None and not self._closing and not self._drains:
+            for _ in range(FRAMES_AT_ONCE):
+                if not backlog or transport.get_write_buffer_size() or transport.is_closing():
+                    break
+                transport.write(signalr.text_frame(backlog.next_frame()))
+        if backlog:
+            self._wake.set()
+
     async def _write(self) -> None:
-        """Send what is queued, up to 64 KB in a frame; close the socket when the end is decided."""
+        """Send to a client that is slower than its events; close the socket at the end."""
         while True:
-            while self._queue:
-                await self._socket.send_frame(self._next_frame(), WSMsgType.TEXT)
+            await self._wake.wait()
+            self._wake.clear()
+            self._drains = True
+            while self._backlog:
+                await self._socket.send_frame(self._backlog.next_frame(), WSMsgType.TEXT)
+            self._drains = False
             if self._closing:
                 await self._socket.close(code=WSCloseCode.OK)  # wakes the reader
                 return
-            self._wake.clear()
-            await self._wake.wait()
-
-    def _next_frame(self) -> bytes:
-        records = [self._queue.popleft()]
-        size = len(records[0])
-        while self._queue and size + len(self._queue[0]) <= signalr.FRAME_BYTES_MAX:
-            record = self._queue.popleft()
-            size += len(record)
-            records.append(record)
-        self._queue_bytes = max(0, self._queue_bytes - size)
-        return b"".join(records)
 
     # -- time -----------------------------------------------------------------------------------
 
@@ -305,6 +354,7 @@ class HubConnection:
             await asyncio.sleep(max(0.0, min(next_ping_s, deadline_s) - loop.time()))
             now_s = loop.time()
             if self._is_overdue(now_s):
+                self._tally.note(Misuse.SILENT, self.session.user)
                 self._end_with(signalr.CLOSED_BY_ERROR)
                 return
             if now_s < next_ping_s:
@@ -319,3 +369,11 @@ class HubConnection:
         """Tell whether the client has been silent too long; a frozen server does not listen."""
         deadline_s = self._client_deadline_s
         return self.silence is not Silence.FROZEN and deadline_s is not None and now_s >= deadline_s
+
+
+class _FloodError(Exception):
+    """The client sends more records than it may."""
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

@@ -17,6 +17,7 @@ SEPARATOR: Final = b"\x1e"
 RECORD_BYTES_MAX: Final = 32 * 1024  # what the real server takes from a client in one record
 FRAME_BYTES_MAX: Final = 64 * 1024  # records joined into one frame; clients refuse megabytes
 PROTOCOL_VERSION_MAX: Final = 2
+_SHORT_FRAME: Final = 126  # bytes from which on a WebSocket frame states its size apart
 
 PING: Final = b'{"type":6}\x1e'
 HANDSHAKE_DONE: Final = b"{}\x1e"
@@ -142,6 +143,16 @@ def invocation(target: str, *arguments: bytes) -> bytes:
     )
 
 
+def text_frame(payload: bytes) -> bytes:
+    """Return ``payload`` as one whole WebSocket text frame of a server (RFC 6455, section 5.2)."""
+    size = len(payload)
+    if size < _SHORT_FRAME:
+        return b"\x81%c%b" % (size, payload)
+    if size < 1 << 16:
+        return b"\x81\x7e%b%b" % (size.to_bytes(2), payload)
+    return b"\x81\x7f%b%b" % (size.to_bytes(8), payload)
+
+
 def completed(invocation_id: str) -> bytes:
     """Return the answer to a call that went well; every method here is void."""
     return _record({"type": MessageType.COMPLETION, "invocationId": invocation_id, "result": None})
@@ -170,6 +181,11 @@ def unknown_method(target: str) -> str:
 def wrong_arguments(target: str) -> str:
     """Return the error text for a wrong number or type of arguments."""
     return f"Failed to invoke '{target}' due to an error on the server."
+
+
+def hub_exception(target: str, text: str) -> str:
+    """Return the error text for a call that the hub itself refuses, and why."""
+    return f"An unexpected error occurred invoking '{target}' on the server. HubException: {text}"
 
 
 def not_a_stream(target: str) -> str:
