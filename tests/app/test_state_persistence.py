@@ -24,6 +24,7 @@ from tests.app.state_folders import (
 from backstop.adapters.disk import Disk
 from backstop.adapters.machine import Machine, running_on
 from backstop.adapters.state_file import BACKUP, CURRENT, OLDER, StateFiles
+from backstop.app.state_persistence import pause_s
 from backstop.domain.order import Side
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -176,3 +177,16 @@ def what_is_left(disk: RecordingDisk, desk: Desk, folder: Path) -> tuple[Path, s
     ):
         record.backup(copy)
     return folder, contents
+
+
+@pytest.mark.parametrize("taken_ms", [0, 1, 4, 10, 20])
+async def test_the_state_on_disk_is_replaced_before_it_is_older_than_the_interval(
+    taken_ms: int,
+) -> None:
+    rest_s = pause_s(interval_s=0.1, taken_s=taken_ms / 1000)
+
+    assert rest_s + 2 * taken_ms / 1000 <= 0.1
+
+
+async def test_a_slow_disk_is_given_a_rest_all_the_same() -> None:
+    assert pause_s(interval_s=0.1, taken_s=3.0) == 0.05

@@ -40,6 +40,12 @@ RETRY_S = 1.0
 CLOSE_LIMIT_S = 1.0
 """For the last checkpoint; a stop has five seconds in all."""
 
+ON_TIME_SHARE = 0.9
+"""A timer is called late now and then; a beat is planned for this share of the interval."""
+
+SHORTEST_SHARE = 0.5
+"""However long a beat takes, the next one does not follow sooner than after this share."""
+
 STATE_FAULT = "state file"
 
 FaultSink = Callable[[str], None]
@@ -48,6 +54,16 @@ FaultSink = Callable[[str], None]
 
 SetAsideSink = Callable[[StateFileError, Path], None]
 """Hears of a file that cannot be used, and under which name it is kept."""
+
+
+def pause_s(*, interval_s: float, taken_s: float) -> float:
+    """Return how long to rest after a beat that took ``taken_s``; all in seconds.
+
+    What is on disk is as old as the beat before the one that is being written. For it to be never
+    older than the interval, the next beat begins as much earlier as this one took.
+    """
+    due_s = ON_TIME_SHARE * interval_s - 2 * taken_s
+    return max(due_s, SHORTEST_SHARE * interval_s)
 
 
 class Process(Struct, frozen=True, kw_only=True):
@@ -108,13 +124,15 @@ class StatePersistence:
     async def run(self) -> None:
         """Beat until cancelled."""
         while True:
-            pause_s = await self.beat()
-            await asyncio.sleep(pause_s)
+            rest_s = await self.beat()
+            await asyncio.sleep(rest_s)
 
     async def beat(self) -> float:
         """Write down what has changed; returns after how many seconds the next beat is due."""
+        now_s = asyncio.get_running_loop().time
+        began_s = now_s()
         try:
-            pause_s = await self._beat()
+            least_s = await self._beat()
         except StateFolderError as error:
             self._on_fault(str(error))
             with suppress(StateFolderError):
@@ -122,9 +140,10 @@ class StatePersistence:
                 await self._worker.do(partial(self._files.beat, self._heartbeat()))
             return max(RETRY_S, self._interval_s)
         self._on_fault("")
-        return pause_s
+        return max(least_s, pause_s(interval_s=self._interval_s, taken_s=now_s() - began_s))
 
     async def _beat(self) -> float:
+        """Return for how many seconds none may follow, for the sake of the loop and the disk."""
         if self._loop.book.recovered:
             self._guarded = Guarded(
                 utc_us=self._clock.utc_us(), monotonic_ns=self._clock.monotonic_ns()
@@ -137,10 +156,10 @@ class StatePersistence:
             await self._loop.recorded()
             if self._trail.durable_seq >= state.seq:
                 disk_s = await self._write(state, clean_stop=False)
-                return max(self._interval_s, LOOP_SHARE * held_s, DISK_SHARE * disk_s)
+                return max(LOOP_SHARE * held_s, DISK_SHARE * disk_s)
         if not await self._worker.do(partial(self._files.beat, self._heartbeat())):
             self.written_seq = None  # our file is not there any more: the next one is a new one
-        return self._interval_s
+        return 0.0
 
     async def close(self, *, clean_stop: bool) -> None:
         """Write the last checkpoint, once the journal has everything, and close the files.
