@@ -1,10 +1,11 @@
 """The way to the broker: log in, check the account, load the contracts, keep both hubs up."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from backstop.adapters.projectx.gateway import ProjectXGateway
 from backstop.adapters.projectx.hubs import ProjectXHubs
+from backstop.adapters.projectx.market_relay import MarketRelay
 from backstop.domain.events import AccountReported, InstrumentsLoaded, Source
 from backstop.domain.instrument import Instrument
 from backstop.errors import GatewayError
@@ -37,6 +38,18 @@ class BrokerLink:
         self._sink = sink
         self._on_fault = on_fault
         self._greeted = asyncio.Event()
+        self._first: asyncio.Task[None] | None = None
+
+    def begin(self) -> asyncio.Task[None]:
+        """Return the first greeting, which has begun; ``run`` goes on with it. See ``greet``."""
+        self._first = asyncio.create_task(self.greet(), name="first contact")
+        return self._first
+
+    async def close(self) -> None:
+        """Let go of the gateway if nothing has been heard of it yet."""
+        if self._first is not None:
+            self._first.cancel()
+            await asyncio.gather(self._first, return_exceptions=True)
 
     async def greet(self) -> None:
         """Log in, find the account and load the contracts, once.
@@ -59,6 +72,11 @@ class BrokerLink:
         await self._hubs.add_contracts(instrument.contract_id for instrument in self.instruments)
         self._greeted.set()
 
+    @property
+    def market_relay(self) -> MarketRelay:
+        """Where others say which market data they want passed on to them."""
+        return self._hubs.relay
+
     async def greeted(self) -> None:
         """Wait until the account and the contracts are known."""
         await self._greeted.wait()
@@ -68,10 +86,15 @@ class BrokerLink:
         attempt = 0
         while not self._greeted.is_set():
             try:
-                await self.greet()
+                await self._greeting()
             except GatewayError as error:
                 self._on_fault(str(error))
                 pause_s = FIRST_CONTACT_PAUSES_S[min(attempt, len(FIRST_CONTACT_PAUSES_S) - 1)]
                 attempt += 1
                 await asyncio.sleep(pause_s)
         await self._hubs.run()
+
+    def _greeting(self) -> Awaitable[None]:
+        """Return the first greeting while nobody knows what comes of it, afterwards another one."""
+        first = self._first
+        return self.greet() if first is None or first.done() else first

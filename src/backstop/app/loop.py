@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -62,6 +63,17 @@ BEYOND_THE_RECORD = (
 
 NoteSink = Callable[[Note], None]
 
+
+class StepFollower(Protocol):
+    """Sees the book exactly as each fact left it, which the book shows for a moment only."""
+
+    def stepped(self, fact: Fact, number: int) -> None:
+        """See the book right after ``fact``, the step with this number; nothing may leave yet."""
+
+    def released(self, number: int) -> None:
+        """Hear that the steps up to this number are on disk: what they brought may leave."""
+
+
 _ACCEPTED = Decision(kind=DecisionKind.ACCEPTED)
 
 
@@ -97,6 +109,10 @@ def _nothing() -> None:
     """Nobody wants to hear of it, or has anything to say."""
 
 
+def _nothing_before(_book: Book, _fact: Fact) -> None:
+    """Nothing has to be on record before a fact."""
+
+
 class DecisionLoop:
     """Owns the book; the only place where it changes."""
 
@@ -116,6 +132,8 @@ class DecisionLoop:
         self.turns = 0  # times round the loop below, with or without a fact
         self.before_turn: Callable[[], Fact | None] = _nothing  # says what comes before all else
         self.on_step: Callable[[], None] = _nothing  # hears of each step before anything leaves
+        # Says, at each fact, what has to be on record before it.
+        self.before_fact: Callable[[Book, Fact], Fact | None] = _nothing_before
         self._journal = journal
         self._clock = clock
         self._dispatcher = dispatcher
@@ -128,6 +146,8 @@ class DecisionLoop:
         self._early: list[tuple[_Pending, JournalError | None]] = []  # told before ``run``
         self._outage = Outage()
         self._watchers = Watchers()
+        self._listeners: list[Callable[[Fact], None]] = []
+        self._followers: list[StepFollower] = []
         self._running: asyncio.Future[None] | None = None
         self._closing = False  # nothing more is handled; the last record is on its way
         self._ended = False
@@ -327,6 +347,9 @@ class DecisionLoop:
                     return
             if recalled is not None:
                 self._step(recalled, None, acted_ns=acted_ns)
+        noted = self.before_fact(self.book, fact)
+        if noted is not None:
+            self._step(noted, None, acted_ns=acted_ns)
         self._step(fact, asker, acted_ns=acted_ns)
 
     def _settle_the_past(self, past: PastOrders, *, utc_us: int) -> None:
@@ -364,6 +387,8 @@ class DecisionLoop:
         )
         self._unreleased.append(pending)
         self.on_step()
+        for follower in self._followers:
+            self._contained(partial(follower.stepped, fact, self.steps), follower)
         self._journal.submit(batch, partial(self._told, pending))
 
     # -- out ---------------------------------------------------------------------------------
@@ -384,7 +409,10 @@ class DecisionLoop:
                 self._release(pending)
             else:
                 self._release_unrecorded(pending, error)
-            self._watchers.released(self.steps - len(self._unreleased))
+            released = self.steps - len(self._unreleased)
+            for follower in self._followers:
+                self._contained(partial(follower.released, released), follower)
+            self._watchers.released(released)
         except Exception as failure:  # noqa: BLE001 - a callback has nobody else to tell
             self._fail(failure)
 
@@ -405,6 +433,8 @@ class DecisionLoop:
         self._watchers.changed(result.changed_orders)
         for note in result.notes:
             self._on_note(note)
+        for listener in self._listeners:
+            self._contained(partial(listener, pending.fact), listener)
         if self._closing:
             self._fail(JournalError(BEYOND_THE_RECORD))
 
@@ -452,6 +482,30 @@ class DecisionLoop:
         return self._recorder.proof_of(client_order_id)
 
     # -- watching ----------------------------------------------------------------------------
+
+    def listen(self, listener: Callable[[Fact], None]) -> None:
+        """Have ``listener`` hear every fact from now on, in order, once it is on disk.
+
+        Called on the event loop after what follows from the fact has left; it must not block. One
+        that fails is told of and called again: nobody who listens can stop the guard.
+        """
+        self._listeners.append(listener)
+
+    def follow(self, follower: StepFollower) -> None:
+        """Have ``follower`` see every step from now on as it is taken, and hear when it is let go.
+
+        It is called on the event loop and must not block. One that fails is told of and called
+        again: nobody who follows can stop the guard.
+        """
+        self._followers.append(follower)
+
+    def _contained(self, call: Callable[[], None], whose: object) -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - a bug of whoever follows, made loud
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"{whose!r} failed at a step", "exception": error}
+            )
 
     async def recorded(self) -> None:
         """Wait until everything that the book shows now is on disk and its effects have left.

@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from backstop.adapters.projectx_server import signalr
 from backstop.adapters.projectx_server.config import ServerConfig
 from backstop.adapters.projectx_server.endpoints import Endpoints
-from backstop.adapters.projectx_server.hub import Hub, HubMethod
+from backstop.adapters.projectx_server.hub import Act, Hub, HubMethod
 from backstop.adapters.projectx_server.hub_connection import HubConnection
 from backstop.adapters.projectx_server.hub_limits import HubLimits
 from backstop.adapters.projectx_server.interference import (
@@ -29,14 +29,17 @@ BODY_BYTES_MAX = 1024 * 1024  # of a request; the largest honest one is a few hu
 JoinMarket = Callable[[HubConnection, str, str], str | None]
 """Subscribes a connection to an event of a contract; returns None, or why it does not."""
 
+LeaveMarket = Callable[[HubConnection, str, str], None]
+"""Ends such a subscription."""
+
 
 class GatewayServer:
     """A ProjectX surface over one venue.
 
     ``app`` is the application to run, ``user_hub`` and ``market_hub`` are open to the fault layer.
     ``now_us`` is the venue's time (microseconds since 1970): tokens, rate windows and the ``Date``
-    header follow it; pings and negotiated ids follow the machine. ``join_market`` may be replaced
-    by whoever brings the market data from elsewhere.
+    header follow it; pings and negotiated ids follow the machine. ``join_market`` and
+    ``leave_market`` may be replaced by whoever brings the market data from elsewhere.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class GatewayServer:
     ) -> None:
         self.config: Final = config
         self.join_market: JoinMarket = self._join_with_snapshot
+        self.leave_market: LeaveMarket = self._leave
         self._venue = venue
         self._now_us = now_us
         self._interference = interference or NoInterference()
@@ -120,7 +124,7 @@ class GatewayServer:
                 arguments=(int,), act=self._account_joiner(target)
             )
             methods[f"Unsubscribe{noun}s"] = HubMethod(
-                arguments=(int,), act=self._leaver("user", target)
+                arguments=(int,), act=self._account_leaver(target)
             )
         return methods
 
@@ -135,7 +139,7 @@ class GatewayServer:
                 arguments=(str,), act=self._contract_joiner(target)
             )
             methods[f"UnsubscribeContract{noun}"] = HubMethod(
-                arguments=(str,), act=self._leaver("market", target)
+                arguments=(str,), act=self._contract_leaver(target)
             )
         return methods
 
@@ -146,12 +150,11 @@ class GatewayServer:
                 return refused
         return None
 
-    def _unsubscribe_accounts(self, connection: HubConnection, _: list[Any]) -> str | None:
+    def _unsubscribe_accounts(self, connection: HubConnection, _: list[Any]) -> None:
         for account in self._venue.accounts(connection.session.user, only_active=False):
             self.user_hub.leave(connection, ("GatewayUserAccount", account.id))
-        return None
 
-    def _account_joiner(self, target: str) -> Callable[[HubConnection, list[Any]], str | None]:
+    def _account_joiner(self, target: str) -> Act:
         def join(connection: HubConnection, arguments: list[Any]) -> str | None:
             # A foreign account is not refused: the subscription just stays silent.
             if not self._venue.owns(connection.session.user, arguments[0]):
@@ -160,7 +163,7 @@ class GatewayServer:
 
         return join
 
-    def _contract_joiner(self, target: str) -> Callable[[HubConnection, list[Any]], str | None]:
+    def _contract_joiner(self, target: str) -> Act:
         def join(connection: HubConnection, arguments: list[Any]) -> str | None:
             contract_id = arguments[0]
             if contract_id is None:
@@ -186,13 +189,19 @@ class GatewayServer:
             )
         return None
 
-    def _leaver(
-        self, hub_name: str, target: str
-    ) -> Callable[[HubConnection, list[Any]], str | None]:
-        def leave(connection: HubConnection, arguments: list[Any]) -> str | None:
-            hub = self.user_hub if hub_name == "user" else self.market_hub
-            hub.leave(connection, (target, arguments[0]))
-            return None
+    def _leave(self, connection: HubConnection, target: str, contract_id: str) -> None:
+        self.market_hub.leave(connection, (target, contract_id))
+
+    def _account_leaver(self, target: str) -> Act:
+        def leave(connection: HubConnection, arguments: list[Any]) -> None:
+            self.user_hub.leave(connection, (target, arguments[0]))
+
+        return leave
+
+    def _contract_leaver(self, target: str) -> Act:
+        def leave(connection: HubConnection, arguments: list[Any]) -> None:
+            if arguments[0] is not None:
+                self.leave_market(connection, target, arguments[0])
 
         return leave
 

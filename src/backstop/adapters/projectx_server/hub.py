@@ -35,11 +35,15 @@ NEGOTIATE_VERSION_MAX = 1
 PACES_KEPT = 1024  # users whose pace is remembered; the one that came longest ago goes first
 
 
+Act = Callable[[HubConnection, list[Any]], str | None]
+"""What a method does with its arguments; it returns why it did not, if so."""
+
+
 class HubMethod(Struct, frozen=True, kw_only=True):
-    """One method: the JSON types of its arguments, and what it does; why it did not, if so."""
+    """One method: the JSON types of its arguments, and what it does."""
 
     arguments: tuple[type, ...]
-    act: Callable[[HubConnection, list[Any]], str | None]
+    act: Act
 
 
 class Hub:
