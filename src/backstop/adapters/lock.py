@@ -96,9 +96,11 @@ class AccountLock:
                 f"{self.path.parent}."
             ) from error
         self._descriptor = descriptor
+        computer = machine()
+        computer.at_death(self.release)
         with suppress(OSError):  # a full disk: the number is for people, the lock holds without it
             os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
+            os.write(descriptor, f"{computer.process_id}\n".encode())
 
     def holder_process_id(self) -> int | None:
         """Return the number of the process that took the lock last; None when nothing tells.

@@ -1,4 +1,4 @@
-"""The computer that a process runs on: its threads, its files, its boot, and its dice.
+"""The computer that a process runs on: threads, files, other processes, its boot, and its dice.
 
 Whoever needs one of these asks ``machine()`` for it. That is this computer, unless somebody who
 simulates a whole one has put it in place for the context that asks: then nothing of the real one
@@ -20,6 +20,7 @@ from platformdirs import user_runtime_dir
 
 from backstop.adapters.clock import boot_id
 from backstop.adapters.disk import Disk
+from backstop.adapters.process_watch import WatchedProcess, watched_process
 from backstop.adapters.work_line import ThreadLine, WorkLine
 
 
@@ -45,6 +46,17 @@ class Machine:
     def boot_id(self) -> str:
         """Return a name of the present boot."""
         return boot_id()
+
+    def watched(self, process_id: int) -> WatchedProcess:
+        """Return a hold on a process that is known to live: a child, or the parent.
+
+        Raises:
+            OSError: there is no such process, or the system does not let us watch it.
+        """
+        return watched_process(process_id)
+
+    def at_death(self, take_back: Callable[[], None]) -> None:
+        """Name what is taken back when this process dies; here the system does it by itself."""
 
     def disk(self) -> Disk:
         """Return the calls by which files become durable."""

@@ -13,8 +13,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from backstop.adapters.machine import machine
 from backstop.adapters.process_line import ProcessLine
-from backstop.adapters.process_watch import WatchedProcess, watched_process
+from backstop.adapters.process_watch import WatchedProcess
 from backstop.app.loop import DecisionLoop
 from backstop.app.stall_meter import StallMeter
 from backstop.core.supervision import holdings
@@ -208,7 +209,7 @@ class WatchLink:
             self._watchdog.close()
             self._watchdog = None
         with suppress(OSError):
-            self._watchdog = watched_process(process_id)
+            self._watchdog = machine().watched(process_id)
 
     def _replace(self) -> None:
         """End what may be left of the old watchdog, and start another one."""

@@ -4,12 +4,12 @@ Whoever liquidates holds a second lock all the while, so that two of them do not
 """
 
 import asyncio
-import os
 import select
 from collections.abc import Callable
 
 from backstop.adapters.lock import AccountLock
-from backstop.adapters.process_watch import WatchedProcess, watched_process
+from backstop.adapters.machine import machine
+from backstop.adapters.process_watch import WatchedProcess
 from backstop.errors import AlreadyRunningError
 
 STOP_LIMIT_S = 2.0
@@ -68,12 +68,12 @@ async def taken_over(lock: AccountLock, say: Callable[[str], None]) -> None:
         lock.acquire()
     except AlreadyRunningError:
         process_id = lock.holder_process_id()
-        if process_id is None or process_id == os.getpid():
+        if process_id is None or process_id == machine().process_id:
             raise
     else:
         return
     try:
-        holder = watched_process(process_id)
+        holder = machine().watched(process_id)
     except OSError:  # it has ended meanwhile
         lock.acquire()
         return

@@ -6,7 +6,6 @@ is needed; the account is read again and again.
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit
@@ -14,8 +13,8 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from backstop import __version__
-from backstop.adapters.clock import boot_id
 from backstop.adapters.lock import AccountLock
+from backstop.adapters.machine import machine
 from backstop.config.settings import Settings
 from backstop.core.book import Book
 from backstop.core.clock_readings import is_clock_news
@@ -210,8 +209,8 @@ class EmergencyLiquidation:
         self._fold(
             GuardStarted(
                 utc_us=self._clock.utc_us(),
-                boot_id=boot_id(),
-                process_id=os.getpid(),
+                boot_id=machine().boot_id(),
+                process_id=machine().process_id,
                 account_id=settings.account_id,
                 gateway_host=urlsplit(settings.api_url).netloc,
                 version=__version__,
