@@ -22,6 +22,7 @@ from backstop.core.step import Decision, DecisionKind
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.events import (
     CancelRequested,
+    LegChangeRequested,
     ModifyRequested,
     OrderRegistered,
     OrderRequested,
@@ -157,6 +158,27 @@ class OrderDesk:
             )
         )
 
+    async def change_leg(self, broker_order_id: int, *, price: Decimal | None) -> Decision:
+        """Ask the venue to move a leg of a bracket to ``price``, or with None to cancel it.
+
+        Between two ticks it goes to the one towards the market for a stop, and to the one that is
+        no worse for a target: the same direction for both.
+        """
+        book, ticks = self._loop.book, None
+        leg = book.venue_orders.get(broker_order_id)
+        instrument = None if leg is None else book.instruments.get(leg.row.contract_id)
+        if price is not None and leg is not None and instrument is not None:
+            faults = tickless_faults({"price": price}, instrument)
+            if faults:
+                return Decision(kind=DecisionKind.REFUSED, denials=faults)
+            rounding = Rounding.UP if leg.row.side is Side.SELL else Rounding.DOWN
+            ticks = instrument.rounded_ticks(price, rounding)
+        return await self._loop.decide(
+            LegChangeRequested(
+                utc_us=self._clock.utc_us(), broker_order_id=broker_order_id, ticks=ticks
+            )
+        )
+
     def _wish(self, request: OrderRequest) -> OrderRequested:
         """Return the wish for an order with the market that its decision is based on."""
         return OrderRequested(
@@ -182,4 +204,4 @@ class OrderDesk:
         except (TimeoutError, JournalError):
             pass  # the order says by its state that it is not answered
         await self._loop.recorded()
-        return self._records.named(name) or order
+        return await self._records.named(name) or order

@@ -9,7 +9,13 @@ is said.
 from msgspec import Struct
 from msgspec.structs import replace
 
-from backstop.core.entry_gate import STATE_DENIALS, gate_denial, list_denials, state_denials
+from backstop.core.entry_gate import (
+    STATE_DENIALS,
+    gate_denial,
+    list_denials,
+    mode_denials,
+    state_denials,
+)
 from backstop.core.freshness import account_age_denials, reference_denials, stale_after_ns
 from backstop.core.order_brackets import (
     bracket_denials,
@@ -17,6 +23,7 @@ from backstop.core.order_brackets import (
     risk_and_reward,
     stop_denials,
     with_default_stop,
+    with_offset_legs,
 )
 from backstop.core.order_limits import collar_denials, size_denials
 from backstop.core.order_numbers import number_faults, on_the_tick
@@ -102,7 +109,8 @@ def assess(request: OrderRequest, around: Circumstances, policy: Policy) -> Asse
     instrument = around.instrument
     faults = number_faults(request, instrument)
     prices_known = not faults or all(it.code is DenialCode.QUANTITY_INVALID for it in faults)
-    has_stop = request.stop_loss_price is not None or policy.default_stop_ticks is not None
+    stops = (request.stop_loss_price, request.stop_loss_offset_ticks, policy.default_stop_ticks)
+    has_stop = any(it is not None for it in stops)
     if not prices_known:
         request = replace(
             request, limit_price=None, stop_price=None, stop_loss_price=None, take_profit_price=None
@@ -114,12 +122,15 @@ def assess(request: OrderRequest, around: Circumstances, policy: Policy) -> Asse
         bare = replace(intent, stop_loss_ticks=None, take_profit_ticks=None)
         return Assessment(intent=bare, denials=faults, gate=gate, reducing=True, entry_ticks=None)
     entry_ticks = _entry_ticks(intent, around) if prices_known else None
+    intent = with_offset_legs(intent, request, entry_ticks)
     intent = with_default_stop(intent, entry_ticks, policy)
     if prices_known:
-        has_stop = intent.stop_loss_ticks is not None
+        measured = request.stop_loss_offset_ticks is not None  # from a price that may be unknown
+        has_stop = measured or intent.stop_loss_ticks is not None
     risk_ticks, reward_ticks = risk_and_reward(intent, entry_ticks)
     denials = (
         *state_denials(around.trading_state, around.state_reasons, policy),
+        *mode_denials(policy),
         *list_denials(instrument, policy),
         *around.hours,
         *faults,

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from backstop.core.policy import Policy
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.numbers import ratio_text
-from backstop.domain.order import OrderIntent
+from backstop.domain.order import OrderIntent, OrderRequest
 
 MIN_BRACKET_TICKS = 4
 """The venue refuses protective legs nearer than this to the entry."""
@@ -22,6 +22,24 @@ def with_default_stop(intent: OrderIntent, entry_ticks: int | None, policy: Poli
         return intent
     level = entry_ticks - intent.side.sign * policy.default_stop_ticks
     return replace(intent, stop_loss_ticks=level)
+
+
+def with_offset_legs(
+    intent: OrderIntent, request: OrderRequest, entry_ticks: int | None
+) -> OrderIntent:
+    """Return ``intent`` with the levels of legs that are asked for by their offsets.
+
+    They are measured from the price at which the entry is expected; the venue measures them anew
+    from its fill. Where nothing is known of a price there is no level.
+    """
+    stop, target = request.stop_loss_offset_ticks, request.take_profit_offset_ticks
+    if entry_ticks is None or (stop is None and target is None):
+        return intent
+    return replace(
+        intent,
+        stop_loss_ticks=intent.stop_loss_ticks if stop is None else entry_ticks + stop,
+        take_profit_ticks=intent.take_profit_ticks if target is None else entry_ticks + target,
+    )
 
 
 def risk_and_reward(intent: OrderIntent, entry_ticks: int | None) -> tuple[int | None, int | None]:

@@ -19,7 +19,7 @@ from backstop.domain.denial import Denial
 from backstop.domain.events import CancelRequested, ModifyRequested, OrderRequested
 from backstop.domain.instrument import Instrument
 from backstop.domain.numbers import count_text
-from backstop.domain.order import OrderRequest, OrderType
+from backstop.domain.order import OrderIntent, OrderRequest, OrderType
 
 
 def cancel_requested(work: Workbench, event: CancelRequested) -> None:
@@ -86,7 +86,7 @@ def _move_denials(
 ) -> tuple[Denial, ...]:
     """Return why an order cannot be moved to ``level`` (ticks) now."""
     book, instrument = work.book, work.book.instruments[order.intent.contract_id]
-    shapes = level_faults(level, instrument) or bracket_faults(order.intent, level)
+    shapes = level_faults(level, instrument) or bracket_faults(_with_fixed_legs(order), level)
     if book.is_exit(order):
         widened = order_widening_denials(
             book, order, event.stop_ticks, instrument, now_ns=work.now_ns
@@ -95,6 +95,21 @@ def _move_denials(
     if _takes_risk_away(order, level, instrument):
         return shapes
     return _entry_denials(book, order, event, now_ns=work.now_ns)
+
+
+def _with_fixed_legs(order: TrackedOrder) -> OrderIntent:
+    """Return the intent with the legs that stay where they are when its price is moved.
+
+    Those that are measured from the fill move along.
+    """
+    request, intent = order.request, order.intent
+    return replace(
+        intent,
+        stop_loss_ticks=intent.stop_loss_ticks if request.stop_loss_offset_ticks is None else None,
+        take_profit_ticks=(
+            intent.take_profit_ticks if request.take_profit_offset_ticks is None else None
+        ),
+    )
 
 
 def _takes_risk_away(order: TrackedOrder, level: int, instrument: Instrument) -> bool:
@@ -127,7 +142,7 @@ def _entry_denials(
 def _moved(order: TrackedOrder, event: ModifyRequested, instrument: Instrument) -> OrderRequest:
     """Return what is open of an order as a request, at its new price; its legs stay."""
     left = final_quantity(order) if event.quantity is None else event.quantity
-    limit, stop, intent = event.limit_ticks, event.stop_ticks, order.intent
+    limit, stop, intent = event.limit_ticks, event.stop_ticks, _with_fixed_legs(order)
     target, protection = intent.take_profit_ticks, intent.stop_loss_ticks
     return replace(
         order.request,

@@ -1,6 +1,6 @@
 """The numbers of an order: are they possible, and on which tick do its prices lie?"""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from backstop.core.policy import Policy
@@ -13,6 +13,9 @@ from backstop.domain.instrument import (
 )
 from backstop.domain.numbers import plain
 from backstop.domain.order import OrderIntent, OrderRequest, OrderType
+
+OFFSET_TICKS_MAX = 100_000
+"""No contract moves so far from one session to the next; a larger number is a level, no offset."""
 
 QUANTITY_MAX = 2**31 - 1
 """The venue's size is a 32-bit number; the limits that matter are far below."""
@@ -40,7 +43,33 @@ def number_faults(request: OrderRequest, instrument: Instrument) -> tuple[Denial
     for name, price in zip(_PRICE_NAMES, _prices(request), strict=True):
         if price is not None and not _is_price(price, instrument):
             faults.append(_no_price(name, price, instrument))
+    faults.extend(_offset_faults(request))
     return tuple(faults)
+
+
+def _offset_faults(request: OrderRequest) -> Iterator[Denial]:
+    """Yield what is wrong with legs that are asked for by their offsets from the fill."""
+    for name, price, offset in (
+        ("stop_loss", request.stop_loss_price, request.stop_loss_offset_ticks),
+        ("take_profit", request.take_profit_price, request.take_profit_offset_ticks),
+    ):
+        if offset is None:
+            continue
+        if price is not None:
+            yield Denial(
+                code=DenialCode.PRICE_UNEXPECTED,
+                message=f"give {name}_price or {name}_offset_ticks, not both",
+                value=str(price),
+                max_quantity=0,
+            )
+        if abs(offset) > OFFSET_TICKS_MAX:
+            yield Denial(
+                code=DenialCode.PRICE_INVALID,
+                message=f"{name}_offset_ticks is {offset}; no leg lies so far from its entry",
+                value=str(offset),
+                limit=str(OFFSET_TICKS_MAX),
+                max_quantity=0,
+            )
 
 
 def _misplaced(name: str, price: Decimal | None, type_: OrderType) -> Denial:

@@ -180,6 +180,8 @@ def _shape(book: Book, request: OrderRequest) -> tuple[object, ...]:
         request.stop_loss_price,
         request.take_profit_price,
         request.strategy_id,
+        request.stop_loss_offset_ticks,
+        request.take_profit_offset_ticks,
     )
 
 

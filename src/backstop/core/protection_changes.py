@@ -48,6 +48,8 @@ def _align(work: Workbench, leg: VenueOrder, instrument: Instrument) -> None:
         return
     # Once, when it first stands: later moves are the trader's own.
     book.aligned[number] = None
+    if _is_measured(book, leg, role):
+        return  # it was asked for as ticks from the fill, and there it stands
     asked = _asked_ticks(book, leg, role)
     if asked is None or asked == stands:
         return
@@ -59,6 +61,17 @@ def _align(work: Workbench, leg: VenueOrder, instrument: Instrument) -> None:
         ticks=asked,
         reason="the leg follows the asked level, not the fill",
     )
+
+
+def _is_measured(book: Book, leg: VenueOrder, role: LegRole) -> bool:
+    """Say whether a leg was asked for by its distance from the fill."""
+    entry = book.orders.get(leg.owner or "")
+    if entry is None:
+        return False
+    request = entry.request
+    stop = role is LegRole.STOP_LOSS
+    offset = request.stop_loss_offset_ticks if stop else request.take_profit_offset_ticks
+    return offset is not None
 
 
 def _asked_ticks(book: Book, leg: VenueOrder, role: LegRole) -> int | None:

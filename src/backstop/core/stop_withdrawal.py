@@ -23,14 +23,38 @@ def withdrawal_denials(
 
     What others protect counts, and what a market exit closes already needs no stop.
     """
-    contract_id, side = order.intent.contract_id, order.intent.side
+    if order.intent.type not in STOP_TYPES or contracts <= 0:
+        return ()
+    return stop_withdrawal_denials(
+        book,
+        order.intent.contract_id,
+        order.intent.side,
+        broker_order_id=order.broker_order_id,
+        left_of_it=max(0, order.open_quantity - contracts),
+        now_ns=now_ns,
+    )
+
+
+def stop_withdrawal_denials(
+    book: Book,
+    contract_id: str,
+    side: Side,
+    *,
+    broker_order_id: int | None,
+    left_of_it: int,
+    now_ns: int,
+) -> tuple[Denial, ...]:
+    """Return why a stop, whoever placed it, cannot be cut to ``left_of_it`` contracts, or to none.
+
+    ``side`` is the side of the stop.
+    """
     held = _held_against(book, contract_id, side)
-    if order.intent.type not in STOP_TYPES or contracts <= 0 or not held:
+    if not held:
         return ()
     left = 0
     for row in book.working_stops(contract_id, -side.sign):
-        if row.broker_order_id == order.broker_order_id:
-            left += max(0, order.open_quantity - contracts)
+        if row.broker_order_id == broker_order_id:
+            left += left_of_it
         elif row.broker_order_id not in book.asked:  # it may be gone before this one is
             left += row.quantity - row.filled_quantity
     if left + _closing(book, contract_id, side) >= held:
@@ -42,7 +66,7 @@ def withdrawal_denials(
             code=DenialCode.PROTECTION_REQUIRED,
             message=(
                 f"without it working stops cover {left} of the {count_text(held, 'contract')} of "
-                f"{order.intent.symbol}: place another stop first, or close the position"
+                f"{book.symbol_of(contract_id)}: place another stop first, or close the position"
             ),
             value=str(left),
             limit=str(held),

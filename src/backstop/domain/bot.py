@@ -30,6 +30,22 @@ class BotTerms(Struct, frozen=True, kw_only=True):
     flatten_after_ms: int | None = None
 
 
+class BotLimits(Struct, frozen=True, kw_only=True):
+    """What the entries of one bot behind the protective gateway are held to; exits never are.
+
+    Attributes:
+        quantity_max: contracts of one order.
+        orders_max: its orders that can still fill, and those that are on their way.
+        entries_per_second_max: entries within any one second.
+        symbols: roots that it may enter; empty: all that the guard may trade.
+    """
+
+    quantity_max: int = 5
+    orders_max: int = 20
+    entries_per_second_max: int = 5
+    symbols: tuple[str, ...] = ()
+
+
 class BotState(StrEnum):
     """What is believed of a bot."""
 

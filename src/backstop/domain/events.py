@@ -426,6 +426,13 @@ class ModifyRequested(Event, frozen=True, kw_only=True, tag=True):
     spare_calls: int | None = None
 
 
+class LegChangeRequested(Event, frozen=True, kw_only=True, tag=True):
+    """A bot asked to move one leg of its bracket to ``ticks``, or with None to cancel it."""
+
+    broker_order_id: int
+    ticks: int | None = None
+
+
 class HaltRequested(Event, frozen=True, kw_only=True, tag=True):
     """A person asked to stop new exposure."""
 
@@ -559,6 +566,18 @@ class PositionReported(Event, frozen=True, kw_only=True, tag=True):
     source: Source
 
 
+class MarketNoted(Event, frozen=True, kw_only=True, tag=True):
+    """The market at the first sight of orders that nobody here sent; the next fact tells of them.
+
+    Only a guard that watches a bot which trades by itself notes it. ``references`` are the markets
+    of the contracts of those orders as the guard knew them then, ``marks`` the last prices of every
+    contract that was quoted: what those orders are judged by.
+    """
+
+    references: tuple[Quote, ...] = ()
+    marks: tuple[Mark, ...] = ()
+
+
 class AccountReported(Event, frozen=True, kw_only=True, tag=True):
     """One account row."""
 
@@ -644,6 +663,7 @@ Wish = (
     | OrderRegistered
     | CancelRequested
     | ModifyRequested
+    | LegChangeRequested
     | CloseRequested
     | ProtectionRequested
     | LiquidationRequested
@@ -670,6 +690,7 @@ Fact = (
     | CancelAnswered
     | ModifyAnswered
     | PositionCloseAnswered
+    | MarketNoted
     | OrderReported
     | TradeReported
     | PositionReported

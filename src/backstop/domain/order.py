@@ -133,7 +133,11 @@ TERMINAL_STATES = frozenset(
 
 
 class OrderRequest(Struct, frozen=True, kw_only=True):
-    """An order as a bot asks for it; prices in points, as asked, not yet on the tick."""
+    """An order as a bot asks for it; prices in points, as asked, not yet on the tick.
+
+    A leg is asked for by its price, or by its offset: signed ticks from the price at which the
+    order fills, below it negative. The venue measures offsets itself, and the leg stays there.
+    """
 
     client_order_id: str
     symbol: str
@@ -145,6 +149,8 @@ class OrderRequest(Struct, frozen=True, kw_only=True):
     stop_loss_price: Decimal | None = None
     take_profit_price: Decimal | None = None
     strategy_id: str | None = None
+    stop_loss_offset_ticks: int | None = None
+    take_profit_offset_ticks: int | None = None
 
 
 class OrderIntent(Struct, frozen=True, kw_only=True):

@@ -109,7 +109,12 @@ class RateBudget:
         return max(0, self.left() - self.reserve())
 
     async def acquire(
-        self, *, deadline_ns: int, urgent: bool = False, bars: bool = False
+        self,
+        *,
+        deadline_ns: int,
+        urgent: bool = False,
+        bars: bool = False,
+        leave: int = 0,
     ) -> Permit:
         """Wait until a call may leave, and count it.
 
@@ -117,12 +122,13 @@ class RateBudget:
             deadline_ns: monotonic time after which waiting makes no sense.
             urgent: the call reduces risk: it may use the reserve and waits less after a 429.
             bars: the call is for history bars, which have a window of their own.
+            leave: so many calls more than the reserve are left untouched: for others come first.
 
         Raises:
             BudgetSpentError: no call will be free before the deadline; raised at once.
         """
         window = self._bars if bars else self._calls
-        keep = 0 if urgent or bars else self.reserve()
+        keep = leave if urgent or bars else self.reserve() + leave
         while True:
             now_ns = self._clock.monotonic_ns()
             due_ns = self._due_ns(window, keep=keep, urgent=urgent, now_ns=now_ns)

@@ -274,6 +274,30 @@ class ProjectXRest:
         by_time = {bar.utc_us: bar for bar in translate.history_bars(answer.bars)}
         return tuple(by_time[utc_us] for utc_us in sorted(by_time))
 
+    async def passed_on(self, path: str, body: object, *, bars: bool, leave: int) -> HttpReply:
+        """Make one call for somebody else and return its answer as it is, whatever it says.
+
+        It never waits for the call budget, and takes nothing of the reserve nor of the ``leave``
+        calls above it.
+
+        Raises:
+            BudgetSpentError: no call is to spare.
+            GatewayUnreachableError: there was no whole answer.
+        """
+        now_ns = self._clock.monotonic_ns()
+        permit = await self._budget.acquire(deadline_ns=now_ns, bars=bars, leave=leave)
+        deadline_ns = self._deadline_ns(self._timings.attempt_s)
+        try:
+            async with asyncio.timeout(self._timings.attempt_s):
+                token = await self._session.token()
+        except TimeoutError:
+            permit.give_back()
+            raise GatewayUnreachableError(f"{path}: no session within the deadline.") from None
+        except GatewayError:
+            permit.give_back()
+            raise
+        return await self._exchange(path, body, token, permit, deadline_ns=deadline_ns)
+
     async def _read(
         self, path: str, body: object, *, urgent: bool = False, bars: bool = False
     ) -> _Answer:
