@@ -24,7 +24,7 @@ VERBS = {
     "status": Verb("Show the running guard's state, gates and limits.", "reading", "status"),
     "positions": Verb("Show positions with their stops and targets.", "reading", "positions"),
     "exposure": Verb("Show risk dollars and the room of every limit.", "exposure", "exposure"),
-    "bots": Verb("List the bots that the running guard looks after.", "bots", "bots"),
+    "bots": Verb("List the guard's bots, and say who may use its gateway.", "bots", "bots"),
     "validate": Verb("Ask the running guard whether an order would pass.", "reading", "validate"),
     "liquidate": Verb("Take the account flat: cancel, close, prove it.", "liquidate", "liquidate"),
     "alerts": Verb("Read and acknowledge alerts, and try whether they arrive.", "alerts", "alerts"),

@@ -41,7 +41,15 @@ def run_overrides(arguments: Sequence[str]) -> dict[str, str]:
         default=[],
         help="a setting for this run, such as DRY_RUN=1; beats the environment",
     )
-    return _overrides(parser.parse_args(list(arguments)).set)
+    parser.add_argument(
+        "--gateway",
+        metavar="HOST:PORT",
+        help="serve the ProjectX API to bots there, such as 127.0.0.1:8721; the same as "
+        "--set BACKSTOP_GATEWAY=HOST:PORT",
+    )
+    given = parser.parse_args(list(arguments))
+    overrides = _overrides(given.set)
+    return overrides if given.gateway is None else overrides | {"BACKSTOP_GATEWAY": given.gateway}
 
 
 def _overrides(assignments: Sequence[str]) -> dict[str, str]:

@@ -43,12 +43,19 @@ def shown_order(book: Book, order: BrokerOrder) -> OrderRow:
     return row
 
 
-def _tag_of(book: Book, name: str, broker_tag: str) -> str | None:
-    """Return the tag of an order that goes by the client order id ``name``."""
+def past_tag(name: str, broker_tag: str, *, own: bool) -> str | None:
+    """Return the tag of an order with the client order id ``name``.
+
+    ``own``: the guard placed it for itself, so it is nobody's, or its sender sent it to the broker
+    under a tag of the sender's: both stay under the tag that the broker has.
+    """
     if name.startswith(UNTAGGED_PREFIX):
         return None
-    order = book.orders.get(name)
-    # Under the tag that the broker has stays what the guard placed for itself, which is nobody's,
-    # and what its sender sent to the broker, which has the sender's own.
-    own = order is not None and (order.role is not None or order.registered)
     return broker_tag if own else name
+
+
+def _tag_of(book: Book, name: str, broker_tag: str) -> str | None:
+    """Return the tag of an order that goes by the client order id ``name``."""
+    order = book.orders.get(name)
+    own = order is not None and (order.role is not None or order.registered)
+    return past_tag(name, broker_tag, own=own)

@@ -1,0 +1,441 @@
+"""Orders of bots behind the gateway: placed, changed and closed through the whole guard.
+
+A bot's ``customTag`` is the client order id of its order, so the record keeps it and the guard
+itself sees to it that one tag is one order, for ever. The broker's id is the only id that a bot
+hears of. While nobody knows what became of a request, no answer says that it is known.
+"""
+
+import asyncio
+import uuid
+from decimal import Decimal
+from typing import Protocol
+
+from backstop.adapters.projectx.wire import ModifyBody, PlaceBody
+from backstop.adapters.projectx_server.venue import Outcome
+from backstop.app.order_records import OrderRecords
+from backstop.core.book import Book
+from backstop.core.entry_gate import gate_denial
+from backstop.core.guardrails import Assessment
+from backstop.core.step import Decision, DecisionKind
+from backstop.core.tracked_order import TrackedOrder
+from backstop.domain.bot import BotLimits
+from backstop.domain.denial import Denial, DenialCode
+from backstop.domain.events import (
+    Answer,
+    CancelAnswered,
+    CloseRefusal,
+    ModifyAnswered,
+    PositionCloseAnswered,
+)
+from backstop.domain.instrument import Instrument
+from backstop.domain.order import OrderRequest, OrderState, OrderType
+from backstop.entrypoints.gateway.bot_limits import BotPaces
+from backstop.entrypoints.gateway.ownership import Addressed, addressed
+from backstop.entrypoints.gateway.place_request import order_request, tag_fault
+from backstop.entrypoints.gateway.refusals import (
+    ChangeCode,
+    CloseCode,
+    PartialCloseCode,
+    PlaceCode,
+    denial_text,
+    no,
+    refused,
+    refused_place,
+)
+from backstop.entrypoints.gateway.shown import UNTAGGED_PREFIX
+from backstop.entrypoints.gateway.venue_answers import ChangeAnswer, VenueAnswers
+from backstop.errors import DomainError, JournalError
+
+PLACE_WAIT_S = 20.0
+"""How long a bot is kept waiting for the fate of its order, then it hears that it is not known.
+Most clients wait 30 s for an answer; the broker's silence is UNKNOWN after 8 s, and a search for
+the order that succeeds at once tells it after 10 s more."""
+
+CHANGE_WAIT_S = 10.0
+"""How long it is kept waiting for the answer to a change; the guard itself waits 8 s for it."""
+
+TAG_IN_USE = (
+    "Specified custom tag is already in use: custom tag should be unique per account"  # its words
+)
+NOT_ON_RECORD = "RECORD_UNAVAILABLE"
+"""Begins the no to a wish that could not be made durable: nothing of it was sent."""
+
+_UNDECIDED = frozenset({OrderState.INTENDED, OrderState.SENT, OrderState.UNKNOWN})
+
+
+class OrderGuard(Protocol):
+    """What orders of bots need of a guard; ``CriticalSystemManager`` is one."""
+
+    @property
+    def book(self) -> Book:
+        """Everything the guard knows."""
+
+    @property
+    def order_records(self) -> OrderRecords:
+        """Orders by their names, also finished ones that the book has let go of."""
+
+    def now_ns(self) -> int:
+        """Return monotonic time as the book counts it."""
+
+    def validate_order(self, request: OrderRequest) -> Assessment | None:
+        """Judge an order without doing anything."""
+
+    async def submit_order(self, request: OrderRequest) -> Decision:
+        """Ask for an order."""
+
+    async def order_changed(self, client_order_id: str) -> None:
+        """Wait until something about an order has changed, on record."""
+
+    async def cancel_order(self, client_order_id: str, *, reason: str) -> Decision:
+        """Ask the venue to cancel an order."""
+
+    async def modify_order(
+        self,
+        client_order_id: str,
+        *,
+        quantity: int | None,
+        limit_price: Decimal | None,
+        stop_price: Decimal | None,
+    ) -> Decision:
+        """Ask the venue to change an order."""
+
+    async def change_leg(self, broker_order_id: int, *, price: Decimal | None) -> Decision:
+        """Ask the venue to move a leg of a bracket, or with None to cancel it."""
+
+    async def close_position(
+        self, symbol: str, *, quantity: int | None, reason: str, operator: str
+    ) -> Decision:
+        """Close a position, or a part of it."""
+
+
+class BotOrders:
+    """What one bot may do to orders and positions."""
+
+    def __init__(
+        self,
+        guard: OrderGuard,
+        bot: str,
+        limits: BotLimits,
+        *,
+        paces: BotPaces,
+        answers: VenueAnswers,
+    ) -> None:
+        self._guard = guard
+        self._bot = bot
+        self._limits = limits
+        self._pace = paces.of(bot)
+        self._answers = answers
+
+    # -- place -----------------------------------------------------------------------------------
+
+    async def place(self, body: PlaceBody) -> Outcome:
+        """Have the guard judge, record and send an order, and answer as the broker would.
+
+        Success and rejection come when the broker's word is known. Otherwise the answer after
+        ``PLACE_WAIT_S`` is "pending", which no client takes for a no.
+        """
+        tag, book = body.custom_tag or None, self._guard.book
+        fault = None if tag is None else tag_fault(tag)
+        if fault is not None:
+            return fault
+        name = tag or UNTAGGED_PREFIX + uuid.uuid4().hex
+        try:
+            known = None if tag is None else await self._guard.order_records.named(tag)
+            if known is not None and known.client_order_id == name:
+                return await self._repeated(known)
+            request = order_request(body, name, bot=self._bot)
+            if isinstance(request, Outcome):
+                return request
+            instrument = book.instruments.get(body.contract_id)
+            if instrument is None:
+                return self._unknown_contract(body.contract_id)
+            return await self._submitted(request, instrument)
+        except JournalError as error:
+            return Outcome(
+                code=PlaceCode.REJECTED, message=f"{NOT_ON_RECORD}: {error} Nothing was sent."
+            )
+        except DomainError as error:
+            return no(PlaceCode.REJECTED, DenialCode.ORDER_NOT_SUPPORTED, str(error))
+
+    async def _submitted(self, request: OrderRequest, instrument: Instrument) -> Outcome:
+        denials = self._pace.denials(self._guard.book, request, instrument, self._limits)
+        exits = bool(denials) and self._is_exit(request)
+        if denials and not exits:
+            return refused_place(denials)
+        with self._pace.sending(request.client_order_id, counts=not exits):
+            decision = await self._guard.submit_order(request)
+        order = decision.order
+        match decision.kind:
+            case DecisionKind.ACCEPTED if order is not None:
+                return await self._answered(order)
+            case DecisionKind.REPEATED | DecisionKind.CONFLICT if order is not None:
+                return await self._repeated(order)
+            case DecisionKind.REFUSED:
+                return refused_place(decision.denials)
+            case _:
+                return refused(PlaceCode.REJECTED, decision)
+
+    def _is_exit(self, request: OrderRequest) -> bool:
+        """Say whether an order only takes risk away: what does is held to no limit of the bot."""
+        assessment = self._guard.validate_order(request)
+        return assessment is not None and assessment.reducing
+
+    async def _answered(self, order: TrackedOrder) -> Outcome:
+        order = await self._decided(order)
+        match order.state:
+            case OrderState.REJECTED:
+                code = order.venue_code or PlaceCode.REJECTED
+                return Outcome(
+                    code=code,
+                    message=order.venue_message or None,
+                    order_id=order.broker_order_id,
+                )
+            case OrderState.NOT_SUBMITTED:
+                message = f"the order is proven never to have arrived. {order.venue_message}"
+                return Outcome(code=PlaceCode.REJECTED, message=f"NOT_SUBMITTED: {message}".strip())
+            case state if state in _UNDECIDED:
+                return _undecided(order)
+            case _:
+                return Outcome(order_id=order.broker_order_id)
+
+    async def _repeated(self, order: TrackedOrder) -> Outcome:
+        """Answer a second order under one tag: it is never sent, whatever became of the first."""
+        if order.state in _UNDECIDED:
+            order = await self._decided(order)
+        if order.state in _UNDECIDED:
+            return _undecided(order)
+        if order.state is OrderState.NOT_SUBMITTED:
+            # To say more would make a client search for an order that there is not.
+            return Outcome(
+                code=PlaceCode.REJECTED,
+                message=f"{TAG_IN_USE}. Its order never reached the venue: use another tag.",
+            )
+        return Outcome(code=PlaceCode.REJECTED, message=TAG_IN_USE)
+
+    async def _decided(self, order: TrackedOrder) -> TrackedOrder:
+        """Return the order once its fate is known, or as it stands when that takes too long."""
+        name = order.client_order_id
+        try:
+            async with asyncio.timeout(PLACE_WAIT_S):
+                while order.state in _UNDECIDED:
+                    await self._guard.order_changed(name)
+                    order = self._guard.book.orders.get(name, order)
+        except (TimeoutError, JournalError):
+            pass  # the order says by its state that nobody knows
+        return order
+
+    def _unknown_contract(self, contract_id: str) -> Outcome:
+        book = self._guard.book
+        if book.instruments:
+            return Outcome(
+                code=PlaceCode.CONTRACT_NOT_FOUND, message=f"no contract goes by {contract_id}"
+            )
+        why = "; ".join(book.state_reasons(self._guard.now_ns()))
+        return no(PlaceCode.REJECTED, DenialCode.STATE_STARTING, f"no new exposure yet: {why}")
+
+    # -- changes of orders -----------------------------------------------------------------------
+
+    async def cancel(self, order_id: int) -> Outcome:
+        """Have an order of the bot cancelled, or a leg of one."""
+        found = await addressed(self._guard, order_id)
+        refusal = self._unchangeable(found, order_id)
+        if refusal is not None or found is None:
+            return refusal or Outcome(code=ChangeCode.ORDER_NOT_FOUND)
+        with self._answers.expected(CancelAnswered, order_id) as answer:
+            try:
+                decision = await (
+                    self._guard.change_leg(order_id, price=None)
+                    if found.client_order_id is None
+                    else self._guard.cancel_order(
+                        found.client_order_id, reason=f"bot {self._bot} asked"
+                    )
+                )
+            except JournalError as error:
+                return _not_recorded(ChangeCode.REJECTED, error)
+            return await self._changed(decision, answer)
+
+    async def modify(self, body: ModifyBody) -> Outcome:
+        """Have an order of the bot changed, or a leg of one moved."""
+        order_id = body.order_id
+        found = await addressed(self._guard, order_id)
+        refusal = self._unchangeable(found, order_id)
+        if refusal is not None or found is None:
+            return refusal or Outcome(code=ChangeCode.ORDER_NOT_FOUND)
+        if body.trail_price is not None:
+            return no(
+                ChangeCode.REJECTED,
+                DenialCode.ORDER_NOT_SUPPORTED,
+                "the guard does not move a trailing stop: cancel it and place another",
+            )
+        with self._answers.expected(ModifyAnswered, order_id) as answer:
+            try:
+                if found.client_order_id is None:
+                    decision = await self._moved_leg(found, body)
+                else:
+                    decision = await self._modified(found.client_order_id, found.type, body)
+            except JournalError as error:
+                return _not_recorded(ChangeCode.REJECTED, error)
+            return await self._changed(decision, answer)
+
+    async def _modified(self, name: str, type_: OrderType | None, body: ModifyBody) -> Decision:
+        """Change an order; a size that it has already is no wish."""
+        order = self._guard.book.orders.get(name)
+        held = None if order is None or order.venue is None else order.venue.quantity
+        return await self._guard.modify_order(
+            name,
+            quantity=None if body.size == held else body.size,
+            limit_price=body.limit_price if type_ is OrderType.LIMIT else None,
+            stop_price=body.stop_price if type_ is OrderType.STOP else None,
+        )
+
+    async def _moved_leg(self, leg: Addressed, body: ModifyBody) -> Decision:
+        price = body.limit_price if leg.type is OrderType.LIMIT else body.stop_price
+        if price is None or body.size not in {None, leg.quantity}:
+            denial = Denial(
+                code=DenialCode.ORDER_NOT_SUPPORTED,
+                message="a leg can be moved; its size follows the position",
+            )
+            return Decision(kind=DecisionKind.REFUSED, denials=(denial,))
+        return await self._guard.change_leg(body.order_id, price=price)
+
+    async def _changed(self, decision: Decision, answer: asyncio.Future[ChangeAnswer]) -> Outcome:
+        match decision.kind:
+            case DecisionKind.ACCEPTED:
+                told = await _within(answer, CHANGE_WAIT_S)
+            case DecisionKind.UNKNOWN_ORDER:
+                return refused(ChangeCode.ORDER_NOT_FOUND, decision)
+            case _:
+                gate = gate_denial(self._guard.book.policy)
+                if gate is not None:
+                    return Outcome(code=ChangeCode.REJECTED, message=denial_text((gate,)))
+                return refused(ChangeCode.REJECTED, decision)
+        match None if told is None else told.answer:
+            case Answer.YES:
+                return Outcome()
+            case Answer.NO if told is not None:
+                return Outcome(code=told.code or ChangeCode.REJECTED, message=told.message or None)
+            case Answer.NOT_SENT if told is not None:
+                return Outcome(
+                    code=ChangeCode.REJECTED, message=f"NOT_SENT: {told.message}; nothing changed"
+                )
+            case _:
+                return Outcome(
+                    code=ChangeCode.PENDING,
+                    message="UNKNOWN: the venue did not answer; read the order before you ask "
+                    "again",
+                )
+
+    def _unchangeable(self, found: Addressed | None, order_id: int) -> Outcome | None:
+        """Return why this bot cannot touch an order; None when it can."""
+        if found is None:
+            return Outcome(code=ChangeCode.ORDER_NOT_FOUND)
+        if found.owner != self._bot:
+            return no(
+                ChangeCode.REJECTED,
+                DenialCode.ORDER_OF_ANOTHER,
+                f"{order_id} is {found.whose}; closing the position is possible",
+            )
+        if not found.is_live:
+            return Outcome(code=ChangeCode.REJECTED, message="the order is finished already")
+        return None
+
+    # -- closes ----------------------------------------------------------------------------------
+
+    async def close(self, contract_id: str) -> Outcome:
+        """Have the whole position of a contract closed, whoever opened it."""
+        codes = _CloseCodes(
+            rejected=CloseCode.REJECTED, pending=CloseCode.PENDING, size=CloseCode.REJECTED
+        )
+        return await self._closed(contract_id, None, codes)
+
+    async def partial_close(self, contract_id: str, size: int) -> Outcome:
+        """Have ``size`` contracts of a position closed."""
+        codes = _CloseCodes(
+            rejected=PartialCloseCode.REJECTED,
+            pending=PartialCloseCode.PENDING,
+            size=PartialCloseCode.INVALID_SIZE,
+        )
+        return await self._closed(contract_id, size, codes)
+
+    async def _closed(self, contract_id: str, size: int | None, codes: "_CloseCodes") -> Outcome:
+        book = self._guard.book
+        if contract_id not in book.instruments and contract_id not in book.positions:
+            return Outcome(code=CloseCode.CONTRACT_NOT_FOUND)
+        view = book.position(contract_id)
+        if not view.quantity and view.is_settled:
+            return Outcome(code=CloseCode.POSITION_NOT_FOUND)
+        if size is not None and not 0 < size <= abs(view.quantity):
+            return Outcome(code=codes.size)
+        under_way = book.closes.get(contract_id)
+        is_filling = under_way is not None and under_way.may_be_filling
+        with self._answers.expected(PositionCloseAnswered, contract_id) as answer:
+            try:
+                decision = await self._guard.close_position(
+                    contract_id,
+                    quantity=size,
+                    reason=f"bot {self._bot} asked",
+                    operator=f"bot {self._bot}",
+                )
+            except JournalError as error:
+                return _not_recorded(codes.rejected, error)
+            if decision.kind is not DecisionKind.ACCEPTED:
+                return refused(codes.rejected, decision)
+            if decision.liquidation_id is None:
+                return Outcome(code=CloseCode.POSITION_NOT_FOUND)
+            if is_filling:
+                return Outcome()  # somebody's close is under way, and takes all of it
+            return _close_outcome(await _within(answer, CHANGE_WAIT_S), codes)
+
+
+class _CloseCodes:
+    """The numbers that the two close calls do not share."""
+
+    def __init__(self, *, rejected: int, pending: int, size: int) -> None:
+        self.rejected, self.pending, self.size = rejected, pending, size
+
+
+def _close_outcome(told: ChangeAnswer | None, codes: _CloseCodes) -> Outcome:
+    if not isinstance(told, PositionCloseAnswered):
+        return _close_pending(codes)
+    match told.answer, told.refusal:
+        case Answer.YES, _:
+            return Outcome()
+        case Answer.NO, CloseRefusal.NO_POSITION:
+            return Outcome(code=CloseCode.POSITION_NOT_FOUND, message=told.message or None)
+        case Answer.NO, CloseRefusal.ENDED:
+            return Outcome(code=CloseCode.CONTRACT_NOT_ACTIVE, message=told.message or None)
+        case Answer.NO, CloseRefusal.SIZE:
+            return Outcome(code=codes.size, message=told.message or None)
+        case Answer.NO, _:
+            return Outcome(code=codes.rejected, message=told.message or None)
+        case _:
+            return _close_pending(codes)
+
+
+def _close_pending(codes: _CloseCodes) -> Outcome:
+    return Outcome(
+        code=codes.pending,
+        message="UNKNOWN: the venue did not answer yet; the guard goes on until the position is "
+        "closed. Read it before you ask again",
+    )
+
+
+def _undecided(order: TrackedOrder) -> Outcome:
+    return Outcome(
+        code=PlaceCode.PENDING,
+        message=f"{order.state}: the venue did not answer, so the order may be live. Do not send "
+        "it again: the guard looks for it. The same customTag never makes a second order",
+        order_id=order.broker_order_id,
+    )
+
+
+def _not_recorded(code: int, error: JournalError) -> Outcome:
+    return Outcome(code=code, message=f"{NOT_ON_RECORD}: {error} Nothing was sent.")
+
+
+async def _within(answer: asyncio.Future[ChangeAnswer], limit_s: float) -> ChangeAnswer | None:
+    try:
+        async with asyncio.timeout(limit_s):
+            return await answer
+    except TimeoutError:
+        return None
