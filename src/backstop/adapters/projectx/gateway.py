@@ -10,7 +10,7 @@ from backstop.adapters.projectx.broken_lists import BrokenLists, UnreadableRowsE
 from backstop.adapters.projectx.rate_budget import RateBudget
 from backstop.adapters.projectx.rest import LIVE_STATUSES, ProjectXRest, RestTimings
 from backstop.adapters.projectx.session import Refusal, RevealsSecret, Session
-from backstop.adapters.projectx.transport import Transport
+from backstop.adapters.projectx.transport import HttpReply, Transport
 from backstop.adapters.projectx.verdict import Change, close_refusal, place_rejection
 from backstop.adapters.projectx.wire import BarsBody, WireOrderStatus
 from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerTrade
@@ -363,6 +363,12 @@ class ProjectXGateway:
                 include_partial_bar=False,
             )
         )
+
+    async def passed_on(
+        self, path: str, body: object, *, bars: bool = False, leave: int = 0
+    ) -> HttpReply:
+        """Make one reading call for somebody else; ``ProjectXRest.passed_on`` says how."""
+        return await self._rest.passed_on(path, body, bars=bars, leave=leave)
 
     def _reject_contract(self, row: translate.Row, fault: GatewayAnswerError) -> None:
         if self._sink is not None:
