@@ -57,6 +57,14 @@ class RunningGuard:
         ) as answer:
             return answer.status, await answer.json()
 
+    async def first_answer(self, path: str) -> tuple[int, Any]:
+        """Return what ``path`` answers as soon as anybody listens."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                with suppress(aiohttp.ClientConnectionError):
+                    return await self.ask("GET", path)
+                await asyncio.sleep(0.02)
+
     async def until(self, path: str, is_true: Callable[[Any], bool]) -> Any:
         """Read ``path`` until it says what is waited for."""
         async with asyncio.timeout(PATIENCE_S):
@@ -181,6 +189,15 @@ class Bench:
                 yield RunningGuard(
                     process=process, url=url, banner="".join(banner), session=self.session
                 )
+
+    @asynccontextmanager
+    async def starting(self, port: int, **settings: str) -> AsyncIterator[RunningGuard]:
+        """Start a guard that listens on ``port``, and wait for nothing that it says."""
+        process = await self.start("run", BACKSTOP_LISTEN=f"127.0.0.1:{port}", **settings)
+        async with _ended(process), _draining(process):
+            yield RunningGuard(
+                process=process, url=f"http://127.0.0.1:{port}", banner="", session=self.session
+            )
 
 
 async def _line(process: asyncio.subprocess.Process, start: str) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from msgspec.structs import replace
 from tests.app.desk import ACCOUNTS, Desk, a_venue, audited, until
+from tests.app.silent_gateway import a_silent_gateway
 
 from backstop.adapters.lock import AccountLock
 from backstop.adapters.sqlite import journal
@@ -146,6 +147,33 @@ async def test_a_gateway_that_is_not_there_yet_is_waited_for(desk: Desk) -> None
 
     assert first is TradingState.STARTING
     assert "gateway" in said
+
+
+async def test_a_gateway_that_says_nothing_holds_up_no_halt_and_its_cancelled_start_is_no_crash(
+    desk: Desk,
+) -> None:
+    async with desk.guard():
+        pass
+    async with a_silent_gateway() as gateway:
+        manager = CriticalSystemManager.from_settings(desk.settings(TOPSTEPX_API_URL=gateway.url))
+        begun = asyncio.Event()
+        manager.on_begun = begun.set
+        starting = asyncio.create_task(manager.initialize())
+        await begun.wait()
+        halted = await manager.halt(reason="not today", operator="Ada")
+        heard = gateway.hung_up.is_set() or starting.done()
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+
+    async with desk.guard(ready=False) as guard:
+        await until(lambda: guard.manager.recovery is not None, "the report")
+        report = guard.manager.recovery
+
+    assert halted.kind is DecisionKind.ACCEPTED
+    assert not heard
+    assert report is not None
+    assert str(report.plan.downtime.stop) == "CLEAN"
 
 
 async def test_an_embedded_guard_says_which_settings_are_in_doubt(desk: Desk) -> None:

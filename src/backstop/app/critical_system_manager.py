@@ -74,6 +74,7 @@ class CriticalSystemManager:
         for secret in settings.secrets:
             self.redactor.register(secret)
         self.watch_link: WatchLink | None = None  # set by whoever starts us under a watchdog
+        self.on_begun: Callable[[], None] = lambda: None  # hears once it can be asked
         self._on_note = on_note
         self._life: GuardLife | None = None  # stays after the end: what was known can be read
         self._is_open = False
@@ -117,7 +118,8 @@ class CriticalSystemManager:
         """Take the right to send, recover the book, and begin to connect.
 
         Returns once the gateway accepted the credentials, or could not be reached yet: then the
-        guard keeps trying and stays in STARTING.
+        guard keeps trying and stays in STARTING. Where the gateway is slow, the guard can be asked
+        before: ``on_begun`` says when.
 
         Raises:
             SetupError: settings, state folder, keys, or another guard on the account; also when it
@@ -139,10 +141,10 @@ class CriticalSystemManager:
                 redactor=self.redactor,
                 on_note=self.note,
             )
-            await life.connect()
-            life.go_on()
-        except BaseException:
-            await self.close(by_person=False)
+            await life.connect(on_begun=self.on_begun)
+        except BaseException as error:
+            # A start that is cancelled is one that a person did not want to wait for.
+            await self.close(by_person=not isinstance(error, Exception))
             raise
 
     async def failed(self) -> None:

@@ -30,6 +30,10 @@ from backstop.ports import Clock
 FIRST_CONTACT_LIMIT_S = 10.0
 """How long the start waits to hear whether the credentials are good."""
 
+FIRST_WORD_S = 0.5
+"""After so long without a word of the gateway the guard decides without it: what a person wants,
+and whether it is ready, must not wait for one that takes connections and says nothing."""
+
 STATE_CHECK_S = 0.02
 """Pause between looks at a state that no single order owns."""
 
@@ -102,21 +106,34 @@ class GuardLife:
             kill_file=parts.kill_file,
         )
 
-    async def connect(self) -> None:
-        """Hear whether the credentials are good; an unreachable gateway is tried on later.
+    async def connect(self, *, on_begun: Callable[[], None]) -> None:
+        """Begin, and hear whether the credentials are good; an unreachable gateway is tried on.
+
+        ``on_begun`` is called once it decides upon what comes.
 
         Raises:
             LoginRefusedError: the gateway refuses the credentials.
             SetupError: the account is not there, or what answers is no gateway.
         """
         self._say_doubts()
+        contact = self.parts.link.begin()
+        await asyncio.wait({contact}, timeout=FIRST_WORD_S)
+        if not contact.done():
+            self._go_on()
+            on_begun()
+            await asyncio.wait({contact}, timeout=FIRST_CONTACT_LIMIT_S - FIRST_WORD_S)
         try:
-            async with asyncio.timeout(FIRST_CONTACT_LIMIT_S):
-                await self.parts.link.greet()
+            if contact.done():
+                contact.result()
+            else:
+                self._health.reporter("gateway")("no answer from the gateway yet")
         except GatewayAnswerError as error:
             raise SetupError(str(error)) from error
-        except (GatewayUnreachableError, TimeoutError) as error:
-            self._health.reporter("gateway")(str(error) or "no answer from the gateway yet")
+        except GatewayUnreachableError as error:
+            self._health.reporter("gateway")(str(error))
+        if self._tasks is None:
+            self._go_on()
+            on_begun()
 
     def _say_doubts(self) -> None:
         for doubt in self._settings.warnings:
@@ -129,7 +146,7 @@ class GuardLife:
                 )
             )
 
-    def go_on(self) -> None:
+    def _go_on(self) -> None:
         """Begin everything that keeps the guard going."""
         self._tasks = GuardTasks(
             self.parts,
@@ -149,6 +166,7 @@ class GuardLife:
             by_person = by_person and not self._tasks.have_ended
             await self._tasks.cancel()
             self._tasks = None
+        await self.parts.link.close()
         self.parts.state.clean_stop = by_person
 
     async def failed(self) -> None:

@@ -1,8 +1,9 @@
 """The guard as a process of its own, with its HTTP interface beside it: the child of the watchdog.
 
 The order is the point: settings are judged and the port is taken before the gateway hears of us,
-the guard is armed before the web framework is even loaded, and at the end the interface closes
-before the guard does.
+the guard decides before the web framework is even loaded, and at the end the interface closes
+before the guard does. A gateway that is slow to answer holds up neither: the interface answers, and
+people are heard, while it is waited for.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from importlib import import_module
@@ -104,6 +105,7 @@ class _Daemon:
         self._stalls = stalls
         self._clock = SystemClock()
         self._manager = CriticalSystemManager.from_settings(settings)
+        self._armed = False
 
     async def run(self) -> None:
         stop = _stop_at_signals()
@@ -127,19 +129,17 @@ class _Daemon:
             closing.callback(stacks.close)
             hello = self._hello()
             self._line.send(hello)
-            armed = False
             try:
-                if not await _ends_before(stop, manager.initialize()):
+                starting = await self._begun(stop)
+                if starting is None:
                     self._line.send(CleanStop())
                     return
-                armed = True
                 port = listener.getsockname()[1]
                 link = self._watch_link(hello, port, stacks, stop)
-                link.say_armed()  # before anybody can rely on the address that is told next
-                _announce(settings, manager.book.policy, port, token)
-                await self._guard(listener, token, link, stop)
+                arming = partial(self._arm, starting, link, port, token)
+                await self._guard(listener, token, link, stop, arming)
             except Exception as error:
-                if armed or not isinstance(error, BackstopError):
+                if self._armed or not isinstance(error, BackstopError):
                     reports.failed(error, where="the guard")
                 raise
             finally:
@@ -148,15 +148,48 @@ class _Daemon:
                     async with asyncio.timeout(STOP_LIMIT_S):
                         await manager.close(by_person=stop.is_set())
 
+    async def _begun(self, stop: asyncio.Event) -> asyncio.Task[None] | None:
+        """Return the start once the guard decides; None when the signal to stop came first.
+
+        The start goes on while the gateway says nothing.
+        """
+        begun = asyncio.Event()
+        self._manager.on_begun = begun.set
+        starting = asyncio.create_task(self._manager.initialize(), name="start")
+        starting.add_done_callback(lambda _: begun.set())
+        if not await _ends_before(stop, begun.wait()):
+            starting.cancel()
+            await asyncio.wait({starting}, timeout=STOP_LIMIT_S)
+            return None
+        if starting.done():
+            await starting
+        return starting
+
+    async def _arm(
+        self, starting: asyncio.Task[None], link: WatchLink, port: int, token: Secret
+    ) -> None:
+        """Say that we look after the account when the start is over; what ends the guard raises."""
+        await starting
+        self._armed = True
+        link.say_armed()  # before anybody can rely on the address that is told next
+        _announce(self._settings, self._manager.book.policy, port, token)
+        await self._manager.failed()
+
     async def _guard(
-        self, listener: socket.socket, token: Secret, link: WatchLink, stop: asyncio.Event
+        self,
+        listener: socket.socket,
+        token: Secret,
+        link: WatchLink,
+        stop: asyncio.Event,
+        arming: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         settings, manager = self._settings, self._manager
         manager.watch_link = link
+        failing = asyncio.create_task(arming(), name="guard")
         watched = asyncio.create_task(link.run(), name="watch link")
         heap: asyncio.Task[None] | None = None
         try:
-            # Armed. The web framework takes a while to load: not on the event loop's time.
+            # The web framework takes a while to load: not on the event loop's time.
             http_server = await asyncio.to_thread(import_module, HTTP_SERVER)
             server = await asyncio.to_thread(
                 http_server.api_server,
@@ -170,13 +203,15 @@ class _Daemon:
             )
             all_is_loaded()
             heap = asyncio.create_task(_heap_keeper(manager).run(), name="heap")
-            await _serve(server, manager, stop, watched)
+            await _serve(server, stop, failing, watched)
         finally:
             if heap is not None:
                 heap.cancel()
+            failing.cancel()
             if stop.is_set():
                 link.say_stopping()
             watched.cancel()
+            await asyncio.wait({failing}, timeout=STOP_LIMIT_S)
 
     def _hello(self) -> Hello:
         settings = self._settings
@@ -226,11 +261,10 @@ def _heap_keeper(manager: CriticalSystemManager) -> HeapKeeper:
 
 
 async def _serve(
-    server: Any, manager: CriticalSystemManager, stop: asyncio.Event, watched: asyncio.Task[None]
+    server: Any, stop: asyncio.Event, failing: asyncio.Task[None], watched: asyncio.Task[None]
 ) -> None:
     """Answer calls until the signal to stop, or until a part of the guard fails."""
     serving = asyncio.create_task(server.serve(), name="http")
-    failing = asyncio.create_task(manager.failed(), name="guard")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
         await asyncio.wait(
@@ -243,7 +277,6 @@ async def _serve(
             raise InvariantError("The HTTP interface ended although nobody told it to.")
     finally:
         server.stop()
-        failing.cancel()
         stopping.cancel()
         await asyncio.wait({serving}, timeout=STOP_LIMIT_S)
         serving.cancel()
