@@ -1,6 +1,7 @@
 """Orders that have left the book, as bots and people still see them: as if they had not."""
 
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from tests.app.desk import Desk, Guard, a_desk, a_venue, audited, until
 from tests.app.state_folders import checkpoint, started
 
+from backstop.adapters.sqlite import past_archive
 from backstop.adapters.sqlite.past_archive import PAST_DATABASE
 from backstop.adapters.state_file import BACKUP, CURRENT, OLDER
 from backstop.app import past_rebuild
@@ -61,14 +63,15 @@ async def let_go_of(guard: Guard, *, count: int = 3) -> list[TrackedOrder]:
 
 async def cancelled(guard: Guard, name: str) -> TrackedOrder:
     """Return the order once it is cancelled; it may have left the book by then."""
-
-    def found() -> TrackedOrder:
-        order = guard.manager.order_records.named(name)
-        assert order is not None
-        return order
-
-    await until(lambda: found().state is OrderState.CANCELLED, f"{name} to be cancelled")
-    return found()
+    ended = OrderState.CANCELLED
+    await until(
+        lambda: name not in guard.book.orders or guard.book.orders[name].state is ended,
+        f"{name} to be cancelled",
+    )
+    order = await guard.manager.order_records.named(name)
+    assert order is not None
+    assert order.state is ended
+    return order
 
 
 async def archived(desk: Desk, order: TrackedOrder) -> None:
@@ -104,16 +107,43 @@ async def test_they_are_shown_from_memory_and_from_the_archive_alike(desk: Desk)
         orders = await let_go_of(guard, count=5)
         first = orders[0]
         await archived(desk, first)
-        past = guard.manager.order_records.past(first.client_order_id)
+        past = await guard.manager.order_records.past(first.client_order_id)
         assert past is not None
         assert past.order == first
         number = str(first.broker_order_id)
-        assert guard.manager.order_records.named(number) == first
-        assert guard.manager.order_records.named("nobody") is None
-        seen, total = guard.manager.order_records.newest_past(limit=2)
+        assert await guard.manager.order_records.named(number) == first
+        assert await guard.manager.order_records.named("nobody") is None
+        seen, total = await guard.manager.order_records.newest_past(limit=2)
         assert total == 4
         assert [it.order for it in seen] == orders[-2:-4:-1]
-        assert guard.manager.order_records.newest_past(limit=9, state=OrderState.FILLED) == ((), 0)
+        filled = await guard.manager.order_records.newest_past(limit=9, state=OrderState.FILLED)
+        assert filled == ((), 0)
+
+
+async def test_who_asks_for_them_has_them_read_beside_the_event_loop(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readers: set[str] = set()
+    connect = past_archive._connect
+
+    def observed(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
+        connection.set_trace_callback(lambda _: readers.add(threading.current_thread().name))
+        return connection
+
+    async with desk.guard() as guard:
+        first, *_ = await let_go_of(guard)
+        await archived(desk, first)
+        # The decisions have their own connection, and have it by now.
+        assert (await guard.manager.submit_order(first.request)).kind is DecisionKind.REPEATED
+        waiting = guard.manager.parts.state.past
+        await until(lambda: not waiting.waiting, lambda: waiting.waiting)
+        monkeypatch.setattr(past_archive, "_connect", observed)
+
+        assert await guard.manager.order_records.named(first.client_order_id) == first
+        assert (await guard.manager.order_records.newest_past(limit=2))[1]
+
+    assert readers == {"order records"}
 
 
 async def test_a_restart_does_not_lose_them(desk: Desk) -> None:
@@ -139,7 +169,7 @@ async def test_a_lost_archive_is_made_again_from_the_journal(desk: Desk) -> None
         restored = next(note for note in guard.notes if note.name == "state_restored")
         assert restored.fields["source"] == "the whole journal"
         assert "lacks orders" in alert_text(guard, "PAST_ORDERS_UNUSABLE")
-        past = guard.manager.order_records.past(first.client_order_id)
+        past = await guard.manager.order_records.past(first.client_order_id)
         assert past is not None
         assert past.order == first
 
@@ -152,7 +182,7 @@ async def test_an_archive_that_cannot_be_used_at_a_start_is_told_and_made_again(
 
     async with desk.guard() as guard:
         assert "cannot be used" in alert_text(guard, "PAST_ORDERS_UNUSABLE")
-        past = guard.manager.order_records.past(first.client_order_id)
+        past = await guard.manager.order_records.past(first.client_order_id)
         assert past is not None
         assert past.order == first
     async with desk.guard() as guard:
@@ -186,7 +216,7 @@ async def test_an_archive_that_cannot_be_read_holds_up_entries_and_no_exit(desk:
         with pytest.raises(JournalError, match=r"past_orders\.db"):
             await guard.manager.submit_order(guard.request(Side.BUY, 1))
         with pytest.raises(JournalError, match=r"past_orders\.db"):
-            guard.manager.order_records.past("nobody")
+            await guard.manager.order_records.past("nobody")
         with pytest.raises(JournalError, match=r"past_orders\.db"):
             await guard.manager.register_pending_order(
                 guard.request(Side.SELL, 1, protected=False), custom_tag="mine-1"
@@ -228,7 +258,7 @@ async def test_an_old_trade_is_held_until_the_archive_answers_again(desk: Desk) 
         first, *_ = await let_go_of(guard)
         await archived(desk, first)
         await until(lambda: entry.client_order_id not in guard.book.orders, "the entry to leave")
-        past = guard.manager.order_records.past(entry.client_order_id)
+        past = await guard.manager.order_records.past(entry.client_order_id)
         assert past is not None
         # What is not on disk yet is known without it.
         waiting = guard.manager.order_records._past
@@ -259,12 +289,12 @@ async def test_an_old_trade_is_held_until_the_archive_answers_again(desk: Desk) 
     assert written == [(1,)]
 
 
-def ask_for_all(guard: Guard, orders: list[TrackedOrder]) -> None:
+async def ask_for_all(guard: Guard, orders: list[TrackedOrder]) -> None:
     """Ask for everything in the archive, in the order of time and by name."""
-    guard.manager.order_records.newest_past(limit=9)
+    await guard.manager.order_records.newest_past(limit=9)
     for order in orders:
-        assert guard.manager.order_records.named(order.client_order_id) == order
-        guard.manager.order_records.past(order.client_order_id)
+        assert await guard.manager.order_records.named(order.client_order_id) == order
+        await guard.manager.order_records.past(order.client_order_id)
 
 
 DAMAGES = {
@@ -290,14 +320,14 @@ async def test_a_damaged_archive_is_kept_aside_and_made_again(desk: Desk, damage
             database.execute(DAMAGES[damage])
 
         with pytest.raises(JournalError, match=r"past_orders\.db is damaged"):
-            ask_for_all(guard, orders)
+            await ask_for_all(guard, orders)
         await until(lambda: "PAST_READABLE" in alerts(guard), "the archive to be made again")
         await guard.ready()
 
         repeated = await guard.manager.submit_order(first.request)
         assert repeated.kind is DecisionKind.REPEATED
         assert repeated.order == first
-        ask_for_all(guard, orders)
+        await ask_for_all(guard, orders)
         assert [it.name for it in state.glob("past_orders-*.bad")] == ["past_orders-000001.bad"]
         assert "past orders" not in guard.manager.components
 
@@ -315,10 +345,10 @@ async def test_damage_that_only_a_reader_meets_is_mended_as_well(desk: Desk) -> 
             database.execute("UPDATE Past SET value = x'00'")
 
         with pytest.raises(JournalError, match="damaged"):
-            guard.manager.order_records.newest_past(limit=9)
+            await guard.manager.order_records.newest_past(limit=9)
 
         await until(lambda: "PAST_READABLE" in alerts(guard), "the archive to be made again")
-        seen, _ = guard.manager.order_records.newest_past(limit=9)
+        seen, _ = await guard.manager.order_records.newest_past(limit=9)
         assert first.client_order_id in {it.order.client_order_id for it in seen if it.order}
 
 
@@ -333,7 +363,7 @@ async def test_no_state_counts_on_an_archive_that_is_half_made(
         with closing(sqlite3.connect(path, isolation_level=None)) as database:
             database.execute("UPDATE Past SET value = x'00'")
         with pytest.raises(JournalError, match="damaged"):
-            ask_for_all(guard, [first])
+            await ask_for_all(guard, [first])
         await until(lambda: any(path.parent.glob("past_orders-*.bad")), "a new archive")
         await guard.manager.close(by_person=False)
 

@@ -377,16 +377,16 @@ class HandRecords:
 
     guard: HandGuard
 
-    def past(self, order_id: str) -> PastOrder | None:
+    async def past(self, order_id: str) -> PastOrder | None:
         return next((it for it in self.guard.past if client_key(order_id) in it.keys), None)
 
-    def newest_past(
+    async def newest_past(
         self, *, limit: int, state: OrderState | None = None
     ) -> tuple[tuple[PastOrder, ...], int]:
         found = [it for it in self.guard.past if it.order and state in {None, it.order.state}]
         return tuple(found[:limit]), len(found)
 
-    def proof(self, client_order_id: str) -> bytes | None:
+    async def proof(self, client_order_id: str) -> bytes | None:
         return self.guard.proofs.get(client_order_id)
 
 

@@ -237,8 +237,11 @@ class CriticalSystemManager:
             return None
 
     def execution_proof(self, client_order_id: str) -> bytes | None:
-        """Return the signed proof of an order's fills as JSON, None while there is none."""
-        return self.order_records.proof(client_order_id)
+        """Return the signed proof of an order's fills as JSON, None while there is none.
+
+        It may read the disk; ``order_records.proof`` does so beside the event loop.
+        """
+        return self.order_records.proof_at_once(client_order_id)
 
     def save_strategy(self, strategy_id: str, state: dict[str, str | int | None]) -> None:
         """Record what a strategy needs to go on after a restart, if it changed.

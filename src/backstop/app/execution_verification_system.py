@@ -113,10 +113,10 @@ class ExecutionVerificationSystem(GuardPart):
         guard, policy = self.guard, self.guard.book.policy
         wait_s = policy.execution_timeout_ns / 1e9 if timeout_s is None else timeout_s
         slippage = policy.max_slippage_ticks if max_slippage is None else Decimal(max_slippage)
-        name = self._order(order_id).client_order_id
+        name = (await self._order(order_id)).client_order_id
 
-        def judged() -> Verification:
-            order = self._order(name)
+        async def judged() -> Verification:
+            order = await self._order(name)
             return verify(
                 order,
                 guard.book.instruments[order.intent.contract_id],
@@ -128,12 +128,12 @@ class ExecutionVerificationSystem(GuardPart):
 
         try:
             async with asyncio.timeout(wait_s):
-                while judged().verdict is Verdict.UNKNOWN:
+                while (await judged()).verdict is Verdict.UNKNOWN:
                     await guard.decisions.order_changed(name)
         except (TimeoutError, JournalError):
             pass  # UNKNOWN is what the evidence says so far, also when the guard stops meanwhile
         await guard.decisions.recorded()
-        return judged()
+        return await judged()
 
     async def generate_execution_proof(self, order_id: str) -> bytes:
         """Return the signed proof of an order's fills: a JSON bundle that can be checked offline.
@@ -148,13 +148,13 @@ class ExecutionVerificationSystem(GuardPart):
             NoProofError: the order is not finished or has no fills; says what is true now.
         """
         guard = self.guard
-        order = guard.order_records.named(order_id)
+        order = await guard.order_records.named(order_id)
         name = order_id if order is None else order.client_order_id
         await guard.decisions.recorded()
-        bundle = await asyncio.to_thread(guard.execution_proof, name)
+        bundle = await guard.order_records.proof(name)
         if bundle is not None:
             return bundle
-        order = self._order(order_id)
+        order = await self._order(order_id)
         raise NoProofError(
             order.client_order_id,
             str(order.state),
@@ -162,8 +162,8 @@ class ExecutionVerificationSystem(GuardPart):
             quantity=final_quantity(order),
         )
 
-    def _order(self, order_id: str) -> TrackedOrder:
-        order = self.guard.order_records.named(order_id)
+    async def _order(self, order_id: str) -> TrackedOrder:
+        order = await self.guard.order_records.named(order_id)
         if order is None:
             raise UnknownOrderError(order_id)
         return order

@@ -94,6 +94,7 @@ class GuardLife:
         self.records = OrderRecords(
             parts.loop, past=parts.state.past, database=settings.state_folder / AUDIT_DATABASE
         )
+        closing.callback(self.records.close)
         self.protection = ProtectionDesk(parts.loop, quotes=quotes, clock=clock)
         self.operator = OperatorDesk(parts.loop, clock=clock)
         self.orders = OrderDesk(

@@ -6,13 +6,15 @@ found to be damaged is used no more until it was made again: ``app.past_rebuild`
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from backstop.adapters.sqlite.past_archive import PastArchive, PastRow
+from backstop.adapters.sqlite.past_archive import PastArchive, PastReading, PastRow
+from backstop.app.disk_worker import DiskWorker
 from backstop.core.book import NUMBER_DIGITS_MAX, Book
 from backstop.core.past import (
     PastOrder,
@@ -106,8 +108,10 @@ class PastOrders:
 
     # -- for people and bots -------------------------------------------------------------------
 
-    def named(self, order_id: str) -> PastOrder | None:
+    async def named(self, order_id: str, line: DiskWorker) -> PastOrder | None:
         """Return an order of the past by its client id, or by its number at the venue as text.
+
+        The archive is read in ``line``, beside the event loop.
 
         Raises:
             StateFolderError: the archive cannot be read.
@@ -115,27 +119,25 @@ class PastOrders:
         keys = [client_key(order_id)]
         if order_id.isascii() and order_id.isdecimal() and len(order_id) <= NUMBER_DIGITS_MAX:
             keys.append(order_key(int(order_id)))
-        found = self._find(tuple(keys))
+        found = self._held(keys)
+        if not found:
+            read = await self._asked_aside(lambda archive: _found(archive, keys), line)
+            found = (read or {}) | self._held(keys)  # what has left the book meanwhile
         return next((found[key] for key in keys if key in found), None)
 
-    def newest(
-        self, limit: int, state: OrderState | None = None
+    async def newest(
+        self, limit: int, state: OrderState | None, line: DiskWorker
     ) -> tuple[tuple[PastOrder, ...], int]:
         """Return orders of ours of the past, the newest first, and how many there are in all.
 
         Raises:
             StateFolderError: the archive cannot be read.
         """
-        waiting = [
-            past
-            for past in reversed(self._waiting.values())
-            if past.order is not None and state in {None, past.order.state}
-        ]
-        names = {past.name for past in waiting}
+        waiting = self._listed(state)
 
-        def ask(archive: PastArchive) -> tuple[list[PastOrder], int]:
+        def ask(archive: PastReading) -> tuple[list[PastOrder], int]:
             # One that came back and left again is in the archive too, as it was before.
-            before = self._entries(archive, archive.find(tuple(names)))
+            before = _found(archive, tuple(waiting))
             twice = sum(
                 past.order is not None and state in {None, past.order.state}
                 for past in before.values()
@@ -144,9 +146,18 @@ class PastOrders:
             older = [_decoded(archive, value) for value in kept]
             return older, archive.count(state=state) - twice
 
-        older, total = self._asked(ask) or ([], 0)
-        seen = (*waiting, *(past for past in older if past.name not in names))
+        older, total = await self._asked_aside(ask, line) or ([], 0)
+        waiting = self._listed(state) | waiting  # and what has left the book meanwhile
+        seen = (*waiting.values(), *(past for past in older if past.name not in waiting))
         return seen[:limit], total + len(waiting)
+
+    def _listed(self, state: OrderState | None) -> dict[str, PastOrder]:
+        """Return orders of ours that wait, by name, the newest first."""
+        return {
+            past.name: past
+            for past in reversed(self._waiting.values())
+            if past.order is not None and state in {None, past.order.state}
+        }
 
     # -- for the thread that writes ------------------------------------------------------------
 
@@ -213,40 +224,72 @@ class PastOrders:
             self._archive.close()
 
     def _find(self, keys: tuple[str, ...]) -> dict[str, PastOrder]:
-        held = {key: self._by_key[key] for key in keys if key in self._by_key}
+        held = self._held(keys)
         others = [key for key in keys if key not in held]
         if not others:
             return held
-        found = self._asked(lambda archive: self._entries(archive, archive.find(others)))
+        found = self._asked(lambda archive: _found(archive, others))
         return held | (found or {})
 
-    def _asked(self, question: Callable[[PastArchive], _T]) -> _T | None:
+    def _held(self, keys: Iterable[str]) -> dict[str, PastOrder]:
+        return {key: self._by_key[key] for key in keys if key in self._by_key}
+
+    def _asked(self, question: Callable[[PastReading], _T]) -> _T | None:
         """Return what the archive answers; None before there is one. Remembers why it cannot."""
-        if self.damage is not None:
-            raise StateFolderError(self.damage)
-        if self._archive is None:
+        archive = self._usable()
+        if archive is None:
             return None
-        try:
-            answer = question(self._archive)
-        except DamagedDatabaseError as error:
-            self._found_damaged(self._archive, error)
-            raise
-        except StateFolderError as error:
-            self.fault = str(error)
-            raise
-        self.fault = None
+        with self._noting(archive):
+            return question(archive)
+
+    async def _asked_aside(
+        self, question: Callable[[PastReading], _T], line: DiskWorker
+    ) -> _T | None:
+        """Return the same in ``line``, over a connection of its own: no decision waits for it."""
+        archive = self._usable()
+        if archive is None:
+            return None
+
+        def ask() -> _T:
+            with closing(PastReading(archive.path)) as reading:
+                return question(reading)
+
+        with self._noting(archive):
+            answer = await line.do(ask)
+        self._usable()  # else it may have been read from what was put aside meanwhile
         return answer
 
-    @staticmethod
-    def _entries(archive: PastArchive, found: dict[str, bytes]) -> dict[str, PastOrder]:
-        entries = {key: _decoded(archive, value) for key, value in found.items()}
-        for key, past in entries.items():
-            if key not in past.keys:
-                raise archive.damaged(f"under {key} is {past.name}, which does not go by that")
-        return entries
+    def _usable(self) -> PastArchive | None:
+        """Return the archive, if there is one; raises StateFolderError while it is damaged."""
+        if self.damage is not None:
+            raise StateFolderError(self.damage)
+        return self._archive
+
+    @contextmanager
+    def _noting(self, archive: PastArchive) -> Iterator[None]:
+        """Remember whether ``archive`` can be asked."""
+        try:
+            yield
+        except StateFolderError as error:
+            if archive is self._archive:
+                self.fault = str(error)
+                if isinstance(error, DamagedDatabaseError):
+                    self._found_damaged(archive, error)
+            raise
+        if archive is self._archive:
+            self.fault = self.damage
 
 
-def _decoded(archive: PastArchive, value: bytes) -> PastOrder:
+def _found(archive: PastReading, keys: Sequence[str]) -> dict[str, PastOrder]:
+    """Return the entries that go by ``keys``."""
+    entries = {key: _decoded(archive, value) for key, value in archive.find(keys).items()}
+    for key, past in entries.items():
+        if key not in past.keys:
+            raise archive.damaged(f"under {key} is {past.name}, which does not go by that")
+    return entries
+
+
+def _decoded(archive: PastReading, value: bytes) -> PastOrder:
     try:
         past = decoded_entry(value)
     except (ValueError, TypeError) as error:  # TypeError: the column holds no bytes any more

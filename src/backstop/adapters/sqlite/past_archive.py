@@ -73,8 +73,82 @@ class PastRow(Struct, frozen=True, kw_only=True):
     value: bytes
 
 
-class PastArchive:
-    """The archive that belongs to one record.
+class PastReading:
+    """Answers from the archive at ``path``; each of these is for one thread at a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the file; it is opened at the first question."""
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def find(self, keys: Sequence[str]) -> dict[str, bytes]:
+        """Return what is known by each of ``keys``; those without an entry are left out.
+
+        Raises:
+            DamagedDatabaseError: its bytes are not sound.
+            StateFolderError: it cannot be read, so nothing can be said.
+        """
+        found: dict[str, bytes] = {}
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            part = keys[start : start + KEYS_AT_ONCE]
+            marks = ",".join("?" * len(part))
+            found.update(
+                self._ask(
+                    f"SELECT key, value FROM PastKey JOIN Past USING (id) WHERE key IN ({marks})",  # noqa: S608 - marks only
+                    part,
+                )
+            )
+        return found
+
+    def newest(self, *, limit: int, skip: int = 0, state: str | None = None) -> list[bytes]:
+        """Return listed entries, newest first, of one state if it is given.
+
+        Raises:
+            StateFolderError: it cannot be read.
+        """
+        rows = self._ask(
+            "SELECT value FROM Past WHERE state != '' AND (?1 IS NULL OR state = ?1)"
+            " ORDER BY id DESC LIMIT ?2 OFFSET ?3",
+            (state, limit, skip),
+        )
+        return [value for (value,) in rows]
+
+    def count(self, *, state: str | None = None) -> int:
+        """Return how many entries are listed, of one state if it is given; errors likewise."""
+        ((count,),) = self._ask(
+            "SELECT count(*) FROM Past WHERE state != '' AND (?1 IS NULL OR state = ?1)", (state,)
+        )
+        return int(count)
+
+    def _ask(self, question: str, parameters: Sequence[object]) -> list[Any]:
+        try:
+            if self._connection is None:
+                self._connection = _connect(self.path)
+                self._connection.execute("PRAGMA query_only = ON")
+            return self._connection.execute(question, parameters).fetchall()
+        except sqlite3.Error as error:
+            if is_damage(error):
+                raise self.damaged(str(error)) from error
+            raise StateFolderError(
+                f"{self.path} cannot be read: {one_line(str(error))}. Whether an order of the past "
+                "is meant is not known, so new orders wait."
+            ) from error
+
+    def damaged(self, finding: str) -> DamagedDatabaseError:
+        """Return what to raise for what is in it and cannot be."""
+        return DamagedDatabaseError(
+            f"{self.path} is damaged: {one_line(finding)}. It is kept aside as evidence and made "
+            "again from the journal; until then new orders wait."
+        )
+
+    def close(self) -> None:
+        """Close the connection; the next question opens another one."""
+        _close(self._connection)
+        self._connection = None
+
+
+class PastArchive(PastReading):
+    """The archive that belongs to one record, with a connection of its own for its writer.
 
     Attributes:
         path: the database.
@@ -83,11 +157,10 @@ class PastArchive:
     """
 
     def __init__(self, path: Path, writer: sqlite3.Connection, *, record: str, seq: int) -> None:
-        self.path = path
+        super().__init__(path)
         self.record = record
         self.seq = seq
         self._writer = writer
-        self._reader: sqlite3.Connection | None = None
 
     @classmethod
     def open(cls, path: Path, *, record: str) -> Self | None:
@@ -165,75 +238,16 @@ class PastArchive:
             [(key, number) for key in row.keys],
         )
 
-    # -- reading, on another -------------------------------------------------------------------
-
-    def find(self, keys: Sequence[str]) -> dict[str, bytes]:
-        """Return what is known by each of ``keys``; those without an entry are left out.
-
-        Raises:
-            DamagedDatabaseError: its bytes are not sound.
-            StateFolderError: it cannot be read, so nothing can be said.
-        """
-        found: dict[str, bytes] = {}
-        for start in range(0, len(keys), KEYS_AT_ONCE):
-            part = keys[start : start + KEYS_AT_ONCE]
-            marks = ",".join("?" * len(part))
-            found.update(
-                self._ask(
-                    f"SELECT key, value FROM PastKey JOIN Past USING (id) WHERE key IN ({marks})",  # noqa: S608 - marks only
-                    part,
-                )
-            )
-        return found
-
-    def newest(self, *, limit: int, skip: int = 0, state: str | None = None) -> list[bytes]:
-        """Return listed entries, newest first, of one state if it is given.
-
-        Raises:
-            StateFolderError: it cannot be read.
-        """
-        rows = self._ask(
-            "SELECT value FROM Past WHERE state != '' AND (?1 IS NULL OR state = ?1)"
-            " ORDER BY id DESC LIMIT ?2 OFFSET ?3",
-            (state, limit, skip),
-        )
-        return [value for (value,) in rows]
-
-    def count(self, *, state: str | None = None) -> int:
-        """Return how many entries are listed, of one state if it is given; errors likewise."""
-        ((count,),) = self._ask(
-            "SELECT count(*) FROM Past WHERE state != '' AND (?1 IS NULL OR state = ?1)", (state,)
-        )
-        return int(count)
-
-    def _ask(self, question: str, parameters: Sequence[object]) -> list[Any]:
-        try:
-            if self._reader is None:
-                self._reader = _connect(self.path)
-                self._reader.execute("PRAGMA query_only = ON")
-            return self._reader.execute(question, parameters).fetchall()
-        except sqlite3.Error as error:
-            if is_damage(error):
-                raise self.damaged(str(error)) from error
-            raise StateFolderError(
-                f"{self.path} cannot be read: {one_line(str(error))}. Whether an order of the past "
-                "is meant is not known, so new orders wait."
-            ) from error
-
-    def damaged(self, finding: str) -> DamagedDatabaseError:
-        """Return what to raise for what is in it and cannot be."""
-        return DamagedDatabaseError(
-            f"{self.path} is damaged: {one_line(finding)}. It is kept aside as evidence and made "
-            "again from the journal; until then new orders wait."
-        )
-
     def close(self) -> None:
         """Close the file."""
-        for connection in (self._reader, self._writer):
-            if connection is not None:
-                with suppress(sqlite3.Error):
-                    connection.close()
-        self._reader = None
+        super().close()
+        _close(self._writer)
+
+
+def _close(connection: sqlite3.Connection | None) -> None:
+    if connection is not None:
+        with suppress(sqlite3.Error):
+            connection.close()
 
 
 def _connect(path: Path) -> sqlite3.Connection:

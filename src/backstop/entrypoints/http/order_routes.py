@@ -107,9 +107,8 @@ def _add_reads(api: FastAPI, guard: Guard) -> None:
         limit: Annotated[int, Query(ge=1, le=ORDERS_SHOWN_MAX)] = ORDERS_SHOWN,
     ) -> Response:
         """List orders, newest first."""
-        return json_answer(
-            order_list(guard.book, state=state, limit=limit, past=guard.order_records.newest_past)
-        )
+        past = await guard.order_records.newest_past(limit=limit, state=state)
+        return json_answer(order_list(guard.book, state=state, limit=limit, past=past))
 
     @api.get(
         "/v1/orders/{client_order_id}",
@@ -121,7 +120,7 @@ def _add_reads(api: FastAPI, guard: Guard) -> None:
         held = guard.book.orders.get(name)
         if held is not None:
             return json_answer(order_record(guard.book, held))
-        past = guard.order_records.past(name)
+        past = await guard.order_records.past(name)
         record = None if past is None else past_record(guard.book, past)
         if record is None:
             raise unknown_order(name)
@@ -194,11 +193,11 @@ def _add_evidence(api: FastAPI, guard: Guard) -> None:
         name = unquote(client_order_id)
         held = guard.book.orders.get(name)
         if held is None:
-            past = guard.order_records.past(name)
+            past = await guard.order_records.past(name)
             held = None if past is None else past.order
         if held is None:
             raise unknown_order(name)
-        bundle = guard.order_records.proof(name)
+        bundle = await guard.order_records.proof(name)
         if bundle is None:
             raise ApiError(
                 409,

@@ -6,7 +6,6 @@ text in UTC, quantities whole contracts.
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
-from typing import Protocol
 
 from msgspec import Struct
 
@@ -25,15 +24,6 @@ from backstop.domain.order import LegRole, OrderState, OrderType, Rejection, Sid
 from backstop.domain.utc import utc_text
 
 NANOSECONDS_PER_MS = 1_000_000
-
-
-class PastReader(Protocol):
-    """Gives finished orders that the book has let go of, newest first, and how many there are."""
-
-    def __call__(
-        self, *, limit: int, state: OrderState | None = None
-    ) -> tuple[tuple[PastOrder, ...], int]:
-        """Return at most ``limit``, of one state if it is given."""
 
 
 class FillRecord(Struct, frozen=True, kw_only=True):
@@ -245,12 +235,21 @@ def past_record(book: Book, past: PastOrder) -> OrderRecord | None:
     return _order_record(book, past.order, [_leg(leg) for leg in past.venue_orders])
 
 
-def order_list(book: Book, *, state: OrderState | None, limit: int, past: PastReader) -> OrderList:
-    """Return the newest ``limit`` orders, of one state if it is given; ``past`` has older ones."""
+def order_list(
+    book: Book,
+    *,
+    state: OrderState | None,
+    limit: int,
+    past: tuple[Sequence[PastOrder], int],
+) -> OrderList:
+    """Return the newest ``limit`` orders, of one state if it is given.
+
+    ``past`` has the newest of those that the book has let go of, and how many there are.
+    """
     matching = [order for order in book.orders.values() if state in {None, order.state}]
     shown = list(order_records(book, matching[-limit:][::-1]))
     # One that was called back is in both.
-    older, total = past(limit=limit, state=state)
+    older, total = past
     records = [past_record(book, it) for it in older]
     twice = {it.client_order_id for it in records if it} & book.orders.keys()
     shown += [it for it in records if it is not None and it.client_order_id not in twice]
