@@ -4,17 +4,29 @@ It fails in two ways: the kernel lets no file of this process grow, and a file l
 answers that the sync failed.
 """
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 from tests.adapters.sqlite.failing_disk import REACHABLE, Disk, Fault, failing_disk
-from tests.app.desk import Desk, Guard, audited, forget_failures, full_disk, until
+from tests.app.desk import (
+    PATIENCE_S,
+    Desk,
+    Guard,
+    audited,
+    forget_failures,
+    full_disk,
+    until,
+)
 
 from backstop.adapters.sqlite import journal as journal_module
 from backstop.app.audit_verification import verify_record
 from backstop.core.trading_state import Condition, TradingState
+from backstop.domain.events import Fact, TradingDayBegan
 from backstop.domain.order import OrderState, OrderType, Side
 from backstop.errors import JournalError
 
@@ -106,6 +118,46 @@ def _events_between(desk: Desk, outage: dict[str, Any]) -> list[dict[str, Any]]:
         outage["last_seq"],
     )
     return [json.loads(payload) for (payload,) in rows]
+
+
+async def test_a_backlog_at_its_limit_that_drains_in_the_moment_of_a_decision_loses_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The word that all is written comes after the decision that found no room any more."""
+    drained = threading.Event()
+    async with desk.guard() as guard:
+        await guard.enter(quantity=2)
+        await guard.agrees()
+        decisions, loop = guard.manager.decisions, asyncio.get_running_loop()
+        report, before_turn = loop.call_soon_threadsafe, decisions.before_turn
+
+        def observed(what: Any, *arguments: Any, **options: Any) -> asyncio.Handle:
+            handle = report(what, *arguments, **options)
+            if what.__name__ == "durable" and arguments[0].records[-1][0] == decisions.journal_seq:
+                drained.set()
+            return handle
+
+        def drain() -> Fact:
+            decisions.before_turn = before_turn
+            waiting = len(guard.manager.parts.trail._journal._waiting)
+            monkeypatch.setattr(journal_module, "MAX_PENDING_BATCHES", waiting)
+            monkeypatch.setattr(loop, "call_soon_threadsafe", observed)
+            disk.close()
+            assert drained.wait(PATIENCE_S)
+            return TradingDayBegan(utc_us=guard.manager.clock.utc_us(), trade_date="2026-01-05")
+
+        with ExitStack() as disk:
+            disk.enter_context(full_disk(guard))
+            await refused(guard)
+            await guard.enter(Side.SELL, 2, protected=False)
+            decisions.before_turn = drain
+            await recovered(guard)
+        monkeypatch.undo()
+        await guard.agrees()
+
+    (outage,) = facts(desk, "JournalRecovered")
+    assert (outage["lost"], verify_record(desk.folder / "state").outages[0].lost) == (0, 0)
+    assert "2026-01-05" in {fact["trade_date"] for fact in facts(desk, "TradingDayBegan")}
 
 
 @pytest.mark.scenario("H3")

@@ -460,11 +460,23 @@ class DecisionLoop:
         proofs, pending.proofs = pending.proofs, {}  # a proof names its place in the record
         self._release(pending)
         pending.proofs = proofs
+        if not kept:
+            self._look_for_the_end()
 
     def _written_late(self, pending: _Pending) -> None:
-        """Take note that records of the outage are on disk; the last of them ends it."""
+        """Take note that records of the outage are on disk; the last of them may end it."""
         self._recorder.keep(pending.proofs)
-        recovered = self._outage.written(utc_us=self._clock.utc_us())
+        self._outage.written()
+        self._look_for_the_end()
+
+    def _look_for_the_end(self) -> None:
+        """End the outage if all of it that was kept is on disk, and nobody is still to be refused.
+
+        What comes after a decision that is lost is refused as well, so then all of it hears.
+        """
+        if self._outage.lost and self._unreleased:
+            return
+        recovered = self._outage.ended(utc_us=self._clock.utc_us())
         if recovered is None:
             return
         if not recovered.lost:

@@ -43,9 +43,12 @@ class Outage:
             self._lost += 1
         return first
 
-    def written(self, *, utc_us: int) -> JournalRecovered | None:
-        """Count one decision that is on disk now; returns what is to be recorded at the end."""
+    def written(self) -> None:
+        """Count one decision that is on disk now."""
         self._waiting -= 1
+
+    def ended(self, *, utc_us: int) -> JournalRecovered | None:
+        """Return what is to be recorded at the end; None while there is none, or it goes on."""
         if self._waiting or self.reason is None:
             return None
         recovered = JournalRecovered(

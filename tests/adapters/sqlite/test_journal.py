@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -400,9 +401,45 @@ async def test_too_many_waiting_bytes_are_beyond_the_limit(
     journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal_module, "MAX_PENDING_BYTES", 100)
+    on_disk = asyncio.Event()
 
-    with pytest.raises(JournalFullError, match="0 decisions with 0 bytes wait already"):
-        await journal.append(JournalBatch(records=(a_record(1, b"x" * 101),)))
+    def hear(error: JournalError | None) -> None:
+        if error is None:
+            on_disk.set()
+
+    journal.submit(JournalBatch(records=(a_record(1, b"x" * 101),)), hear)
+
+    with pytest.raises(JournalFullError, match="1 decisions with 101 bytes wait already"):
+        await journal.append(a_batch(2))
+    await on_disk.wait()
+    journal.take_again()
+    await journal.append(a_batch(2))
+
+    assert [record.seq for record in journal.read_all()] == [1, 2]
+
+
+async def test_what_comes_while_the_word_of_a_drained_backlog_is_on_its_way_is_taken(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused, it would leave a journal that is full for ever: nothing is left to be written."""
+    monkeypatch.setattr(journal_module, "MAX_PENDING_BATCHES", 1)
+    loop, on_its_way = asyncio.get_running_loop(), threading.Event()
+    report = loop.call_soon_threadsafe
+
+    def observed(*arguments: Any, **options: Any) -> asyncio.Handle:
+        handle = report(*arguments, **options)
+        on_its_way.set()
+        return handle
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", observed)
+    first = journal.append(a_batch(1))
+    journal.flush()
+    assert on_its_way.wait(PATIENCE_S)
+
+    await asyncio.gather(first, journal.append(a_batch(2)))
+    await journal.append(a_batch(3))
+
+    assert [record.seq for record in journal.read_all()] == [1, 2, 3]
 
 
 def test_a_journal_belongs_to_one_event_loop(database: Path) -> None:

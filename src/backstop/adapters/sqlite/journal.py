@@ -88,6 +88,7 @@ class SqliteJournal:
         self._intake = Intake(account=account, epoch=epoch, leaf_hash=leaf_hash, heads=heads)
         self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
+        self._beyond: deque[tuple[JournalBatch, _Waiting]] = deque()  # of this turn of the loop
         self._full = False
         self._watching = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -195,29 +196,60 @@ class SqliteJournal:
         if self._closed:
             loop.call_soon(told, self._error())
             return
-        size = sum([len(record.payload) for record in batch.records])
-        if (
-            self._full
-            or len(self._waiting) >= MAX_PENDING_BATCHES
-            or self._waiting_bytes + size > MAX_PENDING_BYTES
-        ):
-            # To leave this one out and take the next would tear a hole into the record.
-            self._full = True
+        if self._full:
             loop.call_soon(self._refuse, told)
             return
         self._next_seq = _continued(self._next_seq, batch)
+        size = sum([len(record.payload) for record in batch.records])
         waiting = _Waiting(batch, size=size, told=told, since_s=loop.time())
-        self._waiting.append(waiting)
-        self._waiting_bytes += size
+        if self._beyond or not self._has_room(waiting):
+            self._beyond.append((batch, waiting))
+            loop.call_soon(self._look_beyond)
+            return
         if self.failure is not None:
             waiting.warned = True
             loop.call_soon(told, self._error())
-        elif not self._watching:
+        self._take(batch, waiting)
+
+    def _take(self, batch: JournalBatch, waiting: _Waiting) -> None:
+        """Have ``batch`` written; whoever waits for it knows by now if the disk takes nothing."""
+        self._waiting.append(waiting)
+        self._waiting_bytes += waiting.size
+        if self.failure is None and not self._watching:
             self._watching = True
-            loop.call_later(STALL_LIMIT_S, self._look_for_a_stall)
+            self._own_loop().call_later(STALL_LIMIT_S, self._look_for_a_stall)
         # Last: from here on the writer may have it on disk at any moment, and its word for that
         # must not come before our own that it is not.
         self._intake.put(batch)
+
+    def _has_room(self, waiting: _Waiting) -> bool:
+        if not self._waiting:
+            return True  # larger than the limit alone: there is nothing to wait for
+        fits = self._waiting_bytes + waiting.size <= MAX_PENDING_BYTES
+        return fits and len(self._waiting) < MAX_PENDING_BATCHES
+
+    def _look_beyond(self) -> None:
+        """Take what came beyond the limit, or refuse it.
+
+        Not before its turn to hear: what waited then may have been on disk, and the word of that
+        on the way to us. Who is refused when nothing waits any more would wait for ever.
+        """
+        while self._beyond and self._has_room(self._beyond[0][1]):
+            batch, waiting = self._beyond.popleft()
+            if self.failure is not None:
+                waiting.warned = True
+                waiting.told(self._error())
+            self._take(batch, waiting)
+        self.flush()
+        if not self._beyond:
+            return
+        # To leave one out and take the next would tear a hole into the record.
+        self._full = True
+        refused = [waiting for _, waiting in self._beyond]
+        self._beyond.clear()
+        self._next_seq -= sum(waiting.records for waiting in refused)
+        for waiting in refused:
+            self._refuse(waiting.told)
 
     def flush(self) -> None:
         """Have what was submitted written, together with all that comes before it is its turn."""
@@ -241,6 +273,7 @@ class SqliteJournal:
             JournalError: the disk did not take the rest, or not within CLOSE_DEADLINE_S.
         """
         if not self._closed:
+            self._look_beyond()
             self._closed = True
             self.flush()
             self._writer.stop()
