@@ -15,8 +15,8 @@ from backstop.storm.world import SeedResult, run_seed
 HOURS = 0.02
 """Some seventy seconds each: the long run is ``make storm``."""
 
-SEEDS = (0, 1, 2, 3, 4, 13, 20)
-"""One for each weather."""
+SEEDS = (2, 5, 14, 16, 24, 20, 29)
+"""One for each weather, on days and accounts that let a bot trade."""
 
 REGRESSIONS: tuple[tuple[int, float], ...] = ()
 """Every seed that ever failed because of the guard, with its hours; the commit says what it was."""
@@ -47,18 +47,18 @@ def test_the_digest_is_the_same_in_another_process_with_other_hashes() -> None:
     digests = set()
     for hash_seed in ("1", "2"):
         done = subprocess.run(
-            [sys.executable, "-m", "backstop", "storm", "--seed", "4", "--hours", "0.01", "--json"],
+            [sys.executable, "-m", "backstop", "storm", "--seed", "16", "--hours", "0.01", "--json"],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             capture_output=True,
             check=True,
             timeout=100,
         )
         digests.add(json.loads(done.stdout)["digest"])
-    assert digests == {run_seed(4, hours=0.01).digest}
+    assert digests == {run_seed(16, hours=0.01).digest}
 
 
 def test_another_seed_is_another_story() -> None:
-    assert run_seed(3, hours=0.01).digest != run_seed(4, hours=0.01).digest
+    assert run_seed(14, hours=0.01).digest != run_seed(16, hours=0.01).digest
 
 
 def test_a_planted_bug_is_found_and_the_seed_passes_without_it() -> None:

@@ -58,7 +58,7 @@ def test_a_name_that_was_not_synced_may_be_gone(tmp_path: Path) -> None:
 
 def test_a_full_disk_refuses_files_and_transactions(tmp_path: Path) -> None:
     loop = StormLoop(Network(Random(1)))  # noqa: S311 - repeatable
-    machine = StormMachine(loop, Random(1), tmp_path)  # noqa: S311 - repeatable
+    machine = StormMachine(loop, Random(1), tmp_path, start_utc_us=0)  # noqa: S311 - repeatable
     try:
         with running_on(machine):
             database = machine.database(tmp_path / "a.db", timeout_s=1.0)

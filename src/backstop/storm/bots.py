@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from decimal import Decimal
 from itertools import count
 from random import Random
@@ -13,14 +12,12 @@ from msgspec.structs import replace
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.core.positions import PositionView
 from backstop.core.step import Decision, DecisionKind
-from backstop.core.trading_state import TradingState
-from backstop.domain.order import OrderRequest, OrderType, Side
+from backstop.domain.order import OrderRequest, OrderState, OrderType, Side
 from backstop.domain.quote import Quote
 from backstop.errors import BackstopError
+from backstop.storm.operators import OPERATOR
 from backstop.storm.story import Story
 from backstop.storm.venue import SYMBOLS
-
-OPERATOR: Final = "storm operator"
 
 MICROS: Final = ("MES", "MNQ")
 
@@ -33,30 +30,12 @@ _WISHES: Final = (
     ("close", 6),
     ("protect", 6),
     ("again", 4),
+    ("double", 3),
+    ("run_wild", 2),
     ("nonsense", 4),
     ("save", 3),
     ("operate", 2),
 )
-
-
-class Operator:
-    """A person who looks now and then, and wants to go on trading."""
-
-    def __init__(self, chance: Random, *, story: Story, wants: Callable[[], bool]) -> None:
-        self._chance = chance
-        self._story = story
-        self._wants = wants
-
-    async def run(self, guard: CriticalSystemManager) -> None:
-        """Resume what is latched, now and then, until cancelled."""
-        while True:
-            await asyncio.sleep(self._chance.uniform(10.0, 60.0))
-            state = guard.book.trading_state(guard.now_ns())
-            if not self._wants() or state not in {TradingState.HALTED, TradingState.REDUCING}:
-                continue
-            with suppress(BackstopError):
-                decision = await guard.resume(reason="looked at it", operator=OPERATOR)
-                self._story.tell("operator", "resume", decision=decision.kind)
 
 
 class Bot:
@@ -90,6 +69,8 @@ class Bot:
             (wish,) = self._chance.choices(
                 [name for name, _ in _WISHES], [weight for _, weight in _WISHES]
             )
+            if self._is_in_doubt(guard):
+                wish = "insist"
             try:
                 decision = await getattr(self, f"_{wish}")(guard)
             except BackstopError as error:
@@ -141,6 +122,39 @@ class Bot:
     async def _again(self, guard: CriticalSystemManager) -> Decision | None:
         """Send the newest wish once more, as a client does that heard no answer."""
         return None if self._newest is None else await guard.submit_order(self._newest)
+
+    async def _double(self, guard: CriticalSystemManager) -> Decision | None:
+        """Want the same twice at once, each time under another name."""
+        request = self._request(guard, self._chance.choice(tuple(Side)))
+        if request is None:
+            return None
+        self._tell("double", await guard.submit_order(request))
+        return await guard.submit_order(
+            replace(request, client_order_id=f"{self._name}-{next(self._numbers)}")
+        )
+
+    async def _run_wild(self, guard: CriticalSystemManager) -> Decision | None:
+        """Want a dozen small things within a second, as a loop does that never waits."""
+        for place in range(12):
+            request = self._request(
+                guard, self._chance.choice(tuple(Side)), symbol=MICROS[place % 2], quantity=1
+            )
+            if request is not None:
+                self._tell("run_wild", await guard.submit_order(request))
+        return None
+
+    def _is_in_doubt(self, guard: CriticalSystemManager) -> bool:
+        """Say whether nobody knows what became of the newest wish."""
+        name = "" if self._newest is None else self._newest.client_order_id
+        order = guard.book.orders.get(name)
+        return order is not None and order.state is OrderState.UNKNOWN
+
+    async def _insist(self, guard: CriticalSystemManager) -> Decision | None:
+        """Want the same once more under another name, as if the first had never arrived."""
+        if self._newest is None:
+            return None
+        self._newest = replace(self._newest, client_order_id=f"{self._name}-{next(self._numbers)}")
+        return await guard.submit_order(self._newest)
 
     async def _exit(self, guard: CriticalSystemManager) -> Decision | None:
         held = [view for view in guard.book.positions.values() if view.quantity]
@@ -210,7 +224,18 @@ class Bot:
         request = self._request(guard, self._chance.choice(tuple(Side)))
         if request is None:
             return None
+        tick = guard.book.instruments[guard.book.contract_of[request.symbol]].tick_size
+        stop = request.stop_loss_price
         odd: list[dict[str, object]] = [
+            {"type": OrderType.LIMIT, "limit_price": None, "stop_price": None},
+            {"type": OrderType.MARKET, "limit_price": stop, "stop_price": None},
+            {"stop_loss_price": None if stop is None else stop + tick / 3},
+            {"stop_loss_price": _nearer(request, 2 * tick), "take_profit_price": None},
+            {"take_profit_price": _nearer(request, -5 * tick)},
+            {"stop_loss_price": Decimal("Infinity")},
+            {"stop_loss_price": Decimal(-5)},
+            {"stop_loss_offset_ticks": 10**9},
+            {"quantity": 2**40},
             {"quantity": 0},
             {"quantity": -1},
             {"quantity": 500},
@@ -288,6 +313,14 @@ def _nothing_else_closes(guard: CriticalSystemManager, view: PositionView) -> bo
         and not guard.book.open_exits(view.contract_id, view.quantity)
         and not guard.book.liquidating
     )
+
+
+def _nearer(request: OrderRequest, away: Decimal) -> Decimal | None:
+    """Return a level ``away`` from where an order would enter, on the side of its stop."""
+    stop, level = request.stop_loss_price, request.limit_price or request.stop_price
+    if level is None or stop is None:
+        return stop
+    return level - request.side.sign * away
 
 
 def _level(quote: Quote | None) -> Decimal | None:

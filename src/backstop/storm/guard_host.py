@@ -1,21 +1,51 @@
-"""Where the guard runs: it is started, killed, frozen, and started again as a watchdog does."""
+"""The processes of `backstop run`: a watchdog, its guard, and who takes the account flat for it.
+
+The world starts the program as a person does; the watchdog starts guards, and a guard that misses
+its watchdog starts another one. All of them are killed, frozen and suspended by the storm.
+"""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextvars import copy_context
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from socket import socket
 from typing import Final, Protocol
+from urllib.parse import urlsplit
 
-from backstop.adapters.machine import running_on
+from backstop.adapters.process_line import ProcessLine
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.app.notes import failure_text
+from backstop.app.policy import liquidate_after_ns
+from backstop.app.state_layout import AUDIT_DATABASE
+from backstop.app.watch_link import WatchLink
 from backstop.config.settings import Settings
 from backstop.core.step import Note
-from backstop.storm.machine import StormMachine
+from backstop.core.watch_facts import Moment
+from backstop.domain.alert_code import AlertCode
+from backstop.domain.heartbeat import Armed, CleanStop, Hello, Holdings
+from backstop.errors import BackstopError
+from backstop.ports import LiquidationOutcome
+from backstop.storm.machine import NumberedProcess, StormMachine
+from backstop.storm.stand_alone import AskedGuard, StandAlone
 from backstop.storm.story import Story
-from backstop.storm.virtual_loop import EPOCH_S, PROCESS, Process
+from backstop.storm.virtual_loop import EPOCH_S
+from backstop.storm.watchdog import StormWatchdog
 
 RESTART_S: Final = 1.5
-"""After it ended by itself; the real watchdog takes about as long."""
+"""Somebody starts the program again, after it ended by itself."""
+
+QUICK_S: Final = 2.0
+"""A guard that stays away for longer was killed together with its watchdog."""
+
+LOAD_S: Final = (0.03, 0.6)
+"""From a start until the program runs: a spare one is there at once."""
+
+AFTER_ACTS_S: Final = 5.0
+"""Requests of a stand-alone liquidation may still be on their way."""
+
+STOP_S: Final = 30.0
+"""At the end everything has stopped by then."""
+
+CLEAN_EXIT, FAILED_EXIT, UNUSABLE_EXIT = 0, 1, 2
 
 
 class Strategy(Protocol):
@@ -26,12 +56,15 @@ class Strategy(Protocol):
 
 
 class GuardHost:
-    """One guard after the other on one machine.
+    """The program on one machine; implements ``Programs`` for its watchdogs.
 
     Attributes:
-        process: the newest one.
-        started_s: when it was started, in seconds of the story.
+        process: the newest guard.
+        watchdog: the newest watchdog.
+        started_s: when that guard was started, in seconds of the story.
+        starts: guards so far.
         on_note: hears what the guard notes.
+        on_alert: hears what the watchdog, and who acts for it, have to say.
     """
 
     def __init__(
@@ -41,20 +74,25 @@ class GuardHost:
         strategies: Sequence[Strategy],
         story: Story,
     ) -> None:
-        self.process: Process | None = None
+        self.process: NumberedProcess | None = None
+        self.watchdog: NumberedProcess | None = None
         self.started_s = 0.0
         self.starts = 0
         self.on_note: Callable[[Note], None] = lambda _note: None
+        self.on_alert: Callable[[AlertCode], None] = lambda _code: None
         self._machine = machine
         self._settings = settings
         self._strategies = strategies
         self._story = story
         self._guard: CriticalSystemManager | None = None
-        self._dead: list[Process] = []
-        self._task: asyncio.Task[None] | None = None
+        self._gone: list[NumberedProcess] = []
+        self._acting: list[tuple[NumberedProcess, StandAlone]] = []
+        self._acted_s = -AFTER_ACTS_S
+        self._tasks: dict[NumberedProcess, asyncio.Task[None]] = {}
         self._wanted = True
         self._down_until_s = 0.0
-        self._stopping: asyncio.Event | None = None
+
+    # -- what others see -------------------------------------------------------------------------
 
     @property
     def guard(self) -> CriticalSystemManager | None:
@@ -68,67 +106,198 @@ class GuardHost:
         """Its process is stopped, and does not know."""
         return self.process is not None and self.process.frozen
 
+    @property
+    def acts_alone(self) -> bool:
+        """A process other than the guard sends, or did a moment ago."""
+        if any(process.alive and it.acts for process, it in self._acting):
+            self._acted_s = self._machine.loop.now_s
+        return self._machine.loop.now_s - self._acted_s < AFTER_ACTS_S
+
     async def keep_running(self) -> None:
-        """Start a guard whenever there is none, until cancelled; the world's own task."""
+        """Start the program whenever nothing of it is left, until cancelled; the world's task."""
         while True:
-            ended = self._task is None or self._task.done()
-            dead = self.process is None or not self.process.alive
-            if (ended or dead) and self._wanted and self._machine.loop.now_s >= self._down_until_s:
-                self.start()
+            alive = _lives(self.process) or _lives(self.watchdog)
+            if not alive and self._wanted and self._machine.loop.now_s >= self._down_until_s:
+                self._start_watchdog(None)
             await asyncio.sleep(0.1)
 
-    def start(self) -> None:
-        """Start a new process with a guard in it."""
+    # -- processes -------------------------------------------------------------------------------
+
+    def _start_watchdog(self, adopts: tuple[NumberedProcess, ProcessLine] | None) -> None:
+        self._bury_gone(self.watchdog)
+        process = self.watchdog = self._machine.new_process("watchdog")
+        watchdog = StormWatchdog(self, process, adopts=adopts)
+        self.tell("watchdog", number=process.number, adopts=adopts is not None)
+
+        async def live() -> None:
+            if adopts is not None:
+                await asyncio.sleep(self._loading_s())
+            await watchdog.run()
+
+        self._begin(process, live, CLEAN_EXIT)
+
+    def start_guard(self, end: socket) -> NumberedProcess:
+        """Start a guard that has ``end`` of a line to its watchdog."""
+        self._bury_gone(self.process)
         self.starts += 1
-        self._machine.new_process()
-        self.process = Process(f"guard-{self.starts}")
+        process = self.process = self._machine.new_process(f"guard-{self.starts}")
         self.started_s = self._machine.loop.now_s - EPOCH_S
         self._guard = None
-        self._story.tell("world", "start", number=self.starts)
-        self._task = self.inside(self.process, self._live)
+        self.tell("start", number=self.starts)
+        line = ProcessLine(end)
+        process.at_death.append(line.close)
 
-    def inside(self, process: Process, work: Callable[[], Awaitable[None]]) -> "asyncio.Task[None]":
-        """Run ``work`` in ``process`` on this machine."""
+        async def live() -> None:
+            await asyncio.sleep(self._loading_s())
+            await self._live(process, line)
 
-        def begin() -> asyncio.Task[None]:
-            PROCESS.set(process)
-            with running_on(self._machine):
-                return asyncio.ensure_future(work())
+        self._begin(process, live, None)
+        return process
 
-        return copy_context().run(begin)
-
-    async def _live(self) -> None:
-        """The life of one process."""
-        guard = CriticalSystemManager.from_settings(
-            self._settings(), clock=self._machine.clock, on_note=self._note
+    def liquidate(
+        self, reason: str, ended: Callable[[LiquidationOutcome], None], *, guard_lives: bool
+    ) -> None:
+        """Start a process that takes the account flat; ``ended`` hears what became of it."""
+        process = self._machine.new_process("liquidation")
+        asked = None
+        if guard_lives and self.process is not None and self._guard is not None:
+            asked = AskedGuard(self._machine, self.process, self._guard)
+        act = StandAlone(
+            self._settings(), self._machine.clock, on_alert=self.alert, say=self._said_alone
         )
-        stopping = self._stopping = asyncio.Event()
-        bots: list[asyncio.Task[None]] = []
-        by_person = False
+        self._acting = [it for it in self._acting if it[0].alive]
+        self._acting.append((process, act))
+
+        async def live() -> None:
+            await asyncio.sleep(self._loading_s())
+            outcome = await act.run(reason, asked)
+            self.tell("liquidated", flat=outcome.flat, why=outcome.message)
+            ended(outcome)
+
+        self._begin(process, live, CLEAN_EXIT)
+
+    def _begin(
+        self, process: NumberedProcess, live: Callable[[], Awaitable[None]], code: int | None
+    ) -> None:
+        """Run a process; it ends with ``code``, or with what it sets itself."""
+        task = self._machine.inside(process, live)
+        self._tasks = {process: task, **{it: t for it, t in self._tasks.items() if it.alive}}
+        task.add_done_callback(partial(self._ended, process, code))
+
+    def moment(self) -> Moment:
+        """Return both clocks of the machine."""
+        clock = self._machine.clock
+        return Moment(elapsed_ns=clock.monotonic_ns(), awake_ns=clock.awake_ns())
+
+    def tell(self, what: str, **details: object) -> None:
+        """Put a line into the story."""
+        self._story.tell("world", what, **details)
+
+    def alert(self, code: AlertCode, reason: str) -> None:
+        """Take note of what a process beside the guard says."""
+        self._story.tell("alone", code, why=reason)
+        self.on_alert(code)
+
+    def _said_alone(self, text: str) -> None:
+        self._story.tell("alone", "says", text=text)
+
+    def _loading_s(self) -> float:
+        return self._machine.dice.uniform(*LOAD_S)
+
+    def _ended(
+        self, process: NumberedProcess, code: int | None, task: "asyncio.Task[None]"
+    ) -> None:
+        """Let the system take back what a process held that ended by itself."""
+        if not process.alive or task.cancelled():
+            return
+        if code is not None:
+            process.exit_code = code
+        failure = task.exception()
+        if failure is not None:
+            self._story.tell("world", "broken", process=process.name, why=failure_text(failure))
+            self._machine.loop.failures.append({"message": process.name, "exception": failure})
+        process.kill()
+        if process is self.watchdog or process is self.process:
+            self._down_until_s = max(self._down_until_s, self._machine.loop.now_s + RESTART_S)
+
+    def _bury_gone(self, process: NumberedProcess | None) -> None:
+        if process is not None:
+            self._gone.append(process)
+
+    # -- one guard -------------------------------------------------------------------------------
+
+    async def _live(self, process: NumberedProcess, line: ProcessLine) -> None:
+        """The life of one process; sets what it ends with."""
+        process.exit_code = FAILED_EXIT
+        settings = self._settings()
+        guard = CriticalSystemManager.from_settings(
+            settings, clock=self._machine.clock, on_note=self._note
+        )
+        stopping = asyncio.Event()
+        process.on_stop = stopping.set
+        hello = _hello(process, settings)
+        line.send(hello)
+        working: list[asyncio.Task[None]] = []
         try:
-            await guard.initialize()
-            self._guard = guard
-            bots = [asyncio.create_task(it.run(guard)) for it in self._strategies]
-            failing = asyncio.ensure_future(guard.failed())
-            stop = asyncio.ensure_future(stopping.wait())
-            await asyncio.wait((failing, stop, *bots), return_when=asyncio.FIRST_COMPLETED)
-            by_person = stopping.is_set()
-            stop.cancel()
-            for task in (failing, *bots):
-                if task.done() and not task.cancelled():
-                    task.result()
-            failing.cancel()
+            if await _comes_before(stopping, guard.initialize()):
+                self._guard = guard
+                link = self._link(process, line, hello, guard, stopping)
+                working.append(asyncio.create_task(link.run()))
+                working += [asyncio.create_task(it.run(guard)) for it in self._strategies]
+                working.append(asyncio.ensure_future(guard.failed()))
+                stop = asyncio.ensure_future(stopping.wait())
+                await asyncio.wait((stop, *working), return_when=asyncio.FIRST_COMPLETED)
+                stop.cancel()
+                for task in working:
+                    if task.done() and not task.cancelled():
+                        task.result()
+                link.say_stopping()
+            else:
+                line.send(CleanStop())
+            process.exit_code = CLEAN_EXIT
         except Exception as error:  # noqa: BLE001 - the process ends, and says why
             self._story.tell("guard", "ended", why=failure_text(error))
-            self._down_until_s = self._machine.loop.now_s + RESTART_S
+            if isinstance(error, BackstopError):
+                process.exit_code = UNUSABLE_EXIT
         finally:
             self._guard = None
-            for bot in bots:
-                bot.cancel()
+            for task in working:
+                task.cancel()
             try:
-                await guard.close(by_person=by_person)
+                await guard.close(by_person=stopping.is_set())
             except Exception as error:  # noqa: BLE001 - likewise
                 self._story.tell("guard", "closed_badly", why=failure_text(error))
+
+    def _link(
+        self,
+        process: NumberedProcess,
+        line: ProcessLine,
+        hello: Hello,
+        guard: CriticalSystemManager,
+        stopping: asyncio.Event,
+    ) -> WatchLink:
+        link = WatchLink(
+            line,
+            hello=hello,
+            armed=Armed(host="127.0.0.1", port=1),
+            loop=guard.decisions,
+            clock=self._machine.clock,
+            moment=self.moment,
+            start_watchdog=partial(self._watchdog_for, process),
+            on_pulse=lambda: None,
+            on_stop=stopping.set,
+        )
+        guard.watch_link = link
+        link.say_armed()
+        return link
+
+    def _watchdog_for(self, guard: NumberedProcess, end: socket) -> "_Child":
+        """Start the watchdog that a guard asks for; it inherits its end of the line."""
+        if not self._wanted:
+            raise OSError("nothing is started any more")
+        self._start_watchdog((guard, ProcessLine(end.dup())))
+        assert self.watchdog is not None  # noqa: S101 - started above
+        return _Child(self.watchdog)
 
     def _note(self, note: Note) -> None:
         self.on_note(note)
@@ -136,45 +305,119 @@ class GuardHost:
     # -- what the storm does -------------------------------------------------------------------
 
     def kill(self, *, down_s: float, runs: int = 0) -> None:
-        """Kill the process, after ``runs`` more of its callbacks, and leave it down a while."""
-        if self.process is None or not self.process.alive:
+        """Kill the guard, after ``runs`` more of its callbacks.
+
+        Its watchdog starts another one; where it stays away for longer, both are killed, and
+        somebody starts the program again.
+        """
+        if not _lives(self.process) or self.process is None:
             return
         self._down_until_s = self._machine.loop.now_s + down_s
-        self._dead.append(self.process)
+        if down_s > QUICK_S:
+            self.kill_watchdog()
         if runs:
             self.process.kill_after(runs)
         else:
             self.process.kill()
 
+    def kill_watchdog(self) -> None:
+        """Kill the watchdog alone; its guard starts another one."""
+        if self.watchdog is not None:
+            self.watchdog.kill()
+
+    def kill_all(self, *, down_s: float) -> None:
+        """Kill everything at once, as a power cut does."""
+        self._down_until_s = self._machine.loop.now_s + down_s
+        for process in self._living():
+            process.kill()
+
     def freeze(self) -> None:
-        """Stop the process."""
+        """Stop the guard's process."""
         if self.process is not None and self.process.alive:
             self.process.freeze()
 
+    def freeze_watchdog(self) -> None:
+        """Stop the watchdog's process."""
+        if self.watchdog is not None and self.watchdog.alive:
+            self.watchdog.freeze()
+
+    def freeze_all(self) -> None:
+        """Stop every process, as a suspend does."""
+        for process in self._living():
+            process.freeze()
+
     def slept(self, seconds: float) -> None:
         """Count a suspend of the machine."""
-        if self.process is not None:
-            self.process.asleep_s += seconds
+        for process in self._living():
+            process.asleep_s += seconds
 
     def thaw(self) -> None:
-        """Let it go on."""
-        if self.process is not None and self.process.alive and self.process.frozen:
-            self.process.thaw(self._machine.loop)
+        """Let all of them go on."""
+        for process in self._living():
+            if process.frozen:
+                process.thaw(self._machine.loop)
 
     def let_down(self) -> None:
         """Do not leave it down any longer than now."""
         self._down_until_s = 0.0
 
     async def stop(self) -> None:
-        """Stop the guard as a person does, and start none."""
+        """Stop the program as a person does, and start none."""
         self._wanted = False
-        if self._stopping is None or self._task is None or self.process is None:
-            return
-        if self.process.alive:
-            self._stopping.set()
-            await asyncio.wait((self._task,), timeout=30.0)
+        for process in (self.watchdog, self.process):
+            if process is not None and process.alive:
+                process.on_stop()
+        tasks = [task for it, task in self._tasks.items() if it.alive and not task.done()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_S)
 
     def bury(self) -> None:
         """Let go of dead processes, at the very end."""
-        for process in self._dead:
-            process.bury()
+        for process in (*self._gone, self.process, self.watchdog, *(it[0] for it in self._acting)):
+            if process is not None:
+                process.bury()
+
+    def _living(self) -> list[NumberedProcess]:
+        known = (self.watchdog, self.process, *(it[0] for it in self._acting))
+        return [it for it in known if it is not None and it.alive]
+
+
+class _Child:
+    """Implements ``StartedProcess``."""
+
+    def __init__(self, process: NumberedProcess) -> None:
+        self._process = process
+
+    def poll(self) -> int | None:
+        """Return its exit code once it has ended."""
+        return None if self._process.alive else self._process.exit_code
+
+
+def _lives(process: NumberedProcess | None) -> bool:
+    return process is not None and process.alive
+
+
+def _hello(process: NumberedProcess, settings: Settings) -> Hello:
+    before = (settings.state_folder / AUDIT_DATABASE).exists()
+    return Hello(
+        process_id=process.number,
+        account_id=settings.account_id,
+        gateway_host=urlsplit(settings.api_url).netloc,
+        state_folder=str(settings.state_folder),
+        liquidate_after_ns=liquidate_after_ns(settings),
+        holdings=Holdings.UNKNOWN if before else Holdings.NONE,
+    )
+
+
+async def _comes_before(stopping: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
+    """Wait for ``work``; False when it was told to stop first, and then it is cancelled."""
+    working = asyncio.ensure_future(work)
+    stop = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait((working, stop), return_when=asyncio.FIRST_COMPLETED)
+    stop.cancel()
+    if not working.done():
+        working.cancel()
+        await asyncio.wait((working,), timeout=2.0)
+        return False
+    await working
+    return True

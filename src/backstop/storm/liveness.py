@@ -1,18 +1,12 @@
 """The second question: once the faults stop, does everything come right, and in time?"""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from backstop.adapters.projectx.wire import WireOrderStatus
-from backstop.app.audit_verification import verify_record
 from backstop.app.critical_system_manager import CriticalSystemManager
-from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.core.book import Book
 from backstop.domain.order import OrderState
-from backstop.errors import BackstopError
 from backstop.storm.truth import Truth
 
 SETTLE_S: Final = 240.0
@@ -22,14 +16,30 @@ takes 30 s after its deadline and two reads; a hub that was evicted waits for a 
 UNSETTLED: Final = frozenset({OrderState.INTENDED, OrderState.SENT, OrderState.UNKNOWN})
 
 
-def differences(guard: CriticalSystemManager | None, truth: Truth) -> list[str]:
-    """Return what has not come right yet; nothing when all has."""
+def differences(
+    guard: CriticalSystemManager | None,
+    truth: Truth,
+    *,
+    acts: bool = True,
+    trades: Callable[[str], bool] = lambda _contract_id: True,
+) -> list[str]:
+    """Return what has not come right yet; nothing when all has.
+
+    Args:
+        guard: the one that runs.
+        truth: the exchange's.
+        acts: its orders may leave, and the venue takes them.
+        trades: says whether a contract's market is open: what needs one waits for it.
+    """
     if guard is None:
         return ["no guard runs"]
     book = guard.book
     if not book.recovered:
         return [f"not recovered: {'; '.join(book.state_reasons(guard.now_ns()))}"]
-    return [*_orders(book, truth), *_positions(book, truth)]
+    left = [*_orders(book, truth), *_positions(book, truth)]
+    if acts:
+        left += _what_takes_acts(book, truth, trades)
+    return left
 
 
 def _orders(book: Book, truth: Truth) -> Iterator[str]:
@@ -40,6 +50,9 @@ def _orders(book: Book, truth: Truth) -> Iterator[str]:
     for order_id in sorted(believed ^ truth.live.keys()):
         who = "the guard" if order_id in believed else "the exchange"
         yield f"order {order_id} works for {who} alone"
+
+
+def _what_takes_acts(book: Book, truth: Truth, trades: Callable[[str], bool]) -> Iterator[str]:
     for row in truth.live.values():
         is_leg = (row.custom_tag or "").endswith(("-SL", "-TP"))
         if (
@@ -48,8 +61,13 @@ def _orders(book: Book, truth: Truth) -> Iterator[str]:
             and not truth.positions.get(row.contract_id)
         ):
             yield f"leg {row.id} works, and {row.contract_id} is flat"
-    if book.liquidating:
+    held = dict(truth.open_positions())
+    if book.liquidating and all(map(trades, held)):
         yield "a liquidation is under way"
+    for contract_id, quantity in held.items():
+        naked = truth.uncovered(contract_id)
+        if naked and trades(contract_id):
+            yield f"{naked} of {quantity} {contract_id} are naked"
 
 
 def _positions(book: Book, truth: Truth) -> Iterator[str]:
@@ -57,31 +75,3 @@ def _positions(book: Book, truth: Truth) -> Iterator[str]:
     believed = {it.contract_id: it.quantity for it in book.positions.values() if it.quantity}
     if true != believed:
         yield f"positions: true {true}, believed {believed}"
-    for contract_id, quantity in true.items():
-        naked = truth.uncovered(contract_id)
-        if naked:
-            yield f"{naked} of {quantity} {contract_id} are naked"
-
-
-def record_faults(state_folder: Path, truth: Truth) -> list[str]:
-    """Return what is wrong with the record of a guard that has stopped; nothing when it holds."""
-    faults = []
-    try:
-        verify_record(state_folder)
-    except BackstopError as error:
-        faults.append(f"audit verify: {error}")
-    uri = f"{(state_folder / AUDIT_DATABASE).as_uri()}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True)) as database:
-        written = {
-            int(fill): (int(order), quantity)
-            for fill, order, quantity in database.execute(
-                "SELECT FillId, OrderId, FillQuantity FROM FillAudit WHERE NOT Voided"
-            )
-        }
-    true = {it.id: (it.order_id, it.size) for it in truth.trades.values()}
-    faults += [
-        f"fill {trade_id}: true {true.get(trade_id)}, written {written.get(trade_id)}"
-        for trade_id in sorted(true.keys() | written.keys())
-        if true.get(trade_id) != written.get(trade_id)
-    ]
-    return faults

@@ -1,35 +1,43 @@
-"""A simulated computer: clock, disk, threads and dice; what a power cut and a suspend do to them.
+"""A simulated computer: clocks, disk, processes, threads and dice; what a power cut does to them.
 
 Its files are real ones in a temporary folder, because SQLite needs them; what is not on the disk
 when the power goes is taken out of them again.
 """
 
 import asyncio
+import errno
+import os
+import socket
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from backstop.adapters.machine import Machine
+from backstop.adapters.machine import Machine, running_on
 from backstop.adapters.work_line import Work
 from backstop.storm.simulated_disk import SimulatedDisk
-from backstop.storm.virtual_loop import EPOCH_S, PROCESS, VirtualLoop
-
-START_UTC_US: Final = 1_773_237_600_000_000
-"""2026-03-11 14:00:00 UTC, a Wednesday, 09:00 in Chicago: hours before any daily break."""
+from backstop.storm.virtual_loop import EPOCH_S, PROCESS, Process, VirtualLoop
 
 MICROS: Final = 1_000_000
+
+FIRST_PROCESS_ID: Final = 4_001
+
+KILLED: Final = -9
+
+PROCESSES_KEPT: Final = 64
+"""Dead ones of which the number is still known; whoever asks does so at once."""
 
 
 class StormClock:
     """Implements ``ports.MachineClock`` on the loop's time."""
 
-    def __init__(self, loop: VirtualLoop) -> None:
+    def __init__(self, loop: VirtualLoop, start_utc_us: int) -> None:
         self._loop = loop
+        self._start_utc_us = start_utc_us
         self._booted_s = 0.0
         self._asleep_s = 0.0
         self.ahead_us = 0  # of the true time; the time of day may be wrong, and may step
@@ -44,7 +52,7 @@ class StormClock:
 
     def utc_us(self) -> int:
         """Return the time of day as this computer believes it is."""
-        return true_utc_us(self._loop) + self.ahead_us
+        return true_utc_us(self._loop, self._start_utc_us) + self.ahead_us
 
     def slept(self, seconds: float) -> None:
         """Count a suspend."""
@@ -55,9 +63,63 @@ class StormClock:
         self._booted_s, self._asleep_s = self._loop.now_s - 20.0, 0.0
 
 
-def true_utc_us(loop: VirtualLoop) -> int:
+def true_utc_us(loop: VirtualLoop, start_utc_us: int) -> int:
     """Return the true time, which is the venue's."""
-    return START_UTC_US + round((loop.now_s - EPOCH_S) * MICROS)
+    return start_utc_us + round((loop.now_s - EPOCH_S) * MICROS)
+
+
+class NumberedProcess(Process):
+    """A process as the system knows it.
+
+    Attributes:
+        number: by which others ask for it.
+        exit_code: what it ended with; that of a killed one unless it ended by itself.
+        on_stop: does what a signal to end does; the process ends by itself then, or never.
+    """
+
+    def __init__(self, name: str, number: int) -> None:
+        super().__init__(name)
+        self.number = number
+        self.exit_code = KILLED
+        self.on_stop: Callable[[], None] = lambda: None
+
+
+class _Hold:
+    """Implements ``WatchedProcess`` on a simulated one; readable once that has ended."""
+
+    def __init__(self, process: NumberedProcess, loop: VirtualLoop) -> None:
+        self.process_id = process.number
+        self._process = process
+        self._loop = loop
+        self._told, self._tells = socket.socketpair()
+        process.at_death.append(self._end)
+
+    def fileno(self) -> int:
+        """Return a descriptor that can be read once the process has ended."""
+        return self._told.fileno()
+
+    def stop(self) -> None:
+        """Tell it to end by itself; one that stands still goes on for that."""
+        if self._process.frozen:
+            self._process.thaw(self._loop)
+        if self._process.alive:
+            self._process.on_stop()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def ask_for_stacks(self) -> None:
+        """Ask for nothing: stacks are words for people."""
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._told.close()
+        self._tells.close()
+
+    def _end(self) -> None:
+        if self._tells.fileno() >= 0:
+            self._tells.send(b".")
 
 
 class StormMachine(Machine):
@@ -68,14 +130,17 @@ class StormMachine(Machine):
         disk_state: what its disk does now.
     """
 
-    def __init__(self, loop: VirtualLoop, chance: Random, folder: Path) -> None:
+    def __init__(
+        self, loop: VirtualLoop, chance: Random, folder: Path, *, start_utc_us: int
+    ) -> None:
         self.loop = loop
-        self.clock = StormClock(loop)
+        self.clock = StormClock(loop, start_utc_us)
         self.dice = chance
         self.simulated_disk = SimulatedDisk(chance, lambda: loop.now_s)
         self._folder = folder
         self._boots = 1
-        self._starts = 0
+        self._next_id = FIRST_PROCESS_ID
+        self._processes: dict[int, NumberedProcess] = {}
 
     @property
     def name(self) -> str:
@@ -84,16 +149,30 @@ class StormMachine(Machine):
 
     @property
     def process_id(self) -> int:
-        """The number of the newest process."""
-        return 4_000 + self._starts
+        """The number of the process that asks."""
+        process = PROCESS.get()
+        return process.number if isinstance(process, NumberedProcess) else 1
 
     def boot_id(self) -> str:
         """Return a name of the present boot."""
         return f"boot-{self._boots}"
 
     def runtime_folder(self) -> Path:
-        """Return the folder for locks, of this process: the system frees those of dead ones."""
-        return self._folder / f"run-{self._starts}"
+        """Return the folder for locks."""
+        return self._folder / "run"
+
+    def at_death(self, take_back: Callable[[], None]) -> None:
+        """Take back what a killed process held, as a system does."""
+        process = PROCESS.get()
+        if process is not None:
+            process.at_death.append(take_back)
+
+    def watched(self, process_id: int) -> _Hold:
+        """Return a hold on a living process."""
+        process = self._processes.get(process_id)
+        if process is None or not process.alive:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
+        return _Hold(process, self.loop)
 
     def disk(self) -> SimulatedDisk:
         """Return the calls by which files become durable."""
@@ -118,9 +197,22 @@ class StormMachine(Machine):
 
     # -- what the storm does -------------------------------------------------------------------
 
-    def new_process(self) -> None:
-        """Give the next process a number, and locks that the dead one does not hold."""
-        self._starts += 1
+    def new_process(self, name: str) -> NumberedProcess:
+        """Return a process in which nothing runs yet."""
+        process = self._processes[self._next_id] = NumberedProcess(name, self._next_id)
+        self._next_id += 1
+        self._processes.pop(self._next_id - PROCESSES_KEPT, None)
+        return process
+
+    def inside(self, process: Process, work: Callable[[], Awaitable[None]]) -> "asyncio.Task[None]":
+        """Run ``work`` in ``process`` on this machine."""
+
+        def begin() -> asyncio.Task[None]:
+            PROCESS.set(process)
+            with running_on(self):
+                return asyncio.ensure_future(work())
+
+        return copy_context().run(begin)
 
     def power_cut(self) -> None:
         """Lose what is not on the disk; the next start is in another boot."""

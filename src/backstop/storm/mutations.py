@@ -26,6 +26,7 @@ class Mutation(Struct, frozen=True, kw_only=True):
         module: where, below ``backstop``.
         old: text of its source, which is there once.
         new: what stands there instead.
+        more: further texts of the same module, each with what stands there instead.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Mutation(Struct, frozen=True, kw_only=True):
     module: str
     old: str
     new: str
+    more: tuple[tuple[str, str], ...] = ()
 
 
 MUTATIONS: Final = (
@@ -105,6 +107,7 @@ MUTATIONS: Final = (
         module="core.positions",
         old="    if sent_ns < view.evidence_ns:\n",
         new="    if sent_ns < 0:\n",
+        more=(("        and sent_ns >= view.evidence_ns + SNAPSHOT_LAG_NS\n", ""),),
     ),
     Mutation(
         name="count a trade that a read explained once more",
@@ -170,11 +173,18 @@ MUTATIONS: Final = (
         new="    if True:\n",
     ),
     Mutation(
-        name="sweep legs away without being certain",
+        name="take every leg for a leftover",
         weather=Weather.CALM,
         module="core.leftovers",
         old="    if view.quantity == 0:\n        return view.ledger == 0",
         new="    if True:\n        return True",
+    ),
+    Mutation(
+        name="sweep legs away without being certain",
+        weather=Weather.GATEWAY,
+        module="core.leftovers",
+        old="    if view.knowledge is not Knowledge.KNOWN:\n        return False\n",
+        new="    if True:\n        return True\n",
     ),
     Mutation(
         name="leave stops larger than the position",
@@ -287,13 +297,15 @@ def planted(mutation: Mutation) -> Iterator[None]:
 
 def _mutated_source(mutation: Mutation, module: ModuleType) -> str:
     source = inspect.getsource(module)
-    found = source.count(mutation.old)
-    if found != 1:
-        raise InvariantError(
-            f"{mutation.name}: its text is {found} times in {mutation.module}, and must be there "
-            "once. The code was changed: change the mutation with it."
-        )
-    return source.replace(mutation.old, mutation.new)
+    for old, new in ((mutation.old, mutation.new), *mutation.more):
+        found = source.count(old)
+        if found != 1:
+            raise InvariantError(
+                f"{mutation.name}: its text is {found} times in {mutation.module}, and must be "
+                "there once. The code was changed: change the mutation with it."
+            )
+        source = source.replace(old, new)
+    return source
 
 
 def _code_of(source: str, module: ModuleType) -> dict[str, CodeType]:

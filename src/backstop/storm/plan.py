@@ -23,6 +23,9 @@ from backstop.simulator.exchange_config import (
     SiblingOnPartialLeg,
 )
 
+POSITIONS_LAG_S: Final = 0.8
+"""Snapshots have been seen so far behind the stream."""
+
 
 class Weather(StrEnum):
     """What goes wrong in a seed."""
@@ -45,6 +48,8 @@ class Plan(Struct, frozen=True, kw_only=True):
         wildness: how often the market jumps, and how far; 1 is a busy day.
         intensity: chance that one call or event is hit by one kind of fault.
         every_s: mean pause between two disasters of the weather.
+        positions_lag_s: how far reads of positions may lie behind the stream.
+        lists_lag_s: how young orders and trades are that no list shows yet.
     """
 
     seed: int
@@ -54,6 +59,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     wildness: float
     intensity: float
     every_s: float
+    positions_lag_s: float
+    lists_lag_s: float
     exchange: ExchangeConfig
     server: ServerConfig
 
@@ -84,14 +91,19 @@ _WEATHERS: Final = (
 def plan_of(seed: int) -> Plan:
     """Return what ``seed`` decides."""
     chance = Random(f"plan/{seed}")  # noqa: S311 - repeatable, nothing secret is drawn
+    lag = Random(f"lag/{seed}")  # noqa: S311 - likewise
+    weather = chance.choice(_WEATHERS)
+    lags = weather in {Weather.GATEWAY, Weather.HURRICANE}
     return Plan(
         seed=seed,
-        weather=chance.choice(_WEATHERS),
+        weather=weather,
         bots=chance.randint(2, 4),
         pause_s=chance.uniform(3.0, 15.0),
         wildness=chance.choice((0.2, 1.0, 1.0, 3.0)),
         intensity=chance.choice((0.002, 0.01, 0.03)),
         every_s=chance.uniform(12.0, 60.0),
+        positions_lag_s=lag.choice((0.0, 0.3, POSITIONS_LAG_S)) if lags else 0.0,
+        lists_lag_s=lag.choice((0.0, 2.0, 8.0)) if lags else 0.0,
         exchange=ExchangeConfig(
             seed=chance.getrandbits(32),
             accounts=(),

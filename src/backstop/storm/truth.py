@@ -1,8 +1,9 @@
 """What is true at the exchange, followed event by event, and how long positions were naked."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from backstop.adapters.projectx.wire import (
     OrderRow,
@@ -24,6 +25,20 @@ LIVE: Final = frozenset(
 STOPS: Final = frozenset({WireOrderType.STOP, WireOrderType.TRAILING_STOP})
 
 
+NEWS_S: Final = 120.0
+"""How far back trades and positions are remembered one by one."""
+
+
+class TradeNews(NamedTuple):
+    """One trade as it came about, or was taken back, and the position before and after it."""
+
+    trade_id: int
+    voided: bool
+    at_s: float
+    before: int
+    after: int
+
+
 def sign(side: int) -> int:
     """Return +1 for a buy and -1 for a sell, as the wire writes sides."""
     return 1 if side == WireSide.BID else -1
@@ -39,6 +54,7 @@ class Truth:
         trades: every trade that was not voided, by id.
         positions: signed contracts, by contract id.
         traded_s: when each contract traded last.
+        news: the trades of late, by contract id, oldest first.
         on_trade: hears of each trade, with the position before it.
     """
 
@@ -49,6 +65,7 @@ class Truth:
     trades: dict[int, TradeRow] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
     traded_s: dict[str, float] = field(default_factory=dict)
+    news: dict[str, deque[TradeNews]] = field(default_factory=dict)
     on_trade: Callable[[TradeRow, int], None] = lambda _trade, _before: None
 
     def hear(self, event: UserEvent | MarketEvent) -> None:
@@ -73,11 +90,26 @@ class Truth:
         if trade.voided:
             if self.trades.pop(trade.id, None) is not None:
                 self.positions[trade.contract_id] = before - signed
+                self._note(trade, before)
             return
         if trade.id not in self.trades:
             self.trades[trade.id] = trade
             self.positions[trade.contract_id] = before + signed
             self.on_trade(trade, before)
+            self._note(trade, before)
+
+    def _note(self, trade: TradeRow, before: int) -> None:
+        contract_id = trade.contract_id
+        self.news.setdefault(contract_id, deque()).append(
+            TradeNews(trade.id, trade.voided, self.now_s(), before, self.positions[contract_id])
+        )
+
+    def held_of_late(self, contract_id: str) -> set[int]:
+        """Return every position that a contract has had since before its oldest news."""
+        held = {self.positions.get(contract_id, 0)}
+        for news in self.news.get(contract_id, ()):
+            held |= {news.before, news.after}
+        return held
 
     def open_positions(self) -> Iterator[tuple[str, int]]:
         """Yield contracts that are not flat."""

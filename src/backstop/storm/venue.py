@@ -1,7 +1,8 @@
 """The venue of the storm: exchange, market and gateway, with the true time of the loop.
 
 The exchange is the simulator's, the surface is the simulator's, served by the same server over the
-simulated network. Only the market is the storm's own: quick, and wild where the seed says so.
+simulated network. Only the market is the storm's own: quick, wild where the seed says so, and
+closed when its hours or a halt say so.
 """
 
 import asyncio
@@ -22,10 +23,13 @@ from backstop.adapters.projectx_server.venue import MarketEvent, Outcome
 from backstop.simulator.contracts import Listing, listings
 from backstop.simulator.exchange_config import AccountSpec, ContractSpec, ExchangeConfig
 from backstop.simulator.faults import FaultApplied, FaultPlan
-from backstop.simulator.live_exchange import LiveExchange
 from backstop.simulator.rows import hub_time
-from backstop.storm.machine import MICROS, START_UTC_US, true_utc_us
+from backstop.simulator.sessions import is_open, next_change_us
+from backstop.storm.history import FamilyBars, StormHistory, past_of
+from backstop.storm.lagging_exchange import LaggingExchange
+from backstop.storm.machine import MICROS, true_utc_us
 from backstop.storm.network import PORT, StormLoop
+from backstop.storm.terms import Terms
 
 USER: Final = "storm"
 API_KEY: Final = "storm-key-0123456789"
@@ -34,16 +38,24 @@ ACCOUNT_ID: Final = 31_004_501
 SYMBOLS: Final = ("ES", "NQ", "MES", "MNQ")
 """What is traded: two families, each in both sizes."""
 
+MINIS: Final = ("ES", "NQ")
+
 BALANCE: Final = Decimal(150_000)
 TOUCH_SIZE: Final = 50
+
+OPENING_TICKS: Final = 80
+"""How far the market may stand from its close when it opens again."""
 
 
 class Market:
     """The price of one family: a walk in ticks, told for each of its contracts."""
 
-    def __init__(self, chance: Random, contracts: list[Listing], ticks: int) -> None:
+    def __init__(
+        self, chance: Random, family: str, contracts: list[Listing], ids: list[str], ticks: int
+    ) -> None:
         self.ticks = ticks
-        self.contracts = contracts
+        self.family = family
+        self.contracts = [*zip(contracts, ids, strict=True)]
         self._chance = chance
 
     def step(self, wildness: float) -> None:
@@ -52,6 +64,10 @@ class Market:
         reach = 1 if roll < 0.7 else 3  # noqa: PLR2004 - the shape of the walk
         if roll > 1.0 - 0.002 * wildness:
             reach = int(20 + 60 * wildness)  # a gap, far through a stop
+        self.jump(reach)
+
+    def jump(self, reach: int) -> None:
+        """Move by up to so many ticks."""
         self.ticks = max(1000, self.ticks + self._chance.randint(-reach, reach))
 
 
@@ -68,7 +84,7 @@ class CallWatch(Protocol):
         """Look at a cancel of an order, or a close of a contract's position."""
 
 
-class WatchedExchange(LiveExchange):
+class WatchedExchange(LaggingExchange):
     """An exchange that shows the calls of the gateway's clients before it acts on them."""
 
     watcher: CallWatch
@@ -78,6 +94,14 @@ class WatchedExchange(LiveExchange):
         if body.custom_tag is not None:
             self.watcher.on_place(body)
         return super().place(body)
+
+    def place_by_others(self, body: PlaceBody) -> Outcome:
+        """Act for somebody else, also for one who has tags."""
+        return super().place(body)
+
+    def cancel_by_others(self, account_id: int, order_id: int) -> Outcome:
+        """Cancel for somebody else."""
+        return super().cancel(account_id, order_id)
 
     def modify(self, body: ModifyBody) -> Outcome:
         """Show and act."""
@@ -118,7 +142,8 @@ class StormVenue:
         exchange: the truth.
         faults: what goes wrong at the gateway.
         server: its surface.
-        open: whether quotes move; a closed market is silent.
+        contract_ids: by the code of the product.
+        history: its bars.
     """
 
     def __init__(
@@ -126,9 +151,11 @@ class StormVenue:
         loop: StormLoop,
         chance: Random,
         *,
+        terms: Terms,
         config: ExchangeConfig,
         server: ServerConfig,
         wildness: float,
+        on_change: Callable[[str], None],
         on_fault: Callable[[FaultApplied], None],
     ) -> None:
         self._loop = loop
@@ -136,10 +163,21 @@ class StormVenue:
         self._wildness = wildness
         self._advancing = False
         self._lets_trade = True
+        self._terms = terms
+        self._on_change = on_change
+        self._halted: set[str] = set()
+        self._is_open = not terms.keeps_hours or is_open(terms.start_utc_us)
         self._due: asyncio.TimerHandle | None = None
-        day = datetime.fromtimestamp(START_UTC_US / MICROS, UTC).date()
+        self._hours: asyncio.TimerHandle | None = None
+        day = datetime.fromtimestamp(terms.start_utc_us / MICROS, UTC).date()
         known = [it for it in listings(day) if it.product.code in SYMBOLS]
-        self.contract_ids = {it.product.code: it.active.id for it in known}
+        old = MINIS if terms.old_month else ()
+        rows = {
+            it.product.code: it.previous if it.product.code in old else it.active for it in known
+        }
+        self.contract_ids = {code: row.id for code, row in rows.items()}
+        self._ending = {rows[code].id for code in old}
+        self.history = StormHistory()
         self.exchange = WatchedExchange(
             replace(
                 config,
@@ -149,14 +187,26 @@ class StormVenue:
                         name="50KTC-V2-STORM",
                         user=USER,
                         starting_balance=BALANCE,
+                        bracket_mode=terms.bracket_mode,
+                        max_position=terms.firm_max_position,
                     ),
                 ),
-                contracts=tuple(ContractSpec(row=it.active, fee=it.product.fee) for it in known),
-                start_us=START_UTC_US,
+                contracts=tuple(
+                    ContractSpec(
+                        row=replace(rows[it.product.code], active_contract=True),
+                        fee=it.product.fee,
+                        expiry_us=terms.expiry_us if it.product.code in MINIS else None,
+                    )
+                    for it in known
+                ),
+                start_us=terms.start_utc_us,
+                market_open=self._is_open,
             ),
-            history=None,
+            history=self.history,
             before=self._advance,
             after=self._plan,
+            chance=chance,
+            account_id=ACCOUNT_ID,
         )
         self.faults = WatchedFaults(
             seed=chance.getrandbits(32), now_us=self._now_us, on_applied=on_fault
@@ -171,7 +221,9 @@ class StormVenue:
         self._markets = [
             Market(
                 chance,
+                family,
                 [it for it in known if it.product.index == family],
+                [self.contract_ids[it.product.code] for it in known if it.product.index == family],
                 next(
                     int(it.product.start_price / it.product.tick_size)
                     for it in known
@@ -180,6 +232,11 @@ class StormVenue:
             )
             for family in families
         ]
+        past = past_of(chance, {it.family: it.ticks for it in self._markets}, terms.start_utc_us)
+        for market in self._markets:
+            tick_size = market.contracts[0][0].product.tick_size
+            bars = FamilyBars(past[market.family], tick_size)
+            self.history.add(market.family, bars, [it for _, it in market.contracts])
         self._runner = web.AppRunner(self.server.app, access_log=None, handle_signals=False)
 
     def watch(self, on_call: Callable[[Call], None], watch: CallWatch) -> None:
@@ -197,6 +254,55 @@ class StormVenue:
         self._lets_trade = not locked
         self.exchange.set_can_trade(ACCOUNT_ID, not locked)
 
+    def liquidate(self) -> list[int]:
+        """Close everything as the firm does, and lock the account; return the closing orders."""
+        self._lets_trade = False
+        return self.exchange.liquidate_account(ACCOUNT_ID, "a rule of the firm")
+
+    def touch(self, contract_id: str) -> tuple[Decimal, Decimal]:
+        """Return the bid of a contract, and its tick."""
+        for market in self._markets:
+            for listing, held_id in market.contracts:
+                if held_id == contract_id:
+                    tick = listing.product.tick_size
+                    return market.ticks * tick, tick
+        raise KeyError(contract_id)
+
+    @property
+    def is_open(self) -> bool:
+        """The market is in its hours."""
+        return self._is_open
+
+    def trades(self, contract_id: str) -> bool:
+        """Say whether orders of a contract can fill now."""
+        ends_us = self._terms.expiry_us if contract_id in self._ending else None
+        ended = ends_us is not None and self._now_us() >= ends_us
+        return self.is_open and not ended and contract_id not in self._halted
+
+    @property
+    def trades_all(self) -> bool:
+        """Orders of every contract can fill now."""
+        return all(map(self.trades, self.contract_ids.values()))
+
+    def halt(self, contract_id: str, *, halted: bool) -> None:
+        """Halt the trading of one contract, or end that."""
+        (self._halted.add if halted else self._halted.discard)(contract_id)
+        self.exchange.set_market_open(contract_id, self.trades(contract_id))
+
+    def end_halts(self) -> None:
+        """Let everything trade that is in its hours."""
+        for contract_id in sorted(self._halted):
+            self.halt(contract_id, halted=False)
+
+    def gap(self, reach: int) -> None:
+        """Let a market jump, through whatever stops there are."""
+        self._chance.choice(self._markets).jump(reach)
+
+    def lag(self, *, positions_s: float, lists_s: float) -> None:
+        """Have reads of positions, and lists of orders and trades, lag behind the stream."""
+        self.exchange.positions_lag_us = round(positions_s * MICROS)
+        self.exchange.lists_lag_us = round(lists_s * MICROS)
+
     async def open(self) -> None:
         """Listen, and let the market begin."""
         await self._runner.setup()
@@ -207,18 +313,37 @@ class StormVenue:
         for market in self._markets:
             self._tell(market)
         self._quoting = asyncio.create_task(self._quote())
+        self._plan_hours()
 
     async def close(self) -> None:
         """Stop the market and the gateway."""
         self._quoting.cancel()
         await self._runner.cleanup()
-        if self._due is not None:
-            self._due.cancel()
+        for timer in (self._due, self._hours):
+            if timer is not None:
+                timer.cancel()
 
     # -- time ------------------------------------------------------------------------------------
 
     def _now_us(self) -> int:
-        return true_utc_us(self._loop)
+        return true_utc_us(self._loop, self._terms.start_utc_us)
+
+    def _plan_hours(self) -> None:
+        """Open and close the market as its hours say."""
+        if self._terms.keeps_hours:
+            due_us = next_change_us(self._now_us())
+            delay_s = (due_us - self._now_us()) / MICROS
+            self._hours = self._loop.call_later(delay_s, self._open_or_close)
+
+    def _open_or_close(self) -> None:
+        self._is_open = is_open(self._now_us())
+        self._on_change("open" if self.is_open else "close")
+        if self.is_open:
+            for market in self._markets:
+                market.jump(OPENING_TICKS)
+        for contract_id in self.contract_ids.values():
+            self.exchange.set_market_open(contract_id, self.trades(contract_id))
+        self._plan_hours()
 
     def _advance(self) -> None:
         if not self._advancing:
@@ -249,16 +374,19 @@ class StormVenue:
         while True:
             await asyncio.sleep(self._chance.uniform(0.1, 0.6))
             market = self._chance.choice(self._markets)
-            market.step(self._wildness)
-            self._tell(market)
+            if self.is_open:
+                market.step(self._wildness)
+                self._tell(market)
 
     def _tell(self, market: Market) -> None:
         self._advance()
         now_us = self._now_us()
-        for listing in market.contracts:
+        self.history.families[market.family].put(now_us, market.ticks)
+        for listing, contract_id in market.contracts:
+            if not self.trades(contract_id):
+                continue
             tick = listing.product.tick_size
             bid, ask = market.ticks * tick, (market.ticks + 1) * tick
-            contract_id = listing.active.id
             self.exchange.on_quote(
                 contract_id, bid, ask, TOUCH_SIZE, TOUCH_SIZE, bid, TOUCH_SIZE, 1
             )

@@ -8,21 +8,15 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from random import Random
 from typing import Final
-
-from msgspec import Struct
 
 from backstop.adapters.projectx.wire import WireOrderType
 from backstop.errors import BackstopError, JournalError
 from backstop.simulator.fault_rules import NOW, FaultKind, FaultRule, HubName, seeded_rules
-from backstop.storm.guard_host import GuardHost
-from backstop.storm.machine import StormMachine
-from backstop.storm.network import Network
-from backstop.storm.plan import Plan, Weather
-from backstop.storm.story import Story
-from backstop.storm.truth import Truth
-from backstop.storm.venue import ACCOUNT_ID, SYMBOLS, StormVenue
+from backstop.storm.disasters import Disasters
+from backstop.storm.plan import Weather
+from backstop.storm.struck import Storm
+from backstop.storm.venue import ACCOUNT_ID, SYMBOLS
 
 OTHER_FAULTS: Final = (
     FaultRule(on="Order/v2/query", act=FaultKind.EMPTY_LIST, count=None),
@@ -36,24 +30,17 @@ OTHER_FAULTS: Final = (
 """What ``seeded_rules`` lacks: stale and empty pictures, 429, orders that arrive after all."""
 
 
-REFUSED: Final = 6
-"""Orders in a row that the venue refuses, for no reason that anybody knows."""
+SILENCE: Final = tuple(
+    FaultRule(on=f"GatewayUser{noun}", act=FaultKind.DROP_EVENT, count=None)
+    for noun in ("Order", "Trade", "Position")
+)
+"""No event of the account comes, and the connection looks sound."""
 
+UNHEARD_S: Final = 1.0
+"""Longer than all events of one trade take."""
 
-class Storm(Struct):
-    """What the disasters strike."""
-
-    plan: Plan
-    chance: Random
-    host: GuardHost
-    machine: StormMachine
-    network: Network
-    venue: StormVenue
-    truth: Truth
-    story: Story
-    disturb: Callable[[], None]
-    broke: Callable[[str, str], None]
-    foreign: set[int]
+LISTS_LAG_S: Final = 12.0
+"""Shorter than what is waited for before an order counts as never arrived."""
 
 
 class StormWeather:
@@ -65,6 +52,7 @@ class StormWeather:
         acts: list[Callable[[], object]] = []
         if plan.has(Weather.GATEWAY):
             acts += [self._kill_tokens, self._skew_clock, self._garbage]
+            acts += [self._lose_an_order, self._lose_an_order, self._lag_lists]
         if plan.has(Weather.NETWORK):
             acts += [self._drop_hubs, self._mute_hub, self._freeze_hub, self._cut, self._logout]
             acts += [self._freeze_quotes]
@@ -84,11 +72,13 @@ class StormWeather:
         if plan.has(Weather.OTHERS):
             acts += [self._manual_trade, self._manual_trade, self._second_bot, self._close_by_hand]
             acts += [self._bust, self._bust, self._overfill, self._lock_account, self._refuse_stops]
-        self._acts = acts
+            acts += [self._unheard_trade]
+        self._acts = [*acts, *Disasters(storm).all_of_them()]
 
     def begin(self) -> None:
         """Put the rules for single calls and events in force."""
         plan = self._storm.plan
+        self._storm.venue.lag(positions_s=plan.positions_lag_s, lists_s=plan.lists_lag_s)
         if plan.hits_calls:
             rules = seeded_rules(plan.intensity)
             extra = [_with(rule, plan.intensity) for rule in OTHER_FAULTS]
@@ -121,6 +111,8 @@ class StormWeather:
         disk.on_order = None
         storm.machine.clock.ahead_us = 0
         storm.venue.lock(locked=False)
+        storm.venue.end_halts()
+        storm.venue.lag(positions_s=0.0, lists_s=0.0)
         storm.disturb()
 
     # -- the gateway -----------------------------------------------------------------------------
@@ -133,6 +125,29 @@ class StormWeather:
 
     def _some_ms(self, most_s: float = 120.0) -> int:
         return int(self._storm.chance.uniform(200, most_s * 1000))
+
+    async def _with_rules(self, rules: list[FaultRule], for_s: float) -> None:
+        """Have more rules in force for a while."""
+        faults = self._storm.venue.faults
+        added = faults.add(rules)
+        await asyncio.sleep(for_s)
+        faults.rules[:] = [it for it in faults.rules if it not in added]
+
+    async def _lose_an_order(self) -> None:
+        """The next order arrives, and for a while nobody says so: no answer, no event, no list."""
+        storm = self._storm
+        storm.venue.lag(positions_s=storm.plan.positions_lag_s, lists_s=LISTS_LAG_S)
+        lost = FaultRule(on="Order/place", act=FaultKind.LOSE_RESPONSE)
+        await self._with_rules([*SILENCE, lost], storm.chance.uniform(5.0, 20.0))
+        storm.venue.lag(positions_s=storm.plan.positions_lag_s, lists_s=storm.plan.lists_lag_s)
+
+    async def _lag_lists(self) -> None:
+        """Events are lost for a moment, and what they told of is in no list for a while."""
+        storm = self._storm
+        storm.venue.lag(positions_s=storm.plan.positions_lag_s, lists_s=LISTS_LAG_S)
+        await self._with_rules([*SILENCE], storm.chance.uniform(1.0, 10.0))
+        await asyncio.sleep(LISTS_LAG_S)
+        storm.venue.lag(positions_s=storm.plan.positions_lag_s, lists_s=storm.plan.lists_lag_s)
 
     def _kill_tokens(self) -> None:
         self._now(FaultKind.KILL_TOKENS, drop=self._storm.chance.random() < 0.5)  # noqa: PLR2004
@@ -208,12 +223,12 @@ class StormWeather:
             with suppress(BackstopError):
                 await guard.halt(reason="a bad feeling", operator="storm operator")
 
-        host.inside(process, halt)
+        self._storm.machine.inside(process, halt)
         await asyncio.sleep(2.0)
         host.kill(down_s=1.0)
 
     async def _power_cut(self) -> None:
-        self._storm.host.kill(down_s=self._down_s() + 20.0)
+        self._storm.host.kill_all(down_s=self._down_s() + 20.0)
         self._storm.machine.power_cut()
 
     async def _freeze(self) -> None:
@@ -225,7 +240,7 @@ class StormWeather:
     async def _suspend(self) -> None:
         """Close the lid."""
         seconds = self._storm.chance.choice((5.0, 30.0, 200.0))
-        self._storm.host.freeze()
+        self._storm.host.freeze_all()
         await asyncio.sleep(seconds)
         self._storm.machine.clock.slept(seconds)
         self._storm.host.slept(seconds)
@@ -262,7 +277,7 @@ class StormWeather:
             except JournalError as error:
                 storm.broke("exits pass", f"a close of {symbol} was kept back: {error}")
 
-        storm.host.inside(process, close)
+        storm.machine.inside(process, close)
 
     async def _broken_disk(self) -> None:
         disk = self._storm.machine.simulated_disk
@@ -318,20 +333,18 @@ class StormWeather:
         if filled:
             self._storm.venue.exchange.overfill(self._storm.chance.choice(filled[-5:]), 1)
 
-    def _refuse_stops(self) -> None:
-        """Refuse the next orders, and have somebody open a position just then."""
-        self._storm.venue.faults.add(
-            [
-                FaultRule(
-                    on="Order/place",
-                    act=FaultKind.ERROR_CODE,
-                    code=2,
-                    message="rejected",
-                    count=REFUSED,
-                )
-            ]
+    async def _refuse_stops(self) -> None:
+        """Refuse every order for a while, and have somebody open a position just then."""
+        refused = FaultRule(
+            on="Order/place", act=FaultKind.ERROR_CODE, code=2, message="rejected", count=None
         )
         self._manual_trade()
+        await self._with_rules([refused], self._storm.chance.uniform(3.0, 40.0))
+
+    async def _unheard_trade(self) -> None:
+        """Somebody trades, and no event tells of it: only a read of the account does."""
+        self._manual_trade()
+        await self._with_rules([*SILENCE], UNHEARD_S)
 
     async def _lock_account(self) -> None:
         """The firm forbids trading for a while."""

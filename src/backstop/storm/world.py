@@ -17,17 +17,23 @@ from typing import Any, Final
 from msgspec import Struct, structs
 
 from backstop.adapters.log import LogFormat, Redactor, configure_logging
+from backstop.adapters.projectx.wire import ModifyBody, PlaceBody
 from backstop.adapters.projectx_server.interference import Call
 from backstop.config.settings import Settings
 from backstop.core.step import Note
+from backstop.domain.alert_code import AlertCode
 from backstop.simulator.faults import FaultApplied
-from backstop.storm.bots import Bot, Operator
-from backstop.storm.coverage import DENIALS, reached_by
+from backstop.storm.bots import Bot
+from backstop.storm.coverage import ALERTS, DENIALS, reached_by
+from backstop.storm.exposure_truth import ExposureWatch, Limits
 from backstop.storm.guard_host import GuardHost
-from backstop.storm.liveness import SETTLE_S, differences, record_faults
+from backstop.storm.hearts import Heart
+from backstop.storm.liveness import SETTLE_S, differences
 from backstop.storm.machine import StormMachine
 from backstop.storm.network import HOST, PORT, Network, StormLoop
+from backstop.storm.operators import Operator
 from backstop.storm.plan import Plan, Weather, plan_of
+from backstop.storm.record import record_faults
 from backstop.storm.safety import (
     LOOK_S,
     NAKED_CALM_S,
@@ -37,20 +43,19 @@ from backstop.storm.safety import (
     Violation,
 )
 from backstop.storm.story import Story
+from backstop.storm.struck import Storm
+from backstop.storm.terms import terms_of
 from backstop.storm.truth import Truth
 from backstop.storm.venue import ACCOUNT_ID, API_KEY, USER, StormVenue
 from backstop.storm.virtual_loop import EPOCH_S
-from backstop.storm.weather import Storm, StormWeather
+from backstop.storm.weather import StormWeather
 
 MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 """Files that no disk is waited for, where a system has such a place."""
 
 
-MAX_POSITION: Final = 2
-"""Minis that may be held and on their way together; a micro is a tenth of one."""
-
-TENTHS: Final = 10
-
+COMPARE_S: Final = 60.0
+"""Between two looks at what the guard measured from the bars."""
 
 STRETCH_S: Final = 5.0
 """How long it goes on at least after something was broken, when that ends it."""
@@ -154,6 +159,7 @@ class World:
         show: Callable[[str], None] | None,
     ) -> None:
         self.plan = plan
+        self.terms = terms = terms_of(plan.seed, stops_are_needed=plan.weather is not Weather.CALM)
         self._loop = loop
         self._folder = folder
         self._trading = True
@@ -163,13 +169,17 @@ class World:
         (folder / "state").mkdir(mode=0o700)
         self.story = Story(self._now_s, hidden=str(folder), show=show)
         self.truth = Truth(self._now_s)
-        self.machine = StormMachine(loop, _chance(plan.seed, "machine"), folder)
+        self.machine = StormMachine(
+            loop, _chance(plan.seed, "machine"), folder, start_utc_us=terms.start_utc_us
+        )
         self.venue = StormVenue(
             loop,
             _chance(plan.seed, "venue"),
+            terms=terms,
             config=plan.exchange,
             server=plan.server,
             wildness=plan.wildness,
+            on_change=self._on_hours,
             on_fault=self._on_fault,
         )
         bots = [
@@ -179,27 +189,41 @@ class World:
                 pause_s=plan.pause_s,
                 story=self.story,
                 wants=lambda: self._trading,
-                on_refused_exit=lambda why: self.safety.break_rule("exits pass", why),
+                on_refused_exit=self._on_refused_exit,
             )
             for number in range(plan.bots)
         ]
         person = Operator(
-            _chance(plan.seed, "operator"), story=self.story, wants=lambda: self._trading
+            _chance(plan.seed, "operator"),
+            story=self.story,
+            wants=lambda: self._trading,
+            kill_file=folder / "kill",
         )
-        self.host = GuardHost(self.machine, self._settings, [*bots, person], self.story)
+        hearts = [
+            Heart(
+                f"bot{number}",
+                _chance(plan.seed, f"heart{number}"),
+                story=self.story,
+                wants=lambda: self._trading,
+            )
+            for number in range(1, plan.bots)
+        ]
+        self.host = GuardHost(self.machine, self._settings, [*bots, *hearts, person], self.story)
         self.host.on_note = self._on_note
+        self.host.on_alert = self._on_alert
         self.safety = SafetyWatch(
             self.truth,
             self.host,
             now_s=self._now_s,
-            durable=self.machine.simulated_disk.is_durable,
+            durable=self._is_durable,
             disk_troubled=self.machine.simulated_disk.was_troubled,
-            is_reachable=lambda: loop.network.is_up and self.venue.lets_trade,
+            is_reachable=self._can_act,
             naked_limit_s=_naked_limit_s(plan),
-            loses_messages=plan.has(Weather.GATEWAY, Weather.NETWORK, Weather.OTHERS),
-            max_tenths=MAX_POSITION * TENTHS,
+            loses_messages=plan.has(Weather.GATEWAY, Weather.NETWORK),
+            max_tenths=terms.max_tenths,
             crowded=plan.has(Weather.OTHERS),
         )
+        self.exposure: ExposureWatch | None = None
         self._weather = StormWeather(
             Storm(
                 plan=plan,
@@ -223,7 +247,9 @@ class World:
         """
         self.venue.exchange.subscribe(self.truth.hear)
         self.venue.exchange.subscribe(self._tell_event)
-        self.venue.watch(self._on_call, self.safety)
+        if not self.plan.has(Weather.OTHERS):
+            self.exposure = self._exposure_watch()
+        self.venue.watch(self._on_call, self)
         await self.venue.open()
         self._weather.begin()
         tasks = [
@@ -243,6 +269,7 @@ class World:
                 task.result()  # a storm that has ended by itself proves nothing
         self._trading = False
         self._weather.end()
+        (self._folder / "kill").unlink(missing_ok=True)
         self.story.tell("world", "healed")
         if not (first_fault and self.safety.violations):
             await self._settle()
@@ -251,7 +278,7 @@ class World:
             task.cancel()
         await self.venue.close()
         if not self._unsettled:
-            self._unsettled = tuple(record_faults(self._folder / "state", self.truth))
+            self._unsettled = tuple(record_faults(self._folder / "state", ACCOUNT_ID, self.truth))
         for failure in self._loop.failures:
             self.safety.break_rule("no failure is lost", _failure(failure))
         self.story.tell("world", "over", unsettled=len(self._unsettled))
@@ -261,15 +288,81 @@ class World:
         good = 0
         while good < 3 and self._now_s() - began_s < SETTLE_S:  # noqa: PLR2004 - looks in a row
             await asyncio.sleep(1.0)
-            left = differences(self.host.guard, self.truth)
+            left = self._differences()
             good = 0 if left else good + 1
         self._settled_s = self._now_s() - began_s
         self._unsettled = tuple(left)
 
+    def _differences(self) -> list[str]:
+        return differences(
+            self.host.guard,
+            self.truth,
+            acts=self.terms.sends and self.venue.lets_trade,
+            trades=self.venue.trades,
+        )
+
     async def _look(self) -> None:
+        compare_s = COMPARE_S
         while True:
             await asyncio.sleep(LOOK_S)
             self.safety.look()
+            if self.exposure is not None and self._now_s() >= compare_s:
+                compare_s = self._now_s() + COMPARE_S
+                self.exposure.compare_estimates()
+
+    # -- what reaches the exchange from the guard --------------------------------------------------
+
+    def on_place(self, body: PlaceBody) -> None:
+        """Have an order judged."""
+        self._gate_is_open(f"order {body.custom_tag}")
+        self.safety.on_place(body)
+        if self.exposure is not None:
+            self.exposure.on_place(body)
+
+    def on_modify(self, body: ModifyBody) -> None:
+        """Have a change judged."""
+        self._gate_is_open(f"a change of {body.order_id}")
+        self.safety.on_modify(body)
+        if self.exposure is not None:
+            self.exposure.on_modify(body)
+
+    def on_change(self, kind: str, key: int | str) -> None:
+        """Have a cancel or a close judged."""
+        self._gate_is_open(f"{kind} {key}")
+        self.safety.on_change(kind, key)
+
+    def _gate_is_open(self, what: str) -> None:
+        if not self.terms.sends:
+            self.safety.break_rule("never live by accident", f"{what} left, and the gate is closed")
+
+    def _is_durable(self, kind: str, about: str) -> bool:
+        """Say whether a command is on disk; who acts without a guard writes facts, not commands."""
+        if self.host.acts_alone and kind in {"cancel", "close"}:
+            return True
+        return self.machine.simulated_disk.is_durable(kind, about)
+
+    def _can_act(self) -> bool:
+        """Say whether a guard could do something about a position now."""
+        return (
+            self.terms.sends
+            and self._loop.network.is_up
+            and self.venue.lets_trade
+            and self.venue.trades_all
+        )
+
+    def _exposure_watch(self) -> ExposureWatch | None:
+        settings = self._settings()
+        if not settings.correlation_protection_enable:
+            return None
+        return ExposureWatch(
+            self.truth,
+            limits=Limits.of(settings),
+            bars=self.venue.history.families,
+            guard=lambda: self.host.guard,
+            up_s=lambda: self._now_s() - self.host.started_s,
+            reads_fail=self.plan.has(Weather.GATEWAY, Weather.NETWORK, Weather.CRASH),
+            broke=self.safety.break_rule,
+        )
 
     def result(self, hours: float, *, cpu_s: float) -> SeedResult:
         """Return what came of it."""
@@ -306,15 +399,9 @@ class World:
             TOPSTEPX_API_KEY=API_KEY,
             TOPSTEPX_ACCOUNT_ID=ACCOUNT_ID,
             BACKSTOP_STATE_DIR=self._folder / "state",
-            BACKSTOP_CALENDAR="always-open",
             KILL_FILE=self._folder / "kill",
             STATE_PERSISTENCE_INTERVAL_MS=500,
-            DEFAULT_STOP_TICKS=60,
-            RISK_BUDGET=300_000,
-            ES_NQ_MAX_COMBINED_EXPOSURE=200_000,
-            MAX_POSITION=MAX_POSITION,
-            DRY_RUN=False,
-            EXECUTE=True,
+            **self.terms.settings,
         )
 
     def _on_note(self, note: Note) -> None:
@@ -325,14 +412,27 @@ class World:
         if note.name == "order_refused":
             codes = str(note.fields["codes"]).split(",")
             self._reached.setdefault(DENIALS, set()).update(codes)
+        if self.exposure is not None and note.name == "order_state":
+            self.exposure.decided(str(note.fields["client_order_id"]))
         self.story.tell("guard", note.name, **note.fields)
+
+    def _on_refused_exit(self, why: str) -> None:
+        if self.terms.sends:
+            self.safety.break_rule("exits pass", why)
+
+    def _on_alert(self, code: AlertCode) -> None:
+        self._reached.setdefault(ALERTS, set()).add(code)
+
+    def _on_hours(self, what: str) -> None:
+        self.safety.disturb()
+        self.story.tell("venue", what)
 
     def _on_fault(self, fault: FaultApplied) -> None:
         self.safety.disturb()
         self.story.tell("fault", str(fault.act), on=fault.on, tag=fault.tag or "-")
 
     def _on_call(self, call: Call) -> None:
-        self.safety.on_call(call.endpoint, call.tag)
+        self.safety.on_call(call)
 
     def _tell_event(self, event: Any) -> None:
         target = event.target

@@ -1,0 +1,342 @@
+"""Exposure as the exchange's own book has it, by code that shares nothing with the guard's.
+
+At each order that reaches the venue the four limits are worked out anew from what is held and what
+works there: in dollars, as floats, by trying every outcome that could be the worst. And what the
+guard measured from the bars is compared with what the bars say.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise, product
+from typing import Final
+
+from msgspec import Struct
+
+from backstop.adapters.projectx.wire import ModifyBody, OrderRow, PlaceBody
+from backstop.app.critical_system_manager import CriticalSystemManager
+from backstop.config.settings import Settings
+from backstop.storm.history import BAR_US, Close, FamilyBars
+from backstop.storm.truth import STOPS, Truth, sign
+
+POINT_VALUES: Final = {"EP": 50.0, "MES": 5.0, "ENQ": 20.0, "MNQ": 2.0}
+"""Dollars for one point of one contract, by the venue's root: the exchange's contract terms."""
+
+FAMILIES: Final = {"EP": "ES", "MES": "ES", "ENQ": "NQ", "MNQ": "NQ"}
+
+SAME_BET_LEAST: Final = 0.85
+"""S&P and Nasdaq never count as moving together less than this."""
+
+DRIFT: Final = 0.02
+"""How far prices may move from a decision to its arrival, as a share; a gap is farther."""
+
+FRESH_S: Final = 1.0
+"""An order that was decided longer ago met another market."""
+
+UP_S: Final = 60.0
+"""A guard that runs for so long has read the bars."""
+
+LAG_US: Final = 120_000_000
+"""A bar that closed so long ago has been read, where no read fails."""
+
+SESSION_WEIGHT: Final = 0.94
+
+HALF_LIFE_BARS: Final = 276
+
+ALIGNED_BARS: Final = 60
+
+RETURNS_OF_A_SESSION: Final = 60
+
+MEASURED: Final = "MEASURED"
+
+SIGMA_ROOM: Final = 0.05
+
+RHO_ROOM: Final = 0.05
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """The four limits in dollars."""
+
+    correlated: float
+    es_nq: float
+    one_side: float
+    gross: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Limits":
+        """Return what settings mean, by their own words."""
+        budget = float(settings.risk_budget)
+        gross = float(settings.max_gross_exposure)
+        return cls(
+            correlated=float(settings.max_correlation_exposure) * budget,
+            es_nq=float(settings.es_nq_max_combined_exposure),
+            one_side=float(settings.max_directional_share) * gross,
+            gross=gross,
+        )
+
+
+class ExposureWatch:
+    """Judges each order that reaches the venue."""
+
+    def __init__(
+        self,
+        truth: Truth,
+        *,
+        limits: Limits,
+        bars: Mapping[str, FamilyBars],
+        guard: Callable[[], CriticalSystemManager | None],
+        up_s: Callable[[], float],
+        reads_fail: bool,
+        broke: Callable[[str, str], None],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            truth: of the exchange.
+            limits: that the guard was given.
+            bars: that the venue has served, by family.
+            guard: the one that runs; None while there is none.
+            up_s: for how long it runs.
+            reads_fail: calls fail, so that the guard may not have the newest bars.
+            broke: takes what does not hold.
+        """
+        self._truth = truth
+        self._limits = limits
+        self._bars = bars
+        self._guard = guard
+        self._up_s = up_s
+        self._reads_fail = reads_fail
+        self._broke = broke
+        self._decided: dict[str, float] = {}
+        self._foreign: set[int] = set()
+        self.looked = 0
+
+    def decided(self, client_order_id: str) -> None:
+        """Take note of the moment at which the guard let an order pass."""
+        self._decided[client_order_id] = self._truth.now_s()
+
+    def on_place(self, body: PlaceBody) -> None:
+        """Look at an order that reaches the venue from the guard, before it is there."""
+        guard = self._guard()
+        if guard is None or self._closes(body) or not self._is_fresh(guard, body.custom_tag):
+            return
+        self.look(guard, body.contract_id, body.side, body.size, str(body.custom_tag))
+
+    def on_modify(self, body: ModifyBody) -> None:
+        """Look at an order that becomes larger."""
+        guard, row = self._guard(), self._truth.live.get(body.order_id)
+        if guard is None or row is None or body.size is None or self._protects(row):
+            return
+        if body.size > row.size and self._is_fresh(guard, row.custom_tag):
+            more = body.size - row.size
+            self.look(guard, row.contract_id, row.side, more, f"a change of {row.custom_tag}")
+
+    def look(
+        self, guard: CriticalSystemManager, contract_id: str, side: int, size: int, what: str
+    ) -> None:
+        """Work the limits out with ``size`` more on ``side``, and without."""
+        self.looked += 1
+        sigma, rho = _estimates(guard)
+        before = self._readings(sigma, rho, None)
+        after = self._readings(sigma, rho, (contract_id, side, size))
+        for (name, value, limit), (_, value_before, _) in zip(after, before, strict=True):
+            grows = value > value_before + 1.0
+            if grows and value > limit * (1.0 + DRIFT):
+                self._broke(
+                    "within limits",
+                    f"{what}: {name} would be {value:.0f} dollars; {limit:.0f} are allowed",
+                )
+
+    def compare_estimates(self) -> None:
+        """Hold what the guard measured against the bars that the venue has."""
+        guard = self._guard()
+        if guard is None or self._reads_fail or self._up_s() < UP_S:
+            return
+        estimate = guard.book.estimate
+        if estimate is None:
+            return
+        until_us = estimate.utc_us - LAG_US
+        for it in estimate.volatilities:
+            bars = self._bars.get(it.family)
+            own = None if bars is None else sigma_of(bars.closes, until_us)
+            if own is not None and it.sigma_ppm / 1e6 < own * (1.0 - SIGMA_ROOM):
+                self._broke(
+                    "within limits",
+                    f"the volatility of {it.family} counts as {it.sigma_ppm} ppm ({it.origin}), "
+                    f"and the bars have {own * 1e6:.0f}",
+                )
+        for pair in estimate.correlations:
+            first, second = self._bars.get(pair.first), self._bars.get(pair.second)
+            if first is None or second is None or pair.origin != MEASURED or pair.value is None:
+                continue
+            rho = rho_of(first.closes, second.closes, pair.as_of_utc_us)
+            if rho is not None and abs(rho - pair.value) > RHO_ROOM:
+                self._broke(
+                    "within limits",
+                    f"the correlation of {pair.first} and {pair.second} counts as "
+                    f"{pair.value:.3f}, and the bars have {rho:.3f}",
+                )
+
+    # -- what could fill -------------------------------------------------------------------------
+
+    def _is_fresh(self, guard: CriticalSystemManager, tag: str | None) -> bool:
+        client_order_id = guard.book.client_of_tag.get(tag or "", "")
+        decided_s = self._decided.get(client_order_id)
+        return decided_s is not None and self._truth.now_s() - decided_s < FRESH_S
+
+    def _closes(self, body: PlaceBody) -> bool:
+        """Say whether an order does no more than take away from a position, or protects it."""
+        held = self._truth.positions.get(body.contract_id, 0)
+        against = held * sign(body.side) < 0
+        return against and (body.type in STOPS or body.size <= abs(held))
+
+    def _protects(self, row: OrderRow) -> bool:
+        held = self._truth.positions.get(row.contract_id, 0)
+        is_leg = (row.custom_tag or "").endswith(("-SL", "-TP"))
+        return is_leg or (row.type in STOPS and held * sign(row.side) < 0)
+
+    def _could_fill(self, more: tuple[str, int, int] | None) -> Iterator[tuple[str, int, int]]:
+        for row in self._truth.live.values():
+            if not self._protects(row):
+                yield row.contract_id, row.side, row.size - row.fill_volume
+        if more is not None:
+            yield more
+
+    def _ranges(
+        self, sigma: Mapping[str, float], more: tuple[str, int, int] | None
+    ) -> dict[str, tuple[float, float]]:
+        """Return the least and the most that each family could come to, in risk dollars."""
+        low = dict.fromkeys(self._bars, 0.0)
+        high = dict.fromkeys(self._bars, 0.0)
+        for contract_id, held in self._truth.positions.items():
+            risk = held * self._risk(contract_id, sigma)
+            low[_family(contract_id)] += risk
+            high[_family(contract_id)] += risk
+        for contract_id, side, size in self._could_fill(more):
+            ends = high if sign(side) > 0 else low
+            ends[_family(contract_id)] += sign(side) * size * self._risk(contract_id, sigma)
+        return {family: (low[family], high[family]) for family in low}
+
+    def _risk(self, contract_id: str, sigma: Mapping[str, float]) -> float:
+        family = _family(contract_id)
+        return POINT_VALUES[_root(contract_id)] * self._bars[family].price * sigma[family]
+
+    def _readings(
+        self,
+        sigma: Mapping[str, float],
+        rho: Mapping[frozenset[str], float | None],
+        more: tuple[str, int, int] | None,
+    ) -> list[tuple[str, float, float]]:
+        """Return each limit's name, its value at the worst outcome, and the limit."""
+        ranges = self._ranges(sigma, more)
+        outcomes = [
+            dict(zip(ranges, ends, strict=True)) for ends in product(*map(_ends, ranges.values()))
+        ]
+        correlated = max(
+            _correlated(family, outcome, rho) for outcome in outcomes for family in outcome
+        )
+        limits = self._limits
+        return [
+            ("what moves together", correlated, limits.correlated),
+            ("S&P with Nasdaq", correlated, limits.es_nq),  # no other family is traded here
+            ("longs", sum(max(0.0, high) for _, high in ranges.values()), limits.one_side),
+            ("shorts", sum(max(0.0, -low) for low, _ in ranges.values()), limits.one_side),
+            ("all", sum(max(0.0, high, -low) for low, high in ranges.values()), limits.gross),
+        ]
+
+
+def _ends(bounds: tuple[float, float]) -> tuple[float, ...]:
+    """Return what could be the worst of a range: its ends, and flat where that lies between."""
+    low, high = bounds
+    return (low, high, 0.0) if low < 0.0 < high else (low, high)
+
+
+def _correlated(
+    family: str, outcome: Mapping[str, float], rho: Mapping[frozenset[str], float | None]
+) -> float:
+    own = outcome[family]
+    if own == 0.0:
+        return 0.0
+    total, hedges = abs(own), 0.0
+    for other, risk in outcome.items():
+        if other == family or risk == 0.0:
+            continue
+        measured = rho.get(frozenset((family, other)))
+        same_side = own * risk > 0.0
+        if measured is None:
+            total += abs(risk) if same_side else 0.0
+        elif same_side or own * risk * measured > 0.0:
+            # ES and NQ on one side are one bet, whatever was measured.
+            total += max(SAME_BET_LEAST, abs(measured)) * abs(risk)
+        else:
+            hedges += 0.5 * abs(measured) * abs(risk)
+    return total - min(hedges, 0.5 * abs(own))
+
+
+def _estimates(
+    guard: CriticalSystemManager,
+) -> tuple[dict[str, float], dict[frozenset[str], float | None]]:
+    """Return what counts for the guard just now: volatility by family, correlation by pair."""
+    snapshot = guard.exposure()
+    return (
+        {it.family: it.sigma_ppm / 1e6 for it in snapshot.volatilities},
+        {
+            frozenset((first, second)): it.value if str(it.origin) == MEASURED else None
+            for first, second, it in snapshot.correlations.pairs()
+        },
+    )
+
+
+def _root(contract_id: str) -> str:
+    return contract_id.split(".")[3]
+
+
+def _family(contract_id: str) -> str:
+    return FAMILIES[_root(contract_id)]
+
+
+# -- what the bars say -----------------------------------------------------------------------------
+
+
+def sigma_of(closes: list[Close], until_us: int) -> float | None:
+    """Return the volatility of a day by the bars that closed by ``until_us``, as a share.
+
+    A session ends where the next bar is more than half an hour away. None without a whole session.
+    """
+    known = [it for it in closes if it.open_us + BAR_US <= until_us]
+    variance: float | None = None
+    running, returns = 0.0, 0
+    for before, after in pairwise(known):
+        if after.open_us - before.open_us > 6 * BAR_US:
+            if returns >= RETURNS_OF_A_SESSION:
+                variance = (
+                    running
+                    if variance is None
+                    else SESSION_WEIGHT * variance + (1.0 - SESSION_WEIGHT) * running
+                )
+            running, returns = 0.0, 0
+        running += math.log(after.ticks / before.ticks) ** 2
+        returns += 1
+    return None if variance is None else math.sqrt(variance)
+
+
+def rho_of(first: list[Close], second: list[Close], until_us: int | None) -> float | None:
+    """Return the correlation of two families' returns by the bars that closed by ``until_us``."""
+    ours, theirs = _returns(first), _returns(second)
+    common = [it for it in ours if it in theirs and (until_us is None or it + BAR_US <= until_us)]
+    if len(common) < ALIGNED_BARS:
+        return None
+    newest = len(common) - 1
+    weights = [0.5 ** ((newest - place) / HALF_LIFE_BARS) for place in range(len(common))]
+    xs = sum(w * ours[it] ** 2 for w, it in zip(weights, common, strict=True))
+    ys = sum(w * theirs[it] ** 2 for w, it in zip(weights, common, strict=True))
+    both = sum(w * ours[it] * theirs[it] for w, it in zip(weights, common, strict=True))
+    return both / math.sqrt(xs * ys) if xs > 0.0 and ys > 0.0 else None
+
+
+def _returns(closes: list[Close]) -> dict[int, float]:
+    """Return the logarithm of each bar's return, by its begin; over a hole there is none."""
+    return {
+        after.open_us: math.log(after.ticks / before.ticks)
+        for before, after in pairwise(closes)
+        if after.open_us - before.open_us == BAR_US
+    }

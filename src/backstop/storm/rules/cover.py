@@ -1,0 +1,112 @@
+"""Protected or flat: stops cover each position, stay with it, and go when it is gone."""
+
+from typing import Final
+
+from backstop.adapters.projectx.wire import OrderRow, WireOrderStatus
+from backstop.storm.rules.scene import LOOK_S, OUR_LEG, RACE_S, Scene
+from backstop.storm.truth import STOPS, sign
+
+SURPLUS_S: Final = 45.0
+"""How long legs may be larger than the position: what is certain takes two reads, and calls that
+may be lost; nothing is lost by it unless the market comes."""
+
+CANCEL_RACE_S: Final = 1.5
+"""A position that is younger may have come about while the cancel of its stop was on its way."""
+
+
+class CoverRules:
+    """Times naked positions and legs that are too large; looks at each cancel of a stop.
+
+    Attributes:
+        naked_s_max: the longest time for which a position was naked and could be protected.
+    """
+
+    def __init__(self, scene: Scene, *, naked_limit_s: float) -> None:
+        self.naked_s_max = 0.0
+        self._scene = scene
+        self._naked_limit_s = naked_limit_s
+        self._naked_s: dict[str, float] = {}
+        self._surplus_s: dict[str, float] = {}
+        self._flat_s: dict[str, float] = {}
+
+    def on_cancel(self, order_id: int) -> None:
+        """Look at a cancel from the guard that reaches the venue."""
+        truth = self._scene.truth
+        row = truth.live.get(order_id)
+        if row is None or row.type not in STOPS:
+            return
+        position = truth.positions.get(row.contract_id, 0)
+        young_s = self._scene.now_s() - truth.traded_s.get(row.contract_id, 0.0)
+        if not position or sign(row.side) * position > 0 or young_s < CANCEL_RACE_S:
+            return
+        left = truth.stop_cover(row.contract_id, without=order_id)
+        if left < abs(position):
+            self._scene.break_rule(
+                "protected or flat",
+                f"stop {order_id} was cancelled, and only {left} of {position} {row.contract_id} "
+                "stay covered",
+            )
+
+    def on_trade(self, row: OrderRow | None, contract_id: str, *, before: int, after: int) -> None:
+        """Look at a leg that opened a position, long after the one that it belonged to."""
+        scene = self._scene
+        now_s = scene.now_s()
+        long_flat = now_s - self._flat_s.get(contract_id, now_s) > RACE_S
+        if after == 0:
+            self._flat_s[contract_id] = now_s
+        else:
+            self._flat_s.pop(contract_id, None)
+        tag = "" if row is None else row.custom_tag or ""
+        if OUR_LEG.match(tag) and before == 0 and long_flat and scene.is_settled:
+            scene.break_rule(
+                "no leg outlives its position", f"leg {tag} opened {after} in {contract_id}"
+            )
+
+    def look(self, *, able: bool) -> None:
+        """Look at every contract; time counts only while the guard can do something."""
+        for contract_id in [*self._scene.truth.positions]:
+            self._look_at_cover(contract_id, able=able)
+            self._look_at_surplus(contract_id, able=able)
+
+    def _look_at_cover(self, contract_id: str, *, able: bool) -> None:
+        scene = self._scene
+        if not scene.truth.uncovered(contract_id):
+            self._naked_s.pop(contract_id, None)
+            return
+        if not able:
+            return
+        before_s = self._naked_s.get(contract_id, 0.0)
+        naked_s = self._naked_s[contract_id] = before_s + LOOK_S
+        self.naked_s_max = max(self.naked_s_max, naked_s)
+        if before_s <= self._naked_limit_s < naked_s:
+            held = scene.truth.positions[contract_id]
+            scene.break_rule(
+                "protected or flat",
+                f"{held} {contract_id} have been naked for {naked_s:g} s "
+                f"(limit {self._naked_limit_s:g} s)",
+            )
+
+    def _look_at_surplus(self, contract_id: str, *, able: bool) -> None:
+        """Legs must not close more than is held: what fires last would open the opposite."""
+        truth = self._scene.truth
+        held = truth.positions[contract_id]
+        legs = sum(
+            row.size - row.fill_volume
+            for row in truth.live.values()
+            if row.contract_id == contract_id
+            and row.status == WireOrderStatus.OPEN
+            and row.type in STOPS
+            and OUR_LEG.match(row.custom_tag or "")
+        )
+        if legs <= abs(held):
+            self._surplus_s.pop(contract_id, None)
+            return
+        if not able:
+            return
+        before_s = self._surplus_s.get(contract_id, 0.0)
+        since_s = self._surplus_s[contract_id] = before_s + LOOK_S
+        if before_s <= SURPLUS_S < since_s:
+            self._scene.break_rule(
+                "no leg outlives its position",
+                f"stops of {legs} work for {held} {contract_id} since {since_s:g} s",
+            )

@@ -1,0 +1,92 @@
+"""What every rule may look at, and where it says that something was broken."""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from backstop.storm.guard_host import GuardHost
+from backstop.storm.told import Told
+from backstop.storm.truth import Truth
+
+LOOK_S: Final = 0.25
+
+SETTLED_S: Final = 15.0
+"""Nothing disturbed the guard for so long: what it knows must be true."""
+
+RACE_S: Final = 5.0
+"""Trades that lie this close to each other may cross a request on its way."""
+
+RECOVERY_S: Final = 15.0
+"""After a start the account is read first."""
+
+OUR_TAG: Final = re.compile(r"^bs-[a-z0-9]+$")
+OUR_LEG: Final = re.compile(r"^bs-[a-z0-9]+-(SL|TP)$")
+
+
+class Violation(Struct, frozen=True, kw_only=True):
+    """One broken invariant."""
+
+    at_s: float
+    rule: str
+    text: str
+
+
+class Scene:
+    """The exchange's truth beside the guard, and how the seed makes it hard for the guard.
+
+    Attributes:
+        violations: what was broken.
+        disturbed_s: when something last happened that the guard may not have been told of.
+        foreign_orders: ids of orders that other people sent.
+        loses_messages: the weather loses answers and events.
+    """
+
+    def __init__(
+        self,
+        truth: Truth,
+        host: GuardHost,
+        *,
+        now_s: Callable[[], float],
+        durable: Callable[[str, str], bool],
+        disk_troubled: Callable[[], bool],
+        is_reachable: Callable[[], bool],
+        loses_messages: bool,
+    ) -> None:
+        self.truth = truth
+        self.host = host
+        self.told = Told(truth, now_s)
+        self.now_s = now_s
+        self.durable = durable
+        self.disk_troubled = disk_troubled
+        self.loses_messages = loses_messages
+        self.violations: list[Violation] = []
+        self.disturbed_s = now_s()
+        self.foreign_orders: set[int] = set()
+        self._is_reachable = is_reachable
+
+    def break_rule(self, rule: str, text: str) -> None:
+        """Note a broken invariant."""
+        self.violations.append(Violation(at_s=self.now_s(), rule=rule, text=text))
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing has disturbed the guard for a while."""
+        return self.now_s() - self.disturbed_s > SETTLED_S
+
+    @property
+    def guard_is_able(self) -> bool:
+        """The guard runs, reaches the venue, and has read the account."""
+        guard = self.host.guard
+        return (
+            guard is not None
+            and not self.host.is_frozen
+            and self._is_reachable()
+            and guard.book.recovered
+            and self.now_s() - self.host.started_s > RECOVERY_S
+        )
+
+    def is_quiet(self, contract_id: str) -> bool:
+        """Say whether nothing of a contract traded just now."""
+        return self.now_s() - self.truth.traded_s.get(contract_id, 0.0) > RACE_S
