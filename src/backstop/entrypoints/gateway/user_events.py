@@ -12,7 +12,7 @@ Nothing is kept for a bot that is away: it subscribes anew and reads, as at the 
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -55,12 +55,14 @@ class _ToldPosition(Struct, frozen=True, kw_only=True):
 class UserEvents:
     """Turns the steps of the guard into events; follows its decision loop.
 
-    The loop says ``stepped`` for every fact and ``released`` for what is on disk.
+    The loop says ``stepped`` for every fact and ``released`` for what is on disk. ``on_gap`` is
+    called when a fact could not be told: whoever listens has to read anew.
     """
 
     def __init__(self, book: Book) -> None:
         """Take all that the book holds for known to everybody: make it right after the replay."""
         self._book = book
+        self.on_gap: Callable[[], None] = lambda: None
         self._sinks: list[EventSink] = []
         self._ready: deque[tuple[int, list[UserEvent]]] = deque()
         self._orders: dict[int, tuple[object, ...]] = {}  # what was told, by number
@@ -73,7 +75,8 @@ class UserEvents:
         }
         self._account: BrokerAccount | None = book.account
         # A book that never read its account learns its past first: that is no news for anybody.
-        self._learns_the_past = not book.audit.cursor_utc_us
+        knows_something = book.orders or book.venue_orders or book.trades or book.positions
+        self._learns_the_past = not book.recovered and not knows_something
         for number in (*book.client_of_broker_id, *book.venue_orders):
             row = self._order_row(number)
             if row is not None:
@@ -95,7 +98,11 @@ class UserEvents:
 
     def stepped(self, fact: Fact, number: int) -> None:
         """Note what the fact of step ``number`` changed, while the book stands as it left it."""
-        events = list(self._events(fact))
+        try:
+            events = list(self._events(fact))
+        except Exception:
+            self.on_gap()
+            raise
         is_past = self._learns_the_past and isinstance(fact, AccountAudited | OrderLookedUp)
         if events and not is_past:
             self._ready.append((number, events))
@@ -304,12 +311,14 @@ def _is_complete(audit: AccountAudited) -> bool:
 
 
 def _essence(row: OrderRow) -> tuple[object, ...]:
-    """Return what makes an order another one than before; times and texts differ by the way."""
+    """Return what makes an order another one than before.
+
+    Times and texts differ by the way it came, and so does the last digit of an average price.
+    """
     return (
         row.status,
         row.size,
         row.fill_volume,
-        row.filled_price,
         row.limit_price,
         row.stop_price,
         row.custom_tag,

@@ -45,7 +45,8 @@ def with_proven_fills(book: Book, row: OrderRow) -> OrderRow:
     ]
     proven = sum(trade.quantity for trade in trades)
     if proven <= row.fill_volume:
-        return row
+        unpriced = trades and row.filled_price is None
+        return replace(row, filled_price=_average(trades)) if unpriced else row
     status = row.status
     if status not in _ENDED:
         status = WireOrderStatus.FILLED if proven >= row.size else WireOrderStatus.OPEN
