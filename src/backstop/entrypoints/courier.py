@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from backstop.adapters.alert_courier import Addresses, Delivery, Letter
+from backstop.adapters.unblocked_output import unblock_output
 from backstop.domain.commands import Severity
 
 DELIVERIES_AT_ONCE = 4
@@ -89,6 +90,7 @@ def to_the_first(channels: Sequence[Channel], letter: Letter) -> None:
 
 def main() -> int:
     """Read addresses, then alerts, until there is nothing more to read."""
+    unblock_output("stderr")  # where the services' own library complains
     lines = sys.stdin.buffer
     urls = msgspec.json.decode(lines.readline(), type=Addresses).urls
     channels = opened(urls)

@@ -33,6 +33,9 @@ HOMES = {
 }
 """Verbs that go past the command line's library: none that a person types, but ``run``."""
 
+UNATTENDED = frozenset({"watchdog", "guard", "spare"})
+"""Verbs that go on whether or not anybody reads what they print."""
+
 
 def main() -> None:
     """Run the verb that the command line names, and end with its exit code."""
@@ -47,7 +50,9 @@ def _run(arguments: list[str]) -> int:
     if verb == "run" and not {"-h", "--help"} & set(arguments):
         arguments = ["watchdog", "--", *arguments[1:]]
         verb = _become(arguments)
-    elif verb in {"guard", "spare"}:
+    if verb in UNATTENDED:
+        import_module("backstop.adapters.unblocked_output").unblock_output("stdout", "stderr")
+    if verb in {"guard", "spare"}:
         # A stop that comes before the guard can handle it is a clean one: nothing is done yet.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         import_module("backstop.entrypoints.lean_start").load_libraries()
