@@ -23,6 +23,7 @@ OPTION: Final = "--switch"
 
 NOT_SWITCHES: Final = frozenset({
     *("seed", "accounts", "contracts", "start_us", "market_open", "users"),  # other options
+    "logins",  # of a guard in front of the gateway; here the one user has them
     *("first_order_id", "first_trade_id", "first_position_id"),  # no client may depend on them
     *("apps", "signing_key"),  # secrets do not belong on a command line
     "timings",  # its own fields are switches
