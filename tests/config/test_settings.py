@@ -16,7 +16,7 @@ from backstop.config.secret import Secret, stars
 from backstop.config.setting_kinds import ListenAddress
 from backstop.config.settings import Settings, refuse_split_gateway
 from backstop.config.settings_table import CREDENTIALS, PLAIN_SETTINGS, SETTINGS, Setting
-from backstop.domain.external import ExternalPositionPolicy
+from backstop.domain.external import BreachPolicy, ExternalPositionPolicy, GuardMode
 from backstop.errors import CredentialError, SettingError, SetupError, SetupFaults
 
 LOGIN = {
@@ -60,6 +60,7 @@ def test_the_defaults_are_the_pinned_ones(tmp_path: Path) -> None:
         "api_key": Secret("hunter2hunter2"),
         "token": None,
         "emergency_api_key": None,
+        "mode": GuardMode.GATEKEEPER,
         "dry_run": True,
         "execute": False,
         "critical_system_enable": True,
@@ -117,6 +118,8 @@ def test_the_defaults_are_the_pinned_ones(tmp_path: Path) -> None:
         "state_persistence_interval_ns": SECOND_NS // 10,
         "emergency_liquidation_threshold_ns": 60 * SECOND_NS,
         "external_position_policy": ExternalPositionPolicy.PROTECT,
+        "breach_policy": BreachPolicy.CANCEL,
+        "bot_grace_ns": SECOND_NS,
         "warnings": (),
         "azure_key_vault_url": None,
         "azure_key_vault_secret": None,
@@ -197,6 +200,9 @@ def test_the_environment_of_the_process_is_read(
         ("FLAT_BY", "15:05", "entries_until", time(15, 5)),
         ("ENTRIES_UNTIL", "09:30", "entries_until", time(9, 30)),
         ("EXTERNAL_POSITION_POLICY", "flatten", "external_position_policy", "flatten"),
+        ("BACKSTOP_MODE", "drop-copy", "mode", "drop-copy"),
+        ("DROP_COPY_BREACH_POLICY", "flatten", "breach_policy", "flatten"),
+        ("DROP_COPY_GRACE_MS", "2500", "bot_grace_ns", 2_500_000_000),
         ("BACKSTOP_LISTEN", "[::1]:0", "listen", ListenAddress(host="::1", port=0)),
         ("MIN_R_MULTIPLE", "1.5", "min_r_multiple", Decimal("1.5")),
         ("DEFAULT_STOP_TICKS", "20", "default_stop_ticks", 20),
@@ -844,6 +850,7 @@ TOPSTEPX_API_URL TOPSTEPX_USER_HUB_URL TOPSTEPX_MARKET_HUB_URL BACKSTOP_STATE_DI
 BACKSTOP_API_TOKEN BACKSTOP_INSTRUMENTS BACKSTOP_CALENDAR BACKSTOP_PROFILE RISK_BUDGET
 ENTRIES_UNTIL FLAT_BY MAX_ORDER_NOTIONAL PRICE_COLLAR_PERCENT MAX_REPEATED_EXECUTIONS
 MAX_GROSS_EXPOSURE MAX_ORDER_QUANTITY MAX_ORDERS_PER_SECOND DUPLICATE_WINDOW_MS
+BACKSTOP_MODE DROP_COPY_BREACH_POLICY DROP_COPY_GRACE_MS
 EXTERNAL_POSITION_POLICY KILL_FILE SLIPPAGE_BREACHES_TO_REDUCE MIN_R_MULTIPLE DEFAULT_STOP_TICKS
 STOP_REQUIRED ALLOW_FLIP ALLOW_UNPROTECTED MAX_DIRECTIONAL_SHARE STALE_QUOTE_MS
 EXPOSURE_BREACH_LIQUIDATES

@@ -104,4 +104,7 @@ def policy_from_settings(settings: Settings) -> Policy:
         archives=True,
         measures_clock=True,
         clock_offset_max_us=settings.clock_offset_max_ns // 1000,
+        mode=settings.mode,
+        breach_policy=settings.breach_policy,
+        bot_grace_ns=settings.bot_grace_ns,
     )

@@ -14,6 +14,7 @@ from backstop import __version__
 from backstop.adapters.lock import AccountLock
 from backstop.adapters.projectx.gateway import ProjectXGateway
 from backstop.adapters.projectx.hubs import ProjectXHubs
+from backstop.adapters.projectx.signalr import HubTimings
 from backstop.app.audit_reading import AuditReading
 from backstop.app.audit_trail import AuditTrail
 from backstop.app.broker_link import BrokerLink
@@ -22,6 +23,7 @@ from backstop.app.emergency_import import take_over_emergency_run
 from backstop.app.journal_fold import policy_batch
 from backstop.app.kill_file import KillFile
 from backstop.app.loop import DecisionLoop
+from backstop.app.market_notes import MarketNotes
 from backstop.app.market_risk import MarketRisk
 from backstop.app.policy import policy_from_settings
 from backstop.app.proofs import ProofMaker
@@ -37,6 +39,7 @@ from backstop.core.policy import Policy
 from backstop.core.step import Note
 from backstop.domain.commands import RaiseAlert
 from backstop.domain.events import GuardStarted, RecordFoundSound, RecordFoundUnsound
+from backstop.domain.hub_contest import REST_S
 from backstop.ports import Clock
 
 RECORD_FAULT = "audit record"
@@ -133,6 +136,8 @@ def wired(
         on_note=outlets.note,
         past=state.past,
     )
+    if policy.is_drop_copy:
+        loop.before_fact = MarketNotes(quotes=quotes, clock=clock).before
     kill_file.bind(
         loop.put, halted_by=lambda who: any(it.operator == who for it in loop.book.latches)
     )
@@ -253,6 +258,8 @@ def _link(
             sink=loop.put,
             quotes=quotes.put,
             strike=outlets.strike,
+            # A bot that trades by itself needs its session more than who looks on needs a hub.
+            timings=HubTimings(contest_rest_s=REST_S if policy.is_drop_copy else 0.0),
         ),
         clock=clock,
         account=policy.account_id,

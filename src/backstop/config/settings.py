@@ -23,7 +23,7 @@ from backstop.config.secret import Secret
 from backstop.config.setting_kinds import ListenAddress
 from backstop.config.settings_reader import ENVIRONMENT, NAMES, read_settings, read_sources
 from backstop.config.settings_table import SETTINGS
-from backstop.domain.external import ExternalPositionPolicy
+from backstop.domain.external import BreachPolicy, ExternalPositionPolicy, GuardMode
 from backstop.errors import SettingError, SetupError, SetupFaults
 
 
@@ -48,6 +48,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     keyring_service: str | None
     secrets_folder: Path | None
     # gates
+    mode: GuardMode
     dry_run: bool
     execute: bool
     critical_system_enable: bool
@@ -68,6 +69,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     checkpoint_mirror: Path | str | None
     kill_file: Path
     listen: ListenAddress
+    gateway_listen: ListenAddress | None
     api_token: Secret | None
     tls_cert: Path | None
     tls_key: Path | None
@@ -111,6 +113,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     state_persistence_interval_ns: int
     emergency_liquidation_threshold_ns: int
     external_position_policy: ExternalPositionPolicy
+    breach_policy: BreachPolicy
+    bot_grace_ns: int
     # what a person should hear
     warnings: tuple[str, ...] = ()
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from backstop.config import setting_kinds as kinds
 from backstop.config.choices import Calendar, Profile
 from backstop.config.setting_kinds import Kind
-from backstop.domain.external import ExternalPositionPolicy
+from backstop.domain.external import BreachPolicy, ExternalPositionPolicy, GuardMode
 
 _MILLISECOND_NS = 1_000_000
 _SECOND_NS = 1_000 * _MILLISECOND_NS
@@ -70,6 +70,15 @@ def _component(name: str, member: str, what: str) -> Setting:
 
 
 _GATES = (
+    _setting(
+        "BACKSTOP_MODE",
+        "mode",
+        kinds.choice(GuardMode),
+        "gatekeeper: entries are sent from here, and trading by anybody else freezes them; "
+        "drop-copy: a bot trades with a session of its own, and the guard watches, protects and "
+        "judges its orders afterwards.",
+        default="gatekeeper",
+    ),
     _setting(
         "DRY_RUN",
         "dry_run",
@@ -200,6 +209,13 @@ _PROCESS = (
         default="127.0.0.1:8720",
     ),
     _setting(
+        "BACKSTOP_GATEWAY",
+        "gateway_listen",
+        kinds.listen_address(),
+        "Where bots reach the guard by the ProjectX API; 'backstop run --gateway' sets it too.",
+        default_words="unset: no gateway",
+    ),
+    _setting(
         "BACKSTOP_API_TOKEN",
         "api_token",
         kinds.credential(),
@@ -274,8 +290,9 @@ _RECOVERY = (
     _setting(
         "EMERGENCY_LIQUIDATION_THRESHOLD_MINUTES",
         "emergency_liquidation_threshold_ns",
-        kinds.duration_ns("0.05", "1440", unit_ns=_MINUTE_NS),
-        "After a crash, freeze or suspend longer than this, open positions are liquidated.",
+        kinds.duration_ns("0.01", "1440", unit_ns=_MINUTE_NS),
+        "After a crash, freeze or suspend longer than this, open positions are liquidated. Below "
+        "0.05 a mere restart of the guard takes long enough for that.",
         default="1",
         unit="minutes",
     ),
@@ -285,8 +302,26 @@ _RECOVERY = (
         kinds.choice(ExternalPositionPolicy),
         "What happens to a position that Backstop did not open: it gets the stop of "
         "DEFAULT_STOP_TICKS, or its contract is taken flat, or neither. Entries are frozen until a "
-        "person resumes, in any case.",
+        "person resumes, in any case. As a drop copy: to a position that has no stop in time.",
         default="protect",
+    ),
+    _setting(
+        "DROP_COPY_BREACH_POLICY",
+        "breach_policy",
+        kinds.choice(BreachPolicy),
+        "What becomes of an order of a bot that trades by itself and that a limit would have "
+        "refused: a person is told; and what works of it is cancelled; and what it has filled is "
+        "closed.",
+        default="cancel",
+    ),
+    _setting(
+        "DROP_COPY_GRACE_MS",
+        "bot_grace_ns",
+        kinds.duration_ns("0", "10000", unit_ns=_MILLISECOND_NS),
+        "How long a bot that trades by itself has for its own stop, and for one order in the place "
+        "of another, before the guard steps in.",
+        default="1000",
+        unit="milliseconds",
     ),
 )
 

@@ -18,6 +18,7 @@ from backstop.core.alerts import AlertBoard
 from backstop.core.bot_record import Bot
 from backstop.core.by_contract import LiveOrders, Positions
 from backstop.core.contract_facts import KeptFacts
+from backstop.core.drop_copy_record import DropCopyRecord
 from backstop.core.exposure import LimitName
 from backstop.core.external_record import ExternalRecord
 from backstop.core.liquidation import CloseAttempt, Liquidation
@@ -89,7 +90,9 @@ class Wake(StrEnum):
     LIQUIDATION = "LIQUIDATION"  # the next look at a liquidation or a close
     ALERTS = "ALERTS"  # critical alerts that nobody acknowledged are sent again
     HALTING = "HALTING"  # a cancel of an entry is asked for again
+    DROP_COPY = "DROP_COPY"  # orders of a bot that trades by itself are judged
     HOURS = "HOURS"  # a session opens or ends, or what may not be held over it
+    BLINDNESS = "BLINDNESS"  # both hubs have been away for too long with an order in doubt
 
 
 class VenueOrder(Struct, frozen=True, kw_only=True):
@@ -124,6 +127,7 @@ class Links:
 
     user_up: bool = False
     user_since_ns: int = 0
+    user_lost_ns: int = 0  # by this process, and not regained; 0: it is up, or never was
     market_up: bool = False
     market_lost_ns: int = 0
     watchdog_lost: bool = False  # a guard that nobody was to watch never loses its watchdog
@@ -190,6 +194,7 @@ class Book:
     liquidating: dict[str, None] = field(default_factory=dict)  # ids of those that are not over
     closes: Noted[CloseAttempt] = field(default_factory=Noted)  # contract -> newest request
     external: ExternalRecord = field(default_factory=ExternalRecord)
+    drop_copy: DropCopyRecord = field(default_factory=DropCopyRecord)
     links: Links = field(default_factory=Links)
     audit: AuditClock = field(default_factory=AuditClock)
     venue_clock: VenueClock = field(default_factory=VenueClock)
@@ -212,6 +217,9 @@ class Book:
     breaches_seen_to: int = 0  # trades up to it: a person resumed since, or a day began
     estimate: RiskEstimated | None = None
     broken_limits: tuple[str, ...] = ()  # that let through what they must refuse
+    sound_limits: tuple[Policy, AccountLimits | None] | None = field(
+        default=None, compare=False
+    )  # that were tried by this process, all of them, and refuse it
     breaches_told: dict[LimitName, None] = field(
         default_factory=dict
     )  # exposure limits that the market has broken
@@ -392,6 +400,8 @@ class Book:
             and row.type not in STOP_TYPES
             # The leg of an entry of theirs, which closes nothing before that one fills.
             and row.status is not BrokerStatus.SUSPENDED
+            # The target of a bot that trades by itself: it shrinks with the position.
+            and not (self.policy.is_drop_copy and row.type is OrderType.LIMIT)
         )
         return closing + ours + foreign
 

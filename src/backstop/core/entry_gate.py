@@ -38,6 +38,20 @@ def state_denials(
     return tuple(denials)
 
 
+def mode_denials(policy: Policy) -> tuple[Denial, ...]:
+    """Return why entries are not sent from here: a bot sends its own, and this guard looks on."""
+    if not policy.is_drop_copy:
+        return ()
+    return (
+        Denial(
+            code=DenialCode.MODE_DROP_COPY,
+            message="BACKSTOP_MODE is drop-copy: the bot sends its entries with its own session, "
+            "and none is sent from here; exits pass",
+            max_quantity=0,
+        ),
+    )
+
+
 def gate_denial(policy: Policy) -> Denial | None:
     """Return what keeps everything, exits too, from being sent; None while the gate is open."""
     if policy.observe_only:

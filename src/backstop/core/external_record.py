@@ -38,6 +38,7 @@ class WorkingForeign(Struct, frozen=True, kw_only=True):
 
     cancels: int = 0
     due_ns: int = 0  # the next cancel, monotonic
+    seen_ns: int = 0  # since when it is known to be somebody else's, monotonic
 
 
 class TaggedOrder(Struct, frozen=True, kw_only=True):
@@ -102,7 +103,10 @@ class ExternalRecord:
         self.adjusted = {
             contract_id: replace(it, seen_ns=now_ns) for contract_id, it in self.adjusted.items()
         }
-        self.working = {number: replace(it, due_ns=now_ns) for number, it in self.working.items()}
+        self.working = {
+            number: replace(it, due_ns=now_ns, seen_ns=now_ns)
+            for number, it in self.working.items()
+        }
         # What came of the closes that were under way shows from now on.
         self.closes = tuple(replace(it, asked_ns=now_ns) for it in self.closes)
 

@@ -110,7 +110,11 @@ def _attributed(work: Workbench) -> Iterator[Flattening]:
         due_ns = sighting.seen_ns + ATTRIBUTION_NS
         if _is_ours(work, number):
             del record.sightings[number]
-        elif place < surplus or (work.now_ns >= due_ns and not _may_be_ours(book, number)):
+        elif (
+            place < surplus
+            or _is_the_bot_s(book, number)
+            or (work.now_ns >= due_ns and not _may_be_ours(book, number))
+        ):
             del record.sightings[number]
             yield from _found(work, number, sighting.contract_id)
         else:
@@ -146,6 +150,14 @@ def _is_ours(work: Workbench, number: int) -> bool:
     if held is not None and held.owner is not None:
         return True
     return is_own_close(work, number)
+
+
+def _is_the_bot_s(book: Book, number: int) -> bool:
+    """Say whether an order is one of a bot that trades by itself: nobody is accused then.
+
+    What was sent from here bears our tag, so the row alone tells.
+    """
+    return book.policy.is_drop_copy and number in book.venue_orders
 
 
 def _may_be_ours(book: Book, number: int) -> bool:
@@ -222,12 +234,13 @@ def _found(work: Workbench, number: int, contract_id: str) -> Iterator[Flattenin
     if is_settlement(work, contract_id, trades):
         tell_settled(work, contract_id, what)
         return
-    yield from _frozen(work, contract_id, what)
+    if not book.policy.is_drop_copy:
+        yield from _frozen(work, contract_id, what)
 
 
 def _traded_again(work: Workbench, trade: BrokerTrade) -> Iterator[Flattening]:
     """Freeze again when an order that is known as somebody else's goes on after a resume."""
-    if trade.voided or _is_frozen(work.book, trade.contract_id):
+    if trade.voided or work.book.policy.is_drop_copy or _is_frozen(work.book, trade.contract_id):
         return
     if _is_firm_s(work.book, trade.broker_order_id, (trade,)):
         return
@@ -242,7 +255,16 @@ def _adjusted(work: Workbench, contract_id: str, unexplained: int) -> Iterator[F
     if is_settlement(work, contract_id):
         tell_settled(work, contract_id, what)
         return
-    yield from _frozen(work, contract_id, what)
+    if not work.book.policy.is_drop_copy:
+        yield from _frozen(work, contract_id, what)
+        return
+    symbol = work.book.symbol_of(contract_id)
+    work.alert(
+        Severity.CRITICAL,
+        AlertCode.EXTERNAL_POSITION,
+        f"{symbol}: {what}. {_position_words(work.book, contract_id)} It counts and is protected "
+        "like all that the bot holds.",
+    )
 
 
 def _frozen(work: Workbench, contract_id: str, what: str) -> Iterator[Flattening]:

@@ -1,7 +1,8 @@
 """What could fill of each contract at the worst: working, in-flight and UNKNOWN orders in full.
 
 Protective legs up to the position they protect count zero; legs beyond it, and foreign orders,
-could open a position and count like any order.
+could open a position and count like any order. Of a bot that trades by itself its stops and targets
+are legs too, be they brackets or orders of their own.
 """
 
 from collections.abc import Iterable
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from backstop.core.tracked_order import TrackedOrder
-from backstop.domain.order import LegRole, Side
+from backstop.domain.order import LegRole, OrderType, Side
 
 if TYPE_CHECKING:
     from backstop.core.book import Book, VenueOrder
@@ -23,7 +24,7 @@ class Fillable(Struct, frozen=True, kw_only=True):
     side: Side
     quantity: int
     role: LegRole | None
-    is_ours: bool  # placed by a request of ours, not by the venue or by somebody else
+    is_ours: bool  # of an entry that its legs belong to; not placed by the venue, nor by a stranger
 
 
 def of_order(order: TrackedOrder) -> Fillable:
@@ -50,12 +51,37 @@ def of_venue_order(venue_order: "VenueOrder") -> Fillable:
     )
 
 
+def of_bot_order(venue_order: "VenueOrder", position: int) -> Fillable:
+    """Return what could fill of an order of a bot that trades by itself.
+
+    Args:
+        venue_order: of the bot.
+        position: what is held of its contract, signed: what would close it counts as a leg.
+    """
+    row = venue_order.row
+    closes = row.is_leg or position * row.side.sign < 0
+    is_leg = closes and row.type is not OrderType.MARKET
+    role = LegRole.TAKE_PROFIT if row.type is OrderType.LIMIT else LegRole.STOP_LOSS
+    return Fillable(
+        contract_id=row.contract_id,
+        side=row.side,
+        quantity=row.quantity - row.filled_quantity,
+        role=role if is_leg else None,
+        is_ours=not is_leg,
+    )
+
+
 def fillables_of(book: "Book", contract_id: str) -> tuple[Fillable, ...]:
     """Return what could fill of every order of one contract."""
-    return (
-        *map(of_order, book.live_orders(contract_id)),
-        *map(of_venue_order, book.live_legs(contract_id)),
+    ours = map(of_order, book.live_orders(contract_id))
+    if not book.policy.is_drop_copy:
+        return (*ours, *map(of_venue_order, book.live_legs(contract_id)))
+    position = book.position(contract_id).quantity
+    others = (
+        of_bot_order(it, position) if it.owner is None else of_venue_order(it)
+        for it in book.live_legs(contract_id)
     )
+    return (*ours, *others)
 
 
 def reach(fillables: Iterable[Fillable], possible: Iterable[int]) -> tuple[int, int]:

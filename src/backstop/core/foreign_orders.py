@@ -14,6 +14,7 @@ from backstop.core.clock_readings import now_us
 from backstop.core.external_record import TaggedOrder, WorkingForeign
 from backstop.core.lifecycle import MACHINE, latched
 from backstop.core.policy import SECOND_NS
+from backstop.core.protection_evidence import is_target_of_bot
 from backstop.core.step import Workbench
 from backstop.core.trading_state import Latch, LatchKind
 from backstop.domain.alert_code import AlertCode
@@ -21,7 +22,7 @@ from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.commands import CancelOrder, Severity
 from backstop.domain.external import ExternalPositionPolicy
 from backstop.domain.numbers import plain
-from backstop.domain.order import TAG_PREFIX, leg_of
+from backstop.domain.order import TAG_PREFIX
 
 CANCEL_AGAIN_NS = 2 * SECOND_NS
 CANCEL_DOUBLINGS_MAX = 5
@@ -50,10 +51,13 @@ def row_found(work: Workbench, number: int) -> None:
     record, held = work.book.external, work.book.venue_orders.get(number)
     if held is None or number in record.working:
         return
-    _count_program(work, held.row)
+    watched = work.book.policy.is_drop_copy  # then others are the normal case
+    if not watched:
+        _count_program(work, held.row)
     if held.row.status.is_live:
-        record.working[number] = WorkingForeign(due_ns=work.now_ns)
-        _tell_working(work, held.row)
+        record.working[number] = WorkingForeign(due_ns=work.now_ns, seen_ns=work.now_ns)
+        if not watched:
+            _tell_working(work, held.row)
 
 
 def tag_words(book: Book, tag: str | None) -> str:
@@ -81,7 +85,7 @@ def prefix_of(tag: str) -> str:
 
 def _count_program(work: Workbench, row: BrokerOrder) -> None:
     record, tag = work.book.external, row.custom_tag
-    if not tag or row.parent_order_id is not None or leg_of(tag) is not None:
+    if not tag or row.is_leg:
         return
     created_us = row.created_utc_us or now_us(work)
     begins_us = max(now_us(work) - SECOND_TRADER_WINDOW_US, record.guarding_since_utc_us)
@@ -138,11 +142,37 @@ def watch_foreign_orders(work: Workbench) -> None:
     policy = book.policy
     if not policy.sends or policy.external_position_policy is ExternalPositionPolicy.ALERT:
         return
-    for held in tuple(_that_could_flip(book)):
-        number = held.row.broker_order_id
-        if work.now_ns >= working[number].due_ns:
-            _cancel(work, held.row)
-        book.wake(Wake.EXTERNAL, working[number].due_ns)
+    for held in _while_it_lasts(work, tuple(_that_could_flip(book))):
+        position = book.position(held.row.contract_id).quantity
+        cancel_foreign(
+            work,
+            held.row,
+            reason="it is not Backstop's and could turn the position around",
+            why=f"could turn the position of {position:+d} around",
+        )
+        book.wake(Wake.EXTERNAL, working[held.row.broker_order_id].due_ns)
+
+
+def _while_it_lasts(work: Workbench, found: tuple[VenueOrder, ...]) -> Iterator[VenueOrder]:
+    """Yield what could turn a position around; of a bot's own orders, when it has lasted.
+
+    Who trades by itself puts one exit in the place of another, and for a moment both are there.
+    """
+    book, overlaps = work.book, work.book.drop_copy.overlaps
+    if not book.policy.is_drop_copy:
+        yield from found
+        return
+    contracts = dict.fromkeys(it.row.contract_id for it in found)
+    for contract_id in tuple(overlaps):
+        if contract_id not in contracts:
+            del overlaps[contract_id]
+    for held in found:
+        since_ns = overlaps.setdefault(held.row.contract_id, work.now_ns)
+        due_ns = since_ns + book.policy.bot_grace_ns
+        if work.now_ns >= due_ns:
+            yield held
+        else:
+            book.wake(Wake.EXTERNAL, due_ns)
 
 
 def _that_could_flip(book: Book) -> Iterator[VenueOrder]:
@@ -154,6 +184,8 @@ def _that_could_flip(book: Book) -> Iterator[VenueOrder]:
         contract_id, position = row.contract_id, book.position(row.contract_id).quantity
         if position * row.side.sign >= 0 or row.status is BrokerStatus.SUSPENDED:
             continue  # a suspended leg begins to work only when its own entry has filled
+        if is_target_of_bot(book, row, 1 if position > 0 else -1):
+            continue  # it is cut to the position
         open_quantity = row.quantity - row.filled_quantity
         if row.type in STOP_TYPES:
             if open_quantity > abs(position) and not _is_needed(book, row, position):
@@ -174,21 +206,22 @@ def _is_needed(book: Book, row: BrokerOrder, position: int) -> bool:
     return others < abs(position)
 
 
-def _cancel(work: Workbench, row: BrokerOrder) -> None:
+def cancel_foreign(work: Workbench, row: BrokerOrder, *, reason: str, why: str) -> None:
+    """Cancel an order of somebody else, again when its time has come; ``why`` is for people.
+
+    ``reason`` goes on record with the request.
+    """
     book, number = work.book, row.broker_order_id
+    if work.now_ns < book.external.working[number].due_ns:
+        return
     cancels = book.external.working[number].cancels
     pause_ns = CANCEL_AGAIN_NS << min(cancels, CANCEL_DOUBLINGS_MAX)
     book.external.working[number] = replace(
         book.external.working[number], cancels=cancels + 1, due_ns=work.now_ns + pause_ns
     )
     book.asked[number] = work.now_ns
-    position = book.position(row.contract_id).quantity
     work.commands.append(
-        CancelOrder(
-            account_id=row.account_id,
-            broker_order_id=number,
-            reason="it is not Backstop's and could turn the position around",
-        )
+        CancelOrder(account_id=row.account_id, broker_order_id=number, reason=reason)
     )
     if cancels not in {0, CANCELS_UNTIL_TOLD}:
         return
@@ -197,6 +230,5 @@ def _cancel(work: Workbench, row: BrokerOrder) -> None:
         Severity.CRITICAL if cancels else Severity.WARNING,
         AlertCode.EXTERNAL_ORDER_STAYS if cancels else AlertCode.EXTERNAL_ORDER_CANCELLED,
         f"Order {number} ({tag_words(work.book, row.custom_tag)}), {row.side} {row.quantity} "
-        f"{book.symbol_of(row.contract_id)}, could turn the position of {position:+d} around; it "
-        f"{stays}.",
+        f"{book.symbol_of(row.contract_id)}, {why}; it {stays}.",
     )

@@ -48,18 +48,23 @@ def cancel_entries_while_halted(work: Workbench) -> None:
 def _halted_entries(work: Workbench) -> Iterator[tuple[TrackedOrder, str]]:
     """Yield every working entry that a latch, the calendar or a rule stops, with the cause."""
     book = work.book
-    halts = [latch for latch in book.latches if latch.kind.halts]
-    barred = book.account_rules.entry_barred(book.trade_date)
     if not _may_bar_entries(book):
         return
     for order in list(book.live_orders()):
-        contract_id = order.intent.contract_id
-        latched = (f"halted: {it.cause}" for it in halts if it.binds(contract_id))
-        cause = next(latched, None) or barred or entry_barred(book, contract_id)
-        cause = cause or withdrawn_entry(book, order)
+        cause = entry_bar(book, order.intent.contract_id) or withdrawn_entry(book, order)
         # A stop that is larger than its position for a moment must not be taken away whole.
         if cause is not None and order.role is None and not book.is_exit(order):
             yield order, cause
+
+
+def entry_bar(book: Book, contract_id: str) -> str | None:
+    """Return what keeps every entry of a contract from resting at the venue; None: nothing."""
+    halts = (it for it in book.latches if it.kind.halts and it.binds(contract_id))
+    latch = next(halts, None)
+    if latch is not None:
+        return f"halted: {latch.cause}"
+    barred = book.account_rules.entry_barred(book.trade_date)
+    return barred or entry_barred(book, contract_id)
 
 
 def _may_bar_entries(book: Book) -> bool:

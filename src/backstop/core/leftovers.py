@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from backstop.core.book import Book, Wake
+from backstop.core.book import Book, VenueOrder, Wake
 from backstop.core.evidence import ask_for_audit
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.positions import Knowledge, PositionView
@@ -28,10 +28,14 @@ ASK_AGAIN_NS = 2 * SECOND_NS
 
 
 class Leftover(Struct, frozen=True, kw_only=True):
-    """A working order that protects nothing; ``owner`` is the entry of a leg, None of others."""
+    """A working order that protects nothing; ``owner`` is the entry of a leg, None of others.
+
+    ``is_bot_s``: a bot that trades by itself placed it, and is about to take it away as a rule.
+    """
 
     row: BrokerOrder
     owner: str | None = None
+    is_bot_s: bool = False
 
 
 def leftovers(book: Book, contract_id: str) -> Iterator[Leftover]:
@@ -39,9 +43,12 @@ def leftovers(book: Book, contract_id: str) -> Iterator[Leftover]:
     view = book.positions.get(contract_id)
     if view is None:
         return
+    untouched = book.policy.leaves_bot_alone
     for held in book.live_legs(contract_id):
         if held.owner is not None and _protects_nothing(held.row, view):
             yield Leftover(row=held.row, owner=held.owner)
+        elif _is_leg_of_bot(book, held) and _protects_nothing(held.row, view):
+            yield Leftover(row=held.row, is_bot_s=True)
     if not book.policy.protects:
         return
     for order in book.live_orders(contract_id):
@@ -50,10 +57,17 @@ def leftovers(book: Book, contract_id: str) -> Iterator[Leftover]:
             continue
         if _protects_nothing(row, view):
             yield Leftover(row=row)
-    for number in book.protection.record(contract_id).leftovers:
+    for number in () if untouched else book.protection.record(contract_id).leftovers:
         row = _live_row(book, number)
         if row is not None and _protects_nothing(row, view):
-            yield Leftover(row=row)
+            yield Leftover(row=row, is_bot_s=book.policy.is_drop_copy)
+
+
+def _is_leg_of_bot(book: Book, held: VenueOrder) -> bool:
+    """Say whether an order is a leg of a bot that trades by itself, to be swept where it is not."""
+    policy = book.policy
+    swept = policy.is_drop_copy and not policy.leaves_bot_alone
+    return swept and held.owner is None and held.row.is_leg
 
 
 def _protects_nothing(row: BrokerOrder, view: PositionView) -> bool:
@@ -96,7 +110,7 @@ def sweep_leftovers(work: Workbench) -> None:
     for contract_id, view in book.positions.items():
         for leftover in leftovers(book, contract_id):
             book.wake(Wake.ORPHANS, work.now_ns + ASK_AGAIN_NS)
-            if not _is_certain(book, leftover, view):
+            if not _is_certain(book, leftover, view, now_ns=work.now_ns):
                 # Its entry may have filled while the trade is on the way: read, and look again.
                 ask_for_audit(work)
             elif _may_ask(work, leftover.row.broker_order_id):
@@ -120,7 +134,7 @@ def _cancel(work: Workbench, leftover: Leftover) -> None:
     )
 
 
-def _is_certain(book: Book, leftover: Leftover, view: PositionView) -> bool:
+def _is_certain(book: Book, leftover: Leftover, view: PositionView, *, now_ns: int) -> bool:
     """Say whether an order has nothing left to protect; ``view`` says what its contract holds.
 
     What was known before the entry of a leg filled proves nothing: either the trades of the entry
@@ -129,6 +143,8 @@ def _is_certain(book: Book, leftover: Leftover, view: PositionView) -> bool:
     """
     if view.knowledge is not Knowledge.KNOWN:
         return False
+    if leftover.is_bot_s:
+        return view.is_proven and now_ns >= view.evidence_ns + book.policy.bot_grace_ns
     if leftover.owner is None:
         return True
     entry = book.orders.get(leftover.owner)

@@ -4,7 +4,7 @@ from msgspec.structs import replace
 
 from backstop.core import execution_verification as verification
 from backstop.core.alerts import REPEAT_NS
-from backstop.core.book import LATCHES_KEPT, Book, Wake
+from backstop.core.book import AUDIT_INTERVAL_NS, LATCHES_KEPT, Book, Wake
 from backstop.core.evidence import apply_order_step
 from backstop.core.liquidation_scope import unfinished
 from backstop.core.positions import distrusted
@@ -26,6 +26,7 @@ from backstop.domain.events import (
     SessionEvicted,
     TradingDayBegan,
 )
+from backstop.domain.hub_contest import REST_S, is_contested, lately
 from backstop.domain.order import OrderState
 
 MACHINE = "backstop"
@@ -49,10 +50,13 @@ def hub_changed(work: Workbench, event: HubConnected | HubLost | SessionEvicted)
         links.market_up = up
     elif up:
         links.user_up, links.user_since_ns = True, work.now_ns
+        links.user_lost_ns = 0
         # What happened before the subscription is only in the account's own records.
         book.audit.due_ns = work.now_ns
         book.audit.requested_ns = 0
     else:
+        if links.user_up:
+            links.user_lost_ns = work.now_ns
         links.user_up = False
         for contract_id, view in book.positions.items():
             book.positions[contract_id] = distrusted(view)
@@ -62,6 +66,25 @@ def hub_changed(work: Workbench, event: HubConnected | HubLost | SessionEvicted)
             AlertCode.SESSION_EVICTED,
             "The gateway sent GatewayLogout: another login may have taken this session. "
             "Entries wait until the account has been read again.",
+        )
+        _count_eviction(work, event)
+
+
+def _count_eviction(work: Workbench, event: SessionEvicted) -> None:
+    """Tell a person when the user hub is left to the bot that takes it each time."""
+    record = work.book.drop_copy
+    if not work.book.policy.is_drop_copy or event.hub is not Hub.USER:
+        return
+    record.evictions_ns = lately(record.evictions_ns, work.now_ns)
+    if is_contested(record.evictions_ns):
+        work.alert(
+            Severity.CRITICAL,
+            AlertCode.SESSION_CONTESTED,
+            f"The user hub was taken from this guard {len(record.evictions_ns)} times within an "
+            f"hour, and whoever takes it loses it to the guard each time. So the guard leaves it "
+            f"alone for {REST_S / 60:g} minutes and reads the account every "
+            f"{AUDIT_INTERVAL_NS // 1_000_000_000} s instead: what happens is known that much "
+            "later. Let both use one token: give the guard the bot's (TOPSTEPX_JWT).",
         )
 
 
@@ -81,6 +104,7 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.links.user_up = book.links.market_up = False
     book.links.market_lost_ns = work.now_ns
     book.links.user_since_ns = work.now_ns
+    book.links.user_lost_ns = 0
     book.links.watchdog_lost = False
     book.links.journal_failed = False
     book.record_unread = event.record_unread
@@ -102,6 +126,9 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.external.begin(
         utc_us=event.utc_us, now_ns=work.now_ns, measures_clock=book.policy.measures_clock
     )
+    book.drop_copy.begin(now_ns=work.now_ns)
+    if book.drop_copy.waiting:
+        book.wake(Wake.DROP_COPY, work.now_ns)
     for contract_id, view in book.positions.items():
         book.positions[contract_id] = replace(
             distrusted(view),

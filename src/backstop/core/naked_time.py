@@ -100,12 +100,13 @@ def is_overdue(work: Workbench, now: Situation, *, timer: bool) -> bool:
 
 def _due_ns(work: Workbench, episode: Episode) -> int | None:
     """Return when a position must be protected; None while the account has not been read."""
-    protection = work.book.protection
+    protection, policy = work.book.protection, work.book.policy
     if not protection.known_ns:
         return None
+    limit_ns = NAKED_LIMIT_NS + (policy.bot_grace_ns if policy.is_drop_copy else 0)
     if episode.wanted_ns >= protection.known_ns:
-        return episode.wanted_ns + NAKED_LIMIT_NS
-    return max(protection.started_ns + RESTART_LIMIT_NS, protection.known_ns + NAKED_LIMIT_NS)
+        return episode.wanted_ns + limit_ns
+    return max(protection.started_ns + RESTART_LIMIT_NS, protection.known_ns + limit_ns)
 
 
 def _alarm_unread(work: Workbench, now: Situation) -> None:

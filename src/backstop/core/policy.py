@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from backstop.core.account_rules.limits import AccountLimits
 from backstop.core.exposure import ExposureLimits
-from backstop.domain.external import ExternalPositionPolicy
+from backstop.domain.external import BreachPolicy, ExternalPositionPolicy, GuardMode
 
 SECOND_NS = 1_000_000_000
 MILLISECOND_NS = 1_000_000
@@ -60,6 +60,11 @@ class Policy(Struct, frozen=True, kw_only=True, dict=True):
         measures_clock: the venue's time is known by its own answers; False in records of before
             it was measured, where our time of day was taken for it.
         clock_offset_max_us: entries wait while the two are farther apart; 0: whatever they are.
+        mode: who sends the entries; as a drop copy the guard sends none, and judges those of a bot
+            that has a session of its own after the fact.
+        breach_policy: what becomes of an order of that bot which a limit would have refused.
+        bot_grace_ns: how long that bot has for its own stop, and for one order in the place of
+            another, before the guard steps in.
     """
 
     account_id: int
@@ -95,6 +100,9 @@ class Policy(Struct, frozen=True, kw_only=True, dict=True):
     archives: bool = False
     measures_clock: bool = False
     clock_offset_max_us: int = 0
+    mode: GuardMode = GuardMode.GATEKEEPER
+    breach_policy: BreachPolicy = BreachPolicy.ALERT
+    bot_grace_ns: int = 0
 
     @cached_property
     def slippage_ratio(self) -> tuple[int, int]:
@@ -110,3 +118,14 @@ class Policy(Struct, frozen=True, kw_only=True, dict=True):
     def sends(self) -> bool:
         """Both keys are turned, and the system is not just watching."""
         return self.execute and not self.dry_run and not self.observe_only
+
+    @property
+    def is_drop_copy(self) -> bool:
+        """A bot trades by itself, and the guard watches, protects and judges afterwards."""
+        return self.mode is GuardMode.DROP_COPY
+
+    @property
+    def leaves_bot_alone(self) -> bool:
+        """Of such a bot not even a stop or a target is touched that protects nothing any more."""
+        alerts = self.external_position_policy is ExternalPositionPolicy.ALERT
+        return self.is_drop_copy and alerts

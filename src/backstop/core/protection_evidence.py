@@ -28,7 +28,7 @@ from backstop.core.protection_record import (
 from backstop.core.step import Workbench
 from backstop.core.tracked_order import TrackedOrder, final_quantity
 from backstop.domain.broker import BrokerOrder, BrokerStatus
-from backstop.domain.order import LegRole
+from backstop.domain.order import LegRole, OrderType
 
 
 def fold_protection(work: Workbench) -> None:
@@ -51,12 +51,28 @@ def is_adoptable(book: Book, row: BrokerOrder, sign: int) -> bool:
     if row.side.sign != -sign:
         return False
     name = book.client_of_broker_id.get(row.broker_order_id)
-    if not book.policy.allow_flip or name is None or book.orders[name].reduces_risk:
+    watched = name is None and book.policy.is_drop_copy
+    if not book.policy.allow_flip or (name is None and not watched):
+        return True
+    if name is not None and book.orders[name].reduces_risk:
         return True
     if row.broker_order_id in book.protection.record(row.contract_id).adopted:
         return True
     held = abs(book.position(row.contract_id).quantity)
     return row.quantity - row.filled_quantity <= held
+
+
+def is_target_of_bot(book: Book, row: BrokerOrder, sign: int) -> bool:
+    """Say whether a bot that trades by itself means to close a position of ``sign`` with an order.
+
+    Where a position may be turned around, one that is larger than it may be meant to do that.
+    """
+    if not book.policy.is_drop_copy or row.status is not BrokerStatus.OPEN:
+        return False
+    if row.type is not OrderType.LIMIT or row.side.sign != -sign:
+        return False
+    held = abs(book.position(row.contract_id).quantity)
+    return not book.policy.allow_flip or row.quantity - row.filled_quantity <= held
 
 
 # -- one contract --------------------------------------------------------------------------------

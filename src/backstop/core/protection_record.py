@@ -18,6 +18,9 @@ from backstop.domain.order import LegRole
 LOTS_KEPT = 64
 """Lots of one position; what came from older ones is covered at the levels of the newer."""
 
+ADOPTED_PREFIX = "venue:"
+"""Begins the owner of a lot that stands for a stop of somebody else."""
+
 
 class LotLeg(Struct, frozen=True, kw_only=True):
     """A bracket leg of the entry that a lot came from, as the venue last showed it."""
@@ -53,6 +56,11 @@ class Lot(Struct, frozen=True, kw_only=True):
     legs: tuple[LotLeg, ...] = ()
 
     @property
+    def is_adopted(self) -> bool:
+        """It stands for a stop that no request of ours placed."""
+        return self.owner.startswith(ADOPTED_PREFIX)
+
+    @property
     def quantity(self) -> int:
         """Contracts that are left of it: its own legs have closed the others."""
         return max(0, self.filled_quantity - sum(leg.filled_quantity for leg in self.legs))
@@ -76,7 +84,7 @@ class Lot(Struct, frozen=True, kw_only=True):
 
 def adopted_owner(broker_order_id: int) -> str:
     """Return the owner of the lot for a stop that no request of ours placed."""
-    return f"venue:{broker_order_id}"
+    return f"{ADOPTED_PREFIX}{broker_order_id}"
 
 
 class Episode(Struct, frozen=True, kw_only=True):
@@ -160,11 +168,15 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 class AwaitedFill(Struct, frozen=True, kw_only=True):
-    """Contracts, signed, that an order's row says are filled and no trade has shown yet."""
+    """Contracts, signed, that an order's row says are filled and no trade has shown yet.
+
+    ``told_utc_us`` is when the venue last changed the row, in its own time: they filled by then.
+    """
 
     contract_id: str
     quantity: int
     since_ns: int
+    told_utc_us: int = 0
 
 
 class ProtectionRecords(Noted[ProtectionRecord]):

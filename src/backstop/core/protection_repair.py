@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from backstop.core.book import Wake
+from backstop.core.bot_stops import tell_no_stop_in_time
 from backstop.core.closing import is_executing
 from backstop.core.liquidation import DOUBLINGS_MAX
 from backstop.core.naked_time import give_up
@@ -51,13 +52,15 @@ def repair(work: Workbench, now: Situation) -> None:
     missing = [share for share in now.missing if share.ticks is not None]
     if not missing or now.instrument is None or not book.protection.known_ns:
         return
-    due_ns = max(_due_ns(work, now), now.record.episode.try_again_ns)
+    due_ns = max(_due_ns(work, now), _after_the_bot_ns(work, now))
+    due_ns = max(due_ns, now.record.episode.try_again_ns)
     if work.now_ns < due_ns:
         book.wake(Wake.PROTECTION, due_ns)
         return
     if now.record.repairs >= REPAIRS_MAX:
         give_up(work, now, code=AlertCode.POSITION_NAKED, why=REPAIRS_MESSAGE)
         return
+    tell_no_stop_in_time(work, now)
     _place_all(work, now, missing, again_ns=work.now_ns + TRY_AGAIN_NS)
 
 
@@ -133,6 +136,14 @@ def _due_ns(work: Workbench, now: Situation) -> int:
         return work.now_ns
     _read_soon(work, work.now_ns + MILLISECOND_NS)
     return since_ns + SETTLE_NS + READ_WAIT_NS
+
+
+def _after_the_bot_ns(work: Workbench, now: Situation) -> int:
+    """Return from when on a bot that trades by itself has had its time to place a stop."""
+    policy, since_ns = work.book.policy, now.view.naked_since_ns
+    if not policy.is_drop_copy or not now.uncovered or not since_ns:
+        return work.now_ns
+    return since_ns + policy.bot_grace_ns
 
 
 def _may_be_coming(now: Situation) -> bool:

@@ -138,7 +138,9 @@ def _wanted(book: Book, record: ProtectionRecord, quantity: int) -> int:
     """Return how many of ``quantity`` contracts are ours to protect."""
     if book.policy.external_position_policy is not ExternalPositionPolicy.ALERT:
         return quantity
-    return min(quantity, sum(lot.quantity for lot in record.active_lots))
+    left_alone = book.policy.leaves_bot_alone
+    lots = (it for it in record.active_lots if not (left_alone and it.is_adopted))
+    return min(quantity, sum(lot.quantity for lot in lots))
 
 
 def _chosen(book: Book, record: ProtectionRecord) -> int:

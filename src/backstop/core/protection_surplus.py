@@ -43,11 +43,19 @@ def cut_surplus(work: Workbench, now: Situation) -> None:
         return
     # The venue shrinks the sibling of a filled leg, and its own stops, by itself within 40 ms.
     settles = any(cut.cover.origin is not Origin.OWN for cut in cuts)
-    if settles and work.now_ns < since_ns + ORPHAN_SETTLE_NS:
-        book.wake(Wake.PROTECTION, since_ns + ORPHAN_SETTLE_NS)
+    settled_ns = since_ns + _settle_ns(book)
+    if settles and (work.now_ns < settled_ns or book.policy.leaves_bot_alone):
+        if work.now_ns < settled_ns:
+            book.wake(Wake.PROTECTION, settled_ns)
         cuts = tuple(cut for cut in cuts if cut.cover.origin is Origin.OWN)
     for cut in cuts:
         _cut(work, now.record, cut)
+
+
+def _settle_ns(book: Book) -> int:
+    """Return how long stops of others may be too many: a bot puts one in the place of another."""
+    policy = book.policy
+    return max(ORPHAN_SETTLE_NS, policy.bot_grace_ns) if policy.is_drop_copy else ORPHAN_SETTLE_NS
 
 
 def _cut(work: Workbench, record: ProtectionRecord, cut: Cut) -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from backstop.core.book import STOP_TYPES, Book
 from backstop.core.clock_readings import earliest_us
-from backstop.core.protection_evidence import is_adoptable
+from backstop.core.protection_evidence import is_adoptable, is_target_of_bot
 from backstop.core.protection_levels import level_ticks
 from backstop.core.protection_plan import Cover, Cut, Origin
 from backstop.core.protection_record import Change, ProtectionRecord, adopted_owner
@@ -128,7 +128,11 @@ def _protective_rows(
             role = LegRole.STOP_LOSS if row.type in STOP_TYPES else held.role
             yield row, Origin.LEG, held.owner, role
         elif is_adoptable(book, row, record.sign):
-            yield row, Origin.FOREIGN, adopted_owner(row.broker_order_id), LegRole.STOP_LOSS
+            origin = Origin.BOT if book.policy.is_drop_copy else Origin.FOREIGN
+            yield row, origin, adopted_owner(row.broker_order_id), LegRole.STOP_LOSS
+        elif is_target_of_bot(book, row, record.sign):
+            owner = adopted_owner(row.broker_order_id)
+            yield row, Origin.BOT, owner, LegRole.TAKE_PROFIT
 
 
 # -- what is asked for ---------------------------------------------------------------------------

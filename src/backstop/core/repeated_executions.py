@@ -28,11 +28,20 @@ def count_executions(work: Workbench) -> None:
         if order is None or order.role is not None or len(order.fills) != trades:
             continue
         intent = order.intent
-        key = execution_key(intent.strategy_id, intent.contract_id, intent.side)
-        times_ns = (*_within(book, key, work.now_ns), work.now_ns)
-        book.executions[key] = times_ns[-limit:]
+        count_execution(work, intent.contract_id, intent.side, strategy_id=intent.strategy_id)
     for key in [it for it in book.executions if not _within(book, it, work.now_ns)]:
         del book.executions[key]
+
+
+def count_execution(
+    work: Workbench, contract_id: str, side: Side, *, strategy_id: str | None = None
+) -> None:
+    """Remember that an order begins to fill now; ``strategy_id`` None: of nobody who is named."""
+    book, limit = work.book, work.book.policy.max_repeated_executions
+    if limit is None:
+        return
+    key = execution_key(strategy_id, contract_id, side)
+    book.executions[key] = (*_within(book, key, work.now_ns), work.now_ns)[-limit:]
 
 
 def repetition_denials(

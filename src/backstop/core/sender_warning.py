@@ -18,6 +18,7 @@ from backstop.domain.denial import DenialCode
 from backstop.domain.events import OrderRegistered, OrderRequested
 
 _NOT_SAID = STATE_DENIALS | {
+    DenialCode.MODE_DROP_COPY,
     DenialCode.STOP_REQUIRED,
     DenialCode.STALE_REFERENCE,
     DenialCode.STALE_ACCOUNT,

@@ -36,6 +36,7 @@ from backstop.domain.broker import BrokerStatus, BrokerTrade
 from backstop.domain.commands import ModifyOrder, Severity
 from backstop.domain.events import Answer, ModifyAnswered
 from backstop.domain.numbers import count_text, plain
+from backstop.domain.order import OrderType
 
 BREACHES_KEPT = 1000
 """Breaches that are remembered: as many as the setting can ask for before it reduces."""
@@ -80,8 +81,19 @@ def _touched_legs(work: Workbench) -> Iterator[_Execution]:
     traded = (trade.broker_order_id for trade in work.new_trades.values())
     for number in dict.fromkeys((*work.touched_venue_orders, *traded)):
         leg = book.venue_orders.get(number)
-        if leg is not None and leg.owner is not None:
-            yield _of_leg(book, leg, leg.owner)
+        if leg is None:
+            continue
+        if leg.owner is not None:
+            yield _of_leg(book, leg, f"leg {number} of {leg.owner}", leg.owner)
+        elif number in book.drop_copy.judged or (book.policy.is_drop_copy and leg.row.is_leg):
+            yield _of_bot(book, leg)
+
+
+def count_execution_of_bot(work: Workbench, number: int) -> None:
+    """Judge what was filled of an order of a bot that trades by itself, by what is known now."""
+    leg = work.book.venue_orders.get(number)
+    if leg is not None and leg.owner is None:
+        _judge(work, _of_bot(work.book, leg))
 
 
 def _of_order(book: Book, order: TrackedOrder) -> _Execution:
@@ -108,18 +120,30 @@ def _of_order(book: Book, order: TrackedOrder) -> _Execution:
     )
 
 
-def _of_leg(book: Book, leg: VenueOrder, owner: str) -> _Execution:
+def _of_bot(book: Book, leg: VenueOrder) -> _Execution:
+    """Return an execution of a bot that trades by itself: a market order has met the touch then."""
+    number = leg.row.broker_order_id
+    judged = book.drop_copy.judged.get(number)
+    is_market = leg.row.type is OrderType.MARKET
+    touch = judged.touch if judged is not None and is_market else None
+    return _of_leg(book, leg, f"order {number}", "the bot", touch=touch)
+
+
+def _of_leg(
+    book: Book, leg: VenueOrder, name: str, owner: str, *, touch: Decimal | None = None
+) -> _Execution:
     row, instrument = leg.row, book.instruments.get(leg.row.contract_id)
     trades = (book.trades[trade_id] for trade_id in book.trades_of.get(row.broker_order_id, ()))
     fills = tuple(trade for trade in trades if not trade.voided)
-    measured_from = references(fills, leg.levels_seen, kind=row.type, side=row.side, as_sent=None)
+    measured_from = references(fills, leg.levels_seen, kind=row.type, side=row.side, as_sent=touch)
     ticks = None
     if instrument is not None and measured_from and _is_complete(book, leg):
         ticks = adverse_ticks(fills, measured_from, side=row.side, tick_size=instrument.tick_size)
     quantity = sum(fill.quantity for fill in fills)
     kind = "leg" if leg.role is None else str(leg.role).lower().replace("_", "-")
+    kind = "order" if leg.owner is None else kind
     return _Execution(
-        name=f"leg {row.broker_order_id} of {owner}",
+        name=name,
         what=(
             f"{row.side} {quantity} {book.symbol_of(row.contract_id)} "
             f"({kind} {row.broker_order_id} of {owner})"

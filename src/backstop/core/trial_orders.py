@@ -43,6 +43,14 @@ def order_trials(policy: Policy) -> Iterator[Trial]:
         wish=an_order(),
         prepare=_with_a_root_that_no_list_has,
     )
+    if policy.is_drop_copy:
+        yield Trial(
+            limit="BACKSTOP_MODE",
+            code=DenialCode.MODE_DROP_COPY,
+            policy=policy,
+            wish=an_order(),
+            prepare=as_it_is,
+        )
     if not policy.allow_flip:
         yield Trial(
             limit="ALLOW_FLIP",

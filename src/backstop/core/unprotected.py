@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from backstop.core.book import Book, Wake
+from backstop.core.bot_stops import tell_no_stop_in_time
 from backstop.core.evidence import ask_for_audit
 from backstop.core.external_trading import ATTRIBUTION_NS
 from backstop.core.lifecycle import MACHINE, latched
@@ -50,6 +51,12 @@ def settle_undetermined(work: Workbench, now: Situation) -> None:
             code=AlertCode.STOP_OPENED_POSITION,
             why="an order that was to close a position opened it, so no stop is on record",
         )
+        return
+    policy = work.book.policy
+    if policy.is_drop_copy and policy.external_position_policy is ExternalPositionPolicy.FLATTEN:
+        tell_no_stop_in_time(work, now)
+        why = "no stop came in time, and EXTERNAL_POSITION_POLICY is flatten"
+        give_up(work, now, code=AlertCode.POSITION_NAKED, why=why)
         return
     due_ns = now.record.episode.wanted_ns + DECLARE_NS
     if work.now_ns < due_ns:
@@ -102,6 +109,10 @@ def _why_none(book: Book) -> str:
 
 def _frozen(work: Workbench, contract_id: str, message: str) -> None:
     symbol = work.book.symbol_of(contract_id)
+    if work.book.policy.is_drop_copy:
+        # What a bot does by itself is told; a freeze would only call its next orders wrong.
+        work.alert(Severity.CRITICAL, AlertCode.POSITION_UNPROTECTED, message)
+        return
     cause = f"a position in {symbol} has no stop ({contract_id})"
     latch = Latch(kind=LatchKind.UNPROTECTED, cause=cause, operator=MACHINE, utc_us=work.utc_us)
     latched(work, latch)

@@ -68,6 +68,10 @@ class AlertCode(StrEnum):
     """The venue did not cancel such an order."""
     SECOND_TRADER = "SECOND_TRADER"
     """Another program trades this account."""
+    ORDER_OUTSIDE_LIMITS = "ORDER_OUTSIDE_LIMITS"
+    """A bot that trades by itself sent an order that a limit would have refused."""
+    SESSION_CONTESTED = "SESSION_CONTESTED"
+    """Guard and bot take the user hub from each other, so the guard leaves it alone for a while."""
     FIRM_LIQUIDATION = "FIRM_LIQUIDATION"
     """The firm locked the account and closed a position."""
 
@@ -124,6 +128,8 @@ class AlertCode(StrEnum):
     """A silent bot is back."""
 
     # -- the guard, its machine and its links ----------------------------------------------------
+    EMERGENCY = "EMERGENCY"
+    """The guard cannot know what it has done, or has failed itself; entries wait for a person."""
     LOGIN_REFUSED = "LOGIN_REFUSED"
     """The gateway does not accept the API key any more."""
     SESSION_EVICTED = "SESSION_EVICTED"

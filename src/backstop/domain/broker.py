@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from backstop.domain.order import OrderType, Side
+from backstop.domain.order import OrderType, Side, leg_of
 
 
 class BrokerStatus(StrEnum):
@@ -67,6 +67,11 @@ class BrokerOrder(Struct, frozen=True, kw_only=True):
     created_utc_us: int = 0
     updated_utc_us: int = 0
     raw: str = ""
+
+    @property
+    def is_leg(self) -> bool:
+        """The venue made it for the bracket of another order."""
+        return self.parent_order_id is not None or leg_of(self.custom_tag) is not None
 
 
 class BrokerTrade(Struct, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from backstop.adapters.loopback import is_loopback_host
 from backstop.core.policy import Policy
+from backstop.domain.external import GuardMode
 
 DRY_RUN_BANNER = "DRY RUN: NOTHING IS SENT"
 EXECUTE_OFF_BANNER = "EXECUTE IS OFF: NOTHING IS SENT"
@@ -15,8 +16,10 @@ class Gates(Struct, frozen=True, kw_only=True):
 
     ``gateway`` is the host that orders go to, ``real`` says that it is not this machine.
     ``warnings`` name the settings that take protection away, and what was perhaps not meant.
+    ``mode`` says who sends entries: as a drop copy a bot does, and this guard sends none.
     """
 
+    mode: GuardMode
     dry_run: bool
     execute: bool
     observe_only: bool
@@ -38,8 +41,10 @@ def gates(policy: Policy, *, gateway: str, warnings: tuple[str, ...] = ()) -> Ga
         banner = EXECUTE_OFF_BANNER
     else:
         orders = "REAL ORDERS" if real else "ORDERS"
+        orders = f"NO ENTRIES, BUT {orders}" if policy.is_drop_copy else orders
         banner = f"SENDING: {orders} GO TO {gateway}, ACCOUNT {policy.account_id}"
     return Gates(
+        mode=policy.mode,
         dry_run=policy.dry_run,
         execute=policy.execute,
         observe_only=policy.observe_only,

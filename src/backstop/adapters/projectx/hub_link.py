@@ -16,6 +16,7 @@ from backstop.adapters.machine import machine
 from backstop.adapters.projectx.hub_connect import Negotiate, TokenRefusedError, connected
 from backstop.adapters.projectx.session import BearerToken
 from backstop.adapters.projectx.signalr import Call, HubConnection, HubEndedError, HubTimings
+from backstop.domain.hub_contest import is_contested, lately
 from backstop.errors import GatewayError
 from backstop.ports import Clock
 
@@ -104,6 +105,8 @@ class HubLink:
         self._attempts = 0
         self._drops = 0
         self._failures = 0  # in a row: where in the delays we are
+        self._evictions_ns: tuple[int, ...] = ()
+        self._rests = False  # before the next attempt: somebody else takes it from us each time
         self._last_fault = ""
 
     @property
@@ -155,8 +158,10 @@ class HubLink:
         self._connection.end(reason)
         if evicted:
             # Not proven, however long it lived: what evicted us is still there.
-            self._ready_ns = self._clock.monotonic_ns()
+            self._ready_ns = now_ns = self._clock.monotonic_ns()
             self._failures = max(self._failures, EVICTED_ATTEMPT)
+            self._evictions_ns = lately(self._evictions_ns, now_ns)
+            self._rests = bool(self._timings.contest_rest_s) and is_contested(self._evictions_ns)
 
     async def _follow_the_token(self) -> NoReturn:
         """Leave a connection whose token was renewed, long before the old token ends.
@@ -207,6 +212,9 @@ class HubLink:
         self._listener.on_connected(self._generation)
 
     def _next_delay_s(self) -> float:
+        if self._rests:
+            self._rests = False
+            return self._timings.contest_rest_s
         delays_s = self._timings.delays_s
         delay_s = delays_s[min(self._failures, len(delays_s) - 1)]
         self._failures += 1

@@ -50,6 +50,7 @@ class HubTimings(Struct, frozen=True, kw_only=True):
     silence_s: float = 30.0  # the server pings every 15 s
     delays_s: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0)  # before each attempt
     proven_s: float = 5.0  # a connection that lived this long starts the delays anew
+    contest_rest_s: float = 0.0  # how long a hub rests that another takes each time; 0: never
     token_check_s: float = 30.0  # a token is renewed at least half an hour before its end
 
 
