@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import aiohttp
-from tests.app.desk import PATIENCE_S, Desk, Guard
+from tests.app.desk import PATIENCE_S, Desk, Guard, until
 
 from backstop.adapters.bot_credentials import BotCredentials
 from backstop.adapters.clock import SystemClock
@@ -134,6 +134,36 @@ class Front:
             if row["accountId"] == self.desk.account and row["contractId"] == contract
         )
 
+    def true_live_orders(self) -> list[dict[str, Any]]:
+        """Return the orders of the account that can still fill, as the exchange has them."""
+        return [
+            dict(row)
+            for row in self.desk.truth()["orders"]
+            if row["accountId"] == self.desk.account
+            and row["status"] in {"OPEN", "PENDING", "SUSPENDED"}
+        ]
+
+    def true_orders_tagged(self, client_order_id: str) -> list[dict[str, Any]]:
+        """Return what the exchange has under the tag of one order of the guard."""
+        tag = self.guard.book.orders[client_order_id].custom_tag
+        return [dict(row) for row in self.desk.truth()["orders"] if row["customTag"] == tag]
+
+    async def flat(self) -> None:
+        """Cancel every entry and close the position, as a person would."""
+        book = self.guard.book
+        for order in list(book.live_orders()):
+            if order.role is None and not book.is_exit(order):
+                await self.guard.manager.cancel_order(order.client_order_id, reason="test ends")
+        if self.true_position():
+            await self.guard.manager.close_position("MES")
+        await until(lambda: self.true_position() == 0, "flat")
+        await self.settled()
+
+    async def settled(self) -> None:
+        """Wait until the guard has proven that the account is flat, and takes entries again."""
+        await until(lambda: self.guard.position() == 0, "known to be flat")
+        await until(lambda: not self.guard.book.liquidating, "closed for good")
+
     def true_stops(self) -> list[dict[str, Any]]:
         """Return the working stops of the account, as the exchange has them."""
         return [
@@ -167,3 +197,28 @@ async def in_front(desk: Desk, *, ready: bool = True, **settings: object) -> Asy
         finally:
             gateway.stop()
             await serving
+
+
+def far_limit(front: Front, side: int = BUY, ticks: int = 100) -> float:
+    """Return a price that does not trade."""
+    instrument = front.guard.instrument("MES")
+    quote = front.guard.manager.quotes.reference(instrument.contract_id)
+    assert quote is not None
+    assert quote.last is not None
+    sign = 1 if side == BUY else -1
+    return float(quote.last - sign * ticks * instrument.tick_size)
+
+
+async def entered(front: Front, bot: Bot, *, size: int = 1, **members: Any) -> int:
+    """Enter a long position with a stop and return the broker's id of the entry."""
+    before = front.true_position()
+    placed = await bot.place(size=size, **members)
+    assert placed["success"] is True, placed
+    await until(lambda: front.true_position() == before + size, "the position")
+    await until(lambda: len(front.true_stops()) > 0, "a stop")
+    await until(lambda: front.guard.position() == before + size, "the position is known")
+    return int(placed["orderId"])
+
+
+def row_of(rows: list[dict[str, Any]], order_id: int) -> dict[str, Any]:
+    return next(row for row in rows if row["id"] == order_id)
