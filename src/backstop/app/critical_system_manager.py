@@ -200,6 +200,10 @@ class CriticalSystemManager:
             request, custom_tag=custom_tag, broker_order_id=broker_order_id
         )
 
+    async def order_changed(self, client_order_id: str) -> None:
+        """Wait until something about an order has changed, on record."""
+        await self.decisions.order_changed(client_order_id)
+
     async def cancel_order(self, client_order_id: str, *, reason: str) -> Decision:
         """Ask the venue to cancel an order; what comes of it shows in the order."""
         return await self._started().orders.cancel(client_order_id, reason=reason)
@@ -216,6 +220,10 @@ class CriticalSystemManager:
         return await self._started().orders.modify(
             client_order_id, quantity=quantity, limit_price=limit_price, stop_price=stop_price
         )
+
+    async def change_leg(self, broker_order_id: int, *, price: Decimal | None) -> Decision:
+        """Ask the venue to move a leg of a bracket to ``price``, or with None to cancel it."""
+        return await self._started().orders.change_leg(broker_order_id, price=price)
 
     async def verify_execution(
         self,
@@ -487,6 +495,10 @@ class CriticalSystemManager:
     async def reached(self, state: TradingState) -> None:
         """Wait until the trading state is ``state``."""
         await self._started().until(lambda: self.book.trading_state(self.now_ns()) is state)
+
+    def fault_reporter(self, component: str) -> Callable[[str], None]:
+        """Return what a part beside the guard tells its fault to; empty: it is well again."""
+        return self._health.reporter(component)
 
     def note(self, note: Note) -> None:
         """Write one line to the log and to whoever listens."""

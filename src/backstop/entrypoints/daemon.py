@@ -44,6 +44,11 @@ from backstop.core.watch_facts import Moment
 from backstop.domain.heartbeat import Armed, Begin, CleanStop, Hello, Holdings
 from backstop.entrypoints.api_token import TOKEN_FILE, stored_or_made_token
 from backstop.entrypoints.gates import gates
+from backstop.entrypoints.gateway_door import (
+    GatewayDoor,
+    check_gateway_exposure,
+    gateway_address,
+)
 from backstop.entrypoints.lean_start import all_is_loaded
 from backstop.entrypoints.page_address import page_line
 from backstop.entrypoints.process_words import GUARD, SPARE, WATCHDOG, Words, read_words, words
@@ -106,15 +111,21 @@ class _Daemon:
         self._clock = SystemClock()
         self._manager = CriticalSystemManager.from_settings(settings)
         self._armed = False
+        self._gateway: socket.socket | None = None  # where bots come in by the broker's own API
 
     async def run(self) -> None:
         stop = _stop_at_signals()
         settings, manager = self._settings, self._manager
         _check_exposure(settings)
+        check_gateway_exposure(settings)
         with (
             _listener(settings.listen.host, settings.listen.port, self._begin.port) as listener,
             ExitStack() as closing,
         ):
+            if settings.gateway_listen is not None:
+                host, port = settings.gateway_listen.host, settings.gateway_listen.port
+                taken = _listener(host, port, 0, setting="BACKSTOP_GATEWAY")
+                self._gateway = closing.enter_context(taken)
             token = settings.api_token or Secret(stored_or_made_token(settings.state_folder))
             redactor = manager.redactor
             redactor.register(token)
@@ -173,6 +184,8 @@ class _Daemon:
         self._armed = True
         link.say_armed()  # before anybody can rely on the address that is told next
         _announce(self._settings, self._manager.book.policy, port, token)
+        if self._gateway is not None:
+            say(f"Bots   {gateway_address(self._settings, self._gateway)}   backstop bots add NAME")
         await self._manager.failed()
 
     async def _guard(
@@ -188,6 +201,7 @@ class _Daemon:
         failing = asyncio.create_task(arming(), name="guard")
         watched = asyncio.create_task(link.run(), name="watch link")
         heap: asyncio.Task[None] | None = None
+        door = None if self._gateway is None else GatewayDoor(manager, self._gateway)
         try:
             # The web framework takes a while to load: not on the event loop's time.
             http_server = await asyncio.to_thread(import_module, HTTP_SERVER)
@@ -201,12 +215,16 @@ class _Daemon:
                 tls_key=settings.tls_key,
                 strike=manager.redactor.redact_bytes,
             )
+            if door is not None:
+                await door.open()
             all_is_loaded()
             heap = asyncio.create_task(_heap_keeper(manager).run(), name="heap")
             await _serve(server, stop, failing, watched)
         finally:
             if heap is not None:
                 heap.cancel()
+            if door is not None:
+                await door.close()
             failing.cancel()
             if stop.is_set():
                 link.say_stopping()
@@ -329,7 +347,9 @@ def _check_exposure(settings: Settings) -> None:
         )
 
 
-def _listener(host: str, port: int, port_before: int) -> socket.socket:
+def _listener(
+    host: str, port: int, port_before: int, *, setting: str = "BACKSTOP_LISTEN"
+) -> socket.socket:
     """Take the port at once: a second guard, or a wrong address, shows before anything starts.
 
     Where any port will do, the one of the guard before us is tried first: callers know it.
@@ -347,7 +367,7 @@ def _listener(host: str, port: int, port_before: int) -> socket.socket:
             if error.errno == errno.EADDRINUSE
             else f"{host}:{port} cannot be listened on: {error.strerror or error}"
         )
-        raise SetupError(f"BACKSTOP_LISTEN: {why}. Set it to a free host:port.") from error
+        raise SetupError(f"{setting}: {why}. Set it to a free host:port.") from error
 
 
 def _framed(text: str) -> str:
