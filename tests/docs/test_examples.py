@@ -7,6 +7,7 @@ import pytest
 from tests.docs.markdown import REPO, Command, blocks, commands, name_of, pages
 from tests.docs.reader import (
     AS_TRADER,
+    AT_ANY_HOUR,
     HOWTO,
     SENDING,
     SIMULATOR,
@@ -60,6 +61,15 @@ def test_a_bot_that_sends_its_own_orders_has_them_proven_as_written(terminal: Te
         terminal.type(command)
 
     carry_out(terminal, HOWTO / "verify-your-own-orders.md")
+
+
+def test_a_bot_that_trades_on_its_own_is_watched_as_written(terminal: Terminal) -> None:
+    token = Command("export BACKSTOP_API_TOKEN=practice-token-0123456789", ())
+    folder = Command("export BACKSTOP_STATE_DIR=state", ())
+    for command in (SIMULATOR, TO_THE_SIMULATOR, AS_TRADER, AT_ANY_HOUR, folder, token):
+        terminal.type(command)
+
+    carry_out(terminal, HOWTO / "watch-a-bot-that-trades-on-its-own.md")
 
 
 def test_connecting_a_bot_works_as_written(terminal: Terminal) -> None:

@@ -63,7 +63,7 @@ class AlertCode(StrEnum):
     EXTERNAL_ORDER = "EXTERNAL_ORDER"
     """An order that is not ours works at the venue."""
     EXTERNAL_ORDER_CANCELLED = "EXTERNAL_ORDER_CANCELLED"
-    """An order of somebody else could have turned a position round, and is being cancelled."""
+    """An order of somebody else must not work there, and is being cancelled."""
     EXTERNAL_ORDER_STAYS = "EXTERNAL_ORDER_STAYS"
     """The venue did not cancel such an order."""
     SECOND_TRADER = "SECOND_TRADER"
