@@ -18,13 +18,20 @@ def evident_quantity(book: Book, view: PositionView) -> int:
     """Return the signed position with the fills that rows tell of and no trade has shown yet.
 
     Where rows and trades of the position differ, the row is the newer word and says the total.
+    What reads have moved the ledger by, because no trade explained it, are such fills: they count
+    there and not once more.
     """
     if not book.recovered or not view.is_agreed:
         return view.quantity
-    quantity = view.quantity
+    quantity, unexplained = view.quantity, view.adjustment
     for fill in book.protection.awaited.values():
-        if fill.contract_id == view.contract_id:
-            quantity += fill.quantity
+        if fill.contract_id != view.contract_id:
+            continue
+        quantity += fill.quantity
+        if fill.quantity * unexplained > 0 and fill.told_utc_us <= view.adjusted_utc_us:
+            counted = min(abs(fill.quantity), abs(unexplained)) * (1 if unexplained > 0 else -1)
+            quantity -= counted
+            unexplained -= counted
     return quantity
 
 
@@ -45,6 +52,7 @@ def await_fills(work: Workbench) -> None:
             contract_id=row.contract_id,
             quantity=lacking * row.side.sign,
             since_ns=work.now_ns if held is None else held.since_ns,
+            told_utc_us=row.updated_utc_us,
         )
     for broker_order_id, fill in list(awaited.items()):
         view = book.position(fill.contract_id)
