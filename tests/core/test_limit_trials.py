@@ -18,6 +18,7 @@ from backstop.core.exposure import ExposureLimits, LimitName
 from backstop.core.exposure_book import LIMIT_CHECKS
 from backstop.core.limit_trials import broken_limits
 from backstop.core.policy import Policy
+from backstop.core.state_checkpoint import captured, restored
 from backstop.core.trading_state import Condition, TradingState
 from backstop.domain.denial import DenialCode
 from backstop.domain.order import Side
@@ -203,6 +204,31 @@ def test_a_limit_that_was_changed_while_it_ran_is_tried_as_it_is(
     monkeypatch.setattr(f"{ACCOUNT}._position", refuses_nothing)
 
     assert broken_limits(guard.book) == ("MAX_POSITION",)
+
+
+def test_sound_limits_are_tried_once_by_a_process_and_again_when_they_are_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So that a record of many starts is read quickly; each process tries them by itself."""
+    guard = Guard(policy=a_policy()).start()
+    monkeypatch.setattr(f"{ACCOUNT}._position", refuses_nothing)
+    guard.feed(a_guard_start(utc_us=guard.utc_us))
+    assert guard.book.broken_limits == ()
+
+    change(guard, max_position_tenths=5)
+    guard.feed(a_guard_start(utc_us=guard.utc_us))
+    assert guard.book.broken_limits == ("MAX_POSITION",)
+
+
+def test_another_process_tries_all_limits_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = a_policy(account_limits=EVERYTHING.account_limits)
+    guard, another = Guard(policy=policy).start(), Guard(policy=policy)
+    monkeypatch.setattr(f"{ACCOUNT}._position", refuses_nothing)
+    another.book = restored(captured(guard.book))
+
+    another.feed(a_guard_start(utc_us=guard.utc_us))
+
+    assert another.book.broken_limits == ("MAX_POSITION",)
 
 
 @pytest.mark.parametrize("profile", Profile)

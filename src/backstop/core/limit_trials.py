@@ -20,8 +20,15 @@ from backstop.domain.commands import Severity
 
 
 def limits_tried(work: Workbench) -> None:
-    """Let each limit judge orders that it must refuse; one that does not keeps entries out."""
+    """Let each limit judge orders that it must refuse; one that does not keeps entries out.
+
+    Limits that were found to be sound need no second trial by the same process: a record of many
+    starts would be read no faster than all of their trials go.
+    """
     book = work.book
+    limits = (book.policy, book.account_limits)
+    if book.sound_limits == limits and not book.broken_limits:
+        return
     broken = broken_limits(book)
     if broken and broken != book.broken_limits:
         work.alert(
@@ -31,6 +38,7 @@ def limits_tried(work: Workbench) -> None:
             "and protection go on. Stop this version and start one that works.",
         )
     book.broken_limits = broken
+    book.sound_limits = None if broken else limits
 
 
 def broken_limits(book: Book) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ LEFT_OUT: dict[str, str] = {
     "standing": "it is made of the other members at its next use, whatever it held before",
     "account_sums": "likewise",
     "contract_facts": "likewise",
+    "sound_limits": "another process, which may be another version, has to try them by itself",
 }
 """Members of the book that are not kept, each with the reason why no later decision needs it."""
 
