@@ -16,6 +16,7 @@ from backstop.app.alert_desk import AlertDesk
 from backstop.app.bot_desk import BotDesk
 from backstop.app.component_health import ComponentHealth
 from backstop.app.credential_rotation import CredentialRotation
+from backstop.app.last_failure import LastFailure
 from backstop.app.market_sessions import MarketSessions
 from backstop.app.notes import failure_text
 from backstop.app.position_pricing import PositionPricing
@@ -62,6 +63,7 @@ class GuardTasks:
         self._account_read = account_read
         self._clock = clock
         book, put = parts.loop.book, parts.loop.put
+        self._last_failure = LastFailure(settings.state_folder, loop=parts.loop, clock=clock)
         rotation = CredentialRotation(
             manager=settings.credentials,
             session=parts.gateway.session,
@@ -77,6 +79,7 @@ class GuardTasks:
         )
         self._runs: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "decision loop": parts.loop.run,
+            "last failure": self._last_failure.run,
             "audit checkpoints": parts.trail.run,
             "state": parts.persistence.run,
             "record check": parts.record_check.run,
@@ -159,6 +162,7 @@ class GuardTasks:
         failure = None if task.cancelled() else task.exception()
         if failure is not None:
             self._health.guard_failed(failure_text(failure))
+            self._last_failure.note(failure)
 
     async def _follow_risk(self) -> None:
         link = self._parts.link

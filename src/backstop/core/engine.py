@@ -19,17 +19,21 @@ from backstop.core.book import (
     Book,
 )
 from backstop.core.bots import bot_changed, bot_registered, bot_signed_off, close_for_bots
+from backstop.core.catastrophe import watch_for_blindness
 from backstop.core.clock_readings import clock_read, now_us
 from backstop.core.closing import close_answered
 from backstop.core.contradictions import freeze_entries
+from backstop.core.drop_copy import market_noted, watch_bot
 from backstop.core.evidence import apply_order_step, ask_for_audit, contradiction
 from backstop.core.exposure_watch import watch_exposure
 from backstop.core.external_trading import watch_others
+from backstop.core.foreign_entries import cancel_entries_of_bot
 from backstop.core.forgetting import forget_the_oldest, past_recalled
 from backstop.core.halting import cancel_entries_while_halted
 from backstop.core.hours_kept import keep_hours, sessions_scheduled
 from backstop.core.journal_outage import journal_changed
 from backstop.core.left_alone import left_alone, liquidate_what_was_left_alone
+from backstop.core.leg_changes import leg_change_requested
 from backstop.core.lifecycle import MACHINE
 from backstop.core.limit_trials import limits_tried
 from backstop.core.login_access import access_changed
@@ -83,11 +87,13 @@ from backstop.domain.events import (
     InstrumentsLoaded,
     JournalFailed,
     JournalRecovered,
+    LegChangeRequested,
     LifeFact,
     LimitsChangeRequested,
     LiquidationRequested,
     LoginAccepted,
     LoginRefused,
+    MarketNoted,
     ModifyAnswered,
     ModifyRequested,
     OrderDispatched,
@@ -156,13 +162,16 @@ def step(book: Book, event: Fact, now_ns: int) -> Step:
         emergency_liquidation.begin(
             work, cause=found.cause, operator=MACHINE, contract_id=found.contract_id
         )
+    watch_bot(work, event)
     liquidate_what_was_left_alone(work)
     follow_the_money(work, event)
     keep_account_rules(work, event)
     protect(work, event)
     keep_hours(work)
     close_for_bots(work)
+    watch_for_blindness(work)
     cancel_entries_while_halted(work)
+    cancel_entries_of_bot(work)
     emergency_liquidation.advance(work, event)
     freeze_entries(work)
     remind(work)
@@ -181,6 +190,8 @@ def _apply(work: Workbench, event: Fact) -> None:
             book_trade(work, event.trade)
         case PositionReported():
             book_position_row(work, event.position)
+        case MarketNoted():
+            market_noted(work, event)
         case AccountReported():
             if event.account.account_id == work.book.policy.account_id:
                 work.book.account = event.account
@@ -212,6 +223,7 @@ def _apply(work: Workbench, event: Fact) -> None:
             | OrderRegistered()
             | CancelRequested()
             | ModifyRequested()
+            | LegChangeRequested()
             | CloseRequested()
             | ProtectionRequested()
             | LiquidationRequested()
@@ -240,6 +252,8 @@ def _apply_wish(work: Workbench, event: Wish) -> None:
             stop_given_up(work, event)
         case ModifyRequested():
             order_changes.modify_requested(work, event)
+        case LegChangeRequested():
+            leg_change_requested(work, event)
         case LiquidationRequested():
             emergency_liquidation.liquidation_requested(work, event)
         case CloseRequested():

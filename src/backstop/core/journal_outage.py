@@ -4,11 +4,14 @@ The book learns of it by facts like all others. They are kept in order with the 
 and are written with it, so the record tells when it stood still and why.
 """
 
+from backstop.core.catastrophe import declare
 from backstop.core.step import Workbench
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
 from backstop.domain.events import JournalFailed, JournalRecovered
 from backstop.domain.utc import utc_text
+
+DECISIONS_LOST = "decisions of an outage of the disk are missing from the record"
 
 
 def journal_changed(work: Workbench, event: JournalFailed | JournalRecovered) -> None:
@@ -32,6 +35,9 @@ def journal_changed(work: Workbench, event: JournalFailed | JournalRecovered) ->
                 f"time are written, records {event.first_seq} to {event.last_seq}."
                 + _missing(event.lost),
             )
+            if event.lost:
+                # A halt that a person asked for may be among what nobody wrote down.
+                declare(work, DECISIONS_LOST, f"{event.lost} {DECISIONS_LOST}.")
 
 
 def _missing(lost: int) -> str:

@@ -71,7 +71,8 @@ class LatchKind(StrEnum):
     LIQUIDATION = "LIQUIDATION"
     """The account, or a contract of it, was taken flat."""
     EMERGENCY = "EMERGENCY"
-    """The guard itself is not to be trusted."""
+    """The guard cannot know what it has done: an order in doubt while both hubs were lost, or
+    decisions that no disk took."""
     DRAWDOWN = "DRAWDOWN"
     """The account fell to the floor of its trailing loss."""
     EXTERNAL = "EXTERNAL"

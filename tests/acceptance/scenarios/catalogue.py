@@ -47,8 +47,9 @@ LINES: dict[str, Line] = {
     ),
     "A2": Line(
         situation="Six sells are accepted, no answer comes back, and no read gets through.",
-        outcome="All six stay UNKNOWN, count and are shown; entries are refused; once the network "
-        "is back all six are ours and filled, and nothing counts as somebody else's.",
+        outcome="All six stay UNKNOWN, count and are shown; entries are refused, and wait for a "
+        "person even then; once the network is back all six are ours and filled, and nothing "
+        "counts as somebody else's.",
         remark="Whole contracts; every connection is reset instead of a name that does not "
         "resolve.",
     ),

@@ -127,7 +127,8 @@ async def test_orders_stay_of_unknown_fate_while_nothing_can_be_read(desk: Desk)
         shown = status_view(guard.manager).unknown_orders
         assert {it.client_order_id for it in shown} == {it.client_order_id for it in requests}
         refused = await guard.manager.submit_order(guard.request(Side.SELL, 1))
-        assert DenialCode.STATE_REDUCING in {denial.code for denial in refused.denials}
+        assert DenialCode.STATE_HALTED in {denial.code for denial in refused.denials}
+        assert any("emergency: " in latch.cause for latch in guard.book.latches)
 
         restored(desk)
         restored(desk, "silence")
@@ -138,6 +139,9 @@ async def test_orders_stay_of_unknown_fate_while_nothing_can_be_read(desk: Desk)
         assert net(desk) == -6
         assert len(desk.orders()) == len(recorded(desk, "PlaceOrder")) == 6
         assert [it for it in guard.book.venue_orders.values() if it.owner is None] == []
+        again = await guard.manager.resume(reason="all six are there", operator="ann")
+        assert again.kind is DecisionKind.ACCEPTED
+        await guard.ready("MES")
     strangers = audited(
         desk.folder / "state",
         "SELECT count(*) FROM OrderAudit WHERE ClientOrderId IS NULL AND OrderId IN"

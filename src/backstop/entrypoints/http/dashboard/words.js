@@ -32,7 +32,7 @@ const CONDITIONS = {
 export const LATCHES = {
   HALT: "Halted by a person or the kill file",
   LIQUIDATION: "Taken flat",
-  EMERGENCY: "The guard is not to be trusted",
+  EMERGENCY: "The guard cannot know what it has done",
   DRAWDOWN: "The account fell to its floor",
   EXTERNAL: "Somebody else trades the account",
   SLIPPAGE: "Too many executions slipped too far",
