@@ -14,7 +14,7 @@ from tests.app.desk import JumpingClock, until
 from tests.app.record_story import Story, tell
 
 from backstop.adapters import checkpoints
-from backstop.adapters.checkpoints import CheckpointFolder
+from backstop.adapters.checkpoints import CURRENT_FILE, CheckpointFolder
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.key_folder import make_next
 from backstop.adapters.signing import AuditKeys
@@ -81,6 +81,23 @@ def sizes(folder: Path) -> list[int]:
 async def test_before_the_first_record_there_is_a_checkpoint_of_none(tmp_path: Path) -> None:
     async with a_trail(tmp_path / "state"):
         assert sizes(tmp_path / "state" / "checkpoints") == [0]
+
+
+@pytest.mark.parametrize("written", [b"", b"backstop/42\n0\n47DEQ"])
+async def test_a_first_start_that_died_over_its_first_checkpoint_locks_nobody_out(
+    tmp_path: Path, written: bytes
+) -> None:
+    outside = tmp_path / "state" / "checkpoints"
+    outside.mkdir(parents=True)
+    (outside / CURRENT_FILE).write_bytes(written)
+
+    async with a_trail(tmp_path / "state") as trail:
+        assert sizes(outside) == [0]
+        await append(trail)
+        # As a kill -9 now leaves it: a record, and nothing outside but what the start wrote.
+        shutil.copytree(tmp_path / "state", tmp_path / "killed")
+    async with a_trail(tmp_path / "killed") as trail:
+        assert trail.start.size == 1
 
 
 async def test_an_order_is_covered_outside_at_once(tmp_path: Path) -> None:

@@ -202,9 +202,10 @@ class AuditTrail:
             keys = start.keys
             heads = SignedHeads(start.frontier, keys, origin=origin)
             _, head = heads.signed_head()
-            if not inside.files():
+            if inside.newest() is None:
                 # Before the first record there is a checkpoint of none: so a record without any
-                # checkpoint beside it is one whose checkpoints were taken away.
+                # checkpoint beside it is one whose checkpoints were taken away. A first start that
+                # died in the middle of it may have left the file, and nothing in it.
                 inside.append(head)
             journal = SqliteJournal.open(
                 database,
