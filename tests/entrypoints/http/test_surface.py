@@ -175,6 +175,7 @@ REFUSALS = (
     Line("PUT", "/v1/positions/NOPE/protection", 422, ERROR, {"stop_price": "1"}),
     Line("PUT", "/v1/positions/MES/protection", 422, ERROR, {}),
     Line("POST", "/v1/alerts/1/ack?operator=%0Aann", 422, ERROR),
+    Line("POST", "/v1/alerts/1/ack", 422, ERROR, {"operator": " "}),
     Line("POST", "/v1/alerts/one/ack", 422, ERROR),
     Line("GET", "/v1/orders?limit=0", 422, ERROR),
     Line("GET", "/v1/orders/nobody", 404, ERROR),
@@ -504,7 +505,10 @@ def test_a_halt_and_a_liquidation_take_a_person_to_end(caller: Caller) -> None:
     assert flat["remaining"] == []
     assert caller.quantity() == 0
 
-    for alert in caller.ask("GET", "/v1/alerts?open=true")[1]["alerts"]:
+    first, *others = caller.ask("GET", "/v1/alerts?open=true")[1]["alerts"]
+    status, said = caller.ask("POST", f"/v1/alerts/{first['id']}/ack", {"operator": "ann"})
+    assert (status, said["acknowledged_by"]) == (200, "ann")
+    for alert in others:
         assert caller.ask("POST", f"/v1/alerts/{alert['id']}/ack?operator=ann")[0] == 200
     assert caller.ask("GET", "/v1/alerts")[1]["open"] == 0
     assert caller.ask("GET", "/v1/status")[1]["trading_state"] == "HALTED"

@@ -2,8 +2,8 @@
 
 from typing import Annotated
 
-from fastapi import FastAPI, Path, Query
-from msgspec import Struct
+from fastapi import FastAPI, Path, Query, Request
+from msgspec import Meta, Struct
 from starlette.responses import Response
 
 from backstop.adapters.alert_courier import Delivery
@@ -13,8 +13,10 @@ from backstop.domain.alert_code import runbook_page
 from backstop.domain.commands import Severity
 from backstop.domain.utc import utc_text
 from backstop.entrypoints.http.answers import json_answer
+from backstop.entrypoints.http.bodies import read_body
 from backstop.entrypoints.http.errors import ApiError, ErrorCode, echo
 from backstop.entrypoints.http.guard import Guard
+from backstop.entrypoints.http.models import Body
 from backstop.entrypoints.http.openapi import described
 
 ALERTS_SHOWN = 100
@@ -27,6 +29,23 @@ DEFAULT_OPERATOR = "api"
 """Who acknowledged, where the caller does not say."""
 
 _ERRORS = (401, 403)
+
+
+class AcknowledgeBody(Body, frozen=True, kw_only=True):
+    """Who has read it, as every other call takes a name; it goes before one in the address."""
+
+    operator: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"\S",
+                max_length=OPERATOR_LENGTH_MAX,
+                description=f"who has read it, in 1 to {OPERATOR_LENGTH_MAX} printable characters, "
+                "not blank",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class DeliveryView(Struct, frozen=True, kw_only=True):
@@ -64,8 +83,8 @@ class AlertList(Struct, frozen=True, kw_only=True):
     open: int
 
 
-ALERT_SHAPES = (AlertView, AlertList)
-"""What these calls answer, for the description of the interface."""
+ALERT_SHAPES: tuple[type[Struct], ...] = (AcknowledgeBody, AlertView, AlertList)
+"""What these calls take and answer, for the description of the interface."""
 
 
 def add_alert_routes(api: FastAPI, guard: Guard) -> None:
@@ -89,9 +108,12 @@ def add_alert_routes(api: FastAPI, guard: Guard) -> None:
 
     @api.post(
         "/v1/alerts/{alert_id}/ack",
-        **described(answers={200: AlertView}, errors=(*_ERRORS, 404, 503)),
+        **described(
+            body=AcknowledgeBody, answers={200: AlertView}, errors=(*_ERRORS, 404, 413, 503)
+        ),
     )
     async def acknowledge(
+        request: Request,
         alert_id: Annotated[int, Path(ge=1, le=ALERT_ID_MAX)],
         operator: Annotated[
             str, Query(min_length=1, max_length=OPERATOR_LENGTH_MAX)
@@ -106,7 +128,8 @@ def add_alert_routes(api: FastAPI, guard: Guard) -> None:
                 f"got {echo(operator)!a}",
                 field="operator",
             )
-        decision = await guard.acknowledge_alert(alert_id, operator=operator)
+        body = await read_body(request, AcknowledgeBody, empty=AcknowledgeBody())
+        decision = await guard.acknowledge_alert(alert_id, operator=body.operator or operator)
         if decision.kind is DecisionKind.UNKNOWN_ALERT:
             raise ApiError(404, ErrorCode.UNKNOWN_ALERT, decision.message, field="id")
         return json_answer(_view(guard, guard.book.alerts.alerts[alert_id]))
