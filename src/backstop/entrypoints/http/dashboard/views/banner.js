@@ -49,7 +49,7 @@ function Disconnected({ store }) {
       <h1 id="state">DISCONNECTED</h1>
     </div>
     <div class="banner-why">
-      <p>The guard does not answer${age === null ? "" : ` for ${duration(age)}`}. It may guard all the
+      <p>The guard ${age === null ? "does not answer" : `has not answered for ${duration(age)}`}. It may guard all the
         same, or not; stops stand at the venue. The page asks again by itself.</p>
       ${of && html`<p><strong>What is shown below was true at ${of}, and is not known to be true now.</strong></p>`}
     </div>
