@@ -172,14 +172,14 @@ class Bench:
 
     @asynccontextmanager
     async def guard(
-        self, *, hastily: Sequence[str] = (), **settings: str
+        self, *, hastily: Sequence[str] = (), options: Sequence[str] = (), **settings: str
     ) -> AsyncIterator[RunningGuard]:
         """Start a guard; ``hastily`` are options of a watchdog with less patience."""
         if hastily:
             own = (sys.executable, "-P", "-m", "backstop", "watchdog", *hastily, "--")
             process = await self._start(*own, **settings)
         else:
-            process = await self.start("run", **settings)
+            process = await self.start("run", *options, **settings)
         async with _ended(process), _draining(process, out=False):
             banner = [await _line(process, "Backstop")]
             while not banner[-1].startswith("API"):
