@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.core.builders import MES, Guard, a_policy
+from tests.core.builders import MES, Guard, a_policy, a_position, a_row
 
 from backstop.core.book import UNLISTED_READS_MAX
 from backstop.core.step import Decision, DecisionKind
@@ -198,6 +198,21 @@ def test_a_position_that_is_being_closed_at_the_market_needs_no_stop(
     guard.answer(answer, 101 if answer is Answer.YES else None, client_order_id="out")
 
     assert (cancel(guard).kind is DecisionKind.ACCEPTED) is passes
+
+
+def test_a_close_that_reads_have_counted_closes_nothing_of_what_is_left() -> None:
+    """Its trades were lost: the two contracts that are left have nothing but this stop."""
+    guard = a_guard(5)
+    a_stop(guard)
+    guard.submit(client_order_id="out", side=Side.SELL, quantity=3)
+    guard.dispatch("out")
+    guard.answer(Answer.YES, 101, client_order_id="out")
+    live = (a_row(broker_order_id=100, side=Side.SELL, type=OrderType.STOP, stop_price=LEVEL),)
+    for after_ms in (5_000, 400):
+        guard.audit(after_ms=after_ms, positions=(a_position(2),), live_orders=live)
+    assert guard.book.position(MES).adjustment == -3
+
+    assert codes(cancel(guard)) == [DenialCode.PROTECTION_REQUIRED]
 
 
 def test_where_positions_may_go_without_a_stop_it_is_judged_like_an_entry() -> None:

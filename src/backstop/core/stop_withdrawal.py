@@ -125,18 +125,22 @@ def _held_against(book: Book, contract_id: str, side: Side) -> int:
 
 
 def _closing(book: Book, contract_id: str, side: Side) -> int:
-    """Return the contracts that the venue is closing at the market just now."""
+    """Return the contracts that the venue is closing at the market just now.
+
+    What reads have moved the position by, because no trade explained it, may have been such an
+    exit: then it is done, and closes nothing of what is left.
+    """
     close = book.closes.get(contract_id)
     asked = close.wanted if close is not None and close.may_be_filling else 0
-    return asked + sum(
+    asked += sum(
         exit_.open_quantity
-        for exit_ in book.live_orders()
-        if exit_.intent.contract_id == contract_id
-        and exit_.intent.side is side
+        for exit_ in book.live_orders(contract_id)
+        if exit_.intent.side is side
         and exit_.intent.type is OrderType.MARKET
         # Not what is UNKNOWN: it may never have arrived.
         and exit_.state in {OrderState.WORKING, OrderState.PARTIALLY_FILLED}
     )
+    return max(0, asked - max(0, book.position(contract_id).adjustment * side.sign))
 
 
 def _exposure_denials(book: Book, contract_id: str, *, now_ns: int) -> tuple[Denial, ...]:
