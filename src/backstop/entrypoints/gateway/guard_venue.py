@@ -36,7 +36,7 @@ from backstop.entrypoints.gateway.bot_limits import BotPaces
 from backstop.entrypoints.gateway.bot_logins import BotLogins
 from backstop.entrypoints.gateway.bot_orders import BotOrders, OrderGuard
 from backstop.entrypoints.gateway.shown import past_tag, shown_order, shown_tag
-from backstop.entrypoints.gateway.upstream_reads import UpstreamReads
+from backstop.entrypoints.gateway.user_events_reads import ToldReads
 from backstop.entrypoints.gateway.venue_answers import VenueAnswers
 from backstop.errors import JournalError
 from backstop.ports import Clock
@@ -65,7 +65,7 @@ class GuardVenue:
         guard: OrderGuard,
         *,
         logins: BotLogins,
-        reads: UpstreamReads,
+        reads: ToldReads,
         answers: VenueAnswers,
         events: Events,
         clock: Clock,
@@ -123,7 +123,7 @@ class BotDesk:
         guard: OrderGuard,
         *,
         orders: BotOrders,
-        reads: UpstreamReads,
+        reads: ToldReads,
         events: Events,
     ) -> None:
         self._guard = guard
@@ -176,6 +176,7 @@ class BotDesk:
         if not _knows_all(book, self._guard.now_ns()):
             return await self._named(await self._reads.open_orders(account_id))
         rows = [shown_order(book, row) for row in book.working_rows()]
+        await self._reads.told()
         is_open = [row for row in rows if row.status == WireOrderStatus.OPEN]
         return sorted(is_open, key=lambda row: row.id)
 
@@ -194,6 +195,7 @@ class BotDesk:
             and _knows_all(book, self._guard.now_ns())
             and {row.contract_id: row.size for row in rows} == held
         ):
+            await self._reads.told()
             return rows
         return await self._reads.positions(account_id)
 

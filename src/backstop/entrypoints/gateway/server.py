@@ -21,8 +21,8 @@ from backstop.entrypoints.gateway.bot_logins import BotLogins
 from backstop.entrypoints.gateway.event_side import EventSide
 from backstop.entrypoints.gateway.guard_venue import GuardVenue
 from backstop.entrypoints.gateway.signing_key import stored_or_made_key
-from backstop.entrypoints.gateway.upstream_reads import UpstreamReads
 from backstop.entrypoints.gateway.user_events import UserEvents
+from backstop.entrypoints.gateway.user_events_reads import LearningReads, ToldReads
 from backstop.entrypoints.gateway.venue_answers import VenueAnswers
 
 CONNECTIONS_MAX = 256
@@ -62,7 +62,12 @@ class BotGateway:
         guard.decisions.listen(answers.hear)
         guard.decisions.follow(events)
         logins = BotLogins(BotCredentials(folder), on_fault=guard.fault_reporter("bots"))
-        self._reads = UpstreamReads(parts.gateway, clock=clock, known=lambda: guard.steps)
+        self._reads = ToldReads(
+            parts.gateway,
+            learning=LearningReads(guard.decisions, events, clock=clock),
+            clock=clock,
+            known=lambda: guard.steps,
+        )
         venue = GuardVenue(
             guard, logins=logins, reads=self._reads, answers=answers, events=events, clock=clock
         )

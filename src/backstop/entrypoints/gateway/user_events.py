@@ -94,6 +94,11 @@ class UserEvents:
             if told.row is not None and told.quantity
         ]
 
+    def net_positions(self) -> dict[str, int]:
+        """Return the open positions that bots were told of, signed, by contract."""
+        told = self._positions.items()
+        return {contract_id: it.quantity for contract_id, it in told if it.quantity}
+
     # -- following the decision loop -------------------------------------------------------------
 
     def stepped(self, fact: Fact, number: int) -> None:
@@ -121,21 +126,21 @@ class UserEvents:
     def _events(self, fact: Fact) -> Iterator[UserEvent]:
         match fact:
             case OrderReported():
-                yield from self._after_rows((fact.order.broker_order_id,))
+                yield from self._news(orders=(fact.order.broker_order_id,))
             case PlaceAnswered() if fact.broker_order_id is not None:
-                yield from self._after_rows((fact.broker_order_id,))
+                yield from self._news(orders=(fact.broker_order_id,))
             case TradeReported():
-                yield from self._after_trades((fact.trade,))
+                yield from self._news(trades=(fact.trade,))
             case PositionReported() if self._is_ours(fact.position.account_id):
                 self._rows[fact.position.contract_id] = fact.position
                 yield from self._position(fact.position.contract_id)
             case AccountReported():
                 yield from self._money(fact)
             case OrderLookedUp():
-                yield from self._after_rows(row.broker_order_id for row in fact.orders)
-                yield from self._after_trades(fact.trades)
+                orders = (row.broker_order_id for row in fact.orders)
+                yield from self._news(orders=orders, trades=fact.trades)
             case AccountAudited():
-                yield from self._after_audit(fact)
+                yield from self._audited(fact)
             case PastRecalled():
                 self._were_told(fact)
             case _:
@@ -144,33 +149,22 @@ class UserEvents:
     def _is_ours(self, account_id: int) -> bool:
         return account_id == self._book.policy.account_id
 
-    def _after_rows(self, numbers: Iterable[int]) -> Iterator[UserEvent]:
-        contracts: dict[str, None] = {}
-        for number in dict.fromkeys(numbers):
+    def _news(
+        self, *, orders: Iterable[int] = (), trades: Iterable[BrokerTrade] = ()
+    ) -> Iterator[UserEvent]:
+        """Yield what is new of these orders and trades, then of the positions they lead to."""
+        waited: list[BrokerTrade] = []
+        for number in dict.fromkeys(orders):
             yield from self._order(number)
-            for trade_id in self._book.trades_of.get(number, ()):
-                if trade_id in self._orderless:
-                    yield from self._trade(trade_id)
-                    contracts[self._book.trades[trade_id].contract_id] = None
-        for contract_id in contracts:
-            yield from self._position(contract_id)
-
-    def _after_trades(self, trades: Iterable[BrokerTrade]) -> Iterator[UserEvent]:
-        told = sorted(trades, key=lambda trade: trade.trade_id)
-        for trade in told:
+            told = self._book.trades_of.get(number, ())
+            waited += [self._book.trades[it] for it in told if it in self._orderless]
+        told_now = sorted((*waited, *trades), key=lambda trade: trade.trade_id)
+        for trade in told_now:
             yield from self._trade(trade.trade_id)
-        for contract_id in dict.fromkeys(trade.contract_id for trade in told):
+        for contract_id in dict.fromkeys(trade.contract_id for trade in told_now):
             yield from self._position(contract_id)
 
-    def _after_audit(self, audit: AccountAudited) -> Iterator[UserEvent]:
-        rows = (*(audit.orders or ()), *(audit.live_orders or ()))
-        yield from self._after_rows(row.broker_order_id for row in rows)
-        yield from self._after_trades(audit.trades or ())
-        if audit.orders is not None and audit.trades is not None:
-            # A complete read that began later does not know their orders either: no use to wait.
-            late = [it for it, since_us in self._orderless.items() if since_us < audit.sent_ns]
-            for trade_id in late:
-                yield from self._trade(trade_id, waits=False)
+    def _audited(self, audit: AccountAudited) -> Iterator[UserEvent]:
         for row in audit.positions or ():
             view = self._book.positions.get(row.contract_id)
             # A read that is older than what was pushed since says nothing.
@@ -178,6 +172,15 @@ class UserEvents:
                 shown = (view.quantity, view.average_price)
                 if shown == (row.quantity, row.average_price):
                     self._rows[row.contract_id] = row
+        rows = (*(audit.orders or ()), *(audit.live_orders or ()))
+        yield from self._news(
+            orders=(row.broker_order_id for row in rows), trades=audit.trades or ()
+        )
+        if audit.orders is not None and audit.trades is not None:
+            # A complete read that began later does not know their orders either: no use to wait.
+            late = [it for it, since_ns in self._orderless.items() if since_ns < audit.sent_ns]
+            for trade_id in late:
+                yield from self._trade(trade_id, waits=False)
         for contract_id in list(self._book.positions):
             yield from self._position(contract_id)
 

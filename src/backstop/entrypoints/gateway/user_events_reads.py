@@ -1,0 +1,163 @@
+"""What a bot reads never runs ahead of what it is told: the guard learns from the read first.
+
+The broker's answer may show a fill whose message to the guard is still on its way, or was lost. A
+bot that has read of it would then hear the steps that led there, as if they came after. So what an
+answer shows and the book does not know becomes a fact like any other, and the answer waits until
+that is on disk: by then its events have left.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from backstop.adapters.projectx import translate
+from backstop.adapters.projectx.wire import (
+    OrderRow,
+    PositionRow,
+    QueryBody,
+    TradeRow,
+    WirePositionType,
+)
+from backstop.adapters.projectx_server.json_rows import encode, rest_row
+from backstop.app.loop import DecisionLoop
+from backstop.core.known_rows import row_is_known
+from backstop.domain.broker import BrokerOrder
+from backstop.domain.events import Fact, OrderReported, Source, TradeReported
+from backstop.entrypoints.gateway.upstream_reads import Upstream, UpstreamReads
+from backstop.entrypoints.gateway.user_events import UserEvents
+from backstop.entrypoints.gateway.user_events_rows import held_order
+from backstop.errors import GatewayAnswerError, JournalError
+from backstop.ports import Clock
+
+LEARNT_MAX: Final = 200
+"""Rows of one answer that become facts; more are history, and on no way to the guard."""
+
+POSITIONS_WAIT_S: Final = 1.0
+"""How long an answer waits for the guard to agree on positions. A snapshot proves nothing by
+itself, so it is not learnt from; the messages that explain it take milliseconds."""
+
+_LOOK_S: Final = 0.01
+
+
+class LearningReads:
+    """Holds answers back until the guard knows what they say."""
+
+    def __init__(self, loop: DecisionLoop, events: UserEvents, *, clock: Clock) -> None:
+        """Teach the guard of ``loop``; ``events`` follow it."""
+        self._loop = loop
+        self._events = events
+        self._clock = clock
+
+    async def orders(self, rows: Sequence[OrderRow]) -> Sequence[OrderRow]:
+        """Return ``rows``, which the broker has answered, when their events have left."""
+        await self._learn(self._unknown_orders(rows))
+        return rows
+
+    async def trades(self, rows: Sequence[TradeRow]) -> Sequence[TradeRow]:
+        """Return ``rows`` when their events have left."""
+        await self._learn(self._unknown_trades(rows))
+        return rows
+
+    async def positions(self, rows: Sequence[PositionRow]) -> Sequence[PositionRow]:
+        """Return ``rows`` when bots were told of these positions, or could not be in time."""
+        read = {row.contract_id: _signed(row) for row in rows}
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POSITIONS_WAIT_S):
+                while self._events.net_positions() != read:  # noqa: ASYNC110 - it changes in steps
+                    await asyncio.sleep(_LOOK_S)
+        await self._loop.recorded()
+        return rows
+
+    async def told(self) -> None:
+        """Return when what the book shows now is on disk and its events have left."""
+        await self._loop.recorded()
+
+    async def _learn(self, facts: Iterable[Fact]) -> None:
+        # What the disk does not take is told all the same, once it was decided upon.
+        for fact in list(facts)[:LEARNT_MAX]:
+            with suppress(JournalError):
+                await self._loop.decide(fact)
+        await self._loop.recorded()
+
+    def _unknown_orders(self, rows: Sequence[OrderRow]) -> Iterable[Fact]:
+        book = self._loop.book
+        newest = max((*book.client_of_broker_id, *book.venue_orders), default=0)
+        for row in rows:
+            held = held_order(book, row.id)
+            if held is None and row.id <= newest:
+                continue  # long over: the book has let go of it, or never had it
+            told = self._translated(row)
+            if told is not None and not row_is_known(held, told):
+                yield OrderReported(utc_us=self._clock.utc_us(), order=told, source=Source.REST)
+
+    def _unknown_trades(self, rows: Sequence[TradeRow]) -> Iterable[Fact]:
+        book = self._loop.book
+        newest = max(book.trades, default=book.forgotten_trade_id or 0)
+        for row in sorted(rows, key=lambda row: row.id):
+            if row.id <= newest:
+                continue
+            with suppress(GatewayAnswerError):
+                trade = translate.broker_trade(encode(rest_row(row)))
+                yield TradeReported(utc_us=self._clock.utc_us(), trade=trade, source=Source.REST)
+
+    def _translated(self, row: OrderRow) -> BrokerOrder | None:
+        try:
+            return translate.broker_order(encode(rest_row(row)))
+        except GatewayAnswerError:
+            return None  # no row that the guard could believe; the bot may make of it what it can
+
+
+class ToldReads(UpstreamReads):
+    """The broker's answers about the account, once bots were told of what is in them."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        *,
+        learning: "LearningReads",
+        clock: Clock,
+        known: Callable[[], int],
+    ) -> None:
+        """Ask ``upstream`` as UpstreamReads does; ``learning`` holds the answers back."""
+        super().__init__(upstream, clock=clock, known=known)
+        self._learning = learning
+
+    async def told(self) -> None:
+        """Return when what the guard knows now is on disk and its events have left."""
+        await self._learning.told()
+
+    async def orders(
+        self, account_id: int, start_us: int, end_us: int | None
+    ) -> Sequence[OrderRow]:
+        """Return orders of any status in the window."""
+        return await self._learning.orders(await super().orders(account_id, start_us, end_us))
+
+    async def open_orders(self, account_id: int) -> Sequence[OrderRow]:
+        """Return orders in status 1."""
+        return await self._learning.orders(await super().open_orders(account_id))
+
+    async def order(self, account_id: int, order_id: int) -> OrderRow | None:
+        """Return one order."""
+        row = await super().order(account_id, order_id)
+        await self._learning.orders(() if row is None else (row,))
+        return row
+
+    async def query_orders(self, body: QueryBody) -> tuple[Sequence[OrderRow], int]:
+        """Return a page of orders, and how many there are in all."""
+        rows, total = await super().query_orders(body)
+        return await self._learning.orders(rows), total
+
+    async def positions(self, account_id: int) -> Sequence[PositionRow]:
+        """Return open positions."""
+        return await self._learning.positions(await super().positions(account_id))
+
+    async def trades(
+        self, account_id: int, start_us: int | None, end_us: int | None
+    ) -> Sequence[TradeRow]:
+        """Return trades in the window."""
+        return await self._learning.trades(await super().trades(account_id, start_us, end_us))
+
+
+def _signed(row: PositionRow) -> int:
+    return -row.size if row.type == WirePositionType.SHORT else row.size
