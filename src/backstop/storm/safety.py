@@ -121,6 +121,7 @@ class SafetyWatch:
 
     def on_note(self, note: Note) -> None:
         """Look at what the guard says."""
+        self.scene.on_note(note)
         self._beliefs.on_note(note)
         self._latches.on_note(note)
 

@@ -17,7 +17,9 @@ class ExposureRule:
     def on_place(self, body: PlaceBody) -> None:
         """Look at an order that reaches the venue; legs open nothing."""
         truth = self._scene.truth
-        if not body.custom_tag or truth.positions.get(body.contract_id, 0) * sign(body.side) < 0:
+        if not body.custom_tag or body.custom_tag in self._scene.exits:
+            return
+        if truth.positions.get(body.contract_id, 0) * sign(body.side) < 0:
             return
         worst: dict[str, list[int]] = {
             contract_id: [held, held] for contract_id, held in truth.positions.items()

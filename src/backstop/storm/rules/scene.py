@@ -6,6 +6,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from backstop.core.step import Note
+from backstop.domain.order import OrderState
 from backstop.storm.guard_host import GuardHost
 from backstop.storm.told import Told
 from backstop.storm.truth import Truth
@@ -40,6 +42,7 @@ class Scene:
         violations: what was broken.
         disturbed_s: when something last happened that the guard may not have been told of.
         foreign_orders: ids of orders that other people sent.
+        exits: tags of orders that only reduced, by what the guard knew when it let them pass.
         loses_messages: the weather loses answers and events.
     """
 
@@ -64,11 +67,23 @@ class Scene:
         self.violations: list[Violation] = []
         self.disturbed_s = now_s()
         self.foreign_orders: set[int] = set()
+        self.exits: set[str] = set()
         self._is_reachable = is_reachable
 
     def break_rule(self, rule: str, text: str) -> None:
         """Note a broken invariant."""
         self.violations.append(Violation(at_s=self.now_s(), rule=rule, text=text))
+
+    def on_note(self, note: Note) -> None:
+        """Keep what the guard took an order for: what it was told late it could not know."""
+        if note.name != "order_state" or note.fields["state"] != OrderState.INTENDED:
+            return
+        guard = self.host.guard
+        order = (
+            None if guard is None else guard.book.orders.get(str(note.fields["client_order_id"]))
+        )
+        if guard is not None and order is not None and guard.book.is_exit(order):
+            self.exits.add(order.custom_tag)
 
     @property
     def is_settled(self) -> bool:

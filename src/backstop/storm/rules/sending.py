@@ -34,7 +34,8 @@ class SendingRules:
                 scene.break_rule("fail closed", f"entry {tag} left while the disk took nothing")
         grows = position * sign(body.side) >= 0
         guard, since_s = scene.host.guard, self._halted_s
-        if guard is None or since_s is None or not grows or body.type in STOPS:
+        entry = grows and body.type not in STOPS and tag not in scene.exits
+        if guard is None or since_s is None or not entry:
             return
         halted = guard.book.trading_state(guard.now_ns()) is TradingState.HALTED
         if halted and scene.now_s() - since_s > RACE_S:
