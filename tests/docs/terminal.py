@@ -49,7 +49,7 @@ class Terminal:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ports = {"8730": str(_free_port()), "8720": str(_free_port())}
+        self._ports = {usual: str(_free_port()) for usual in ("8730", "8720", "8721")}
         self._environment = {
             "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(folder),

@@ -82,6 +82,14 @@ def test_connecting_a_bot_works_as_written(terminal: Terminal) -> None:
     carry_out(terminal, HOWTO / "connect-a-bot.md")
 
 
+def test_a_bot_behind_the_gateway_trades_as_written(terminal: Terminal) -> None:
+    folder = Command("export BACKSTOP_STATE_DIR=state", ())
+    for command in (SIMULATOR, TO_THE_SIMULATOR, AS_TRADER, AT_ANY_HOUR, folder):
+        terminal.type(command)
+
+    carry_out(terminal, HOWTO / "put-the-guard-in-front-of-a-bot.md")
+
+
 def test_taking_the_account_flat_works_as_written(terminal: Terminal) -> None:
     token = Command("export BACKSTOP_API_TOKEN=practice-token-0123456789", ())
     guard = Command("backstop run", ())

@@ -1,7 +1,11 @@
 """The verbs on bots: who is registered and when each was heard, and who may use the gateway."""
 
+import os
 import time
-from typing import Annotated, Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -87,6 +91,10 @@ def add(
         str,
         typer.Option(help="Roots that it may enter, such as MES,MNQ; all of the guard's if unset."),
     ] = "",
+    key_file: Annotated[
+        Path | None,
+        typer.Option(help="Write the key into this new file, for you alone, and print none."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Let a bot use the gateway; prints its key, once. A running guard knows it at once."""
@@ -96,8 +104,13 @@ def add(
         entries_per_second_max=max_per_second,
         symbols=_symbols(instruments),
     )
-    utc_s = int(time.time())
-    key = BotCredentials(state_folder()).add(name, limits, utc_s=utc_s)
+    credentials, utc_s = BotCredentials(state_folder()), int(time.time())
+    if key_file is not None:
+        with _new_file(key_file) as file:
+            file.write(credentials.add(name, limits, utc_s=utc_s) + "\n")
+        say(f"{name} may use the gateway; its key is in {key_file}, and nowhere else.")
+        return
+    key = credentials.add(name, limits, utc_s=utc_s)
     if as_json:
         say_json({"name": name, "key": key})
         return
@@ -113,6 +126,23 @@ def remove(name: Name) -> None:
         say(f"There is no bot {name}; 'backstop bots list' shows them.")
         raise typer.Exit(1)
     say(f"{name} is removed: its key and its tokens are no good any more.")
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[TextIO]:
+    """Give a file that only this user can read; it is taken away again when nothing comes of it."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise SetupError(
+            f"--key-file {path} cannot be made: {error.strerror or error}. No bot was added."
+        ) from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            yield file
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _symbols(text: str) -> tuple[str, ...]:

@@ -183,9 +183,7 @@ class _Daemon:
         await starting
         self._armed = True
         link.say_armed()  # before anybody can rely on the address that is told next
-        _announce(self._settings, self._manager.book.policy, port, token)
-        if self._gateway is not None:
-            say(f"Bots   {gateway_address(self._settings, self._gateway)}   backstop bots add NAME")
+        _announce(self._settings, self._manager.book.policy, port, token, self._gateway)
         await self._manager.failed()
 
     async def _guard(
@@ -376,7 +374,9 @@ def _framed(text: str) -> str:
     return f"{bar}\n{text}\n{bar}"
 
 
-def _announce(settings: Settings, policy: Policy, port: int, token: Secret) -> None:
+def _announce(
+    settings: Settings, policy: Policy, port: int, token: Secret, gateway: socket.socket | None
+) -> None:
     """Say what a person who starts this for the first time needs to know."""
     host = f"[{settings.listen.host}]" if ":" in settings.listen.host else settings.listen.host
     scheme = "http" if settings.tls_cert is None else "https"
@@ -393,5 +393,7 @@ def _announce(settings: Settings, policy: Policy, port: int, token: Secret) -> N
         say(f"WARNING {warning}")
     say(page_line(address, token, made=made, out=sys.stdout))
     say(f"API    {address}   token: {kept}")
+    if gateway is not None:
+        say(f"Bots   {gateway_address(settings, gateway)}   credentials: backstop bots add NAME")
     say(f"Record {settings.state_folder}")
     say("Stop with Ctrl-C or SIGTERM; protective orders stay at the venue.")
