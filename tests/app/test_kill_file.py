@@ -49,6 +49,21 @@ async def test_the_file_halts_cancels_entries_and_lets_exits_pass(
         await guard.ready()
 
 
+async def test_an_order_that_is_only_judged_meets_a_new_file_like_one_that_is_sent(
+    desk: Desk, tmp_path: Path
+) -> None:
+    kill_file = tmp_path / "STOP"
+    async with desk.guard(KILL_FILE=kill_file) as guard:
+        before = await guard.manager.what_if(guard.request())
+        kill_file.touch()
+        after = await guard.manager.what_if(guard.request())
+
+    assert before is not None
+    assert after is not None
+    assert before.denials == ()
+    assert [denial.code for denial in after.denials] == ["STATE_HALTED"]
+
+
 async def test_by_default_it_is_named_kill_in_the_state_folder(desk: Desk) -> None:
     async with desk.guard() as guard:
         (guard.manager.settings.state_folder / "KILL").touch()

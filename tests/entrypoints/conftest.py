@@ -197,7 +197,7 @@ class HandGuard:
             last=Decimal("5000.5"),
         )
 
-    def validate_order(self, request: OrderRequest) -> Assessment | None:
+    async def what_if(self, request: OrderRequest) -> Assessment | None:
         wish = OrderRequested(utc_us=UTC_US, request=request, reference=self.quote())
         return judge(self.book, wish, now_ns=self.clock_ns)
 

@@ -170,10 +170,19 @@ class CriticalSystemManager:
     def validate_order(self, request: OrderRequest) -> Assessment | None:
         """Judge an order without doing anything; None when no contract goes by its symbol.
 
+        A kill file of the last quarter of a second may not be known yet: ``what_if`` looks for it.
+
         Raises:
             DomainError: a member of the request is not what its type says.
         """
         return self._started().orders.validate(request)
+
+    async def what_if(self, request: OrderRequest) -> Assessment | None:
+        """Judge an order as ``submit_order`` would now, looking for a kill file like it.
+
+        Errors as of ``validate_order``.
+        """
+        return await self._started().orders.what_if(request)
 
     async def submit_order(self, request: OrderRequest) -> Decision:
         """Ask for an order; an accepted one is returned when the venue answered, or did not.

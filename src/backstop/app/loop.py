@@ -142,6 +142,7 @@ class DecisionLoop:
         self._on_note = on_note
         self._past = past
         self._queue: deque[tuple[Fact, asyncio.Future[Decision] | None]] = deque()
+        self._taken = 0  # facts out of the queue, since the start
         self._unreleased: deque[_Pending] = deque()
         self._early: list[tuple[_Pending, JournalError | None]] = []  # told before ``run``
         self._outage = Outage()
@@ -198,6 +199,12 @@ class DecisionLoop:
     def journal_seq(self) -> int:
         """Number of the newest record that was handed to the journal."""
         return self._journal.next_seq - 1
+
+    async def caught_up(self) -> None:
+        """Wait until every fact that waits now has been handled; what the book shows follows."""
+        handled = self._taken + len(self._queue)
+        while self._taken < handled and not (self._ended or self._closing):  # noqa: ASYNC110 - turns
+            await asyncio.sleep(0)
 
     def nudge(self) -> None:
         """Have the loop go round once although there is nothing to do: ``turns`` tells whether."""
@@ -301,6 +308,7 @@ class DecisionLoop:
             until_ns = self._clock.monotonic_ns() + TURN_NS
             for _ in range(min(len(self._queue), FACTS_PER_TURN)):
                 fact, asker = self._queue.popleft()
+                self._taken += 1
                 self._handle(fact, asker)
                 if self._clock.monotonic_ns() >= until_ns:
                     break

@@ -61,13 +61,22 @@ class OrderDesk:
         self._protection = protection
 
     def validate(self, request: OrderRequest) -> Assessment | None:
-        """Judge an order without doing anything; None when no contract goes by its symbol.
+        """Judge an order by what is known now; None when no contract goes by its symbol.
 
         Raises:
             DomainError: a member of the request is not what its type says.
         """
         wish = recordable(self._wish(request))
         return judge(self._loop.book, wish, now_ns=self._clock.monotonic_ns())
+
+    async def what_if(self, request: OrderRequest) -> Assessment | None:
+        """Judge an order as ``submit`` would now, after its look at the kill file; errors likewise.
+
+        Nothing is done but what the file demands.
+        """
+        if await self._kill_file.look():
+            await self._loop.caught_up()
+        return self.validate(request)
 
     async def submit(self, request: OrderRequest) -> Decision:
         """Ask for an order; an accepted one is returned when the venue answered, or did not.

@@ -140,6 +140,10 @@ class CriticalSystemManager:
         """Judge an order without doing anything; None when no contract goes by its symbol."""
         return self.ask(lambda guard: guard.validate_order(request))
 
+    def what_if(self, request: OrderRequest) -> Assessment | None:
+        """Judge an order as ``submit_order`` would now, looking for a kill file like it."""
+        return self.wait_for(lambda guard: guard.what_if(request))
+
     def submit_order(self, request: OrderRequest) -> Decision:
         """Ask for an order; an accepted one is returned when the venue answered, or did not."""
         return self.wait_for(lambda guard: guard.submit_order(request))

@@ -82,8 +82,8 @@ class Guard(Protocol):
     def now_ns(self) -> int:
         """Return monotonic time as the book counts it."""
 
-    def validate_order(self, request: OrderRequest) -> Assessment | None:
-        """Judge an order without doing anything; None when no contract goes by its symbol."""
+    async def what_if(self, request: OrderRequest) -> Assessment | None:
+        """Judge an order as if it were submitted now; None when no contract goes by its symbol."""
 
     async def submit_order(self, request: OrderRequest) -> Decision:
         """Ask for an order; raises JournalError when the wish could not be made durable."""

@@ -78,7 +78,7 @@ def _add_wishes(api: FastAPI, guard: Guard) -> None:
     async def validate(request: Request) -> Response:
         """Judge an order as if it were submitted now; nothing is booked or sent."""
         wish = (await read_body(request, WhatIfBody)).request()
-        assessment = guard.validate_order(wish)
+        assessment = await guard.what_if(wish)
         if assessment is not None:
             return json_answer(validation_view(guard.book, assessment))
         denials = starting_denials(guard, wish.symbol)
