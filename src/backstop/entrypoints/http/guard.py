@@ -1,6 +1,5 @@
 """What the HTTP interface needs of a guard; ``CriticalSystemManager`` is one."""
 
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import Protocol
 
@@ -40,7 +39,7 @@ class Guard(Protocol):
         """What of its settings a person should hear of, in sentences."""
 
     @property
-    def components(self) -> Mapping[str, str]:
+    def components(self) -> dict[str, str]:
         """What is not well, by component; empty when everything is."""
 
     @property
@@ -112,12 +111,21 @@ class Guard(Protocol):
         """Take the account flat, or the contract that ``symbol`` stands for."""
 
     async def close_position(
-        self, symbol: str, *, quantity: int | None = None, reason: str, operator: str
+        self,
+        symbol: str,
+        *,
+        quantity: int | None = None,
+        reason: str = "asked for",
+        operator: str = "bot",
     ) -> Decision:
         """Close a position, or ``quantity`` contracts of it."""
 
     async def protect_position(
-        self, symbol: str, *, stop_price: Decimal | None, take_profit_price: Decimal | None
+        self,
+        symbol: str,
+        *,
+        stop_price: Decimal | None = None,
+        take_profit_price: Decimal | None = None,
     ) -> Decision:
         """Give a position a stop and a target; a level that is None stays as it is."""
 
