@@ -126,6 +126,33 @@ def test_an_entry_is_not_moved_to_where_it_is_worth_too_much() -> None:
     assert moved(guard, 4995).kind is DecisionKind.ACCEPTED
 
 
+def test_moves_to_more_risk_count_among_the_entries_of_a_second() -> None:
+    guard = a_resting_entry(max_orders_per_second=2)
+    guard.timer(after_ms=1000)
+    assert [moved(guard, price).kind for price in (4991, 4992)] == [DecisionKind.ACCEPTED] * 2
+
+    refused = denial(moved(guard, 4993), DenialCode.RATE_TOO_HIGH)
+    entry = wish(guard, client_order_id="c2", quantity=1, stop_loss_price=Decimal(4985))
+
+    assert (refused.value, refused.limit) == ("3", "2")
+    assert codes(entry) == [DenialCode.RATE_TOO_HIGH]
+    assert moved(guard, 4989).kind is DecisionKind.ACCEPTED, "away from the market"
+    guard.timer(after_ms=1000)
+    assert moved(guard, 4993).kind is DecisionKind.ACCEPTED
+
+
+def test_an_entry_that_was_moved_is_no_double_of_another() -> None:
+    guard = a_resting_entry()
+    guard.timer(after_ms=1000)
+    assert moved(guard, 4991).kind is DecisionKind.ACCEPTED
+    alike = {"quantity": 4, "type": OrderType.LIMIT, "limit_price": Decimal(4991)}
+    legs = {"stop_loss_price": Decimal(4985), "take_profit_price": Decimal(5010)}
+
+    entry = wish(guard, client_order_id="c2", **alike, **legs)
+
+    assert DenialCode.DUPLICATE_ORDER not in codes(entry)
+
+
 # -- more risk takes the whole way, less risk the short one ----------------------------------------
 
 

@@ -501,7 +501,7 @@ _ORDERS = (
         "MAX_ORDERS_PER_SECOND",
         "max_orders_per_second",
         kinds.whole(1, 1000),
-        "Entries within any second; catches a loop gone wild.",
+        "Entries within any second, and moves of one to more risk; catches a loop gone wild.",
         default="10",
     ),
     _setting(

@@ -108,10 +108,14 @@ class VenueOrder(Struct, frozen=True, kw_only=True):
 
 
 class Entry(Struct, frozen=True, kw_only=True):
-    """An accepted entry, remembered for the rate and look-alike rules."""
+    """An accepted entry, remembered for the rate and look-alike rules.
+
+    ``moved`` marks a change that took on more risk: it counts in the rate, and is no second order.
+    """
 
     accepted_ns: int
     request: OrderRequest
+    moved: bool = False
 
 
 class Search(Struct, frozen=True, kw_only=True):

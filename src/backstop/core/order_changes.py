@@ -10,7 +10,7 @@ from backstop.core.book import Book
 from backstop.core.moves_followed import move_asked
 from backstop.core.order_brackets import bracket_faults
 from backstop.core.order_numbers import level_faults
-from backstop.core.pre_trade import judge
+from backstop.core.pre_trade import judge, remember_entry
 from backstop.core.step import Decision, DecisionKind, Workbench
 from backstop.core.stop_withdrawal import order_widening_denials, withdrawal_denials
 from backstop.core.tracked_order import TrackedOrder, final_quantity, possible_ticks
@@ -66,6 +66,8 @@ def modify_requested(work: Workbench, event: ModifyRequested) -> None:
         work.decision = Decision(kind=DecisionKind.REFUSED, order=order, denials=denials)
         return
     if level is not None:
+        if _is_new_risk(work.book, order, level):
+            remember_entry(work.book, _moved(order, event, instrument), work.now_ns, moved=True)
         move_asked(work, order, instrument.price(level))
     work.commands.append(
         ModifyOrder(
@@ -92,7 +94,7 @@ def _move_denials(
             book, order, event.stop_ticks, instrument, now_ns=work.now_ns
         )
         return (*widened, *shapes)
-    if _takes_risk_away(order, level, instrument):
+    if not _is_new_risk(book, order, level):
         return shapes
     return _entry_denials(book, order, event, now_ns=work.now_ns)
 
@@ -110,6 +112,12 @@ def _with_fixed_legs(order: TrackedOrder) -> OrderIntent:
             intent.take_profit_ticks if request.take_profit_offset_ticks is None else None
         ),
     )
+
+
+def _is_new_risk(book: Book, order: TrackedOrder, level: int) -> bool:
+    """Say whether a move to ``level`` (ticks) could bring more risk than there is."""
+    instrument = book.instruments[order.intent.contract_id]
+    return not (book.is_exit(order) or _takes_risk_away(order, level, instrument))
 
 
 def _takes_risk_away(order: TrackedOrder, level: int, instrument: Instrument) -> bool:

@@ -9,7 +9,7 @@ def pace_denials(look_alike: str | None, recent_entries: int, policy: Policy) ->
 
     Args:
         look_alike: client id of an equal order inside the duplicate window.
-        recent_entries: accepted within the last second.
+        recent_entries: accepted within the last second, moves to more risk included.
         policy: has the limits.
     """
     denials: list[Denial] = []
@@ -27,7 +27,10 @@ def pace_denials(look_alike: str | None, recent_entries: int, policy: Policy) ->
         denials.append(
             Denial(
                 code=DenialCode.RATE_TOO_HIGH,
-                message=f"{recent_entries} entries were accepted within the last second",
+                message=(
+                    f"{recent_entries} entries, or moves of one to more risk, were accepted within "
+                    "the last second"
+                ),
                 value=str(recent_entries + 1),
                 limit=str(policy.max_orders_per_second),
             )

@@ -133,11 +133,11 @@ def _own_exit(order: TrackedOrder | None, position: int) -> int:
 
 
 def _recent_entries(book: Book, request: OrderRequest, now_ns: int) -> int:
-    """Return how many other entries were accepted within the last second."""
+    """Return how many other entries, and moves of any, were accepted within the last second."""
     if not _is_recent(book, SECOND_NS, now_ns):
         return 0
     return sum(
-        entry.request.client_order_id != request.client_order_id
+        entry.moved or entry.request.client_order_id != request.client_order_id
         for entry in _entries_within(book, SECOND_NS, now_ns)
     )
 
@@ -148,7 +148,7 @@ def _look_alike(book: Book, request: OrderRequest, now_ns: int) -> str | None:
         return None
     for entry in _entries_within(book, window_ns, now_ns):
         other = entry.request
-        if other.client_order_id == request.client_order_id:
+        if entry.moved or other.client_order_id == request.client_order_id:
             continue
         if _shape(book, other) == _shape(book, request):
             found = other.client_order_id
@@ -185,9 +185,9 @@ def _shape(book: Book, request: OrderRequest) -> tuple[object, ...]:
     )
 
 
-def remember_entry(book: Book, request: OrderRequest, now_ns: int) -> None:
+def remember_entry(book: Book, request: OrderRequest, now_ns: int, *, moved: bool = False) -> None:
     """Keep an entry for the rate and look-alike rules, and forget those that are too old."""
     keep_ns = max(SECOND_NS, book.policy.duplicate_window_ns)
-    book.entries.append(Entry(accepted_ns=now_ns, request=request))
+    book.entries.append(Entry(accepted_ns=now_ns, request=request, moved=moved))
     while book.entries and now_ns - book.entries[0].accepted_ns >= keep_ns:
         book.entries.popleft()

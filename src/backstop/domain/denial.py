@@ -89,7 +89,7 @@ class DenialCode(StrEnum):
     DUPLICATE_ORDER = "DUPLICATE_ORDER"
     """An equal order with another client id came within `DUPLICATE_WINDOW_MS`."""
     RATE_TOO_HIGH = "RATE_TOO_HIGH"
-    """More entries within one second than `MAX_ORDERS_PER_SECOND`."""
+    """More entries, and moves of some to more risk, in a second than `MAX_ORDERS_PER_SECOND`."""
     REPEATED_EXECUTION = "REPEATED_EXECUTION"
     """A strategy was executed more often within a minute than `MAX_REPEATED_EXECUTIONS`."""
     SELF_TRADE = "SELF_TRADE"
