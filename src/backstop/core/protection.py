@@ -91,6 +91,8 @@ def _look_at(work: Workbench, contract_id: str, *, timer: bool) -> None:
     align_legs(work, contract_id)
     follow_changes(work, contract_id)
     watch_leftovers(work, contract_id)
+    if not book.protection.record(contract_id).sign and _is_left_flat(work, contract_id):
+        return
     now = situation(book, contract_id)
     time_nakedness(work, now)
     now = situation_again(book, now)
@@ -122,6 +124,16 @@ def _look_at(work: Workbench, contract_id: str, *, timer: bool) -> None:
         quiet = len(work.commands) == requests
         now = situation_again(book, now) if quiet else situation(book, contract_id)
         restore_targets(work, now)
+
+
+def _is_left_flat(work: Workbench, contract_id: str) -> bool:
+    """Say whether nothing was held that needs a stop, and do what is still to do about that."""
+    book = work.book
+    if book.position(contract_id).naked_since_ns:
+        return False  # its time without a stop ends now
+    if book.policy.protects and book.policy.sends:
+        follow_doubt(work, contract_id)
+    return True
 
 
 def _end_nakedness(work: Workbench, now: Situation) -> None:

@@ -133,33 +133,33 @@ class Workbench:
 
     def keep(self, order: TrackedOrder) -> None:
         """Put ``order`` back into the book and note what changed about it."""
-        book = self.book
-        before = book.orders.get(order.client_order_id)
+        book, name, contract_id = self.book, order.client_order_id, order.intent.contract_id
+        before = book.orders.get(name)
         if before == order:
             return
-        book.orders[order.client_order_id] = order
+        book.orders[name] = order
         numbers, held = book.client_of_broker_id, None if before is None else before.broker_order_id
-        if held != order.broker_order_id and numbers.get(held or 0) == order.client_order_id:
+        if held != order.broker_order_id and numbers.get(held or 0) == name:
             del numbers[held or 0]
         if order.broker_order_id is not None:
             # A number that the venue gave to another order since is that one's.
-            numbers.setdefault(order.broker_order_id, order.client_order_id)
+            numbers.setdefault(order.broker_order_id, name)
         if order.state in TERMINAL_STATES:
-            book.live.pop(order.client_order_id, None)
-            book.missing.pop(order.client_order_id, None)
+            book.live.pop(name, None)
+            book.missing.pop(name, None)
             book.asked.pop(order.broker_order_id or 0, None)
         else:
-            book.live[order.client_order_id] = order.intent.contract_id
-        self.touched_orders[order.client_order_id] = None
-        self.touched_contracts[order.intent.contract_id] = None
-        book.changed.note(order.intent.contract_id)  # also of what is no longer live
+            book.live[name] = contract_id
+        self.touched_orders[name] = None
+        self.touched_contracts[contract_id] = None
+        book.changed.note(contract_id)  # also of what is no longer live
         if before is None or before.state is not order.state:
             self._note_state(before, order)
         if _is_proven(order) and (
             before is None or not _is_proven(before) or before.fills != order.fills
         ):
             # Also again, when a late or voided trade changes what was proven.
-            self.proofs_due[order.client_order_id] = None
+            self.proofs_due[name] = None
 
     def _note_state(self, before: TrackedOrder | None, order: TrackedOrder) -> None:
         fields: dict[str, str | int] = {
