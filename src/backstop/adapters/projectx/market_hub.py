@@ -138,6 +138,7 @@ class MarketHub:
     def on_lost(self, generation: int, reason: str) -> None:
         """Tell the core that prices grow old from now on."""
         self._is_ready = False
+        self.relay.begin()
         utc_us = self._clock.utc_us()
         self._sink(HubLost(utc_us=utc_us, hub=Hub.MARKET, generation=generation, reason=reason))
 

@@ -21,6 +21,9 @@ FROZEN_S_MAX = 600.0  # a half-dead connection is released after ten minutes at 
 FRAMES_AT_ONCE = 16
 """Frames written in one turn of the event loop: a megabyte for one client, then others."""
 
+WRITTEN_BYTES_MAX = 16 * 1024
+"""Written to a slow client before it is waited for: what is written can no longer be merged."""
+
 SLOW = "This connection was too slow: events were waiting for it. Connect anew and read again."
 FLOODING = "This connection sent more records than it may. Connect anew and send fewer."
 
@@ -71,6 +74,7 @@ class HubConnection:
             autoclose=True,
             timeout=timings.close_wait_s,
             max_msg_size=limits.message_bytes_max,
+            writer_limit=WRITTEN_BYTES_MAX,
         )
         self._buffer = signalr.RecordBuffer()
         self._pace = None if limits.records is None else Paced(limits.records, now_s=_now_s)
