@@ -125,6 +125,34 @@ async def test_a_guard_that_falls_silent_in_the_middle_is_replaced(bench: Any) -
     assert {row["status"] for row in truth["orders"]} <= {"FILLED", "CANCELLED", "REJECTED"}
 
 
+async def test_where_only_a_silent_guard_could_do_it_a_person_hears_at_once_what_would(
+    bench: Any,
+) -> None:
+    """The keys that send are turned where the guard was started, and not in this terminal."""
+    async with bench.venue() as venue, bench.guard(**SENDING) as guard:
+        await guard.active()
+        assert (await guard.ask("POST", "/v1/orders", ENTRY))[0] == 201
+        await guard.until("/v1/positions", lambda said: bool(said["positions"]))
+        await _market(bench, venue, is_open=False)
+        at = {"BACKSTOP_LISTEN": guard.url.removeprefix("http://")}
+        waiting = await bench.start("liquidate", "--yes", **at)
+        await guard.until("/v1/liquidations", lambda said: bool(said["liquidations"]))
+        for process_id in guard.processes("watchdog") + guard.processes("guard"):
+            os.kill(process_id, signal.SIGSTOP)
+        async with asyncio.timeout(PATIENCE_S):
+            said = (await waiting.stderr.readline()).decode()
+        await _market(bench, venue, is_open=True)
+        for process_id in guard.processes("watchdog") + guard.processes("guard"):
+            os.kill(process_id, signal.SIGCONT)
+        async with asyncio.timeout(PATIENCE_S):
+            out, _ = await waiting.communicate()
+
+    assert "The guard has stopped answering." in said
+    assert "DRY_RUN=0 EXECUTE=1 backstop liquidate --yes" in said
+    assert waiting.returncode == 0, out
+    assert b"FLAT: " in out, "it came back"
+
+
 async def _market(bench: Any, venue: Any, *, is_open: bool) -> None:
     body = {"open": is_open}
     async with bench.session.post(f"{venue.url}/_simulator/market", json=body) as answer:

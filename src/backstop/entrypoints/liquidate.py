@@ -18,6 +18,7 @@ from backstop.entrypoints.answering_guard import SILENT_S, answering_guard
 from backstop.entrypoints.api_client import CALL_LIMIT_S, GuardClient
 from backstop.entrypoints.reading import checked
 from backstop.entrypoints.stand_alone import (
+    COMMAND_THAT_SENDS,
     can_act,
     confirmed,
     liquidate_alone,
@@ -201,7 +202,7 @@ def _followed(client: GuardClient, begun: dict[str, Any], *, ends_s: float) -> b
     None when the guard has not answered for ``SILENT_S``, and this process can act in its place.
     """
     shown: tuple[object, ...] = ()
-    run, heard_s = begun, time.monotonic()
+    run, heard_s, told_silent = begun, time.monotonic(), False
     say(f"{run['id']}: begun")
     while True:
         now = (run["state"], len(run["remaining"]))
@@ -217,12 +218,17 @@ def _followed(client: GuardClient, begun: dict[str, Any], *, ends_s: float) -> b
         time.sleep(LOOK_S)
         looked = _looked(client, run)
         if looked is not None:
-            run, heard_s = looked, time.monotonic()
-        elif time.monotonic() >= heard_s + SILENT_S:
+            run, heard_s, told_silent = looked, time.monotonic(), False
+        elif time.monotonic() >= heard_s + SILENT_S and not told_silent:
             if can_act():
                 return None
-            heard_s = ends_s  # only the guard can do it: it may come back
-    say(f"NOT FLAT after {FOLLOWED_S} s ({run['state']}). The guard goes on. Left:")
+            told_silent = True  # only the guard can do it: it may come back
+            complain(_silent())
+    if told_silent:
+        silent_s = time.monotonic() - heard_s
+        say(f"NOT FLAT: the guard has not answered for {silent_s:.0f} s. Left, by its last words:")
+    else:
+        say(f"NOT FLAT after {FOLLOWED_S} s ({run['state']}). The guard goes on. Left:")
     _say_left(run["remaining"], nothing="nothing is known to be left, but no reads have proven it")
     say(f"Look again: GET /v1/liquidations/{run['id']}, and look at the account itself.")
     return False
@@ -233,17 +239,26 @@ def _watched(client: GuardClient, run: dict[str, Any], *, ends_s: float) -> dict
 
     None when the guard has not answered for ``SILENT_S``, and this process can act in its place.
     """
-    heard_s = time.monotonic()
+    heard_s, told_silent = time.monotonic(), False
     while run["state"] != "FLAT" and time.monotonic() + LOOK_S <= ends_s:
         time.sleep(LOOK_S)
         looked = _looked(client, run)
         if looked is not None:
-            run, heard_s = looked, time.monotonic()
-        elif time.monotonic() >= heard_s + SILENT_S:
+            run, heard_s, told_silent = looked, time.monotonic(), False
+        elif time.monotonic() >= heard_s + SILENT_S and not told_silent:
             if can_act():
                 return None
-            heard_s = ends_s  # only the guard can do it: it may come back
+            told_silent = True  # only the guard can do it: it may come back
+            complain(_silent())
     return run
+
+
+def _silent() -> str:
+    """Return what a person should know at once when only a guard that is silent could do it."""
+    return (
+        "The guard has stopped answering. With the settings of this terminal this command cannot "
+        f"act in its place; with these it does: {COMMAND_THAT_SENDS}"
+    )
 
 
 def _looked(client: GuardClient, run: dict[str, Any]) -> dict[str, Any] | None:
