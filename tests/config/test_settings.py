@@ -339,6 +339,10 @@ def test_a_misspelt_name_of_ours_is_pointed_out() -> None:
     assert warning.endswith("; was BACKSTOP_STATE_DIR meant?")
 
 
+def test_a_name_that_the_client_reads_is_no_misspelt_one() -> None:
+    assert load({"BACKSTOP_URL": "http://127.0.0.1:8720"}).warnings == ()
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [

@@ -160,8 +160,8 @@ def test_a_refusal_names_limit_value_and_the_largest_quantity_that_passes() -> N
     assert refused.code is DenialCode.ES_NQ_COMBINED_EXPOSURE
     assert (refused.value, refused.limit, refused.max_quantity) == ("6000.00", "5000.00", 1)
     assert refused.message == (
-        "ES, ES and NQ taken together, would come to 6000.00 risk dollars; 5000.00 are allowed. "
-        "The largest quantity that passes is 1."
+        "ES and NQ taken together would come to 6000.00 risk dollars; 5000.00 are allowed, and "
+        "the largest quantity that passes is 1"
     )
 
 

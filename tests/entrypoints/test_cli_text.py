@@ -45,9 +45,9 @@ def test_a_position_is_shown_with_every_stop_that_protects_it(
     [
         ("51 in one order", 50, "51 in one order (largest quantity that passes: 50)"),
         (
-            "Too much. The largest quantity that passes is 50.",
+            "too much, and the largest quantity that passes is 50",
             50,
-            "Too much. The largest quantity that passes is 50.",
+            "too much, and the largest quantity that passes is 50",
         ),
         ("no stop", None, "no stop"),
     ],

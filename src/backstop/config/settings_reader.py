@@ -27,6 +27,9 @@ ENVIRONMENT = "the environment"
 
 _OUR_PREFIXES = ("BACKSTOP_", "TOPSTEPX_")
 
+_OF_OTHER_PARTS = frozenset({"BACKSTOP_URL", "BACKSTOP_CHROMIUM"})
+"""Names of ours that the client and the tests of the page read, and no guard."""
+
 _NEAR = 0.7
 """How like a setting's name another one is that probably means it (1.0: the same)."""
 
@@ -200,7 +203,7 @@ def _unknown_names(layers: Layers) -> list[str]:
     """
     warnings: list[str] = []
     for place, texts in layers.items():
-        for name in sorted(texts.keys() - NAMES):
+        for name in sorted(texts.keys() - NAMES - _OF_OTHER_PARTS):
             ours = name.upper().startswith(_OUR_PREFIXES)
             if not ours and place == ENVIRONMENT:
                 continue

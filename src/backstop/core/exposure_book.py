@@ -63,6 +63,10 @@ class ExposureBook:
         """Every family's exposure, in the order in which they came."""
         return tuple(entry.exposure for entry in self._entries.values())
 
+    def exposure_of(self, family: str) -> FamilyExposure:
+        """Return the exposure of a family that the book holds."""
+        return self._entries[family].exposure
+
     def update(self, exposure: FamilyExposure) -> None:
         """Put ``exposure`` in the place of what the book holds of its family."""
         self.update_all((exposure,))
@@ -395,9 +399,9 @@ LIMIT_CHECKS: dict[LimitName, LimitCheck] = {
 
 _WHAT = {
     LimitName.CORRELATION: "{} with everything that moves with it",
-    LimitName.ES_NQ_COMBINED: "{}, ES and NQ taken together,",
-    LimitName.DIRECTIONAL: "All {} risk",
-    LimitName.GROSS: "{} risk, long and short,",
+    LimitName.ES_NQ_COMBINED: "ES and NQ taken together",
+    LimitName.DIRECTIONAL: "all {} risk",
+    LimitName.GROSS: "all risk, long and short,",
 }
 
 
@@ -406,7 +410,7 @@ def _denial(limit: LimitName, violation: Violation, max_quantity: int) -> Denial
     return Denial(
         code=limit.denial_code,
         message=f"{_WHAT[limit].format(violation.subject)} would come to {value} risk dollars; "
-        f"{allowed} are allowed. The largest quantity that passes is {max_quantity}.",
+        f"{allowed} are allowed, and the largest quantity that passes is {max_quantity}",
         limit=allowed,
         value=value,
         max_quantity=max_quantity,

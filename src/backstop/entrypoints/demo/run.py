@@ -7,7 +7,7 @@ import asyncio
 import signal
 import tempfile
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
@@ -227,6 +227,12 @@ class Demo:
         return manager
 
 
+def _left(positions: Mapping[str, int]) -> str:
+    """Return what is still held, in words."""
+    held = [f"{quantity:+d} {symbol}" for symbol, quantity in positions.items() if quantity]
+    return f"still held: {', '.join(held)}" if held else "flat in the end"
+
+
 def _print(view: DemoView, summary: Summary, *, as_json: bool) -> None:
     for fault in summary.faults_found:
         view.console.print(f"NOT EQUAL: {fault}", style="bold red")
@@ -237,7 +243,7 @@ def _print(view: DemoView, summary: Summary, *, as_json: bool) -> None:
         f"{count_text(summary.orders, 'order')} accepted, {count_text(summary.fills, 'fill')}, "
         f"{summary.verified} verified ({summary.breaches} with slippage beyond the limit), "
         f"{count_text(summary.proofs_verified, 'signed proof')} checked, {summary.refused} "
-        f"refused; positions {summary.positions}; {count_text(summary.audit_rows, 'audit row')}; "
+        f"refused; {_left(summary.positions)}; {count_text(summary.audit_rows, 'audit row')}; "
         f"{summary.seconds} s on {summary.data}.",
         style="bold green" if not summary.faults_found else "bold red",
     )
