@@ -72,22 +72,25 @@ def test_held_are_the_contracts_in_which_rows_or_trades_say_that_something_is_he
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(CONTRACTS), st.sampled_from([0, 5]), st.sampled_from([0, 7]))
+        st.tuples(
+            st.sampled_from(CONTRACTS),
+            st.sampled_from([0, 5]),
+            st.booleans(),
+            st.sampled_from([0, 7]),
+        )
     ),
-    st.integers(0, 9),
 )
 def test_records_that_lack_a_stop_are_those_that_a_walk_finds(
-    made: list[tuple[str, int, int]], sent_ns: int
+    made: list[tuple[str, int, bool, int]],
 ) -> None:
     protection = ProtectionBook()
-    for contract_id, wanted_ns, doubted_ns in made:
+    for contract_id, wanted_ns, is_known, doubted_ns in made:
+        episode = Episode(wanted_ns=wanted_ns, bare_since_ns=wanted_ns if is_known else 0)
         protection.records[contract_id] = ProtectionRecord(
-            contract_id=contract_id, episode=Episode(wanted_ns=wanted_ns), doubted_ns=doubted_ns
+            contract_id=contract_id, episode=episode, doubted_ns=doubted_ns
         )
         records = protection.records.values()
         assert protection.is_urgent == any(it.episode.wanted_ns or it.doubted_ns for it in records)
-        assert protection.lacks_since(sent_ns) == any(
-            0 < it.episode.wanted_ns <= sent_ns for it in records
-        )
+        assert protection.known_bare == any(it.episode.bare_since_ns for it in records)
     protection.records.clear()
     assert not protection.is_urgent

@@ -19,6 +19,7 @@ from backstop.core.engine import next_deadline_ns
 from backstop.core.leftovers import ASK_AGAIN_NS, ORPHAN_SETTLE_NS
 from backstop.core.policy import SECOND_NS
 from backstop.core.protection_changes import TRY_AGAIN_NS
+from backstop.core.protection_record import Episode
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import AuditAccount, CancelOrder, ModifyOrder
 from backstop.domain.events import Answer, Hub, HubLost, ModifyAnswered
@@ -301,6 +302,28 @@ def test_no_entry_while_a_position_that_a_start_finds_bare_lacks_its_stop() -> N
         guard.audit(positions=(a_position(2),), orders=(a_row(**STOP | gone),))
 
     assert "STOP_MISSING" in guard.book.state_reasons(guard.now_ns)
+
+
+def test_since_when_a_position_is_bare_is_noted_by_the_read_that_confirms_it() -> None:
+    def episode() -> Episode:
+        return guard.book.protection.record(MES).episode
+
+    guard = Guard(policy=a_policy(protects=True)).start()
+    guard.working(stop_loss_price=Decimal(4990))
+    sent_ns = guard.now_ns
+    guard.trade(quantity=2)
+    lacking_ns = episode().wanted_ns
+    assert lacking_ns
+
+    guard.audit(after_ms=1, sent_ns=sent_ns, positions=(a_position(2),))
+    assert not episode().bare_since_ns, "it was sent before the fill"
+    guard.audit(after_ms=1, positions=None)
+    assert not episode().bare_since_ns, "a part of it is missing"
+    guard.audit(after_ms=300, positions=(a_position(2),))
+    assert episode().bare_since_ns == lacking_ns
+
+    guard.row(**STOP | {"quantity": 2, "updated_utc_us": guard.utc_us})
+    assert not episode().bare_since_ns
 
 
 def test_no_entry_while_a_position_that_a_read_has_confirmed_lacks_its_stop() -> None:

@@ -147,7 +147,6 @@ class AuditClock:
     due_ns: int = 0
     complete_sent_ns: int = 0
     complete_ns: int = 0
-    recovered_ns: int = 0  # when this process had found out what is true; 0: not yet
     cursor_utc_us: int = 0  # the venue's time up to which all orders and trades have been read
     newest_utc_us: int = 0  # the venue's time of the newest order or trade we heard of
     reach_back_utc_us: int = 0  # the next audit starts this early; 0: at the cursor
@@ -310,9 +309,7 @@ class Book:
             found.append(Condition.CLOCK_OFFSET)
         if self.broken_limits:
             found.append(Condition.LIMIT_BROKEN)
-        # What a start finds bare was bare before it; what a fill has just opened has its stop soon.
-        confirmed_ns = max(audit.complete_sent_ns, audit.recovered_ns)
-        if self.protection.records.lacking and self.protection.lacks_since(confirmed_ns):
+        if self.protection.known_bare:
             found.append(Condition.STOP_MISSING)
         if self.external.in_doubt:
             found.append(Condition.FILL_UNATTRIBUTED)

@@ -113,7 +113,7 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.standstills = 0
     book.audit.requested_ns = book.audit.due_ns = 0
     book.audit.hurries = 0
-    book.audit.complete_ns = book.audit.complete_sent_ns = book.audit.recovered_ns = 0
+    book.audit.complete_ns = book.audit.complete_sent_ns = 0
     book.wakes.clear()
     book.wake(Wake.ALERTS, work.now_ns + REPEAT_NS)
     book.asked.clear()

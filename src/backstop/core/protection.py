@@ -60,6 +60,8 @@ def protect(work: Workbench, fact: Fact) -> None:
         contracts[fact.contract_id] = None
     for contract_id in contracts:
         _look_at(work, contract_id, timer=isinstance(fact, TimerFired))
+    if isinstance(fact, AccountAudited):
+        _note_what_is_bare(work, fact)
     drop_ended_changes(work)
     sweep_leftovers(work)
 
@@ -69,6 +71,7 @@ def protection_restarted(work: Workbench) -> None:
     protection = work.book.protection
     protection.started_ns = work.now_ns
     protection.known_ns = 0
+    protection.start_noted = False
     changes_after_restart(work)
     for number, fill in protection.awaited.items():
         protection.awaited[number] = replace(fill, since_ns=work.now_ns)
@@ -82,6 +85,28 @@ def protection_restarted(work: Workbench) -> None:
         )
         if record.sign:
             work.touched_contracts[contract_id] = None
+
+
+def _note_what_is_bare(work: Workbench, read: AccountAudited) -> None:
+    """Note which positions lack a stop by the word of a complete read, and not only by ours.
+
+    That is a read that was sent when the stop was missing already. What is missing when a start has
+    found out what is true was missing before it, whenever we noticed; what a fill has just opened
+    has its stop soon.
+    """
+    book, protection = work.book, work.book.protection
+    if book.audit.complete_sent_ns != read.sent_ns:
+        return  # a part of it could not be read
+    ends_start = book.recovered and not protection.start_noted
+    protection.start_noted = book.recovered
+    for contract_id in tuple(protection.records.lacking):
+        record = protection.records[contract_id]
+        since_ns = record.episode.wanted_ns
+        if not since_ns or record.episode.bare_since_ns:
+            continue
+        if ends_start or since_ns <= read.sent_ns:
+            episode = replace(record.episode, bare_since_ns=since_ns)
+            protection.records[contract_id] = replace(record, episode=episode)
 
 
 def _look_at(work: Workbench, contract_id: str, *, timer: bool) -> None:

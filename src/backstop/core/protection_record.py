@@ -92,6 +92,7 @@ class Episode(Struct, frozen=True, kw_only=True):
 
     Attributes:
         wanted_ns: since when it lacks a stop that it should have; 0: it has all that are wanted.
+        bare_since_ns: since when a complete read has it that it lacks one; 0: none has said so yet.
         try_again_ns: not before this, for the one before did not leave this machine.
         hear_until_ns: its limit was noticed late: what waits in the sockets is heard until then.
         excess_ns: when the contracts without a stop were ordered closed; 0: they were not.
@@ -99,6 +100,7 @@ class Episode(Struct, frozen=True, kw_only=True):
     """
 
     wanted_ns: int = 0
+    bare_since_ns: int = 0
     try_again_ns: int = 0
     hear_until_ns: int = 0
     excess_ns: int = 0
@@ -223,6 +225,7 @@ class ProtectionBook:
     brackets_refused: bool = False  # the venue's newest word on entries with brackets
     started_ns: int = 0  # when this process began
     known_ns: int = 0  # when it first read the account completely; 0: not yet
+    start_noted: bool = False  # what its start found bare is known to be
 
     @property
     def is_urgent(self) -> bool:
@@ -234,12 +237,11 @@ class ProtectionBook:
         held = self.records.get(contract_id)
         return ProtectionRecord(contract_id=contract_id) if held is None else held
 
-    def lacks_since(self, sent_ns: int) -> bool:
-        """Say whether a position lacked a stop when a read was sent at ``sent_ns``, and still does.
+    @property
+    def known_bare(self) -> bool:
+        """A position lacks a stop by the word of a complete read.
 
         A stop that comes with its entry is there before any such read, so this is not about fills.
         """
-        lacking, records = self.records.lacking, self.records
-        return bool(lacking) and any(
-            0 < records[contract_id].episode.wanted_ns <= sent_ns for contract_id in lacking
-        )
+        records = self.records
+        return any(records[contract_id].episode.bare_since_ns for contract_id in records.lacking)

@@ -69,7 +69,6 @@ def _complete(work: Workbench, sent_ns: int) -> None:
     settled = all(view.is_settled for view in book.positions.values())
     if not book.recovered and fresh and settled:
         book.recovered = True
-        clock.recovered_ns = work.now_ns
         work.note(
             Tag.CRITICAL_SYSTEM,
             "recovered",

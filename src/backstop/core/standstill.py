@@ -42,7 +42,7 @@ def stood_still(work: Workbench, event: GuardStoodStill) -> None:
     # What the hub would have told meanwhile is lost, whether or not its connection lives on.
     book.links.user_since_ns = now_ns
     clock = book.audit
-    clock.requested_ns = clock.complete_ns = clock.complete_sent_ns = clock.recovered_ns = 0
+    clock.requested_ns = clock.complete_ns = clock.complete_sent_ns = 0
     clock.due_ns = now_ns if book.links.user_up else 0
     for contract_id, view in book.positions.items():
         book.positions[contract_id] = replace(
