@@ -202,6 +202,13 @@ def unit_risk_micros(
     return -(-whole // (denominator * contract.units * PPM))
 
 
+def sigma_of(symbol: str, sigma_ppm: Mapping[str, int]) -> int:
+    """Return what ``sigma_ppm`` says of the family of ``symbol``; of others, the stress value."""
+    family = contract_profile(symbol).family
+    sigma = sigma_ppm.get(family)
+    return family_profile(family).stress_volatility_ppm if sigma is None else sigma
+
+
 def family_exposures(
     holdings: Iterable[Holding], sigma_ppm: Mapping[str, int]
 ) -> tuple[FamilyExposure, ...]:
@@ -223,12 +230,11 @@ def family_exposures(
             raise DomainError(f"{holding.symbol}: pending quantities are never negative.")
         contract = contract_profile(holding.symbol)
         family = contract.family
-        sigma = sigma_ppm.get(family, family_profile(family).stress_volatility_ppm)
         risk = unit_risk_micros(
             holding.symbol,
             price=holding.price,
             point_value_micros=holding.point_value_micros,
-            sigma_ppm=sigma,
+            sigma_ppm=sigma_of(holding.symbol, sigma_ppm),
         )
         risks[family] = max(risks.get(family) or 0, risk or 0) or None
         filled[family] = filled.get(family, 0) + holding.filled * contract.units

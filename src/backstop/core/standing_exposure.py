@@ -17,6 +17,8 @@ from backstop.core.exposure import (
     FamilyExposure,
     Holding,
     family_exposures,
+    sigma_of,
+    unit_risk_micros,
 )
 from backstop.core.exposure_book import ExposureBook
 from backstop.core.fillable import Fillable, fillables_of, reach
@@ -80,10 +82,13 @@ class StandingExposure:
         families: dict[str, None] = {}
         for contract_id in contracts:
             families.update(dict.fromkeys(self._take_contract(book, contract_id)))
-        if marks is not self._marks:
-            self._take_prices(marks, families)
-        if families:
-            kept.update_all(self._exposure(book, family) for family in families)
+        repriced = {} if marks is self._marks else self._take_prices(marks)
+        kept.update_all(self._exposure(book, family) for family in families)
+        kept.update_all(
+            self._repriced(book, kept.exposure_of(family))
+            for family in repriced
+            if family not in families
+        )
         self._judged = kept
         return kept
 
@@ -163,8 +168,8 @@ class StandingExposure:
             touched.append(family)
         return touched
 
-    def _take_prices(self, marks: tuple[Mark, ...], families: dict[str, None]) -> None:
-        """Take over new prices, and add the families of the contracts that have one."""
+    def _take_prices(self, marks: tuple[Mark, ...]) -> dict[str, None]:
+        """Take over new prices; return the families of the contracts that have one."""
         self._marks, prices = marks, self._prices
         changed = []
         for mark in marks:
@@ -178,10 +183,23 @@ class StandingExposure:
             for contract_id in [it for it in prices if it not in present]:
                 del prices[contract_id]
                 changed.append(contract_id)
-        for contract_id in changed:
-            family = self._family_of.get(contract_id)
-            if family is not None:
-                families[family] = None
+        families = (self._family_of.get(contract_id) for contract_id in changed)
+        return {family: None for family in families if family is not None}
+
+    def _repriced(self, book: "Book", exposure: FamilyExposure) -> FamilyExposure:
+        """Return one family's exposure at new prices; what it holds and could hold stays."""
+        risks = (self._unit_risk_micros(book, it) for it in self._contracts[exposure.family])
+        return replace(exposure, unit_risk_micros=max((it or 0 for it in risks), default=0) or None)
+
+    def _unit_risk_micros(self, book: "Book", contract_id: str) -> int | None:
+        symbol, price = book.symbol_of(contract_id), self._price(contract_id)
+        instrument = book.instruments.get(contract_id)
+        return unit_risk_micros(
+            symbol,
+            price=book.position(contract_id).average_price if price is None else price,
+            point_value_micros=0 if instrument is None else instrument.point_value_micros,
+            sigma_ppm=sigma_of(symbol, self._sigma_ppm),
+        )
 
     def _exposure(
         self, book: "Book", family: str, *, candidate: str | None = None
