@@ -30,6 +30,7 @@ from backstop.app.tree_check import (
     no_checkpoints,
     walk,
 )
+from backstop.core.book import Book
 from backstop.core.checkpoint import log_origin
 from backstop.core.engine import new_book
 from backstop.core.key_rotation import KeyChain, key_name
@@ -37,6 +38,9 @@ from backstop.errors import DamagedDatabaseError, StateFolderError, TamperedReco
 
 Progress = Callable[[str, int, int], None]
 """Hears what is being done, how many records are done, and how many there are."""
+
+BookSink = Callable[[Book], None]
+"""Hears what the whole record makes of the account, once it was found good."""
 
 PROGRESS_RECORDS = 1000
 """Records between two words about progress."""
@@ -75,6 +79,7 @@ def verify_record(
     checkpoints: tuple[Path, ...] = (),
     mirror: Path | str | None = None,
     on_progress: Progress = lambda _what, _done, _total: None,
+    on_book: BookSink = lambda _book: None,
 ) -> AuditReport:
     """Check everything that the record in ``state_folder`` says.
 
@@ -84,6 +89,7 @@ def verify_record(
         checkpoints: files with checkpoints that were kept elsewhere.
         mirror: the second place of checkpoints; only a folder can be read.
         on_progress: hears how far it is.
+        on_book: hears what the record makes of the account.
 
     Raises:
         TamperedRecordError: the first thing that does not hold.
@@ -107,7 +113,7 @@ def verify_record(
         sources = [folder_source(outside), *(file_source(it) for it in checkpoints)]
         if isinstance(mirror, Path):
             sources.append(folder_source(mirror / f"backstop-{account}"))
-        check = _Check(store, account, on_progress)
+        check = _Check(store, account, on_progress, on_book)
         chain = check.key_chain(state_folder / KEY_FOLDER, public_key)
         walked = check.tree(sources, chain)
         return check.tables(walked, chain)
@@ -116,11 +122,14 @@ def verify_record(
 class _Check:
     """One verification; all questions are answered from one moment."""
 
-    def __init__(self, store: AuditStore, account: str, on_progress: Progress) -> None:
+    def __init__(
+        self, store: AuditStore, account: str, on_progress: Progress, on_book: BookSink
+    ) -> None:
         self._store = store
         self._account = account
         self._origin = log_origin(account)
         self._on_progress = on_progress
+        self._on_book = on_book
 
     def key_chain(self, key_folder: Path, public_key: Path | None) -> KeyChain:
         rotations = self._store.payloads(ROTATION_KIND)
@@ -160,13 +169,9 @@ class _Check:
                 "The record does not begin with the rules of the process that wrote it: it is of "
                 "a version that this one cannot follow."
             )
-        found = check_tables(
-            self._store,
-            records,
-            new_book(decode_policy(first)),
-            account=self._account,
-            chain=chain,
-        )
+        book = new_book(decode_policy(first))
+        found = check_tables(self._store, records, book, account=self._account, chain=chain)
+        self._on_book(book)
         return AuditReport(
             account=self._account,
             records=walked.frontier.size,

@@ -170,7 +170,7 @@ MUTATIONS: Final = (
         weather=Weather.CALM,
         module="core.leftovers",
         old="    if not book.woken(Wake.ORPHANS, work.now_ns):\n",
-        new="    if True:\n",
+        new="    if book.woken(Wake.ORPHANS, work.now_ns) or True:\n",
     ),
     Mutation(
         name="take every leg for a leftover",

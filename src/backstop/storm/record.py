@@ -9,13 +9,11 @@ from typing import Any, Final
 import msgspec
 
 from backstop.adapters.sqlite.audit_store import AuditStore
-from backstop.adapters.state_file import Checkpoint, StateFiles
+from backstop.adapters.state_file import StateFiles
 from backstop.app.audit_verification import verify_record
-from backstop.app.codec import decode_policy
 from backstop.app.journal_fold import fold
 from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.core.book import Book
-from backstop.core.engine import new_book
 from backstop.core.state_checkpoint import captured, encoded
 from backstop.emergency.checkpoint_book import book_of
 from backstop.errors import BackstopError
@@ -27,11 +25,13 @@ TOLD_CHARS: Final = 160
 
 def record_faults(state_folder: Path, account_id: int, truth: Truth) -> list[str]:
     """Return what is wrong with the record of a guard that has stopped; nothing when it holds."""
+    folded: list[Book] = []
     try:
-        verify_record(state_folder)
+        verify_record(state_folder, on_book=folded.append)
     except BackstopError as error:
         return [f"audit verify: {error}"]
-    return [*_fill_faults(state_folder, truth), *_state_faults(state_folder, account_id)]
+    fills = _fill_faults(state_folder, truth)
+    return [*fills, *_state_faults(state_folder, account_id, *folded)]
 
 
 def _fill_faults(state_folder: Path, truth: Truth) -> Iterator[str]:
@@ -50,8 +50,8 @@ def _fill_faults(state_folder: Path, truth: Truth) -> Iterator[str]:
             yield f"fill {trade_id}: true {true.get(trade_id)}, written {written.get(trade_id)}"
 
 
-def _state_faults(state_folder: Path, account_id: int) -> Iterator[str]:
-    """Yield what the last checkpoint has otherwise than the whole journal makes it.
+def _state_faults(state_folder: Path, account_id: int, folded: Book) -> Iterator[str]:
+    """Yield what the state of the next start has otherwise than the whole journal makes it.
 
     A state that went from checkpoint to checkpoint, over kills and power cuts, is the one that a
     single fold of every record gives: that is what a start relies on.
@@ -61,28 +61,20 @@ def _state_faults(state_folder: Path, account_id: int) -> Iterator[str]:
     if newest is None or newest.checkpoint is None:
         yield "a guard that stopped left no checkpoint"
         return
-    kept = _members(book_of(newest.path, newest.checkpoint))
-    folded = _members(_folded(state_folder, newest.checkpoint))
+    book = book_of(newest.path, newest.checkpoint)
+    with AuditStore(state_folder / AUDIT_DATABASE, checked=False) as store:
+        for stored in store.records(from_seq=newest.checkpoint.journal_seq + 1):
+            fold(book, stored.as_written())
+    kept, whole = _members(book), _members(folded)
     for name in kept:
-        if kept[name] != folded[name]:
-            here, there = _apart(kept[name], folded[name])
+        if kept[name] != whole[name]:
+            here, there = _apart(kept[name], whole[name])
             yield f"the state's {name} is {here}, and the journal makes it {there}"
 
 
 def _members(book: Book) -> dict[str, Any]:
     members: dict[str, Any] = msgspec.json.decode(encoded(captured(book)))
     return members
-
-
-def _folded(state_folder: Path, checkpoint: Checkpoint) -> Book:
-    with AuditStore(state_folder / AUDIT_DATABASE, checked=False) as store:
-        records = (stored.as_written() for stored in store.records())
-        book = new_book(decode_policy(next(records)))
-        for record in records:
-            if record.seq > checkpoint.journal_seq:
-                break
-            fold(book, record)
-    return book
 
 
 def _apart(one: Any, other: Any) -> tuple[str, str]:

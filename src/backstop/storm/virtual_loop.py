@@ -8,6 +8,7 @@ is killed is never run again, not even its ``finally``, and one that is frozen r
 import asyncio
 import heapq
 from asyncio import events
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, Final
@@ -16,8 +17,16 @@ from weakref import WeakSet
 EPOCH_S: Final = 1_000.0
 """The loop's time at the beginning; that of a machine that was booted a quarter of an hour ago."""
 
-SPUN_MAX: Final = 2_000_000
-"""Callbacks in one moment of virtual time: more of them are a loop that never ends."""
+SPUN_MAX: Final = 200_000
+"""Turns in one moment of virtual time: more of them are a loop that never ends."""
+
+
+CANCELLED_MAX: Final = 100
+"""Cancelled timers that may lie among the others, as in the base class."""
+
+
+class TimeStoodStillError(RuntimeError):
+    """Something always had more to do before the next moment: it would never come."""
 
 
 class Process:
@@ -111,27 +120,9 @@ class _Handle(events.Handle):
 
 
 class _Timer(events.TimerHandle):
-    """The same at a time; of those that are due together the one that was asked for first."""
+    """The same at a time."""
 
-    __slots__ = ("_number",)
-
-    def __init__(  # noqa: PLR0917 - as the base class is called
-        self,
-        when: float,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        loop: asyncio.AbstractEventLoop,
-        context: Context | None,
-        number: int,
-    ) -> None:
-        super().__init__(when, callback, args, loop, context)
-        self._number = number
-
-    def __lt__(self, other: object) -> bool:
-        if not isinstance(other, _Timer):
-            return NotImplemented
-        mine, its = self.when(), other.when()
-        return mine < its or (mine == its and self._number < other._number)
+    __slots__ = ()
 
     def _run(self) -> None:
         context: Context = self._context  # type: ignore[attr-defined]
@@ -154,30 +145,17 @@ def _new_task(
     return task
 
 
-class _NoSelector:
-    """Waits for nothing but time, which it moves."""
-
-    def __init__(self, loop: "VirtualLoop") -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None) -> list[Any]:
-        self._loop.pass_time(timeout)
-        return []
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-
 class VirtualLoop(asyncio.BaseEventLoop):
     """The loop of one simulation."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._selector = _NoSelector(self)
         self._now_s = EPOCH_S
         self._spun = 0
         self._timers = 0
-        self._clock_resolution = 1e-9
+        # When, which of those of one moment was asked for first, and the timer.
+        self._due: list[tuple[float, int, _Timer]] = []
+        self._cancelled = 0
         self.failures: list[dict[str, Any]] = []
         self.set_exception_handler(lambda _loop, said: self.failures.append(said))
         self.set_task_factory(_new_task)  # type: ignore[arg-type]
@@ -192,18 +170,50 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """The time of the world: virtual seconds, whoever asks."""
         return self._now_s
 
-    def pass_time(self, timeout: float | None) -> None:
+    # -- turns -----------------------------------------------------------------------------------
+
+    def _run_once(self) -> None:
+        """Run what is ready, or else what is due next: it is that time then.
+
+        Stands in for the method of the base class, which asks the system what it waits for.
+        """
+        ready: deque[events.Handle] = self._ready  # type: ignore[attr-defined]
+        if not ready:
+            self._pass_time()
+        self._spun += 1
+        if self._spun > SPUN_MAX:
+            raise TimeStoodStillError(f"time stands still at {self._now_s} for {SPUN_MAX} turns")
+        while self._due and self._due[0][0] <= self._now_s:
+            timer = self._next_due()
+            timer._scheduled = False  # type: ignore[attr-defined] # noqa: SLF001 - as the base class does
+            ready.append(timer)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle._cancelled:  # noqa: SLF001 - likewise
+                handle._run()  # noqa: SLF001 - likewise
+
+    def _pass_time(self) -> None:
         """Let time pass until the next timer is due."""
-        if timeout is None:
+        while self._due and self._due[0][2].cancelled():
+            self._next_due()
+        if not self._due:
             raise RuntimeError("nothing will ever happen again: the simulation waits for nothing")
-        if timeout <= 0:
-            self._spun += 1
-            if self._spun > SPUN_MAX:
-                raise RuntimeError(f"time has stood still at {self._now_s} for {SPUN_MAX} turns")
-            return
-        self._spun = 0
-        scheduled: list[events.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
-        self._now_s = max(self._now_s, scheduled[0].when())
+        if self._due[0][0] > self._now_s:
+            self._now_s, self._spun = self._due[0][0], 0
+
+    def _next_due(self) -> "_Timer":
+        timer = heapq.heappop(self._due)[2]
+        self._cancelled -= timer.cancelled()
+        return timer
+
+    def _timer_handle_cancelled(self, handle: events.TimerHandle) -> None:
+        """Take cancelled timers out when they are most of all."""
+        del handle
+        self._cancelled += 1
+        if self._cancelled > CANCELLED_MAX and 2 * self._cancelled > len(self._due):
+            self._due[:] = [it for it in self._due if not it[2].cancelled()]
+            heapq.heapify(self._due)
+            self._cancelled = 0
 
     # -- callbacks -----------------------------------------------------------------------------
 
@@ -243,8 +253,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> events.TimerHandle:
         """Run ``callback`` at ``when``, by the time of the world."""
         self._timers += 1
-        timer = _Timer(when, callback, args, self, context, self._timers)
-        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
+        timer = _Timer(when, callback, args, self, context)
+        heapq.heappush(self._due, (when, self._timers, timer))
         timer._scheduled = True  # type: ignore[attr-defined] # noqa: SLF001 - as the base class does
         return timer
 
@@ -268,9 +278,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return done
 
     # -- what a loop without sockets needs -----------------------------------------------------
-
-    def _process_events(self, event_list: list[Any]) -> None:
-        """There are none."""
 
     def _write_to_self(self) -> None:
         """Nobody sleeps."""

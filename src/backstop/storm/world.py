@@ -47,7 +47,7 @@ from backstop.storm.struck import Storm
 from backstop.storm.terms import terms_of
 from backstop.storm.truth import Truth
 from backstop.storm.venue import ACCOUNT_ID, API_KEY, USER, StormVenue
-from backstop.storm.virtual_loop import EPOCH_S
+from backstop.storm.virtual_loop import EPOCH_S, TimeStoodStillError
 from backstop.storm.weather import StormWeather
 
 MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
@@ -116,7 +116,10 @@ def run_seed(
         loop = StormLoop(network)
         try:
             world = World(plan, loop, Path(folder), show=show)
-            loop.run_until_complete(world.run(hours, first_fault=first_fault))
+            try:
+                loop.run_until_complete(world.run(hours, first_fault=first_fault))
+            except TimeStoodStillError as error:
+                world.safety.break_rule("time goes on", str(error))
         finally:
             _end(loop)
         _bury(world)
