@@ -76,14 +76,18 @@ class Backlog:
 
     def next_frame(self) -> bytes:
         """Take out the next records, up to 64 KB of them, or one that is larger."""
+        if len(self._records) == 1:  # whoever keeps up has no more than the newest
+            record = self._records.popleft()
+            self._bytes -= len(record)
+            return record
         records: list[bytes] = []
         size = 0
-        while (record := self._first()) is not None:
-            if records and size + len(record) > signalr.FRAME_BYTES_MAX:
+        while (first := self._first()) is not None:
+            if records and size + len(first) > signalr.FRAME_BYTES_MAX:
                 break
-            self._drop_first(record)
-            size += len(record)
-            records.append(record)
+            self._drop_first(first)
+            size += len(first)
+            records.append(first)
         return records[0] if len(records) == 1 else b"".join(records)
 
     def clear(self) -> None:
