@@ -4,6 +4,8 @@ The one rule for stops holds here as everywhere: towards the market in every sta
 only while new exposure is possible, and never away from a position that needs it.
 """
 
+from msgspec.structs import replace
+
 from backstop.core.book import STOP_TYPES, Book, VenueOrder
 from backstop.core.entry_gate import gate_denial
 from backstop.core.order_numbers import level_faults
@@ -52,6 +54,7 @@ def leg_change_requested(work: Workbench, event: LegChangeRequested) -> None:
     else:
         # The leg is its owner's from now on, wherever the venue first put it.
         book.aligned.setdefault(event.broker_order_id)
+        _note_level(book, leg, event.broker_order_id, event.ticks)
         move_order(
             work,
             event.broker_order_id,
@@ -61,6 +64,20 @@ def leg_change_requested(work: Workbench, event: LegChangeRequested) -> None:
             reason="asked for",
         )
     work.decision = Decision(kind=DecisionKind.ACCEPTED)
+
+
+def _note_level(book: Book, leg: VenueOrder, number: int, ticks: int) -> None:
+    """Put the new level on record: there the leg is wanted from now on, if the venue takes it."""
+    record = book.protection.records.get(leg.row.contract_id)
+    if record is None:
+        return
+    stop = _role(leg) is LegRole.STOP_LOSS
+    changed = {"stop_ticks" if stop else "target_ticks": ticks}
+    lots = tuple(
+        replace(lot, **changed) if number in {it.broker_order_id for it in lot.legs} else lot
+        for lot in record.lots
+    )
+    book.protection.records[leg.row.contract_id] = replace(record, lots=lots)
 
 
 def _role(leg: VenueOrder) -> LegRole:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from backstop.core.book import Book, VenueOrder, Wake
 from backstop.core.leftovers import ASK_AGAIN_NS
 from backstop.core.policy import MILLISECOND_NS
-from backstop.core.protection_levels import level_ticks, moved_levels, row_of
+from backstop.core.protection_levels import is_measured, level_ticks, moved_levels, row_of
 from backstop.core.protection_record import Change
 from backstop.core.protective_orders import move_order
 from backstop.core.step import Workbench
@@ -48,7 +48,7 @@ def _align(work: Workbench, leg: VenueOrder, instrument: Instrument) -> None:
         return
     # Once, when it first stands: later moves are the trader's own.
     book.aligned[number] = None
-    if _is_measured(book, leg, role):
+    if is_measured(book, leg.owner, role):
         return  # it was asked for as ticks from the fill, and there it stands
     asked = _asked_ticks(book, leg, role)
     if asked is None or asked == stands:
@@ -61,17 +61,6 @@ def _align(work: Workbench, leg: VenueOrder, instrument: Instrument) -> None:
         ticks=asked,
         reason="the leg follows the asked level, not the fill",
     )
-
-
-def _is_measured(book: Book, leg: VenueOrder, role: LegRole) -> bool:
-    """Say whether a leg was asked for by its distance from the fill."""
-    entry = book.orders.get(leg.owner or "")
-    if entry is None:
-        return False
-    request = entry.request
-    stop = role is LegRole.STOP_LOSS
-    offset = request.stop_loss_offset_ticks if stop else request.take_profit_offset_ticks
-    return offset is not None
 
 
 def _asked_ticks(book: Book, leg: VenueOrder, role: LegRole) -> int | None:

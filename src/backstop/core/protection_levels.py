@@ -38,7 +38,8 @@ def _leg_levels(
         held = book.venue_orders.get(leg.broker_order_id)
         if held is None or held.row.status is not BrokerStatus.OPEN:
             continue
-        if leg.broker_order_id not in book.aligned or is_moving(book, leg.broker_order_id):
+        put = leg.broker_order_id in book.aligned or is_measured(book, lot.owner, leg.role)
+        if not put or is_moving(book, leg.broker_order_id):
             continue  # the venue has not put it yet where it was asked to be
         if leg.broker_order_id in record.replacing:
             continue  # another one stands where it was asked to be
@@ -87,6 +88,21 @@ def moved_levels(
         return replace(record, lots=lots, stop_ticks=moved(record.stop_ticks))
     lots = tuple(replace(lot, target_ticks=moved(lot.target_ticks)) for lot in record.lots)
     return replace(record, lots=lots, target_ticks=moved(record.target_ticks))
+
+
+def is_measured(book: Book, owner: str | None, role: LegRole) -> bool:
+    """Say whether the legs of ``owner`` for ``role`` were asked for by their offset from the fill.
+
+    Where the venue puts such a leg, there it was asked to be.
+    """
+    entry = book.orders.get(owner or "")
+    if entry is None:
+        return False
+    request = entry.request
+    stop = role is LegRole.STOP_LOSS
+    return (
+        request.stop_loss_offset_ticks if stop else request.take_profit_offset_ticks
+    ) is not None
 
 
 def is_moving(book: Book, broker_order_id: int) -> bool:
