@@ -8,6 +8,7 @@ from tests.core.bot_world import GRACE_MS, STOP_TICKS, BotWorld
 from tests.core.builders import MES, NQ, a_request, replayed
 from tests.core.protection_world import LOST, Delivery, Request
 
+from backstop.core.account_rules.limits import AccountLimits
 from backstop.core.drop_copy import LEGS_NS
 from backstop.core.policy import MILLISECOND_NS
 from backstop.core.trading_state import LatchKind, TradingState
@@ -174,6 +175,30 @@ def test_what_comes_twice_or_too_fast_is_found(policy: dict[str, Any], code: str
     assert code in alert.message
     assert f"Order {second} " in alert.message
     assert f"Order {first} " not in alert.message
+
+
+@pytest.mark.parametrize(("quantity", "findings"), [(2, 0), (3, 1)])
+@pytest.mark.parametrize("limit", [None, 4990])
+def test_an_order_counts_once_beside_what_it_has_made_already(
+    quantity: int, findings: int, *, limit: float | None
+) -> None:
+    """When it is judged it rests, or is filled and in the position: it is not added to itself."""
+    world = BotWorld.begun(account_limits=AccountLimits(max_position_tenths=2))
+    world.bot(quantity=quantity, limit=limit, bracket_ticks=(40, 40))
+    world.wait(SETTLED_MS)
+
+    assert ["POSITION_TOO_LARGE" in it.message for it in world.told()] == [True] * findings
+
+
+def test_the_legs_of_an_entry_that_rests_are_no_position_the_other_way() -> None:
+    """One micro, and one mini that counts as ten of them: eleven tenths, and no more."""
+    world = BotWorld.begun(account_limits=AccountLimits(max_position_tenths=11))
+    world.bot(quantity=1, limit=4990, bracket_ticks=(40, 40))
+    world.wait(300)
+    world.bot(quantity=1, limit=20900, contract_id=NQ)
+    world.wait(SETTLED_MS)
+
+    assert world.told() == []
 
 
 def test_an_exit_is_no_finding_however_large_it_is_and_whatever_else_closes() -> None:
