@@ -16,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -101,7 +102,12 @@ class Terminal:
                 self._kill(pattern, signal_number(signal_words))
             case ["curl", *arguments]:
                 changes = "-d" in arguments or "-X" in arguments
-                self._ask(command, lambda: (_curl(arguments), 0), once=changes)
+                expected = self._expected(command)
+
+                def is_enough(heard: str) -> bool:
+                    return _says(heard, expected)
+
+                self._ask(command, lambda: (_curl(arguments, is_enough), 0), once=changes)
             case _:
                 self._ask(command, lambda: self._run(words, environment), once=False)
 
@@ -251,9 +257,12 @@ def _says(printed: str, expected: list[str]) -> bool:
     return all(re.search(f"^{line}", printed, re.MULTILINE) for line in wanted)
 
 
-def _curl(arguments: list[str]) -> str:
-    """Return the answer's body, also of an error, as curl prints it."""
-    method, headers, data, url = "GET", {}, None, ""
+def _curl(arguments: list[str], is_enough: Callable[[str], bool]) -> str:
+    """Return the answer's body, also of an error, as curl prints it.
+
+    A stream without an end, ``--max-time``, is heard until it has said enough, or the time is over.
+    """
+    method, headers, data, url, limit_s = "GET", {}, None, "", PATIENCE_S
     rest = iter(arguments)
     for word in rest:
         match word:
@@ -264,15 +273,29 @@ def _curl(arguments: list[str]) -> str:
                 headers[name] = value
             case "-d":
                 method, data = "POST", next(rest).encode()
+            case "--max-time":
+                limit_s = float(next(rest))
+            case "-sN":
+                pass  # no picture of the progress, and everything at once
             case _:
                 url = word
     request = urllib.request.Request(url, data=data, headers=headers, method=method)  # noqa: S310 - loopback
     try:
-        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:  # noqa: S310 - loopback
-            return str(answer.read().decode())
+        with urllib.request.urlopen(request, timeout=limit_s) as answer:  # noqa: S310 - loopback
+            return _heard(answer, limit_s, is_enough)
     except urllib.error.HTTPError as error:
         with error:
             return error.read().decode()
+
+
+def _heard(answer: IO[bytes], limit_s: float, is_enough: Callable[[str], bool]) -> str:
+    heard, ends_s = b"", time.monotonic() + limit_s
+    with suppress(TimeoutError):
+        while time.monotonic() < ends_s and (line := answer.readline()):
+            heard += line
+            if limit_s < PATIENCE_S and is_enough(heard.decode()):
+                break
+    return heard.decode()
 
 
 def _free_port() -> int:
