@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from backstop.adapters.projectx.wire import PlaceBody, WireOrderType
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.core.positions import PositionView
 from backstop.core.step import Decision, DecisionKind
@@ -32,10 +33,18 @@ _WISHES: Final = (
     ("again", 4),
     ("double", 3),
     ("run_wild", 2),
-    ("nonsense", 4),
+    ("nonsense", 8),
+    ("send_itself", 3),
     ("save", 3),
     ("operate", 2),
 )
+
+
+_WIRE_TYPES: Final = {
+    OrderType.LIMIT: WireOrderType.LIMIT,
+    OrderType.MARKET: WireOrderType.MARKET,
+    OrderType.STOP: WireOrderType.STOP,
+}
 
 
 class Bot:
@@ -50,7 +59,26 @@ class Bot:
         story: Story,
         wants: Callable[[], bool],
         on_refused_exit: Callable[[str], None],
+        on_decision: Callable[[Decision], None],
+        sends_itself: Callable[[PlaceBody], None] | None,
+        old_month: str,
     ) -> None:
+        """Prepare.
+
+        Args:
+            name: its orders bear it.
+            chance: draws what it wants.
+            pause_s: mean pause between two wishes.
+            story: hears of them.
+            wants: says whether it wants anything at all.
+            on_refused_exit: hears of an exit that nothing spoke against and that was refused.
+            on_decision: hears of every decision.
+            sends_itself: sends an order past the guard; None: it does not do that.
+            old_month: a contract that is known and not traded any more.
+        """
+        self._on_decision = on_decision
+        self._sends_itself = sends_itself
+        self._old_month = old_month
         self._name = name
         self._on_refused_exit = on_refused_exit
         self._chance = chance
@@ -82,6 +110,7 @@ class Bot:
                 self._tell(wish, decision)
 
     def _tell(self, wish: str, decision: Decision) -> None:
+        self._on_decision(decision)
         order = decision.order
         self._story.tell(
             self._name,
@@ -142,6 +171,32 @@ class Bot:
             if request is not None:
                 self._tell("run_wild", await guard.submit_order(request))
         return None
+
+    async def _send_itself(self, guard: CriticalSystemManager) -> Decision | None:
+        """Register an order and send it past the guard, as a bot with a session of its own."""
+        request = self._request(guard, self._chance.choice(tuple(Side)), quantity=1)
+        if request is None or self._sends_itself is None:
+            return None
+        tag = f"{self._name}:{request.client_order_id}"
+        instrument = guard.book.instruments[guard.book.contract_of[request.symbol]]
+        lies = self._chance.random()
+        if lies < 0.2 and request.limit_price is not None:  # noqa: PLR2004 - one in five
+            request = replace(request, limit_price=request.limit_price + instrument.tick_size / 2)
+        decision = await guard.register_pending_order(request, custom_tag=tag)
+        if decision.kind is DecisionKind.ACCEPTED:
+            self._sends_itself(
+                PlaceBody(
+                    account_id=guard.settings.account_id,
+                    contract_id=instrument.contract_id,
+                    type=_WIRE_TYPES[request.type],
+                    side=0 if request.side is Side.BUY else 1,
+                    size=2 if lies > 0.9 else 1,  # noqa: PLR2004 - one in ten is another order
+                    limit_price=request.limit_price,
+                    stop_price=request.stop_price,
+                    custom_tag=tag,
+                )
+            )
+        return decision
 
     def _is_in_doubt(self, guard: CriticalSystemManager) -> bool:
         """Say whether nobody knows what became of the newest wish."""
@@ -240,6 +295,7 @@ class Bot:
             {"quantity": -1},
             {"quantity": 500},
             {"symbol": "XYZ"},
+            {"symbol": self._old_month},
             {"stop_loss_price": request.take_profit_price},
             {"stop_loss_price": None, "take_profit_price": None},
             {"limit_price": Decimal(1), "stop_price": None, "type": OrderType.LIMIT},

@@ -36,8 +36,15 @@ class Operator:
     """A person who looks now and then, wants to go on trading, and does rash things as well."""
 
     def __init__(
-        self, chance: Random, *, story: Story, wants: Callable[[], bool], kill_file: Path
+        self,
+        chance: Random,
+        *,
+        story: Story,
+        wants: Callable[[], bool],
+        kill_file: Path,
+        on_decision: Callable[[Decision], None],
     ) -> None:
+        self._on_decision = on_decision
         self._chance = chance
         self._story = story
         self._wants = wants
@@ -62,6 +69,8 @@ class Operator:
     async def _do(self, act: str, asked: Awaitable[Decision | None]) -> None:
         with suppress(BackstopError):
             decision = await asked
+            if decision is not None:
+                self._on_decision(decision)
             self._story.tell("operator", act, decision="-" if decision is None else decision.kind)
 
     async def _resume(self, guard: CriticalSystemManager) -> Decision:

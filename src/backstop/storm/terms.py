@@ -71,6 +71,7 @@ class Account(StrEnum):
     FLATTEN = "flatten"  # what others open is closed
     GATED = "gated"  # nothing may be sent
     UNARMED = "unarmed"  # a component is switched off
+    DROP_COPY = "drop-copy"  # others trade, and the guard watches over them
     FIRM = "firm"  # the venue refuses what the guard would let pass
 
 
@@ -131,16 +132,21 @@ _ACCOUNTS: Final = {
     Account.FIRM: 3,
     Account.GATED: 1,
     Account.UNARMED: 1,
+    Account.DROP_COPY: 1,
 }
 """How often each is drawn."""
 
 
 def terms_of(seed: int, *, stops_are_needed: bool) -> Terms:
-    """Return what ``seed`` decides; a world with other traders needs stops that can be made up."""
+    """Return what ``seed`` decides.
+
+    ``stops_are_needed`` where others trade: what they open needs a stop that can be made up.
+    """
     chance = Random(f"terms/{seed}")  # noqa: S311 - repeatable, nothing secret is drawn
     (hours,) = chance.choices([*_HOURS], [*_HOURS.values()])
     (account,) = chance.choices([*_ACCOUNTS], [*_ACCOUNTS.values()])
-    if account is Account.BARE and stops_are_needed:
+    unfit = Account.BARE if stops_are_needed else Account.DROP_COPY
+    if account is unfit:
         account = Account.STRICT
     lead_s = chance.choice(_LEADS_S)
     settings: dict[str, Any] = {
@@ -182,8 +188,7 @@ def _of_account(account: Account, chance: Random) -> dict[str, Any]:
         case Account.LOSSES:
             return {
                 "BACKSTOP_PROFILE": "topstep-150k",
-                "MAX_DAILY_LOSS": chance.choice((400, 1_500)),
-                "MAX_TRAILING_LOSS": chance.choice((600, 2_500)),
+                **chance.choice(_LOSSES),
                 "COOL_DOWN_AFTER_STOPS": 2,
                 "COOL_DOWN_MINUTES": "0.5",
                 "MAX_POSITION": chance.choice((1, 3)),
@@ -210,6 +215,8 @@ def _of_account(account: Account, chance: Random) -> dict[str, Any]:
             return {"DEFAULT_STOP_TICKS": None}
         case Account.FLATTEN:
             return {"EXTERNAL_POSITION_POLICY": "flatten"}
+        case Account.DROP_COPY:
+            return {"BACKSTOP_MODE": "drop-copy"}
         case Account.UNARMED:
             return {"CORRELATION_PROTECTION_ENABLE": False}
         case Account.GATED:
@@ -220,6 +227,13 @@ def _of_account(account: Account, chance: Random) -> dict[str, Any]:
             )
             return chance.choice(closed)
 
+
+_LOSSES: Final[tuple[dict[str, Any], ...]] = (
+    {"MAX_DAILY_LOSS": 400, "MAX_TRAILING_LOSS": 5_000},
+    {"MAX_DAILY_LOSS": 5_000, "MAX_TRAILING_LOSS": 500},
+    {"MAX_DAILY_LOSS": 5_000, "MAX_TRAILING_LOSS": 900, "ACCOUNT_STARTING_BALANCE": 149_900},
+)
+"""The day's limit, the account's, and that of an account whose past does not add up."""
 
 _EXPOSURES: Final[tuple[dict[str, Any], ...]] = (
     {"RISK_BUDGET": 12_000, "ES_NQ_MAX_COMBINED_EXPOSURE": 6_000},

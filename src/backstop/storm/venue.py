@@ -40,6 +40,9 @@ SYMBOLS: Final = ("ES", "NQ", "MES", "MNQ")
 
 MINIS: Final = ("ES", "NQ")
 
+ENDED: Final = "MES"
+"""Of this product the month before is listed as well."""
+
 BALANCE: Final = Decimal(150_000)
 TOUCH_SIZE: Final = 50
 
@@ -143,6 +146,7 @@ class StormVenue:
         faults: what goes wrong at the gateway.
         server: its surface.
         contract_ids: by the code of the product.
+        old_month: a contract that the venue lists and takes no orders for.
         history: its bars.
     """
 
@@ -177,6 +181,8 @@ class StormVenue:
         }
         self.contract_ids = {code: row.id for code, row in rows.items()}
         self._ending = {rows[code].id for code in old}
+        ended = next(it for it in known if it.product.code == ENDED).previous
+        self.old_month = ended.id
         self.history = StormHistory()
         self.exchange = WatchedExchange(
             replace(
@@ -191,13 +197,16 @@ class StormVenue:
                         max_position=terms.firm_max_position,
                     ),
                 ),
-                contracts=tuple(
-                    ContractSpec(
-                        row=replace(rows[it.product.code], active_contract=True),
-                        fee=it.product.fee,
-                        expiry_us=terms.expiry_us if it.product.code in MINIS else None,
-                    )
-                    for it in known
+                contracts=(
+                    *(
+                        ContractSpec(
+                            row=replace(rows[it.product.code], active_contract=True),
+                            fee=it.product.fee,
+                            expiry_us=terms.expiry_us if it.product.code in MINIS else None,
+                        )
+                        for it in known
+                    ),
+                    ContractSpec(row=ended),
                 ),
                 start_us=terms.start_utc_us,
                 market_open=self._is_open,

@@ -8,8 +8,9 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -20,7 +21,7 @@ from backstop.adapters.log import LogFormat, Redactor, configure_logging
 from backstop.adapters.projectx.wire import ModifyBody, PlaceBody
 from backstop.adapters.projectx_server.interference import Call
 from backstop.config.settings import Settings
-from backstop.core.step import Note
+from backstop.core.step import Decision, Note
 from backstop.domain.alert_code import AlertCode
 from backstop.simulator.faults import FaultApplied
 from backstop.storm.bots import Bot
@@ -44,7 +45,7 @@ from backstop.storm.safety import (
 )
 from backstop.storm.story import Story
 from backstop.storm.struck import Storm
-from backstop.storm.terms import terms_of
+from backstop.storm.terms import Terms, terms_of
 from backstop.storm.truth import Truth
 from backstop.storm.venue import ACCOUNT_ID, API_KEY, USER, StormVenue
 from backstop.storm.virtual_loop import EPOCH_S, TimeStoodStillError
@@ -101,29 +102,43 @@ def run_seed(
 ) -> SeedResult:
     """Simulate ``hours`` of ``seed``, heal everything, and judge; see ``World.run``."""
     began_s = time.process_time()
-    plan = plan_of(seed)
-    quiet = io.StringIO()
+    world = simulated(
+        plan_of(seed), partial(World.run, hours=hours, first_fault=first_fault), show=show
+    )
+    return world.result(hours, cpu_s=time.process_time() - began_s)
+
+
+def simulated(
+    plan: Plan,
+    act: Callable[["World"], Coroutine[Any, Any, None]],
+    *,
+    show: Callable[[str], None] | None = None,
+    terms: Terms | None = None,
+) -> "World":
+    """Make the world of ``plan``, let ``act`` happen to it, and return it when all is over.
+
+    ``terms`` None: those of the seed.
+    """
     configure_logging(
         session_id="storm",
         redactor=Redactor(),
         log_format=LogFormat.JSON,
         level=logging.CRITICAL,
-        stream=quiet,
+        stream=io.StringIO(),
     )
     place = MEMORY_FOLDER if MEMORY_FOLDER.is_dir() else None
     with tempfile.TemporaryDirectory(dir=place, prefix="backstop-storm-") as folder:
-        network = Network(_chance(seed, "network"))
-        loop = StormLoop(network)
+        loop = StormLoop(Network(_chance(plan.seed, "network")))
         try:
-            world = World(plan, loop, Path(folder), show=show)
+            world = World(plan, loop, Path(folder), show=show, terms=terms)
             try:
-                loop.run_until_complete(world.run(hours, first_fault=first_fault))
+                loop.run_until_complete(act(world))
             except TimeStoodStillError as error:
                 world.safety.break_rule("time goes on", str(error))
         finally:
             _end(loop)
         _bury(world)
-    return world.result(hours, cpu_s=time.process_time() - began_s)
+    return world
 
 
 def _bury(world: "World") -> None:
@@ -160,15 +175,19 @@ class World:
         folder: Path,
         *,
         show: Callable[[str], None] | None,
+        terms: Terms | None = None,
     ) -> None:
         self.plan = plan
-        self.terms = terms = terms_of(plan.seed, stops_are_needed=plan.weather is not Weather.CALM)
+        if terms is None:
+            terms = terms_of(plan.seed, stops_are_needed=plan.has(Weather.OTHERS))
+        self.terms = terms
         self._loop = loop
         self._folder = folder
         self._trading = True
         self._unsettled: tuple[str, ...] = ()
         self._settled_s = 0.0
         self._reached: dict[str, set[str]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
         (folder / "state").mkdir(mode=0o700)
         self.story = Story(self._now_s, hidden=str(folder), show=show)
         self.truth = Truth(self._now_s)
@@ -193,6 +212,9 @@ class World:
                 story=self.story,
                 wants=lambda: self._trading,
                 on_refused_exit=self._on_refused_exit,
+                on_decision=self._on_decision,
+                sends_itself=self._send_by_bot if plan.has(Weather.OTHERS) else None,
+                old_month=self.venue.old_month,
             )
             for number in range(plan.bots)
         ]
@@ -201,6 +223,7 @@ class World:
             story=self.story,
             wants=lambda: self._trading,
             kill_file=folder / "kill",
+            on_decision=self._on_decision,
         )
         hearts = [
             Heart(
@@ -248,26 +271,17 @@ class World:
 
         With ``first_fault`` it ends soon after the first thing that was broken.
         """
-        self.venue.exchange.subscribe(self.truth.hear)
-        self.venue.exchange.subscribe(self._tell_event)
-        if not self.plan.has(Weather.OTHERS):
-            self.exposure = self._exposure_watch()
-        self.venue.watch(self._on_call, self)
-        await self.venue.open()
+        await self.begin()
         self._weather.begin()
-        tasks = [
-            asyncio.ensure_future(self.host.keep_running()),
-            asyncio.ensure_future(self._look()),
-            weather := asyncio.ensure_future(self._weather.run()),
-        ]
+        self._tasks.append(weather := asyncio.ensure_future(self._weather.run()))
         ends_s = self._now_s() + hours * 3600
         while (left_s := ends_s - self._now_s()) > 0:
             if first_fault and self.safety.violations:
                 break
             await asyncio.sleep(min(STRETCH_S, left_s))
         weather.cancel()
-        await asyncio.wait(tasks, timeout=0)
-        for task in tasks:
+        await asyncio.wait(self._tasks, timeout=0)
+        for task in self._tasks:
             if task.done() and not task.cancelled():
                 task.result()  # a storm that has ended by itself proves nothing
         self._trading = False
@@ -276,15 +290,32 @@ class World:
         self.story.tell("world", "healed")
         if not (first_fault and self.safety.violations):
             await self._settle()
-        await self.host.stop()
-        for task in tasks:
-            task.cancel()
-        await self.venue.close()
+        await self.end()
         if not self._unsettled:
             self._unsettled = tuple(record_faults(self._folder / "state", ACCOUNT_ID, self.truth))
         for failure in self._loop.failures:
             self.safety.break_rule("no failure is lost", _failure(failure))
         self.story.tell("world", "over", unsettled=len(self._unsettled))
+
+    async def begin(self) -> None:
+        """Open the venue and start the program; nothing goes wrong yet."""
+        self.venue.exchange.subscribe(self.truth.hear)
+        self.venue.exchange.subscribe(self._tell_event)
+        if not self.plan.has(Weather.OTHERS):
+            self.exposure = self._exposure_watch()
+        self.venue.watch(self._on_call, self)
+        await self.venue.open()
+        self._tasks = [
+            asyncio.ensure_future(self.host.keep_running()),
+            asyncio.ensure_future(self._look()),
+        ]
+
+    async def end(self) -> None:
+        """Stop the program as a person does, and close the venue."""
+        await self.host.stop()
+        for task in self._tasks:
+            task.cancel()
+        await self.venue.close()
 
     async def _settle(self) -> None:
         began_s = self._now_s()
@@ -412,12 +443,19 @@ class World:
         shown = reached_by(note)
         if shown is not None:
             self._reached.setdefault(shown[0], set()).add(shown[1])
-        if note.name == "order_refused":
-            codes = str(note.fields["codes"]).split(",")
-            self._reached.setdefault(DENIALS, set()).update(codes)
         if self.exposure is not None and note.name == "order_state":
             self.exposure.decided(str(note.fields["client_order_id"]))
         self.story.tell("guard", note.name, **note.fields)
+
+    def _on_decision(self, decision: Decision) -> None:
+        codes = {str(denial.code) for denial in decision.denials}
+        self._reached.setdefault(DENIALS, set()).update(codes)
+
+    def _send_by_bot(self, body: PlaceBody) -> None:
+        """Send an order that a bot has registered; it is not the guard's."""
+        outcome = self.venue.exchange.place_by_others(body)
+        if outcome.order_id is not None:
+            self.safety.foreign_orders.add(outcome.order_id)
 
     def _on_refused_exit(self, why: str) -> None:
         if self.terms.sends:

@@ -1,0 +1,44 @@
+"""Every seed that ever failed because of the guard, and what was mended.
+
+A seed tells another story when the world of the storm changes. So each defect has tests of its own
+as well; the seeds are played all the same, for what they cost is little.
+"""
+
+from typing import Final
+
+from msgspec import Struct
+
+
+class Regression(Struct, frozen=True, kw_only=True):
+    """One defect of the guard that the storm found.
+
+    Attributes:
+        seed: that found it, in the world as it was then.
+        hours: of it that are played again.
+        rule: what was broken.
+        defect: what the guard did, and when.
+        mended: by what.
+        test: that holds it, below ``tests``.
+    """
+
+    seed: int
+    hours: float
+    rule: str
+    defect: str
+    mended: str
+    test: str
+
+
+REGRESSIONS: Final = (
+    Regression(
+        seed=42,
+        hours=0.07,
+        rule="protected or flat",
+        defect="a target's row told of its fill, two reads moved the ledger by it, and the trade "
+        "came later: the fill was subtracted twice, nothing seemed to be held, and the only stop "
+        "of what was left was cancelled",
+        mended="a fill that reads have counted is not awaited as well (`core.awaited_fills`)",
+        test="core/test_awaited_fills.py",
+    ),
+)
+"""In the order in which they were found."""
