@@ -11,6 +11,7 @@ from backstop.core.estimate_age import correlation_view
 from backstop.core.exposure import ExposureLimits
 from backstop.core.noted import CHANGES_KEPT, ChangeLog, Noted
 from backstop.core.portfolio import exposure_denials, exposures
+from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.events import (
     FamilyVolatility,
     InstrumentsLoaded,
@@ -124,6 +125,23 @@ def test_an_order_gets_the_same_answer_as_from_scratch_whatever_happened_before(
             side=side,
             quantity=quantity,
         )
+
+
+def test_a_price_that_moved_counts_in_the_next_decision() -> None:
+    guard = a_guard()
+    guard.feed(an_estimate(guard, None, 9_000))
+    row = a_position(1, contract_id=MES, average_price=Decimal(5000))
+    guard.feed(PositionReported(utc_us=guard.utc_us, position=row, source=Source.HUB))
+    order = an_order(MES, Side.BUY, 1)
+
+    def answered(price: int) -> tuple[Denial, ...]:
+        marks = (Mark(contract_id=MES, price=Decimal(price)),)
+        return exposure_denials(guard.book, order, marks, guard.utc_us)
+
+    before, at_a_far_price = answered(5000), answered(500_000)
+
+    assert before == answered(5000) == ()
+    assert {it.code for it in at_a_far_price} >= {DenialCode.GROSS_EXPOSURE}
 
 
 def test_a_price_that_is_gone_counts_no_more() -> None:
