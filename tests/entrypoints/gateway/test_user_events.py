@@ -25,6 +25,7 @@ from tests.core.builders import (
 from tests.entrypoints.gateway.bots import BUY, LIMIT, SELL, Bot, Front, in_front
 from tests.entrypoints.gateway.hearing import Listener, breaches, listening
 
+from backstop.adapters.projectx.wire import OrderRow
 from backstop.adapters.projectx_server.json_rows import encode, hub_row
 from backstop.adapters.projectx_server.venue import MarketEvent, UserEvent
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerStatus, BrokerTrade
@@ -706,3 +707,32 @@ async def test_positions_and_trades_that_a_bot_reads_were_told_before(desk: Desk
                 await listener.caught_up()
                 assert sum(row["size"] for row in rows) == listener.net()
             await complete(front, listener)
+
+
+@over_sockets
+async def test_history_that_a_bot_reads_is_no_news(desk: Desk) -> None:
+    async with in_front(desk) as front:
+        bot = await front.bot()
+        await filled(front, bot, BUY, 1)
+        await front.guard.agrees()
+        learning, book = front.gateway._reads._learning, front.guard.book
+        old = OrderRow(
+            id=3_400_000_001,
+            account_id=desk.account,
+            contract_id=bot.contract,
+            creation_timestamp="2020-01-01T00:00:00Z",
+            status=2,
+            type=2,
+            side=0,
+            size=1,
+            fill_volume=1,
+        )
+        async with listening(bot) as listener:
+            await learning.orders([old])
+            await listener.caught_up()
+            assert old.id not in book.venue_orders
+            assert listener.events == []
+
+            await learning.orders([replace(old, status=1, fill_volume=0)])
+            await listener.caught_up()
+            assert list(listener.newest_orders()) == [old.id], "one that lives is news at any age"

@@ -37,6 +37,12 @@ POSITIONS_WAIT_S: Final = 1.0
 """How long an answer waits for the guard to agree on positions. A snapshot proves nothing by
 itself, so it is not learnt from; the messages that explain it take milliseconds."""
 
+UNREAD_US: Final = 300_000_000
+"""How far back something can be news for a guard that has read nothing of the account yet."""
+
+MARGIN_US: Final = 60_000_000
+"""How far before the end of what the guard has read: messages and reads overtake each other."""
+
 _LOOK_S: Final = 0.01
 
 
@@ -75,31 +81,39 @@ class LearningReads:
 
     async def _learn(self, facts: Iterable[Fact]) -> None:
         # What the disk does not take is told all the same, once it was decided upon.
-        for fact in list(facts)[:LEARNT_MAX]:
+        for fact in list(facts)[-LEARNT_MAX:]:
             with suppress(JournalError):
                 await self._loop.decide(fact)
         await self._loop.recorded()
 
     def _unknown_orders(self, rows: Sequence[OrderRow]) -> Iterable[Fact]:
-        book = self._loop.book
-        newest = max((*book.client_of_broker_id, *book.venue_orders), default=0)
-        for row in rows:
+        book, since_us = self._loop.book, self._since_us()
+        for row in sorted(rows, key=lambda row: row.id):
             held = held_order(book, row.id)
-            if held is None and row.id <= newest:
-                continue  # long over: the book has let go of it, or never had it
+            if held is None and row.id <= (book.forgotten_order_id or 0):
+                continue
             told = self._translated(row)
-            if told is not None and not row_is_known(held, told):
-                yield OrderReported(utc_us=self._clock.utc_us(), order=told, source=Source.REST)
+            if told is None or row_is_known(held, told):
+                continue
+            if held is None and not told.status.is_live and told.created_utc_us < since_us:
+                continue  # history: the guard has read past it, and had no need of it
+            yield OrderReported(utc_us=self._clock.utc_us(), order=told, source=Source.REST)
 
     def _unknown_trades(self, rows: Sequence[TradeRow]) -> Iterable[Fact]:
-        book = self._loop.book
-        newest = max(book.trades, default=book.forgotten_trade_id or 0)
+        book, since_us = self._loop.book, self._since_us()
         for row in sorted(rows, key=lambda row: row.id):
-            if row.id <= newest:
+            if row.id in book.trades or row.id <= (book.forgotten_trade_id or 0):
                 continue
             with suppress(GatewayAnswerError):
                 trade = translate.broker_trade(encode(rest_row(row)))
-                yield TradeReported(utc_us=self._clock.utc_us(), trade=trade, source=Source.REST)
+                if trade.created_utc_us >= since_us:
+                    utc_us = self._clock.utc_us()
+                    yield TradeReported(utc_us=utc_us, trade=trade, source=Source.REST)
+
+    def _since_us(self) -> int:
+        """Return the venue's time since when something may have happened that the guard missed."""
+        read_to_us = self._loop.book.audit.cursor_utc_us
+        return (read_to_us or self._clock.utc_us() - UNREAD_US) - MARGIN_US
 
     def _translated(self, row: OrderRow) -> BrokerOrder | None:
         try:
