@@ -12,7 +12,10 @@ from pathlib import Path
 
 from backstop.errors import StateFolderError
 
-_WATCHED = ("audit.db", "trading_state.json", "trading_state.backup.json", "past_orders.db")
+_WATCHED = (
+    *("audit.db", "trading_state.json", "trading_state.backup.json", "past_orders.db"),
+    *("bots.json", "gateway.key"),
+)
 """Files whose content is believed; the keys have a check of their own."""
 
 

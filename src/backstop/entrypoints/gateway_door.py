@@ -69,6 +69,7 @@ class GatewayDoor:
                 tls_key=settings.tls_key,
             )
         except BackstopError as error:
+            self._listener.close()  # who comes is told at once that nobody is there
             self._tell(str(error))
             return
         self._serving = asyncio.create_task(self._gateway.serve(), name="gateway for bots")
