@@ -189,8 +189,7 @@ async def test_exits_pass_while_entries_are_frozen(desk: Desk) -> None:
         await frozen(guard)
         await guard.enter(Side.SELL, 2, protected=False)
         await until(lambda: positions(desk) == [], lambda: positions(desk))
-
-        assert guard.position() == 0
+        await guard.holds(0)
 
 
 async def test_a_person_who_closes_the_position_of_a_bot_is_not_traded_against(desk: Desk) -> None:
@@ -200,7 +199,7 @@ async def test_a_person_who_closes_the_position_of_a_bot_is_not_traded_against(d
         await frozen(guard)
 
         assert positions(desk) == []
-        assert guard.position() == 0
+        await guard.holds(0)
         assert "flat now" in told(guard, "EXTERNAL_POSITION")[0]
         refused = await guard.manager.submit_order(guard.request())
         assert refused.kind is DecisionKind.REFUSED

@@ -191,8 +191,8 @@ async def test_three_executions_that_slip_in_a_session_let_only_exits_pass(desk:
         refused = await guard.manager.submit_order(guard.request())
         assert [denial.code for denial in refused.denials] == ["STATE_REDUCING"]
         await guard.enter(Side.SELL, 3, protected=False)
-        assert guard.position() == 0
         await guard.agrees()
+        assert guard.position() == 0
 
     flags = audited(
         desk.folder / "state",

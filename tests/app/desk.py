@@ -205,6 +205,13 @@ class Guard:
     def position(self, symbol: str = "MES") -> int:
         return self.book.position(self.instrument(symbol).contract_id).quantity
 
+    async def holds(self, quantity: int, symbol: str = "MES") -> None:
+        """Wait until the broker's row of a position says so: it comes after the order's own."""
+        await until(
+            lambda: self.position(symbol) == quantity,
+            lambda: f"{quantity:+d} {symbol}; {self.position(symbol):+d} is known",
+        )
+
     def move_market(self, ticks: int, symbol: str = "MES") -> None:
         """Let the market trade ``ticks`` from its last price for a moment."""
         instrument = self.instrument(symbol)

@@ -276,7 +276,8 @@ async def test_one_contract_alone_is_taken_flat(desk: Desk) -> None:
         )
 
         assert end.flat, end.reason
-        assert (guard.position("MNQ"), guard.position("MES")) == (0, 1)
+        await guard.holds(0, "MNQ")
+        await guard.holds(1, "MES")
     assert (unknown.flat, unknown.state) == (False, None)
     assert "XYZ" in unknown.reason
 

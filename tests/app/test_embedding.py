@@ -52,7 +52,7 @@ async def test_a_component_that_is_off_is_named_and_lets_no_entry_through(
         assert name in denial.message
         assert gates.status is CheckStatus.WARN
         assert name in gates.finding
-        assert guard.position() == 0, "an exit passes"
+        await guard.holds(0)
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
@@ -60,7 +60,7 @@ async def test_who_allows_it_may_enter_without_a_component(desk: Desk, name: str
     async with desk.guard(**{name: False, "ALLOW_UNPROTECTED": True}) as guard:
         await guard.enter(quantity=1)
 
-        assert guard.position() == 1
+        await guard.holds(1)
 
 
 async def test_switched_off_as_a_whole_it_observes_and_sends_nothing(desk: Desk) -> None:
@@ -103,7 +103,7 @@ async def test_a_component_that_fails_is_named_entries_stop_and_exits_work(
         assert [latch.operator for latch in guard.book.latches] == ["guard"]
         assert DenialCode.STATE_HALTED in await codes(guard)
         await guard.enter(Side.SELL, 1, protected=False)
-        assert guard.position() == 0
+        await guard.holds(0)
 
 
 # -- the beginning and the end ---------------------------------------------------------------------
@@ -115,7 +115,7 @@ async def test_a_guard_that_runs_is_not_begun_again_and_goes_on(desk: Desk) -> N
             await guard.manager.initialize()
         await guard.enter(quantity=1)
 
-        assert guard.position() == 1
+        await guard.holds(1)
 
 
 async def test_a_manager_can_be_begun_again_after_its_end(desk: Desk) -> None:

@@ -42,7 +42,7 @@ async def test_the_file_halts_cancels_entries_and_lets_exits_pass(
         await guard.enter(Side.SELL, 1, protected=False)
 
         assert causes(guard) == [("kill file", f"the file {kill_file} is there")]
-        assert guard.position() == 0
+        await guard.holds(0)
         kill_file.unlink()
         assert state(guard) is TradingState.HALTED, "a latch, not a condition"
         await resume(guard)

@@ -64,7 +64,7 @@ async def test_an_exit_leaves_although_the_disk_is_full(desk: Desk) -> None:
         order = await guard.enter(Side.SELL, 2, protected=False)
 
         assert order.filled_quantity == 2
-        assert guard.position() == 0
+        await guard.holds(0)
         assert [row["status"] for row in desk.orders()] == ["FILLED", "OPEN", "FILLED"]
 
 
@@ -128,7 +128,7 @@ async def test_once_the_disk_is_mended_a_restart_learns_what_left_unrecorded(des
         trades = set(guard.book.trades)
 
     async with desk.guard() as guard:
-        assert guard.position() == 0
+        await guard.holds(0)
         assert set(guard.book.trades) == trades
         await guard.agrees()
 

@@ -92,7 +92,7 @@ async def test_a_strategy_that_fails_takes_only_itself_down(desk: Desk) -> None:
         assert told.tag is Tag.CRITICAL
         assert told.fields["strategy"] == "bad"
         assert "a bug of its own" in str(told.fields["message"])
-        assert guard.position() == 1
+        await guard.holds(1)
 
 
 async def test_a_strategy_whose_state_cannot_be_kept_is_ended_and_named(desk: Desk) -> None:

@@ -137,7 +137,7 @@ async def test_clocks_too_far_apart_block_entries_and_no_exit_until_they_agree(
             DenialCode.CLOCK_OFFSET,
         }
         await guard.enter(Side.SELL, quantity=1, protected=False)
-        assert guard.position() == 1
+        await guard.holds(1)
         assert "CLOCK_OFFSET" in alerts(guard)
         assert "clock_stepped" in note_names(guard)
         for what, when_ns in due_ns.items():
