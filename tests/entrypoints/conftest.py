@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from tests.entrypoints.program import A_SET_UP, ACCOUNT_ID, PROGRAM, Call, Outcome
 
 from backstop.app.bot_desk import BotDesk
+from backstop.app.bot_hubs import BotHub
 from backstop.app.commit_waits import CommitWaits
 from backstop.app.recovery_review import RecoveryReport
 from backstop.app.watch_link import WatchReport
@@ -120,6 +121,7 @@ class HandGuard:
     bots: BotDesk = field(init=False)
     gateway_host: str = "127.0.0.1:5000"
     settings_warnings: tuple[str, ...] = ()
+    bot_hubs: tuple[BotHub, ...] = ()
     journal_seq: int = 0
     looked: SetUp = A_SET_UP
     commit_waits: CommitWaits = field(default_factory=CommitWaits)

@@ -18,6 +18,7 @@ from backstop.adapters.log import Redactor
 from backstop.app.alert_desk import AlertDesk
 from backstop.app.audit_reading import AuditReading
 from backstop.app.bot_desk import BotDesk
+from backstop.app.bot_hubs import BotHub
 from backstop.app.codec import recordable
 from backstop.app.commit_waits import CommitWaits
 from backstop.app.component_health import ComponentHealth
@@ -75,6 +76,7 @@ class CriticalSystemManager:
             self.redactor.register(secret)
         self.watch_link: WatchLink | None = None  # set by whoever starts us under a watchdog
         self.on_begun: Callable[[], None] = lambda: None  # hears once it can be asked
+        self.bot_hubs: tuple[BotHub, ...] = ()  # set by whoever puts a gateway in front of us
         self._on_note = on_note
         self._life: GuardLife | None = None  # stays after the end: what was known can be read
         self._is_open = False

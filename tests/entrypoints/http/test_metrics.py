@@ -6,8 +6,10 @@ from typing import Any
 
 import aiohttp
 import yaml
+from msgspec import Struct
 from prometheus_client.parser import text_string_to_metric_families
 
+from backstop.adapters.projectx_server.hub_limits import Misuse
 from backstop.app.commit_waits import BOUNDS_S, CommitWaits
 from backstop.app.watch_link import WatchReport
 from backstop.core.policy import SECOND_NS
@@ -141,6 +143,28 @@ def test_a_wait_on_a_bound_is_within_it() -> None:
     waits.add(BOUNDS_S[0])
 
     assert set(waits.cumulative()) == {1}
+
+
+class ABotHub(Struct, frozen=True, kw_only=True):
+    name: str
+    connected: int
+    misuse: dict[str, int]
+
+
+async def test_bots_at_the_gateway_and_what_they_were_refused(desk: Any) -> None:
+    guard = desk.guard()
+    assert not [name for name, _ in await samples(desk, guard) if "backstop_bot_" in name]
+
+    guard.bot_hubs = (
+        ABotHub(name="user", connected=2, misuse={Misuse.FLOOD: 1}),
+        ABotHub(name="market", connected=3, misuse={Misuse.FLOOD: 4, Misuse.QUOTE_MERGED: 7}),
+    )
+    seen = await samples(desk, guard)
+
+    assert seen["backstop_bot_connections", "market"] == 3
+    assert seen["backstop_bot_misuse_total", "flood"] == 5
+    assert seen["backstop_bot_misuse_total", "quote_merged"] == 7
+    assert seen["backstop_bot_misuse_total", "hub_full"] == 0
 
 
 async def test_every_label_has_only_the_values_that_the_page_lists(desk: Any) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from aiohttp import hdrs, web
@@ -59,7 +59,7 @@ class Hub:
         interference: Interference,
         limits: HubLimits,
     ) -> None:
-        self.name: Final = name
+        self.name: Final[str] = name
         self.connections: list[HubConnection] = []
         self.tally: Final = HubTally(now_s=_now_s)
         self.on_audience: Callable[[Group, bool], None] = _unheard
@@ -278,6 +278,16 @@ class Hub:
             connection.send_market(group, record)
 
     # -- the fault layer and shutdown -----------------------------------------------------------
+
+    @property
+    def connected(self) -> int:
+        """Connections that are open."""
+        return len(self.connections)
+
+    @property
+    def misuse(self) -> Mapping[str, int]:
+        """What clients were refused, were ended for, or got less of, by word; since the start."""
+        return {str(what): count for what, count in self.tally.counts.items()}
 
     def connections_of(self, user: str | None) -> Iterable[HubConnection]:
         """Return the open connections of ``user``, or of everybody for None."""

@@ -36,6 +36,7 @@ class EventSide:
             ),
         )
         server.join_market, server.leave_market = self.fan_out.join, self.fan_out.leave
+        guard.bot_hubs = (server.user_hub, server.market_hub)
         for hub in (server.user_hub, server.market_hub):
             hub.tally.tell = partial(_tell, guard, hub)
 

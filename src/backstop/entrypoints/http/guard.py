@@ -1,11 +1,13 @@
 """What the HTTP interface needs of a guard; ``CriticalSystemManager`` is one."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Protocol
 
 from backstop.adapters.alert_courier import Delivery
 from backstop.app.audit_reading import AuditReading
 from backstop.app.bot_desk import BotDesk
+from backstop.app.bot_hubs import BotHub
 from backstop.app.commit_waits import CommitWaits
 from backstop.app.order_records import OrderRecords
 from backstop.app.recovery_review import RecoveryReport
@@ -37,6 +39,10 @@ class Guard(Protocol):
     @property
     def settings_warnings(self) -> tuple[str, ...]:
         """What of its settings a person should hear of, in sentences."""
+
+    @property
+    def bot_hubs(self) -> Sequence[BotHub]:
+        """The hubs that bots listen to; none without a gateway."""
 
     @property
     def components(self) -> dict[str, str]:

@@ -21,6 +21,7 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from backstop import __version__
+from backstop.adapters.projectx_server.hub_limits import Misuse
 from backstop.app.commit_waits import BOUNDS_S, CommitWaits
 from backstop.core.policy import SECOND_NS
 from backstop.core.trading_state import LatchKind, TradingState
@@ -178,6 +179,16 @@ def _hubs(guard: Guard) -> Iterator[Sample]:
     yield Hub.MARKET, links.market_up
 
 
+def _bot_connections(guard: Guard) -> Iterator[Sample]:
+    return ((hub.name, hub.connected) for hub in guard.bot_hubs)
+
+
+def _bot_misuse(guard: Guard) -> Iterator[Sample]:
+    if guard.bot_hubs:
+        for what in Misuse:
+            yield what, sum(hub.misuse.get(what, 0) for hub in guard.bot_hubs)
+
+
 def _stall_s(guard: Guard) -> float | None:
     return None if guard.watch is None else _seconds(guard.watch.stall_ms_max)
 
@@ -298,6 +309,22 @@ GAUGES = (
         label="hub",
         values=tuple(Hub),
         samples=_hubs,
+    ),
+    Gauge(
+        name="bot_connections",
+        words="Hub connections of bots that are open; absent without a gateway.",
+        label="hub",
+        values=("user", "market"),
+        samples=_bot_connections,
+    ),
+    Gauge(
+        name="bot_misuse",
+        words="What bots were refused or disconnected for on the hubs of the gateway, and market "
+        "data that slow ones did not get; absent without a gateway.",
+        label="what",
+        values=tuple(Misuse),
+        counts=True,
+        samples=_bot_misuse,
     ),
     Gauge(
         name="event_loop_stall_seconds_max",
