@@ -1,7 +1,8 @@
 """Books a position: what the hub pushed, and what a complete read says."""
 
 from backstop.core import positions
-from backstop.core.clock_readings import snapshot_span
+from backstop.core.book import FIRST_LOOK_BACK_US
+from backstop.core.clock_readings import now_us, snapshot_span
 from backstop.core.evidence import (
     ask_for_audit,
     is_foreign_account,
@@ -55,3 +56,11 @@ def book_position_read(
             f"Two fresh reads say {view.quantity:+d} {contract_id} and the trades we know add up "
             f"to {view.quantity - delta:+d}: the broker is believed.",
         )
+        _look_for_trades_taken_back(work)
+
+
+def _look_for_trades_taken_back(work: Workbench) -> None:
+    """Read a day back: a trade that was missed is young, one that was taken back may be old."""
+    audit, since_us = work.book.audit, now_us(work) - FIRST_LOOK_BACK_US
+    audit.reach_back_utc_us = min(audit.reach_back_utc_us or since_us, since_us)
+    ask_for_audit(work)
