@@ -191,6 +191,46 @@ async def test_a_bot_trades_through_the_guard_and_survives_its_death(bench: Benc
             assert await guard.stop() == 0
 
 
+async def test_a_place_call_that_the_guard_dies_in_is_one_order_however_often_it_is_repeated(
+    bench: Bench,
+) -> None:
+    port = a_free_port()
+    async with bench.venue() as venue:
+        key = await key_of(bench, "repeats")
+        async with (
+            bench.guard(BACKSTOP_GATEWAY=f"127.0.0.1:{port}", **SENDS) as guard,
+            bot_at(bench, port, "repeats", key) as bot,
+        ):
+            await guard.active()
+            # Neither the answer nor an event tells the guard what became of the order.
+            events = ("GatewayUserOrder", "GatewayUserTrade", "GatewayUserPosition")
+            faults = [
+                {"on": "Order/place", "act": "delay_response", "delay_ms": 60_000},
+                *({"on": event, "act": "drop_event", "count": None} for event in events),
+            ]
+            control = f"{venue.url}/_simulator/faults"
+            async with bench.session.post(control, json=faults) as said:
+                assert said.status == 200, await said.text()
+
+            placing = asyncio.create_task(bot.place("in-flight"))
+            await comes_true(venue, lambda held, found: held == 1 and len(found) == 1)
+            await kill_guard(guard)
+            async with bench.session.delete(control) as said:
+                assert said.status == 200
+            lost = await placing
+            assert lost.answer is Answer.UNKNOWN, lost
+
+            await answering(bench, port)
+            await guard.active()
+            again = await bot.place("in-flight")
+            assert (again.answer, again.tag_in_use) == (Answer.NO, True), again
+            read = await bot.reads(lambda it: bool(it.live_orders))
+            assert read.live_orders is not None
+            assert {row.custom_tag for row in read.live_orders} == {"in-flight-SL"}
+            assert await true_position(venue) == 1
+            assert len(await true_orders(venue, stops=True)) == 1
+
+
 async def test_in_dry_run_a_bot_hears_so_and_nothing_is_sent(bench: Bench) -> None:
     port = a_free_port()
     async with bench.venue() as venue:
