@@ -66,8 +66,9 @@ docs: .venv/.docs.stamp
 browser: .venv/.browser.stamp
 	$(BIN)/python -m pytest tests/browser $(ARGS)
 
-# What the safety costs, beside baselines of the same minute; writes build/bench.json and the page of
-# figures in docs/reference.
+# What the safety costs, beside baselines of the same minute; writes build/bench.json, and in
+# docs/reference the page of figures, its document and the plot of growth. ARGS="--only PART" renews
+# a part of them; ARGS="--merge FILE" takes over what was measured elsewhere.
 bench: .venv/.run.stamp
 	$(BIN)/python tools/bench.py $(ARGS)
 
@@ -83,9 +84,9 @@ kill-matrix: setup
 fuzz: setup
 	FUZZ_EXAMPLES=$(or $(EXAMPLES),1000) $(BIN)/python -m pytest tests/entrypoints/http/test_fuzz.py $(ARGS)
 
-# Clients that are not ours against the simulator; needs Node, npm and PyPI beside the set-up.
+# Clients that are not ours against the simulator and through the guard; needs Node, npm and PyPI.
 foreign-clients: .venv/.run.stamp
-	$(BIN)/python tools/foreign_clients/run.py
+	$(BIN)/python tools/foreign_clients/run.py $(ARGS)
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,7 +1,8 @@
 """An independent Python client (projectx-sdk) against a ProjectX gateway at ``GATEWAY_URL``.
 
 Runs in an environment of its own, with the SDK's own SignalR and WebSocket libraries. Prints one
-line per step and ends with 1 when one fails.
+line per step and ends with 1 when one fails. With ``GATEWAY_GUARDED=1`` a guard stands there: it
+takes legs away by itself, and it refuses.
 """
 
 import os
@@ -17,6 +18,8 @@ from projectx_sdk.realtime import SyncRealTimeClient
 
 GATEWAY = os.environ["GATEWAY_URL"]
 HUBS = GATEWAY.replace("http", "ws", 1)
+GUARDED = os.environ.get("GATEWAY_GUARDED") == "1"
+PASSES = ("POSITION_CLOSING", "PROTECTION_LEFTOVER", "STATE_REDUCING")
 WAIT_S = 15.0
 OPEN, FILLED, CANCELLED = 1, 2, 3
 
@@ -188,13 +191,39 @@ def trade(
         status(order_id, CANCELLED)
 
     for leg in legs:
-        step(f"cancel {leg['customTag'][-2:]} and see it", lambda leg=leg: cancel(leg["id"]))  # type: ignore[misc]
+        suffix = leg["customTag"][-2:]
+        if GUARDED:
+            step(f"see {suffix} go by itself", lambda leg=leg: status(leg["id"], CANCELLED))  # type: ignore[misc]
+        else:
+            step(f"cancel {suffix} and see it", lambda leg=leg: cancel(leg["id"]))  # type: ignore[misc]
+
+    def place(size: int) -> int:
+        return int(
+            client.orders.place(
+                account_id,
+                contract_id,
+                order_type=1,
+                side=0,
+                size=size,
+                limit_price=round(bid) - 50,
+                custom_tag=f"{tag}-L{size}",
+            )
+        )
+
+    def refused() -> None:
+        try:
+            place(99)
+        except Exception as error:
+            if "_TOO_LARGE" in str(error):
+                return
+            raise
+        raise ValueError("it was taken")
+
+    if GUARDED:
+        step("hear a refusal that names the rule", refused)
 
     def rest() -> None:
-        order_id = client.orders.place(
-            account_id, contract_id, order_type=1, side=0, size=1, limit_price=round(bid) - 50,
-            custom_tag=f"{tag}-L",
-        )  # fmt: skip
+        order_id = when_it_may(lambda: place(1))
         status(order_id, OPEN)
         cancel(order_id)
 
@@ -208,6 +237,19 @@ def trade(
             raise ValueError("something was left open")
 
     step("find the order in the history and nothing left open", history)
+
+
+def when_it_may(act: Callable[[], int]) -> int:
+    """Ask again while a guard is still closing the position before."""
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        try:
+            return act()
+        except Exception as error:
+            passes = any(code in str(error) for code in PASSES)
+            if not GUARDED or not passes or time.monotonic() > deadline:
+                raise
+            time.sleep(0.4)
 
 
 if __name__ == "__main__":

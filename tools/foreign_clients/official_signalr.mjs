@@ -1,11 +1,13 @@
 // The official SignalR client of Microsoft against a ProjectX gateway at GATEWAY_URL:
 // login, both hubs (negotiated and not), a bracket order, its fill, a close and cancels, and what
 // the client makes of resets and Close records (those need the simulator's control port).
+// With GATEWAY_GUARDED=1 a guard stands there: it takes legs away by itself, and it refuses.
 // Prints one line per step and ends with 1 when one fails.
 
 import { HubConnectionBuilder, HttpTransportType, LogLevel } from "@microsoft/signalr";
 
 const gateway = process.env.GATEWAY_URL;
+const guarded = process.env.GATEWAY_GUARDED === "1";
 const WAIT_MS = 15_000;
 const STATUS = { OPEN: 1, FILLED: 2, CANCELLED: 3 };
 
@@ -153,25 +155,43 @@ await step("close the position and see it go", async () => {
   await post("Position/closeContract", { accountId: account.id, contractId: contract.id });
   await seen("GatewayUserPosition", (event) => event.data.type === 0 && event.data.size === 0);
 });
-await step("cancel both legs and see it", async () => {
+await step(guarded ? "see both legs go by themselves" : "cancel both legs and see it", async () => {
   for (const leg of legs) {
     const ids = { accountId: account.id, orderId: leg.data.id };
-    await post("Order/cancel", ids);
+    if (!guarded) await post("Order/cancel", ids);
     await orderEvent(leg.data.id, STATUS.CANCELLED);
   }
 });
+if (guarded) {
+  await step("hear a refusal that names the rule", async () => {
+    const refused = await post("Order/place", { ...order, type: 2, side: 0, size: 99 }).then(
+      () => new Error("it was taken"),
+      (error) => error,
+    );
+    if (!refused.message.includes("_TOO_LARGE")) throw refused;
+  });
+}
+
+/** Place an order; a guard that is still closing the position before says so, and is asked again. */
+async function placed(body) {
+  const deadline = Date.now() + WAIT_MS;
+  for (;;) {
+    try {
+      return await post("Order/place", body);
+    } catch (error) {
+      const passes = /POSITION_CLOSING|PROTECTION_LEFTOVER|STATE_REDUCING/.test(error.message);
+      if (!guarded || !passes || Date.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 400));
+    }
+  }
+}
 await step("place a limit order far away, see it work, cancel it", async () => {
   const limitPrice = Math.round(quote.quote.bestBid) - 50;
-  const placed = await post("Order/place", {
-    ...order,
-    type: 1,
-    side: 0,
-    limitPrice,
-    customTag: `${tag}-L`,
-  });
-  await orderEvent(placed.orderId, STATUS.OPEN);
-  await post("Order/cancel", { accountId: account.id, orderId: placed.orderId });
-  await orderEvent(placed.orderId, STATUS.CANCELLED);
+  const body = { ...order, type: 1, side: 0, limitPrice, customTag: `${tag}-L` };
+  const { orderId } = await placed(body);
+  await orderEvent(orderId, STATUS.OPEN);
+  await post("Order/cancel", { accountId: account.id, orderId });
+  await orderEvent(orderId, STATUS.CANCELLED);
 });
 await step("find nothing left open", async () => {
   const { orders } = await post("Order/searchOpen", { accountId: account.id });
@@ -189,7 +209,7 @@ const ended = (connection, how) =>
       resolve();
     });
   });
-for (const [cause, path, body] of [
+for (const [cause, path, body] of guarded ? [] : [
   ["a TCP reset", "hub/drop", { hub: "user" }],
   ["Close with leave to reconnect", "hub/close", { hub: "user", allow_reconnect: true }],
 ]) {
@@ -200,7 +220,7 @@ for (const [cause, path, body] of [
     await user.invoke("SubscribeOrders", account.id);
   });
 }
-await step("stay away after Close without leave to reconnect", async () => {
+if (!guarded) await step("stay away after Close without leave to reconnect", async () => {
   const gone = ended(market, "onclose");
   await control("hub/close", { hub: "market", allow_reconnect: false });
   await gone;
