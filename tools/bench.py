@@ -2,8 +2,9 @@
 
 Run with ``make bench``, or ``python tools/bench.py [--quick] [--only PART ...] [--json FILE]``.
 The machine's noise is part of the answer: every figure is a median of rounds with the lowest and
-the highest, and the disk and the load are measured too. Nothing but loopback is contacted. A whole
-measurement writes docs/reference/figures.md and the document that it is made of.
+the highest, and the disk and the load are measured with each part. Nothing but loopback is
+contacted. A measurement writes docs/reference/figures.md, its picture, and the document that both
+are made of; of a part alone it renews that part, and leaves what else stands there.
 """
 
 import argparse
@@ -11,7 +12,8 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -23,8 +25,10 @@ from benchmarks import (
     events,
     exposure,
     flat,
+    growth,
     naked,
     page,
+    profiles,
     restart,
     stall,
     start,
@@ -34,6 +38,9 @@ from benchmarks import (
 )
 from benchmarks import load as interface_load
 from benchmarks.figures import Figure, load, machine, table
+from benchmarks.growth import SHORT, Reach
+from benchmarks.report import Document, Finding, Measured, document, merged
+from benchmarks.venue import venues_kept
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -54,6 +61,8 @@ class Amounts(Struct, frozen=True, kw_only=True):
     verified_records: int = 100_000
     orders_decided: int = 2000
     past_orders_decided: int = 20_000
+    instruments: tuple[int, ...] = (4, 50, 500)
+    families: tuple[int, ...] = (50, 500)
     exposure_decisions: int = 20_000
     exposure_bars: int = 20
     past_orders: int = 100_000
@@ -61,11 +70,19 @@ class Amounts(Struct, frozen=True, kw_only=True):
     short_tail: int = 1000
     long_tail: int = 100_000
     state_kept_s: float = 5
+    history: bool = True  # of the market, a hundred days of it, that a start reads
     stall_s: float = 10
     kills: int = 8
     naked_positions: int = 40
     load_rounds: int = 2
     load_s: float = 60
+    growth_rounds: int = 3
+    reach: Reach = Reach()
+    profile_rounds: int = 3
+    profiled_orders: int = 20
+    profiled_decisions: int = 50_000
+    profiled_facts: int = 20_000
+    profiled_hours: float = 0.05
 
 
 QUICK = Amounts(
@@ -78,6 +95,8 @@ QUICK = Amounts(
     verified_records=100,
     orders_decided=20,
     past_orders_decided=100,
+    instruments=(4, 8),
+    families=(8,),
     exposure_decisions=20,
     exposure_bars=2,
     past_orders=100,
@@ -85,43 +104,52 @@ QUICK = Amounts(
     short_tail=100,
     long_tail=200,
     state_kept_s=0.5,
+    history=False,
     stall_s=1.5,
     kills=1,
     naked_positions=2,
     load_rounds=1,
     load_s=2,
+    growth_rounds=1,
+    reach=SHORT,
+    profile_rounds=1,
+    profiled_orders=1,
+    profiled_decisions=2000,
+    profiled_facts=600,
+    profiled_hours=0.001,
 )
 
 
-def main() -> None:
-    """Measure, print the table, write the JSON and, if told to, the page."""
-    options = _options()
+def main(words: Sequence[str] | None = None) -> None:
+    """Measure, print the table, write the document and, unless it was a trial, the page."""
+    options = _options(words)
     if options.render:
-        page.write(json.loads(page.DOCUMENT.read_text(encoding="utf-8")))
+        page.write(page.published())
+        return
+    if options.merge is not None:
+        new: Document = json.loads(options.merge.read_text(encoding="utf-8"))
+        page.write(merged(page.published(), new, order=page.PARTS))
         return
     if options.folder is not None:
         tempfile.tempdir = str(options.folder)
     amounts = QUICK if options.quick else Amounts()
     if options.soak is not None:
         amounts = replace(amounts, stall_s=options.soak)
-    with tempfile.TemporaryDirectory() as folder:
-        found = machine(Path(folder))
-        for name, fact in found.items():
-            print(f"{name:14}{json.dumps(fact)}")
+    found: list[Measured] = []
+    kept = venues_kept() if options.quick else nullcontext()
+    with kept, tempfile.TemporaryDirectory() as folder:
         parts = _parts(Path(folder), amounts)
-        measured: dict[str, list[Figure]] = {}
-        loads: dict[str, float | None] = {}
         for name in options.only or page.PARTS:
-            loads[name] = load()
-            measured[name] = _timed(name, parts[name])
-            document = {**_document(found, measured), "loads": loads}
-            _write(document, options.json)  # what is measured is kept when a later part fails
-    print(table(chain.from_iterable(measured.values())))
-    if not (options.quick or options.only):
-        page.write(document)
+            found.append(_measured(name, parts[name], Path(folder)))
+            # What is measured is kept when a later part fails.
+            _write(document(found), options.json)
+    print(table(it for part in found for it in part.findings if isinstance(it, Figure)))
+    if not options.quick:
+        held = page.published() if options.only else document(())
+        page.write(merged(held, document(found), order=page.PARTS))
 
 
-def _options() -> argparse.Namespace:
+def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="one round of little: does it run?")
     parser.add_argument(
@@ -131,38 +159,37 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="a folder on the disk to measure")
     parser.add_argument("--json", type=Path, default=BUILD / "bench.json", metavar="FILE")
     parser.add_argument(
+        "--merge", type=Path, metavar="FILE", help="only put what FILE holds into the page"
+    )
+    parser.add_argument(
         "--render", action="store_true", help="only write the page again, out of its document"
     )
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
-def _document(
-    found: Mapping[str, object], measured: Mapping[str, Iterable[Figure]]
-) -> dict[str, object]:
-    return {
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {**found, "load_after": load()},
-        "figures": {
-            figure.key: {"part": name, **figure.document()}
-            for name, figures in measured.items()
-            for figure in figures
-        },
-    }
-
-
-def _write(document: Mapping[str, object], path: Path) -> None:
+def _write(told: Document, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
-def _timed(name: str, measure: Callable[[], Iterable[Figure]]) -> list[Figure]:
+def _measured(name: str, measure: Callable[[], Iterable[Finding]], folder: Path) -> Measured:
+    facts, load_before = machine(folder), load()
     began_s = time.perf_counter()
-    figures = list(measure())
-    print(f"{name}: {time.perf_counter() - began_s:.0f} s", file=sys.stderr, flush=True)
-    return figures
+    findings = tuple(measure())
+    took_s = time.perf_counter() - began_s
+    print(f"{name}: {took_s:.1f} s", file=sys.stderr, flush=True)
+    return Measured(
+        name=name,
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        findings=findings,
+        machine=facts,
+        load_before=load_before,
+        load_after=load(),
+        took_s=took_s,
+    )
 
 
-def _parts(folder: Path, amounts: Amounts) -> dict[str, Callable[[], Iterable[Figure]]]:
+def _parts(folder: Path, amounts: Amounts) -> dict[str, Callable[[], Iterable[Finding]]]:
     """Return what measures each part of the page."""
     rounds = amounts.rounds
     return {
@@ -178,8 +205,14 @@ def _parts(folder: Path, amounts: Amounts) -> dict[str, Callable[[], Iterable[Fi
             rounds=rounds, orders=amounts.orders_decided, past_orders=amounts.past_orders_decided
         ),
         "exposure": lambda: chain(
-            exposure.measure_decisions(rounds=rounds, decisions=amounts.exposure_decisions),
-            exposure.measure_bars(rounds=rounds, bars=amounts.exposure_bars),
+            exposure.measure_decisions(
+                rounds=rounds,
+                decisions=amounts.exposure_decisions,
+                instruments_of=amounts.instruments,
+            ),
+            exposure.measure_bars(
+                rounds=rounds, bars=amounts.exposure_bars, families_of=amounts.families
+            ),
         ),
         "crash": lambda: crash.measure(kills=amounts.kills),
         "restart": lambda: restart.measure(rounds=rounds),
@@ -189,10 +222,20 @@ def _parts(folder: Path, amounts: Amounts) -> dict[str, Callable[[], Iterable[Fi
         "state": lambda: _state(amounts),
         # The longest of a number of short looks says less than one long look.
         "loop": lambda: stall.measure(
-            rounds=1 if amounts.stall_s > A_MINUTE_S else rounds, seconds=amounts.stall_s
+            rounds=1 if amounts.stall_s > A_MINUTE_S else rounds,
+            seconds=amounts.stall_s,
+            history=amounts.history,
         ),
         "api": lambda: interface_load.measure(rounds=amounts.load_rounds, seconds=amounts.load_s),
         "start": lambda: start.measure(rounds=rounds, import_runs=rounds),
+        "growth": lambda: growth.measure(rounds=amounts.growth_rounds, reach=amounts.reach),
+        "profiles": lambda: profiles.measure(
+            rounds=amounts.profile_rounds,
+            orders_at_once=amounts.profiled_orders,
+            decisions=amounts.profiled_decisions,
+            facts=amounts.profiled_facts,
+            hours=amounts.profiled_hours,
+        ),
     }
 
 

@@ -1,216 +1,97 @@
-"""The measurement runs, and the published page is what its document says."""
+"""The report is what its document says, and what is measured at different times goes into one."""
 
 import json
-import subprocess
-import sys
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
+import bench
 import pytest
+from benchmarks import page
+from benchmarks.figures import Figure, Goal, Of
+from benchmarks.growth import Curve, Panel, Point
+from benchmarks.growth_plot import AXES, picture
+from benchmarks.report import Document, Finding, Measured, document, merged
+from tests.tools.bench_trials import FIGURES, TRIALS, check_figure
 
-REPOSITORY = Path(__file__).parents[2]
-sys.path.insert(0, str(REPOSITORY / "tools"))
-
-from benchmarks import page  # noqa: E402 - the tools are no package
-from benchmarks.figures import Figure, Goal, Of  # noqa: E402 - likewise
-
-WAITS = ("p50_ms", "p99_ms")
-KILLS = ("kill_to_armed_ms", "kill_to_guarding_ms")
-STALLS = (
-    "event_loop_stall_ms",
-    "event_loop_own_stall_ms",
-    "event_loop_stalls_over_goal",
-    "event_loop_bare_stalls_over_goal",
-)
-CRASHES = (
-    "crash_to_protected_ms",
-    "crash_to_protected_p99_ms",
-    "crash_lost_decisions",
-    "crash_state_age_ms",
-)
-NAKED = tuple(f"naked_{which}_ms" for which in ("p50", "p99", "max"))
-WEIGHTS = tuple(
-    f"memory_{what}_mib" for what in ("watchdog", "guard", "together", "with_api", "spare")
-)
-STATE_STARTS = (
-    "state_start_ms",
-    *(f"state_start_{how}_ms" for how in ("short_tail", "long_tail", "from_journal")),
-)
-STATE_KEPT = tuple(
-    f"state_{when}_{figure}"
-    for when in ("idle", "trading")
-    for figure in ("mib_per_h", "cpu_percent")
-)
-SOURCES = tuple(
-    f"source_{kind}_{unit}"
-    for kind in ("none", "azure", "aws", "keyring")
-    for unit in ("ms", "mib")
-)
-DECIDED = tuple(
-    f"{what}_{quantile}_us_{instruments}"
-    for what in ("validate", "exposure")
-    for quantile in ("p50", "p99")
-    for instruments in (4, 50, 500)
-)
-BARS = tuple(f"bar_us_{families}" for families in (50, 500))
-EXPOSURE = (
-    *DECIDED,
-    *BARS,
-    *(f"{what}_per_s_{count}" for what in ("validate", "exposure") for count in (4, 50, 500)),
-    *(f"exposure_moved_us_{count}" for count in (4, 50, 500)),
-)
-LOADED = tuple(f"loaded_trade_to_verdict_{quantile}_ms" for quantile in ("p50", "p99"))
-CALLS = ("api_calls_per_s", "api_call_p50_ms", "api_call_p99_ms")
-KEYS = {
-    *SOURCES,
-    *LOADED,
-    *CALLS,
-    *EXPOSURE,
-    "start_to_armed_s",
-    "start_to_healthy_s",
-    "packages",
-    "import_guard_ms",
-    "import_http_ms",
-    *KILLS,
-    *WEIGHTS,
-    *STATE_STARTS,
-    *STATE_KEPT,
-    *(
-        f"journal_{count}_{figure}"
-        for count in (1, 8, 32, 128)
-        for figure in ("commits_per_s", "wait_p50_ms", "wait_p99_ms")
-    ),
-    *(f"orders_{count}_{figure}" for count in (1, 32) for figure in ("per_s", *WAITS)),
-    *(f"{until}_{count}_ms" for until in ("closed", "flat") for count in (1, 5, 20)),
-    *(f"event_to_durable_{figure}" for figure in WAITS),
-    *(f"venue_to_durable_{figure}" for figure in WAITS),
-    "event_load_per_s",
-    "events_at_once_per_s",
-    *(
-        f"audited_orders_{way}_per_s"
-        for way in ("one_by_one", "ten_waiting", "groups_of_ten", "stream_of_tens")
-    ),
-    "signatures_per_s",
-    "signature_checks_per_s",
-    "verified_records_per_s",
-    "verification_memory_mib",
-    "inclusion_proofs_per_s",
-    "engine_facts_per_s",
-    "engine_facts_per_s_with_past",
-    "proofs_made_per_s",
-    "proofs_checked_per_s",
-    *CRASHES,
-    *NAKED,
-    *STALLS,
-}
-WITHOUT_BASELINE = {
-    *STALLS[1:],
-    "packages",
-    *CALLS,
-    *SOURCES,
-    *EXPOSURE,
-    *CRASHES,
-    *NAKED,
-    *WEIGHTS,
-    *STATE_STARTS[1:],
-    "import_guard_ms",
-    "import_http_ms",
-    "event_load_per_s",
-    "events_at_once_per_s",
-    "signatures_per_s",
-    "signature_checks_per_s",
-    "verified_records_per_s",
-    "verification_memory_mib",
-    "inclusion_proofs_per_s",
-    "engine_facts_per_s",
-    *(f"{until}_{count}_ms" for until in ("closed", "flat") for count in (1, 5, 20)),
-}
-
-WITH_A_GOAL = {
-    *LOADED,
-    "api_call_p99_ms",
-    *DECIDED,
-    *BARS,
-    *KILLS,
-    *CRASHES[1:],
-    "naked_max_ms",
-    *STALLS[:2],
-    "memory_together_mib",
-    "state_start_ms",
-    "state_idle_mib_per_h",
-    "state_idle_cpu_percent",
-    "journal_32_commits_per_s",
-    "event_to_durable_p50_ms",
-    "event_to_durable_p99_ms",
-    "audited_orders_one_by_one_per_s",
-    "audited_orders_groups_of_ten_per_s",
-    "audited_orders_stream_of_tens_per_s",
-}
-MAY_BE_NOTHING = {"crash_lost_decisions", "source_none_mib"}
+SVG = "{http://www.w3.org/2000/svg}"
 
 
-@pytest.mark.timeout(400)
-def test_a_quick_run_measures_every_figure_beside_its_baseline(tmp_path: Path) -> None:
-    written = tmp_path / "folder" / "bench.json"
-    published = [page.DOCUMENT.read_bytes(), page.PAGE.read_bytes()]
+def a_figure(key: str = "k", *rounds: float, **changes: Any) -> Figure:
+    facts = {"what": f"orders of {key}", "unit": "1/s", "rounds": rounds or (10.0,)} | changes
+    return Figure(key=key, **facts)
 
-    done = subprocess.run(
-        [sys.executable, "tools/bench.py", "--quick", "--json", str(written)],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=380,
-        check=False,
+
+def a_curve(key: str = "c", *costs: float) -> Curve:
+    points = (Point(at=10**n, rounds=(it, it * 2)) for n, it in enumerate(costs or (1.0, 5.0), 1))
+    return Curve(
+        key=key, what=f"cost of {key}", panel=Panel.ORDERS, unit="us", points=tuple(points)
     )
 
-    assert done.returncode == 0, done.stderr
-    document: dict[str, Any] = json.loads(written.read_text())
-    figures = document["figures"]
-    assert set(figures) == KEYS
-    for key, figure in figures.items():
-        assert 0 <= figure["low"] <= figure["median"] <= figure["high"], key
-        assert figure["low"] > 0 or key in MAY_BE_NOTHING, key
-        assert figure["what"] in done.stdout
-        if key not in WITHOUT_BASELINE:
-            assert figure["baseline"]["low"] > 0, key
-            assert figure["ratio"]["low"] > 0, key
-        assert (figure.get("goal", {}).get("verdict") in {"met", "missed"}) == (key in WITH_A_GOAL)
-    assert document["machine"]["processors"] >= 1
-    assert document["machine"]["sync_ms"]["median"] > 0
-    assert all(figure["what"].strip() in page.rendered(document) for figure in figures.values())
-    assert published == [page.DOCUMENT.read_bytes(), page.PAGE.read_bytes()]
+
+def measured(part: str, *findings: Finding, python: str = "3.11.7", load: float = 0.5) -> Measured:
+    return Measured(
+        name=part,
+        measured_at="2026-11-23T06:00:00+00:00",
+        findings=findings,
+        machine={
+            "system": "Linux 6.18 x86_64",
+            "python": python,
+            "sqlite": "3.40.1",
+            "processor": "a processor",
+            "processors": 2,
+            "sync_ms": {"median": 0.2, "low": 0.1, "high": 3.0, "rounds": 200},
+        },
+        load_before=load,
+        load_after=load,
+        took_s=12.3,
+    )
+
+
+def told(*parts: Measured) -> Document:
+    """Return the document as a file brings it back."""
+    back: Document = json.loads(json.dumps(document(parts)))
+    return back
+
+
+# -- what is published ---------------------------------------------------------------------------
+
+
+def test_every_part_is_tried() -> None:
+    assert sorted(chain(*TRIALS.values())) == sorted(page.PARTS)
 
 
 def test_the_published_page_says_what_its_document_says() -> None:
-    document = json.loads(page.DOCUMENT.read_text(encoding="utf-8"))
-
-    assert page.PAGE.read_text(encoding="utf-8") == page.rendered(document)
+    assert page.PAGE.read_text(encoding="utf-8") == page.rendered(page.published())
 
 
-def test_every_published_figure_stands_on_the_page() -> None:
-    document = json.loads(page.DOCUMENT.read_text(encoding="utf-8"))
+def test_the_published_picture_shows_what_its_document_says() -> None:
+    assert page.PICTURE.read_text(encoding="utf-8") == page.picture(page.published())
+
+
+def test_every_published_figure_stands_in_the_table() -> None:
+    published = page.published()
     rows = page.PAGE.read_text(encoding="utf-8").splitlines()
 
-    assert set(document["figures"]) == KEYS
-    for key, figure in document["figures"].items():
+    assert set(published["figures"]) == set(chain(*FIGURES.values()))
+    for key, figure in published["figures"].items():
+        assert key in FIGURES[figure["part"]]
+        check_figure(key, figure)
         assert sum(row.startswith(f"| {figure['what'].strip()} |") for row in rows) == 1, key
+
+
+# -- goals ---------------------------------------------------------------------------------------
 
 
 def test_a_missed_goal_is_said_twice() -> None:
     """In its row, and by how much it was missed above all tables."""
-    figure = Figure(
-        key="k",
-        what="orders made durable",
-        unit="1/s",
-        rounds=(9.0, 10.0, 11.0),
-        goal=Goal(of=Of.VALUE, bound=20, at_least=True),
-    )
-    document = json.loads(page.DOCUMENT.read_text(encoding="utf-8")) | {
-        "figures": {figure.key: {"part": "journal", **figure.document()}}
-    }
+    goal = Goal(of=Of.VALUE, bound=20, at_least=True)
+    figure = a_figure("k", 9.0, 10.0, 11.0, what="orders made durable", goal=goal)
 
-    lines = page.rendered(document).splitlines()
+    lines = page.rendered(told(measured("journal", figure))).splitlines()
 
+    assert "0 of 1 goals are met." in lines
     assert "- orders made durable: 10.0 1/s, where the goal is >= 20." in lines
     assert (
         "| orders made durable | 1/s | 10.0 | 9.00 to 11.0 | 3 |  |  | >= 20 | **missed** |"
@@ -220,12 +101,98 @@ def test_a_missed_goal_is_said_twice() -> None:
 
 @pytest.mark.parametrize(("worst", "verdict"), [(2.0, "met"), (2.5, "missed")])
 def test_a_goal_of_every_round_is_missed_by_one(worst: float, verdict: str) -> None:
-    figure = Figure(
-        key="k",
-        what="a stall",
-        unit="ms",
-        rounds=(1.0, 1.0, worst),
-        goal=Goal(of=Of.WORST, bound=2, at_least=False),
+    goal = Goal(of=Of.WORST, bound=2, at_least=False)
+
+    assert a_figure("k", 1.0, 1.0, worst, goal=goal).verdict == verdict
+
+
+# -- parts of different times --------------------------------------------------------------------
+
+
+def test_a_part_measured_again_brings_its_own_machine_and_leaves_the_others() -> None:
+    held = told(measured("journal", a_figure("a", 1.0)), measured("core", a_figure("b", 2.0)))
+    new = told(measured("core", a_figure("b", 7.0), python="3.13.1", load=9.0))
+
+    both = merged(held, new, order=page.PARTS)
+
+    assert both["figures"]["a"] == held["figures"]["a"]
+    assert both["parts"]["journal"] == held["parts"]["journal"]
+    assert both["figures"]["b"]["median"] == 7.0
+    assert both["parts"]["core"] == new["parts"]["core"]
+
+
+def test_what_a_part_no_longer_measures_is_told_no_more() -> None:
+    held = told(measured("core", a_figure("gone"), a_curve("bent")), measured("api", a_figure("s")))
+
+    both = merged(held, told(measured("core", a_figure("new"))), order=page.PARTS)
+
+    assert list(both["figures"]) == ["new", "s"]
+    assert both["curves"] == {}
+
+
+def test_parts_stand_in_the_order_of_the_page_whenever_they_were_measured() -> None:
+    found: Document = document(())
+    for part in ("start", "journal", "core"):
+        found = merged(found, told(measured(part, a_figure(part))), order=page.PARTS)
+
+    assert list(found["parts"]) == list(found["figures"]) == ["journal", "core", "start"]
+
+
+def test_the_page_tells_the_machine_and_the_load_of_each_part() -> None:
+    quiet, busy = measured("journal", a_figure("a")), measured("core", a_figure("b"), load=9.0)
+
+    text = page.rendered(told(quiet, busy, measured("api", a_figure("c"), python="3.13.1")))
+
+    assert "| 2 x a processor | Linux 6.18 x86_64 | 3.11.7 | 3.40.1 | journal, core |" in text
+    assert "| 2 x a processor | Linux 6.18 x86_64 | 3.13.1 | 3.40.1 | api |" in text
+    moment = "2026-11-23T06:00:00+00:00 | 12.3"
+    assert f"| core | {moment} | 9.00, 9.00 | 0.200 (0.100 to 3.00) | 5000 |" in text
+    assert [part.title for part in page.PARTS.values() if f"{part.title}** (busy" in text] == [
+        page.PARTS["core"].title
+    ]
+
+
+def test_one_part_is_put_into_the_page_and_the_rest_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DOCUMENT", "PAGE", "PICTURE"):
+        monkeypatch.setattr(page, name, tmp_path / getattr(page, name).name)
+    page.write(told(measured("journal", a_figure("a", 1.0)), measured("growth", a_curve("c"))))
+    file = tmp_path / "measured elsewhere.json"
+    file.write_text(json.dumps(told(measured("journal", a_figure("a", 3.0)))), encoding="utf-8")
+
+    bench.main(["--merge", str(file)])
+
+    assert page.published()["figures"]["a"]["median"] == 3.0
+    assert "| orders of a | 1/s | 3.00 |" in page.PAGE.read_text(encoding="utf-8")
+    assert "cost of c" in page.PICTURE.read_text(encoding="utf-8")
+
+
+# -- the picture ---------------------------------------------------------------------------------
+
+
+def test_the_picture_names_every_curve_and_the_unit_of_every_axis() -> None:
+    curves = list(
+        told(measured("growth", a_curve("one"), a_curve("two", 3.0, 400.0)))["curves"].values()
     )
 
-    assert figure.verdict == verdict
+    root = ET.fromstring(picture(curves))  # noqa: S314 - our own picture
+
+    words = ["".join(it.itertext()) for it in root.iter(f"{SVG}text")]
+    axes = AXES[Panel.ORDERS]
+    assert {"cost of one", "cost of two", axes.title, axes.over, axes.cost} <= set(words)
+    assert {"1", "10", "100", "1 000"} <= set(words)
+    (style,) = root.iter(f"{SVG}style")
+    assert "prefers-color-scheme: dark" in (style.text or "")
+
+
+def test_twice_the_cost_lies_higher_and_stays_inside_the_picture() -> None:
+    curves = list(told(measured("growth", a_curve("c", 2.0, 40.0, 800.0)))["curves"].values())
+
+    root = ET.fromstring(picture(curves))  # noqa: S314 - our own picture
+
+    _, _, width, height = map(float, root.attrib["viewBox"].split())
+    places = [(float(it.attrib["cx"]), float(it.attrib["cy"])) for it in root.iter(f"{SVG}circle")]
+    assert [y for _, y in places] == sorted((y for _, y in places), reverse=True)
+    assert [x for x, _ in places] == sorted(x for x, _ in places)
+    assert all(0 < x < width and 0 < y < height for x, y in places)

@@ -133,7 +133,7 @@ def measure_verification(folder: Path, *, rounds: int, records: int, proofs: int
     with tempfile.TemporaryDirectory(dir=folder) as name:
         state = Path(name) / "state"
         asyncio.run(_fill(state, records))
-        checks = [_check_in_a_process(state) for _ in range(rounds)]
+        checks = [check_in_a_process(state) for _ in range(rounds)]
         keys = AuditKeys.open(state / "keys")
         reading = AuditReading(
             state / "audit.db",
@@ -307,7 +307,8 @@ class Check(Struct, frozen=True, kw_only=True):
     memory_mib: float
 
 
-def _check_in_a_process(state: Path) -> Check:
+def check_in_a_process(state: Path) -> Check:
+    """Have a new process check the record of ``state``."""
     tools = str(Path(__file__).parents[1])
     done = subprocess.run(  # noqa: S603 - this very file
         [sys.executable, "-m", "benchmarks.audit", str(state)],

@@ -56,6 +56,9 @@ ACCOUNT = 42
 CONTRACT = "CON.F.US.MES.Z26"
 PRICE = Decimal(6000)
 START_US = 1_790_000_000_000_000
+FAR = Decimal(100)
+"""Points between the market and an order that is to rest."""
+
 EVENT_NS = 20_000_000
 """Core time between two facts: six of them make an order, so about eight orders a second."""
 
@@ -66,8 +69,8 @@ READ_NS = 100_000_000
 class World:
     """A book, and the facts of one filled market order after the other."""
 
-    def __init__(self) -> None:
-        self.book: Book = new_book(opening_policy())
+    def __init__(self, policy: Policy | None = None) -> None:
+        self.book: Book = new_book(opening_policy() if policy is None else policy)
         self.facts = 0
         self._orders = 0
         self._now_ns = 1_000_000_000_000
@@ -86,9 +89,19 @@ class World:
             if self._audit_asked:
                 self._answer_audit()
 
+    def rest(self, orders: int) -> None:
+        """Let so many more orders rest at the venue, far below the market."""
+        for _ in range(orders):
+            self._orders += 1
+            for fact in _resting_facts(self._orders):
+                self._feed(fact)
+            if self._audit_asked:
+                self._answer_audit()
+
     def _answer_audit(self) -> None:
-        """Let a read of the flat account come back."""
+        """Let a read of the account, flat by now, come back."""
         self._audit_asked = False
+        live = tuple(self.book.working_rows())
         sent_ns = self._now_ns + EVENT_NS
         self._now_ns += 3 * READ_NS
         self._feed(
@@ -96,8 +109,8 @@ class World:
                 utc_us=START_US,
                 reason="audit",
                 sent_ns=sent_ns,
-                orders=(),
-                live_orders=(),
+                orders=live,
+                live_orders=live,
                 trades=(),
                 positions=(),
             )
@@ -293,6 +306,42 @@ def _order_facts(number: int) -> Iterator[Fact]:
     yield OrderReported(utc_us=START_US, order=row, source=Source.HUB)
     yield TradeReported(utc_us=START_US, trade=trade, source=Source.HUB)
     yield PositionReported(utc_us=START_US, position=position, source=Source.HUB)
+
+
+def _resting_facts(number: int) -> Iterator[Fact]:
+    """Yield what is heard of an order to buy that rests far below the market."""
+    client_order_id, broker_order_id = f"r-{number}", 1_000_000 + number
+    request = OrderRequest(
+        client_order_id=client_order_id,
+        symbol="MES",
+        side=Side.BUY,
+        quantity=1,
+        type=OrderType.LIMIT,
+        limit_price=PRICE - FAR,
+    )
+    row = BrokerOrder(
+        broker_order_id=broker_order_id,
+        account_id=ACCOUNT,
+        contract_id=CONTRACT,
+        status=BrokerStatus.OPEN,
+        type=OrderType.LIMIT,
+        side=Side.BUY,
+        quantity=1,
+        limit_price=PRICE - FAR,
+        created_utc_us=START_US,
+        updated_utc_us=START_US + number,
+    )
+    quote = Quote(contract_id=CONTRACT, bid=PRICE - Decimal("0.25"), ask=PRICE, last=PRICE)
+    marks = (Mark(contract_id=CONTRACT, price=PRICE),)
+    yield OrderRequested(utc_us=START_US, request=request, reference=quote, marks=marks)
+    yield OrderDispatched(utc_us=START_US, client_order_id=client_order_id)
+    yield PlaceAnswered(
+        utc_us=START_US,
+        client_order_id=client_order_id,
+        answer=Answer.YES,
+        broker_order_id=broker_order_id,
+    )
+    yield OrderReported(utc_us=START_US, order=row, source=Source.HUB)
 
 
 def _proven_order() -> ProofOrder:

@@ -13,9 +13,10 @@ import sqlite3
 import tempfile
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -153,22 +154,29 @@ async def _flooded(url: str, folder: Path, name: str) -> list[Event]:
 def _events(folder: Path, durable: Durable) -> list[Event]:
     """Return every row that the hub sent, out of the record itself."""
     events = []
+    for seq, fact in hub_facts(folder):
+        durable_us = durable.at_us(seq)
+        if durable_us is None:
+            continue
+        is_trade = fact["kind"] == TradeReported.__name__
+        events.append(
+            Event(
+                framed_us=fact["utc_us"],
+                durable_us=durable_us,
+                left_us=fact["trade"]["created_utc_us"] if is_trade else None,
+            )
+        )
+    return events
+
+
+def hub_facts(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield what a guard recorded of the rows of its hub: number in the record, and the fact."""
     with closing(sqlite3.connect(folder / AUDIT_DATABASE)) as database:
         rows = database.execute("SELECT seq, payload FROM Journal WHERE kind = 'event'")
         for seq, payload in rows:
             fact = json.loads(payload)
-            durable_us = durable.at_us(seq)
-            if fact.get("source") != "HUB" or durable_us is None:
-                continue
-            is_trade = fact["kind"] == TradeReported.__name__
-            events.append(
-                Event(
-                    framed_us=fact["utc_us"],
-                    durable_us=durable_us,
-                    left_us=fact["trade"]["created_utc_us"] if is_trade else None,
-                )
-            )
-    return events
+            if fact.get("source") == "HUB":
+                yield seq, fact
 
 
 def _percentile_ms(events: Sequence[Event], percent: int, *, left: bool = False) -> float:

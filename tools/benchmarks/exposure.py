@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from itertools import combinations
 
@@ -53,8 +53,6 @@ from backstop.domain.quote import Mark, Quote
 from backstop.domain.session import MarketGroup, Session
 from benchmarks.figures import Figure, Goal, Of
 
-INSTRUMENTS = (4, 50, 500)
-FAMILIES = (50, 500)
 ACCOUNT = 42
 PRICE = Decimal(5000)
 START_US = 1_790_000_000_000_000
@@ -77,7 +75,10 @@ ACCOUNT_LIMITS = AccountLimits(
 
 VALIDATE_P50_US = 5.0
 VALIDATE_P99_US = 12.0
-BAR_US_GOALS = {50: 15.0, 500: 600.0}
+BAR_GOALS = {
+    50: Goal(of=Of.VALUE, bound=15, at_least=False),
+    500: Goal(of=Of.VALUE, bound=600, at_least=False),
+}
 
 
 class Held:
@@ -128,6 +129,13 @@ class Held:
             marks=self.marks,
             spare_calls=200,
         )
+
+    def intent(self) -> OrderIntent:
+        """Return that order as the pipeline would send it."""
+        found = judge(self.book, self.wish(), now_ns=self.now_ns)
+        if found is None or found.refusals:
+            raise RuntimeError(f"the order of the measurement is refused: {found}")
+        return found.intent
 
     def _facts(self) -> Iterator[Fact]:
         account = BrokerAccount(
@@ -259,9 +267,11 @@ class Held:
         )
 
 
-def measure_decisions(*, rounds: int, decisions: int) -> Iterator[Figure]:
+def measure_decisions(
+    *, rounds: int, decisions: int, instruments_of: Sequence[int]
+) -> Iterator[Figure]:
     """Yield what one approved order costs to judge: all of the rules, and exposure alone."""
-    for instruments in INSTRUMENTS:
+    for instruments in instruments_of:
         held = Held(instruments, account_limits=ACCOUNT_LIMITS)
         yield from _costs(
             "validate",
@@ -269,15 +279,13 @@ def measure_decisions(*, rounds: int, decisions: int) -> Iterator[Figure]:
             instruments,
             rounds,
             decisions,
-            _judged(held),
+            judged(held),
         )
-        assessment = judge(held.book, held.wish(), now_ns=held.now_ns)
-        intent: OrderIntent = assessment.intent  # type: ignore[union-attr]
+        intent = held.intent()
 
         def alone(held: Held = held, intent: OrderIntent = intent) -> object:
             return exposure_denials(held.book, intent, held.marks, START_US)
 
-        moved = _MovedPrice(held, intent)
         yield from _costs(
             "exposure",
             f"exposure alone, {instruments} instruments",
@@ -292,27 +300,29 @@ def measure_decisions(*, rounds: int, decisions: int) -> Iterator[Figure]:
             instruments,
             rounds,
             decisions // 10,
-            moved,
+            MovedPrices(held),
         )
 
 
-def _judged(held: Held) -> Callable[[], object]:
-    """Return the judgement of a wish."""
+def judged(held: Held) -> Callable[[], object]:
+    """Return the judgement of a wish, to be made as often as it is called."""
     book, wish, now_ns = held.book, held.wish(), held.now_ns
     return lambda: judge(book, wish, now_ns=now_ns)
 
 
-class _MovedPrice:
-    """A decision after the price of one instrument that is held is another one."""
+class MovedPrices:
+    """A decision after the prices of the last ``moved`` instruments are others."""
 
-    def __init__(self, held: Held, intent: OrderIntent) -> None:
-        self._held, self._intent = held, intent
-        last = held.marks[-1]
-        other = Mark(contract_id=last.contract_id, price=last.price + 1)
-        self._marks = (held.marks, (*held.marks[:-1], other))
+    def __init__(self, held: Held, *, moved: int = 1) -> None:
+        self._held = held
+        self._intent = held.intent()
+        stayed, before = held.marks[:-moved], held.marks[-moved:]
+        others = (Mark(contract_id=it.contract_id, price=it.price + 1) for it in before)
+        self._marks = (held.marks, (*stayed, *others))
         self._turn = 0
 
     def __call__(self) -> object:
+        """Decide, at the other prices than the last time."""
         self._turn ^= 1
         return exposure_denials(self._held.book, self._intent, self._marks[self._turn], START_US)
 
@@ -323,7 +333,7 @@ def _costs(  # noqa: PLR0917 - what, of what, and how often
     """Yield median, 99th percentile and throughput of ``act``."""
     medians, tails, rates = [], [], []
     for _ in range(rounds):
-        took = sorted(_took_us(act, decisions))
+        took = sorted(took_us(act, decisions))
         medians.append(took[len(took) // 2])
         tails.append(took[math.ceil(0.99 * len(took)) - 1])
         began_ns = time.perf_counter_ns()
@@ -357,12 +367,13 @@ def _median(  # noqa: PLR0917 - as _costs
 ) -> Figure:
     medians = []
     for _ in range(rounds):
-        took = sorted(_took_us(act, max(1, decisions)))
+        took = sorted(took_us(act, max(1, decisions)))
         medians.append(took[len(took) // 2])
     return Figure(key=f"{key}_us_{instruments}", what=what, unit="us", rounds=tuple(medians))
 
 
-def _took_us(act: Callable[[], object], times: int) -> list[float]:
+def took_us(act: Callable[[], object], times: int) -> list[float]:
+    """Return what each of so many calls took, in microseconds."""
     clock, took = time.perf_counter_ns, []
     for _ in range(times):
         began_ns = clock()
@@ -371,32 +382,39 @@ def _took_us(act: Callable[[], object], times: int) -> list[float]:
     return took
 
 
-def measure_bars(*, rounds: int, bars: int) -> Iterator[Figure]:
+def measure_bars(*, rounds: int, bars: int, families_of: Sequence[int]) -> Iterator[Figure]:
     """Yield what one closed bar costs: one family's volatility, and its pairs with all others."""
-    for families in FAMILIES:
-        names = [f"F{number:03}" for number in range(families)]
-        estimator = CorrelationEstimator(names)
-        volatility = {name: VolatilityEstimator(name) for name in names}
-        costs = []
-        start = 0
-        for _ in range(rounds):
-            took_ns = 0
-            for number in range(start, start + bars):
-                row = [_bar(name, number) for name in names]
-                began_ns = time.perf_counter_ns()
-                for bar in row:
-                    volatility[bar.family].on_bar(bar)
-                    estimator.on_bar(bar)
-                took_ns += time.perf_counter_ns() - began_ns
-            start += bars
-            costs.append(took_ns / 1000 / (bars * families))
+    for families in families_of:
         yield Figure(
             key=f"bar_us_{families}",
             what=f"a bar into volatility and correlation, {families} instruments",
             unit="us",
-            rounds=tuple(costs),
-            goal=Goal(of=Of.VALUE, bound=BAR_US_GOALS[families], at_least=False),
+            rounds=tuple(bar_us(families, rounds=rounds, bars=bars)),
+            goal=BAR_GOALS.get(families),
         )
+
+
+def bar_us(families: int, *, rounds: int, bars: int) -> Iterator[float]:
+    """Yield what one bar took on average, in microseconds, round by round.
+
+    Args:
+        families: of which each gets a bar in turn.
+        rounds: how often.
+        bars: of each family in a round.
+    """
+    names = [f"F{number:03}" for number in range(families)]
+    estimator = CorrelationEstimator(names)
+    volatility = {name: VolatilityEstimator(name) for name in names}
+    for first in range(0, rounds * bars, bars):
+        took_ns = 0
+        for number in range(first, first + bars):
+            row = [_bar(name, number) for name in names]
+            began_ns = time.perf_counter_ns()
+            for bar in row:
+                volatility[bar.family].on_bar(bar)
+                estimator.on_bar(bar)
+            took_ns += time.perf_counter_ns() - began_ns
+        yield took_ns / 1000 / (bars * families)
 
 
 def _bar(family: str, number: int) -> Bar:

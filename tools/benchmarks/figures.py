@@ -140,7 +140,6 @@ def machine(folder: Path) -> dict[str, object]:
         "sqlite": sqlite3.sqlite_version,
         "processor": _processor(),
         "processors": os.cpu_count(),
-        "load_before": load(),
         "sync_ms": spread(sync_ms(folder)),
     }
 

@@ -7,7 +7,7 @@ import time
 from typing import NamedTuple
 
 from benchmarks.figures import Figure, Goal, Of
-from benchmarks.pack import STILL_S, a_pack, resident_mib
+from benchmarks.pack import STILL_S, Pack, a_pack, resident_mib
 from benchmarks.venue import a_venue
 
 
@@ -20,12 +20,14 @@ class Comeback(NamedTuple):
 
 def measure(*, rounds: int) -> list[Figure]:
     """Return how long a killed guard is away, and the memory of each process."""
+    warm, cold, weights = [], [], []
     with a_venue() as url:
-        warm, cold, weights = [], [], []
         for _ in range(rounds):
-            warm.append(_comeback(url, spare=True))
-            cold.append(_comeback(url, spare=False))
-            weights.append(_weights(url))
+            with a_pack(url, spare=True) as pack:
+                weights.append(_weights(pack))
+                warm.append(_comeback(pack))
+            with a_pack(url, spare=False) as pack:
+                cold.append(_comeback(pack))
     without = "without a spare"
     return [
         Figure(
@@ -65,31 +67,27 @@ def measure(*, rounds: int) -> list[Figure]:
     ]
 
 
-def _comeback(url: str, *, spare: bool) -> Comeback:
-    with a_pack(url, spare=spare) as pack:
-        pack.heard("recovered")
-        if spare:
-            pack.spare_is_loaded()
-        guard = pack.child("guard")
-        time.sleep(STILL_S)  # the API has loaded: its restart is not part of what is measured
-        killed_s = time.perf_counter()
-        os.kill(guard, signal.SIGKILL)
-        armed_s = pack.heard("Backstop", after_s=killed_s)
-        guarding_s = pack.heard('"recovered"', after_s=killed_s)
-        return Comeback((armed_s - killed_s) * 1000, (guarding_s - killed_s) * 1000)
+def _comeback(pack: Pack) -> Comeback:
+    pack.heard("recovered")
+    guard = pack.child("guard")
+    time.sleep(STILL_S)  # the API has loaded: its restart is not part of what is measured
+    killed_s = time.perf_counter()
+    os.kill(guard, signal.SIGKILL)
+    armed_s = pack.heard("Backstop", after_s=killed_s)
+    guarding_s = pack.heard('"recovered"', after_s=killed_s)
+    return Comeback((armed_s - killed_s) * 1000, (guarding_s - killed_s) * 1000)
 
 
-def _weights(url: str) -> dict[str, float]:
-    with a_pack(url, spare=True) as pack:
-        pack.heard("Backstop")
-        # Stopped at once: the API begins to load the moment after this line.
-        guard = pack.child("guard")
-        os.kill(guard, signal.SIGSTOP)
-        found = {"watchdog": resident_mib(pack.process.pid), "guard": resident_mib(guard)}
-        os.kill(guard, signal.SIGCONT)
-        # A spare is loaded once the guard has been well for a while, so its API is there by then.
-        found["spare"] = resident_mib(pack.spare_is_loaded())
-        found["with_api"] = resident_mib(guard)
+def _weights(pack: Pack) -> dict[str, float]:
+    pack.heard("Backstop")
+    # Stopped at once: the API begins to load the moment after this line.
+    guard = pack.child("guard")
+    os.kill(guard, signal.SIGSTOP)
+    found = {"watchdog": resident_mib(pack.process.pid), "guard": resident_mib(guard)}
+    os.kill(guard, signal.SIGCONT)
+    # A spare is loaded once the guard has been well for a while, so its API is there by then.
+    found["spare"] = resident_mib(pack.spare_is_loaded())
+    found["with_api"] = resident_mib(guard)
     return {**found, "together": found["watchdog"] + found["guard"]}
 
 

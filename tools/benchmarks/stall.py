@@ -72,18 +72,28 @@ class _Rounds(selectors.DefaultSelector):
         )
 
 
-def measure(*, rounds: int, seconds: float) -> Iterator[Figure]:
-    """Yield the longest stalls of each round of so many seconds, and how many were too long."""
+def measure(*, rounds: int, seconds: float, history: bool) -> Iterator[Figure]:
+    """Yield the longest stalls of each round of so many seconds, and how many were too long.
+
+    With ``history`` the venue tells what the guard asks of the past, and that is read before.
+    """
     ours: list[Stalls] = []
     bare: list[Stalls] = []
-    with a_venue(history=True) as url:
+    with a_venue(history=history) as url:
         for number in range(rounds):
             with tempfile.TemporaryDirectory() as folder:
                 selector = _Rounds()
                 loop = partial(asyncio.SelectorEventLoop, selector)
                 with asyncio.Runner(loop_factory=loop) as runner:
                     pair = runner.run(
-                        _stalls(url, Path(folder), f"stall-{number}", seconds, selector)
+                        _stalls(
+                            url,
+                            Path(folder),
+                            f"stall-{number}",
+                            seconds,
+                            selector,
+                            history=history,
+                        )
                     )
             ours.append(pair[0])
             bare.append(pair[1])
@@ -113,11 +123,13 @@ def measure(*, rounds: int, seconds: float) -> Iterator[Figure]:
 
 
 async def _stalls(
-    url: str, folder: Path, name: str, seconds: float, selector: _Rounds
+    url: str, folder: Path, name: str, seconds: float, selector: _Rounds, *, history: bool
 ) -> tuple[Stalls, Stalls]:
     async with a_guard(url, folder) as guard:
         async with asyncio.timeout(READY_LIMIT_S):
-            while guard.components or guard.book.estimate is None:  # noqa: ASYNC110 - a state
+            while history and guard.components:  # noqa: ASYNC110 - a state
+                await asyncio.sleep(TICK_S)
+            while guard.book.estimate is None:  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(TICK_S)
         with subprocess.Popen(  # noqa: S603, ASYNC220 - ourselves; it starts before the clock does
             [sys.executable, "-m", "benchmarks.stall", str(seconds)],

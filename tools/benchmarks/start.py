@@ -18,9 +18,8 @@ from urllib.request import urlopen
 
 from import_costs import MODULES, cost_ms
 
-from backstop.simulator.process import PRACTICE_ACCOUNT_ID
 from benchmarks.figures import Figure
-from benchmarks.venue import API_KEY, USER, a_venue
+from benchmarks.venue import API_KEY, USER, a_venue, free_account
 
 READY_LIMIT_S = 60.0
 STOP_LIMIT_S = 10.0
@@ -217,7 +216,7 @@ def _environment(url: str, listen: str, folder: str) -> dict[str, str]:
         "TOPSTEPX_API_URL": url,
         "TOPSTEPX_USERNAME": USER,
         "TOPSTEPX_API_KEY": API_KEY,
-        "TOPSTEPX_ACCOUNT_ID": str(PRACTICE_ACCOUNT_ID),
+        "TOPSTEPX_ACCOUNT_ID": str(free_account(url)),
         "BACKSTOP_STATE_DIR": str(Path(folder) / "state"),
         "BACKSTOP_LISTEN": listen,
         "BACKSTOP_CALENDAR": "always-open",

@@ -75,14 +75,14 @@ def measure_start(
         long, short, *tail_folders = folders
         with ThreadPoolExecutor(MADE_AT_A_TIME) as threads:  # each of them waits for a process
             orders = (past_orders, few, few, few)
-            list(threads.map(_make_apart, folders, orders, (0, 0, short_tail, long_tail)))
+            list(threads.map(make_apart, folders, orders, (0, 0, short_tail, long_tail)))
         yield Figure(
             key="state_start_ms",
             what=f"state after a crash, {past_orders} past orders",
             unit="ms",
-            rounds=tuple(_opened_ms(long) for _ in range(rounds)),
+            rounds=tuple(opened_ms(long) for _ in range(rounds)),
             baseline=f"{few} past orders",
-            baseline_rounds=tuple(_opened_ms(short) for _ in range(rounds)),
+            baseline_rounds=tuple(opened_ms(short) for _ in range(rounds)),
             goal=Goal(of=Of.VALUE, bound=10, at_least=False),
         )
         for (name, tail), made in zip(tails, tail_folders, strict=True):
@@ -90,7 +90,7 @@ def measure_start(
                 key=f"state_start_{name}_ms",
                 what=f"state, {tail} records after the last checkpoint",
                 unit="ms",
-                rounds=tuple(_opened_ms(made) for _ in range(rounds)),
+                rounds=tuple(opened_ms(made) for _ in range(rounds)),
             )
         for name in GENERATIONS:
             (long / name).unlink(missing_ok=True)
@@ -98,18 +98,21 @@ def measure_start(
             key="state_start_from_journal_ms",
             what=f"state from the journal alone, {past_orders} past orders",
             unit="ms",
-            rounds=tuple(_opened_ms(long) for _ in range(rounds)),
+            rounds=tuple(opened_ms(long) for _ in range(rounds)),
         )
 
 
-def _make_apart(folder: Path, orders: int, tail: int) -> None:
+def make_apart(folder: Path, orders: int, tail: int) -> None:
     """Make ``folder`` as a killed guard leaves it."""
     folder.mkdir(mode=0o700)
     _run("make", str(folder), str(orders), str(tail))
 
 
-def _opened_ms(made: Path) -> float:
-    """Return what a new process takes to have the state of ``made``, which stays as it is."""
+def opened_ms(made: Path) -> float:
+    """Return what a new process takes to have the state of ``made``, which stays as it is.
+
+    It says so itself: milliseconds, without what it takes to start a process.
+    """
     with tempfile.TemporaryDirectory(dir=made.parent) as parent:
         folder = Path(parent) / "state"
         shutil.copytree(made, folder)

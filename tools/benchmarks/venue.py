@@ -13,7 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -58,7 +58,37 @@ def a_venue(
     trade's time is the moment at which it left. Without ``history`` it refuses to tell of the past:
     it is one process, and a hundred days of bars would keep a stop waiting as no venue does.
     """
-    words = map(str, (slices, gap_us, pace_us, int(history)))
+    words = tuple(map(str, (slices, gap_us, pace_us, int(history))))
+    if _kept is None:
+        with _started(words) as url:
+            yield url
+        return
+    running, stack = _kept
+    if words not in running:
+        running[words] = stack.enter_context(_started(words))
+    yield running[words]
+
+
+_kept: tuple[dict[tuple[str, ...], str], ExitStack] | None = None
+
+
+@contextmanager
+def venues_kept() -> Iterator[None]:
+    """Let every venue of the block run until its end, and use it again: for trials.
+
+    An old venue has more to tell than a new one, so nothing is measured in this way.
+    """
+    global _kept  # noqa: PLW0603 - of this process, which runs one trial
+    with ExitStack() as stack:
+        _kept = ({}, stack)
+        try:
+            yield
+        finally:
+            _kept = None
+
+
+@contextmanager
+def _started(words: tuple[str, ...]) -> Iterator[str]:
     command = [sys.executable, str(Path(__file__)), *words]
     with subprocess.Popen(  # noqa: S603 - our own interpreter and file
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
