@@ -268,9 +268,9 @@ def page(found: dict[tuple[str, bool], Outcome]) -> str:
 
 Clients that other people wrote for ProjectX run unmodified: against `backstop simulate`, and
 against `backstop run --gateway` in front of it, with the credentials of a bot.
-`make foreign-clients` installs the pinned versions, runs every one of them at both places, and fails
-with the first step that does. What they do through the guard is listed below; at the simulator they
-do the same, and cancel their legs themselves. How a bot is put there:
+`make foreign-clients` installs the pinned versions, runs every one of them at both places, and
+fails with the first step that does. What they do through the guard is listed below; at the
+simulator they do the same, and cancel their legs themselves. How a bot is put there:
 [put the guard in front of a bot](../howto/put-the-guard-in-front-of-a-bot.md).
 
 | client | version | steps at the simulator | steps through the guard |
