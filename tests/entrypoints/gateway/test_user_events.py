@@ -5,6 +5,7 @@ simulated venue, and bots on real sockets.
 """
 
 import asyncio
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -25,19 +26,25 @@ from tests.core.builders import (
 from tests.entrypoints.gateway.bots import BUY, LIMIT, SELL, Bot, Front, in_front
 from tests.entrypoints.gateway.hearing import Listener, breaches, listening
 
+from backstop.adapters.clock import SystemClock
+from backstop.adapters.projectx.hubs import ProjectXHubs
+from backstop.adapters.projectx.session import BearerToken
 from backstop.adapters.projectx.wire import OrderRow
 from backstop.adapters.projectx_server.json_rows import encode, hub_row
 from backstop.adapters.projectx_server.venue import MarketEvent, UserEvent
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerStatus, BrokerTrade
 from backstop.domain.events import (
+    AccountReported,
     Answer,
     Fact,
     OrderReported,
+    PayloadRejected,
     PositionReported,
     Source,
     TradeReported,
 )
 from backstop.domain.order import OrderType, Side
+from backstop.domain.quote import Quote
 from backstop.entrypoints.gateway.user_events import UserEvents
 from backstop.simulator.fault_rules import FaultKind, HubName
 
@@ -736,3 +743,62 @@ async def test_history_that_a_bot_reads_is_no_news(desk: Desk) -> None:
             await learning.orders([replace(old, status=1, fill_volume=0)])
             await listener.caught_up()
             assert list(listener.newest_orders()) == [old.id], "one that lives is news at any age"
+
+
+@dataclass
+class OneToken:
+    """The token of a bot, for our own client."""
+
+    bot: Bot
+
+    async def token(self) -> BearerToken:
+        return BearerToken(self.bot.token, ends_ns=2**62, life_ns=2**62)
+
+    def refuse(self, token: BearerToken) -> None:
+        raise AssertionError(token)
+
+
+@over_sockets
+async def test_our_own_client_reads_the_gateway_like_the_broker_itself(desk: Desk) -> None:
+    """What it makes of the gateway's events is what the guard made of the broker's."""
+    async with in_front(desk) as front:
+        bot = await front.bot()
+        facts: list[Fact] = []
+        quotes: list[Quote] = []
+        hubs = ProjectXHubs(
+            user_hub_url=f"{front.url}/hubs/user",
+            market_hub_url=f"{front.url}/hubs/market",
+            tokens=OneToken(bot),
+            clock=SystemClock(),
+            account_id=desk.account,
+            contract_ids=(bot.contract,),
+            sink=facts.append,
+            quotes=lambda quote, _: quotes.append(quote),
+        )
+        running = asyncio.create_task(hubs.run())
+        try:
+            await until(lambda: len(of(facts, HubConnected)) == 2, "both hubs are connected")
+            await filled(front, bot, BUY, 2, customTag="own-client")
+            await front.guard.agrees()
+            await until(
+                lambda: (
+                    {it.trade.trade_id for it in of(facts, TradeReported)} == set(true_trades(desk))
+                ),
+                lambda: facts,
+            )
+            await until(lambda: bool(of(facts, PositionReported)), lambda: facts)
+            await until(lambda: bool(quotes), "quotes")
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+        assert of(facts, PayloadRejected) == []
+        assert of(facts, PositionReported)[-1].position.quantity == 2
+        assert "own-client" in {it.order.custom_tag for it in of(facts, OrderReported)}
+        assert of(facts, AccountReported)[-1].account == front.guard.book.account
+        guards = {it.trade_id: it.price for it in front.guard.book.trades.values()}
+        assert {it.trade.trade_id: it.trade.price for it in of(facts, TradeReported)} == guards
+
+
+def of(facts: list[Fact], kind: type) -> list[Any]:
+    return [fact for fact in facts if isinstance(fact, kind)]
