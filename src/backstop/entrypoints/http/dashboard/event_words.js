@@ -13,6 +13,7 @@ const QUIET = new Set([
   "AuditAccount",
   "InstrumentsLoaded",
   "LookUpOrder",
+  "MarketNoted",
   "OrderDispatched",
   "PastReadable",
   "PastRecalled",
@@ -58,6 +59,10 @@ const SENTENCES = {
   OrderRegistered: ({ request: it }) => [PLAIN, `${wish(it)} registered as ${it.client_order_id}`],
   CancelRequested: (it) => [PLAIN, `Cancel of ${it.client_order_id} asked for`],
   ModifyRequested: (it) => [PLAIN, `Change of ${it.client_order_id} asked for`],
+  LegChangeRequested: (it) => [
+    PLAIN,
+    `${it.ticks === null ? "Cancel" : "Move"} of leg ${it.broker_order_id} asked for`,
+  ],
   CloseRequested: (it, symbol) => [
     WARN,
     `Close of ${it.quantity ?? "all"} ${symbol(it.contract_id)} by ${named(it)}`,

@@ -49,7 +49,7 @@ export function Slippage({ store, theme }) {
   const last = past.slippage.at(-1);
   const breaches = past.slippage.filter((it) => it.breach).length;
   const words = last
-    ? `${past.slippage.length} executions, ${breaches} beyond the limit. The last: ${slipped(last)}.`
+    ? `${past.slippage.length === 1 ? "1 execution" : `${past.slippage.length} executions`}, ${breaches} beyond the limit. The last: ${slipped(last)}.`
     : "No execution in the records that are shown.";
   return html`<${Plot} id="slippage" title="Slippage" theme=${theme} version=${past.version}
     aside="adverse ticks per order" words=${words}
@@ -89,7 +89,7 @@ export function Slippage({ store, theme }) {
 /** Return one execution in words; its exact ticks are cut to what a person reads. */
 function slipped({ ticks, side, symbol, breach, order }) {
   const cut = ticks.replace(/(\.\d\d)\d+$/, "$1").replace("-", "−");
-  return `${cut} ticks, ${side} ${symbol}, ${order}${breach ? ", beyond the limit" : ""}`;
+  return `${cut} ${cut === "1" ? "tick" : "ticks"}, ${side} ${symbol}, ${order}${breach ? ", beyond the limit" : ""}`;
 }
 
 function line(name, width) {
