@@ -1,4 +1,4 @@
-"""A trade that is taken back while nobody listens: the position tells of it, and a read finds it."""
+"""A trade that is taken back while nobody listens: the position tells of it, a read finds it."""
 
 from tests.core.builders import MES, Guard, a_policy, a_position, a_trade
 

@@ -1,0 +1,32 @@
+"""What is excused from being reached exists, has a reason, and is not reached."""
+
+import pytest
+
+from backstop.domain.alert_code import AlertCode
+from backstop.storm.coverage import ALERTS, all_there_is
+from backstop.storm.unreached import UNREACHED
+from backstop.storm.world import run_seed
+
+EVERY = [(kind, name) for kind, reasons in UNREACHED.items() for name in reasons]
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_each_is_one_of_its_kind_and_says_why(kind: str, name: str) -> None:
+    assert name in all_there_is()[kind]
+    assert len(UNREACHED[kind][name].split()) > 5
+
+
+def test_most_of_what_there_is_is_not_excused() -> None:
+    for kind, names in all_there_is().items():
+        assert len(UNREACHED.get(kind, {})) < len(names) / 2, kind
+
+
+def test_a_seed_reaches_none_of_it() -> None:
+    reached = run_seed(24, hours=0.02).reached
+    assert reached[ALERTS]
+    for kind, names in reached.items():
+        assert not set(names) & UNREACHED.get(kind, {}).keys()
+
+
+def test_what_the_watchdog_says_counts_as_reached() -> None:
+    assert AlertCode.GUARD_RESTARTED not in UNREACHED[ALERTS]
