@@ -12,9 +12,9 @@ from backstop.app.execution_verification_system import ExecutionVerificationSyst
 from backstop.sync import manager, parts
 
 OF_THE_LOOP = {
-    "audit", "book", "bots", "commit_waits", "decisions", "deliveries", "failed", "gateway_host",
-    "is_running", "journal_seq", "note", "now_ns", "order_records", "parts", "settings_warnings",
-    "steps", "watch",
+    "audit", "book", "bots", "commit_waits", "decisions", "deliveries", "failed", "fault_reporter",
+    "gateway_host", "is_running", "journal_seq", "note", "now_ns", "order_changed", "order_records",
+    "parts", "settings_warnings", "steps", "watch",
 }  # fmt: skip
 """What belongs to the guard's own thread or to its host process; ``ask`` looks into it there."""
 

@@ -181,6 +181,10 @@ class CriticalSystemManager:
             )
         )
 
+    def change_leg(self, broker_order_id: int, *, price: Decimal | None) -> Decision:
+        """Ask the venue to move a leg of a bracket to ``price``, or with None to cancel it."""
+        return self.wait_for(lambda guard: guard.change_leg(broker_order_id, price=price))
+
     def verify_execution(
         self,
         client_order_id: str,
