@@ -198,7 +198,7 @@ class UpstreamReads:
         asking = self._asking.get(key)
         if asking is None:
             asking = self._asking[key] = asyncio.create_task(self._call(path, body, bars=bars))
-            asking.add_done_callback(lambda _: self._asking.pop(key, None))
+            asking.add_done_callback(lambda it: self._answered(key, it))
         # One bot that goes away must not take the answer from the others.
         answer = await asyncio.shield(asking)
         if answer.envelope.success and answer.size <= KEPT_BYTES_MAX:
@@ -209,6 +209,11 @@ class UpstreamReads:
             if len(self._kept) > ANSWERS_KEPT:
                 self._kept.popitem(last=False)
         return answer.envelope
+
+    def _answered(self, key: tuple[str, bytes, int], asking: asyncio.Task[_Answer]) -> None:
+        self._asking.pop(key, None)
+        if not asking.cancelled():
+            asking.exception()  # whoever asked may be gone: nobody else is to be told
 
     async def _call(self, path: str, body: object, *, bars: bool) -> _Answer:
         leave = BARS_LEFT if bars else CALLS_LEFT
