@@ -83,9 +83,11 @@ class Disasters:
     async def _refuse_key(self) -> None:
         """The firm takes the key for revoked, for a while."""
         faults = self._storm.venue.faults
+        seconds = self._storm.chance.uniform(5.0, 40.0)
+        self._storm.venue.shut_out(seconds)
         added = faults.add([KEY_REFUSED])
         self._now(FaultRule(on=NOW, act=FaultKind.KILL_TOKENS))
-        await asyncio.sleep(self._storm.chance.uniform(5.0, 40.0))
+        await asyncio.sleep(seconds)
         faults.rules[:] = [it for it in faults.rules if it not in added]
 
     def _now(self, rule: FaultRule) -> None:

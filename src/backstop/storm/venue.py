@@ -40,6 +40,9 @@ SYMBOLS: Final = ("ES", "NQ", "MES", "MNQ")
 
 MINIS: Final = ("ES", "NQ")
 
+LOGIN_AGAIN_S: Final = 60.0
+"""A guard whose key was refused tries it again by then."""
+
 ENDED: Final = "MES"
 """Of this product the month before is listed as well."""
 
@@ -169,6 +172,7 @@ class StormVenue:
         self._lets_trade = True
         self._terms = terms
         self._on_change = on_change
+        self._lets_in_from_s = 0.0
         self._halted: set[str] = set()
         self._is_open = not terms.keeps_hours or is_open(terms.start_utc_us)
         self._due: asyncio.TimerHandle | None = None
@@ -306,6 +310,15 @@ class StormVenue:
     def gap(self, reach: int) -> None:
         """Let a market jump, through whatever stops there are."""
         self._chance.choice(self._markets).jump(reach)
+
+    @property
+    def lets_in(self) -> bool:
+        """Logins are accepted, and were for so long that one was tried."""
+        return self._loop.now_s >= self._lets_in_from_s
+
+    def shut_out(self, seconds: float) -> None:
+        """Take note that no login is accepted for so long."""
+        self._lets_in_from_s = self._loop.now_s + seconds + LOGIN_AGAIN_S
 
     def lag(self, *, positions_s: float, lists_s: float) -> None:
         """Have reads of positions, and lists of orders and trades, lag behind the stream."""

@@ -58,6 +58,9 @@ MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - a private folder is made
 COMPARE_S: Final = 60.0
 """Between two looks at what the guard measured from the bars."""
 
+MOMENT_S: Final = 1e-6
+"""Less than this is no time: added to the loop's, which is a float, it may be nothing."""
+
 STRETCH_S: Final = 5.0
 """How long it goes on at least after something was broken, when that ends it."""
 
@@ -275,7 +278,7 @@ class World:
         self._weather.begin()
         self._tasks.append(weather := asyncio.ensure_future(self._weather.run()))
         ends_s = self._now_s() + hours * 3600
-        while (left_s := ends_s - self._now_s()) > 0:
+        while (left_s := ends_s - self._now_s()) > MOMENT_S:
             if first_fault and self.safety.violations:
                 break
             await asyncio.sleep(min(STRETCH_S, left_s))
@@ -381,6 +384,7 @@ class World:
             self.terms.sends
             and self._loop.network.is_up
             and self.venue.lets_trade
+            and self.venue.lets_in
             and self.venue.trades_all
         )
 
