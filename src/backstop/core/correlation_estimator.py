@@ -104,20 +104,19 @@ class CorrelationEstimator:
             for position, first in enumerate(names)
             for second in names[position + 1 :]
         }
-        # Of each family every other one: how to get its return at a bar's start, their sums, and
-        # whether it is the first of the two.
-        self._partners = {
-            name: [
-                (
-                    self._series[other].recent.get,
-                    self._sums[min(name, other), max(name, other)],
-                    name < other,
-                )
+        # Of each family every other one: their sums, and whether it is the first of the two.
+        self._pairs = {
+            name: {
+                other: (self._sums[min(name, other), max(name, other)], name < other)
                 for other in names
                 if other != name
-            ]
+            }
             for name in names
         }
+        # The newest start of a bar with a return, and the returns at it: feeds that keep up meet
+        # there, and whoever has not come yet costs nothing.
+        self._newest_us = 0
+        self._newest: dict[str, float] = {}
 
     @classmethod
     def seeded(cls, families: Iterable[str], history: Iterable[Bar]) -> "CorrelationEstimator":
@@ -136,6 +135,8 @@ class CorrelationEstimator:
             series.last_bar = saved.last_bar
             series.close = math.nan if saved.last_bar is None else float(saved.last_bar.close)
             series.recent.update(saved.recent)
+            for start_utc_us, step in saved.recent[-1:]:
+                estimator._partners(saved.family, start_utc_us, step)
             series.rejected_bars = saved.rejected_bars
         for pair in state.pairs:
             sums = estimator._sums[pair.first, pair.second]
@@ -213,12 +214,13 @@ class CorrelationEstimator:
             series.recent.popitem(last=False)
 
     def _align(self, family: str, start_utc_us: int, step: float) -> None:
+        partners = self._partners(family, start_utc_us, step)
         # Once for each other family, with every bar: what can be known before is.
-        decay, square = _DECAY, step * step
-        for return_at, sums, is_first in self._partners[family]:
-            partner = return_at(start_utc_us)
-            if partner is None:
+        pairs, decay, square = self._pairs[family], _DECAY, step * step
+        for name, partner in partners.items():
+            if name == family:
                 continue
+            sums, is_first = pairs[name]
             if is_first:
                 sums.first_squares = decay * sums.first_squares + square
                 sums.second_squares = decay * sums.second_squares + partner * partner
@@ -228,6 +230,19 @@ class CorrelationEstimator:
             sums.products = decay * sums.products + step * partner
             sums.aligned_bars += 1
             sums.last_start_utc_us = start_utc_us
+
+    def _partners(self, family: str, start_utc_us: int, step: float) -> dict[str, float]:
+        """Return the returns of all that have one at the start of a bar, ``family`` among them."""
+        if start_utc_us > self._newest_us:
+            self._newest_us, self._newest = start_utc_us, {}
+        if start_utc_us == self._newest_us:
+            self._newest[family] = step
+            return self._newest
+        return {
+            name: series.recent[start_utc_us]
+            for name, series in self._series.items()
+            if start_utc_us in series.recent
+        }
 
 
 def _is_next(before: Bar, bar: Bar) -> bool:
