@@ -10,7 +10,7 @@ import pytest_asyncio
 from tests.app.desk import Desk, Guard, a_desk, a_venue, until
 from tests.app.own_bot import an_own_bot
 
-from backstop.core.execution_verification import Verdict
+from backstop.core.execution_verdict import Verdict
 from backstop.core.trading_state import LatchKind, TradingState
 from backstop.domain.order import OrderState, OrderType, Side
 from backstop.simulator.exchange_config import PartialFill

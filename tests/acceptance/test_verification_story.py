@@ -14,7 +14,7 @@ import pytest_asyncio
 from tests.app.desk import COLLAR_TICKS, Desk, JumpingClock, a_desk, a_venue, audited, until
 
 from backstop.adapters.projectx.wire import WireOrderType, WireSide
-from backstop.core.execution_verification import Verdict
+from backstop.core.execution_verdict import Verdict
 from backstop.domain.order import OrderState, OrderType, Side
 from backstop.simulator.fault_rules import FaultKind, HubName
 from backstop.simulator.process import Simulator

@@ -17,7 +17,7 @@ from backstop.adapters.sqlite import journal
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.config.settings import Settings
 from backstop.core.call_budget import call_reserve
-from backstop.core.execution_verification import Verdict
+from backstop.core.execution_verdict import Verdict
 from backstop.core.step import DecisionKind, Note, Tag
 from backstop.core.trading_state import TradingState
 from backstop.domain.denial import DenialCode

@@ -35,7 +35,7 @@ import backstop
 from backstop.adapters.lock import AccountLock
 from backstop.app.audit_verification import verify_record
 from backstop.app.execution_verification_system import ExecutionVerificationSystem
-from backstop.core.execution_verification import Verdict
+from backstop.core.execution_verdict import Verdict
 from backstop.core.step import DecisionKind
 from backstop.domain.denial import DenialCode
 from backstop.domain.order import OrderRequest, OrderState, OrderType, Side

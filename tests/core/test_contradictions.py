@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.core.builders import MES, NQ, Guard, an_instrument
 
-from backstop.core.execution_verification import Verdict, verify
+from backstop.core.execution_verdict import Verdict, verify
 from backstop.core.step import DecisionKind
 from backstop.core.tracked_order import TrackedOrder
 from backstop.core.trading_state import LatchKind, TradingState

@@ -21,12 +21,11 @@ from tests.core.builders import (
 )
 
 from backstop.core.account_rules.limits import AccountLimits
+from backstop.core.execution_verdict import Verdict, verify
 from backstop.core.execution_verification import (
     ABSENCE_MIN_AGE_NS,
     ABSENCE_MIN_GAP_NS,
     REPLY_LIMIT_NS,
-    Verdict,
-    verify,
 )
 from backstop.core.policy import MILLISECOND_NS
 from backstop.core.portfolio import holdings

@@ -7,7 +7,7 @@ import pytest
 from tests.core.builders import MES, START_US, Guard, a_policy, a_position, a_row, replayed
 
 from backstop.core.book import ORDERS_KEPT
-from backstop.core.execution_verification import slippage_ticks
+from backstop.core.execution_verdict import slippage_ticks
 from backstop.core.slippage_breaches import BREACHES_KEPT
 from backstop.core.state_checkpoint import captured, decoded, encoded, restored
 from backstop.core.step import DecisionKind

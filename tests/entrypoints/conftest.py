@@ -22,7 +22,7 @@ from backstop.app.recovery_review import RecoveryReport
 from backstop.app.watch_link import WatchReport
 from backstop.core.book import Book
 from backstop.core.engine import new_book, step
-from backstop.core.execution_verification import Verification, verify
+from backstop.core.execution_verdict import Verification, verify
 from backstop.core.exposure_snapshot import ExposureSnapshot, exposure_snapshot
 from backstop.core.guardrails import Assessment
 from backstop.core.liquidation_scope import contract_for

@@ -12,7 +12,7 @@ from pathlib import Path
 from backstop.adapters.log import LogFormat, Redactor, configure_logging
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.config.settings import Settings
-from backstop.core.execution_verification import Verdict
+from backstop.core.execution_verdict import Verdict
 from backstop.core.trading_state import TradingState
 from backstop.domain.order import OrderRequest, OrderType, Side
 from backstop.entrypoints.lean_start import all_is_loaded

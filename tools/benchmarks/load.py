@@ -25,7 +25,7 @@ from msgspec import Struct
 
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.app.heap import HeapKeeper
-from backstop.core.execution_verification import Verdict
+from backstop.core.execution_verdict import Verdict
 from backstop.domain.bot import BotPolicy, BotTerms
 from backstop.domain.order import OrderRequest, OrderType
 from backstop.entrypoints.http.server import api_server

@@ -38,7 +38,7 @@ from backstop.app.wiring import Parts
 from backstop.config.secret import Secret
 from backstop.config.settings import Settings, refuse_split_gateway
 from backstop.core.book import Book
-from backstop.core.execution_verification import Verification
+from backstop.core.execution_verdict import Verification
 from backstop.core.exposure_snapshot import ExposureSnapshot
 from backstop.core.guardrails import Assessment
 from backstop.core.liquidation import Liquidation

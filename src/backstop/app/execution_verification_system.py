@@ -13,7 +13,7 @@ import asyncio
 from decimal import Decimal
 
 from backstop.app.guard_part import READY_LIMIT_S, GuardPart
-from backstop.core.execution_verification import Verdict, Verification, verify
+from backstop.core.execution_verdict import Verdict, Verification, verify
 from backstop.core.step import Decision
 from backstop.core.tracked_order import TrackedOrder, final_quantity
 from backstop.domain.order import OrderRequest

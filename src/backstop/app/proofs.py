@@ -13,7 +13,7 @@ from backstop.core.execution_proof import (
     signed_bundle,
     signed_bytes,
 )
-from backstop.core.execution_verification import fill_references, why_unmeasured
+from backstop.core.execution_verdict import fill_references, why_unmeasured
 from backstop.core.tracked_order import TrackedOrder, final_quantity, levels
 from backstop.domain.audit import AuditRow
 from backstop.domain.instrument import Instrument

@@ -7,11 +7,7 @@ Order rows, trades and positions are booked in ``order_evidence``, ``trade_evide
 from backstop.core import positions
 from backstop.core.book import AUDIT_INTERVAL_NS, Book, VenueOrder
 from backstop.core.clock_readings import search_from_us
-from backstop.core.execution_verification import (
-    Ask,
-    OrderStep,
-    misregistered,
-)
+from backstop.core.execution_verification import Ask, OrderStep, misregistered
 from backstop.core.reference_levels import LevelHistory, with_row
 from backstop.core.step import Tag, Workbench
 from backstop.core.tracked_order import TrackedOrder, newer_row

@@ -10,11 +10,7 @@ from backstop.core.evidence import (
     is_anothers,
     is_foreign_account,
 )
-from backstop.core.execution_verification import (
-    OrderStep,
-    doubled,
-    reported,
-)
+from backstop.core.execution_verification import OrderStep, doubled, reported
 from backstop.core.moves_followed import row_shown
 from backstop.core.reused_ids import handed_over, other_by_tag
 from backstop.core.step import Workbench

@@ -17,10 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backstop.core.book import Book, VenueOrder
-from backstop.core.execution_verification import (
-    adverse_text,
-    fill_references,
-)
+from backstop.core.execution_verdict import adverse_text, fill_references
 from backstop.core.lifecycle import MACHINE, latched
 from backstop.core.reference_levels import (
     adverse_ticks,

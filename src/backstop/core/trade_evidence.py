@@ -10,11 +10,7 @@ from backstop.core.evidence import (
     is_anothers,
     is_foreign_account,
 )
-from backstop.core.execution_verification import (
-    OrderStep,
-    traded,
-    with_trades,
-)
+from backstop.core.execution_verification import OrderStep, traded, with_trades
 from backstop.core.known_rows import is_restated
 from backstop.core.restated_trades import restate, tell_restated
 from backstop.core.step import Tag, Workbench

@@ -22,7 +22,7 @@ from backstop.app.critical_system_manager import CriticalSystemManager as AsyncM
 from backstop.app.recovery_review import RecoveryReport
 from backstop.config.secret import Secret
 from backstop.config.settings import Settings
-from backstop.core.execution_verification import Verification
+from backstop.core.execution_verdict import Verification
 from backstop.core.exposure_snapshot import ExposureSnapshot
 from backstop.core.guardrails import Assessment
 from backstop.core.liquidation import Liquidation

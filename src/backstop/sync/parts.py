@@ -16,7 +16,7 @@ from backstop.app.disaster_recovery_system import (
     Recovered,
 )
 from backstop.app.guard_part import READY_LIMIT_S
-from backstop.core.execution_verification import Verification
+from backstop.core.execution_verdict import Verification
 from backstop.core.exposure_snapshot import ExposureSnapshot
 from backstop.core.step import Decision
 from backstop.domain.order import OrderRequest, Side

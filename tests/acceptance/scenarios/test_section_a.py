@@ -31,7 +31,7 @@ from tests.acceptance.scenarios.stage import (
 )
 from tests.app.desk import COLLAR_TICKS, Desk, Guard, JumpingClock, a_desk, a_venue, audited, until
 
-from backstop.core.execution_verification import Verdict
+from backstop.core.execution_verdict import Verdict
 from backstop.core.step import DecisionKind
 from backstop.core.trading_state import TradingState
 from backstop.domain.denial import DenialCode

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.app.state_layout import AUDIT_DATABASE
-from backstop.core.execution_verification import Verdict
+from backstop.core.execution_verdict import Verdict
 from backstop.domain.order import TAG_PREFIX
 
 PROOF_CHECK_LIMIT_S = 20

@@ -13,7 +13,7 @@ from backstop.app.order_records import OrderRecords
 from backstop.app.recovery_review import RecoveryReport
 from backstop.app.watch_link import WatchReport
 from backstop.core.book import Book
-from backstop.core.execution_verification import Verification
+from backstop.core.execution_verdict import Verification
 from backstop.core.exposure_snapshot import ExposureSnapshot
 from backstop.core.guardrails import Assessment
 from backstop.core.step import Decision

@@ -10,7 +10,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from backstop.core.book import Book, VenueOrder
-from backstop.core.execution_verification import Verdict, Verification
+from backstop.core.execution_verdict import Verdict, Verification
 from backstop.core.guardrails import Assessment
 from backstop.core.past import PastOrder
 from backstop.core.positions import Knowledge, PositionView
