@@ -68,7 +68,7 @@ def test_seeds_that_nobody_has_played_pass_as_well(unmended: list[int]) -> None:
     """Which ones differs from run to run; what fails says how to play it again, and stays."""
     failed = []
     for seed in [*unmended, *(secrets.randbelow(SEEDS_MAX) for _ in range(FRESH))]:
-        print(f"backstop storm --seed {seed} --hours {HOURS}")
+        print(f"backstop storm --seed {seed} --hours {HOURS}")  # noqa: T201 - should it hang
         result = run_seed(seed, hours=HOURS)
         if not result.passed:
             failed.append(result)

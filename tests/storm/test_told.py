@@ -1,5 +1,7 @@
 """What the guard was told: every trade of a contract in its book, and since when."""
 
+from decimal import Decimal
+
 from tests.core.builders import MES, a_policy, a_trade
 
 from backstop.adapters.projectx.wire import TradeRow
@@ -26,14 +28,13 @@ class Scene:
             account_id=42,
             contract_id=MES,
             creation_timestamp="2026-03-11T14:00:00+00:00",
-            price=5000,
-            fees=0,
+            price=Decimal(5000),
             side=side,
             size=1,
             voided=voided,
             order_id=100,
         )
-        self.truth.hear(UserEvent(target="GatewayUserTrade", account_id=42, data=row))
+        self.truth.hear(UserEvent(target="GatewayUserTrade", account_id=42, action=1, data=row))
 
     def tell(self, number: int, *, voided: bool = False) -> None:
         self.book.trades[number] = a_trade(trade_id=number, voided=voided)
