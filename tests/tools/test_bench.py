@@ -152,13 +152,19 @@ def test_the_page_tells_the_machine_and_the_load_of_each_part() -> None:
     ]
 
 
-def test_one_part_is_put_into_the_page_and_the_rest_stays(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def another_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Publish into a folder of the test; a figure, and curves, stand there already."""
     for name in ("DOCUMENT", "PAGE", "PICTURE"):
         monkeypatch.setattr(page, name, tmp_path / getattr(page, name).name)
     page.write(told(measured("journal", a_figure("a", 1.0)), measured("growth", a_curve("c"))))
-    file = tmp_path / "measured elsewhere.json"
+    return tmp_path
+
+
+def test_what_was_measured_elsewhere_is_put_into_the_page_and_the_rest_stays(
+    another_page: Path,
+) -> None:
+    file = another_page / "measured elsewhere.json"
     file.write_text(json.dumps(told(measured("journal", a_figure("a", 3.0)))), encoding="utf-8")
 
     bench.main(["--merge", str(file)])
@@ -166,6 +172,22 @@ def test_one_part_is_put_into_the_page_and_the_rest_stays(
     assert page.published()["figures"]["a"]["median"] == 3.0
     assert "| orders of a | 1/s | 3.00 |" in page.PAGE.read_text(encoding="utf-8")
     assert "cost of c" in page.PICTURE.read_text(encoding="utf-8")
+
+
+def test_a_part_alone_is_measured_and_put_into_the_page_and_the_rest_stays(
+    another_page: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = page.published()
+    monkeypatch.setattr(bench, "Amounts", lambda: bench.QUICK)  # what it is made of, but little
+
+    bench.main(["--only", "core", "--json", str(another_page / "core.json")])
+
+    after, core = page.published(), json.loads((another_page / "core.json").read_text())
+    assert set(after["figures"]) == {"a", *FIGURES["core"]}
+    assert {key: after["parts"][key] for key in before["parts"]} == before["parts"]
+    assert after["parts"]["core"] == core["parts"]["core"]
+    assert list(core["parts"]) == ["core"]
+    assert page.PAGE.read_text(encoding="utf-8") == page.rendered(after)
 
 
 # -- the picture ---------------------------------------------------------------------------------
