@@ -219,6 +219,7 @@ class WatchLink:
             self._watchdog.kill()
         self._line.close()
         self._line, theirs = ProcessLine.pair()
+        machine().at_death(self._line.close)
         # Before it lives: should we die while it is loaded, it must know what it takes over.
         self._line.send(self._hello)
         self.say_armed()

@@ -372,10 +372,16 @@ class GuardHost:
             await asyncio.wait(tasks, timeout=STOP_S)
 
     def bury(self) -> None:
-        """Let go of dead processes, at the very end."""
+        """Let go of everything, at the very end."""
+        for process in self._living():
+            process.kill()
         for process in (*self._gone, self.process, self.watchdog, *(it[0] for it in self._acting)):
             if process is not None:
                 process.bury()
+        self._guard = None
+        self._gone.clear()
+        self._acting.clear()
+        self._tasks.clear()
 
     def _living(self) -> list[NumberedProcess]:
         known = (self.watchdog, self.process, *(it[0] for it in self._acting))

@@ -172,7 +172,9 @@ class StormMachine(Machine):
         process = self._processes.get(process_id)
         if process is None or not process.alive:
             raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
-        return _Hold(process, self.loop)
+        hold = _Hold(process, self.loop)
+        self.at_death(hold.close)
+        return hold
 
     def disk(self) -> SimulatedDisk:
         """Return the calls by which files become durable."""
