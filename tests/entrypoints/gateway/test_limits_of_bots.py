@@ -31,6 +31,8 @@ async def test_a_bot_enters_only_what_its_credentials_are_for(
     held = await front.bot(f"held-{code[4:7]}", limits)
     refused = await held.place(size=2)
     assert refused["errorMessage"].startswith(code), refused
+    (told,) = (it for it in front.guard.notes if it.fields.get("bot") == held.name)
+    assert (told.name, told.fields["codes"]) == ("order_refused", code.removesuffix(": "))
 
     await entered(front, bot, size=2)
     exit_ = await held.place(side=SELL, size=2, stop=None)

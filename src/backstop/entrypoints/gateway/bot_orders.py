@@ -16,9 +16,10 @@ from backstop.app.order_records import OrderRecords
 from backstop.core.book import Book
 from backstop.core.entry_gate import gate_denial
 from backstop.core.guardrails import Assessment
-from backstop.core.step import Decision, DecisionKind
+from backstop.core.step import Decision, DecisionKind, Note, Tag
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.bot import BotLimits
+from backstop.domain.commands import Severity
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.events import (
     Answer,
@@ -79,6 +80,9 @@ class OrderGuard(Protocol):
 
     def validate_order(self, request: OrderRequest) -> Assessment | None:
         """Judge an order without doing anything."""
+
+    def note(self, note: Note) -> None:
+        """Write one line to the log."""
 
     async def submit_order(self, request: OrderRequest) -> Decision:
         """Ask for an order."""
@@ -161,6 +165,7 @@ class BotOrders:
         denials = self._pace.denials(self._guard.book, request, instrument, self._limits)
         exits = bool(denials) and self._is_exit(request)
         if denials and not exits:
+            self._note_refusal(request, denials)
             return refused_place(denials)
         with self._pace.sending(request.client_order_id, counts=not exits):
             decision = await self._guard.submit_order(request)
@@ -174,6 +179,24 @@ class BotOrders:
                 return refused_place(decision.denials)
             case _:
                 return refused(PlaceCode.REJECTED, decision)
+
+    def _note_refusal(self, request: OrderRequest, denials: tuple[Denial, ...]) -> None:
+        """Write one line to the log, as for an order that the pipeline refuses."""
+        self._guard.note(
+            Note(
+                tag=Tag.ORDER,
+                name="order_refused",
+                fields={
+                    "client_order_id": request.client_order_id,
+                    "bot": self._bot,
+                    "symbol": request.symbol,
+                    "side": str(request.side),
+                    "quantity": request.quantity,
+                    "codes": ",".join(it.code for it in denials),
+                },
+                severity=Severity.WARNING,
+            )
+        )
 
     def _is_exit(self, request: OrderRequest) -> bool:
         """Say whether an order only takes risk away: what does is held to no limit of the bot."""
