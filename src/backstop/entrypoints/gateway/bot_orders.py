@@ -1,4 +1,4 @@
-"""Orders of bots behind the gateway: placed, changed and closed through the whole guard.
+"""Orders of bots behind the gateway: placed and changed through the whole guard.
 
 A bot's ``customTag`` is the client order id of its order, so the record keeps it and the guard
 itself sees to it that one tag is one order, for ever. The broker's id is the only id that a bot
@@ -24,9 +24,7 @@ from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.events import (
     Answer,
     CancelAnswered,
-    CloseRefusal,
     ModifyAnswered,
-    PositionCloseAnswered,
 )
 from backstop.domain.instrument import Instrument
 from backstop.domain.order import OrderRequest, OrderState, OrderType
@@ -35,16 +33,20 @@ from backstop.entrypoints.gateway.ownership import Addressed, addressed
 from backstop.entrypoints.gateway.place_request import order_request, tag_fault
 from backstop.entrypoints.gateway.refusals import (
     ChangeCode,
-    CloseCode,
-    PartialCloseCode,
     PlaceCode,
     denial_text,
     no,
+    not_recorded,
     refused,
     refused_place,
 )
 from backstop.entrypoints.gateway.shown import UNTAGGED_PREFIX
-from backstop.entrypoints.gateway.venue_answers import ChangeAnswer, VenueAnswers
+from backstop.entrypoints.gateway.venue_answers import (
+    CHANGE_WAIT_S,
+    ChangeAnswer,
+    VenueAnswers,
+    within,
+)
 from backstop.errors import DomainError, JournalError
 
 PLACE_WAIT_S = 20.0
@@ -52,15 +54,9 @@ PLACE_WAIT_S = 20.0
 Most clients wait 30 s for an answer; the broker's silence is UNKNOWN after 8 s, and a search for
 the order that succeeds at once tells it after 10 s more."""
 
-CHANGE_WAIT_S = 10.0
-"""How long it is kept waiting for the answer to a change; the guard itself waits 8 s for it."""
-
 TAG_IN_USE = (
     "Specified custom tag is already in use: custom tag should be unique per account"  # its words
 )
-NOT_ON_RECORD = "RECORD_UNAVAILABLE"
-"""Begins the no to a wish that could not be made durable: nothing of it was sent."""
-
 _UNDECIDED = frozenset({OrderState.INTENDED, OrderState.SENT, OrderState.UNKNOWN})
 
 
@@ -106,14 +102,9 @@ class OrderGuard(Protocol):
     async def change_leg(self, broker_order_id: int, *, price: Decimal | None) -> Decision:
         """Ask the venue to move a leg of a bracket, or with None to cancel it."""
 
-    async def close_position(
-        self, symbol: str, *, quantity: int | None, reason: str, operator: str
-    ) -> Decision:
-        """Close a position, or a part of it."""
-
 
 class BotOrders:
-    """What one bot may do to orders and positions."""
+    """What one bot may do to orders."""
 
     def __init__(
         self,
@@ -155,9 +146,7 @@ class BotOrders:
                 return self._unknown_contract(body.contract_id)
             return await self._submitted(request, instrument)
         except JournalError as error:
-            return Outcome(
-                code=PlaceCode.REJECTED, message=f"{NOT_ON_RECORD}: {error} Nothing was sent."
-            )
+            return not_recorded(PlaceCode.REJECTED, error)
         except DomainError as error:
             return no(PlaceCode.REJECTED, DenialCode.ORDER_NOT_SUPPORTED, str(error))
 
@@ -274,7 +263,7 @@ class BotOrders:
                     )
                 )
             except JournalError as error:
-                return _not_recorded(ChangeCode.REJECTED, error)
+                return not_recorded(ChangeCode.REJECTED, error)
             return await self._changed(decision, answer)
 
     async def modify(self, body: ModifyBody) -> Outcome:
@@ -297,7 +286,7 @@ class BotOrders:
                 else:
                     decision = await self._modified(found.client_order_id, found.type, body)
             except JournalError as error:
-                return _not_recorded(ChangeCode.REJECTED, error)
+                return not_recorded(ChangeCode.REJECTED, error)
             return await self._changed(decision, answer)
 
     async def _modified(self, name: str, type_: OrderType | None, body: ModifyBody) -> Decision:
@@ -324,7 +313,7 @@ class BotOrders:
     async def _changed(self, decision: Decision, answer: asyncio.Future[ChangeAnswer]) -> Outcome:
         match decision.kind:
             case DecisionKind.ACCEPTED:
-                told = await _within(answer, CHANGE_WAIT_S)
+                told = await within(answer, CHANGE_WAIT_S)
             case DecisionKind.UNKNOWN_ORDER:
                 return refused(ChangeCode.ORDER_NOT_FOUND, decision)
             case _:
@@ -362,86 +351,6 @@ class BotOrders:
             return Outcome(code=ChangeCode.REJECTED, message="the order is finished already")
         return None
 
-    # -- closes ----------------------------------------------------------------------------------
-
-    async def close(self, contract_id: str) -> Outcome:
-        """Have the whole position of a contract closed, whoever opened it."""
-        codes = _CloseCodes(
-            rejected=CloseCode.REJECTED, pending=CloseCode.PENDING, size=CloseCode.REJECTED
-        )
-        return await self._closed(contract_id, None, codes)
-
-    async def partial_close(self, contract_id: str, size: int) -> Outcome:
-        """Have ``size`` contracts of a position closed."""
-        codes = _CloseCodes(
-            rejected=PartialCloseCode.REJECTED,
-            pending=PartialCloseCode.PENDING,
-            size=PartialCloseCode.INVALID_SIZE,
-        )
-        return await self._closed(contract_id, size, codes)
-
-    async def _closed(self, contract_id: str, size: int | None, codes: "_CloseCodes") -> Outcome:
-        book = self._guard.book
-        if contract_id not in book.instruments and contract_id not in book.positions:
-            return Outcome(code=CloseCode.CONTRACT_NOT_FOUND)
-        view = book.position(contract_id)
-        if not view.quantity and view.is_settled:
-            return Outcome(code=CloseCode.POSITION_NOT_FOUND)
-        if size is not None and not 0 < size <= abs(view.quantity):
-            return Outcome(code=codes.size)
-        under_way = book.closes.get(contract_id)
-        is_filling = under_way is not None and under_way.may_be_filling
-        with self._answers.expected(PositionCloseAnswered, contract_id) as answer:
-            try:
-                decision = await self._guard.close_position(
-                    contract_id,
-                    quantity=size,
-                    reason=f"bot {self._bot} asked",
-                    operator=f"bot {self._bot}",
-                )
-            except JournalError as error:
-                return _not_recorded(codes.rejected, error)
-            if decision.kind is not DecisionKind.ACCEPTED:
-                return refused(codes.rejected, decision)
-            if decision.liquidation_id is None:
-                return Outcome(code=CloseCode.POSITION_NOT_FOUND)
-            if is_filling:
-                return Outcome()  # somebody's close is under way, and takes all of it
-            return _close_outcome(await _within(answer, CHANGE_WAIT_S), codes)
-
-
-class _CloseCodes:
-    """The numbers that the two close calls do not share."""
-
-    def __init__(self, *, rejected: int, pending: int, size: int) -> None:
-        self.rejected, self.pending, self.size = rejected, pending, size
-
-
-def _close_outcome(told: ChangeAnswer | None, codes: _CloseCodes) -> Outcome:
-    if not isinstance(told, PositionCloseAnswered):
-        return _close_pending(codes)
-    match told.answer, told.refusal:
-        case Answer.YES, _:
-            return Outcome()
-        case Answer.NO, CloseRefusal.NO_POSITION:
-            return Outcome(code=CloseCode.POSITION_NOT_FOUND, message=told.message or None)
-        case Answer.NO, CloseRefusal.ENDED:
-            return Outcome(code=CloseCode.CONTRACT_NOT_ACTIVE, message=told.message or None)
-        case Answer.NO, CloseRefusal.SIZE:
-            return Outcome(code=codes.size, message=told.message or None)
-        case Answer.NO, _:
-            return Outcome(code=codes.rejected, message=told.message or None)
-        case _:
-            return _close_pending(codes)
-
-
-def _close_pending(codes: _CloseCodes) -> Outcome:
-    return Outcome(
-        code=codes.pending,
-        message="UNKNOWN: the venue did not answer yet; the guard goes on until the position is "
-        "closed. Read it before you ask again",
-    )
-
 
 def _undecided(order: TrackedOrder) -> Outcome:
     return Outcome(
@@ -450,15 +359,3 @@ def _undecided(order: TrackedOrder) -> Outcome:
         "it again: the guard looks for it. The same customTag never makes a second order",
         order_id=order.broker_order_id,
     )
-
-
-def _not_recorded(code: int, error: JournalError) -> Outcome:
-    return Outcome(code=code, message=f"{NOT_ON_RECORD}: {error} Nothing was sent.")
-
-
-async def _within(answer: asyncio.Future[ChangeAnswer], limit_s: float) -> ChangeAnswer | None:
-    try:
-        async with asyncio.timeout(limit_s):
-            return await answer
-    except TimeoutError:
-        return None

@@ -32,6 +32,7 @@ from backstop.adapters.projectx_server.venue import (
 from backstop.core.book import Book
 from backstop.domain.bot import BotLimits
 from backstop.domain.order import TAG_PREFIX, OrderState
+from backstop.entrypoints.gateway.bot_closes import BotCloses, CloseGuard
 from backstop.entrypoints.gateway.bot_limits import BotPaces
 from backstop.entrypoints.gateway.bot_logins import BotLogins
 from backstop.entrypoints.gateway.bot_orders import BotOrders, OrderGuard
@@ -40,6 +41,11 @@ from backstop.entrypoints.gateway.user_events_reads import ToldReads
 from backstop.entrypoints.gateway.venue_answers import VenueAnswers
 from backstop.errors import JournalError
 from backstop.ports import Clock
+
+
+class Guarding(OrderGuard, CloseGuard, Protocol):
+    """What the venue needs of a guard; ``CriticalSystemManager`` is one."""
+
 
 _NOTHING = BotLimits(quantity_max=0, orders_max=0, entries_per_second_max=0)
 """What a bot may enter that was removed while it asked."""
@@ -62,7 +68,7 @@ class GuardVenue:
 
     def __init__(
         self,
-        guard: OrderGuard,
+        guard: Guarding,
         *,
         logins: BotLogins,
         reads: ToldReads,
@@ -94,6 +100,7 @@ class GuardVenue:
         return BotDesk(
             self._guard,
             orders=orders,
+            closes=BotCloses(self._guard, user, answers=self._answers),
             reads=self._reads,
             events=self._events,
         )
@@ -123,11 +130,13 @@ class BotDesk:
         guard: OrderGuard,
         *,
         orders: BotOrders,
+        closes: BotCloses,
         reads: ToldReads,
         events: Events,
     ) -> None:
         self._guard = guard
         self._orders = orders
+        self._closes = closes
         self._reads = reads
         self._events = events
 
@@ -149,12 +158,12 @@ class BotDesk:
     async def close_position(self, account_id: int, contract_id: str) -> Outcome:
         """Close a position, whoever opened it."""
         del account_id
-        return await self._orders.close(contract_id)
+        return await self._closes.close(contract_id)
 
     async def partial_close(self, account_id: int, contract_id: str, size: int) -> Outcome:
         """Close part of a position."""
         del account_id
-        return await self._orders.partial_close(contract_id, size)
+        return await self._closes.partial_close(contract_id, size)
 
     # -- reads -----------------------------------------------------------------------------------
 

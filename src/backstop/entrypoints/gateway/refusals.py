@@ -10,6 +10,10 @@ from enum import IntEnum
 from backstop.adapters.projectx_server.venue import Outcome
 from backstop.core.step import Decision
 from backstop.domain.denial import Denial, DenialCode
+from backstop.errors import JournalError
+
+NOT_ON_RECORD = "RECORD_UNAVAILABLE"
+"""Begins the no to a wish that could not be made durable: nothing of it was sent."""
 
 
 class PlaceCode(IntEnum):
@@ -80,3 +84,8 @@ def refused(code: int, decision: Decision) -> Outcome:
 def no(code: int, why: DenialCode, message: str) -> Outcome:
     """Return one no of the guard."""
     return Outcome(code=code, message=f"{why}: {message}")
+
+
+def not_recorded(code: int, error: JournalError) -> Outcome:
+    """Return the no to a wish that is not on disk."""
+    return Outcome(code=code, message=f"{NOT_ON_RECORD}: {error} Nothing was sent.")

@@ -12,6 +12,9 @@ from backstop.domain.events import (
 )
 
 ChangeAnswer = CancelAnswered | ModifyAnswered | PositionCloseAnswered
+CHANGE_WAIT_S = 10.0
+"""How long a bot is kept waiting for the answer to a change; the guard itself waits 8 s for it."""
+
 Key = tuple[type[ChangeAnswer], int | str]
 """Which change, and of which order (its broker id) or contract (its id)."""
 
@@ -51,3 +54,12 @@ class VenueAnswers:
                 waiters.remove(waiter)
             if not waiters and self._waiting.get((change, of)) is waiters:
                 del self._waiting[change, of]
+
+
+async def within(answer: asyncio.Future[ChangeAnswer], limit_s: float) -> ChangeAnswer | None:
+    """Return the answer, or None when it does not come in time."""
+    try:
+        async with asyncio.timeout(limit_s):
+            return await answer
+    except TimeoutError:
+        return None
