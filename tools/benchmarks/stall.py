@@ -19,6 +19,7 @@ from selectors import SelectorKey
 
 from msgspec import Struct
 
+from backstop.app.heap import HeapKeeper
 from benchmarks.figures import Figure, Goal, Of
 from benchmarks.guard import READY_LIMIT_S, a_guard, filled, side
 from benchmarks.venue import a_venue
@@ -111,6 +112,8 @@ def measure(*, rounds: int, seconds: float, history: bool) -> Iterator[Figure]:
         what="processor time of the longest of its rounds",
         unit="ms",
         rounds=tuple(it.longest_own_ms for it in ours),
+        baseline="a loop that does nothing, at the same time",
+        baseline_rounds=tuple(it.longest_own_ms for it in bare),
         goal=Goal(of=Of.WORST, bound=GOAL_MS, at_least=False),
     )
     for key, of, whose in (("", ours, ""), ("bare_", bare, " of the loop that does nothing")):
@@ -131,6 +134,8 @@ async def _stalls(
                 await asyncio.sleep(TICK_S)
             while guard.book.estimate is None:  # noqa: ASYNC110 - likewise
                 await asyncio.sleep(TICK_S)
+        heap = HeapKeeper(steps=lambda: guard.steps, nothing_open=lambda: False)
+        keeping = asyncio.create_task(heap.run())  # as in a process that is a guard
         with subprocess.Popen(  # noqa: S603, ASYNC220 - ourselves; it starts before the clock does
             [sys.executable, "-m", "benchmarks.stall", str(seconds)],
             cwd=Path(__file__).parents[1],
@@ -145,21 +150,35 @@ async def _stalls(
                 number += 1
                 await asyncio.sleep(max(0.0, began_s + ORDER_EVERY_S - time.monotonic()))
             ours = selector.said()
+            keeping.cancel()
             said, _ = await asyncio.to_thread(bare.communicate)
-    longest_ms, over_goal = said.split()
-    return ours, Stalls(longest_ms=float(longest_ms), longest_own_ms=0.0, over_goal=int(over_goal))
+    longest_ms, longest_own_ms, over_goal = said.split()
+    return ours, Stalls(
+        longest_ms=float(longest_ms),
+        longest_own_ms=float(longest_own_ms),
+        over_goal=int(over_goal),
+    )
 
 
-async def _nothing_else(seconds: float) -> str:
+def _nothing_else(seconds: float) -> str:
+    """Return how late the timer of a loop without work is: longest, its own time, how often."""
+    selector = _Rounds()
+    with asyncio.Runner(loop_factory=partial(asyncio.SelectorEventLoop, selector)) as runner:
+        late_max_ms, over_goal = runner.run(_late_ms(seconds, selector))
+    return f"{late_max_ms} {selector.said().longest_own_ms} {over_goal}"
+
+
+async def _late_ms(seconds: float, selector: _Rounds) -> tuple[float, int]:
     loop = asyncio.get_running_loop()
-    until_s, late_max_s, over_goal = loop.time() + seconds, 0.0, 0
+    until_s, late_max_ms, over_goal = loop.time() + seconds, 0.0, 0
+    selector.restart()
     while (due_s := loop.time() + TICK_S) < until_s:
         await asyncio.sleep(TICK_S)
-        late_s = loop.time() - due_s
-        late_max_s = max(late_max_s, late_s)
-        over_goal += late_s * 1000 > GOAL_MS
-    return f"{late_max_s * 1000} {over_goal}"
+        late_ms = (loop.time() - due_s) * 1000
+        late_max_ms = max(late_max_ms, late_ms)
+        over_goal += late_ms > GOAL_MS
+    return late_max_ms, over_goal
 
 
 if __name__ == "__main__":
-    print(asyncio.run(_nothing_else(float(sys.argv[1]))))
+    print(_nothing_else(float(sys.argv[1])))
