@@ -25,6 +25,7 @@ from benchmarks import (
     events,
     exposure,
     flat,
+    gateway,
     growth,
     naked,
     page,
@@ -76,6 +77,8 @@ class Amounts(Struct, frozen=True, kw_only=True):
     naked_positions: int = 40
     load_rounds: int = 2
     load_s: float = 60
+    gateway_orders: int = 60
+    gateway_s: float = 5
     growth_rounds: int = 3
     reach: Reach = Reach()
     profile_rounds: int = 3
@@ -110,6 +113,8 @@ QUICK = Amounts(
     naked_positions=2,
     load_rounds=1,
     load_s=2,
+    gateway_orders=4,
+    gateway_s=1,
     growth_rounds=1,
     reach=SHORT,
     profile_rounds=1,
@@ -227,6 +232,9 @@ def _parts(folder: Path, amounts: Amounts) -> dict[str, Callable[[], Iterable[Fi
             history=amounts.history,
         ),
         "api": lambda: interface_load.measure(rounds=amounts.load_rounds, seconds=amounts.load_s),
+        "gateway": lambda: gateway.measure(
+            rounds=rounds, orders=amounts.gateway_orders, seconds=amounts.gateway_s
+        ),
         "start": lambda: start.measure(rounds=rounds, import_runs=rounds),
         "growth": lambda: growth.measure(rounds=amounts.growth_rounds, reach=amounts.reach),
         "profiles": lambda: profiles.measure(

@@ -15,7 +15,7 @@ LIMIT_S = 280
 TRIALS = {
     "core": ("journal", "events", "audit", "orders", "core", "exposure", "growth", "profiles"),
     "recovery": ("crash", "restart", "protection"),
-    "guard": ("state", "loop", "api"),
+    "guard": ("state", "loop", "api", "gateway"),
     "start": ("start",),
 }
 """Parts that are tried by one process: each trial has a file of its own, so they go at once."""
@@ -104,6 +104,11 @@ FIGURES: dict[str, set[str]] = {
         "api_call_p99_ms",
         *(f"loaded_trade_to_verdict_{figure}" for figure in WAITS),
     },
+    "gateway": {
+        *(f"gateway_place_{figure}" for figure in (*WAITS, "added_ms", "added_without_sync_ms")),
+        *(f"gateway_{what}_later_{figure}" for what in ("user_event", "quote") for figure in WAITS),
+        *(f"gateway_quotes_{what}_percent" for what in ("delivered", "processor")),
+    },
     "start": {
         "start_to_armed_s",
         "start_to_healthy_s",
@@ -132,6 +137,7 @@ WITH_BASELINE = {
     *(it for it in FIGURES["state"] if it.endswith(("mib_per_h", "cpu_percent"))),
     "event_loop_stall_ms",
     *(f"loaded_trade_to_verdict_{figure}" for figure in WAITS),
+    *(f"gateway_place_{figure}" for figure in (*WAITS, "added_ms")),
     "start_to_armed_s",
     "start_to_healthy_s",
 }
@@ -162,9 +168,13 @@ WITH_GOAL = {
     "audited_orders_one_by_one_per_s",
     "audited_orders_groups_of_ten_per_s",
     "audited_orders_stream_of_tens_per_s",
+    "gateway_place_added_without_sync_ms",
+    "gateway_quotes_delivered_percent",
+    "gateway_quotes_processor_percent",
 }
 
 MAY_BE_NOTHING = {
+    *(it for it in FIGURES["gateway"] if "later" in it or "added" in it),
     "crash_lost_decisions",
     "source_none_mib",
     "event_loop_stalls_over_goal",

@@ -92,6 +92,12 @@ PARTS = {
         "trades meanwhile; its baseline is the same trading without a caller, half of it before "
         "and half after.",
     ),
+    "gateway": Part(
+        "The gateway for bots",
+        "The same client speaks the ProjectX API straight to the venue and through the guard, in "
+        "turns. Each user event is heard from both sides. The record in memory is that of another "
+        "guard, whose state folder is on no disk.",
+    ),
     "start": Part("Cold start", "`backstop run` in an empty folder, as a process."),
     "growth": Part(
         "How cost grows",
@@ -292,8 +298,8 @@ def _growth(document: Document) -> str:
     curves = document["curves"].values()
     if not curves:
         return ""
-    title, note = PARTS["growth"]
-    lines = [f"## {title}", "", *wrap(note, WIDTH), "", f"![{title}]({PICTURE.name})", ""]
+    title = PARTS["growth"].title
+    lines = [*_head("growth", document), f"![{title}]({PICTURE.name})", ""]
     for panel, axes in growth_plot.AXES.items():
         shown = [it for it in curves if it["panel"] == panel]
         if not shown:
@@ -308,6 +314,12 @@ def _growth(document: Document) -> str:
     return "\n".join(lines)
 
 
+def _head(name: str, document: Document) -> list[str]:
+    title, note = PARTS[name]
+    busy = f" {BUSY}" if _is_busy(document["parts"][name]) else ""
+    return [f"## {title}", "", *wrap(f"{note}{busy}", WIDTH), ""]
+
+
 def _curve(curve: Mapping[str, Any], places: Iterable[int]) -> str:
     of_place = {point["at"]: _number(point["median"]) for point in curve["points"]}
     cells = (curve["what"], curve["unit"], *(of_place.get(it, "") for it in places))
@@ -318,8 +330,7 @@ def _profiles(document: Document) -> str:
     profiles = document["profiles"].values()
     if not profiles:
         return ""
-    title, note = PARTS["profiles"]
-    lines = [f"## {title}", "", *wrap(note, WIDTH), ""]
+    lines = _head("profiles", document)
     for it in profiles:
         lines += [
             f"### {_what(it)}",
