@@ -119,6 +119,20 @@ def test_after_a_start_the_limit_runs_from_the_first_complete_read() -> None:
     assert world.stops() == [(2, Decimal(4990))]
 
 
+def test_what_the_first_read_of_a_start_finds_bare_has_the_limit_of_a_start() -> None:
+    """Somebody cancelled the stop while nobody watched; a new one takes more than a second."""
+    world = World().start()
+    world.enter(stop=4990)
+    world.wait(500)
+    world.request = lambda command: Request(ms=1_300 if isinstance(command, PlaceOrder) else 5)
+    world.restart_after(world.take_away)
+    world.run_until(lambda: bool(world.stops()), "a stop", limit_ms=6_000)
+    world.wait(3_000)
+
+    assert world.sent_of(ClosePosition) == []
+    assert world.stops() == [(2, Decimal(4990))]
+
+
 def test_a_position_that_nobody_wanted_protected_has_no_limit_until_somebody_does() -> None:
     world = World().start()
     world.enter(stop=None)

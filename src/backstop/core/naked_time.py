@@ -104,7 +104,7 @@ def _due_ns(work: Workbench, episode: Episode) -> int | None:
     if not protection.known_ns:
         return None
     limit_ns = NAKED_LIMIT_NS + (policy.bot_grace_ns if policy.is_drop_copy else 0)
-    if episode.wanted_ns >= protection.known_ns:
+    if episode.wanted_ns > protection.known_ns:
         return episode.wanted_ns + limit_ns
     return max(protection.started_ns + RESTART_LIMIT_NS, protection.known_ns + limit_ns)
 
