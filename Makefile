@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup demo test lint types format lock docs browser bench storm kill-matrix fuzz foreign-clients clean
+.PHONY: setup demo test lint types collected format lock docs browser bench storm kill-matrix fuzz foreign-clients clean
 
 setup: .venv/.dev.stamp
 
@@ -33,9 +33,17 @@ demo: .venv/.run.stamp
 
 # Thousands of the tests look at real processes while four workers share the machine. What failed is
 # played a second time, alone: what is broken is red twice, and the first report names both kinds.
-test: setup lint types
+test: export PYTHONDONTWRITEBYTECODE =
+test: setup
+	$(MAKE) -j 2 lint types collected
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS) \
 		|| $(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 1 $(ARGS)
+
+# pytest writes down each file of tests as it plays it. Made here once, on the core that mypy leaves
+# idle; else each of the workers makes all of them. What is wrong with a file, the run itself says.
+collected: export PYTHONDONTWRITEBYTECODE =
+collected: setup
+	@$(BIN)/python -m pytest --collect-only -q > /dev/null 2>&1 || true
 
 lint: setup
 	$(BIN)/ruff check .
