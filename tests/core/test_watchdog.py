@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backstop.core.watch import Watch
 from backstop.core.watch_facts import (
     SECOND_NS,
     Began,
@@ -24,7 +25,7 @@ from backstop.core.watch_facts import (
     WatchFact,
     limits_from_json,
 )
-from backstop.core.watchdog import Watch, step
+from backstop.core.watchdog import step
 from backstop.domain.heartbeat import Holdings
 
 LOOK_S = 0.25

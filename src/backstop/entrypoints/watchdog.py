@@ -20,6 +20,7 @@ from backstop.adapters.plain_log import Level, log_line
 from backstop.adapters.process_line import ProcessLine
 from backstop.adapters.process_watch import WatchedProcess
 from backstop.adapters.systemd_notify import ALIVE, READY, STOPPING, ServiceManager
+from backstop.core.watch import Watch
 from backstop.core.watch_facts import (
     Began,
     Died,
@@ -36,7 +37,7 @@ from backstop.core.watch_facts import (
     WatchFact,
     limits_from_json,
 )
-from backstop.core.watchdog import Watch, step
+from backstop.core.watchdog import step
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.heartbeat import (
     AnyMessage,

@@ -12,6 +12,7 @@ from socket import socket
 from typing import Final, Protocol
 
 from backstop.adapters.process_line import ProcessLine
+from backstop.core.watch import Watch
 from backstop.core.watch_facts import (
     Began,
     Died,
@@ -28,7 +29,7 @@ from backstop.core.watch_facts import (
     Verdict,
     WatchFact,
 )
-from backstop.core.watchdog import Watch, step
+from backstop.core.watchdog import step
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.heartbeat import (
     AnyMessage,
