@@ -9,6 +9,7 @@ again soon, and then less and less often.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Protocol
 
 from backstop.adapters.projectx.translate import HistoryBar
@@ -123,10 +124,8 @@ class MarketRisk:
         for family, bars in histories.items():
             if bars:
                 self._last_bar_us[family] = bars[-1].start_utc_us
-        fresh = [bar for bars in histories.values() for bar in bars]
-        fresh.sort(key=lambda bar: (bar.start_utc_us, bar.family))
         # A hundred days of bars take a good part of a second: not on the event loop.
-        self._sink(await asyncio.to_thread(self._estimate, fresh))
+        self._sink(await asyncio.to_thread(self._estimate, histories))
         self._on_fault("; ".join(faults))
         return {family: held for family, held in wanted.items() if family not in histories}
 
@@ -175,19 +174,12 @@ class MarketRisk:
             number=BAR_MINUTES,
             limit=BARS_PER_CALL,
         )
-        return [
-            Bar(
-                family=family,
-                contract_id=contract_id,
-                trade_date=trade_date(row.utc_us),
-                start_utc_us=row.utc_us,
-                close=row.close,
-            )
-            for row in rows
-            if row.utc_us > last_us and row.utc_us + BAR_US <= now_us
-        ]
+        made = partial(_bars, rows, family, contract_id, after_us=last_us, now_us=now_us)
+        return await asyncio.to_thread(made)  # for the same reason
 
-    def _estimate(self, fresh: list[Bar]) -> RiskEstimated:
+    def _estimate(self, histories: _Histories) -> RiskEstimated:
+        fresh = [bar for bars in histories.values() for bar in bars]
+        fresh.sort(key=lambda bar: (bar.start_utc_us, bar.family))
         for bar in fresh:
             self._volatility[bar.family].on_bar(bar)
             self._correlation.on_bar(bar)
@@ -218,6 +210,23 @@ class MarketRisk:
             ),
             marks=self._marks(),
         )
+
+
+def _bars(
+    rows: Iterable[HistoryBar], family: str, contract_id: str, *, after_us: int, now_us: int
+) -> list[Bar]:
+    """Return those that begin after ``after_us`` and have ended by ``now_us``."""
+    return [
+        Bar(
+            family=family,
+            contract_id=contract_id,
+            trade_date=trade_date(row.utc_us),
+            start_utc_us=row.utc_us,
+            close=row.close,
+        )
+        for row in rows
+        if row.utc_us > after_us and row.utc_us + BAR_US <= now_us
+    ]
 
 
 def _one_contract_per_family(instruments: Iterable[Instrument]) -> dict[str, str]:
