@@ -186,8 +186,10 @@ async def test_a_bot_trades_through_the_guard_and_survives_its_death(bench: Benc
             assert closed.answer is Answer.YES, closed
             await comes_true(venue, lambda held, found: held == 0 and not found)
             assert await true_orders(venue) == []
-            tagged = [it for it in (await venue.truth())["orders"] if it["leg"] is None]
-            assert len([it for it in tagged if it["customTag"]]) == 1
+            rows = (await venue.truth())["orders"]
+            (entry,) = (it for it in rows if it["id"] == entered.broker_order_id)
+            entries = [it for it in rows if it["customTag"] and it["side"] == entry["side"]]
+            assert entries == [entry]
             assert await guard.stop() == 0
 
 
