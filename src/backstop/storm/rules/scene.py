@@ -87,8 +87,8 @@ class Scene:
 
     @property
     def is_settled(self) -> bool:
-        """Nothing has disturbed the guard for a while."""
-        return self.now_s() - self.disturbed_s > SETTLED_S
+        """Nothing has disturbed the guard for a while, and what it sends arrives."""
+        return self.now_s() - self.disturbed_s > SETTLED_S and self._is_reachable()
 
     @property
     def guard_is_able(self) -> bool:
