@@ -7,8 +7,10 @@ from tests.core.builders import Guard, a_policy, a_position
 from tests.core.protection_world import LOST, TOLD, Request, World
 
 from backstop.core.engine import next_deadline_ns
-from backstop.core.leftovers import ASK_AGAIN_NS
+from backstop.core.execution_verification import REPLY_LIMIT_NS
+from backstop.core.leftovers import ASK_AGAIN_NS, ORPHAN_SETTLE_NS
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
+from backstop.core.step import DecisionKind
 from backstop.domain.commands import CancelOrder, ClosePosition, ModifyOrder
 from backstop.domain.order import OrderType, Side
 from backstop.simulator.exchange_config import (
@@ -329,3 +331,29 @@ def test_a_bot_s_stop_stays_one_where_turns_are_allowed_and_the_position_shrank(
 
     assert world.position() == 3
     assert sum(quantity for quantity, _ in world.stops()) == 3
+
+
+def test_nothing_is_cut_while_a_bot_takes_a_stop_away() -> None:
+    """Both would go, and together they are more than what is too much."""
+    world = holding(3)
+    own = world.enter(Side.SELL, 1, stop=None, type=OrderType.STOP, stop_price=Decimal(4985))
+    world.wait(ORPHAN_SETTLE_NS // MILLISECOND_NS - 50)
+    world.request = lambda command: Request(ms=200 if isinstance(command, CancelOrder) else 5)
+    assert world.cancel(own).kind is DecisionKind.ACCEPTED
+    world.wait(1_000)
+
+    assert world.stops() == [(3, Decimal(4990))]
+    assert world.naked_ns == 0
+
+
+def test_a_stop_that_does_not_go_after_all_is_too_much_again() -> None:
+    world = holding(3)
+    own = world.enter(Side.SELL, 1, stop=None, type=OrderType.STOP, stop_price=Decimal(4985))
+    world.wait(ORPHAN_SETTLE_NS // MILLISECOND_NS - 50)
+    world.request = lambda command: Request(leaves=not isinstance(command, CancelOrder))
+    assert world.cancel(own).kind is DecisionKind.ACCEPTED
+    world.request = lambda _: Request()
+    world.wait(REPLY_LIMIT_NS // MILLISECOND_NS + 1_000)
+
+    assert sum(quantity for quantity, _ in world.stops()) == 3
+    assert world.naked_ns == 0

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from backstop.core.book import Book, Wake
 from backstop.core.evidence import ask_for_audit
+from backstop.core.execution_verification import REPLY_LIMIT_NS
 from backstop.core.leftovers import ASK_AGAIN_NS, ORPHAN_SETTLE_NS
 from backstop.core.protection_plan import (
     Cover,
@@ -35,7 +36,7 @@ def cut_surplus(work: Workbench, now: Situation) -> None:
     since_ns = (now.record.surplus_since_ns or work.now_ns) if cuts else 0
     if since_ns != now.record.surplus_since_ns:
         book.protection.records[now.contract_id] = replace(now.record, surplus_since_ns=since_ns)
-    if not cuts:
+    if not cuts or _is_going(work, now):
         return
     if not _is_certain(book, now, (*now.stops, *targets)):
         ask_for_audit(work)
@@ -56,6 +57,20 @@ def _settle_ns(book: Book) -> int:
     """Return how long stops of others may be too many: a bot puts one in the place of another."""
     policy = book.policy
     return max(ORPHAN_SETTLE_NS, policy.bot_grace_ns) if policy.is_drop_copy else ORPHAN_SETTLE_NS
+
+
+def _is_going(work: Workbench, now: Situation) -> bool:
+    """Say whether a stop is being taken away already; look again when that should be done.
+
+    To cut another one at the same time could leave less than is needed.
+    """
+    book = work.book
+    asked = (book.asked.get(stop.broker_order_id) for stop in now.stops)
+    due_ns = max((asked_ns + REPLY_LIMIT_NS for asked_ns in asked if asked_ns), default=0)
+    if work.now_ns >= due_ns:
+        return False
+    book.wake(Wake.PROTECTION, due_ns)
+    return True
 
 
 def _cut(work: Workbench, record: ProtectionRecord, cut: Cut) -> None:

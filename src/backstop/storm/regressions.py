@@ -40,5 +40,23 @@ REGRESSIONS: Final = (
         mended="a fill that reads have counted is not awaited as well (`core.awaited_fills`)",
         test="core/test_awaited_fills.py",
     ),
+    Regression(
+        seed=42,
+        hours=0.09,
+        rule="protected or flat",
+        defect="an exit whose trades were lost, and which two reads had counted, still spoke for "
+        "taking away the only stop of what was left",
+        mended="an exit that reads have counted closes nothing more (`core.stop_withdrawal`)",
+        test="core/test_stop_withdrawal.py",
+    ),
+    Regression(
+        seed=1004,
+        hours=0.05,
+        rule="protected or flat",
+        defect="a bot took a stop away that was one too many, and in the same moment the guard "
+        "cut another one as too much: together they left a contract without a stop",
+        mended="nothing is cut while a stop is being taken away (`core.protection_surplus`)",
+        test="core/test_protection_surplus.py",
+    ),
 )
 """In the order in which they were found."""
