@@ -15,8 +15,8 @@ LIMIT_S = 280
 TRIALS = {
     "core": ("journal", "events", "audit", "orders", "core", "exposure", "growth", "profiles"),
     "recovery": ("crash", "restart", "protection"),
-    "guard": ("state", "loop", "api", "gateway"),
-    "start": ("start",),
+    "guard": ("state", "loop", "api"),
+    "start": ("start", "gateway"),
 }
 """Parts that are tried by one process: each trial has a file of its own, so they go at once."""
 

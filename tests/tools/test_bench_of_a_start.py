@@ -1,4 +1,4 @@
-"""What is measured of a start can be measured."""
+"""What is measured of a start, and of the gateway for bots, can be measured."""
 
 from pathlib import Path
 
