@@ -142,6 +142,21 @@ def test_an_entry_without_a_stop_is_declared_where_a_stop_is_required_now() -> N
     assert not world.book.protection.is_urgent, "what was told needs no calls kept in reserve"
 
 
+def test_where_the_policy_is_flatten_what_nobody_claims_is_closed_and_not_just_told() -> None:
+    """As a position that is back because the exchange took its exit's trade back."""
+    world = a_world(external_position_policy=ExternalPositionPolicy.FLATTEN)
+    world.enter(quantity=2, stop=None)
+    world.wait(200)
+    assert world.position() == 2
+    world.restart()
+    world.book.policy = replace(world.book.policy, stop_required=True)
+    world.wait(2 * DECLARE_MS)
+
+    assert world.position() == 0
+    assert "POSITION_NAKED" in codes(world)
+    assert "POSITION_UNPROTECTED" not in codes(world)
+
+
 def test_a_declared_position_is_protected_as_soon_as_somebody_says_where() -> None:
     world = a_world()
     world.manual(MARKET, Side.BUY, 3)

@@ -62,6 +62,12 @@ def settle_undetermined(work: Workbench, now: Situation) -> None:
     if work.now_ns < due_ns:
         work.book.wake(Wake.PROTECTION, due_ns)
         return
+    if policy.external_position_policy is ExternalPositionPolicy.FLATTEN:
+        # Nobody claimed it, and it is not found to be of others either: an exit that the exchange
+        # took back, for example.
+        why = "no stop is on record for them, and EXTERNAL_POSITION_POLICY is flatten"
+        give_up(work, now, code=AlertCode.POSITION_NAKED, why=why)
+        return
     _declare(work, now)
 
 

@@ -58,5 +58,23 @@ REGRESSIONS: Final = (
         mended="nothing is cut while a stop is being taken away (`core.protection_surplus`)",
         test="core/test_protection_surplus.py",
     ),
+    Regression(
+        seed=105,
+        hours=0.02,
+        rule="the record",
+        defect="a trade that was taken back while no guard ran was older than any read reached, "
+        "and its fill stayed on record",
+        mended="what no trade explains is looked for in a day's trades (`core.position_evidence`)",
+        test="core/test_trades_taken_back_unheard.py",
+    ),
+    Regression(
+        seed=216,
+        hours=0.02,
+        rule="protected or flat",
+        defect="an exit was taken back by the exchange where the policy for positions of others is "
+        "to flatten: the position was back without a stop, and was only told of",
+        mended="under that policy it is closed (`core.unprotected`)",
+        test="core/test_unprotected.py",
+    ),
 )
 """In the order in which they were found."""
