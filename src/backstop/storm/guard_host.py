@@ -373,8 +373,8 @@ class GuardHost:
 
     def bury(self) -> None:
         """Let go of everything, at the very end."""
-        for process in self._living():
-            process.kill()
+        for living in self._living():
+            living.kill()
         for process in (*self._gone, self.process, self.watchdog, *(it[0] for it in self._acting)):
             if process is not None:
                 process.bury()
