@@ -17,7 +17,7 @@ from msgspec import Struct
 from backstop.storm.coverage import coverage
 from backstop.storm.mutations import MUTATIONS, Mutation, planted
 from backstop.storm.plan import plan_of
-from backstop.storm.regressions import REGRESSIONS
+from backstop.storm.regressions import REGRESSIONS, UNEXPLAINED
 from backstop.storm.world import SeedResult, run_seed
 
 REPO = Path(__file__).parents[1]
@@ -224,7 +224,9 @@ def _defects() -> list[str]:
         "Found by a seed, mended, and held by tests of their own; the seeds are played with "
         "every `make test`. A seed tells another story when the world of the storm changes."
     )
-    return ["## Defects of the guard that it has found", told, "\n".join(rows)]
+    waiting = ", ".join(f"{seed} ({rule})" for seed, rule in UNEXPLAINED) or "none"
+    left = f"Seeds that failed when they were last played and are not explained yet: {waiting}."
+    return ["## Defects of the guard that it has found", told, "\n".join(rows), left]
 
 
 def _bugs(told: Gathered) -> list[str]:
