@@ -198,8 +198,13 @@ async def test_a_lost_day_stays_closed_whatever_the_bot_opens(desk: Desk) -> Non
         guard.move_market(-STOP_TICKS - 50)
         await until(lambda: "DAILY_LOSS_REACHED" in codes(guard), lambda: codes(guard))
         await until(lambda: held(desk) == [], lambda: held(desk))
+        await until(lambda: not guard.book.liquidating, lambda: guard.book.liquidations)
+        await guard.agrees()
         await bot.order(contract(guard))
-        await until(lambda: any("DAILY_LOSS_LOCKED" in it for it in told(guard)), "a finding")
+        await until(
+            lambda: any("DAILY_LOSS_LOCKED" in it for it in told(guard)),
+            lambda: (told(guard), guard.book.drop_copy, guard.book.external),
+        )
         await until(lambda: held(desk) == [], lambda: held(desk))
 
 

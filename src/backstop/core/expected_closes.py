@@ -84,7 +84,9 @@ def is_own_close(work: Workbench, number: int) -> bool:
         return False
     for place, close in enumerate(record.closes):
         new = number > close.newest_order_id and not _is_late(close, work.now_ns)
-        if new and _fits(close, told):
+        # A bot that trades by itself sends such orders too: then only a known side tells.
+        sided = close.side is not None or not book.policy.is_drop_copy
+        if new and sided and _fits(close, told):
             claimed = replace(close, claims=(*close.claims, (number, told.quantity)))
             record.closes = (*record.closes[:place], claimed, *record.closes[place + 1 :])
             return True

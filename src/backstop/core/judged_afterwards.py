@@ -55,6 +55,10 @@ OF_ITS_COMING = frozenset(
 """What is said of an order when it comes, and not when it is changed."""
 
 
+NEVER = 1 << 63
+"""Above every number of a trade."""
+
+
 def name_of(number: int) -> str:
     """Return what an order of somebody else is called among the names of orders."""
     return f"venue:{number}"
@@ -133,12 +137,18 @@ def _without(book: Book, numbers: Iterable[int]) -> Iterator[None]:
     }
     views = {it.row.contract_id: book.position(it.row.contract_id) for it in rows.values()}
     moved = dict.fromkeys(views, 0)
+    first: dict[str, int] = {}  # contract -> the oldest trade of those orders
     for number, held in rows.items():
         # All that was ordered counts as filled: so nothing of it could fill any more.
         done = replace(held, row=replace(held.row, filled_quantity=held.row.quantity))
         book.venue_orders[number] = done
-        for trade in counted_trades(book, number):
-            moved[held.row.contract_id] += trade.side.sign * trade.quantity
+        fills = (trade.trade_id for trade in counted_trades(book, number))
+        contract_id = held.row.contract_id
+        first[contract_id] = min((*fills, first.get(contract_id, NEVER)))
+    for trade in book.trades.values():
+        # What was traded after it, to close it again for one, was not there then either.
+        if not trade.voided and trade.trade_id >= first.get(trade.contract_id, NEVER):
+            moved[trade.contract_id] += trade.side.sign * trade.quantity
     for contract_id, signed in moved.items():
         view = views[contract_id]
         if signed:
