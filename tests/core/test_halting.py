@@ -3,10 +3,12 @@
 from decimal import Decimal
 
 from tests.core.builders import MES, NQ, Guard, a_policy, a_row
+from tests.core.protection_world import World
 
 from backstop.core.book import Wake
 from backstop.core.engine import next_deadline_ns
 from backstop.core.halting import CANCEL_AGAIN_NS
+from backstop.core.policy import MILLISECOND_NS
 from backstop.core.trading_state import Latch, LatchKind
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import CancelOrder
@@ -128,3 +130,52 @@ def test_dry_run_cancels_nothing() -> None:
     halt(guard)
 
     assert cancelled(guard) == []
+
+
+# -- an entry that protects ------------------------------------------------------------------------
+
+
+def a_short_position_under_a_stop_entry() -> World:
+    """Return a world short 3: an entry that waited above the market covers two of them."""
+    world = World().start()
+    world.enter(Side.BUY, 2, stop=5000, type=OrderType.STOP, stop_price=Decimal(5010))
+    world.enter(Side.SELL, 3, stop=5020)
+    world.wait(500)
+    world.enter(Side.BUY, 1, stop=None)
+    world.wait(500)
+    assert (world.position(), world.stops()) == (-2, [(2, Decimal(5010))])
+    world.naked_ns = 0
+    return world
+
+
+def test_an_entry_that_is_the_only_stop_of_a_position_shrinks_to_it() -> None:
+    world = a_short_position_under_a_stop_entry()
+    world.enter(Side.BUY, 1, stop=None)
+    world.run_until(lambda: world.guard.position() == -1, "what is left")
+    world.feed(HaltRequested(utc_us=world.guard.utc_us, reason="lunch", operator="ann"))
+    world.wait(1_000)
+
+    assert (world.position(), world.stops()) == (-1, [(1, Decimal(5010))])
+    assert world.naked_ns == 0
+
+
+def test_an_entry_goes_in_a_halt_where_another_stop_covers_the_position() -> None:
+    world = World().start()
+    world.enter(Side.BUY, 2, stop=5000, type=OrderType.STOP, stop_price=Decimal(5010))
+    world.enter(Side.SELL, 1, stop=5020)
+    world.wait(100)
+    world.feed(HaltRequested(utc_us=world.guard.utc_us, reason="lunch", operator="ann"))
+    world.wait(1_000)
+
+    assert (world.position(), world.stops()) == (-1, [(1, Decimal(5020))])
+    assert world.naked_ns < 100 * MILLISECOND_NS
+
+
+def test_an_entry_goes_in_a_halt_once_the_position_is_gone() -> None:
+    world = a_short_position_under_a_stop_entry()
+    world.feed(HaltRequested(utc_us=world.guard.utc_us, reason="lunch", operator="ann"))
+    world.enter(Side.BUY, 2, stop=None)
+    world.wait(1_000)
+
+    assert world.position() == 0
+    assert [row for row in world.orders() if row["status"] == "OPEN"] == []

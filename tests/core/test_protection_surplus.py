@@ -218,7 +218,7 @@ def test_a_cut_that_was_asked_for_before_a_restart_is_asked_for_again_at_once() 
     world = holding()
     world.request = lambda command: Request(arrives=not isinstance(command, ModifyOrder))
     world.exit(1)
-    world.run_until(lambda: bool(world.sent_of(ModifyOrder)), "the cut")
+    world.run_until(lambda: any(it.quantity for it in world.sent_of(ModifyOrder)), "the cut")
     world.request = lambda _: Request()
     world.restart(down_ms=10)
     world.wait(AGAIN_MS // 2)
@@ -354,6 +354,23 @@ def test_a_stop_that_does_not_go_after_all_is_too_much_again() -> None:
     assert world.cancel(own).kind is DecisionKind.ACCEPTED
     world.request = lambda _: Request()
     world.wait(REPLY_LIMIT_NS // MILLISECOND_NS + 1_000)
+
+    assert sum(quantity for quantity, _ in world.stops()) == 3
+    assert world.naked_ns == 0
+
+
+def test_a_bot_cannot_take_away_the_stop_for_which_another_one_is_being_cut() -> None:
+    world = World(policy=a_policy(protects=True, stop_required=True)).start()
+    world.enter(quantity=3, stop=4990)
+    world.wait(500)
+    own = world.enter(Side.SELL, 1, stop=None, type=OrderType.STOP, stop_price=Decimal(4985))
+    world.wait(100)
+    world.request = lambda _: Request(ms=200)
+    world.run_until(lambda: bool(world.sent_of(ModifyOrder)), "the cut")
+    world.naked_ns = 0
+
+    assert world.cancel(own).kind is DecisionKind.REFUSED
+    world.wait(1_000)
 
     assert sum(quantity for quantity, _ in world.stops()) == 3
     assert world.naked_ns == 0

@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 from tests.core.builders import MES, Guard, a_policy, a_position, a_row
 
-from backstop.core.book import UNLISTED_READS_MAX
+from backstop.core.book import UNLISTED_READS_MAX, Wake
+from backstop.core.leftovers import ASK_AGAIN_NS
+from backstop.core.policy import MILLISECOND_NS
+from backstop.core.protection_record import Change
 from backstop.core.step import Decision, DecisionKind
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import CancelOrder, ModifyOrder
@@ -147,6 +150,34 @@ def test_two_stops_cannot_both_be_cancelled_because_each_counts_on_the_other() -
     assert cancel(guard).kind is DecisionKind.ACCEPTED
     assert codes(cancel(guard, "other")) == [DenialCode.PROTECTION_REQUIRED]
     assert not cancelled(guard, 200)
+
+
+@pytest.mark.parametrize(("size", "passes"), [(0, False), (1, False), (2, True)])
+def test_a_stop_that_the_guard_is_cutting_counts_as_what_will_be_left_of_it(
+    size: int, *, passes: bool
+) -> None:
+    guard = a_guard()
+    a_stop(guard)
+    a_stop(guard, "other", 200)
+    asked = Change(contract_id=MES, quantity=size, asked_ns=guard.now_ns)
+    guard.book.protection.changes[200] = asked
+
+    assert (cancel(guard).kind is DecisionKind.ACCEPTED) is passes
+
+
+def test_a_stop_that_the_guard_cancelled_does_not_cover_again_because_nothing_shows_its_end() -> (
+    None
+):
+    guard = a_guard()
+    a_stop(guard)
+    a_stop(guard, "other", 200)
+    asked = Change(contract_id=MES, quantity=0, asked_ns=guard.now_ns, answer=Answer.YES)
+    guard.book.protection.changes[200] = asked
+    guard.book.wake(Wake.PROTECTION, guard.now_ns + ASK_AGAIN_NS)
+    guard.timer(after_ms=ASK_AGAIN_NS // MILLISECOND_NS)
+    assert 200 not in guard.book.protection.changes
+
+    assert codes(cancel(guard)) == [DenialCode.PROTECTION_REQUIRED]
 
 
 def test_a_stop_of_a_position_that_is_not_covered_can_still_be_moved_nearer() -> None:

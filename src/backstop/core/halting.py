@@ -1,7 +1,8 @@
 """No order of ours that could open or enlarge a position stays working when none may be taken on.
 
 While a latch halts, when the calendar says that positions have to be left soon, when a rule of the
-account says that its day is over, and of a bot that gives no sign of life.
+account says that its day is over, and of a bot that gives no sign of life. One exception: an entry
+that has become a stop which a position cannot do without. It shrinks to the position instead.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ from backstop.core.book import Book, Wake
 from backstop.core.bot_entries import withdrawn_entry
 from backstop.core.hours_kept import entry_barred
 from backstop.core.policy import SECOND_NS
+from backstop.core.protection_evidence import is_adoptable
 from backstop.core.step import Workbench
+from backstop.core.stop_withdrawal import is_missed
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.commands import CancelOrder
 from backstop.domain.order import OrderState
@@ -53,8 +56,18 @@ def _halted_entries(work: Workbench) -> Iterator[tuple[TrackedOrder, str]]:
     for order in list(book.live_orders()):
         cause = entry_bar(book, order.intent.contract_id) or withdrawn_entry(book, order)
         # A stop that is larger than its position for a moment must not be taken away whole.
-        if cause is not None and order.role is None and not book.is_exit(order):
+        if cause is None or order.role is not None or book.is_exit(order):
+            continue
+        if not _shrinks(book, order):
             yield order, cause
+
+
+def _shrinks(book: Book, order: TrackedOrder) -> bool:
+    """Say whether an entry protects a position: it is cut to it, and goes when others cover it."""
+    policy, row = book.policy, order.venue
+    if row is None or not policy.protects or policy.leaves_bot_alone:
+        return False
+    return is_adoptable(book, row, -order.intent.side.sign) and is_missed(book, order)
 
 
 def entry_bar(book: Book, contract_id: str) -> str | None:

@@ -184,6 +184,8 @@ def follow_changes(work: Workbench, contract_id: str) -> None:
             continue
         if change.quantity is not None:
             del book.protection.changes[number]
+            if not change.quantity and change.answer is not Answer.NOT_SENT:
+                book.asked[number] = work.now_ns  # it may be gone, whatever is still shown
             if change.quantity and change.answer is Answer.YES:
                 _replace(book, contract_id, number)
         for role, ticks in (

@@ -36,7 +36,7 @@ def cut_surplus(work: Workbench, now: Situation) -> None:
     since_ns = (now.record.surplus_since_ns or work.now_ns) if cuts else 0
     if since_ns != now.record.surplus_since_ns:
         book.protection.records[now.contract_id] = replace(now.record, surplus_since_ns=since_ns)
-    if not cuts or _is_going(work, now):
+    if not cuts or _is_going(work, now, cuts):
         return
     if not _is_certain(book, now, (*now.stops, *targets)):
         ask_for_audit(work)
@@ -59,13 +59,16 @@ def _settle_ns(book: Book) -> int:
     return max(ORPHAN_SETTLE_NS, policy.bot_grace_ns) if policy.is_drop_copy else ORPHAN_SETTLE_NS
 
 
-def _is_going(work: Workbench, now: Situation) -> bool:
+def _is_going(work: Workbench, now: Situation, cuts: tuple[Cut, ...]) -> bool:
     """Say whether a stop is being taken away already; look again when that should be done.
 
-    To cut another one at the same time could leave less than is needed.
+    To cut another one at the same time could leave less than is needed. One that would go by the
+    cuts as well is no other one.
     """
     book = work.book
-    asked = (book.asked.get(stop.broker_order_id) for stop in now.stops)
+    ended = {cut.cover.broker_order_id for cut in cuts if not cut.to_quantity}
+    others = (stop.broker_order_id for stop in now.stops if stop.broker_order_id not in ended)
+    asked = (book.asked.get(number) for number in others)
     due_ns = max((asked_ns + REPLY_LIMIT_NS for asked_ns in asked if asked_ns), default=0)
     if work.now_ns >= due_ns:
         return False

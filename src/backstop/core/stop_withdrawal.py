@@ -51,12 +51,7 @@ def stop_withdrawal_denials(
     held = _held_against(book, contract_id, side)
     if not held:
         return ()
-    left = 0
-    for row in book.working_stops(contract_id, -side.sign):
-        if row.broker_order_id == broker_order_id:
-            left += left_of_it
-        elif row.broker_order_id not in book.asked:  # it may be gone before this one is
-            left += row.quantity - row.filled_quantity
+    left = _left_working(book, contract_id, side, broker_order_id, left_of_it=left_of_it)
     if left + _closing(book, contract_id, side) >= held:
         return ()
     if not book.policy.stop_required:
@@ -72,6 +67,16 @@ def stop_withdrawal_denials(
             limit=str(held),
         ),
     )
+
+
+def is_missed(book: Book, order: TrackedOrder) -> bool:
+    """Say whether a position would lack a stop without ``order``, whatever it was sent for."""
+    intent = order.intent
+    if intent.type not in STOP_TYPES:
+        return False
+    held = _held_against(book, intent.contract_id, intent.side)
+    left = _left_working(book, intent.contract_id, intent.side, order.broker_order_id, left_of_it=0)
+    return left < held
 
 
 def widening_denials(
@@ -116,6 +121,29 @@ def order_widening_denials(
         asked=asked,
         now_ns=now_ns,
     )
+
+
+def _left_working(
+    book: Book, contract_id: str, side: Side, broker_order_id: int | None, *, left_of_it: int
+) -> int:
+    """Return the contracts that stops cover when all that was asked about them has come.
+
+    A stop that is being taken away may be gone before this one is, and one that is being cut may
+    be smaller, also while the venue has not shown it.
+    """
+    left = 0
+    for row in book.working_stops(contract_id, -side.sign):
+        number = row.broker_order_id
+        stays = row.quantity - row.filled_quantity
+        change = book.protection.changes.get(number)
+        if change is not None and change.quantity is not None:
+            stays = min(stays, max(0, change.quantity - row.filled_quantity))
+        if number == broker_order_id:
+            stays = min(stays, left_of_it)
+        elif number in book.asked:
+            stays = 0
+        left += stays
+    return left
 
 
 def _held_against(book: Book, contract_id: str, side: Side) -> int:
