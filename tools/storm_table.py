@@ -4,10 +4,15 @@
 each; both keep what came of it in ``build/storm``, one file each, so that a run can go on where an
 earlier one stopped. ``--gather`` puts what is there into docs/reference/storm.json, and ``--write``
 makes the page of that.
+
+A seed finds a planted bug only if it passes without it: else it may have found something else. What
+was run with other code than that which ``--gather`` sees is said to be.
 """
 
 import argparse
 import sys
+from collections.abc import Iterable
+from hashlib import sha256
 from itertools import count, islice
 from pathlib import Path
 
@@ -31,22 +36,32 @@ HEAD = """\
 <!-- Written by tools/storm_table.py from docs/reference/storm.json; do not edit. -->
 
 [The storm](../explanation/storm.md) simulates the whole path from seeds. This page is gathered
-from runs of it, a part at a time: a planted bug may have been looked for before a later change of
-the storm."""
+from runs of it, a part at a time; what was run with other code than the newest part says so."""
 
 
 class Caught(Struct, frozen=True, kw_only=True):
-    """What became of one planted bug; ``rule`` empty: no seed of those tried found it."""
+    """What became of one planted bug.
+
+    Attributes:
+        tried: seeds that were run with it, in their order.
+        rule: that the last one of them broke; empty: none of those that count.
+        passes_without: that seed was run without the bug as well, and passed.
+        unfit: those of ``tried`` that fail without it, and so find nothing.
+        code: what it was run with, as ``code_digest`` names it; empty: older than such names.
+    """
 
     name: str
     hours: float
     tried: tuple[int, ...]
     rule: str = ""
     text: str = ""
+    passes_without: bool = False
+    unfit: tuple[int, ...] = ()
+    code: str = ""
 
 
 class Run(Struct, frozen=True, kw_only=True):
-    """What came of one seed, as far as the page tells of it."""
+    """What came of one seed, as far as the page tells of it; ``code`` as of ``Caught``."""
 
     seed: int
     weather: str
@@ -58,14 +73,26 @@ class Run(Struct, frozen=True, kw_only=True):
     settled_s: float
     cpu_s: float
     failed: tuple[str, ...]
+    code: str = ""
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """One seed as it is kept until it is gathered."""
+
+    result: SeedResult
+    code: str
 
 
 class Gathered(Struct, frozen=True, kw_only=True):
-    """The document behind the page; ``reached`` by kind, of all seeds together."""
+    """The document behind the page; ``reached`` by kind, of all seeds together.
+
+    ``code`` is what was there when it was gathered last.
+    """
 
     seeds: tuple[Run, ...] = ()
     bugs: tuple[Caught, ...] = ()
     reached: dict[str, tuple[str, ...]] = {}
+    code: str = ""
 
 
 def main() -> int:
@@ -81,13 +108,16 @@ def main() -> int:
     KEPT.mkdir(parents=True, exist_ok=True)
     if asked.seeds:
         for seed in _range(asked.seeds):
-            _keep(f"seed-{seed}", run_seed(seed, hours=asked.hours))
+            result = run_seed(seed, hours=asked.hours)
+            _keep(f"seed-{seed}", Kept(result=result, code=code_digest()))
     if asked.bugs:
         places = _range(asked.bugs)
+        clean: dict[int, bool] = {}
         for mutation in MUTATIONS[places.start : places.stop]:
             if (KEPT / f"{_slug(mutation)}.json").exists():
                 continue  # of an earlier run: delete it to have it hunted again
-            _keep(_slug(mutation), _hunted(mutation, hours=asked.hours, at_most=asked.at_most))
+            found = hunted(mutation, hours=asked.hours, at_most=asked.at_most, clean=clean)
+            _keep(_slug(mutation), found)
     if asked.gather:
         document = msgspec.json.format(msgspec.json.encode(_gathered()), indent=1)
         GATHERED.write_bytes(document + b"\n")
@@ -111,32 +141,54 @@ def _slug(mutation: Mutation) -> str:
     return "bug-" + "".join(it if it.isalnum() else "-" for it in mutation.name)
 
 
-def _hunted(mutation: Mutation, *, hours: float, at_most: int) -> Caught:
-    """Run seeds of the weather in which the bug shows, until one finds it."""
+def code_digest() -> str:
+    """Return a name for the code that runs here: every source of the package, storm and all."""
+    digest = sha256()
+    for path in sorted((REPO / "src").rglob("*.py")):
+        digest.update(str(path.relative_to(REPO)).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def hunted(mutation: Mutation, *, hours: float, at_most: int, clean: dict[int, bool]) -> Caught:
+    """Run seeds of the weather in which the bug shows, until one finds it.
+
+    ``clean`` says which seeds pass for ``hours`` without any planted bug, as far as that was tried;
+    what is tried now is added.
+    """
     fitting = (seed for seed in count() if plan_of(seed).weather is mutation.weather)
     tried: list[int] = []
-    with planted(mutation):
-        for seed in islice(fitting, at_most):
-            tried.append(seed)
+    unfit: list[int] = []
+    rule = text = ""
+    for seed in islice(fitting, at_most):
+        tried.append(seed)
+        with planted(mutation):
             result = run_seed(seed, hours=hours, first_fault=True)
-            if result.violations:
-                first = result.violations[0]
-                return Caught(
-                    name=mutation.name,
-                    hours=hours,
-                    tried=tuple(tried),
-                    rule=first.rule,
-                    text=first.text,
-                )
-            if result.unsettled:
-                return Caught(
-                    name=mutation.name,
-                    hours=hours,
-                    tried=tuple(tried),
-                    rule="comes right",
-                    text=result.unsettled[0],
-                )
-    return Caught(name=mutation.name, hours=hours, tried=tuple(tried))
+        if result.passed:
+            continue
+        if seed not in clean:
+            clean[seed] = run_seed(seed, hours=hours).passed
+        if clean[seed]:
+            rule, text = _broken(result)
+            break
+        unfit.append(seed)
+    return Caught(
+        name=mutation.name,
+        hours=hours,
+        tried=tuple(tried),
+        rule=rule,
+        text=text,
+        passes_without=bool(rule),
+        unfit=tuple(unfit),
+        code=code_digest(),
+    )
+
+
+def _broken(result: SeedResult) -> tuple[str, str]:
+    """Return the first rule that was broken, and how."""
+    if result.violations:
+        return result.violations[0].rule, result.violations[0].text
+    return "comes right", result.unsettled[0]
 
 
 # -- the document ----------------------------------------------------------------------------------
@@ -145,8 +197,8 @@ def _hunted(mutation: Mutation, *, hours: float, at_most: int) -> Caught:
 def _gathered() -> Gathered:
     """Return what was gathered before, with what came since in its place."""
     before = gathered()
-    results = [
-        msgspec.json.decode(path.read_bytes(), type=SeedResult)
+    kept = [
+        msgspec.json.decode(path.read_bytes(), type=Kept)
         for path in sorted(KEPT.glob("seed-*.json"))
     ]
     found = [
@@ -155,16 +207,18 @@ def _gathered() -> Gathered:
     ]
     bugs = {it.name: it for it in (*before.bugs, *found)}
     return Gathered(
-        seeds=tuple(map(_run, sorted(results, key=lambda it: it.seed))) or before.seeds,
+        seeds=tuple(map(_run, sorted(kept, key=lambda it: it.result.seed))) or before.seeds,
         bugs=tuple(bugs[it.name] for it in MUTATIONS if it.name in bugs),
         reached={
             it.kind: it.reached
-            for it in coverage([before.reached, *(it.reached for it in results)])
+            for it in coverage([before.reached, *(it.result.reached for it in kept)])
         },
+        code=code_digest(),
     )
 
 
-def _run(result: SeedResult) -> Run:
+def _run(kept: Kept) -> Run:
+    result = kept.result
     return Run(
         seed=result.seed,
         weather=result.weather,
@@ -176,6 +230,7 @@ def _run(result: SeedResult) -> Run:
         settled_s=result.settled_s,
         cpu_s=round(result.cpu_s, 1),
         failed=(*(f"{it.rule}: {it.text}" for it in result.violations), *result.unsettled),
+        code=kept.code,
     )
 
 
@@ -192,7 +247,7 @@ def gathered() -> Gathered:
 def page() -> str:
     """Return the page of what was gathered."""
     told = gathered()
-    parts = [HEAD, *_seeds(told), *_defects(), *_bugs(told), *_reached(told)]
+    parts = [HEAD, *_seeds(told), *_defects(), *planted_bugs(told), *_reached(told)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -210,8 +265,14 @@ def _seeds(told: Gathered) -> list[str]:
         f"{': ' + ', '.join(map(str, failed)) if failed else ''}. One core simulates "
         f"{speed:.0f} times as fast as real time. The longest time for which a position that "
         f"could be protected was naked: {naked_s:g} s, looked at every 0.25 s."
+        f"{_older(it.code != told.code for it in seeds)}"
     )
     return ["## The code as it is", text]
+
+
+def _older(are_older: Iterable[bool]) -> str:
+    number = sum(are_older)
+    return f" {number} of them were run with older code." if number else ""
 
 
 def _defects() -> list[str]:
@@ -229,30 +290,50 @@ def _defects() -> list[str]:
     return ["## Defects of the guard that it has found", told, "\n".join(rows), left]
 
 
-def _bugs(told: Gathered) -> list[str]:
+def planted_bugs(told: Gathered) -> list[str]:
+    """Return the part of the page on planted bugs: heading, text, table."""
     caught = {it.name: it for it in told.bugs}
     rows = [
-        "| planted bug | in | seeds of this weather tried | found by | as |",
-        "|---|---|---|---|---|",
+        "| planted bug | in | seeds of this weather tried | found by | as | passes without it |",
+        "|---|---|---|---|---|---|",
     ]
     for mutation in MUTATIONS:
         found = caught.get(mutation.name)
         if found is None:
-            rows.append(f"| {mutation.name} | `{mutation.module}` | not run | | |")
+            rows.append(f"| {mutation.name} | `{mutation.module}` | not run | | | |")
             continue
         seed = str(found.tried[-1]) if found.rule else "none"
+        tried = f"{len(found.tried)} {mutation.weather}{_unfit(found)}"
         rows.append(
-            f"| {mutation.name} | `{mutation.module}` | {len(found.tried)} {mutation.weather} | "
-            f"{seed} | {found.rule or 'not found'} |"
+            f"| {mutation.name} | `{mutation.module}` | {tried} | {seed} | "
+            f"{found.rule or 'not found'} | {_without(found, told.code)} |"
         )
     names = {it.name for it in MUTATIONS}
-    number = sum(bool(it.rule) for it in told.bugs if it.name in names)
-    most = max((len(it.tried) for it in told.bugs if it.rule), default=0)
+    counted = [it for it in told.bugs if it.name in names and it.passes_without]
+    unproven = sum(bool(it.rule) and not it.passes_without for it in told.bugs if it.name in names)
+    most = max((len(it.tried) for it in counted), default=0)
     text = (
-        f"{number} of {len(MUTATIONS)} planted bugs were found, each with seeds of one weather, "
-        f"six simulated minutes each; it took {most} of them at most."
+        f"{len(counted)} of {len(MUTATIONS)} planted bugs were found, each with seeds of one "
+        f"weather, six simulated minutes each; it took {most} of them at most. The seed that found "
+        "one passes without it, run beside it with the same code."
     )
+    if unproven:
+        text += (
+            f" With {unproven} more a seed failed on older code, and was not run without the bug: "
+            "that proves nothing."
+        )
     return ["## Planted bugs", text, "\n".join(rows)]
+
+
+def _unfit(found: Caught) -> str:
+    return f", {len(found.unfit)} of them fail without it" if found.unfit else ""
+
+
+def _without(found: Caught, code: str) -> str:
+    """Return what the control run said, and whether all of it was with older code."""
+    said = "yes" if found.passes_without else "not tried" if found.rule else ""
+    older = "older code" if found.code != code else ""
+    return ", ".join(filter(None, (said, older)))
 
 
 def _reached(told: Gathered) -> list[str]:
