@@ -12,6 +12,7 @@ from backstop.core.leftovers import ASK_AGAIN_NS, ORPHAN_SETTLE_NS
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.step import DecisionKind
 from backstop.domain.commands import CancelOrder, ClosePosition, ModifyOrder
+from backstop.domain.events import ModifyRequested
 from backstop.domain.order import OrderType, Side
 from backstop.simulator.exchange_config import (
     LegsOnPartialEntry,
@@ -373,4 +374,21 @@ def test_a_bot_cannot_take_away_the_stop_for_which_another_one_is_being_cut() ->
     world.wait(1_000)
 
     assert sum(quantity for quantity, _ in world.stops()) == 3
+    assert world.naked_ns == 0
+
+
+def test_nothing_is_cut_while_a_bot_makes_a_stop_smaller() -> None:
+    """Each would be enough for itself: together they are more than what is too much."""
+    world = holding(3)
+    own = world.enter(Side.SELL, 2, stop=None, type=OrderType.STOP, stop_price=Decimal(4985))
+    world.wait(500)
+    assert sorted(world.stops()) == [(1, Decimal(4990)), (2, Decimal(4985))]
+    world.request = lambda it: Request(ms=600 if isinstance(it, ModifyOrder) else 5)
+    world.enter(Side.SELL, 1, stop=None)
+    world.wait(5)
+    wish = ModifyRequested(utc_us=world.guard.utc_us, client_order_id=own, quantity=1)
+    assert world.decide(wish).kind is DecisionKind.ACCEPTED
+    world.wait(2_000)
+
+    assert sum(quantity for quantity, _ in world.stops()) == 2
     assert world.naked_ns == 0

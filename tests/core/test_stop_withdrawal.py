@@ -14,7 +14,7 @@ from backstop.core.step import Decision, DecisionKind
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import CancelOrder, ModifyOrder
 from backstop.domain.denial import DenialCode
-from backstop.domain.events import Answer, CancelRequested, ModifyRequested
+from backstop.domain.events import Answer, CancelRequested, ModifyAnswered, ModifyRequested
 from backstop.domain.order import OrderState, OrderType, Side
 
 LEVEL = Decimal(4990)
@@ -178,6 +178,24 @@ def test_a_stop_that_the_guard_cancelled_does_not_cover_again_because_nothing_sh
     assert 200 not in guard.book.protection.changes
 
     assert codes(cancel(guard)) == [DenialCode.PROTECTION_REQUIRED]
+
+
+@pytest.mark.parametrize(
+    ("answer", "passes"),
+    [(None, False), (Answer.YES, False), (Answer.UNKNOWN, False), (Answer.NO, True)],
+)
+def test_two_stops_cannot_both_be_made_smaller_because_each_counts_on_the_other(
+    answer: Answer | None, *, passes: bool
+) -> None:
+    guard = a_guard(3)
+    a_stop(guard)
+    guard.row(broker_order_id=200, side=Side.SELL, type=OrderType.STOP, quantity=1)
+    a_stop(guard, "other", 300, quantity=1)
+    assert change(guard, quantity=1).kind is DecisionKind.ACCEPTED
+    if answer is not None:
+        guard.feed(ModifyAnswered(utc_us=guard.utc_us, broker_order_id=100, answer=answer))
+
+    assert (cancel(guard, "other").kind is DecisionKind.ACCEPTED) is passes
 
 
 def test_a_stop_of_a_position_that_is_not_covered_can_still_be_moved_nearer() -> None:

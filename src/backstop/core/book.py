@@ -212,6 +212,9 @@ class Book:
     asked: dict[int, int] = field(
         default_factory=dict
     )  # broker order -> when we asked to cancel it
+    asked_sizes: dict[int, tuple[int, int]] = field(
+        default_factory=dict
+    )  # broker order -> the size, filled contracts included, that a bot asked for, and when
     trade_date: str = ""  # the trading day that runs; empty until one was told
     breaches: dict[str, str | None] = field(
         default_factory=dict

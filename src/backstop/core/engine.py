@@ -369,6 +369,7 @@ def _change_answered(work: Workbench, event: CancelAnswered | ModifyAnswered) ->
     if isinstance(event, ModifyAnswered):
         level_answered(work, event)
         move_answered(work, event)
+        order_changes.size_answered(work, event)
     if event.answer is not Answer.YES:
         ask_for_audit(work)
 

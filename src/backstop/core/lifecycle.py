@@ -117,6 +117,7 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.wakes.clear()
     book.wake(Wake.ALERTS, work.now_ns + REPEAT_NS)
     book.asked.clear()
+    book.asked_sizes.clear()
     book.missing.clear()
     book.changed.note_all()
     book.entries.clear()

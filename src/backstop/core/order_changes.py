@@ -16,7 +16,13 @@ from backstop.core.stop_withdrawal import order_widening_denials, withdrawal_den
 from backstop.core.tracked_order import TrackedOrder, final_quantity, possible_ticks
 from backstop.domain.commands import CancelOrder, ModifyOrder
 from backstop.domain.denial import Denial
-from backstop.domain.events import CancelRequested, ModifyRequested, OrderRequested
+from backstop.domain.events import (
+    Answer,
+    CancelRequested,
+    ModifyAnswered,
+    ModifyRequested,
+    OrderRequested,
+)
 from backstop.domain.instrument import Instrument
 from backstop.domain.numbers import count_text
 from backstop.domain.order import OrderIntent, OrderRequest, OrderType
@@ -69,6 +75,8 @@ def modify_requested(work: Workbench, event: ModifyRequested) -> None:
         if _is_new_risk(work.book, order, level):
             remember_entry(work.book, _moved(order, event, instrument), work.now_ns, moved=True)
         move_asked(work, order, instrument.price(level))
+    if event.quantity is not None:
+        work.book.asked_sizes[order.broker_order_id] = (event.quantity, work.now_ns)
     work.commands.append(
         ModifyOrder(
             account_id=order.intent.account_id,
@@ -81,6 +89,12 @@ def modify_requested(work: Workbench, event: ModifyRequested) -> None:
     )
     kept = work.book.orders[order.client_order_id]
     work.decision = Decision(kind=DecisionKind.ACCEPTED, order=kept)
+
+
+def size_answered(work: Workbench, event: ModifyAnswered) -> None:
+    """Forget a size that will not come; after silence it may."""
+    if event.answer in {Answer.NO, Answer.NOT_SENT}:
+        work.book.asked_sizes.pop(event.broker_order_id, None)
 
 
 def _move_denials(

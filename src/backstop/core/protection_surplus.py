@@ -67,13 +67,21 @@ def _is_going(work: Workbench, now: Situation, cuts: tuple[Cut, ...]) -> bool:
     """
     book = work.book
     ended = {cut.cover.broker_order_id for cut in cuts if not cut.to_quantity}
-    others = (stop.broker_order_id for stop in now.stops if stop.broker_order_id not in ended)
-    asked = (book.asked.get(number) for number in others)
+    others = (stop for stop in now.stops if stop.broker_order_id not in ended)
+    asked = (_asked_ns(book, stop) for stop in others)
     due_ns = max((asked_ns + REPLY_LIMIT_NS for asked_ns in asked if asked_ns), default=0)
     if work.now_ns >= due_ns:
         return False
     book.wake(Wake.PROTECTION, due_ns)
     return True
+
+
+def _asked_ns(book: Book, stop: Cover) -> int | None:
+    """Return when a stop was asked to go, or to be smaller than it is still shown."""
+    number = stop.broker_order_id
+    size, asked_ns = book.asked_sizes.get(number, (0, None))
+    shrinks = asked_ns is not None and size < stop.quantity + stop.filled_quantity
+    return book.asked.get(number, asked_ns if shrinks else None)
 
 
 def _cut(work: Workbench, record: ProtectionRecord, cut: Cut) -> None:

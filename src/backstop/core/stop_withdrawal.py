@@ -134,10 +134,11 @@ def _left_working(
     left = 0
     for row in book.working_stops(contract_id, -side.sign):
         number = row.broker_order_id
-        stays = row.quantity - row.filled_quantity
+        size, _ = book.asked_sizes.get(number, (row.quantity, 0))
         change = book.protection.changes.get(number)
         if change is not None and change.quantity is not None:
-            stays = min(stays, max(0, change.quantity - row.filled_quantity))
+            size = min(size, change.quantity)
+        stays = max(0, min(size, row.quantity) - row.filled_quantity)
         if number == broker_order_id:
             stays = min(stays, left_of_it)
         elif number in book.asked:
