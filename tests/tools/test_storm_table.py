@@ -53,7 +53,7 @@ def test_the_page_counts_what_was_proven_and_says_what_is_older(
         tried=(20,),
         rule="once",
         passes_without=passes_without,
-        code=code,
+        code=storm_table.with_bug(code, SHOWS_AT_ONCE),
     )
     _, told, rows = storm_table.planted_bugs(storm_table.Gathered(bugs=(caught,), code="now"))
 
