@@ -1,7 +1,7 @@
 """A hub that somebody else takes from us each time is left alone, where the guard only looks on."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 from msgspec import Raw
@@ -14,6 +14,8 @@ from backstop.adapters.projectx.signalr import Call, HubTimings
 from backstop.domain.hub_contest import EVICTIONS_MAX, REST_S, WINDOW_NS, is_contested, lately
 
 HOUR_S = 3600.0
+
+PATIENCE_S = 20.0
 
 
 class OneToken:
@@ -53,10 +55,34 @@ class Evicted:
         raise AssertionError((target, fault, payload))
 
 
+async def stays(socket: HubSocket) -> None:
+    await socket.handshake()
+    await socket.serve()
+
+
 async def taken_again(socket: HubSocket) -> None:
     await socket.handshake()
     await socket.event("GatewayLogout")
     await socket.serve()
+
+
+def linked(
+    hub: ScriptedHub,
+    listener: Evicted,
+    *,
+    contest_rest_s: float,
+    sleep: Callable[[float], Awaitable[None]],
+) -> HubLink:
+    listener.link = HubLink(
+        hub.url,
+        tokens=OneToken(),
+        listener=listener,
+        clock=SystemClock(),
+        timings=HubTimings(contest_rest_s=contest_rest_s),
+        jitter=lambda: 0.5,
+        sleep=sleep,
+    )
+    return listener.link
 
 
 async def pauses(hub: ScriptedHub, connections: int, *, contest_rest_s: float) -> list[float]:
@@ -69,16 +95,7 @@ async def pauses(hub: ScriptedHub, connections: int, *, contest_rest_s: float) -
 
     hub.scripts = [taken_again]
     listener = Evicted()
-    link = HubLink(
-        hub.url,
-        tokens=OneToken(),
-        listener=listener,
-        clock=SystemClock(),
-        timings=HubTimings(contest_rest_s=contest_rest_s),
-        jitter=lambda: 0.5,
-        sleep=sleep,
-    )
-    listener.link = link
+    link = linked(hub, listener, contest_rest_s=contest_rest_s, sleep=sleep)
     async with running(link.run()):
         await until(lambda: listener.begun >= connections)
     return asked_s[:connections]
@@ -89,6 +106,24 @@ async def test_after_the_third_eviction_each_try_comes_after_a_long_rest(hub: Sc
 
     assert asked_s[:3] == [0.0, 5.0, 10.0]
     assert asked_s[3:] == [HOUR_S] * 3
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_link_that_is_stopped_while_its_connection_ends_does_stop(
+    hub: ScriptedHub, turns: int
+) -> None:
+    hub.scripts = [stays]
+    link = linked(hub, Evicted(), contest_rest_s=0.0, sleep=asyncio.sleep)
+    async with running(link.run()) as task:
+        await until(lambda: link.health().is_connected)
+        link.rebuild("GatewayLogout: a test")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.wait([task])
+
+        assert task.cancelled()
 
 
 async def test_a_gatekeeper_comes_back_for_ever(hub: ScriptedHub) -> None:

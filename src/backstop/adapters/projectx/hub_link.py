@@ -108,6 +108,7 @@ class HubLink:
         self._evictions_ns: tuple[int, ...] = ()
         self._rests = False  # before the next attempt: somebody else takes it from us each time
         self._last_fault = ""
+        self._is_over = False
 
     @property
     def generation(self) -> int:
@@ -126,12 +127,24 @@ class HubLink:
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._stay_connected())
-            tasks.create_task(self._follow_the_token())
+        works = (
+            asyncio.create_task(self._stay_connected()),
+            asyncio.create_task(self._follow_the_token()),
+        )
+        try:
+            ended, _ = await asyncio.wait(works, return_when=asyncio.FIRST_COMPLETED)
+            for work in ended:
+                work.result()
+        finally:
+            # Said as well: in the moment in which a connection ends, its group of tasks tells of
+            # the end alone, and a cancellation that comes then is lost.
+            self._is_over = True
+            for work in works:
+                work.cancel()
+            await asyncio.gather(*works, return_exceptions=True)
 
-    async def _stay_connected(self) -> NoReturn:
-        while True:
+    async def _stay_connected(self) -> None:
+        while not self._is_over:
             await self._sleep(self._next_delay_s())
             self._attempts += 1
             try:
