@@ -129,6 +129,11 @@ async def comes_true(venue: Venue, is_true: Callable[[int, list[Any]], bool]) ->
             await asyncio.sleep(0.05)
 
 
+def protects_one(position: int, stops: list[Any]) -> bool:
+    """Say whether one contract is held, and its stop has a price: a suspended leg has none."""
+    return position == 1 and len(stops) == 1 and stops[0]["stopPrice"] is not None
+
+
 def in_place(stops: list[Any]) -> list[tuple[int, str]]:
     return sorted((row["id"], row["stopPrice"]) for row in stops)
 
@@ -156,7 +161,7 @@ async def test_a_bot_trades_through_the_guard_and_survives_its_death(bench: Benc
 
             entered = await bot.place("entry-1")
             assert (entered.answer, entered.code) == (Answer.YES, 0), entered
-            stops = await comes_true(venue, lambda held, found: held == 1 and len(found) == 1)
+            stops = await comes_true(venue, protects_one)
             read = await bot.reads(
                 lambda it: bool(it.positions) and bool(it.live_orders) and bool(it.trades)
             )

@@ -190,8 +190,8 @@ MUTATIONS: Final = (
         name="leave stops larger than the position",
         weather=Weather.CALM,
         module="core.protection_surplus",
-        old="    if not cuts:\n        return\n    if not _is_certain",
-        new="    if True:\n        return\n    if not _is_certain",
+        old="    if not cuts or _is_going(work, now, cuts):\n        return\n",
+        new="    if True:\n        return\n",
     ),
     Mutation(
         name="cancel before close",
