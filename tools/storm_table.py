@@ -37,7 +37,8 @@ HEAD = """\
 <!-- Written by tools/storm_table.py from docs/reference/storm.json; do not edit. -->
 
 [The storm](../explanation/storm.md) simulates the whole path from seeds. This page is gathered
-from runs of it, a part at a time; what was run with other code than the newest part says so."""
+from runs of it, a part at a time. The newest part was run with the code whose sources have the
+digest `{code}`; what was run with older code says so, and what was changed later was not there."""
 
 
 class Caught(Struct, frozen=True, kw_only=True):
@@ -257,7 +258,13 @@ def gathered() -> Gathered:
 def page() -> str:
     """Return the page of what was gathered."""
     told = gathered()
-    parts = [HEAD, *_seeds(told), *_defects(), *planted_bugs(told), *_reached(told)]
+    parts = [
+        HEAD.format(code=told.code or "none"),
+        *_seeds(told),
+        *_defects(),
+        *planted_bugs(told),
+        *_reached(told),
+    ]
     return "\n\n".join(parts) + "\n"
 
 

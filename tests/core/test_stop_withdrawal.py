@@ -14,7 +14,13 @@ from backstop.core.step import Decision, DecisionKind
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import CancelOrder, ModifyOrder
 from backstop.domain.denial import DenialCode
-from backstop.domain.events import Answer, CancelRequested, ModifyAnswered, ModifyRequested
+from backstop.domain.events import (
+    Answer,
+    CancelAnswered,
+    CancelRequested,
+    ModifyAnswered,
+    ModifyRequested,
+)
 from backstop.domain.order import OrderState, OrderType, Side
 
 LEVEL = Decimal(4990)
@@ -196,6 +202,20 @@ def test_two_stops_cannot_both_be_made_smaller_because_each_counts_on_the_other(
         guard.feed(ModifyAnswered(utc_us=guard.utc_us, broker_order_id=100, answer=answer))
 
     assert (cancel(guard, "other").kind is DecisionKind.ACCEPTED) is passes
+
+
+@pytest.mark.parametrize(("answer", "at_once"), [(Answer.UNKNOWN, False), (Answer.NOT_SENT, True)])
+def test_a_cancel_without_a_clear_answer_does_not_spend_the_calls_that_reads_need(
+    answer: Answer, *, at_once: bool
+) -> None:
+    """Of an order that is gone the venue says nothing clearer, however often it is asked."""
+    guard = a_guard()
+    a_stop(guard)
+    asked = Change(contract_id=MES, quantity=0, asked_ns=guard.now_ns)
+    guard.book.protection.changes[100] = asked
+    guard.feed(CancelAnswered(utc_us=guard.utc_us, broker_order_id=100, answer=answer))
+
+    assert (guard.book.protection.changes[100].asked_ns < asked.asked_ns) is at_once
 
 
 def test_a_stop_of_a_position_that_is_not_covered_can_still_be_moved_nearer() -> None:

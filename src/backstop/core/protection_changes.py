@@ -86,8 +86,10 @@ def change_answered(work: Workbench, event: CancelAnswered | ModifyAnswered) -> 
         _refused(work, event, change)
         return
     asked_ns = change.asked_ns
-    if event.answer is Answer.NOT_SENT or event.answer is Answer.UNKNOWN:
-        # To ask for the same change twice does no harm.
+    silent = event.answer is Answer.UNKNOWN and isinstance(event, ModifyAnswered)
+    if event.answer is Answer.NOT_SENT or silent:
+        # To ask for the same change twice does no harm. Not so a cancel: the venue has no clear no
+        # for an order that is gone, and calls that were spent on it would be missed by the reads.
         asked_ns = work.now_ns + TRY_AGAIN_NS - ASK_AGAIN_NS
     book.protection.changes[event.broker_order_id] = replace(
         change, answer=event.answer, asked_ns=asked_ns, message=event.message

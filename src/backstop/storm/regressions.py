@@ -94,6 +94,16 @@ REGRESSIONS: Final = (
         mended="it shrinks to the position, and goes once others cover it (`core.halting`)",
         test="core/test_halting.py",
     ),
+    Regression(
+        seed=2030,
+        hours=0.045,
+        rule="protected or flat",
+        defect="stops that were gone already were cancelled again ten times a second, for the "
+        "venue has no clear no for them; that spent every call, and nothing could be read any more",
+        mended="a cancel without a clear answer waits before it is asked again "
+        "(`core.protection_changes`)",
+        test="core/test_stop_withdrawal.py",
+    ),
 )
 """In the order in which they were found."""
 
