@@ -36,7 +36,7 @@ demo: .venv/.run.stamp
 test: export PYTHONDONTWRITEBYTECODE =
 test: setup
 	$(MAKE) -j 2 lint types collected
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS) \
+	$(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder $(ARGS) \
 		|| $(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 1 $(ARGS)
 
 # pytest writes down each file of tests as it plays it. Made here once, on the core that mypy leaves

@@ -51,7 +51,7 @@ REGRESSIONS: Final = (
     ),
     Regression(
         seed=1004,
-        hours=0.05,
+        hours=0.02,
         rule="protected or flat",
         defect="a bot took a stop away that was one too many, and in the same moment the guard "
         "cut another one as too much: together they left a contract without a stop",
@@ -107,7 +107,10 @@ REGRESSIONS: Final = (
 )
 """In the order in which they were found."""
 
-UNEXPLAINED: Final[tuple[tuple[int, str], ...]] = ()
+UNEXPLAINED: Final[tuple[tuple[int, str], ...]] = (
+    (1004, "protected or flat"),
+    (382971, "no position without proof"),
+)
 """Seeds that failed within six minutes and the rule that they broke: a defect until shown not to
 be one. Not played with the tests, which hold what is mended."""
 
