@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: setup demo test lint types collected format lock docs browser bench storm kill-matrix fuzz foreign-clients clean
+.PHONY: setup demo test lint types collected format lock docs browser bench bench-trial storm kill-matrix fuzz foreign-clients clean
 
 setup: .venv/.dev.stamp
 
@@ -36,8 +36,14 @@ demo: .venv/.run.stamp
 test: export PYTHONDONTWRITEBYTECODE =
 test: setup
 	$(MAKE) -j 2 lint types collected
-	$(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder $(ARGS) \
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(TRIALS:%=--ignore=%) $(ARGS) \
 		|| $(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 1 $(ARGS)
+
+# Every part of `make bench`, with little of each; of them `make test` has the core's alone.
+TRIALS := tests/tools/test_bench_of_a_start.py tests/tools/test_bench_of_recovery.py \
+	tests/tools/test_bench_of_the_guard.py
+bench-trial: setup
+	$(BIN)/python -m pytest $(TRIALS) $(ARGS)
 
 # pytest writes down each file of tests as it plays it. Made here once, on the core that mypy leaves
 # idle; else each of the workers makes all of them. What is wrong with a file, the run itself says.

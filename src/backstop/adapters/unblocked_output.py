@@ -54,6 +54,7 @@ class UnblockedOutput(io.TextIOBase):
         with self._lock:
             if self._waiting_bytes + len(data) > WAITING_BYTES_MAX:
                 self._lost += text.count("\n")
+                self._arrived.set()  # to say so, also when nothing more is ever written
                 return len(text)
             self._waiting.append(data)
             self._waiting_bytes += len(data)
