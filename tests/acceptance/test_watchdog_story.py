@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -339,10 +339,36 @@ async def test_a_stop_during_a_pause_ends_with_0(bench: Any) -> None:
         assert await guard.stop() == 0
 
 
+@contextmanager
+def hang_up(action: Any) -> Iterator[None]:
+    """Let programs that are started inside begin as under a terminal, or under ``nohup``."""
+    before = signal.signal(signal.SIGHUP, action)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+async def test_under_nohup_the_end_of_the_terminal_stops_nothing(bench: Any) -> None:
+    with hang_up(signal.SIG_IGN):
+        async with bench.guard() as guard:
+            for number in [guard.process.pid, await one(guard, "guard")]:
+                os.kill(number, signal.SIGHUP)
+
+            status, _ = await guard.ask("GET", "/v1/status")
+            assert status == 200
+            assert await guard.stop() == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_to_stop_ends_every_process_with_0(
     bench: Any, number: signal.Signals
 ) -> None:
+    with hang_up(signal.SIG_DFL):
+        await _ends_with_0(bench, number)
+
+
+async def _ends_with_0(bench: Any, number: signal.Signals) -> None:
     async with bench.guard() as guard:
         guard.process.send_signal(number)
         async with asyncio.timeout(PATIENCE_S):
