@@ -90,6 +90,28 @@ def test_a_trade_after_a_lost_one_moves_what_the_row_said() -> None:
     assert (view.quantity, view.ledger) == (1, 1)
 
 
+def test_an_old_trade_is_not_counted_on_top_of_a_row_that_came_after_a_newer_one() -> None:
+    """A read brings it to light: the venue counted it long before it pushed the row."""
+    view = trade(a_view(-5), -1, utc_us=START_US + 8)  # a sale of two at 3 was not told
+    view = after_row(trade(view, -4, utc_us=START_US + 12), -7, PRICE, now_ns=START_NS)
+    assert (view.quantity, view.ledger) == (-7, -10), "the row is late, or trades are lost"
+
+    found = trade(view, -2, utc_us=START_US + 3)
+    newer = trade(view, -2, utc_us=START_US + 13)
+
+    assert (found.quantity, found.ledger) == (-7, -12), "nobody ever said nine"
+    assert (newer.quantity, newer.ledger) == (-9, -12), "what is newer is not in the row"
+
+
+def test_an_old_trade_that_is_taken_back_now_is_taken_out_of_the_row() -> None:
+    view = trade(a_view(3), 2, utc_us=START_US + 5)
+    view = after_row(view, 6, PRICE, now_ns=START_NS)
+
+    back = after_trade(view, -2, traded_utc_us=START_US + 1, now_ns=START_NS, corrects=True)
+
+    assert (back.quantity, back.ledger) == (4, 3)
+
+
 def test_a_row_from_before_an_exit_does_not_make_room_for_a_second_one() -> None:
     view = trade(a_view(3), -1)
     view = trade(view, -2, now_ns=START_NS + 1)

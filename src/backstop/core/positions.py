@@ -57,6 +57,8 @@ class PositionView(Struct, frozen=True, kw_only=True):
         exited_from: signed contracts that the trades added up to before the exits of late.
         exited_ns: when the newest trade that closed a part of it was known; 0: none ever.
         late_until_ns: so long its row is taken for one from before those exits; 0: it is none.
+        newest_trade_utc_us: of its counted trades, in the venue's time.
+        row_utc_us: that time when its newest row came: the row has every trade that is older.
     """
 
     contract_id: str
@@ -76,6 +78,8 @@ class PositionView(Struct, frozen=True, kw_only=True):
     exited_from: int = 0
     exited_ns: int = 0
     late_until_ns: int = 0
+    newest_trade_utc_us: int = 0
+    row_utc_us: int = 0
 
     @property
     def ledger(self) -> int:
@@ -122,12 +126,23 @@ class PositionView(Struct, frozen=True, kw_only=True):
 
 
 def after_trade(
-    view: PositionView, signed_quantity: int, *, traded_utc_us: int, now_ns: int
+    view: PositionView,
+    signed_quantity: int,
+    *,
+    traded_utc_us: int,
+    now_ns: int,
+    corrects: bool = False,
 ) -> PositionView:
     """Count one trade (negative quantity: a sell, or a voided buy).
 
-    ``now_ns`` is when the trade was known to be true: for a trade out of a read, when the read was
-    sent, so that the positions of the same read still count as one look.
+    Args:
+        view: the position before it.
+        signed_quantity: contracts, bought ones positive.
+        traded_utc_us: when it came about, in the venue's time.
+        now_ns: when it was known to be true: for a trade out of a read, when the read was sent, so
+            that the positions of the same read still count as one look.
+        corrects: it takes back, or changes, a trade that was counted: that is news, however old
+            the trade is.
     """
     was_agreed = view.is_agreed
     distance = abs(view.quantity - view.ledger)
@@ -145,11 +160,15 @@ def after_trade(
         evidence_ns=max(view.evidence_ns, now_ns),
         differing=None,
         agreed_reads=0,
+        newest_trade_utc_us=max(view.newest_trade_utc_us, traded_utc_us),
     )
     if was_agreed:
         return replace(counted, quantity=counted.ledger)
     if abs(view.quantity - counted.ledger) < distance:
         # A late trade that explains a row we already believe.
+        return counted
+    if traded_utc_us < view.row_utc_us and not corrects:
+        # Told late, and the row came after a newer one: the row has it.
         return counted
     return replace(counted, quantity=view.quantity + signed_quantity - explained)
 
@@ -198,6 +217,7 @@ def after_row(
         evidence_ns=max(view.evidence_ns, now_ns),
         differing=None,
         agreed_reads=0,
+        row_utc_us=view.newest_trade_utc_us,
     )
 
 

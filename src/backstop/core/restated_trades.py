@@ -46,6 +46,7 @@ def restate(work: Workbench, held: BrokerTrade, told: BrokerTrade, *, seen_ns: i
             contracts,
             traded_utc_us=trade.created_utc_us,
             now_ns=seen_ns,
+            corrects=True,
         )
         work.touched_contracts[contract_id] = None
     return trade

@@ -72,6 +72,7 @@ def book_trade(work: Workbench, trade: BrokerTrade, *, seen_ns: int | None = Non
             effect,
             traded_utc_us=trade.created_utc_us,
             now_ns=work.now_ns if seen_ns is None else seen_ns,
+            corrects=held is not None,
         )
         book.positions[trade.contract_id] = view
         work.touched_contracts[trade.contract_id] = None
