@@ -31,13 +31,12 @@ setup: .venv/.dev.stamp
 demo: .venv/.run.stamp
 	$(BIN)/backstop demo $(ARGS)
 
-# Thousands of the tests look at real processes while four workers share the machine. What failed is
-# played a second time, alone: what is broken is red twice, and the first report names both kinds.
+# What fails while the tests share the machine is looked at once more, alone; tools/run_tests.py names
+# in its last line what passed only then.
 test: export PYTHONDONTWRITEBYTECODE =
 test: setup
 	$(MAKE) -j 2 lint types collected
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(TRIALS:%=--ignore=%) $(ARGS) \
-		|| $(BIN)/python -m pytest --last-failed --last-failed-no-failures none --maxfail 1 $(ARGS)
+	$(BIN)/python tools/run_tests.py $(TRIALS:%=--ignore=%) $(ARGS)
 
 # Every part of `make bench`, with little of each; of them `make test` has the core's alone.
 TRIALS := tests/tools/test_bench_of_a_start.py tests/tools/test_bench_of_recovery.py \
