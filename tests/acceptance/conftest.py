@@ -21,6 +21,8 @@ TOKEN = "bench-token-0123456789"
 PATIENCE_S = 30
 """For whatever must become true; nothing waits this long when all is well."""
 PRINTED_BYTES = 65_536
+HISTORY_SESSIONS = "5"
+"""Enough to measure volatility and correlation; a quarter takes seconds to make and to read."""
 
 
 class Outcome(NamedTuple):
@@ -162,7 +164,8 @@ class Bench:
 
     @asynccontextmanager
     async def venue(self, api_key: str = API_KEY) -> AsyncIterator[Venue]:
-        process = await self.start("simulate", "--user", USER, "--api-key", api_key)
+        who = ("--user", USER, "--api-key", api_key)
+        process = await self.start("simulate", *who, "--history", HISTORY_SESSIONS)
         async with _ended(process):
             first = await _line(process, "ProjectX gateway simulator at ")
             url = first.split()[4]

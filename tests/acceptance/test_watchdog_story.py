@@ -21,7 +21,7 @@ from backstop.core.watch_facts import SECOND_NS, Limits
 PATIENCE_S = 30
 LOOK_S = 0.02
 
-VENUE = ("simulate", "--user", "bench-user", "--api-key", "bench-key-0123456789")
+VENUE = ("simulate", "--user", "bench-user", "--api-key", "bench-key-0123456789", "--history", "5")
 
 ENTRY = {"symbol": "MES", "side": "BUY", "quantity": 1, "type": "MARKET", "stop_loss_price": "5000"}
 

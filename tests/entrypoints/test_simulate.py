@@ -171,6 +171,7 @@ def test_an_unreadable_line_of_data_is_refused_with_its_number(tmp_path: Path) -
         (("--user", " "), "--user: is empty"),
         (("--speed", "-1"), "--speed: -1.0 is out of range"),
         (("--speed", "nan"), "--speed: nan is out of range"),
+        (("--history", "0"), "--history: 0 is out of range"),
         (("--calendar", "nyse"), "--calendar: 'nyse' is unknown. Allowed: always-open or cme."),
         (("--brackets", "oco"), "--brackets: 'oco' is unknown. Allowed: auto-oco or position."),
         (("--date", "2024-08-05"), "--date: there is no data to begin in"),

@@ -39,6 +39,7 @@ class Market:
         start_us: int = _START_US,
         calendar: Calendar = Calendar.ALWAYS_OPEN,
         only: Iterable[str] = (),
+        history_sessions: int = HISTORY_SESSIONS,
     ) -> None:
         wanted = set(only)
         self.drives: tuple[Drive, ...] = make_drives(
@@ -48,6 +49,7 @@ class Market:
             calendar=calendar,
             data=data,
             day=day,
+            history_sessions=history_sessions,
         )
         self.start_us = self.now_us = start_us
         self._items = feed_items(self.drives, start_us=start_us, calendar=calendar)
@@ -194,6 +196,16 @@ def test_two_weeks_of_minutes_stay_and_older_ones_become_five_minutes() -> None:
     assert sum(bar.volume or 0 for bar in since) == sum(bar.volume or 0 for bar in played)
     assert max(bar.high for bar in since) == max(bar.high for bar in played)
     assert (since[-1].open, since[0].close) == (played[0].open, played[-1].close)
+
+
+@pytest.mark.parametrize("sessions", [1, 3])
+def test_a_market_may_have_a_short_history(sessions: int) -> None:
+    market = Market(only=["ES"], history_sessions=sessions)
+
+    rows = market.ask(_ES, number=5)
+
+    assert len({trade_date(instant_us(datetime.fromisoformat(row.t))) for row in rows}) == sessions
+    assert rows[0].t == "2026-11-18T14:55:00+00:00"
 
 
 def test_equal_seeds_play_equally() -> None:

@@ -20,7 +20,7 @@ from backstop.simulator.exchange_config import BracketMode
 from backstop.simulator.fault_rules import FaultRule, parse_script
 from backstop.simulator.faults import FaultApplied
 from backstop.simulator.process import Simulator, SimulatorConfig
-from backstop.simulator.sources import Calendar
+from backstop.simulator.sources import HISTORY_SESSIONS, Calendar
 from backstop.simulator.switches import switch_list, switched
 
 EXIT_GOOD = 0
@@ -28,6 +28,9 @@ EXIT_UNUSABLE = 2
 
 SPEED_MAX = 10_000.0
 """Faster than any machine plays a market; use 0 for as fast as possible."""
+
+HISTORY_SESSIONS_MAX = 250
+"""A year of sessions: more than one answer of the gateway holds."""
 
 _NumberT = TypeVar("_NumberT", int, float)
 _BRACKETS = {"auto-oco": BracketMode.AUTO_OCO, "position": BracketMode.POSITION}
@@ -55,6 +58,13 @@ def simulate(  # noqa: PLR0917 - options of the command line, given by name
     calendar: Annotated[
         str, typer.Option(help="always-open, or cme for the hours of the exchange.")
     ] = Calendar.ALWAYS_OPEN.value,
+    history: Annotated[
+        int,
+        typer.Option(
+            metavar="SESSIONS",
+            help="Sessions of prices before the start; few are made and read in no time.",
+        ),
+    ] = HISTORY_SESSIONS,
     brackets: Annotated[
         str, typer.Option(help="auto-oco, or position: then orders with brackets are rejected.")
     ] = "auto-oco",
@@ -87,6 +97,7 @@ def simulate(  # noqa: PLR0917 - options of the command line, given by name
             speed=_within("--speed", speed, 0, SPEED_MAX),
             calendar=Calendar(_one_of("--calendar", calendar, [*Calendar])),
             bracket_mode=_BRACKETS[_one_of("--brackets", brackets, list(_BRACKETS))],
+            history_sessions=_within("--history", history, 1, HISTORY_SESSIONS_MAX),
             faults=_fault_rules(faults),
             exchange=exchange,
             server=server,

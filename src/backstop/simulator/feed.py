@@ -19,7 +19,12 @@ from backstop.simulator.contracts import Listing, Product
 from backstop.simulator.generator import HISTORY_STEP_US
 from backstop.simulator.price_paths import Point
 from backstop.simulator.sessions import MINUTE_US, SECOND_US
-from backstop.simulator.sources import Calendar, PriceSource, recorded_data
+from backstop.simulator.sources import (
+    HISTORY_SESSIONS,
+    Calendar,
+    PriceSource,
+    recorded_data,
+)
 
 _BUSY = frozenset({"ES", "NQ"})
 _ACTIVE = frozenset({"RTY", "YM", "CL", "GC"})
@@ -108,6 +113,7 @@ def make_drives(
     data: Iterable[Path] = (),
     day: date | None = None,
     density: float = 1.0,
+    history_sessions: int = HISTORY_SESSIONS,
 ) -> tuple[Drive, ...]:
     """Return the sources that drive the active month of every listing.
 
@@ -119,6 +125,7 @@ def make_drives(
         data: files, or folders of files, to replay; ES data drives MES as well, and so on.
         day: the trade date of the data to begin with; None: the first one.
         density: factor on the number of quotes.
+        history_sessions: how much is known from before the start; what no file has is invented.
 
     Raises:
         DataFileError: a file cannot be used; it names file, line and fault.
@@ -149,6 +156,7 @@ def make_drives(
                 calendar=calendar,
                 quotes_per_minute=max(1, round(_quotes(leaders[code]) * density)),
                 recorded=recorded.get(code),
+                history_sessions=history_sessions,
             ),
             outlets=tuple(
                 Outlet(each.active.id, each.product, source_tick=leaders[code].tick_size)

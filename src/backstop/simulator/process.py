@@ -39,7 +39,7 @@ from backstop.simulator.live_exchange import LiveExchange
 from backstop.simulator.market_events import MarketEvents
 from backstop.simulator.pump import Pump
 from backstop.simulator.sessions import session_us, trade_date
-from backstop.simulator.sources import Calendar
+from backstop.simulator.sources import HISTORY_SESSIONS, Calendar
 
 HOST: Final = "127.0.0.1"
 """The only address ever served: a look-alike of a broker must not be reachable from outside."""
@@ -67,6 +67,7 @@ class SimulatorConfig(Struct, frozen=True, kw_only=True):
         faults: in force from the start.
         start_us: the first instant; None: now.
         quote_density: factor on the number of quotes, for a virtual clock that is to run far.
+        history_sessions: how much history the market has; a short one is quickly made and read.
         exchange: how the exchange behaves in what is unknown of the real one; its seed, accounts,
             contracts, start and opening come from here.
         server: the same for the surface; its users come from here.
@@ -85,6 +86,7 @@ class SimulatorConfig(Struct, frozen=True, kw_only=True):
     faults: tuple[FaultRule, ...] = ()
     start_us: int | None = None
     quote_density: float = 1.0
+    history_sessions: int = HISTORY_SESSIONS
     exchange: ExchangeConfig = ExchangeConfig(seed=0, accounts=(), contracts=())
     server: ServerConfig = ServerConfig()
 
@@ -126,6 +128,7 @@ class Simulator:
             data=config.data,
             day=config.day,
             density=config.quote_density,
+            history_sessions=config.history_sessions,
         )
         market_events = MarketEvents(drives)
         self.clock: Final = SimulatorClock(start_us=start_us, speed=config.speed)

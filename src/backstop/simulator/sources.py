@@ -78,6 +78,7 @@ class PriceSource:
         calendar: Calendar,
         quotes_per_minute: int,
         recorded: Recorded | None = None,
+        history_sessions: int = HISTORY_SESSIONS,
     ) -> None:
         self.product = product
         self.quotes_per_minute = quotes_per_minute
@@ -85,6 +86,7 @@ class PriceSource:
         self._seed = f"{seed}/{product.index}"
         self._calendar = calendar
         self._recorded = recorded or Recorded()
+        self._history_sessions = history_sessions
         self._generator = Generator(
             product.index,
             seed=seed,
@@ -173,7 +175,7 @@ class PriceSource:
             days = {trade_date(bar.open_us) for bar in recorded}
             end_us = recorded[0].open_us if recorded else self.origin_us
             end_us -= end_us % HISTORY_STEP_US
-            sessions = sessions_before(end_us, max(0, HISTORY_SESSIONS - len(days)))
+            sessions = sessions_before(end_us, max(0, self._history_sessions - len(days)))
             if sessions and self._calendar is Calendar.ALWAYS_OPEN:
                 # A market that never closes has no hole between its last session and now.
                 sessions[-1] = (sessions[-1][0], end_us)
