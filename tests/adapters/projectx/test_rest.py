@@ -800,6 +800,32 @@ async def test_bars_come_oldest_first_and_once(api: ScriptedApi, gateway: Projec
     assert (body["unit"], body["unitNumber"], body["live"]) == (2, 1, False)
 
 
+async def test_a_long_history_may_take_longer_than_any_other_read(
+    api: ScriptedApi, clock: SystemClock
+) -> None:
+    """A slow line takes seconds for two megabytes; given up after each attempt, it never comes."""
+    arrives = asyncio.Event()
+
+    async def slow(_request: web.Request, _body: Any) -> web.StreamResponse:
+        await arrives.wait()
+        row = {"t": "2026-10-02T14:30:00+00:00", "o": 1, "h": 2, "l": 0.5, "c": 1, "v": 10}
+        return web.json_response({**OK, "bars": [row]})
+
+    api.answer(BARS, slow)
+    api.answer(CONTRACTS, never_answer)
+    window = {"start_utc_us": SINCE_US, "end_utc_us": SINCE_US + 3 * MINUTE_US}
+    timings = RestTimings(read_s=0.1, attempt_s=0.1)
+    async with a_gateway(api.url, clock, timings=timings) as gateway:
+        reading = asyncio.create_task(gateway.bars("C", **window, unit=2, number=1, limit=100))
+        await until(lambda: api.count(BARS))
+        with pytest.raises(GatewayUnreachableError):
+            await gateway.instruments()
+        arrives.set()
+
+        assert len(await reading) == 1
+    assert api.count(BARS) == 1
+
+
 async def test_the_gateways_clock_is_read_from_its_answers(
     api: ScriptedApi, clock: SystemClock
 ) -> None:

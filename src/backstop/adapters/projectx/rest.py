@@ -68,6 +68,7 @@ _ATTEMPTS_MAX = 5
 _PAUSES_S = (0.2, 0.5, 1.0, 2.0)
 _NS_PER_S = 1_000_000_000
 _ORDER_NOT_FOUND = 1  # of Order/searchById
+_CONTRACT_NOT_FOUND = 1  # of Contract/searchById
 _OK, _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN = 200, 400, 401, 403
 _TOO_MANY, _SERVER_ERROR = 429, 500
 
@@ -83,6 +84,8 @@ class RestTimings(Struct, frozen=True, kw_only=True):
     change_s: float = 8.0
     read_s: float = 10.0
     attempt_s: float = 4.0  # of a read: a dead connection must leave time for another attempt
+    bars_s: float = 40.0
+    bars_attempt_s: float = 20.0  # two megabytes, which a slow line takes this long for
 
 
 class _Answer(Struct, kw_only=True, rename="camel"):
@@ -93,6 +96,7 @@ class _Answer(Struct, kw_only=True, rename="camel"):
     error_message: str | None = None
     accounts: list[Raw] | None = None
     order: Raw = Raw(b"null")
+    contract: Raw = Raw(b"null")
     contracts: list[Raw] | None = None
     orders: list[Raw] | None = None
     trades: list[Raw] | None = None
@@ -189,6 +193,17 @@ class ProjectXRest:
             except GatewayAnswerError as error:
                 on_rejected(row, error)
         return tuple(instruments)
+
+    async def instrument(self, contract_id: str) -> Instrument | None:
+        """Return one contract, also of a month that is not listed any more; None: there is none."""
+        body = {"contractId": contract_id}
+        try:
+            answer = await self._read("/api/Contract/searchById", body)
+        except _RefusedError as refused:
+            if refused.code == _CONTRACT_NOT_FOUND:
+                return None
+            raise
+        return translate.instrument(answer.contract)
 
     async def orders_since(
         self, account_id: int, since_utc_us: int, *, urgent: bool = False
@@ -296,7 +311,8 @@ class ProjectXRest:
         """
         now_ns = self._clock.monotonic_ns()
         permit = await self._budget.acquire(deadline_ns=now_ns, bars=bars, leave=leave)
-        deadline_ns = self._deadline_ns(self._timings.attempt_s)
+        limit_s = self._timings.bars_attempt_s if bars else self._timings.attempt_s
+        deadline_ns = self._deadline_ns(limit_s)
         try:
             async with asyncio.timeout(self._timings.attempt_s):
                 token = await self._session.token()
@@ -312,7 +328,8 @@ class ProjectXRest:
         self, path: str, body: object, *, urgent: bool = False, bars: bool = False
     ) -> _Answer:
         """Ask until an answer makes sense, at most ``_ATTEMPTS_MAX`` times, within the deadline."""
-        deadline_ns = self._deadline_ns(self._timings.read_s)
+        timings = self._timings
+        deadline_ns = self._deadline_ns(timings.bars_s if bars else timings.read_s)
         attempt = 0
         while True:
             try:
@@ -334,7 +351,8 @@ class ProjectXRest:
         self, path: str, body: object, *, urgent: bool, bars: bool, deadline_ns: int
     ) -> _Answer:
         permit = await self._budget.acquire(deadline_ns=deadline_ns, urgent=urgent, bars=bars)
-        attempt_ends_ns = min(deadline_ns, self._deadline_ns(self._timings.attempt_s))
+        limit_s = self._timings.bars_attempt_s if bars else self._timings.attempt_s
+        attempt_ends_ns = min(deadline_ns, self._deadline_ns(limit_s))
         try:
             token = await self._session.token(urgent=urgent)
             reply = await self._exchange(path, body, token, permit, deadline_ns=attempt_ends_ns)

@@ -211,6 +211,9 @@ class Demo:
             BACKSTOP_CALENDAR="always-open",  # the simulated market trades at any hour
             STALE_QUOTE_MS=30_000,  # and is no less lively at one than at another
             CLOCK_OFFSET_MAX_SECONDS=0,  # its time flies
+            # Its prices move twenty times as far while an order is on its way: what slips is told
+            # and counted, and ends no story.
+            SLIPPAGE_BREACHES_TO_REDUCE=1000,
             DRY_RUN=False,
             EXECUTE=True,
         )

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.app.orchestrator_agent import StrategyState
@@ -30,6 +31,9 @@ ATTEMPT_LIMIT_S = 6.0
 
 ATTEMPTS_MAX = 5
 """Prices tried for one order of the story."""
+
+HISTORY_LIMIT_S = 40.0
+"""How long the market's history may take to be read: on a busy machine it is the longest wait."""
 
 POLL_S = 0.05
 
@@ -79,7 +83,9 @@ class Story:
     async def _tell(self, manager: CriticalSystemManager, quotes: QuoteBoard) -> None:
         self._manager, self._quotes = manager, quotes
         await self._first_quotes("MES", "MNQ", "NQ")
-        await self._until(self._volatility_is_measured, "the market's history is read")
+        await self._until(
+            self._volatility_is_measured, "the market's history is read", limit_s=HISTORY_LIMIT_S
+        )
         await self._market_orders()
         await self._limit_orders()
         await self._bad_luck()
@@ -123,15 +129,15 @@ class Story:
 
     async def _limit_orders(self) -> None:
         await self._tells("a limit order for three, filled in parts")
-        await self._fills(lambda: self._entry("MES", Side.BUY, 3, OrderType.LIMIT, ticks=2))
+        await self._fills(partial(self._entry, "MES", Side.BUY, 3, OrderType.LIMIT), ticks=2)
         await self._tells("a limit order at the touch")
-        await self._fills(lambda: self._entry("MNQ", Side.SELL, 1, OrderType.LIMIT))
+        await self._fills(partial(self._entry, "MNQ", Side.SELL, 1, OrderType.LIMIT), ticks=0)
         await self._tells("a limit order far away, cancelled again")
         resting = await self._entry("MES", Side.BUY, 1, OrderType.LIMIT, ticks=-400)
         await self._manager.cancel_order(resting.client_order_id, reason="the story says so")
         await self._settled(resting.client_order_id, {OrderState.CANCELLED})
         await self._tells("a limit order that takes one contract off")
-        await self._fills(lambda: self._exit("MES", 1, OrderType.LIMIT, ticks=2))
+        await self._fills(partial(self._exit, "MES", 1, OrderType.LIMIT), ticks=2)
 
     async def _bad_luck(self) -> None:
         await self._tells("an order whose answer gets lost after it was accepted")
@@ -163,11 +169,11 @@ class Story:
 
     async def _stop_orders(self) -> None:
         await self._tells("a stop order as an entry, just above the market")
-        await self._fills(lambda: self._entry("MES", Side.BUY, 1, OrderType.STOP, ticks=2))
+        await self._fills(partial(self._entry, "MES", Side.BUY, 1, OrderType.STOP), ticks=2)
         await self._tells("a stop order takes one MNQ off")
-        await self._fills(lambda: self._exit("MNQ", 1, OrderType.STOP, ticks=4))
+        await self._fills(partial(self._exit, "MNQ", 1, OrderType.STOP), ticks=4)
         await self._tells("a trailing stop follows the market and takes one MES off")
-        await self._fills(lambda: self._exit("MES", 1, OrderType.TRAILING_STOP, ticks=4))
+        await self._fills(partial(self._exit, "MES", 1, OrderType.TRAILING_STOP), ticks=4)
         await self._tells("a market order takes one MES off")
         await self._filled(await self._exit("MES", 1, OrderType.MARKET))
 
@@ -252,17 +258,20 @@ class Story:
         self.refused += 1
         await self._tells("   " + "; ".join(denial.message for denial in decision.denials))
 
-    async def _fills(self, place: Callable[[], Awaitable[TrackedOrder]]) -> None:
+    async def _fills(self, place: Callable[..., Awaitable[TrackedOrder]], *, ticks: int) -> None:
         """Place orders, each near the market of its moment, until one is filled.
 
-        A stop that the market ran past on its way is refused; one that the market leaves behind
-        is cancelled. Both are orders like any other, and the books must agree on them.
+        A stop that the market ran past on its way is refused, and the next one stands twice as far
+        off; an order that the market leaves behind is cancelled. They are orders like any other,
+        and the books must agree on them.
         """
         for _ in range(ATTEMPTS_MAX):
-            order = await place()
+            order = await place(ticks=ticks)
             ended = await self._ended(order.client_order_id)
             if ended.fills:
                 return
+            if ended.state is OrderState.REJECTED:
+                ticks *= 2
             await self._tells(f"   that one is {ended.state}: another, at the market of now")
         raise StoryFailedError(f"the market filled none of {ATTEMPTS_MAX} orders")
 
@@ -335,10 +344,12 @@ class Story:
         contract_id = self._instrument(symbol).contract_id
         return sum(leg.owner is not None for leg in self._manager.book.live_legs(contract_id))
 
-    async def _until(self, is_true: Callable[[], bool], what: str) -> None:
+    async def _until(
+        self, is_true: Callable[[], bool], what: str, *, limit_s: float = SETTLE_LIMIT_S
+    ) -> None:
         try:
-            async with asyncio.timeout(SETTLE_LIMIT_S):
+            async with asyncio.timeout(limit_s):
                 while not is_true():  # noqa: ASYNC110 - many things may make it true
                     await asyncio.sleep(POLL_S)
         except TimeoutError:
-            raise StoryFailedError(f"not within {SETTLE_LIMIT_S:g} s: {what}") from None
+            raise StoryFailedError(f"not within {limit_s:g} s: {what}") from None
