@@ -5,11 +5,13 @@ The kernel refuses for real: it lets no file of the guard's process grow beyond 
 
 import asyncio
 import json
+import os
 import resource
+import signal
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,8 @@ def full_disk(process_id: int) -> Iterator[None]:
     try:
         yield
     finally:
-        resource.prlimit(process_id, resource.RLIMIT_FSIZE, before)
+        with suppress(ProcessLookupError):  # it was killed meanwhile
+            resource.prlimit(process_id, resource.RLIMIT_FSIZE, before)
 
 
 def recorded(state_folder: Path) -> list[dict[str, Any]]:
@@ -124,3 +127,45 @@ async def test_an_exit_goes_out_on_a_full_disk_and_every_record_is_there_in_the_
     )
     trades = {fact["trade"]["trade_id"] for fact in facts if fact["kind"] == "TradeReported"}
     assert {trade["id"] for trade in truth["trades"]} <= trades
+
+
+async def listening(guard: Any) -> None:
+    """Wait until the next guard answers, where the one before did."""
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(OSError):
+                await guard.ask("GET", "/v1/health")
+                return
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("platform", LINUX)
+async def test_what_a_person_halted_while_the_disk_took_nothing_outlives_a_kill(
+    bench: Any, platform: str
+) -> None:
+    """No disk has it. The watchdog does, and tells the guard that it starts next."""
+    assert platform
+    async with bench.venue(), bench.guard(**SENDING) as guard:
+        await guard.active()
+        (process_id,) = guard.processes("guard")
+        with full_disk(process_id):
+            halted, _ = await guard.ask(
+                "POST", "/v1/halt", {"reason": "the news", "operator": "eve"}
+            )
+            os.kill(process_id, signal.SIGKILL)
+            async with asyncio.timeout(30):
+                while process_id in guard.processes("guard"):  # noqa: ASYNC110 - another process
+                    await asyncio.sleep(0.02)
+        await listening(guard)
+        status = await guard.until("/v1/status", lambda said: said["trading_state"] == "HALTED")
+        resumed, _ = await guard.ask(
+            "POST", "/v1/resume", {"reason": "the news are out", "operator": "eve"}
+        )
+        await guard.active()
+
+    assert halted == 200
+    assert "halted by eve: the news" in json.dumps(status["reasons"])
+    assert resumed == 200
+    facts = recorded(bench.folder / "state")
+    assert "HaltRequested" not in {fact["kind"] for fact in facts}
+    assert [fact["latches"][0]["cause"] for fact in facts if "latches" in fact] == ["the news"]

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec.structs import replace
-from tests.app.desk import Desk, Guard, JumpingClock, a_desk, until
+from tests.app.desk import PATIENCE_S, Desk, Guard, JumpingClock, a_desk, until
 from tests.app.state_folders import (
     a_day,
     checkpoint,
@@ -296,8 +296,9 @@ def downtime_s(guard: Guard) -> float:
 
 
 async def test_downtime_counts_suspend_and_goes_on_through_starts_that_came_to_nothing(
-    desk: Desk,
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(state_persistence, "SOUND_S", PATIENCE_S)
     clock = JumpingClock()
     async with desk.guard(clock=clock) as guard:
         await written(guard)
@@ -313,6 +314,37 @@ async def test_downtime_counts_suspend_and_goes_on_through_starts_that_came_to_n
         await written(guard)
     async with desk.guard(clock=clock, ready=False) as guard:
         assert downtime_s(guard) < 30
+
+
+async def test_the_time_for_which_a_guard_waits_for_its_broker_is_no_downtime(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for the watchdog: whoever has been at work for a while has left nothing alone."""
+    clock = JumpingClock()
+    async with desk.guard(clock=clock) as guard:
+        await written(guard)
+    clock.jump(100)
+    monkeypatch.setattr(state_persistence, "SOUND_S", 0.2)
+    async with desk.guard(clock=clock, ready=False, **UNREACHABLE) as guard:
+        assert 100 <= downtime_s(guard) < 130
+        beats = guard.manager.parts.persistence
+        await until(lambda: beats._keeps_guarding, "the guard to count as one")
+        clock.jump(500)
+        guarded = beats._guarded
+        await until(lambda: beats._guarded != guarded, "a beat after that")
+    clock.jump(25)
+    async with desk.guard(clock=clock, ready=False) as guard:
+        assert 25 <= downtime_s(guard) < 55
+
+
+async def test_an_account_that_was_never_guarded_is_not_by_waiting_for_its_broker(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_persistence, "SOUND_S", 0)
+    async with desk.guard(ready=False, **UNREACHABLE) as guard:
+        await written(guard)
+    async with desk.guard(ready=False) as guard:
+        assert _before(guard).downtime_ms is None
 
 
 UNREACHABLE: dict[str, Any] = {"TOPSTEPX_API_URL": "http://127.0.0.1:1"}

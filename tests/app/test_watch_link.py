@@ -181,6 +181,26 @@ async def test_what_could_be_lost_is_told_before_its_order_leaves(
         assert told.holdings is Holdings.OPEN
 
 
+async def test_what_is_latched_is_told_before_whoever_asked_for_it_is_answered(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk may take nothing of it, and this process die: then the watchdog knows."""
+    async with watched(desk) as scene:
+        monkeypatch.setattr(watch_link, "PULSE_INTERVAL_S", 600)
+        looks = scene.looks
+        await until(lambda: scene.looks > looks, "the last pulse for a long time")
+        before = len(scene.other.pulses())
+        await scene.guard.manager.halt(reason="the news", operator="eve")
+        (told,) = scene.other.pulses()[before:]
+        await scene.guard.manager.resume(reason="they are out", operator="eve")
+        (lifted,) = scene.other.pulses()[before + 1 :]
+
+        assert [(it.kind, it.cause, it.operator) for it in told.latches] == [
+            ("HALT", "the news", "eve")
+        ]
+        assert lifted.latches == ()
+
+
 async def test_a_decision_loop_that_has_ended_leaves_pulses_without_work(desk: Desk) -> None:
     """The event loop goes round, and a pulse says nothing by itself."""
     async with watched(desk) as scene:

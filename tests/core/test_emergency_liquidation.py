@@ -583,6 +583,23 @@ def test_in_dry_run_nothing_is_sent_and_it_says_what_would_have_been() -> None:
     assert unfinished(world.guard.book) == ()
 
 
+def test_each_rehearsal_has_an_id_of_its_own() -> None:
+    """One lasts until a person resumes: whoever asks again before that joins it."""
+    world = World(guard=Guard(policy=a_policy(dry_run=True))).hold(2).start()
+    first = world.liquidate()
+    guard = world.guard
+    ended_utc_us = guard.utc_us
+    guard.feed(ResumeRequested(utc_us=ended_utc_us, reason="rehearsed", operator="eve"))
+    second = world.liquidate()
+
+    assert second != first
+    assert world.liquidate() == second
+    assert world.liquidation(first).ended_utc_us == ended_utc_us
+    assert world.liquidation(second).ended_utc_us is None
+    assert guard.alerts().count("LIQUIDATION_NOT_SENT") == 2
+    assert closes(world) == 0
+
+
 def test_a_run_of_a_process_that_sent_waits_in_one_that_does_not() -> None:
     world = World(fates=[LOST] * 9).hold(2).start()
     name = world.liquidate()

@@ -97,6 +97,32 @@ def test_a_second_crash_before_the_account_is_read_forgets_nothing() -> None:
     assert world.position() == 0
 
 
+@pytest.mark.parametrize(("stop", "left"), [(StopKind.CRASH, 0), (StopKind.CLEAN, 2)])
+def test_what_a_process_owed_is_owed_by_the_one_after_its_crash(stop: StopKind, left: int) -> None:
+    """It waited for a broker that could not be reached: no downtime, and no end of one either."""
+    world = holding()
+    world.reads_fail = True
+    world.restart(**TOO_LONG)
+    world.wait(5_000)
+    world.reads_fail = False
+    world.restart(stop=stop, downtime_ms=200)
+    world.wait(3_000)
+
+    assert world.position() == left
+
+
+def test_nothing_is_owed_by_a_guard_that_never_liquidates() -> None:
+    world = holding()
+    world.reads_fail = True
+    world.restart(**TOO_LONG)
+    world.reads_fail = False
+    world.policy = a_policy(protects=True, liquidate_after_ms=None)
+    world.restart(stop=StopKind.CRASH, downtime_ms=200)
+    world.wait(3_000)
+
+    assert world.position() == 2
+
+
 def test_a_later_read_after_a_late_entry_does_not_liquidate_any_more() -> None:
     world = World(policy=a_policy(protects=True, liquidate_after_ms=AFTER_MS)).start()
     world.restart(**TOO_LONG)

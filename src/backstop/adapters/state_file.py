@@ -63,8 +63,9 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
         utc_us: when, by the time of day.
         monotonic_ns: when, by the clock of this boot.
         boot_id: the boot of the machine; its monotonic times mean nothing in another one.
-        guarded_utc_us: when the account was guarded last, which a process that never got as far as
-            reading it takes over from the one before; 0: never.
+        guarded_utc_us: when the account was guarded last; a process that ends before it has read
+            it, and before it has waited a while for a broker that cannot be reached, takes this
+            over from the one before. 0: never.
         guarded_monotonic_ns: likewise; 0 when that was in another boot.
         journal_seq: the newest record that was durable.
         steps: facts handled: work done, so that a stuck loop cannot look alive.

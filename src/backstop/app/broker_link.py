@@ -1,7 +1,7 @@
 """The way to the broker: log in, check the account, load the contracts, keep both hubs up."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from backstop.adapters.projectx.gateway import ProjectXGateway
 from backstop.adapters.projectx.hubs import ProjectXHubs
@@ -76,6 +76,10 @@ class BrokerLink:
     def market_relay(self) -> MarketRelay:
         """Where others say which market data they want passed on to them."""
         return self._hubs.relay
+
+    async def hear(self, contract_ids: Iterable[str]) -> None:
+        """Join the market of more contracts."""
+        await self._hubs.add_contracts(contract_ids)
 
     async def greeted(self) -> None:
         """Wait until the account and the contracts are known."""

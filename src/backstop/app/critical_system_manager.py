@@ -47,6 +47,7 @@ from backstop.core.trading_state import TradingState
 from backstop.domain.events import StrategySaved
 from backstop.domain.order import OrderRequest
 from backstop.domain.set_up import SetUp
+from backstop.domain.standing_latch import StandingLatch
 from backstop.errors import SetupError, UnknownOrderError
 from backstop.ports import Clock
 
@@ -75,6 +76,7 @@ class CriticalSystemManager:
         for secret in settings.secrets:
             self.redactor.register(secret)
         self.watch_link: WatchLink | None = None  # set by whoever starts us under a watchdog
+        self.latches_before: tuple[StandingLatch, ...] = ()  # likewise: of the guard before us
         self.on_begun: Callable[[], None] = lambda: None  # hears once it can be asked
         self.bot_hubs: tuple[BotHub, ...] = ()  # set by whoever puts a gateway in front of us
         self._on_note = on_note
@@ -143,6 +145,7 @@ class CriticalSystemManager:
                 redactor=self.redactor,
                 on_note=self.note,
             )
+            life.take_over(self.latches_before)
             await life.connect(on_begun=self.on_begun)
         except BaseException as error:
             # A start that is cancelled is one that a person did not want to wait for.

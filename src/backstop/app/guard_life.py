@@ -6,7 +6,7 @@ asked.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 from backstop.adapters.log import Redactor
@@ -24,6 +24,8 @@ from backstop.app.wiring import Outlets, wired
 from backstop.config.settings import Settings
 from backstop.core.step import Note, Tag
 from backstop.domain.commands import Severity
+from backstop.domain.events import LatchesHandedOver
+from backstop.domain.standing_latch import StandingLatch
 from backstop.errors import GatewayAnswerError, GatewayUnreachableError, SetupError
 from backstop.ports import Clock
 
@@ -106,6 +108,13 @@ class GuardLife:
             protection=self.protection,
             kill_file=parts.kill_file,
         )
+
+    def take_over(self, latches: Sequence[StandingLatch]) -> None:
+        """Latch what the guard before this one had latched, and may not have got on record."""
+        if latches:
+            self.parts.loop.begin(
+                LatchesHandedOver(utc_us=self._clock.utc_us(), latches=tuple(latches))
+            )
 
     async def connect(self, *, on_begun: Callable[[], None]) -> None:
         """Begin, and hear whether the credentials are good; an unreachable gateway is tried on.

@@ -15,6 +15,7 @@ from backstop.app.account_history import AccountHistory
 from backstop.app.alert_desk import AlertDesk
 from backstop.app.bot_desk import BotDesk
 from backstop.app.component_health import ComponentHealth
+from backstop.app.contract_watch import ContractWatch
 from backstop.app.credential_rotation import CredentialRotation
 from backstop.app.last_failure import LastFailure
 from backstop.app.market_sessions import MarketSessions
@@ -109,6 +110,17 @@ class GuardTasks:
                 entries_until=settings.entries_until,
                 flat_by=settings.flat_by,
             ).run,
+            "contracts": partial(
+                ContractWatch(
+                    parts.gateway,
+                    book=book,
+                    clock=clock,
+                    sink=put,
+                    hear=parts.link.hear,
+                    on_fault=health.reporter("contracts"),
+                ).run,
+                parts.link.greeted,
+            ),
             "kill file": parts.kill_file.run,
             "market risk": self._follow_risk,
         }

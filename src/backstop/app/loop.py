@@ -5,23 +5,24 @@ fact -> core.step -> journal -> durable -> gateway, answers, log, watchers
 The core runs ahead of the disk, the world does not: nothing that a step brings forth leaves this
 process before its records are on disk. Facts that come while the disk is busy share the next
 commit, so a busy market costs latency, never order. When the disk takes nothing, what reduces risk
-leaves all the same; ``app.outage`` keeps account of it.
+leaves all the same: ``app.outage`` says what, and keeps account of it.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Protocol
 
 from msgspec.structs import replace
 
 from backstop.app.codec import POLICY_KIND, decode_fact, decode_policy, recordable
 from backstop.app.deadline import DeadlineTimer
-from backstop.app.dispatch import Change, Dispatcher
+from backstop.app.dispatch import Dispatcher
+from backstop.app.followers import Followers, StepFollower
 from backstop.app.journal_fold import fold, policy_batch
 from backstop.app.outage import Outage
 from backstop.app.past_orders import PastOrders
+from backstop.app.pending_step import PendingStep
 from backstop.app.proofs import ProofMaker
 from backstop.app.recording import Recorder
 from backstop.app.watchers import Watchers
@@ -31,19 +32,17 @@ from backstop.core.engine import condensed, next_deadline_ns, step
 from backstop.core.pre_trade import judge
 from backstop.core.step import Decision, DecisionKind, Note, Step
 from backstop.core.undecided import settling
-from backstop.core.unrecorded import may_leave_unrecorded, needs_record
 from backstop.domain.commands import PlaceOrder, RaiseAlert
 from backstop.domain.events import (
     AccountAudited,
     Fact,
-    JournalFailed,
     OrderDispatched,
     OrderRequested,
     PastUnreadable,
     TimerFired,
     VenueClockRead,
 )
-from backstop.errors import JournalError, JournalFullError, StateFolderError
+from backstop.errors import JournalError, StateFolderError
 from backstop.ports import Clock, JournalRecord, WritableJournal
 
 MAX_QUEUED_FACTS = 100_000
@@ -54,8 +53,6 @@ TURN_NS = 4_000_000
 """Facts handled, and time spent on them, before other tasks get a turn: sockets, pulses and
 requests wait for no longer when very much comes at once."""
 
-NOT_DURABLE = "the intent could not be made durable"
-
 BEYOND_THE_RECORD = (
     "The disk took no record for so long that some could not be kept. The record says so, and "
     "ends here: start the guard anew, and it reads the broker's truth."
@@ -64,45 +61,11 @@ BEYOND_THE_RECORD = (
 NoteSink = Callable[[Note], None]
 
 
-class StepFollower(Protocol):
-    """Sees the book exactly as each fact left it, which the book shows for a moment only."""
-
-    def stepped(self, fact: Fact, number: int) -> None:
-        """See the book right after ``fact``, the step with this number; nothing may leave yet."""
-
-    def released(self, number: int) -> None:
-        """Hear that the steps up to this number are on disk: what they brought may leave."""
-
-
 _ACCEPTED = Decision(kind=DecisionKind.ACCEPTED)
 
 
 def _stopped() -> JournalError:
     return JournalError("The guard has stopped: nothing more is decided, recorded or sent.")
-
-
-class _Pending:
-    """One step on its way to the disk, and who waits for its decision."""
-
-    __slots__ = ("asker", "fact", "last_seq", "left", "proofs", "result", "seq")
-
-    def __init__(
-        self,
-        fact: Fact,
-        result: Step,
-        *,
-        asker: asyncio.Future[Decision] | None,
-        seq: int,
-        last_seq: int,
-        proofs: dict[str, bytes],
-    ) -> None:
-        self.fact = fact
-        self.result = result
-        self.asker = asker
-        self.seq = seq
-        self.last_seq = last_seq
-        self.proofs = proofs
-        self.left = False  # it was let go although its records are not on disk
 
 
 def _nothing() -> None:
@@ -143,12 +106,11 @@ class DecisionLoop:
         self._past = past
         self._queue: deque[tuple[Fact, asyncio.Future[Decision] | None]] = deque()
         self._taken = 0  # facts out of the queue, since the start
-        self._unreleased: deque[_Pending] = deque()
-        self._early: list[tuple[_Pending, JournalError | None]] = []  # told before ``run``
-        self._outage = Outage()
+        self._unreleased: deque[PendingStep] = deque()
+        self._early: list[tuple[PendingStep, JournalError | None]] = []  # told before ``run``
+        self._outage = Outage(clock=clock, not_sent=dispatcher.not_sent, put=self.put)
         self._watchers = Watchers()
-        self._listeners: list[Callable[[Fact], None]] = []
-        self._followers: list[StepFollower] = []
+        self._followers = Followers()
         self._running: asyncio.Future[None] | None = None
         self._closing = False  # nothing more is handled; the last record is on its way
         self._ended = False
@@ -252,7 +214,7 @@ class DecisionLoop:
         self.book.policy = policy
 
     def begin(self, fact: Fact) -> None:
-        """Handle the first fact of this process at once, after the replay and before ``run``.
+        """Handle a first fact of this process at once, after the replay and before ``run``.
 
         Until then the book is that of the process before: its links seem up, its account read.
         """
@@ -390,18 +352,17 @@ class DecisionLoop:
         if acted_ns is not None:
             alerts = tuple(it for it in result.commands if isinstance(it, RaiseAlert))
             result = replace(result, commands=alerts)
-        pending = _Pending(
+        pending = PendingStep(
             fact, result, asker=asker, seq=seq, last_seq=batch.records[-1].seq, proofs=proofs
         )
         self._unreleased.append(pending)
         self.on_step()
-        for follower in self._followers:
-            self._contained(partial(follower.stepped, fact, self.steps), follower)
+        self._followers.stepped(fact, self.steps)
         self._journal.submit(batch, partial(self._told, pending))
 
     # -- out ---------------------------------------------------------------------------------
 
-    def _told(self, pending: _Pending, error: JournalError | None) -> None:
+    def _told(self, pending: PendingStep, error: JournalError | None) -> None:
         """Hear what became of a step's records; the journal tells in the order of the steps."""
         if self._running is None:
             self._early.append((pending, error))
@@ -418,13 +379,12 @@ class DecisionLoop:
             else:
                 self._release_unrecorded(pending, error)
             released = self.steps - len(self._unreleased)
-            for follower in self._followers:
-                self._contained(partial(follower.released, released), follower)
+            self._followers.released(released)
             self._watchers.released(released)
         except Exception as failure:  # noqa: BLE001 - a callback has nobody else to tell
             self._fail(failure)
 
-    def _release(self, pending: _Pending) -> None:
+    def _release(self, pending: PendingStep) -> None:
         result = pending.result
         if pending.proofs:
             self._recorder.keep(pending.proofs)
@@ -436,42 +396,24 @@ class DecisionLoop:
                     )
                 )
             self._dispatcher.dispatch(command)
-        if pending.asker is not None and not pending.asker.done():
-            pending.asker.set_result(result.decision or _ACCEPTED)
+        pending.answer(result.decision or _ACCEPTED)
         self._watchers.changed(result.changed_orders)
         for note in result.notes:
             self._on_note(note)
-        for listener in self._listeners:
-            self._contained(partial(listener, pending.fact), listener)
+        self._followers.heard(pending.fact)
         if self._closing:
             self._fail(JournalError(BEYOND_THE_RECORD))
 
-    def _release_unrecorded(self, pending: _Pending, error: JournalError) -> None:
+    def _release_unrecorded(self, pending: PendingStep, error: JournalError) -> None:
         """Let go only what reduces risk: a full disk must not hold a position open."""
-        kept = not isinstance(error, JournalFullError)
-        pending.left = kept
-        began = self._outage.left(pending.seq, pending.last_seq, kept=kept, reason=str(error))
-        if began:
-            utc_us = self._clock.utc_us()
-            self._outage.began_utc_us = utc_us
-            self.put(JournalFailed(utc_us=utc_us, reason=str(error)))
-        result = pending.result
-        withheld = [it for it in result.commands if not may_leave_unrecorded(self.book, it)]
-        for command in withheld:
-            if isinstance(command, Change):
-                self.put(self._dispatcher.not_sent(command, NOT_DURABLE))
-        if withheld or needs_record(pending.fact, result.decision):
-            left = tuple(it for it in result.commands if it not in withheld)
-            pending.result = replace(result, commands=left)
-            if pending.asker is not None and not pending.asker.done():
-                pending.asker.set_exception(error)
+        self._outage.curb(self.book, pending, error)
         proofs, pending.proofs = pending.proofs, {}  # a proof names its place in the record
         self._release(pending)
         pending.proofs = proofs
-        if not kept:
+        if not pending.left:
             self._look_for_the_end()
 
-    def _written_late(self, pending: _Pending) -> None:
+    def _written_late(self, pending: PendingStep) -> None:
         """Take note that records of the outage are on disk; the last of them may end it."""
         self._recorder.keep(pending.proofs)
         self._outage.written()
@@ -484,7 +426,7 @@ class DecisionLoop:
         """
         if self._outage.lost and self._unreleased:
             return
-        recovered = self._outage.ended(utc_us=self._clock.utc_us())
+        recovered = self._outage.ended()
         if recovered is None:
             return
         if not recovered.lost:
@@ -509,7 +451,7 @@ class DecisionLoop:
         Called on the event loop after what follows from the fact has left; it must not block. One
         that fails is told of and called again: nobody who listens can stop the guard.
         """
-        self._listeners.append(listener)
+        self._followers.listen(listener)
 
     def follow(self, follower: StepFollower) -> None:
         """Have ``follower`` see every step from now on as it is taken, and hear when it is let go.
@@ -517,15 +459,7 @@ class DecisionLoop:
         It is called on the event loop and must not block. One that fails is told of and called
         again: nobody who follows can stop the guard.
         """
-        self._followers.append(follower)
-
-    def _contained(self, call: Callable[[], None], whose: object) -> None:
-        try:
-            call()
-        except Exception as error:  # noqa: BLE001 - a bug of whoever follows, made loud
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": f"{whose!r} failed at a step", "exception": error}
-            )
+        self._followers.follow(follower)
 
     async def recorded(self) -> None:
         """Wait until everything that the book shows now is on disk and its effects have left.

@@ -15,6 +15,7 @@ from backstop.app.protection_desk import ProtectionDesk
 from backstop.app.quote_board import QuoteBoard
 from backstop.core.execution_verification import REPLY_LIMIT_NS
 from backstop.core.guardrails import Assessment
+from backstop.core.order_month import instrument_of_order
 from backstop.core.order_numbers import tickless_faults
 from backstop.core.policy import SECOND_NS
 from backstop.core.pre_trade import judge
@@ -114,7 +115,7 @@ class OrderDesk:
                 request=request,
                 custom_tag=custom_tag,
                 broker_order_id=broker_order_id,
-                reference=self._reference(request.symbol),
+                reference=self._reference(request),
                 marks=self._quotes.marks(),
             )
         )
@@ -193,14 +194,14 @@ class OrderDesk:
         return OrderRequested(
             utc_us=self._clock.utc_us(),
             request=request,
-            reference=self._reference(request.symbol),
+            reference=self._reference(request),
             marks=self._quotes.marks(),
             spare_calls=self._budget.left(),
         )
 
-    def _reference(self, symbol: str) -> Quote | None:
-        """Return the market of a symbol's contract, as far as it is known now."""
-        instrument = self._loop.book.instrument_for(symbol)
+    def _reference(self, request: OrderRequest) -> Quote | None:
+        """Return the market of the contract that an order is about, as far as it is known now."""
+        instrument = instrument_of_order(self._loop.book, request)
         return None if instrument is None else self._quotes.reference(instrument.contract_id)
 
     async def _until_answered(self, order: TrackedOrder) -> TrackedOrder:

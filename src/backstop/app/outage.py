@@ -1,19 +1,47 @@
-"""Keeps account of an outage: decisions that were acted on before their records were on disk."""
+"""While the disk takes nothing: what leaves all the same, and the account that is kept of it.
 
-from backstop.domain.events import JournalRecovered
+What may leave without a record is for the core to say: only what reduces risk, for a full disk must
+not hold a position open. Everything else of a step is answered as never sent. Each step is counted
+until its records are on disk after all, or certain never to be.
+"""
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from backstop.app.dispatch import Change
+from backstop.app.pending_step import PendingStep
+from backstop.core.book import Book
+from backstop.core.unrecorded import may_leave_unrecorded, needs_record
+from backstop.domain.events import Fact, JournalFailed, JournalRecovered
+from backstop.errors import JournalError, JournalFullError
+from backstop.ports import Clock, FactSink
+
+NOT_DURABLE = "the intent could not be made durable"
 
 
 class Outage:
-    """Begins with the first decision that left unrecorded; ends when all of them are written.
+    """Begins with the first step that leaves unrecorded; ends when all of them are written.
 
     Attributes:
         reason: why the disk takes nothing; None while there is no outage.
-        began_utc_us: when it began; the caller's to set, for this class has no clock.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, *, clock: Clock, not_sent: Callable[[Change, str], Fact], put: FactSink
+    ) -> None:
+        """Prepare; there is none.
+
+        Args:
+            clock: for the times of what is told of it.
+            not_sent: makes the answer to a request that did not leave, with the reason.
+            put: takes such answers, and the fact that it began.
+        """
         self.reason: str | None = None
-        self.began_utc_us = 0
+        self._clock = clock
+        self._not_sent = not_sent
+        self._put = put
+        self._began_utc_us = 0
         self._waiting = 0
         self._decisions = 0
         self._lost = 0
@@ -22,38 +50,52 @@ class Outage:
 
     @property
     def lost(self) -> int:
-        """Decisions of this outage, or of the one that ended last, that no record will have."""
+        """Steps of this outage, or of the one that ended last, that no record will have."""
         return self._lost
 
-    def left(self, seq: int, last_seq: int, *, kept: bool, reason: str) -> bool:
-        """Count a decision with the records ``seq`` to ``last_seq``; True if it is the first.
+    def curb(self, book: Book, pending: PendingStep, error: JournalError) -> None:
+        """Leave of ``pending``, which the disk did not take, only what may go without a record.
 
-        ``kept`` says whether its records wait to be written; those of others will be missing.
+        ``pending.left`` says after that whether its records are still to be written.
         """
-        first = self.reason is None
-        if first:
-            self._decisions = self._lost = 0
-            self._first_seq = seq
+        pending.left = not isinstance(error, JournalFullError)
+        self._count(pending, reason=str(error))
+        result = pending.result
+        withheld = [it for it in result.commands if not may_leave_unrecorded(book, it)]
+        for command in withheld:
+            if isinstance(command, Change):
+                self._put(self._not_sent(command, NOT_DURABLE))
+        if withheld or needs_record(pending.fact, result.decision):
+            left = tuple(it for it in result.commands if it not in withheld)
+            pending.result = replace(result, commands=left)
+            pending.refuse(error)
+
+    def _count(self, pending: PendingStep, *, reason: str) -> None:
+        began = self.reason is None
         self.reason = reason
-        if kept:
+        if began:
+            self._decisions = self._lost = 0
+            self._first_seq = pending.seq
+            self._began_utc_us = self._clock.utc_us()
+            self._put(JournalFailed(utc_us=self._began_utc_us, reason=reason))
+        if pending.left:
             self._waiting += 1
             self._decisions += 1
-            self._last_seq = last_seq
+            self._last_seq = pending.last_seq
         else:
             self._lost += 1
-        return first
 
     def written(self) -> None:
-        """Count one decision that is on disk now."""
+        """Count one step that is on disk now."""
         self._waiting -= 1
 
-    def ended(self, *, utc_us: int) -> JournalRecovered | None:
+    def ended(self) -> JournalRecovered | None:
         """Return what is to be recorded at the end; None while there is none, or it goes on."""
         if self._waiting or self.reason is None:
             return None
         recovered = JournalRecovered(
-            utc_us=utc_us,
-            began_utc_us=self.began_utc_us,
+            utc_us=self._clock.utc_us(),
+            began_utc_us=self._began_utc_us,
             reason=self.reason,
             decisions=self._decisions,
             first_seq=self._first_seq,

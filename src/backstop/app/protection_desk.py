@@ -8,6 +8,7 @@ from backstop.app.loop import DecisionLoop
 from backstop.app.quote_board import QuoteBoard
 from backstop.core.leftovers import leftovers
 from backstop.core.liquidation_scope import contract_for
+from backstop.core.order_month import instrument_of_order
 from backstop.core.protection_situation import is_in_place
 from backstop.core.protection_wishes import levels_in_ticks
 from backstop.core.step import Decision, DecisionKind
@@ -75,7 +76,7 @@ class ProtectionDesk:
     async def leftovers_gone(self, request: OrderRequest) -> None:
         """Let stops of an earlier position leave before an entry into its contract is judged."""
         book = self._loop.book
-        instrument = book.instrument_for(request.symbol)
+        instrument = instrument_of_order(book, request)
         if instrument is None or not (book.policy.sends and book.policy.protects):
             return
         contract_id = instrument.contract_id

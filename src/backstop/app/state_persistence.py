@@ -46,6 +46,10 @@ ON_TIME_SHARE = 0.9
 SHORTEST_SHARE = 0.5
 """However long a beat takes, the next one does not follow sooner than after this share."""
 
+SOUND_S = 3.0
+"""After so long a guard that the broker keeps waiting counts as one: that it cannot be reached is
+no downtime. The watchdog takes a new guard for sound after the same time."""
+
 STATE_FAULT = "state file"
 
 FaultSink = Callable[[str], None]
@@ -117,6 +121,7 @@ class StatePersistence:
         self._interval_s = interval_ns / 1e9
         self._on_fault = on_fault
         self._on_set_aside = on_set_aside
+        self._began_s: float | None = None  # by the event loop's clock: the first beat
         self._looked_through = False
         self._worker = DiskWorker("state")
         self._tree = trail.start.known or KnownTree(size=0, peaks=())
@@ -131,6 +136,7 @@ class StatePersistence:
         """Write down what has changed; returns after how many seconds the next beat is due."""
         now_s = asyncio.get_running_loop().time
         began_s = now_s()
+        self._began_s = began_s if self._began_s is None else self._began_s
         try:
             least_s = await self._beat()
         except StateFolderError as error:
@@ -144,7 +150,7 @@ class StatePersistence:
 
     async def _beat(self) -> float:
         """Return for how many seconds none may follow, for the sake of the loop and the disk."""
-        if self._loop.book.recovered:
+        if self._loop.book.recovered or self._keeps_guarding:
             self._guarded = Guarded(
                 utc_us=self._clock.utc_us(), monotonic_ns=self._clock.monotonic_ns()
             )
@@ -178,6 +184,16 @@ class StatePersistence:
             self._worker.close()
             self._files.close()
             self._past.close()
+
+    @property
+    def _keeps_guarding(self) -> bool:
+        """It has been at work for a while, on an account that was guarded before it began.
+
+        How long nobody had guarded by then is in the book, and stays there until it was acted on.
+        """
+        if self._began_s is None or not self._guarded.utc_us:
+            return False
+        return asyncio.get_running_loop().time() - self._began_s >= SOUND_S
 
     # -- one checkpoint ------------------------------------------------------------------------
 

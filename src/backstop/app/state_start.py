@@ -28,6 +28,9 @@ NOTHING = "nothing"
 class Guarded(Struct, frozen=True, kw_only=True):
     """When the account was guarded last, by both clocks.
 
+    By a process that had read it, or that was at work and could not: a broker that cannot be
+    reached is no downtime.
+
     ``utc_us`` 0: never, or nothing tells. ``monotonic_ns`` 0: in another boot of the machine.
     """
 

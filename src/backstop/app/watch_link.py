@@ -18,6 +18,7 @@ from backstop.adapters.process_line import ProcessLine
 from backstop.adapters.process_watch import WatchedProcess
 from backstop.app.loop import DecisionLoop
 from backstop.app.stall_meter import StallMeter
+from backstop.core.standing_latches import standing_latches
 from backstop.core.supervision import holdings
 from backstop.core.watch_facts import Moment
 from backstop.core.watchdog_presence import (
@@ -40,6 +41,7 @@ from backstop.domain.heartbeat import (
     Pulse,
     Stop,
 )
+from backstop.domain.standing_latch import StandingLatch
 from backstop.ports import Clock
 
 PULSE_INTERVAL_S = 0.25
@@ -119,6 +121,7 @@ class WatchLink:
         self._presence = Presence()
         self._pulse_ns: int | None = None
         self._told = Holdings.UNKNOWN  # what the newest pulse said that the account holds
+        self._told_latches: tuple[StandingLatch, ...] = ()  # and what is latched
         self._late_ms_max = 0  # of our own pulse
         self._beat: Beat | None = None
         self._watchdog: WatchedProcess | None = None
@@ -237,11 +240,15 @@ class WatchLink:
         return max(self._late_ms_max, self._stalls.longest_ms)
 
     def _stepped(self) -> None:
-        """Say at once that there is something to lose, before the order for it leaves.
+        """Say at once what must not be lost with us, before anything that follows from it leaves.
 
-        Else a guard that dies between its order and its next pulse would be taken for flat.
+        That there is something to lose: else a guard that dies between its order and its next
+        pulse would be taken for flat. And what is latched: the disk may take nothing of it, and
+        whoever asked for it is answered next.
         """
-        if self._told is not Holdings.OPEN and holdings(self._loop.book) is Holdings.OPEN:
+        book = self._loop.book
+        opened = self._told is not Holdings.OPEN and holdings(book) is Holdings.OPEN
+        if opened or standing_latches(book) != self._told_latches:
             self._say_pulse()
 
     def _pulse(self) -> None:
@@ -252,7 +259,7 @@ class WatchLink:
 
     def _say_pulse(self) -> None:
         loop, book = self._loop, self._loop.book
-        self._told = holdings(book)
+        self._told, self._told_latches = holdings(book), standing_latches(book)
         now_ns, audit_ns = self._clock.monotonic_ns(), book.audit.complete_ns
         self._line.send(
             Pulse(
@@ -262,6 +269,7 @@ class WatchLink:
                 audit_age_ms=(now_ns - audit_ns) // _NS_PER_MS if audit_ns else None,
                 holdings=self._told,
                 stall_ms_max=self._stall_ms_max(),
+                latches=self._told_latches,
             )
         )
         self._pulse_ns = self._moment().awake_ns

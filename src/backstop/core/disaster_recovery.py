@@ -13,7 +13,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from backstop.core.book import Book
-from backstop.core.left_alone import is_too_long
+from backstop.core.left_alone import alone_ms
 from backstop.core.recovery_rehearsal import AccountPicture, Act, PlannedAct, acts_on
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
@@ -147,8 +147,8 @@ def recovery_plan(
     findings = tuple(comparison.findings())
     wrong = any(it.difference is Difference.WRONG_ACCOUNT for it in findings)
     held = {row.contract_id: row.quantity for row in picture.positions or () if row.quantity}
-    alone = is_too_long(downtime.stop, downtime.ms, after_ms=liquidate_after_ms)
-    liquidates = alone and bool(held) and not wrong
+    alone = alone_ms(before, downtime.stop, downtime.ms, after_ms=liquidate_after_ms)
+    liquidates = bool(alone and held) and not wrong
     acts = {} if wrong else acts_on(before, picture, liquidates=liquidates, now_ns=now_ns)
     none = () if wrong else (PlannedAct(act=Act.NOTHING),)
     contracts = dict.fromkeys(

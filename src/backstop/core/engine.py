@@ -54,6 +54,7 @@ from backstop.core.record_soundness import record_checked
 from backstop.core.registered_orders import order_registered
 from backstop.core.repeated_executions import count_executions
 from backstop.core.slippage_breaches import count_breaches, follow_moves, level_answered
+from backstop.core.standing_latches import latches_handed_over
 from backstop.core.standstill import stood_still
 from backstop.core.step import Step, Tag, Workbench
 from backstop.core.trade_evidence import book_trade, recount_trades
@@ -87,6 +88,7 @@ from backstop.domain.events import (
     InstrumentsLoaded,
     JournalFailed,
     JournalRecovered,
+    LatchesHandedOver,
     LegChangeRequested,
     LifeFact,
     LimitsChangeRequested,
@@ -288,6 +290,8 @@ def _apply_life(work: Workbench, event: LifeFact) -> None:
             left_alone(work, event)
         case GuardStoodStill():
             stood_still(work, event)
+        case LatchesHandedOver():
+            latches_handed_over(work, event)
         case InstrumentsLoaded():
             lifecycle.instruments_loaded(work, event)
         case HubConnected() | HubLost() | SessionEvicted():

@@ -5,6 +5,7 @@ cut, or when guard and watchdog died together. The stop at the venue has protect
 broker is read before anything is closed.
 """
 
+from backstop.core.book import Book
 from backstop.core.emergency_liquidation import begin
 from backstop.core.lifecycle import MACHINE
 from backstop.core.liquidation_scope import open_quantity
@@ -28,11 +29,24 @@ def is_too_long(stop: StopKind, downtime_ms: int | None, *, after_ms: int | None
     return stop is StopKind.CRASH and downtime_ms > after_ms
 
 
+def alone_ms(before: Book, stop: StopKind, downtime_ms: int | None, *, after_ms: int | None) -> int:
+    """Return for how long a start finds that nobody guarded, if that was too long; else 0.
+
+    What the process before owed and could not act on, for it died before it could read the account,
+    is still owed: a broker that cannot be reached is no downtime, and does not end one either. A
+    person who stopped that process has seen to it.
+    """
+    owed_ms = before.left_alone_ms if stop is StopKind.CRASH and after_ms is not None else 0
+    too_long = is_too_long(stop, downtime_ms, after_ms=after_ms)
+    return max(owed_ms, (downtime_ms or 0) if too_long else 0)
+
+
 def left_alone(work: Workbench, event: GuardStarted) -> None:
     """Note at a start that nobody guarded for too long; what is held is not known yet."""
     policy: Policy = work.book.policy
-    too_long = is_too_long(event.stop, event.downtime_ms, after_ms=policy.liquidate_after_ms)
-    work.book.left_alone_ms = (event.downtime_ms or 0) if too_long else 0
+    work.book.left_alone_ms = alone_ms(
+        work.book, event.stop, event.downtime_ms, after_ms=policy.liquidate_after_ms
+    )
     if policy.liquidate_after_ms is None and policy.unprotected:
         work.warn(
             Tag.CRITICAL_SYSTEM,

@@ -6,6 +6,7 @@ from backstop.core import execution_verification as verification
 from backstop.core.alerts import REPEAT_NS
 from backstop.core.book import AUDIT_INTERVAL_NS, LATCHES_KEPT, Book, Wake
 from backstop.core.evidence import apply_order_step
+from backstop.core.liquidation_register import rehearsals_over
 from backstop.core.liquidation_scope import unfinished
 from backstop.core.positions import distrusted
 from backstop.core.record_soundness import record_refusal
@@ -92,8 +93,11 @@ def instruments_loaded(work: Workbench, event: InstrumentsLoaded) -> None:
     """Know the gateway's contracts, and which month each root stands for."""
     book = work.book
     for instrument in event.instruments:
+        if instrument.contract_id in book.positions:
+            # What could not be given a stop for want of a tick size can be given one now.
+            work.touched_contracts[instrument.contract_id] = None
         book.instruments[instrument.contract_id] = instrument
-        if instrument.active:
+        if instrument.active and event.listed:
             book.contract_of[instrument.symbol] = instrument.contract_id
     book.hours.changes_utc_us = 0
 
@@ -246,6 +250,7 @@ def resume_requested(work: Workbench, event: ResumeRequested) -> None:
         _consume_breaches(book)
     if any(latch.kind is LatchKind.EXTERNAL for latch in book.latches):
         book.external.acknowledge()
+    rehearsals_over(work)
     lifted = ", ".join(dict.fromkeys(str(latch.kind) for latch in book.latches))
     book.latches = ()
     work.decision = Decision(kind=DecisionKind.ACCEPTED)

@@ -105,6 +105,7 @@ class Liquidation(Struct, frozen=True, kw_only=True):
         latches: a liquidation, not just a close: entries wait for a person afterwards, and the
             orders of others are cancelled as well.
         sends: False for one that was asked for while the gate was closed: nothing is ever sent.
+        ended_utc_us: when it was over; of one that never sends, when a person resumed.
         begun_ns: monotonic; of the process that runs it, for a later one begins anew.
         reads_first: nothing may be closed before positions and orders were read: this process has
             not read them yet, or not since it stood still.
@@ -147,6 +148,11 @@ class Liquidation(Struct, frozen=True, kw_only=True):
     def is_finished(self) -> bool:
         """Nothing more will be done."""
         return self.state in FINISHED
+
+    @property
+    def is_rehearsed(self) -> bool:
+        """The gate keeps back what it would send, and nobody has resumed since it was asked for."""
+        return not self.sends and self.ended_utc_us is None
 
     @property
     def is_partial(self) -> bool:

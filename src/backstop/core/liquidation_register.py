@@ -22,11 +22,11 @@ def running(book: Book, contract_id: str | None) -> Liquidation | None:
     """Return the run that takes ``contract_id`` flat already, or that can be widened to do it.
 
     None for ``contract_id`` is the whole account: the oldest liquidation of one contract becomes
-    one of the account. While the gate is closed nothing runs; what was asked for then is found
-    again by its scope.
+    one of the account. While the gate is closed nothing runs: a rehearsal is found again by its
+    scope until a person resumes.
     """
     if not book.policy.sends:
-        rehearsed = (run for run in book.liquidations.values() if not run.sends)
+        rehearsed = (run for run in book.liquidations.values() if run.is_rehearsed)
         return next((run for run in rehearsed if run.contract_id == contract_id), None)
     runs = unfinished(book)
     whole = next((run for run in runs if run.contract_id is None), None)
@@ -128,6 +128,13 @@ def finished(work: Workbench, run: Liquidation, state: LiquidationState) -> Liqu
         took_ms=(work.utc_us - run.begun_utc_us) // 1000,
     )
     return run
+
+
+def rehearsals_over(work: Workbench) -> None:
+    """Have the next liquidation that the gate keeps back be a new one: a person has resumed."""
+    for run in tuple(work.book.liquidations.values()):
+        if run.is_rehearsed:
+            work.book.liquidations[run.liquidation_id] = replace(run, ended_utc_us=work.utc_us)
 
 
 def _keep(book: Book, run: Liquidation) -> None:

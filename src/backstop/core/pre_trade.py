@@ -25,6 +25,7 @@ from backstop.core.guardrails import (
 from backstop.core.largest_quantity import with_largest
 from backstop.core.liquidation_scope import closing_denials
 from backstop.core.market_hours import market_now
+from backstop.core.order_month import instrument_of_order
 from backstop.core.own_orders import self_trade_denials
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.portfolio import exposure_denials
@@ -48,7 +49,7 @@ def judge(
             is judged as if that one were not there.
     """
     request = wish.request
-    instrument = book.instrument_for(request.symbol)
+    instrument = instrument_of_order(book, request)
     if instrument is None:
         return None
     contract_id, policy = instrument.contract_id, book.policy

@@ -16,6 +16,7 @@ from backstop.domain.instrument import Instrument
 from backstop.domain.order import OrderRequest, Rejection
 from backstop.domain.quote import Mark, Quote
 from backstop.domain.session import ContractEnd, Session
+from backstop.domain.standing_latch import StandingLatch
 
 
 class Source(StrEnum):
@@ -128,10 +129,21 @@ class EmergencyRunRecorded(Event, frozen=True, kw_only=True, tag=True):
     digest: str
 
 
+class LatchesHandedOver(Event, frozen=True, kw_only=True, tag=True):
+    """The watchdog told this process what the one before it had latched by its last pulse."""
+
+    latches: tuple[StandingLatch, ...]
+
+
 class InstrumentsLoaded(Event, frozen=True, kw_only=True, tag=True):
-    """The contract rows of the gateway that may be traded."""
+    """Contract rows of the gateway.
+
+    ``listed``: they are of its list, which has one month of each root, the one that new orders go
+    to. Otherwise they were asked for by their ids, because the account has to do with them.
+    """
 
     instruments: tuple[Instrument, ...]
+    listed: bool = True
 
 
 class FamilyVolatility(Struct, frozen=True, kw_only=True):
@@ -641,6 +653,7 @@ LifeFact = (
     | PastUnreadable
     | PastReadable
     | EmergencyRunRecorded
+    | LatchesHandedOver
     | InstrumentsLoaded
     | TradingDayBegan
     | VenueClockRead

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from backstop.domain.standing_latch import StandingLatch
+
 
 class Holdings(StrEnum):
     """Could the account hold, or come to hold, a position without anybody's doing?"""
@@ -58,6 +60,8 @@ class Pulse(Message, frozen=True, kw_only=True, tag=True):
         audit_age_ms: since the account was last read completely; None before the first time.
         holdings: what the account could hold now.
         stall_ms_max: longest time for which the event loop did not get round, since the start.
+        latches: what is latched now; whoever guards next is told, for the disk may have taken
+            nothing of it.
     """
 
     turns: int
@@ -66,6 +70,7 @@ class Pulse(Message, frozen=True, kw_only=True, tag=True):
     audit_age_ms: int | None
     holdings: Holdings
     stall_ms_max: int
+    latches: tuple[StandingLatch, ...] = ()
 
 
 class CleanStop(Message, frozen=True, kw_only=True, tag=True):
@@ -83,11 +88,13 @@ class Begin(Message, frozen=True, kw_only=True, tag=True):
     """Be the guard from now on.
 
     ``port`` is where the one before listened, 0 for none; ``options`` are the watchdog's own, for
-    the watchdog that this guard may have to start.
+    the watchdog that this guard may have to start; ``latches`` is what the one before had latched
+    by its last pulse.
     """
 
     port: int = 0
     options: dict[str, str] = {}
+    latches: tuple[StandingLatch, ...] = ()
 
 
 class Beat(Message, frozen=True, kw_only=True, tag=True):

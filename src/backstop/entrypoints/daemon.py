@@ -110,6 +110,7 @@ class _Daemon:
         self._stalls = stalls
         self._clock = SystemClock()
         self._manager = CriticalSystemManager.from_settings(settings)
+        self._manager.latches_before = begin.latches
         self._armed = False
         self._gateway: socket.socket | None = None  # where bots come in by the broker's own API
 

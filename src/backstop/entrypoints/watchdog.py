@@ -50,6 +50,7 @@ from backstop.domain.heartbeat import (
     Pulse,
     Stop,
 )
+from backstop.domain.standing_latch import StandingLatch
 from backstop.entrypoints.guard_process import SPARE_AFTER_NS, GuardProcess, SpareGuard
 from backstop.entrypoints.process_words import ALERT, GUARD, REPORT, Words, read_words, words
 from backstop.entrypoints.stop_signals import StopSignals
@@ -95,6 +96,7 @@ class Watchdog:
         self._guard: GuardProcess | None = None
         self._hello: Hello | None = None
         self._listens: Armed | None = None
+        self._latches: tuple[StandingLatch, ...] = ()  # of the newest pulse
         self._act: Act | None = None
         self._helpers: list[subprocess.Popen[bytes]] = []
         self._quiet: dict[AlertCode, int] = {}  # those of which people hear no more before a moment
@@ -229,6 +231,7 @@ class Watchdog:
             case Pulse():
                 if guard is not None:
                     guard.pulse = message
+                self._latches = message.latches
                 self._tell(Pulsed(turns=message.turns, holdings=message.holdings))
             case CleanStop():
                 self._tell(GuardStops())
@@ -263,7 +266,8 @@ class Watchdog:
             self._tell(Died(exit_code=None))
             return
         port = 0 if self._listens is None else self._listens.port
-        guard.line.send(Begin(port=port, options=dict(self._given.options)))
+        # The latches too: the disk of the one before may have taken nothing.
+        guard.line.send(Begin(port=port, options=dict(self._given.options), latches=self._latches))
         self._take_on(guard)
         self._tell(Began())
         self._beat()
