@@ -360,6 +360,15 @@ async def test_under_nohup_the_end_of_the_terminal_stops_nothing(bench: Any) -> 
             assert await guard.stop() == 0
 
 
+@pytest.fixture
+def at_a_terminal() -> Iterator[None]:
+    """Start programs as a shell does, also where these tests were started with nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("at_a_terminal")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_to_stop_ends_every_process_with_0(
     bench: Any, number: signal.Signals
