@@ -325,6 +325,10 @@ class ProjectXGateway:
         """Return one contract, also of a month that is not listed any more; None: there is none."""
         return await self._rest.instrument(contract_id)
 
+    async def instrument(self, contract_id: str) -> Instrument | None:
+        """Return one contract, also of a month that is not listed any more; None: there is none."""
+        return await self._rest.instrument(contract_id)
+
     async def account(self, wanted: int | str) -> BrokerAccount:
         """Return the account with the id or name ``wanted``.
 
