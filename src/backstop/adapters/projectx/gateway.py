@@ -14,7 +14,6 @@ from backstop.adapters.projectx.transport import HttpReply, Transport
 from backstop.adapters.projectx.verdict import Change, close_refusal, place_rejection
 from backstop.adapters.projectx.wire import BarsBody, WireOrderStatus
 from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerTrade
-from backstop.domain.call_purpose import CallPurpose
 from backstop.domain.clock import ClockReading
 from backstop.domain.commands import (
     AuditAccount,
@@ -157,8 +156,7 @@ class ProjectXGateway:
     async def place_order(self, command: PlaceOrder, *, urgent: bool = False) -> PlaceAnswered:
         """Send one order, once; what is urgent or reduces risk may use the reserve of calls."""
         body = translate.place_body(command)
-        purpose = _change_purpose(urgent=urgent or command.reduces_risk)
-        verdict = await self._rest.change(Change.PLACE, body, purpose=purpose)
+        verdict = await self._rest.change(Change.PLACE, body, urgent=urgent or command.reduces_risk)
         return PlaceAnswered(
             utc_us=self._clock.utc_us(),
             client_order_id=command.client_order_id,
@@ -174,8 +172,7 @@ class ProjectXGateway:
     async def cancel_order(self, command: CancelOrder, *, urgent: bool = True) -> CancelAnswered:
         """Cancel one order, once."""
         body = {"accountId": command.account_id, "orderId": command.broker_order_id}
-        purpose = _change_purpose(urgent=urgent, repeats=command.repeats)
-        verdict = await self._rest.change(Change.CANCEL, body, purpose=purpose)
+        verdict = await self._rest.change(Change.CANCEL, body, urgent=urgent)
         return CancelAnswered(
             utc_us=self._clock.utc_us(),
             broker_order_id=command.broker_order_id,
@@ -187,8 +184,7 @@ class ProjectXGateway:
     async def modify_order(self, command: ModifyOrder, *, urgent: bool = True) -> ModifyAnswered:
         """Change one order, once."""
         body = translate.modify_body(command)
-        purpose = _change_purpose(urgent=urgent, repeats=command.repeats)
-        verdict = await self._rest.change(Change.MODIFY, body, purpose=purpose)
+        verdict = await self._rest.change(Change.MODIFY, body, urgent=urgent)
         return ModifyAnswered(
             utc_us=self._clock.utc_us(),
             broker_order_id=command.broker_order_id,
@@ -205,8 +201,7 @@ class ProjectXGateway:
         change = Change.CLOSE
         if command.quantity is not None:
             change, body = Change.PARTIAL_CLOSE, body | {"size": command.quantity}
-        purpose = _change_purpose(urgent=urgent)
-        verdict = await self._rest.change(change, body, purpose=purpose)
+        verdict = await self._rest.change(change, body, urgent=urgent)
         return PositionCloseAnswered(
             utc_us=self._clock.utc_us(),
             contract_id=command.contract_id,
@@ -226,27 +221,25 @@ class ProjectXGateway:
         is found however old it is, with its trades since it was created.
         """
         account_id = command.account_id
-        purpose = CallPurpose.PROVE if urgent or command.urgent else CallPurpose.ORDINARY
-        if command.repeats:
-            purpose = CallPurpose.REPEAT
+        urgent = urgent or command.urgent
         sent_ns = self._clock.monotonic_ns()
-        numbered = await self._numbered(command, purpose=purpose)
+        numbered = await self._numbered(command, urgent=urgent)
         since_utc_us = command.since_utc_us
         if isinstance(numbered, BrokerOrder):
             since_utc_us = min(since_utc_us, numbered.created_utc_us)
         since_utc_us -= LOOK_UP_MARGIN_US
         searched, queried, trades = await asyncio.gather(
             self._listed(
-                "Order/search", self._rest.orders_since(account_id, since_utc_us, purpose=purpose)
+                "Order/search", self._rest.orders_since(account_id, since_utc_us, urgent=urgent)
             ),
             self._listed(
                 "Order/v2/query",
                 self._rest.query_orders(
-                    account_id, tuple(WireOrderStatus), since_utc_us=since_utc_us, purpose=purpose
+                    account_id, tuple(WireOrderStatus), since_utc_us=since_utc_us, urgent=urgent
                 ),
             ),
             self._listed(
-                "Trade/search", self._rest.trades_since(account_id, since_utc_us, purpose=purpose)
+                "Trade/search", self._rest.trades_since(account_id, since_utc_us, urgent=urgent)
             ),
         )
         rows = (
@@ -271,29 +264,29 @@ class ProjectXGateway:
         )
 
     async def _numbered(
-        self, command: LookUpOrder, *, purpose: CallPurpose
+        self, command: LookUpOrder, *, urgent: bool
     ) -> BrokerOrder | GatewayError | None:
         if command.broker_order_id is None:
             return None
-        read = self._rest.order(command.account_id, command.broker_order_id, purpose=purpose)
+        read = self._rest.order(command.account_id, command.broker_order_id, urgent=urgent)
         return await _part(read)
 
     async def audit_account(self, command: AuditAccount, *, urgent: bool = False) -> AccountAudited:
         """Read orders, live orders, trades and positions at once; a part that failed is None."""
         account_id, since_utc_us = command.account_id, command.since_utc_us
-        purpose = CallPurpose.PROVE if urgent or command.urgent else CallPurpose.ORDINARY
+        urgent = urgent or command.urgent
         sent_ns = self._clock.monotonic_ns()
         orders, live, trades, positions = await asyncio.gather(
             self._listed(
-                "Order/search", self._rest.orders_since(account_id, since_utc_us, purpose=purpose)
+                "Order/search", self._rest.orders_since(account_id, since_utc_us, urgent=urgent)
             ),
             self._listed(
-                "Order/v2/query", self._rest.query_orders(account_id, LIVE_STATUSES, purpose=purpose)
+                "Order/v2/query", self._rest.query_orders(account_id, LIVE_STATUSES, urgent=urgent)
             ),
             self._listed(
-                "Trade/search", self._rest.trades_since(account_id, since_utc_us, purpose=purpose)
+                "Trade/search", self._rest.trades_since(account_id, since_utc_us, urgent=urgent)
             ),
-            self._listed("Position/searchOpen", self._rest.positions(account_id, purpose=purpose)),
+            self._listed("Position/searchOpen", self._rest.positions(account_id, urgent=urgent)),
         )
         return AccountAudited(
             utc_us=self._clock.utc_us(),
@@ -320,10 +313,6 @@ class ProjectXGateway:
     async def instruments(self) -> tuple[Instrument, ...]:
         """Return every contract that the gateway offers; an odd row is reported and left out."""
         return await self._rest.instruments(self._reject_contract)
-
-    async def instrument(self, contract_id: str) -> Instrument | None:
-        """Return one contract, also of a month that is not listed any more; None: there is none."""
-        return await self._rest.instrument(contract_id)
 
     async def instrument(self, contract_id: str) -> Instrument | None:
         """Return one contract, also of a month that is not listed any more; None: there is none."""
