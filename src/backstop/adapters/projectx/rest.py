@@ -69,7 +69,6 @@ _PAUSES_S = (0.2, 0.5, 1.0, 2.0)
 _NS_PER_S = 1_000_000_000
 _ORDER_NOT_FOUND = 1  # of Order/searchById
 _CONTRACT_NOT_FOUND = 1  # of Contract/searchById
-_CONTRACT_NOT_FOUND = 1  # of Contract/searchById
 _OK, _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN = 200, 400, 401, 403
 _TOO_MANY, _SERVER_ERROR = 429, 500
 
@@ -97,7 +96,6 @@ class _Answer(Struct, kw_only=True, rename="camel"):
     error_message: str | None = None
     accounts: list[Raw] | None = None
     order: Raw = Raw(b"null")
-    contract: Raw = Raw(b"null")
     contract: Raw = Raw(b"null")
     contracts: list[Raw] | None = None
     orders: list[Raw] | None = None
@@ -195,17 +193,6 @@ class ProjectXRest:
             except GatewayAnswerError as error:
                 on_rejected(row, error)
         return tuple(instruments)
-
-    async def instrument(self, contract_id: str) -> Instrument | None:
-        """Return one contract, also of a month that is not listed any more; None: there is none."""
-        body = {"contractId": contract_id}
-        try:
-            answer = await self._read("/api/Contract/searchById", body)
-        except _RefusedError as refused:
-            if refused.code == _CONTRACT_NOT_FOUND:
-                return None
-            raise
-        return translate.instrument(answer.contract)
 
     async def instrument(self, contract_id: str) -> Instrument | None:
         """Return one contract, also of a month that is not listed any more; None: there is none."""
