@@ -53,9 +53,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "portal": (),
     "client": ("client", "portal", "domain", "errors"),
     "sync": ("sync", "portal", "app", "config", "core", "domain", "errors"),
-    # Puts a whole guard, unchanged, in front of the simulated exchange.
+    # Puts a whole guard, unchanged, in front of the simulated exchange; and in front of that its
+    # gateway for bots, by the door that the guard's process has for it.
     "storm": (
         "storm",
+        "entrypoints.gateway_door",
         "app",
         "emergency",
         "config",

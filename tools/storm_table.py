@@ -24,7 +24,7 @@ from backstop.storm.coverage import coverage
 from backstop.storm.mutations import MUTATIONS, Mutation, planted
 from backstop.storm.plan import plan_of
 from backstop.storm.regressions import MISJUDGED, REGRESSIONS, UNEXPLAINED
-from backstop.storm.world import SeedResult, run_seed
+from backstop.storm.seed_run import SeedResult, run_seed
 
 REPO = Path(__file__).parents[1]
 PAGE = REPO / "docs" / "reference" / "storm.md"

@@ -14,8 +14,8 @@ from backstop.storm.exposure_truth import rho_of, sigma_of
 from backstop.storm.history import BAR_US, SESSIONS, Close, past_of
 from backstop.storm.mutations import MUTATIONS, Mutation, planted
 from backstop.storm.plan import Weather
+from backstop.storm.seed_run import run_seed
 from backstop.storm.terms import QUIET_US
-from backstop.storm.world import run_seed
 
 PRICES = {"ES": 24_000, "NQ": 84_000}
 TICK = Decimal("0.25")

@@ -14,9 +14,10 @@ from backstop.storm.coverage import ALERTS
 from backstop.storm.machine import NumberedProcess
 from backstop.storm.network import HOST, PORT
 from backstop.storm.plan import plan_of
+from backstop.storm.seed_run import simulated
 from backstop.storm.terms import Hours, Terms, terms_of
 from backstop.storm.venue import ACCOUNT_ID
-from backstop.storm.world import World, simulated
+from backstop.storm.world import World
 
 SEED = 20
 NEVER_S = 1e9
@@ -56,7 +57,7 @@ def hold_one(world: World) -> str:
 
 
 def alerts(world: World) -> set[str]:
-    return set(world.result(0.1, cpu_s=1.0).reached.get(ALERTS, ()))
+    return set(world.reached().get(ALERTS, ()))
 
 
 def lives(process: NumberedProcess | None) -> bool:

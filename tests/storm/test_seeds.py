@@ -15,7 +15,7 @@ from backstop.storm.coverage import ALERTS, TRANSITIONS, coverage
 from backstop.storm.mutations import MUTATIONS, planted
 from backstop.storm.plan import Weather, plan_of
 from backstop.storm.regressions import REGRESSIONS
-from backstop.storm.world import SeedResult, run_seed
+from backstop.storm.seed_run import SeedResult, run_seed
 
 HOURS = 0.02
 """Some seventy seconds each: the long run is ``make storm``."""

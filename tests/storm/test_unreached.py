@@ -4,8 +4,8 @@ import pytest
 
 from backstop.domain.alert_code import AlertCode
 from backstop.storm.coverage import ALERTS, all_there_is
+from backstop.storm.seed_run import run_seed
 from backstop.storm.unreached import UNREACHED
-from backstop.storm.world import run_seed
 
 EVERY = [(kind, name) for kind, reasons in UNREACHED.items() for name in reasons]
 

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from backstop.storm.world import run_seed
+from backstop.storm.seed_run import run_seed
 from benchmarks.decisions import World
 from benchmarks.events import SLICES, hub_facts
 from benchmarks.exposure import ACCOUNT_LIMITS, Held, judged

@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from backstop.storm.world import SeedResult, run_seed
+from backstop.storm.seed_run import SeedResult, run_seed
 
 EXIT_GOOD, EXIT_FAILED, EXIT_UNUSABLE = 0, 1, 2
 

@@ -22,9 +22,11 @@ from backstop.core.step import Note
 from backstop.core.watch_facts import Moment
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.heartbeat import Armed, CleanStop, Hello, Holdings
+from backstop.entrypoints.gateway_door import GatewayDoor
 from backstop.errors import BackstopError
 from backstop.ports import LiquidationOutcome
 from backstop.storm.machine import NumberedProcess, StormMachine
+from backstop.storm.network import BOTS_PORT, BoundSocket
 from backstop.storm.stand_alone import AskedGuard, StandAlone
 from backstop.storm.story import Story
 from backstop.storm.virtual_loop import EPOCH_S
@@ -65,6 +67,8 @@ class GuardHost:
         starts: guards so far.
         on_note: hears what the guard notes.
         on_alert: hears what the watchdog, and who acts for it, have to say.
+        serves_bots: a gateway for bots is in front of each guard.
+        neighbours: returns the other processes of the computer.
     """
 
     def __init__(
@@ -80,6 +84,10 @@ class GuardHost:
         self.starts = 0
         self.on_note: Callable[[Note], None] = lambda _note: None
         self.on_alert: Callable[[AlertCode], None] = lambda _code: None
+        self.serves_bots = False
+        self.neighbours: Callable[[], list[NumberedProcess]] = list
+        self._serving: NumberedProcess | None = None
+        self._standstills = 0
         self._machine = machine
         self._settings = settings
         self._strategies = strategies
@@ -105,6 +113,13 @@ class GuardHost:
     def is_frozen(self) -> bool:
         """Its process is stopped, and does not know."""
         return self.process is not None and self.process.frozen
+
+    def serving(self) -> tuple[int, int] | None:
+        """Return which guard serves bots now, and after how many standstills; None: none does."""
+        process = self._serving
+        if process is None or not process.alive or process.frozen:
+            return None
+        return process.number, self._standstills
 
     @property
     def acts_alone(self) -> bool:
@@ -238,9 +253,13 @@ class GuardHost:
         hello = _hello(process, settings)
         line.send(hello)
         working: list[asyncio.Task[None]] = []
+        door = GatewayDoor(guard, BoundSocket(BOTS_PORT)) if self.serves_bots else None
         try:
             if await _comes_before(stopping, guard.initialize()):
                 self._guard = guard
+                if door is not None:
+                    await door.open()
+                    self._serving = process
                 link = self._link(process, line, hello, guard, stopping)
                 working.append(asyncio.create_task(link.run()))
                 working += [asyncio.create_task(it.run(guard)) for it in self._strategies]
@@ -260,9 +279,11 @@ class GuardHost:
             if isinstance(error, BackstopError):
                 process.exit_code = UNUSABLE_EXIT
         finally:
-            self._guard = None
+            self._guard = self._serving = None
             for task in working:
                 task.cancel()
+            if door is not None:
+                await door.close()
             try:
                 await guard.close(by_person=stopping.is_set())
             except Exception as error:  # noqa: BLE001 - likewise
@@ -334,6 +355,7 @@ class GuardHost:
     def freeze(self) -> None:
         """Stop the guard's process."""
         if self.process is not None and self.process.alive:
+            self._standstills += 1
             self.process.freeze()
 
     def freeze_watchdog(self) -> None:
@@ -343,6 +365,7 @@ class GuardHost:
 
     def freeze_all(self) -> None:
         """Stop every process, as a suspend does."""
+        self._standstills += 1
         for process in self._living():
             process.freeze()
 
@@ -384,8 +407,8 @@ class GuardHost:
         self._tasks.clear()
 
     def _living(self) -> list[NumberedProcess]:
-        known = (self.watchdog, self.process, *(it[0] for it in self._acting))
-        return [it for it in known if it is not None and it.alive]
+        ours = (self.watchdog, self.process, *(it[0] for it in self._acting))
+        return [it for it in (*ours, *self.neighbours()) if it is not None and it.alive]
 
 
 class _Child:

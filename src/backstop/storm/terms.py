@@ -27,6 +27,9 @@ TENTHS: Final = 10
 
 STOP_TICKS: Final = 60
 
+BEHIND_ONE_IN: Final = 4
+"""So many seeds have one with bots behind the gateway: their requests cost time."""
+
 
 class Hours(StrEnum):
     """What the day brings."""
@@ -83,6 +86,7 @@ class Terms(Struct, frozen=True, kw_only=True):
         settings: of the guard, beside those that name the world.
         max_tenths: the largest position, in tenths of a mini.
         sends: the gate is open.
+        bots_behind: some bots are processes of their own, behind the protective gateway.
     """
 
     hours: Hours
@@ -93,6 +97,7 @@ class Terms(Struct, frozen=True, kw_only=True):
     sends: bool
     bracket_mode: BracketMode = BracketMode.AUTO_OCO
     firm_max_position: int | None = None
+    bots_behind: bool = False
 
     @property
     def keeps_hours(self) -> bool:
@@ -174,6 +179,7 @@ def terms_of(seed: int, *, stops_are_needed: bool) -> Terms:
         if account is Account.FIRM
         else BracketMode.AUTO_OCO,
         firm_max_position=3 if account is Account.FIRM else None,
+        bots_behind=seed % BEHIND_ONE_IN == 1,
     )
 
 

@@ -7,13 +7,9 @@ the page of the storm names it.
 from typing import Final
 
 from backstop.domain.alert_code import AlertCode
-from backstop.domain.denial import DenialCode
 from backstop.domain.order import OrderState
 from backstop.storm.coverage import ALERTS, CLASSES, DENIALS, TRANSITIONS
 
-_GATEWAY: Final = (
-    "the gateway surface for bots refuses it, which stands in front of what is simulated"
-)
 _NO_LIE: Final = (
     "the simulated exchange tells late, twice, in the wrong order or not at all, and what it tells "
     "was true once: no row of it is that of another order"
@@ -64,17 +60,7 @@ UNREACHED: Final[dict[str, dict[str, str]]] = {
         ),
         **dict.fromkeys(_from(_S.EXPIRED, _S.FILLED, _S.PARTIALLY_FILLED), _ENDED),
     },
-    DENIALS: dict.fromkeys(
-        (
-            DenialCode.BOT_INSTRUMENT_NOT_ALLOWED,
-            DenialCode.BOT_ORDERS_TOO_MANY,
-            DenialCode.BOT_QUANTITY_TOO_LARGE,
-            DenialCode.BOT_RATE_TOO_HIGH,
-            DenialCode.ORDER_NOT_SUPPORTED,
-            DenialCode.ORDER_OF_ANOTHER,
-        ),
-        _GATEWAY,
-    ),
+    DENIALS: {},
     ALERTS: {
         **dict.fromkeys(
             (

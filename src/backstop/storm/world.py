@@ -1,23 +1,13 @@
-"""One seed: a venue, a machine with a guard and bots on it, the weather, and the two questions."""
+"""One seed: a venue, a machine with a guard and bots on it, the weather, and who judges."""
 
 import asyncio
-import gc
-import io
-import logging
-import sys
-import tempfile
-import time
-import warnings
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from msgspec import Struct, structs
-
-from backstop.adapters.log import LogFormat, Redactor, configure_logging
 from backstop.adapters.projectx.wire import ModifyBody, PlaceBody
 from backstop.adapters.projectx_server.interference import Call
 from backstop.config.settings import Settings
@@ -27,141 +17,35 @@ from backstop.simulator.faults import FaultApplied
 from backstop.storm.bots import Bot
 from backstop.storm.coverage import ALERTS, DENIALS, reached_by
 from backstop.storm.exposure_truth import ExposureWatch, Limits
+from backstop.storm.gateway_bots.bot import Desk
+from backstop.storm.gateway_bots.host import GatewayBots, credentials_made
+from backstop.storm.gateway_bots.judge import BotsJudge
 from backstop.storm.guard_host import GuardHost
 from backstop.storm.hearts import Heart
-from backstop.storm.liveness import SETTLE_S, differences
-from backstop.storm.machine import StormMachine
-from backstop.storm.network import HOST, PORT, Network, StormLoop
+from backstop.storm.liveness import differences
+from backstop.storm.machine import MICROS, StormMachine
+from backstop.storm.network import HOST, PORT, StormLoop
 from backstop.storm.operators import Operator
-from backstop.storm.plan import Plan, Weather, plan_of
-from backstop.storm.record import record_faults
+from backstop.storm.plan import Plan, Weather
 from backstop.storm.safety import (
     LOOK_S,
     NAKED_CALM_S,
     NAKED_RESTLESS_S,
     NAKED_STORM_S,
     SafetyWatch,
-    Violation,
 )
 from backstop.storm.story import Story
 from backstop.storm.struck import Storm
 from backstop.storm.terms import Terms, terms_of
 from backstop.storm.truth import Truth
 from backstop.storm.venue import ACCOUNT_ID, API_KEY, USER, StormVenue
-from backstop.storm.virtual_loop import EPOCH_S, TimeStoodStillError
+from backstop.storm.virtual_loop import EPOCH_S
 from backstop.storm.weather import StormWeather
-
-MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
-"""Files that no disk is waited for, where a system has such a place."""
-
 
 COMPARE_S: Final = 60.0
 """Between two looks at what the guard measured from the bars."""
 
-MOMENT_S: Final = 1e-6
-"""Less than this is no time: added to the loop's, which is a float, it may be nothing."""
-
-STRETCH_S: Final = 5.0
-"""How long it goes on at least after something was broken, when that ends it."""
-
-
-class SeedResult(Struct, frozen=True, kw_only=True):
-    """What came of one seed.
-
-    Attributes:
-        unsettled: what had not come right in time after the faults; empty: all of it had.
-        counts: how often each kind of thing happened.
-        naked_s_max: the longest time for which a position was naked and could be protected.
-        reached: what of all that a guard can do was done, by kind.
-        settled_s: how long it took to come right after the faults.
-        cpu_s: seconds of one core that it took.
-    """
-
-    seed: int
-    weather: Weather
-    hours: float
-    digest: str
-    violations: tuple[Violation, ...]
-    unsettled: tuple[str, ...]
-    counts: dict[str, int]
-    naked_s_max: float
-    settled_s: float
-    cpu_s: float
-    newest: tuple[str, ...]
-    reached: dict[str, tuple[str, ...]] = {}
-
-    @property
-    def passed(self) -> bool:
-        """Nothing was broken, and everything came right."""
-        return not self.violations and not self.unsettled
-
-
-def run_seed(
-    seed: int,
-    *,
-    hours: float,
-    show: Callable[[str], None] | None = None,
-    first_fault: bool = False,
-) -> SeedResult:
-    """Simulate ``hours`` of ``seed``, heal everything, and judge; see ``World.run``."""
-    began_s = time.process_time()
-    world = simulated(
-        plan_of(seed), partial(World.run, hours=hours, first_fault=first_fault), show=show
-    )
-    return world.result(hours, cpu_s=time.process_time() - began_s)
-
-
-def simulated(
-    plan: Plan,
-    act: Callable[["World"], Coroutine[Any, Any, None]],
-    *,
-    show: Callable[[str], None] | None = None,
-    terms: Terms | None = None,
-) -> "World":
-    """Make the world of ``plan``, let ``act`` happen to it, and return it when all is over.
-
-    ``terms`` None: those of the seed.
-    """
-    configure_logging(
-        session_id="storm",
-        redactor=Redactor(),
-        log_format=LogFormat.JSON,
-        level=logging.CRITICAL,
-        stream=io.StringIO(),
-    )
-    place = MEMORY_FOLDER if MEMORY_FOLDER.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=place, prefix="backstop-storm-") as folder:
-        loop = StormLoop(Network(_chance(plan.seed, "network")))
-        try:
-            world = World(plan, loop, Path(folder), show=show, terms=terms)
-            try:
-                loop.run_until_complete(act(world))
-            except TimeStoodStillError as error:
-                world.safety.break_rule("time goes on", str(error))
-        finally:
-            _end(loop)
-        _bury(world)
-    return world
-
-
-def _bury(world: "World") -> None:
-    """Let go of the dead: their ``finally`` runs now, when nothing of it reaches anything."""
-    hook, sys.unraisablehook = sys.unraisablehook, lambda _said: None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what was killed never closed its files
-            world.host.bury()
-            gc.collect()
-    finally:
-        sys.unraisablehook = hook
-
-
-def _end(loop: StormLoop) -> None:
-    for task in asyncio.all_tasks(loop):
-        task.cancel()
-    with suppress(Exception):
-        loop.run_until_complete(asyncio.sleep(0))
-    loop.close()
+A_DAY_S: Final = 86_400
 
 
 def _chance(seed: int, what: str) -> Random:
@@ -169,7 +53,13 @@ def _chance(seed: int, what: str) -> Random:
 
 
 class World:
-    """Everything there is, of one seed."""
+    """Everything there is, of one seed.
+
+    Attributes:
+        unsettled: what had not come right in time after the faults.
+        settled_s: how long it took to come right.
+        gateway_bots: those behind the protective gateway; None: there are none.
+    """
 
     def __init__(
         self,
@@ -187,13 +77,13 @@ class World:
         self._loop = loop
         self._folder = folder
         self._trading = True
-        self._unsettled: tuple[str, ...] = ()
-        self._settled_s = 0.0
+        self.unsettled: tuple[str, ...] = ()
+        self.settled_s = 0.0
         self._reached: dict[str, set[str]] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        (folder / "state").mkdir(mode=0o700)
-        self.story = Story(self._now_s, hidden=str(folder), show=show)
-        self.truth = Truth(self._now_s)
+        self.state_folder.mkdir(mode=0o700)
+        self.story = Story(self.now_s, hidden=str(folder), show=show)
+        self.truth = Truth(self.now_s)
         self.machine = StormMachine(
             loop, _chance(plan.seed, "machine"), folder, start_utc_us=terms.start_utc_us
         )
@@ -243,7 +133,7 @@ class World:
         self.safety = SafetyWatch(
             self.truth,
             self.host,
-            now_s=self._now_s,
+            now_s=self.now_s,
             durable=self._is_durable,
             disk_troubled=self.machine.simulated_disk.was_troubled,
             is_reachable=self._can_act,
@@ -252,6 +142,10 @@ class World:
             max_tenths=terms.max_tenths,
             crowded=plan.has(Weather.OTHERS),
         )
+        self._judge: BotsJudge | None = None
+        self.gateway_bots: GatewayBots | None = None
+        if terms.bots_behind:
+            self._judge, self.gateway_bots = self._bots_behind()
         self.exposure: ExposureWatch | None = None
         self._weather = StormWeather(
             Storm(
@@ -269,36 +163,10 @@ class World:
             )
         )
 
-    async def run(self, hours: float, *, first_fault: bool = False) -> None:
-        """Let it storm for ``hours``, then heal everything and see whether it comes right.
-
-        With ``first_fault`` it ends soon after the first thing that was broken.
-        """
-        await self.begin()
-        self._weather.begin()
-        self._tasks.append(weather := asyncio.ensure_future(self._weather.run()))
-        ends_s = self._now_s() + hours * 3600
-        while (left_s := ends_s - self._now_s()) > MOMENT_S:
-            if first_fault and self.safety.violations:
-                break
-            await asyncio.sleep(min(STRETCH_S, left_s))
-        weather.cancel()
-        await asyncio.wait(self._tasks, timeout=0)
-        for task in self._tasks:
-            if task.done() and not task.cancelled():
-                task.result()  # a storm that has ended by itself proves nothing
-        self._trading = False
-        self._weather.end()
-        (self._folder / "kill").unlink(missing_ok=True)
-        self.story.tell("world", "healed")
-        if not (first_fault and self.safety.violations):
-            await self._settle()
-        await self.end()
-        if not self._unsettled:
-            self._unsettled = tuple(record_faults(self._folder / "state", ACCOUNT_ID, self.truth))
-        for failure in self._loop.failures:
-            self.safety.break_rule("no failure is lost", _failure(failure))
-        self.story.tell("world", "over", unsettled=len(self._unsettled))
+    @property
+    def state_folder(self) -> Path:
+        """Where the guard keeps its state."""
+        return self._folder / "state"
 
     async def begin(self) -> None:
         """Open the venue and start the program; nothing goes wrong yet."""
@@ -308,43 +176,65 @@ class World:
             self.exposure = self._exposure_watch()
         self.venue.watch(self._on_call, self)
         await self.venue.open()
-        self._tasks = [
-            asyncio.ensure_future(self.host.keep_running()),
-            asyncio.ensure_future(self._look()),
-        ]
+        works: list[Coroutine[Any, Any, None]] = [self.host.keep_running(), self._look()]
+        if self.gateway_bots is not None:
+            works.append(self.gateway_bots.keep_running())
+        self._tasks = [asyncio.ensure_future(work) for work in works]
+
+    async def begin_storm(self) -> None:
+        """Let things go wrong from now on."""
+        self._weather.begin()
+        self._storming = asyncio.ensure_future(self._weather.run())
+
+    async def end_storm(self) -> None:
+        """Heal everything; nobody wants anything any more."""
+        self._storming.cancel()
+        tasks = [*self._tasks, self._storming]
+        await asyncio.wait(tasks, timeout=0)
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.result()  # a storm that has ended by itself proves nothing
+        self._trading = False
+        self._weather.end()
+        (self._folder / "kill").unlink(missing_ok=True)
+        self.story.tell("world", "healed")
 
     async def end(self) -> None:
         """Stop the program as a person does, and close the venue."""
         await self.host.stop()
+        if self.gateway_bots is not None:
+            self.gateway_bots.kill_all()
         for task in self._tasks:
             task.cancel()
         await self.venue.close()
+        for failure in self._loop.failures:
+            self.safety.break_rule("no failure is lost", _failure(failure))
 
-    async def _settle(self) -> None:
-        began_s = self._now_s()
-        good = 0
-        while good < 3 and self._now_s() - began_s < SETTLE_S:  # noqa: PLR2004 - looks in a row
-            await asyncio.sleep(1.0)
-            left = self._differences()
-            good = 0 if left else good + 1
-        self._settled_s = self._now_s() - began_s
-        self._unsettled = tuple(left)
+    def bury(self) -> None:
+        """Let go of everything, at the very end."""
+        self.host.bury()
+        if self.gateway_bots is not None:
+            self.gateway_bots.bury()
 
-    def _differences(self) -> list[str]:
-        return differences(
+    def differences(self) -> list[str]:
+        """Return what has not come right yet."""
+        left = differences(
             self.host.guard,
             self.truth,
             acts=self.terms.sends and self.venue.lets_trade,
             trades=self.venue.trades,
         )
+        if self.gateway_bots is not None:
+            left += self.gateway_bots.differences()
+        return left
 
     async def _look(self) -> None:
         compare_s = COMPARE_S
         while True:
             await asyncio.sleep(LOOK_S)
             self.safety.look()
-            if self.exposure is not None and self._now_s() >= compare_s:
-                compare_s = self._now_s() + COMPARE_S
+            if self.exposure is not None and self.now_s() >= compare_s:
+                compare_s = self.now_s() + COMPARE_S
                 self.exposure.compare_estimates()
 
     # -- what reaches the exchange from the guard --------------------------------------------------
@@ -352,6 +242,8 @@ class World:
     def on_place(self, body: PlaceBody) -> None:
         """Have an order judged."""
         self._gate_is_open(f"order {body.custom_tag}")
+        if self._judge is not None:
+            self._judge.on_place(body)
         self.safety.on_place(body)
         if self.exposure is not None:
             self.exposure.on_place(body)
@@ -397,37 +289,60 @@ class World:
             limits=Limits.of(settings),
             bars=self.venue.history.families,
             guard=lambda: self.host.guard,
-            up_s=lambda: self._now_s() - self.host.started_s,
+            up_s=lambda: self.now_s() - self.host.started_s,
             reads_fail=self.plan.has(Weather.GATEWAY, Weather.NETWORK, Weather.CRASH),
             broke=self.safety.break_rule,
         )
 
-    def result(self, hours: float, *, cpu_s: float) -> SeedResult:
-        """Return what came of it."""
-        return SeedResult(
-            seed=self.plan.seed,
-            weather=self.plan.weather,
-            hours=hours,
-            digest=self.story.digest(),
-            violations=tuple(
-                structs.replace(it, text=self._told(it.text)) for it in self.safety.violations
-            ),
-            unsettled=tuple(map(self._told, self._unsettled)),
-            counts=dict(self.story.counts),
-            naked_s_max=self.safety.naked_s_max,
-            settled_s=self._settled_s,
-            cpu_s=cpu_s,
-            newest=tuple(self.story.newest),
-            reached={kind: tuple(sorted(names)) for kind, names in self._reached.items()},
-        )
+    def reached(self) -> dict[str, tuple[str, ...]]:
+        """Return what of all that a guard can do was done, by kind."""
+        found = self._reached
+        if self._judge is not None:
+            found.setdefault(DENIALS, set()).update(self._judge.reached)
+        return {kind: tuple(sorted(names)) for kind, names in found.items()}
 
-    def _told(self, text: str) -> str:
-        """Return ``text`` without the folder of this run, which is another in each."""
-        return text.replace(str(self._folder), "STATE")
+    # -- bots behind the gateway -------------------------------------------------------------------
+
+    def _bots_behind(self) -> tuple[BotsJudge, GatewayBots]:
+        """Make bots that are processes of their own, and whoever judges what they are told."""
+        plan, start_us = self.plan, self.terms.start_utc_us
+        made_s = start_us // MICROS - A_DAY_S  # a clock that steps back does not make them younger
+        keys = credentials_made(self.state_folder, utc_s=made_s)
+        judge = BotsJudge(
+            self.truth,
+            bots=frozenset(keys),
+            broke=self.safety.break_rule,
+            keeps_order=not plan.has(Weather.GATEWAY, Weather.NETWORK, Weather.CRASH),
+        )
+        desk = Desk(
+            account_id=ACCOUNT_ID,
+            contract_ids=tuple(self.venue.contract_ids.values()),
+            touch=self.venue.touch,
+            since=datetime.fromtimestamp(made_s, UTC).isoformat(),
+            serving=self.host.serving,
+            now_s=self.now_s,
+        )
+        bots = GatewayBots(
+            self.machine,
+            keys,
+            partial(_chance, plan.seed),
+            pause_s=plan.pause_s,
+            desk=desk,
+            judge=judge,
+            story=self.story,
+            wants=lambda: self._trading,
+        )
+        self.host.serves_bots, self.host.neighbours = True, bots.living
+        return judge, bots
 
     # -- what is told ------------------------------------------------------------------------------
 
-    def _now_s(self) -> float:
+    def told(self, text: str) -> str:
+        """Return ``text`` without the folder of this run, which is another in each."""
+        return text.replace(str(self._folder), "STATE")
+
+    def now_s(self) -> float:
+        """Return seconds since the story began."""
         return self._loop.now_s - EPOCH_S
 
     def _settings(self) -> Settings:
@@ -444,12 +359,20 @@ class World:
 
     def _on_note(self, note: Note) -> None:
         self.safety.on_note(note)
+        if self._judge is not None and note.name == "order_state":
+            self._tell_judge(self._judge, str(note.fields["client_order_id"]))
         shown = reached_by(note)
         if shown is not None:
             self._reached.setdefault(shown[0], set()).add(shown[1])
         if self.exposure is not None and note.name == "order_state":
             self.exposure.decided(str(note.fields["client_order_id"]))
         self.story.tell("guard", note.name, **note.fields)
+
+    def _tell_judge(self, judge: BotsJudge, name: str) -> None:
+        guard = self.host.guard
+        order = None if guard is None else guard.book.orders.get(name)
+        if order is not None:
+            judge.intended(name, order.custom_tag, order.request.strategy_id)
 
     def _on_decision(self, decision: Decision) -> None:
         codes = {str(denial.code) for denial in decision.denials}

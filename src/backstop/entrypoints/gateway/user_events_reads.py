@@ -7,7 +7,7 @@ that is on disk: by then its events have left.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -21,9 +21,11 @@ from backstop.adapters.projectx.wire import (
 )
 from backstop.adapters.projectx_server.json_rows import encode, rest_row
 from backstop.app.loop import DecisionLoop
+from backstop.core.book import Book
 from backstop.core.known_rows import row_is_known
 from backstop.domain.broker import BrokerOrder
 from backstop.domain.events import Fact, OrderReported, Source, TradeReported
+from backstop.entrypoints.gateway.held_rows import completed, orders_held, trades_held
 from backstop.entrypoints.gateway.upstream_reads import Upstream, UpstreamReads
 from backstop.entrypoints.gateway.user_events import UserEvents
 from backstop.entrypoints.gateway.user_events_rows import held_order
@@ -55,15 +57,30 @@ class LearningReads:
         self._events = events
         self._clock = clock
 
-    async def orders(self, rows: Sequence[OrderRow]) -> Sequence[OrderRow]:
-        """Return ``rows``, which the broker has answered, when their events have left."""
-        await self._learn(self._unknown_orders(rows))
-        return rows
+    async def orders(
+        self,
+        rows: Sequence[OrderRow],
+        *,
+        held: Callable[[Book], Mapping[int, OrderRow]] = lambda _book: {},
+    ) -> Sequence[OrderRow]:
+        """Return ``rows``, which the broker has answered, when their events have left.
 
-    async def trades(self, rows: Sequence[TradeRow]) -> Sequence[TradeRow]:
-        """Return ``rows`` when their events have left."""
+        With them what is ``held`` of the same window, where the broker's list lags behind.
+        """
+        whole = completed(rows, held(self._loop.book), newest_first=False)
+        await self._learn(self._unknown_orders(rows))
+        return whole
+
+    async def trades(
+        self,
+        rows: Sequence[TradeRow],
+        *,
+        held: Callable[[Book], Mapping[int, TradeRow]] = lambda _book: {},
+    ) -> Sequence[TradeRow]:
+        """Return ``rows`` when their events have left, with what is ``held`` likewise."""
+        whole = completed(rows, held(self._loop.book), newest_first=True)
         await self._learn(self._unknown_trades(rows))
-        return rows
+        return whole
 
     async def positions(self, rows: Sequence[PositionRow]) -> Sequence[PositionRow]:
         """Return ``rows`` when bots were told of these positions, or could not be in time."""
@@ -145,7 +162,10 @@ class ToldReads(UpstreamReads):
         self, account_id: int, start_us: int, end_us: int | None
     ) -> Sequence[OrderRow]:
         """Return orders of any status in the window."""
-        return await self._learning.orders(await super().orders(account_id, start_us, end_us))
+        return await self._learning.orders(
+            await super().orders(account_id, start_us, end_us),
+            held=lambda book: orders_held(book, start_us, end_us),
+        )
 
     async def open_orders(self, account_id: int) -> Sequence[OrderRow]:
         """Return orders in status 1."""
@@ -170,7 +190,10 @@ class ToldReads(UpstreamReads):
         self, account_id: int, start_us: int | None, end_us: int | None
     ) -> Sequence[TradeRow]:
         """Return trades in the window."""
-        return await self._learning.trades(await super().trades(account_id, start_us, end_us))
+        return await self._learning.trades(
+            await super().trades(account_id, start_us, end_us),
+            held=lambda book: trades_held(book, start_us, end_us),
+        )
 
 
 def _signed(row: PositionRow) -> int:

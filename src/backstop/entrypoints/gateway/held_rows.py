@@ -1,0 +1,62 @@
+"""What the guard has proof of and the broker's lists do not show yet.
+
+The broker's lists may lag behind its own stream by seconds. A bot that comes back just then was not
+there when the guard was told, and nothing tells it again: what its first reads lack, it never gets
+to know. So a list of the broker is completed by what the guard holds of the same window.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from backstop.adapters.projectx.wire import OrderRow, TradeRow
+from backstop.adapters.projectx.wire_rows import order_row, trade_row
+from backstop.core.book import Book
+from backstop.entrypoints.gateway.user_events_rows import held_order, with_proven_fills
+
+
+class _Row(Protocol):
+    @property
+    def id(self) -> int:
+        """The broker's number."""
+
+
+Row = TypeVar("Row", bound=_Row)
+
+
+def trades_held(book: Book, start_us: int | None, end_us: int | None) -> dict[int, TradeRow]:
+    """Return the trades of the window that the guard has counted, by number."""
+    return {
+        number: trade_row(trade)
+        for number, trade in book.trades.items()
+        if _is_within(trade.created_utc_us, start_us, end_us)
+    }
+
+
+def orders_held(book: Book, start_us: int | None, end_us: int | None) -> dict[int, OrderRow]:
+    """Return the orders created in the window that the guard knows, by number and as it has them.
+
+    They go by the broker's tags.
+    """
+    numbers = dict.fromkeys((*book.client_of_broker_id, *book.venue_orders))
+    held = {number: held_order(book, number) for number in numbers}
+    return {
+        number: with_proven_fills(book, order_row(order))
+        for number, order in held.items()
+        if order is not None and _is_within(order.created_utc_us, start_us, end_us)
+    }
+
+
+def completed(rows: Sequence[Row], held: Mapping[int, Row], *, newest_first: bool) -> Sequence[Row]:
+    """Return the broker's ``rows`` with those that are ``held`` and that it does not show.
+
+    What it shows stays as it shows it.
+    """
+    shown = {row.id for row in rows}
+    lacking = [row for number, row in held.items() if number not in shown]
+    if not lacking:
+        return rows
+    return sorted((*rows, *lacking), key=lambda row: row.id, reverse=newest_first)
+
+
+def _is_within(created_us: int, start_us: int | None, end_us: int | None) -> bool:
+    return (start_us is None or created_us >= start_us) and (end_us is None or created_us <= end_us)
