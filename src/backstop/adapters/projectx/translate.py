@@ -26,10 +26,15 @@ from backstop.adapters.projectx.wire import (
     PlaceBody,
     PositionRow,
     TradeRow,
-    WireOrderStatus,
     WireOrderType,
     WirePositionType,
-    WireSide,
+)
+from backstop.adapters.projectx.wire_tables import (
+    ORDER_TYPE,
+    SIDE,
+    STATUS,
+    WIRE_ORDER_TYPE,
+    WIRE_SIDE,
 )
 from backstop.domain.broker import (
     BrokerAccount,
@@ -56,27 +61,6 @@ _MICROS = Decimal(1_000_000)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _CONTRACT_NAME = re.compile(r"(?P<root>[A-Z0-9]+)[FGHJKMNQUVXZ][0-9]{1,2}")
-
-_STATUS: dict[int, BrokerStatus] = {
-    WireOrderStatus.NONE: BrokerStatus.NONE,
-    WireOrderStatus.OPEN: BrokerStatus.OPEN,
-    WireOrderStatus.FILLED: BrokerStatus.FILLED,
-    WireOrderStatus.CANCELLED: BrokerStatus.CANCELLED,
-    WireOrderStatus.EXPIRED: BrokerStatus.EXPIRED,
-    WireOrderStatus.REJECTED: BrokerStatus.REJECTED,
-    WireOrderStatus.PENDING: BrokerStatus.PENDING,
-    WireOrderStatus.PENDING_CANCELLATION: BrokerStatus.PENDING_CANCELLATION,
-    WireOrderStatus.SUSPENDED: BrokerStatus.SUSPENDED,
-}
-_ORDER_TYPE: dict[int, OrderType] = {
-    WireOrderType.MARKET: OrderType.MARKET,
-    WireOrderType.LIMIT: OrderType.LIMIT,
-    WireOrderType.STOP: OrderType.STOP,
-    WireOrderType.TRAILING_STOP: OrderType.TRAILING_STOP,
-}
-_WIRE_ORDER_TYPE = {domain: wire for wire, domain in _ORDER_TYPE.items()}
-_SIDE: dict[int, Side] = {WireSide.BID: Side.BUY, WireSide.ASK: Side.SELL}
-_WIRE_SIDE = {domain: wire for wire, domain in _SIDE.items()}
 
 _decode_order = msgspec.json.Decoder(OrderRow).decode
 _decode_trade = msgspec.json.Decoder(TradeRow).decode
@@ -240,8 +224,8 @@ def place_body(command: PlaceOrder) -> PlaceBody:
     return PlaceBody(
         account_id=command.account_id,
         contract_id=command.contract_id,
-        type=_WIRE_ORDER_TYPE[command.type],
-        side=_WIRE_SIDE[command.side],
+        type=WIRE_ORDER_TYPE[command.type],
+        side=WIRE_SIDE[command.side],
         size=command.quantity,
         limit_price=command.limit_price,
         stop_price=command.stop_price,
@@ -305,15 +289,15 @@ def _bounded(row: Row) -> bytes:
 
 
 def _broker_status(number: int) -> BrokerStatus:
-    return _STATUS.get(number, BrokerStatus.UNRECOGNISED)
+    return STATUS.get(number, BrokerStatus.UNRECOGNISED)
 
 
 def _order_type(number: int) -> OrderType | None:
-    return _ORDER_TYPE.get(number)
+    return ORDER_TYPE.get(number)
 
 
 def _side(number: int) -> Side:
-    side = _SIDE.get(number)
+    side = SIDE.get(number)
     if side is None:
         raise ValueError(f"side {number} is neither 0 (buy) nor 1 (sell)")
     return side

@@ -20,16 +20,14 @@ from backstop.adapters.projectx.wire import (
     WireOrderStatus,
     WireOrderType,
     WirePositionType,
-    WireSide,
 )
+from backstop.adapters.projectx.wire_tables import WIRE_ORDER_TYPE, WIRE_SIDE, WIRE_STATUS
 from backstop.domain.broker import (
     BrokerAccount,
     BrokerOrder,
     BrokerPosition,
-    BrokerStatus,
     BrokerTrade,
 )
-from backstop.domain.order import OrderType, Side
 
 _Row = TypeVar("_Row")
 
@@ -37,27 +35,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND_US = 1_000_000
 _MICROS = Decimal(1_000_000)
 _SYMBOL_PARTS = 4  # CON.F.US.MNQ of CON.F.US.MNQ.Z26
-
-_STATUS = {
-    BrokerStatus.NONE: WireOrderStatus.NONE,
-    BrokerStatus.OPEN: WireOrderStatus.OPEN,
-    BrokerStatus.FILLED: WireOrderStatus.FILLED,
-    BrokerStatus.CANCELLED: WireOrderStatus.CANCELLED,
-    BrokerStatus.EXPIRED: WireOrderStatus.EXPIRED,
-    BrokerStatus.REJECTED: WireOrderStatus.REJECTED,
-    BrokerStatus.PENDING: WireOrderStatus.PENDING,
-    BrokerStatus.PENDING_CANCELLATION: WireOrderStatus.PENDING_CANCELLATION,
-    BrokerStatus.SUSPENDED: WireOrderStatus.SUSPENDED,
-    BrokerStatus.UNRECOGNISED: WireOrderStatus.NONE,
-}
-_TYPE = {
-    OrderType.MARKET: WireOrderType.MARKET,
-    OrderType.LIMIT: WireOrderType.LIMIT,
-    OrderType.STOP: WireOrderType.STOP,
-    OrderType.TRAILING_STOP: WireOrderType.TRAILING_STOP,
-    None: WireOrderType.UNKNOWN,
-}
-_SIDE = {Side.BUY: WireSide.BID, Side.SELL: WireSide.ASK}
 
 _orders = msgspec.json.Decoder(OrderRow)
 _trades = msgspec.json.Decoder(TradeRow)
@@ -97,7 +74,7 @@ def trade_row(trade: BrokerTrade) -> TradeRow:
         profit_and_loss=None if profit is None else profit / _MICROS,
         fees=trade.fees_micros / _MICROS,
         commissions=trade.commissions_micros / _MICROS if trade.commissions_micros else UNSET,
-        side=_SIDE[trade.side],
+        side=WIRE_SIDE[trade.side],
         size=trade.quantity,
         voided=trade.voided,
         order_id=trade.broker_order_id,
@@ -157,9 +134,9 @@ def _made_order(order: BrokerOrder) -> OrderRow:
         symbol_id=".".join(order.contract_id.split(".")[1:_SYMBOL_PARTS]),
         creation_timestamp=rest_time(order.created_utc_us),
         update_timestamp=rest_time(order.updated_utc_us or order.created_utc_us),
-        status=_STATUS[order.status],
-        type=_TYPE[order.type],
-        side=_SIDE[order.side],
+        status=WIRE_STATUS.get(order.status, WireOrderStatus.NONE),
+        type=WireOrderType.UNKNOWN if order.type is None else WIRE_ORDER_TYPE[order.type],
+        side=WIRE_SIDE[order.side],
         size=order.quantity,
         limit_price=order.limit_price,
         stop_price=order.stop_price,

@@ -2,23 +2,16 @@
 
 from decimal import Decimal
 
-from backstop.adapters.projectx.wire import Bracket, PlaceBody, WireOrderType, WireSide
+from backstop.adapters.projectx.wire import Bracket, PlaceBody, WireOrderType
+from backstop.adapters.projectx.wire_tables import ORDER_TYPE, SIDE
 from backstop.adapters.projectx_server.venue import Outcome
 from backstop.domain.denial import DenialCode
-from backstop.domain.order import OrderRequest, OrderType, Side
+from backstop.domain.order import OrderRequest, OrderType
 from backstop.entrypoints.gateway.refusals import PlaceCode, no
 from backstop.entrypoints.gateway.shown import OUR_NAMES
 
 TAG_LENGTH_MAX = 128
 """Nobody published the gateway's own; tags of clients have some 60 characters."""
-
-_TYPES = {
-    WireOrderType.MARKET: OrderType.MARKET,
-    WireOrderType.LIMIT: OrderType.LIMIT,
-    WireOrderType.STOP: OrderType.STOP,
-    WireOrderType.TRAILING_STOP: OrderType.TRAILING_STOP,
-}
-_SIDES = {WireSide.BID: Side.BUY, WireSide.ASK: Side.SELL}
 
 
 def order_request(body: PlaceBody, name: str, *, bot: str) -> OrderRequest | Outcome:
@@ -27,7 +20,7 @@ def order_request(body: PlaceBody, name: str, *, bot: str) -> OrderRequest | Out
     Prices that the type of the order does not take are left out, as the gateway does. Ticks of
     brackets stay what they are: signed, and from the fill.
     """
-    type_, side = _TYPES.get(body.type), _SIDES.get(body.side)  # type: ignore[call-overload]
+    type_, side = ORDER_TYPE.get(body.type), SIDE.get(body.side)
     if type_ is None or side is None:
         return _not_supported(
             f"type {body.type} with side {body.side}; market (2), limit (1), stop (4) and "
