@@ -78,6 +78,7 @@ class Amounts(Struct, frozen=True, kw_only=True):
     load_rounds: int = 2
     load_s: float = 60
     gateway_orders: int = 60
+    gateway_trips: int = 8
     gateway_s: float = 5
     growth_rounds: int = 3
     reach: Reach = Reach()
@@ -114,6 +115,7 @@ QUICK = Amounts(
     load_rounds=1,
     load_s=2,
     gateway_orders=4,
+    gateway_trips=2,
     gateway_s=1,
     growth_rounds=1,
     reach=SHORT,
@@ -233,7 +235,10 @@ def _parts(folder: Path, amounts: Amounts) -> dict[str, Callable[[], Iterable[Fi
         ),
         "api": lambda: interface_load.measure(rounds=amounts.load_rounds, seconds=amounts.load_s),
         "gateway": lambda: gateway.measure(
-            rounds=rounds, orders=amounts.gateway_orders, seconds=amounts.gateway_s
+            rounds=rounds,
+            orders=amounts.gateway_orders,
+            trips=amounts.gateway_trips,
+            seconds=amounts.gateway_s,
         ),
         "start": lambda: start.measure(rounds=rounds, import_runs=rounds),
         "growth": lambda: growth.measure(rounds=amounts.growth_rounds, reach=amounts.reach),

@@ -105,8 +105,14 @@ FIGURES: dict[str, set[str]] = {
         *(f"loaded_trade_to_verdict_{figure}" for figure in WAITS),
     },
     "gateway": {
-        *(f"gateway_place_{figure}" for figure in (*WAITS, "added_ms", "added_without_sync_ms")),
-        *(f"gateway_{what}_later_{figure}" for what in ("user_event", "quote") for figure in WAITS),
+        *(f"gateway_{what}_{figure}" for what in ("place", "round_trip") for figure in WAITS),
+        *(f"gateway_place_{figure}_ms" for figure in ("added", "added_without_sync")),
+        *(f"gateway_place_{figure}_ms" for figure in ("floor", "above_floor")),
+        *(
+            f"gateway_{what}_later_{figure}"
+            for what in ("order_event", "user_event", "quote")
+            for figure in WAITS
+        ),
         *(f"gateway_quotes_{what}_percent" for what in ("delivered", "processor")),
     },
     "start": {
@@ -137,7 +143,8 @@ WITH_BASELINE = {
     *(it for it in FIGURES["state"] if it.endswith(("mib_per_h", "cpu_percent"))),
     "event_loop_stall_ms",
     *(f"loaded_trade_to_verdict_{figure}" for figure in WAITS),
-    *(f"gateway_place_{figure}" for figure in (*WAITS, "added_ms")),
+    *(f"gateway_{what}_{figure}" for what in ("place", "round_trip") for figure in WAITS),
+    "gateway_place_added_ms",
     "start_to_armed_s",
     "start_to_healthy_s",
 }
@@ -174,7 +181,7 @@ WITH_GOAL = {
 }
 
 MAY_BE_NOTHING = {
-    *(it for it in FIGURES["gateway"] if "later" in it or "added" in it),
+    *(it for it in FIGURES["gateway"] if "later" in it or "added" in it or "floor" in it),
     "crash_lost_decisions",
     "source_none_mib",
     "event_loop_stalls_over_goal",

@@ -1,27 +1,22 @@
 """The protective gateway against the venue itself: what a bot waits longer, and quotes for ten.
 
-Each bot's order goes once straight to the venue and once through the guard, in turns; each user
-event is heard from both, by two connections of one process. The guard is a process of its own.
+Orders and their events are measured in ``gateway_orders``. The guard is a process of its own.
 ``python gateway.py guard URL FOLDER ACCOUNT`` is that process, ``python gateway.py quotes RATE`` a
 venue that quotes so often in a second; both print how to reach them and end with their input.
 """
 
 import asyncio
-import json
-import re
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 from msgspec import Struct
 
 from backstop.adapters.bot_credentials import BotCredentials
@@ -36,10 +31,20 @@ if __name__ == "__main__":  # as a process of its own it is not part of the pack
     sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.figures import Figure, Goal, Of, percentile, sync_ms
+from benchmarks.gateway_orders import (
+    BOT,
+    Rested,
+    Tripped,
+    event_figures,
+    order_figures,
+    rested,
+    trip_figures,
+    tripped,
+)
 from benchmarks.guard import SYMBOL, a_guard
+from benchmarks.surface import Heard, a_process, listening, logged_in
 from benchmarks.venue import ACCOUNTS, API_KEY, NO_HISTORY, USER, a_venue, free_account
 
-BOT = "bench-bot"
 CLIENTS = 10
 QUOTES_PER_S = 500
 FIRST_PRICE = Decimal(9000)
@@ -47,21 +52,8 @@ FIRST_PRICE = Decimal(9000)
 
 PRICES = 40_000
 TICK = Decimal("0.25")
-WARM_UP = 10
-PLACE_GOAL_MS = 1.0
-"""Added to an order without the disk's sync, half of the time."""
-
-LIMIT_S = 60.0
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder whose files are on no disk
-END = "\x1e"
-
-
-class Compared(Struct, frozen=True, kw_only=True):
-    """One guard: what orders and events took, at the venue and through the guard."""
-
-    direct_ms: tuple[float, ...]
-    guarded_ms: tuple[float, ...]
-    later_ms: tuple[float, ...]  # that a bot behind the guard hears of the same event
+HERE = Path(__file__)
 
 
 class FannedOut(Struct, frozen=True, kw_only=True):
@@ -72,75 +64,34 @@ class FannedOut(Struct, frozen=True, kw_only=True):
     processor_share: float  # of one processor, the guard's process
 
 
-def measure(*, rounds: int, orders: int, seconds: float) -> list[Figure]:
+def measure(*, rounds: int, orders: int, trips: int, seconds: float) -> list[Figure]:
     """Return what the gateway adds to orders, to user events, and to market data."""
-    disk: list[Compared] = []
-    memory: list[Compared] = []
+    disk: list[Rested] = []
+    memory: list[Rested] = []
+    trips_made: list[Tripped] = []
     fanned: list[FannedOut] = []
     syncs: list[float] = []
     with a_venue() as url:
         for _ in range(rounds):
             with tempfile.TemporaryDirectory() as folder:
-                disk.append(asyncio.run(_compared(url, Path(folder), orders)))
+                disk.append(asyncio.run(rested(url, Path(folder), orders)))
                 syncs.append(percentile(sync_ms(Path(folder)), 0.5))
             if MEMORY.is_dir():
                 with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
-                    memory.append(asyncio.run(_compared(url, Path(folder), orders)))
-    with _process("quotes", str(QUOTES_PER_S)) as (process, url):
+                    memory.append(asyncio.run(rested(url, Path(folder), orders)))
+            with tempfile.TemporaryDirectory() as folder:
+                trips_made.append(asyncio.run(tripped(url, Path(folder), trips)))
+    with a_process(HERE, "quotes", str(QUOTES_PER_S)) as (process, url):
         for _ in range(rounds):
             with tempfile.TemporaryDirectory() as folder:
                 fanned.append(asyncio.run(_fanned_out(url, Path(folder), seconds)))
         process.poll()
     return [
-        *_order_figures(disk, memory or disk, syncs),
-        *_event_figures(disk),
+        *order_figures(disk, memory or disk, syncs),
+        *trip_figures(trips_made),
+        *event_figures(disk, trips_made),
         *_fan_out_figures(fanned),
     ]
-
-
-def _order_figures(
-    disk: Sequence[Compared], memory: Sequence[Compared], syncs: Sequence[float]
-) -> Iterator[Figure]:
-    for percent in (50, 99):
-        share = percent / 100
-        yield Figure(
-            key=f"gateway_place_p{percent}_ms",
-            what=f"an order by the ProjectX API until its answer: p{percent}",
-            unit="ms",
-            rounds=tuple(percentile(it.guarded_ms, share) for it in disk),
-            baseline="straight to the venue",
-            baseline_rounds=tuple(percentile(it.direct_ms, share) for it in disk),
-        )
-    yield Figure(
-        key="gateway_place_added_ms",
-        what="    added by the guard, the disk's sync in it: p50",
-        unit="ms",
-        rounds=tuple(_added(it) for it in disk),
-        baseline="one sync of that disk",
-        baseline_rounds=tuple(syncs),
-    )
-    yield Figure(
-        key="gateway_place_added_without_sync_ms",
-        what="    added by the guard, its record in memory: p50",
-        unit="ms",
-        rounds=tuple(_added(it) for it in memory),
-        goal=Goal(of=Of.VALUE, bound=PLACE_GOAL_MS, at_least=False),
-    )
-
-
-def _added(compared: Compared) -> float:
-    # Less than nothing is the noise of the machine.
-    return max(0.0, percentile(compared.guarded_ms, 0.5) - percentile(compared.direct_ms, 0.5))
-
-
-def _event_figures(found: Sequence[Compared]) -> Iterator[Figure]:
-    for percent in (50, 99):
-        yield Figure(
-            key=f"gateway_user_event_later_p{percent}_ms",
-            what=f"a user event is heard so much later than at the venue: p{percent}",
-            unit="ms",
-            rounds=tuple(max(0.0, percentile(it.later_ms, percent / 100)) for it in found),
-        )
 
 
 def _fan_out_figures(found: Sequence[FannedOut]) -> Iterator[Figure]:
@@ -168,143 +119,25 @@ def _fan_out_figures(found: Sequence[FannedOut]) -> Iterator[Figure]:
     )
 
 
-# -- orders and their events -----------------------------------------------------------------------
-
-
-class Heard:
-    """When each event was first heard, by the name that its row gives it."""
-
-    def __init__(self, pattern: str) -> None:
-        self.at_ns: dict[str, int] = {}
-        self._pattern = re.compile(pattern)
-        self.came = asyncio.Event()
-
-    def take(self, text: str) -> None:
-        """Note what is in one message."""
-        now_ns = time.perf_counter_ns()
-        for record in text.split(END):
-            found = self._pattern.search(record)
-            if found is not None:
-                self.at_ns.setdefault(found[1], now_ns)
-        self.came.set()
-
-
-class Surface(Struct, kw_only=True):
-    """One side that speaks the ProjectX API, and an open session with it."""
-
-    url: str
-    http: aiohttp.ClientSession
-    token: str
-
-    async def call(self, path: str, **body: Any) -> dict[str, Any]:
-        """Ask for something; a refusal is an error."""
-        headers = {"Authorization": f"Bearer {self.token}"}
-        async with self.http.post(f"{self.url}/api/{path}", json=body, headers=headers) as answer:
-            told: dict[str, Any] = await answer.json()
-        if not told["success"]:
-            raise RuntimeError(f"{path} {body}: {told}")
-        return told
-
-
-async def _logged_in(stack: AsyncExitStack, url: str, user: str, key: str) -> Surface:
-    http = await stack.enter_async_context(aiohttp.ClientSession())
-    surface = Surface(url=url, http=http, token="")
-    answer = await surface.call("Auth/loginKey", userName=user, apiKey=key)
-    surface.token = answer["token"]
-    return surface
-
-
-@asynccontextmanager
-async def _listening(
-    surface: Surface, hub: str, heard: Heard, *calls: tuple[str, object]
-) -> AsyncIterator[None]:
-    """Hear a hub, subscribed to ``calls``, within the block."""
-    headers = {"Authorization": f"Bearer {surface.token}"}
-    address = f"{surface.url}/hubs/{hub}"
-    async with surface.http.ws_connect(address, headers=headers, max_msg_size=0) as socket:
-        await socket.send_str('{"protocol":"json","version":1}' + END)
-        await socket.receive_str()
-        for number, (target, argument) in enumerate(calls):
-            record = {"type": 1, "invocationId": str(number), "target": target}
-            await socket.send_str(json.dumps({**record, "arguments": [argument]}) + END)
-
-        async def listen() -> None:
-            async for message in socket:
-                heard.take(message.data)
-
-        listener = asyncio.create_task(listen())
-        try:
-            yield
-        finally:
-            listener.cancel()
-            await asyncio.gather(listener, return_exceptions=True)
-
-
-async def _compared(url: str, folder: Path, orders: int) -> Compared:
-    account = free_account(url)
-    with _process("guard", url, str(folder), str(account)) as (_, line):
-        address, key = line.split()
-        async with AsyncExitStack() as stack:
-            venue = await _logged_in(stack, url, USER, API_KEY)
-            door = await _logged_in(stack, address, BOT, key)
-            contract_id = await _contract(venue)
-            pattern = r'"target":"GatewayUserTrade".*?"id":(\d+)'
-            direct, guarded = Heard(pattern), Heard(pattern)
-            subscribed = ("SubscribeTrades", account)
-            await stack.enter_async_context(_listening(venue, "user", direct, subscribed))
-            await stack.enter_async_context(_listening(door, "user", guarded, subscribed))
-            own = free_account(url)
-            waits: dict[str, list[float]] = {"venue": [], "door": []}
-            for number in range(orders + WARM_UP):
-                side = number % 2
-                for name, surface, to in (("venue", venue, own), ("door", door, account)):
-                    began_ns = time.perf_counter_ns()
-                    await surface.call(
-                        "Order/place", accountId=to, contractId=contract_id, type=2, side=side,
-                        size=1, customTag=f"{folder.name}-{name}-{number}",
-                    )  # fmt: skip
-                    if number >= WARM_UP:
-                        waits[name].append((time.perf_counter_ns() - began_ns) / 1e6)
-                await _heard_by_both(direct, guarded, number + 1)
-            later = [
-                (guarded.at_ns[trade] - at_ns) / 1e6
-                for trade, at_ns in tuple(direct.at_ns.items())[WARM_UP:]
-            ]
-    return Compared(
-        direct_ms=tuple(waits["venue"]), guarded_ms=tuple(waits["door"]), later_ms=tuple(later)
-    )
-
-
-async def _heard_by_both(direct: Heard, guarded: Heard, trades: int) -> None:
-    async with asyncio.timeout(LIMIT_S):
-        for heard in (direct, guarded):
-            while len(heard.at_ns) < trades:
-                heard.came.clear()
-                await heard.came.wait()
-
-
-async def _contract(venue: Surface) -> str:
-    told = await venue.call("Contract/search", searchText=SYMBOL, live=False)
-    return str(next(it["id"] for it in told["contracts"] if it["name"].startswith(SYMBOL)))
-
-
 # -- market data -----------------------------------------------------------------------------------
 
 
 async def _fanned_out(url: str, folder: Path, seconds: float) -> FannedOut:
-    with _process("guard", url, str(folder), str(free_account(url))) as (process, line):
+    words = ("guard", url, str(folder), str(free_account(url)))
+    with a_process(HERE, *words) as (process, line):
         address, key = line.split()
         async with AsyncExitStack() as stack:
-            venue = await _logged_in(stack, url, USER, API_KEY)
-            door = await _logged_in(stack, address, BOT, key)
-            contract_id = await _contract(venue)
+            venue = await logged_in(stack, url, USER, API_KEY)
+            door = await logged_in(stack, address, BOT, key)
+            contract_id = await venue.contract(SYMBOL)
             everyone = [Heard(_PRICE) for _ in range(CLIENTS + 1)]
             subscribed = ("SubscribeContractQuotes", contract_id)
             for number, heard in enumerate(everyone):
                 side = door if number else venue
-                await stack.enter_async_context(_listening(side, "market", heard, subscribed))
+                await stack.enter_async_context(listening(side, "market", heard, subscribed))
             direct, *bots = everyone
-            await _flowing(everyone)
+            for heard in everyone:
+                await heard.so_many(QUOTES_PER_S // 10)
             for heard in everyone:
                 heard.at_ns.clear()
             before_s, began_s = _processor_s(process), time.perf_counter()
@@ -330,14 +163,6 @@ _PRICE = r'"lastPrice":((?:9\d{3}|1\d{4})(?:\.\d+)?)'
 """The last price of a quote that the venue of this measurement has made up."""
 
 
-async def _flowing(everyone: Sequence[Heard]) -> None:
-    async with asyncio.timeout(LIMIT_S):
-        for heard in everyone:
-            while len(heard.at_ns) < QUOTES_PER_S // 10:
-                heard.came.clear()
-                await heard.came.wait()
-
-
 def _processor_s(process: "subprocess.Popen[str]") -> float:
     """Return the processor time that a guard's process has used so far."""
     if process.stdin is None or process.stdout is None:
@@ -348,21 +173,6 @@ def _processor_s(process: "subprocess.Popen[str]") -> float:
 
 
 # -- the processes ---------------------------------------------------------------------------------
-
-
-@contextmanager
-def _process(*words: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """Run this file as a process; gives it and the line that it prints first."""
-    command = [sys.executable, str(Path(__file__)), *words]
-    with subprocess.Popen(  # noqa: S603 - our own interpreter and file
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        if process.stdin is None or process.stdout is None:
-            raise RuntimeError("a process with pipes has none")
-        try:
-            yield process, process.stdout.readline().strip()
-        finally:
-            process.stdin.close()
 
 
 async def _guard(url: str, folder: Path, account: int) -> None:
