@@ -13,8 +13,8 @@ from backstop.sync import manager, parts
 
 OF_THE_LOOP = {
     "audit", "book", "bots", "commit_waits", "decisions", "deliveries", "failed", "fault_reporter",
-    "gateway_host", "is_running", "journal_seq", "note", "now_ns", "order_changed", "order_records",
-    "parts", "settings_warnings", "steps", "watch",
+    "gateway_host", "is_running", "journal_seq", "note", "now_ns", "order_changed", "order_desk",
+    "order_records", "parts", "settings_warnings", "steps", "watch",
 }  # fmt: skip
 """What belongs to the guard's own thread or to its host process; ``ask`` looks into it there."""
 

@@ -8,6 +8,7 @@ import msgspec
 from backstop.core.policy import Policy
 from backstop.domain.commands import Request
 from backstop.domain.events import Event, Fact
+from backstop.domain.order import OrderRequest
 from backstop.errors import DomainError, StateFolderError
 from backstop.ports import JournalRecord
 
@@ -18,7 +19,7 @@ POLICY_KIND = "policy"
 ROTATION_KIND = "key-rotation"
 
 _T = TypeVar("_T")
-_Wish = TypeVar("_Wish", bound=Event)
+_Wish = TypeVar("_Wish", bound=Event | OrderRequest)
 
 _encoder = msgspec.json.Encoder()
 _facts: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)

@@ -29,6 +29,7 @@ from backstop.app.execution_verification_system import ExecutionVerificationSyst
 from backstop.app.guard_life import GuardLife
 from backstop.app.loop import DecisionLoop
 from backstop.app.notes import log_note
+from backstop.app.order_desk import OrderDesk
 from backstop.app.order_records import OrderRecords
 from backstop.app.quote_board import QuoteBoard
 from backstop.app.recovery_review import RecoveryReport
@@ -434,6 +435,11 @@ class CriticalSystemManager:
     def order_records(self) -> OrderRecords:
         """Orders by their names, also finished ones that the book has let go of."""
         return self._started().records
+
+    @property
+    def order_desk(self) -> OrderDesk:
+        """Where a gateway in this process asks for the orders of its bots."""
+        return self._started().orders
 
     @property
     def bots(self) -> BotDesk:

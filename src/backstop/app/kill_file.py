@@ -2,7 +2,7 @@
 
 The halt is a latch like any other: it stays when the file is taken away, until a person resumes;
 and while the file is there, it comes back. It is looked for all the time, before each decision
-about an entry, and once more right before the entry leaves.
+about an order, and once more before an entry leaves, if the disk kept it for longer than no time.
 """
 
 import asyncio
@@ -17,6 +17,10 @@ LOOK_S = 0.25
 
 LOOK_LIMIT_S = 0.25
 """How long an order waits for a look: a drive that hangs is a fault, and no order is worth it."""
+
+JUST_NOW_NS = 10_000_000
+"""An entry that leaves so soon after the look for its decision needs no other one: no person can
+tell whether the file came before or after that."""
 
 OPERATOR = "kill file"
 """Who halted, for the record: whoever could write into that folder."""
@@ -33,6 +37,7 @@ class KillFile:
         self._sink: FactSink | None = None
         self._halted_by: Callable[[str], bool] = lambda _: False
         self._looking: asyncio.Task[tuple[bool, str]] | None = None
+        self._seen_away_ns: int | None = None  # when the newest look for a decision began
 
     def bind(self, sink: FactSink, *, halted_by: Callable[[str], bool]) -> None:
         """Say where a halt goes, and how to know that one of an operator holds."""
@@ -41,7 +46,7 @@ class KillFile:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            await self.look()
+            await self._why_not()
             await asyncio.sleep(LOOK_S)
 
     async def look(self) -> str:
@@ -49,6 +54,19 @@ class KillFile:
 
         Where nobody can say, that is told as a fault and stops nothing.
         """
+        began_ns = self._clock.monotonic_ns()
+        why = await self._why_not()
+        self._seen_away_ns = None if why else began_ns
+        return why
+
+    async def look_again(self) -> str:
+        """Return the same right before an entry leaves; a look of just now is good for that."""
+        seen_ns = self._seen_away_ns
+        if seen_ns is not None and self._clock.monotonic_ns() - seen_ns < JUST_NOW_NS:
+            return ""
+        return await self._why_not()
+
+    async def _why_not(self) -> str:
         there, fault = await self._look_in_time()
         self._on_fault(fault)
         if not there:

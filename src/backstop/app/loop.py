@@ -25,12 +25,13 @@ from backstop.app.past_orders import PastOrders
 from backstop.app.pending_step import PendingStep
 from backstop.app.proofs import ProofMaker
 from backstop.app.recording import Recorder
-from backstop.app.watchers import Watchers
+from backstop.app.watchers import Wanted, Watchers
 from backstop.core.book import Book
 from backstop.core.clock_readings import is_clock_news
 from backstop.core.engine import condensed, next_deadline_ns, step
 from backstop.core.pre_trade import judge
 from backstop.core.step import Decision, DecisionKind, Note, Step
+from backstop.core.tracked_order import TrackedOrder
 from backstop.core.undecided import settling
 from backstop.domain.commands import PlaceOrder, RaiseAlert
 from backstop.domain.events import (
@@ -52,6 +53,11 @@ FACTS_PER_TURN = 64
 TURN_NS = 4_000_000
 """Facts handled, and time spent on them, before other tasks get a turn: sockets, pulses and
 requests wait for no longer when very much comes at once."""
+
+NOTE_WAIT_S = 0.1
+"""How long the note that a request has left may wait for company. Nothing is decided by it that is
+not decided without it: an order that was let go counts as one that left. So it takes no commit of
+its own, and the venue's answer, which is told to somebody, has not to wait for that one."""
 
 BEYOND_THE_RECORD = (
     "The disk took no record for so long that some could not be kept. The record says so, and "
@@ -115,6 +121,8 @@ class DecisionLoop:
         self._closing = False  # nothing more is handled; the last record is on its way
         self._ended = False
         self._turn_due = False
+        self._in_haste = False  # what was handed to the journal is to be written at once
+        self._written_soon: asyncio.TimerHandle | None = None
         dispatcher.bind(self.put)
 
     @property
@@ -239,6 +247,8 @@ class DecisionLoop:
         """Let nobody wait for a decision or a change that this process will not bring."""
         self._ended = True
         self._deadline.cancel()
+        if self._written_soon is not None:
+            self._written_soon.cancel()
         waiting = [asker for _, asker in self._queue]
         waiting += [pending.asker for pending in self._unreleased]
         self._queue.clear()
@@ -274,13 +284,28 @@ class DecisionLoop:
                 self._handle(fact, asker)
                 if self._clock.monotonic_ns() >= until_ns:
                     break
-            self._journal.flush()
+            self._write()
             if self._queue:
                 self._have_a_turn()
             else:
                 self._look_at_the_deadline()
         except Exception as error:  # noqa: BLE001 - a callback has nobody else to tell
             self._fail(error)
+
+    def _write(self) -> None:
+        """Have what was handed to the journal written, now or with what comes next."""
+        if self._in_haste:
+            self._write_now()
+        elif self._unreleased and self._written_soon is None and self._running is not None:
+            running = self._running.get_loop()
+            self._written_soon = running.call_later(NOTE_WAIT_S, self._write_now)
+
+    def _write_now(self) -> None:
+        self._in_haste = False
+        if self._written_soon is not None:
+            self._written_soon.cancel()
+            self._written_soon = None
+        self._journal.flush()
 
     def _look_at_the_deadline(self) -> None:
         """Put TimerFired when the core wants it by now, or see to it that it comes."""
@@ -347,6 +372,7 @@ class DecisionLoop:
         result = step(self.book, fact, now_ns)
         self._keep_past(result)
         self.steps += 1
+        self._in_haste |= bool(result.commands) or not isinstance(fact, OrderDispatched)
         seq = self._journal.next_seq
         batch, proofs = self._recorder.batch(self.book, fact, result, seq=seq, now_ns=now_ns)
         if acted_ns is not None:
@@ -397,7 +423,7 @@ class DecisionLoop:
                 )
             self._dispatcher.dispatch(command)
         pending.answer(result.decision or _ACCEPTED)
-        self._watchers.changed(result.changed_orders)
+        self._watchers.changed(result.changed)
         for note in result.notes:
             self._on_note(note)
         self._followers.heard(pending.fact)
@@ -468,14 +494,29 @@ class DecisionLoop:
         nothing, it is enough that what may leave has left.
         """
         if self._unreleased and not self._ended:
+            self._write_now()
             await self._watchers.until_released(self.steps)
 
-    async def order_changed(self, client_order_id: str) -> None:
-        """Wait until a released step changes the order.
+    async def next_step(self) -> None:
+        """Wait until one more step is on disk and its effects have left.
+
+        Raises:
+            JournalError: the guard has stopped, and no step follows.
+        """
+        if self._ended:
+            raise _stopped()
+        await self._watchers.next_step()
+
+    async def order_changed(
+        self, client_order_id: str, wanted: Wanted = lambda _: True
+    ) -> TrackedOrder:
+        """Return the order as a released step leaves it, the first one after which it is wanted.
+
+        What is returned is on record, whatever the book knows beyond it by now.
 
         Raises:
             JournalError: the guard has stopped, and will bring no change.
         """
         if self._ended:
             raise _stopped()
-        await self._watchers.order_changed(client_order_id)
+        return await self._watchers.order_changed(client_order_id, wanted)

@@ -4,7 +4,10 @@ A wish carries the market that its decision is based on, so that a replay decide
 """
 
 import asyncio
+from contextlib import suppress
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from backstop.adapters.projectx.rate_budget import RateBudget
 from backstop.app.codec import recordable
@@ -13,6 +16,7 @@ from backstop.app.loop import DecisionLoop
 from backstop.app.order_records import OrderRecords
 from backstop.app.protection_desk import ProtectionDesk
 from backstop.app.quote_board import QuoteBoard
+from backstop.app.watchers import Wanted
 from backstop.core.execution_verification import REPLY_LIMIT_NS
 from backstop.core.guardrails import Assessment
 from backstop.core.order_month import instrument_of_order
@@ -21,6 +25,7 @@ from backstop.core.policy import SECOND_NS
 from backstop.core.pre_trade import judge
 from backstop.core.step import Decision, DecisionKind
 from backstop.core.tracked_order import TrackedOrder
+from backstop.domain.bot import BotLimits
 from backstop.domain.events import (
     CancelRequested,
     LegChangeRequested,
@@ -86,19 +91,43 @@ class OrderDesk:
             DomainError: a member of the request is not what its type says; nothing was sent.
             JournalError: the intent could not be made durable; nothing was sent.
         """
-        await self._kill_file.look()
-        await self._protection.leftovers_gone(request)
-        decision = await self._loop.decide(self._wish(request))
+        decision = await self.decide(request)
         if decision.kind is not DecisionKind.ACCEPTED or decision.order is None:
             return decision
-        order = await self._until_answered(decision.order)
-        return Decision(
-            kind=decision.kind,
-            order=order,
-            assessment=decision.assessment,
-            denials=decision.denials,
-            message=decision.message,
-        )
+        order = await self.until(decision.order, _is_answered, limit_s=ANSWER_LIMIT_S)
+        return replace(decision, order=order)
+
+    async def decide(
+        self, request: OrderRequest, *, bot_limits: BotLimits | None = None
+    ) -> Decision:
+        """Ask for an order; returned when the decision is on disk and the request may leave.
+
+        ``bot_limits`` is what the bot that asks may enter; None: anything that the rules allow.
+        Errors as of ``submit``.
+        """
+        request = recordable(request)
+        await self._protection.decidable(request)
+        await self._kill_file.look()
+        return await self._loop.decide(self._wish(request, bot_limits=bot_limits))
+
+    async def until(self, order: TrackedOrder, wanted: Wanted, *, limit_s: float) -> TrackedOrder:
+        """Return an order as it is on record, as soon as it is ``wanted`` so.
+
+        After ``limit_s``, and when the guard stops meanwhile, it is returned as it stands then.
+        """
+        name = order.client_order_id
+        # The book runs ahead of the record: what it shows by now may be told when it is written,
+        # what comes later with the step that brings it, and no later.
+        if not wanted(self._loop.book.orders.get(name, order)):
+            with suppress(TimeoutError, JournalError):
+                async with asyncio.timeout(limit_s):
+                    return await self._loop.order_changed(name, wanted)
+        await self._loop.recorded()
+        return await self._records.named(name) or order
+
+    async def traded(self, contract_id: str) -> None:
+        """Wait, for moments, until no order of ours trades in a contract: all of it is known."""
+        await self._protection.traded(contract_id)
 
     async def register(
         self, request: OrderRequest, *, custom_tag: str | None, broker_order_id: int | None
@@ -135,6 +164,7 @@ class OrderDesk:
         quantity: int | None,
         limit_price: Decimal | None,
         stop_price: Decimal | None,
+        bot_limits: BotLimits | None = None,
     ) -> Decision:
         """Ask the venue to change an order; prices go to the tick as for a new order."""
         await self._kill_file.look()
@@ -165,6 +195,7 @@ class OrderDesk:
                 reference=reference,
                 marks=self._quotes.marks(),
                 spare_calls=self._budget.left(),
+                bot_limits=bot_limits,
             )
         )
 
@@ -189,7 +220,9 @@ class OrderDesk:
             )
         )
 
-    def _wish(self, request: OrderRequest) -> OrderRequested:
+    def _wish(
+        self, request: OrderRequest, *, bot_limits: BotLimits | None = None
+    ) -> OrderRequested:
         """Return the wish for an order with the market that its decision is based on."""
         return OrderRequested(
             utc_us=self._clock.utc_us(),
@@ -197,6 +230,7 @@ class OrderDesk:
             reference=self._reference(request),
             marks=self._quotes.marks(),
             spare_calls=self._budget.left(),
+            bot_limits=bot_limits,
         )
 
     def _reference(self, request: OrderRequest) -> Quote | None:
@@ -204,14 +238,7 @@ class OrderDesk:
         instrument = instrument_of_order(self._loop.book, request)
         return None if instrument is None else self._quotes.reference(instrument.contract_id)
 
-    async def _until_answered(self, order: TrackedOrder) -> TrackedOrder:
-        """Return the order once the venue answered for it, or its silence became UNKNOWN."""
-        name, unanswered = order.client_order_id, {OrderState.INTENDED, OrderState.SENT}
-        try:
-            async with asyncio.timeout(ANSWER_LIMIT_S):
-                while self._loop.book.orders.get(name, order).state in unanswered:
-                    await self._loop.order_changed(name)
-        except (TimeoutError, JournalError):
-            pass  # the order says by its state that it is not answered
-        await self._loop.recorded()
-        return await self._records.named(name) or order
+
+def _is_answered(order: TrackedOrder) -> bool:
+    """Say whether the venue answered for an order, or its silence became UNKNOWN."""
+    return order.state not in {OrderState.INTENDED, OrderState.SENT}

@@ -1,30 +1,33 @@
-"""What bots and people ask of a position's protection, and the waiting that belongs to it."""
+"""What bots and people ask of a position's protection, and the waiting that belongs to it.
+
+Nobody looks again and again: whatever is waited for comes with a step of the decision loop, so
+each step is followed by a look, and nothing else is.
+"""
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from decimal import Decimal
 
 from backstop.app.loop import DecisionLoop
 from backstop.app.quote_board import QuoteBoard
-from backstop.core.leftovers import leftovers
 from backstop.core.liquidation_scope import contract_for
-from backstop.core.order_month import instrument_of_order
+from backstop.core.order_waits import has_to_wait, is_trading
 from backstop.core.protection_situation import is_in_place
 from backstop.core.protection_wishes import levels_in_ticks
 from backstop.core.step import Decision, DecisionKind
 from backstop.domain.events import ProtectionRequested
-from backstop.domain.order import OrderRequest, Side
+from backstop.domain.order import OrderRequest
 from backstop.errors import JournalError
 from backstop.ports import Clock
 
 IN_PLACE_LIMIT_S = 3.0
 """How long a caller is kept waiting until his levels stand at the venue; they are followed on."""
 
-LEFTOVERS_LIMIT_S = 1.0
-"""How long an entry waits for stops of an earlier position to be cancelled; then it is refused."""
-
-LOOK_S = 0.02
-"""Pause between looks at what no single order owns."""
+DECIDABLE_LIMIT_S = 3.0
+"""How long an order waits for what is under way in its contract: the proof that a closed position
+is flat takes two reads a quarter of a second apart, the cancel of its stops one more call. After it
+the order is judged as things are. No caller waits so long for an answer that he would give up."""
 
 
 class ProtectionDesk:
@@ -64,6 +67,8 @@ class ProtectionDesk:
         if decision.kind is not DecisionKind.ACCEPTED:
             return decision
         await self._until(lambda: is_in_place(book, contract_id), limit_s=IN_PLACE_LIMIT_S)
+        with suppress(JournalError):  # what is true then is what the caller is told
+            await self._loop.recorded()
         refused = book.protection.refusals.get(contract_id)
         if refused is None:
             return decision
@@ -73,30 +78,24 @@ class ProtectionDesk:
             "It protects where it stood",
         )
 
-    async def leftovers_gone(self, request: OrderRequest) -> None:
-        """Let stops of an earlier position leave before an entry into its contract is judged."""
+    async def decidable(self, request: OrderRequest) -> None:
+        """Let what is under way in the contract of an order end before the order is judged."""
+        book, clock = self._loop.book, self._clock
+        await self._until(
+            lambda: not has_to_wait(book, request, now_ns=clock.monotonic_ns()),
+            limit_s=DECIDABLE_LIMIT_S,
+        )
+
+    async def traded(self, contract_id: str) -> None:
+        """Let orders of ours in a contract that trade just now come to their end."""
         book = self._loop.book
-        instrument = instrument_of_order(book, request)
-        if instrument is None or not (book.policy.sends and book.policy.protects):
-            return
-        contract_id = instrument.contract_id
-        held = book.position(contract_id).quantity
-        # Compared, not asked: what a bot sent is checked for its types when it is decided about.
-        if (held > 0 and request.side == Side.SELL) or (held < 0 and request.side == Side.BUY):
-            return  # an exit waits for nothing
-
-        def gone() -> bool:
-            return next(leftovers(book, contract_id), None) is None
-
-        await self._until(gone, limit_s=LEFTOVERS_LIMIT_S)
+        await self._until(lambda: not is_trading(book, contract_id), limit_s=DECIDABLE_LIMIT_S)
 
     async def _until(self, is_true: Callable[[], bool], *, limit_s: float) -> None:
+        """Return when it is so, or the time is up, or the guard stops and no step follows."""
         if is_true():
             return
-        try:
+        with suppress(TimeoutError, JournalError):
             async with asyncio.timeout(limit_s):
-                while not is_true():  # noqa: ASYNC110 - many facts can make it so, none is awaited
-                    await asyncio.sleep(LOOK_S)
-            await self._loop.recorded()
-        except (TimeoutError, JournalError):
-            pass  # what is true then is what the caller is told
+                while not is_true():
+                    await self._loop.next_step()

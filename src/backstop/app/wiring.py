@@ -124,7 +124,7 @@ def wired(
         holds_right_to_send=lambda: lock.is_held,
         on_alert=outlets.alert,
         on_fault=outlets.fault("requests"),
-        entry_stop=kill_file.look,
+        entry_stop=kill_file.look_again,
     )
     closing.push_async_callback(dispatcher.close)
     loop = DecisionLoop(

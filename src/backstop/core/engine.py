@@ -450,7 +450,7 @@ def _finish(work: Workbench) -> Step:
         order_rows=tuple(rows.values()),
         fill_rows=tuple(fill_row(trade) for trade in work.new_trades.values()),
         proofs_due=tuple(work.proofs_due),
-        changed_orders=tuple(work.touched_orders),
+        changed=tuple([book.orders[it] for it in work.touched_orders if it in book.orders]),
         notes=tuple(work.notes),
         decision=work.decision,
     )

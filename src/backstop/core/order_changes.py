@@ -156,6 +156,7 @@ def _entry_denials(
         reference=event.reference,
         marks=event.marks,
         spare_calls=event.spare_calls,
+        bot_limits=event.bot_limits,
     )
     assessment = judge(book, wish, now_ns=now_ns, instead_of=order)
     return () if assessment is None else assessment.refusals

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from backstop.core.account_rules.denials import account_denials
 from backstop.core.book import STOP_TYPES, Book, Entry
 from backstop.core.bot_entries import bot_denials
+from backstop.core.bot_limits import bot_limit_denials
 from backstop.core.call_budget import call_reserve
 from backstop.core.clock_readings import clock_denials
 from backstop.core.contract_standing import facts_of
@@ -81,6 +82,7 @@ def judge(
     if assessment.reducing:
         return assessment
     denials = (
+        *bot_limit_denials(book, wish, instrument, now_ns=now_ns, instead_of=instead_of),
         *bot_denials(book, request.strategy_id),
         *self_trade_denials(
             book,

@@ -72,10 +72,15 @@ class Step(Struct, frozen=True, kw_only=True):
     order_rows: tuple[AuditRow, ...] = ()
     fill_rows: tuple[FillRow, ...] = ()
     proofs_due: tuple[str, ...] = ()  # client ids of orders whose fills are now proven in full
-    changed_orders: tuple[str, ...] = ()
+    changed: tuple[TrackedOrder, ...] = ()  # orders of ours, as this step left them
     notes: tuple[Note, ...] = ()
     decision: Decision | None = None
     let_go: tuple[PastOrder, ...] = ()  # what left the book, for the archive
+
+    @property
+    def changed_orders(self) -> tuple[str, ...]:
+        """Client ids of the orders that it changed."""
+        return tuple(order.client_order_id for order in self.changed)
 
 
 @dataclass(slots=True)

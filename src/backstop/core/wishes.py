@@ -31,7 +31,7 @@ def order_requested(work: Workbench, event: OrderRequested) -> None:
         return
     denials = assessment.refusals
     if denials:
-        _note_refusal(work, request, denials)
+        _note_refusal(work, event, denials)
         work.decision = Decision(kind=DecisionKind.REFUSED, assessment=assessment, denials=denials)
         return
     _accept(work, request, assessment, event.reference)
@@ -47,11 +47,13 @@ _EXPOSURE_CODES = frozenset(
 )
 
 
-def _note_refusal(work: Workbench, request: OrderRequest, denials: tuple[Denial, ...]) -> None:
+def _note_refusal(work: Workbench, event: OrderRequested, denials: tuple[Denial, ...]) -> None:
+    request = event.request
     exposure = [denial for denial in denials if denial.code in _EXPOSURE_CODES]
     work.warn(
         Tag.CORRELATION_REJECT if exposure else Tag.ORDER,
         "order_refused",
+        bot=request.strategy_id or "",
         client_order_id=request.client_order_id,
         symbol=request.symbol,
         side=str(request.side),

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from backstop.domain.bot import BotTerms
+from backstop.domain.bot import BotLimits, BotTerms
 from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerPosition, BrokerTrade
 from backstop.domain.clock import ClockReading
 from backstop.domain.instrument import Instrument
@@ -342,13 +342,15 @@ class OrderRequested(Event, frozen=True, kw_only=True, tag=True):
 
     ``reference`` is the market of its contract as the guard knew it then, ``marks`` the last
     prices of every contract that was quoted, ``spare_calls`` how many calls the gateway would still
-    take: what the decision was based on.
+    take: what the decision was based on. ``bot_limits`` is what the credentials of the bot permit;
+    None: it needs none.
     """
 
     request: OrderRequest
     reference: Quote | None = None
     marks: tuple[Mark, ...] = ()
     spare_calls: int | None = None
+    bot_limits: BotLimits | None = None
 
 
 class OrderRegistered(Event, frozen=True, kw_only=True, tag=True):
@@ -426,7 +428,7 @@ class ModifyRequested(Event, frozen=True, kw_only=True, tag=True):
 
     ``reference`` is the market of its contract as the guard knew it then, ``marks`` the last
     prices of every contract that was quoted, ``spare_calls`` how many calls the gateway would still
-    take.
+    take, ``bot_limits`` what the credentials of the bot permit.
     """
 
     client_order_id: str
@@ -436,6 +438,7 @@ class ModifyRequested(Event, frozen=True, kw_only=True, tag=True):
     reference: Quote | None = None
     marks: tuple[Mark, ...] = ()
     spare_calls: int | None = None
+    bot_limits: BotLimits | None = None
 
 
 class LegChangeRequested(Event, frozen=True, kw_only=True, tag=True):

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from backstop.adapters.projectx_server.venue import Outcome
+from backstop.app.order_desk import OrderDesk
 from backstop.core.book import Book
 from backstop.core.step import Decision, DecisionKind
 from backstop.domain.events import Answer, CloseRefusal, PositionCloseAnswered
@@ -27,6 +28,10 @@ class CloseGuard(Protocol):
     @property
     def book(self) -> Book:
         """Everything the guard knows."""
+
+    @property
+    def order_desk(self) -> OrderDesk:
+        """Where it is known which orders trade just now."""
 
     async def close_position(
         self, symbol: str, *, quantity: int | None, reason: str, operator: str
@@ -63,6 +68,10 @@ class BotCloses:
         if contract_id not in book.instruments and contract_id not in book.positions:
             return Outcome(code=CloseCode.CONTRACT_NOT_FOUND)
         view = book.position(contract_id)
+        if (size or 1) > abs(view.quantity):
+            # An entry that was answered just now may have filled, and nobody have said so yet.
+            await self._guard.order_desk.traded(contract_id)
+            view = book.position(contract_id)
         if not view.quantity and view.is_settled:
             return Outcome(code=CloseCode.POSITION_NOT_FOUND)
         if size is not None and not 0 < size <= abs(view.quantity):

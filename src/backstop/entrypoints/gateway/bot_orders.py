@@ -12,23 +12,20 @@ from typing import Protocol
 
 from backstop.adapters.projectx.wire import ModifyBody, PlaceBody
 from backstop.adapters.projectx_server.venue import Outcome
+from backstop.app.order_desk import OrderDesk
 from backstop.app.order_records import OrderRecords
 from backstop.core.book import Book
 from backstop.core.entry_gate import gate_denial
-from backstop.core.guardrails import Assessment
-from backstop.core.step import Decision, DecisionKind, Note, Tag
+from backstop.core.step import Decision, DecisionKind
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.bot import BotLimits
-from backstop.domain.commands import Severity
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.events import (
     Answer,
     CancelAnswered,
     ModifyAnswered,
 )
-from backstop.domain.instrument import Instrument
 from backstop.domain.order import OrderRequest, OrderState, OrderType
-from backstop.entrypoints.gateway.bot_limits import BotPaces
 from backstop.entrypoints.gateway.ownership import Addressed, addressed
 from backstop.entrypoints.gateway.place_request import order_request, tag_fault
 from backstop.entrypoints.gateway.refusals import (
@@ -57,6 +54,9 @@ the order that succeeds at once tells it after 10 s more."""
 TAG_IN_USE = (
     "Specified custom tag is already in use: custom tag should be unique per account"  # its words
 )
+REASON_WAIT_S = 1.0
+"""How long a rejection that the venue's stream told first waits for the answer that says why."""
+
 _UNDECIDED = frozenset({OrderState.INTENDED, OrderState.SENT, OrderState.UNKNOWN})
 
 
@@ -74,30 +74,12 @@ class OrderGuard(Protocol):
     def now_ns(self) -> int:
         """Return monotonic time as the book counts it."""
 
-    def validate_order(self, request: OrderRequest) -> Assessment | None:
-        """Judge an order without doing anything."""
-
-    def note(self, note: Note) -> None:
-        """Write one line to the log."""
-
-    async def submit_order(self, request: OrderRequest) -> Decision:
-        """Ask for an order."""
-
-    async def order_changed(self, client_order_id: str) -> None:
-        """Wait until something about an order has changed, on record."""
+    @property
+    def order_desk(self) -> OrderDesk:
+        """Where orders are asked for, changed and followed."""
 
     async def cancel_order(self, client_order_id: str, *, reason: str) -> Decision:
         """Ask the venue to cancel an order."""
-
-    async def modify_order(
-        self,
-        client_order_id: str,
-        *,
-        quantity: int | None,
-        limit_price: Decimal | None,
-        stop_price: Decimal | None,
-    ) -> Decision:
-        """Ask the venue to change an order."""
 
     async def change_leg(self, broker_order_id: int, *, price: Decimal | None) -> Decision:
         """Ask the venue to move a leg of a bracket, or with None to cancel it."""
@@ -112,13 +94,11 @@ class BotOrders:
         bot: str,
         limits: BotLimits,
         *,
-        paces: BotPaces,
         answers: VenueAnswers,
     ) -> None:
         self._guard = guard
         self._bot = bot
         self._limits = limits
-        self._pace = paces.of(bot)
         self._answers = answers
 
     # -- place -----------------------------------------------------------------------------------
@@ -134,30 +114,23 @@ class BotOrders:
         if fault is not None:
             return fault
         name = tag or UNTAGGED_PREFIX + uuid.uuid4().hex
+        known = book.orders.get(name)
+        if known is not None:
+            return await self._repeated(known)
+        request = order_request(body, name, bot=self._bot)
+        if isinstance(request, Outcome):
+            return request
+        if body.contract_id not in book.instruments:
+            return self._unknown_contract(body.contract_id)
         try:
-            known = None if tag is None else await self._guard.order_records.named(tag)
-            if known is not None and known.client_order_id == name:
-                return await self._repeated(known)
-            request = order_request(body, name, bot=self._bot)
-            if isinstance(request, Outcome):
-                return request
-            instrument = book.instruments.get(body.contract_id)
-            if instrument is None:
-                return self._unknown_contract(body.contract_id)
-            return await self._submitted(request, instrument)
+            return await self._submitted(request)
         except JournalError as error:
             return not_recorded(PlaceCode.REJECTED, error)
         except DomainError as error:
             return no(PlaceCode.REJECTED, DenialCode.ORDER_NOT_SUPPORTED, str(error))
 
-    async def _submitted(self, request: OrderRequest, instrument: Instrument) -> Outcome:
-        denials = self._pace.denials(self._guard.book, request, instrument, self._limits)
-        exits = bool(denials) and self._is_exit(request)
-        if denials and not exits:
-            self._note_refusal(request, denials)
-            return refused_place(denials)
-        with self._pace.sending(request.client_order_id, counts=not exits):
-            decision = await self._guard.submit_order(request)
+    async def _submitted(self, request: OrderRequest) -> Outcome:
+        decision = await self._guard.order_desk.decide(request, bot_limits=self._limits)
         order = decision.order
         match decision.kind:
             case DecisionKind.ACCEPTED if order is not None:
@@ -168,29 +141,6 @@ class BotOrders:
                 return refused_place(decision.denials)
             case _:
                 return refused(PlaceCode.REJECTED, decision)
-
-    def _note_refusal(self, request: OrderRequest, denials: tuple[Denial, ...]) -> None:
-        """Write one line to the log, as for an order that the pipeline refuses."""
-        self._guard.note(
-            Note(
-                tag=Tag.ORDER,
-                name="order_refused",
-                fields={
-                    "client_order_id": request.client_order_id,
-                    "bot": self._bot,
-                    "symbol": request.symbol,
-                    "side": str(request.side),
-                    "quantity": request.quantity,
-                    "codes": ",".join(it.code for it in denials),
-                },
-                severity=Severity.WARNING,
-            )
-        )
-
-    def _is_exit(self, request: OrderRequest) -> bool:
-        """Say whether an order only takes risk away: what does is held to no limit of the bot."""
-        assessment = self._guard.validate_order(request)
-        return assessment is not None and assessment.reducing
 
     async def _answered(self, order: TrackedOrder) -> Outcome:
         order = await self._decided(order)
@@ -226,14 +176,10 @@ class BotOrders:
 
     async def _decided(self, order: TrackedOrder) -> TrackedOrder:
         """Return the order once its fate is known, or as it stands when that takes too long."""
-        name = order.client_order_id
-        try:
-            async with asyncio.timeout(PLACE_WAIT_S):
-                while order.state in _UNDECIDED:
-                    await self._guard.order_changed(name)
-                    order = self._guard.book.orders.get(name, order)
-        except (TimeoutError, JournalError):
-            pass  # the order says by its state that nobody knows
+        desk = self._guard.order_desk
+        order = await desk.until(order, _is_decided, limit_s=PLACE_WAIT_S)
+        if order.state is OrderState.REJECTED and not _has_reason(order):
+            order = await desk.until(order, _has_reason, limit_s=REASON_WAIT_S)
         return order
 
     def _unknown_contract(self, contract_id: str) -> Outcome:
@@ -293,11 +239,12 @@ class BotOrders:
         """Change an order; a size that it has already is no wish."""
         order = self._guard.book.orders.get(name)
         held = None if order is None or order.venue is None else order.venue.quantity
-        return await self._guard.modify_order(
+        return await self._guard.order_desk.modify(
             name,
             quantity=None if body.size == held else body.size,
             limit_price=body.limit_price if type_ is OrderType.LIMIT else None,
             stop_price=body.stop_price if type_ is OrderType.STOP else None,
+            bot_limits=self._limits,
         )
 
     async def _moved_leg(self, leg: Addressed, body: ModifyBody) -> Decision:
@@ -350,6 +297,14 @@ class BotOrders:
         if not found.is_live:
             return Outcome(code=ChangeCode.REJECTED, message="the order is finished already")
         return None
+
+
+def _is_decided(order: TrackedOrder) -> bool:
+    return order.state not in _UNDECIDED
+
+
+def _has_reason(order: TrackedOrder) -> bool:
+    return bool(order.venue_code or order.venue_message)
 
 
 def _undecided(order: TrackedOrder) -> Outcome:

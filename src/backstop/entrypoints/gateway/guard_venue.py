@@ -33,14 +33,12 @@ from backstop.core.book import Book
 from backstop.domain.bot import BotLimits
 from backstop.domain.order import TAG_PREFIX, OrderState
 from backstop.entrypoints.gateway.bot_closes import BotCloses, CloseGuard
-from backstop.entrypoints.gateway.bot_limits import BotPaces
 from backstop.entrypoints.gateway.bot_logins import BotLogins
 from backstop.entrypoints.gateway.bot_orders import BotOrders, OrderGuard
 from backstop.entrypoints.gateway.shown import past_tag, shown_order, shown_tag
 from backstop.entrypoints.gateway.user_events_reads import ToldReads
 from backstop.entrypoints.gateway.venue_answers import VenueAnswers
 from backstop.errors import JournalError
-from backstop.ports import Clock
 
 
 class Guarding(OrderGuard, CloseGuard, Protocol):
@@ -74,7 +72,6 @@ class GuardVenue:
         reads: ToldReads,
         answers: VenueAnswers,
         events: Events,
-        clock: Clock,
     ) -> None:
         """Answer for ``guard``; market data goes past here, from the broker's hub to ours."""
         self._guard = guard
@@ -82,7 +79,6 @@ class GuardVenue:
         self._reads = reads
         self._answers = answers
         self._events = events
-        self._paces = BotPaces(clock=clock)
 
     def subscribe(self, sink: EventSink) -> None:
         """Send every later event to ``sink``."""
@@ -94,7 +90,6 @@ class GuardVenue:
             self._guard,
             user,
             self._logins.limits(user) or _NOTHING,
-            paces=self._paces,
             answers=self._answers,
         )
         return BotDesk(

@@ -68,9 +68,7 @@ class BotGateway:
             clock=clock,
             known=lambda: guard.steps,
         )
-        venue = GuardVenue(
-            guard, logins=logins, reads=self._reads, answers=answers, events=events, clock=clock
-        )
+        venue = GuardVenue(guard, logins=logins, reads=self._reads, answers=answers, events=events)
         self.server = GatewayServer(
             venue,
             ServerConfig(
