@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from backstop.storm.network import Network, StormLoop
+from backstop.storm.network import PORT, Network, StormLoop
 from backstop.storm.virtual_loop import EPOCH_S, PROCESS, Process
 
 
@@ -194,8 +194,8 @@ def test_the_other_side_hears_of_a_killed_process_and_the_process_does_not() -> 
 def test_what_is_written_into_a_cut_cable_is_lost_with_its_connection() -> None:
     async def story(loop: StormLoop) -> None:
         server, client = Hearer(), Hearer()
-        loop.network.listen(1, lambda: server)
-        wire = loop.network.connect(loop, 1, lambda: client)
+        loop.network.listen(PORT, lambda: server)
+        wire = loop.network.connect(loop, PORT, lambda: client)
         await asyncio.sleep(1.0)
         loop.network.cut()
         wire.write(b"nobody hears this")

@@ -55,6 +55,18 @@ class GuardProcess:
         """Its number, for people."""
         return self.process.process_id
 
+    def stop(self) -> None:
+        """Tell it to end by itself."""
+        self.process.stop()
+
+    def kill(self) -> None:
+        """End it at once, also when it stands still."""
+        self.process.kill()
+
+    def ask_for_stacks(self) -> None:
+        """Have it write down its stacks."""
+        self.process.ask_for_stacks()
+
     def exit_code(self) -> int | None:
         """Reap it once it has ended; None where only its parent could know how."""
         return None if self._child is None else self._child.wait()

@@ -3,13 +3,14 @@
 What no seed reaches is not simulated by it; the page of the storm lists that.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from msgspec import Struct
 
 from backstop.core.disaster_recovery import Difference
 from backstop.core.step import Note
+from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.denial import DenialCode
 from backstop.domain.order import ORDER_TRANSITIONS
@@ -38,14 +39,18 @@ def reached_by(note: Note) -> tuple[str, str] | None:
     """Return the kind, and what of it, that one note of the guard shows."""
     fields = note.fields
     match note.name:
-        case "order_state" if "from_state" in fields:
-            return TRANSITIONS, f"{fields['from_state']} -> {fields['state']}"
         case "alert":
             return ALERTS, str(fields["code"])
         case "recovery_difference":
             return CLASSES, str(fields["difference"])
         case _:
             return None
+
+
+def steps_of(order: TrackedOrder) -> Iterator[str]:
+    """Yield the transitions that an order has made of late."""
+    for step in order.transitions:
+        yield f"{step.from_state} -> {step.to_state}"
 
 
 class Coverage(Struct, frozen=True, kw_only=True):

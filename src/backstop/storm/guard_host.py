@@ -21,7 +21,7 @@ from backstop.config.settings import Settings
 from backstop.core.step import Note
 from backstop.core.watch_facts import Moment
 from backstop.domain.alert_code import AlertCode
-from backstop.domain.heartbeat import Armed, CleanStop, Hello, Holdings
+from backstop.domain.heartbeat import Armed, Begin, CleanStop, Hello, Holdings
 from backstop.entrypoints.gateway_door import GatewayDoor
 from backstop.errors import BackstopError
 from backstop.ports import LiquidationOutcome
@@ -244,10 +244,12 @@ class GuardHost:
     async def _live(self, process: NumberedProcess, line: ProcessLine) -> None:
         """The life of one process; sets what it ends with."""
         process.exit_code = FAILED_EXIT
+        begin = next((it for it in line.receive() if isinstance(it, Begin)), Begin())
         settings = self._settings()
         guard = CriticalSystemManager.from_settings(
             settings, clock=self._machine.clock, on_note=self._note
         )
+        guard.latches_before = begin.latches
         stopping = asyncio.Event()
         process.on_stop = stopping.set
         hello = _hello(process, settings)

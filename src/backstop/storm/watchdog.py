@@ -1,9 +1,8 @@
-"""A watchdog of the simulation: it hears its guard, the core judges, and here it is done.
+"""A watchdog of the simulation: the shipped duty, on a computer whose processes are simulated.
 
-What ``core.watchdog`` decides and what the guard's end of the line does are the shipped code; the
-line is a pair of real sockets. Only what a system does for the shipped watchdog, which starts,
-reaps and waits for processes, stands here anew: that lives from real processes and has tests with
-real ones.
+What ``core.watchdog`` decides, what ``emergency.watch_duty`` makes of it and what the guard's end
+of the line does are the shipped code; the line is a pair of real sockets. Only what a system does
+for the shipped watchdog, which starts, ends, reaps and waits for processes, stands here anew.
 """
 
 import asyncio
@@ -11,36 +10,12 @@ from collections.abc import Callable
 from socket import socket
 from typing import Final, Protocol
 
+from backstop.adapters.plain_log import Level
 from backstop.adapters.process_line import ProcessLine
-from backstop.core.watch import Watch
-from backstop.core.watch_facts import (
-    Began,
-    Died,
-    Greeted,
-    GuardArmed,
-    GuardStops,
-    Limits,
-    LiquidationEnded,
-    Looked,
-    Moment,
-    Phase,
-    Pulsed,
-    StopAsked,
-    Verdict,
-    WatchFact,
-)
-from backstop.core.watchdog import step
+from backstop.core.watch_facts import Limits, Moment
 from backstop.domain.alert_code import AlertCode
-from backstop.domain.heartbeat import (
-    AnyMessage,
-    Armed,
-    Beat,
-    CleanStop,
-    Dismissed,
-    Hello,
-    Pulse,
-    Stop,
-)
+from backstop.domain.heartbeat import Begin, Pulse
+from backstop.emergency.watch_duty import WatchDuty
 from backstop.ports import LiquidationOutcome
 from backstop.storm.machine import NumberedProcess
 
@@ -69,8 +44,38 @@ class Programs(Protocol):
         """Tell people."""
 
 
+class SimulatedGuard:
+    """A guard's process in the watchdog's hand; implements ``HeldGuard``."""
+
+    def __init__(self, process: NumberedProcess, line: ProcessLine, *, adopted: bool) -> None:
+        self.process = process
+        self.line = line
+        self.pulse: Pulse | None = None
+        self.killed = False
+        self._adopted = adopted
+
+    def stop(self) -> None:
+        """Tell it to end by itself."""
+        self.process.on_stop()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.process.kill()
+
+    def ask_for_stacks(self) -> None:
+        """Ask for nothing: stacks are words for people."""
+
+    def exit_code(self) -> int | None:
+        """Return what it ended with; of one that somebody else started only its parent knows."""
+        return None if self._adopted else self.process.exit_code
+
+    def close(self) -> None:
+        """Let go of its line."""
+        self.line.close()
+
+
 class StormWatchdog:
-    """One watchdog, from its start to its end."""
+    """One watchdog, from its start to its end; implements ``WatchSystem``."""
 
     def __init__(
         self,
@@ -83,133 +88,83 @@ class StormWatchdog:
         self._programs = programs
         self._process = process
         self._adopts = adopts
-        self._watch = Watch(limits=Limits())
-        self._guard: NumberedProcess | None = None
-        self._line: ProcessLine | None = None
+        self._duty: WatchDuty[SimulatedGuard] = WatchDuty(self, Limits())
         self._outcome: LiquidationOutcome | None = None
-        self._acting = False
-        self._dismissed = False
-        process.on_stop = self._stop
+        process.on_stop = self._duty.stop
         process.at_death.append(self._let_go)
 
     async def run(self) -> None:
         """Watch until the guard has ended as it was told to."""
+        duty = self._duty
         if self._adopts is None:
-            self._start_guard()
+            duty.begin()
         else:
-            self._guard, self._line = self._adopts
-            self._tell(Began(adopted=True))
-        while not self._is_over:
+            process, line = self._adopts
+            duty.adopt(SimulatedGuard(process, line, adopted=True))
+        while not duty.is_over:
             await asyncio.sleep(LOOK_S)
-            self._hear()
-            self._reap()
-            self._hear_of_the_act()
-            if not self._is_over:
-                self._tell(Looked())
-                self._beat()
+            self._wait_is_over()
+            if not duty.is_over:
+                duty.look()
+                duty.beat()
 
-    @property
-    def _is_over(self) -> bool:
-        return self._dismissed or self._watch.phase is Phase.ENDED
-
-    # -- facts -----------------------------------------------------------------------------------
-
-    def _hear(self) -> None:
-        if self._line is not None:
-            for message in self._line.receive():
-                self._take(message)
-
-    def _take(self, message: AnyMessage) -> None:
-        match message:
-            case Hello():
-                self._tell(
-                    Greeted(
-                        liquidate_after_ns=message.liquidate_after_ns, holdings=message.holdings
-                    )
-                )
-            case Armed():
-                self._tell(GuardArmed())
-            case Pulse():
-                self._tell(Pulsed(turns=message.turns, holdings=message.holdings))
-            case CleanStop():
-                self._tell(GuardStops())
-            case Dismissed():
-                self._dismissed = True
-            case _:
-                pass  # meant for the other side
-
-    def _reap(self) -> None:
-        guard = self._guard
-        if guard is None or guard.alive:
-            return
-        self._hear()  # its last words
-        self._guard = None
-        if self._line is not None:
-            self._line.close()
-        if not self._dismissed:
-            # How one ended that somebody else has started, only its parent could know.
-            self._tell(Died(exit_code=None if self._adopts is not None else guard.exit_code))
-        self._adopts = None
-
-    def _hear_of_the_act(self) -> None:
+    def _wait_is_over(self) -> None:
+        """Tell what happened since the last look, as the descriptors of a system would."""
+        guard = self._duty.guard
+        if guard is not None:
+            self._duty.hear(guard)
+            if not guard.process.alive:
+                self._duty.died(guard)
         outcome, self._outcome = self._outcome, None
-        if outcome is None:
-            return
-        self._acting = False
-        code = AlertCode.LIQUIDATION_ENDED_FLAT if outcome.flat else AlertCode.LIQUIDATION_NOT_FLAT
-        self._programs.alert(code, outcome.message)
-        self._tell(LiquidationEnded(flat=outcome.flat))
-
-    def _tell(self, fact: WatchFact) -> None:
-        """Let the core judge, and do what it says."""
-        judged = step(self._watch, fact, self._programs.moment())
-        self._watch = judged.watch
-        match judged.verdict:
-            case Verdict.KILL:
-                self._programs.alert(AlertCode.GUARD_KILLED, judged.reason)
-                if self._guard is not None:
-                    self._guard.kill()
-            case Verdict.RESTART:
-                self._start_guard()
-                self._programs.alert(AlertCode.GUARD_RESTARTED, judged.reason)
-            case Verdict.GIVE_UP_RESTARTING:
-                self._programs.alert(AlertCode.GUARD_CRASH_LOOP, judged.reason)
-            case Verdict.LIQUIDATE:
-                self._liquidate(judged.reason)
-            case Verdict.DUMP_STACKS | Verdict.END:
-                self._programs.tell(judged.verdict.lower(), why=judged.reason)
-            case Verdict.WELL | Verdict.WAIT:
-                pass
-
-    # -- acts ------------------------------------------------------------------------------------
-
-    def _start_guard(self) -> None:
-        self._line, theirs = ProcessLine.pair()
-        self._guard = self._programs.start_guard(theirs)
-        self._tell(Began())
-        self._beat()
-
-    def _beat(self) -> None:
-        if self._line is not None:
-            self._line.send(Beat(process_id=self._process.number, restarts=self._watch.restarts))
-
-    def _liquidate(self, reason: str) -> None:
-        self._programs.alert(AlertCode.LIQUIDATION_DUE, reason)
-        if not self._acting:
-            self._acting = True
-            self._programs.liquidate(reason, self._acted, guard_lives=self._guard is not None)
-
-    def _acted(self, outcome: LiquidationOutcome) -> None:
-        self._outcome = outcome
-
-    def _stop(self) -> None:
-        """Have everything end, as a person wants it."""
-        self._tell(StopAsked())
-        if self._line is not None:
-            self._line.send(Stop())
-        if self._guard is not None:
-            self._guard.on_stop()
+        if outcome is not None:
+            self._duty.acted(outcome)
 
     def _let_go(self) -> None:
-        if self._line is not None:
-            self._line.close()
+        """Our end of the line closes with our process."""
+        if self._duty.guard is not None:
+            self._duty.guard.close()
+
+    def _ended(self, outcome: LiquidationOutcome) -> None:
+        self._outcome = outcome
+
+    # -- what the duty asks of the computer ----------------------------------------------------
+
+    @property
+    def process_id(self) -> int:
+        """Our own number."""
+        return self._process.number
+
+    def moment(self) -> Moment:
+        """Return both clocks now."""
+        return self._programs.moment()
+
+    def start_guard(self, begin: Begin) -> SimulatedGuard:
+        """Start a guard, and tell it how to begin."""
+        line, theirs = ProcessLine.pair()
+        guard = SimulatedGuard(self._programs.start_guard(theirs), line, adopted=False)
+        line.send(begin)
+        return guard
+
+    def let_go(self, guard: SimulatedGuard) -> None:
+        """Wait no longer for it: there is nothing that waits."""
+
+    def liquidate(self, reason: str, *, guard_lives: bool) -> None:
+        """Start a process that takes the account flat."""
+        self._programs.liquidate(reason, self._ended, guard_lives=guard_lives)
+
+    def give_up(self) -> None:
+        """Leave it to end by itself: nobody is asked to stop a process that takes it flat."""
+
+    def call(self, level: Level, code: AlertCode, reason: str) -> None:  # noqa: ARG002 - all are told
+        """Tell people."""
+        self._programs.alert(code, reason)
+
+    def report(self, guard: SimulatedGuard, what: str, why: str) -> None:
+        """Write nothing down: reports are words for people."""
+
+    def log(self, level: Level, event: str, **fields: str | int) -> None:  # noqa: ARG002 - one story
+        """Put it into the story."""
+        self._programs.tell(event, **fields)
+
+    def armed(self) -> None:
+        """Tell nobody: no service manager has started us."""

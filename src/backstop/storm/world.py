@@ -15,7 +15,7 @@ from backstop.core.step import Decision, Note
 from backstop.domain.alert_code import AlertCode
 from backstop.simulator.faults import FaultApplied
 from backstop.storm.bots import Bot
-from backstop.storm.coverage import ALERTS, DENIALS, reached_by
+from backstop.storm.coverage import ALERTS, DENIALS, TRANSITIONS, reached_by, steps_of
 from backstop.storm.exposure_truth import ExposureWatch, Limits
 from backstop.storm.gateway_bots.bot import Desk
 from backstop.storm.gateway_bots.host import GatewayBots, credentials_made
@@ -359,8 +359,8 @@ class World:
 
     def _on_note(self, note: Note) -> None:
         self.safety.on_note(note)
-        if self._judge is not None and note.name == "order_state":
-            self._tell_judge(self._judge, str(note.fields["client_order_id"]))
+        if note.name == "order_state":
+            self._on_order(str(note.fields["client_order_id"]))
         shown = reached_by(note)
         if shown is not None:
             self._reached.setdefault(shown[0], set()).add(shown[1])
@@ -368,11 +368,16 @@ class World:
             self.exposure.decided(str(note.fields["client_order_id"]))
         self.story.tell("guard", note.name, **note.fields)
 
-    def _tell_judge(self, judge: BotsJudge, name: str) -> None:
+    def _on_order(self, name: str) -> None:
+        """Look at an order of which the state has changed."""
         guard = self.host.guard
         order = None if guard is None else guard.book.orders.get(name)
-        if order is not None:
-            judge.intended(name, order.custom_tag, order.request.strategy_id)
+        if order is None:
+            return
+        # A note tells of the first state before a step and of the last one after it.
+        self._reached.setdefault(TRANSITIONS, set()).update(steps_of(order))
+        if self._judge is not None:
+            self._judge.intended(name, order.custom_tag, order.request.strategy_id)
 
     def _on_decision(self, decision: Decision) -> None:
         codes = {str(denial.code) for denial in decision.denials}

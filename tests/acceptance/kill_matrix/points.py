@@ -14,7 +14,7 @@ JOURNAL = ("backstop.adapters.sqlite.journal_writer", "JournalWriter._write")
 GATEWAY = "backstop.adapters.projectx.gateway"
 DISK = "backstop.adapters.disk"
 STATE_FILES = "backstop.adapters.state_file"
-WATCHDOG = "backstop.entrypoints.watchdog"
+WATCHDOG = "backstop.emergency.watch_duty"
 
 
 class Victim(StrEnum):
@@ -533,7 +533,7 @@ POINTS: tuple[Point, ...] = (
     _restart(
         "death-noticed",
         "the watchdog has seen the guard's end and not acted upon it",
-        Seam(WATCHDOG, "Watchdog._died", process=Victim.WATCHDOG),
+        Seam(WATCHDOG, "WatchDuty.died", process=Victim.WATCHDOG),
         victims=(Victim.WATCHDOG,),
     ),
     _restart(
@@ -550,7 +550,7 @@ POINTS: tuple[Point, ...] = (
     _restart(
         "successor-told",
         "the successor is told to begin, and has no watchdog any more",
-        Seam(WATCHDOG, "Watchdog._start_guard", after=True, process=Victim.WATCHDOG),
+        Seam(WATCHDOG, "WatchDuty._start_guard", after=True, process=Victim.WATCHDOG),
         victims=(Victim.WATCHDOG, Victim.BOTH),
     ),
     _restart(
@@ -563,7 +563,7 @@ POINTS: tuple[Point, ...] = (
     _abandoned(
         "liquidation-due",
         "the threshold has passed, the watchdog is about to liquidate",
-        Seam(WATCHDOG, "Watchdog._liquidate", process=Victim.WATCHDOG),
+        Seam(WATCHDOG, "WatchDuty._liquidate", process=Victim.WATCHDOG),
         victims=(Victim.WATCHDOG,),
     ),
     _abandoned(
