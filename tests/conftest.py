@@ -1,7 +1,9 @@
-"""What every test run says at its end: which tests had recorded data to work on."""
+"""What every test run does: what takes long begins early, and recorded data is accounted for."""
 
+import gc
 import os
 from collections import Counter
+from collections.abc import Generator
 from functools import cache
 from pathlib import Path
 
@@ -54,3 +56,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         )
 
     items.sort(key=rank)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for garbage neither while thousands of tests are put together, nor in them ever after.
+
+    They stay to the end, and each look through all of them would hold up a test.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
