@@ -1,9 +1,12 @@
 """The file of bots: keys that nobody can read again, and what is refused."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from backstop.adapters import file_lock
 from backstop.adapters.bot_credentials import BOTS_MAX, BotCredentials, is_key_of
 from backstop.domain.bot import BotLimits
 from backstop.errors import SetupError, StateFolderError
@@ -24,7 +27,8 @@ def test_a_key_is_shown_once_and_only_its_hash_is_kept(tmp_path: Path) -> None:
     assert key not in file.read_text(encoding="utf-8")
     assert file.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
-    assert [it.name for it in (tmp_path / "state").iterdir()] == ["bots.json"]
+    names = sorted(it.name for it in (tmp_path / "state").iterdir())
+    assert names == ["bots.json", "bots.lock"]
 
 
 def test_a_name_is_one_bot_whatever_its_case_until_it_is_removed(tmp_path: Path) -> None:
@@ -72,3 +76,47 @@ def test_a_file_that_is_none_is_said_so_and_left_alone(tmp_path: Path, text: byt
         credentials.add("alpha", LIMITS, utc_s=7)
 
     assert (tmp_path / "bots.json").read_bytes() == text
+
+
+ADD_MANY = """
+import sys
+from pathlib import Path
+from backstop.adapters.bot_credentials import BotCredentials
+from backstop.domain.bot import BotLimits
+sys.stdin.readline()
+for number in range(12):
+    BotCredentials(Path(sys.argv[1])).add(f"{sys.argv[2]}-{number}", BotLimits(), utc_s=0)
+"""
+
+
+def test_no_bot_is_lost_when_two_programs_add_them_at_once(tmp_path: Path) -> None:
+    adders = [
+        subprocess.Popen(
+            [sys.executable, "-c", ADD_MANY, str(tmp_path), name], stdin=subprocess.PIPE
+        )
+        for name in ("left", "right")
+    ]
+    for adder in adders:
+        assert adder.stdin is not None
+        adder.stdin.write(b"go\n")
+        adder.stdin.flush()
+    for adder in adders:
+        with adder:
+            assert adder.wait(30) == 0
+
+    assert len(BotCredentials(tmp_path).read()) == 24
+
+
+def test_a_change_that_another_program_holds_up_is_refused_and_changes_nothing(
+    tmp_path: Path,
+) -> None:
+    credentials = BotCredentials(tmp_path)
+    credentials.add("alpha", LIMITS, utc_s=7)
+    with (
+        file_lock.one_at_a_time(tmp_path / "bots.lock"),
+        pytest.raises(StateFolderError, match=r"Another program has held .*bots.lock for 0.05 s"),
+        file_lock.one_at_a_time(tmp_path / "bots.lock", wait_s=0.05),
+    ):
+        pass
+
+    assert credentials.remove("alpha")

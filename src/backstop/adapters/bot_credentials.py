@@ -9,11 +9,14 @@ import hmac
 import os
 import re
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from backstop.adapters.file_lock import one_at_a_time
 from backstop.domain.bot import BotLimits
 from backstop.errors import SetupError, StateFolderError
 
@@ -81,17 +84,19 @@ class BotCredentials:
         """
         if _NAME.fullmatch(name) is None:
             raise SetupError(f"{name!r} is no name of a bot. Allowed: {ALLOWED_NAMES}.")
-        bots = self.read()
-        if any(bot.name.lower() == name.lower() for bot in bots):
-            raise SetupError(
-                f"There is a bot {name} already. 'backstop bots remove {name}' revokes its key; "
-                "then add it again."
-            )
-        if len(bots) >= BOTS_MAX:
-            raise SetupError(f"There are {BOTS_MAX} bots, which is all there may be: remove one.")
-        key = secrets.token_urlsafe(KEY_BYTES)
-        bot = BotCredential(name=name, key_sha256=_hash(key), made_utc_s=utc_s, limits=limits)
-        self._write((*bots, bot))
+        with self._one_change() as bots:
+            if any(bot.name.lower() == name.lower() for bot in bots):
+                raise SetupError(
+                    f"There is a bot {name} already. 'backstop bots remove {name}' revokes its "
+                    "key; then add it again."
+                )
+            if len(bots) >= BOTS_MAX:
+                raise SetupError(
+                    f"There are {BOTS_MAX} bots, which is all there may be: remove one."
+                )
+            key = secrets.token_urlsafe(KEY_BYTES)
+            bot = BotCredential(name=name, key_sha256=_hash(key), made_utc_s=utc_s, limits=limits)
+            self._write((*bots, bot))
         return key
 
     def remove(self, name: str) -> bool:
@@ -100,18 +105,28 @@ class BotCredentials:
         Raises:
             StateFolderError: the file cannot be read or written.
         """
-        bots = self.read()
-        left = tuple(bot for bot in bots if bot.name.lower() != name.lower())
-        if len(left) == len(bots):
-            return False
-        self._write(left)
+        with self._one_change() as bots:
+            left = tuple(bot for bot in bots if bot.name.lower() != name.lower())
+            if len(left) == len(bots):
+                return False
+            self._write(left)
         return True
+
+    @contextmanager
+    def _one_change(self) -> Iterator[tuple[BotCredential, ...]]:
+        """Give the bots as they are, and let nobody else change them within the block."""
+        folder = self._path.parent
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        with one_at_a_time(self._path.with_suffix(".lock")):
+            yield self.read()
 
     def _write(self, bots: tuple[BotCredential, ...]) -> None:
         temporary = self._path.with_suffix(f".{os.getpid()}")
         text = msgspec.json.format(msgspec.json.encode(_File(bots=bots)), indent=2)
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Never a moment in which others can read it, or in which it is half written.
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
@@ -120,10 +135,13 @@ class BotCredentials:
                 os.fsync(file.fileno())
             temporary.replace(self._path)
         except OSError as error:
-            raise StateFolderError(
-                f"{self._path} cannot be written: {error.strerror or error}. Check that "
-                "BACKSTOP_STATE_DIR is a folder this user can write."
-            ) from error
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> StateFolderError:
+        return StateFolderError(
+            f"{self._path} cannot be written: {error.strerror or error}. Check that "
+            "BACKSTOP_STATE_DIR is a folder this user can write."
+        )
 
 
 def is_key_of(bot: BotCredential, key: str) -> bool:

@@ -15,17 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from backstop.adapters.file_lock import NO_FOLLOW, try_lock
 from backstop.adapters.loopback import is_loopback_host
 from backstop.adapters.machine import machine
 from backstop.errors import AlreadyRunningError, StateFolderError
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
-
-_LOCKED_BYTE = 1 << 30
-"""Windows locks bytes against reading too: this one lies far behind the process id."""
 
 MAX_REPLACED = 8
 """Attempts when the file is replaced while we open it; a cleaner does that once, not for ever."""
@@ -121,9 +114,9 @@ class AccountLock:
 
     def _locked_file(self) -> int:
         for _ in range(MAX_REPLACED):
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | NO_FOLLOW, 0o600)
             try:
-                locked = _try_lock(descriptor)
+                locked = try_lock(descriptor)
                 if locked and _is_file_at(descriptor, self.path):
                     return descriptor
                 holder = None if locked else _holder(descriptor)
@@ -152,22 +145,6 @@ def one_spelling(gateway_host: str) -> str:
     bare = host.strip("[]").rstrip(".")
     name = "localhost" if is_loopback_host(bare) else bare
     return f"{name}:{port}" if port and port != "443" else name
-
-
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
 
 
 def _holder(descriptor: int) -> str:
