@@ -284,7 +284,7 @@ async def test_a_bot_may_do_what_its_credentials_say_until_they_are_revoked(
             assert len(await true_orders(venue, stops=True)) == 1
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0"])
+@pytest.mark.parametrize("address", ["0.0.0.0:8721", "[::]:8721"])
 async def test_other_machines_are_spoken_to_only_behind_tls(bench: Bench, address: str) -> None:
     async with bench.venue():
         refused = await bench.call("run", "--gateway", address)

@@ -226,8 +226,8 @@ def existing_file() -> Kind:
     return Kind(type_name="path", allowed="a path to a file", parse=parse)
 
 
-def listen_address() -> Kind:
-    """``host:port``; an IPv6 address in brackets."""
+def listen_address(*, lowest_port: int = 0) -> Kind:
+    """``host:port``; an IPv6 address in brackets. Port 0 is any free one, another at each start."""
 
     def parse(text: str) -> ListenAddress:
         host, colon, port = text.rpartition(":")
@@ -236,9 +236,12 @@ def listen_address() -> Kind:
             raise ValueError(f"{text!r} is not of the form host:port")
         if len(port) > len("65535") or int(port) > 65535:  # noqa: PLR2004 - the largest port
             raise ValueError(f"{port} is not a port")
+        if int(port) < lowest_port:
+            raise ValueError(f"port {port} would be another one after each start")
         return ListenAddress(host=bare, port=int(port))
 
-    return Kind(type_name="address", allowed="host:port, port 0 to 65535", parse=parse)
+    allowed = f"host:port, port {lowest_port} to 65535"
+    return Kind(type_name="address", allowed=allowed, parse=parse)
 
 
 def gateway_url() -> Kind:

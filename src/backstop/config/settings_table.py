@@ -211,7 +211,7 @@ _PROCESS = (
     _setting(
         "BACKSTOP_GATEWAY",
         "gateway_listen",
-        kinds.listen_address(),
+        kinds.listen_address(lowest_port=1),
         "Where bots reach the guard by the ProjectX API; 'backstop run --gateway' sets it too.",
         default_words="unset: no gateway",
     ),

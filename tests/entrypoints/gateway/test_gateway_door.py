@@ -145,7 +145,7 @@ def a_certificate(folder: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
-@pytest.mark.parametrize("address", ["8721", "127.0.0.1", "127.0.0.1:99999"])
+@pytest.mark.parametrize("address", ["8721", "127.0.0.1", "127.0.0.1:99999", "127.0.0.1:0"])
 async def test_an_address_that_is_none_is_refused_by_its_name(desk: Desk, address: str) -> None:
     with pytest.raises(SetupError, match="BACKSTOP_GATEWAY: "):
         desk.settings(BACKSTOP_GATEWAY=address)
