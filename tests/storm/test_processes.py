@@ -161,3 +161,14 @@ def test_the_market_keeps_its_hours() -> None:
         assert refused.code != 0
 
     play(story, terms=closes)
+
+
+def test_a_guard_that_another_watchdog_took_over_ends_when_it_is_told_to() -> None:
+    async def story(world: World) -> None:
+        world.host.kill_watchdog()
+        await asyncio.sleep(15.0)
+
+    world = play(story)
+
+    assert {"WATCHDOG_LOST"} <= alerts(world)
+    assert "GUARD_KILLED" not in alerts(world)

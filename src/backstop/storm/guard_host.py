@@ -6,6 +6,7 @@ its watchdog starts another one. All of them are killed, frozen and suspended by
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextvars import Context
 from functools import partial
 from socket import socket
 from typing import Final, Protocol
@@ -197,7 +198,8 @@ class GuardHost:
         """Run a process; it ends with ``code``, or with what it sets itself."""
         task = self._machine.inside(process, live)
         self._tasks = {process: task, **{it: t for it, t in self._tasks.items() if it.alive}}
-        task.add_done_callback(partial(self._ended, process, code))
+        # The system hears of it, not the process that started it: that may be dead by then.
+        task.add_done_callback(partial(self._ended, process, code), context=Context())
 
     def moment(self) -> Moment:
         """Return both clocks of the machine."""
