@@ -12,14 +12,16 @@ from backstop.core.policy import MILLISECOND_NS
 from backstop.core.protection_record import Change
 from backstop.core.step import Decision, DecisionKind
 from backstop.domain.broker import BrokerStatus
-from backstop.domain.commands import CancelOrder, ModifyOrder
+from backstop.domain.commands import CancelOrder, ClosePosition, ModifyOrder
 from backstop.domain.denial import DenialCode
 from backstop.domain.events import (
     Answer,
     CancelAnswered,
     CancelRequested,
+    CloseRequested,
     ModifyAnswered,
     ModifyRequested,
+    PositionCloseAnswered,
 )
 from backstop.domain.order import OrderState, OrderType, Side
 
@@ -265,6 +267,22 @@ def test_a_position_that_is_being_closed_at_the_market_needs_no_stop(
     guard.submit(client_order_id="out", side=Side.SELL, quantity=quantity)
     guard.dispatch("out")
     guard.answer(answer, 101 if answer is Answer.YES else None, client_order_id="out")
+
+    assert (cancel(guard).kind is DecisionKind.ACCEPTED) is passes
+
+
+@pytest.mark.parametrize(
+    ("answer", "passes"),
+    [(None, False), (Answer.YES, True), (Answer.UNKNOWN, False), (Answer.NO, False)],
+)
+def test_a_close_counts_once_the_venue_has_taken_it(answer: Answer | None, *, passes: bool) -> None:
+    """One of unknown fate may never have arrived: then nothing but the stop is left."""
+    guard = a_guard()
+    a_stop(guard)
+    guard.feed(CloseRequested(utc_us=guard.utc_us, contract_id=MES, reason="out", operator="bot"))
+    assert guard.commands_of(ClosePosition)
+    if answer is not None:
+        guard.feed(PositionCloseAnswered(utc_us=guard.utc_us, contract_id=MES, answer=answer))
 
     assert (cancel(guard).kind is DecisionKind.ACCEPTED) is passes
 

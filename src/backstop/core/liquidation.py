@@ -212,6 +212,11 @@ class CloseAttempt(Struct, frozen=True, kw_only=True):
         return self.needs_look and self.answer not in {Answer.NO, Answer.NOT_SENT}
 
     @property
+    def is_taken(self) -> bool:
+        """The venue has taken it, and no read has shown yet what became of it."""
+        return self.needs_look and self.answer is Answer.YES
+
+    @property
     def is_refused_for_now(self) -> bool:
         """The market is closed or halted: the same request will work later."""
         return self.answer is Answer.NO and self.refusal is CloseRefusal.NOT_NOW

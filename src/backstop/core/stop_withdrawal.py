@@ -160,13 +160,13 @@ def _closing(book: Book, contract_id: str, side: Side) -> int:
     exit: then it is done, and closes nothing of what is left.
     """
     close = book.closes.get(contract_id)
-    asked = close.wanted if close is not None and close.may_be_filling else 0
+    # Not what is on its way or UNKNOWN: it may never have arrived.
+    asked = close.wanted if close is not None and close.is_taken else 0
     asked += sum(
         exit_.open_quantity
         for exit_ in book.live_orders(contract_id)
         if exit_.intent.side is side
         and exit_.intent.type is OrderType.MARKET
-        # Not what is UNKNOWN: it may never have arrived.
         and exit_.state in {OrderState.WORKING, OrderState.PARTIALLY_FILLED}
     )
     return max(0, asked - max(0, book.position(contract_id).adjustment * side.sign))
