@@ -20,6 +20,7 @@ from backstop.core.call_budget import call_reserve
 from backstop.core.execution_verdict import Verdict
 from backstop.core.step import DecisionKind, Note, Tag
 from backstop.core.trading_state import TradingState
+from backstop.domain.call_purpose import CallPurpose
 from backstop.domain.denial import DenialCode
 from backstop.domain.events import AccountAudited
 from backstop.domain.order import OrderState, OrderType, Side
@@ -373,7 +374,7 @@ async def test_entries_leave_the_last_calls_to_what_cuts_risk(desk: Desk) -> Non
         await guard.enter(quantity=2)
         await guard.agrees()
         budget = guard.manager.parts.gateway.budget
-        assert budget.reserve() == call_reserve(guard.book) > 20
+        assert budget.kept(CallPurpose.ORDINARY) == call_reserve(guard.book) > 20
         desk.mischief("Order/search", FaultKind.HTTP_ERROR, http_status=429, count=None)
         await until(lambda: budget.left() == 0, "the gateway refused a call")
         refused = await guard.manager.submit_order(guard.request())

@@ -18,7 +18,7 @@ from backstop.core.book import Wake
 from backstop.core.engine import next_deadline_ns
 from backstop.core.leftovers import ASK_AGAIN_NS, ORPHAN_SETTLE_NS
 from backstop.core.policy import SECOND_NS
-from backstop.core.protection_changes import TRY_AGAIN_NS
+from backstop.core.protection_changes import END_TOLD_NS
 from backstop.core.protection_record import Episode
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import AuditAccount, CancelOrder, ModifyOrder
@@ -357,7 +357,7 @@ def test_a_leg_is_moved_again_unless_the_venue_answered(
     off = STOP | {"stop_price": Decimal("4990.50")}
     guard.row(**off)
     guard.feed(ModifyAnswered(utc_us=guard.utc_us, broker_order_id=101, answer=answer))
-    wait(guard, TRY_AGAIN_NS)
+    wait(guard, END_TOLD_NS)
     guard.row(**off, updated_utc_us=START_US + 5_000_000)
 
     assert len(guard.commands_of(ModifyOrder)) == moves

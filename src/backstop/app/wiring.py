@@ -34,7 +34,7 @@ from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.app.state_opening import OpenedState
 from backstop.app.state_persistence import STATE_FAULT, StatePersistence
 from backstop.config.settings import Settings
-from backstop.core.call_budget import call_reserve
+from backstop.core.call_budget import calls_kept
 from backstop.core.policy import Policy
 from backstop.core.step import Note
 from backstop.domain.commands import RaiseAlert
@@ -141,7 +141,7 @@ def wired(
     kill_file.bind(
         loop.put, halted_by=lambda who: any(it.operator == who for it in loop.book.latches)
     )
-    gateway.budget.reserve = lambda: call_reserve(loop.book)
+    gateway.budget.kept = lambda purpose: calls_kept(loop.book, purpose)
     state.replay_into(loop, policy)
     take_over_emergency_run(loop, settings.state_folder, lock.path, clock=clock)
     review = RecoveryReview(

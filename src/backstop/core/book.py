@@ -125,6 +125,13 @@ class Search(Struct, frozen=True, kw_only=True):
     due_ns: int = 0  # when it is asked for again
 
 
+class Unclear(Struct, frozen=True, kw_only=True):
+    """Requests about one order without a clear answer, in a row; ``left``: one may have arrived."""
+
+    times: int = 0
+    left: bool = False
+
+
 @dataclass(slots=True)
 class Links:
     """The hubs, as far as the core needs to know them."""
@@ -215,6 +222,7 @@ class Book:
     asked_sizes: dict[int, tuple[int, int]] = field(
         default_factory=dict
     )  # broker order -> the size, filled contracts included, that a bot asked for, and when
+    unclear: dict[int, Unclear] = field(default_factory=dict)  # live broker order -> its requests
     trade_date: str = ""  # the trading day that runs; empty until one was told
     breaches: dict[str, str | None] = field(
         default_factory=dict

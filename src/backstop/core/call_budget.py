@@ -1,11 +1,15 @@
-"""How many of the gateway's calls are kept for what cuts risk.
+"""How many of the gateway's calls are kept for what cuts risk, and who goes first.
 
 The gateway takes 200 calls in 60 s. A flatten of everything needs a look or two, a close for each
 position with its proofs, and a cancel for each order; those calls must be there when it begins.
+What is only asked again must never spend the calls of the reads that would end it.
 """
+
+from typing import assert_never
 
 from backstop.core.book import Book
 from backstop.core.liquidation_scope import unfinished
+from backstop.domain.call_purpose import CallPurpose
 
 BASE_RESERVE = 20
 """For logging in, looking and looking again until flat is proven."""
@@ -16,19 +20,61 @@ RESERVE_PER_POSITION = 3
 RESERVE_MAX = 120
 """More is not kept: 48 calls a minute read the account, and without them nothing is known."""
 
-
 RESERVE_WHILE_LIQUIDATING = 180
 """Everything else pauses; what stays free is for a login and for the contracts at a start."""
+
+ACTS_BASE = 10
+ACTS_PER_POSITION = 2
+ACTS_MAX = 40
+"""Kept from urgent reads: a stop or a close for each position, the cancels that it takes, a login.
+More is not, for what is closed has to be seen as well."""
+
+READS_KEPT = 24
+"""Kept from what is asked again while its end must be read: six reads of the account."""
+
+REPEATS_KEPT = 8
+"""Kept from ordinary calls meanwhile, for what is asked again: two searches, or a few cancels."""
+
+
+def calls_kept(book: Book, purpose: CallPurpose) -> int:
+    """Return the calls that one for ``purpose`` leaves to those that come before it."""
+    match purpose:
+        case CallPurpose.CUT_RISK:
+            return 0
+        case CallPurpose.PROVE:
+            return _acts(book)
+        case CallPurpose.REPEAT:
+            return min(_acts(book) + READS_KEPT, call_reserve(book) - 1)
+        case CallPurpose.ORDINARY:
+            return call_reserve(book)
+        case _:
+            assert_never(purpose)
+
+
+def reads_are_urgent(book: Book) -> bool:
+    """Say whether a read of the account may prove, or end, what cannot wait.
+
+    A position may lack a stop, something is being taken flat, or a request about an order got no
+    clear answer and is made again until a read shows what came of it.
+    """
+    return bool(book.liquidating or book.protection.is_urgent or book.unclear)
 
 
 def call_reserve(book: Book) -> int:
     """Return the calls that entries and ordinary reads leave alone: 20 + 3 per position + orders.
 
-    Orders are all that can still fill, protective ones and those of others included. While an
-    account or a contract is being liquidated nearly all calls are kept for that.
+    Orders are all that can still fill, protective ones and those of others included. While reads
+    are urgent, theirs and those of what is asked again are kept as well; while an account or a
+    contract is being liquidated, nearly all are kept for that.
     """
     if book.liquidating and any(run.latches for run in unfinished(book)):
         return RESERVE_WHILE_LIQUIDATING
     orders = len(book.live) + len(book.live_venue)
     kept = BASE_RESERVE + RESERVE_PER_POSITION * len(book.positions.held) + orders
+    if reads_are_urgent(book):
+        kept = max(kept, _acts(book) + READS_KEPT + REPEATS_KEPT)
     return min(RESERVE_MAX, kept)
+
+
+def _acts(book: Book) -> int:
+    return min(ACTS_MAX, ACTS_BASE + ACTS_PER_POSITION * len(book.positions.held))

@@ -19,6 +19,7 @@ from backstop.core.book import (
     Book,
 )
 from backstop.core.bots import bot_changed, bot_registered, bot_signed_off, close_for_bots
+from backstop.core.call_budget import reads_are_urgent
 from backstop.core.catastrophe import watch_for_blindness
 from backstop.core.clock_readings import clock_read, now_us
 from backstop.core.closing import close_answered
@@ -53,6 +54,7 @@ from backstop.core.reconciliation import book_audit, book_look_up, condensed
 from backstop.core.record_soundness import record_checked
 from backstop.core.registered_orders import order_registered
 from backstop.core.repeated_executions import count_executions
+from backstop.core.repeated_requests import marked, note_answer
 from backstop.core.slippage_breaches import count_breaches, follow_moves, level_answered
 from backstop.core.standing_latches import latches_handed_over
 from backstop.core.standstill import stood_still
@@ -369,6 +371,7 @@ def _change_answered(work: Workbench, event: CancelAnswered | ModifyAnswered) ->
         answer=str(event.answer),
         message=event.message,
     )
+    note_answer(work, event)
     change_answered(work, event)
     if isinstance(event, ModifyAnswered):
         level_answered(work, event)
@@ -411,7 +414,7 @@ def _look_at_clocks(work: Workbench) -> None:
             reason="interval" if work.book.recovered else "recovery",
             account_id=work.book.policy.account_id,
             since_utc_us=since_us - LOOK_BACK_US,
-            urgent=bool(work.book.liquidating) or work.book.protection.is_urgent,
+            urgent=reads_are_urgent(work.book),
         )
     )
 
@@ -446,7 +449,7 @@ def _finish(work: Workbench) -> Step:
         else:
             rows[order_id] = traded_order_row(trade, symbol, trades=trades)
     return Step(
-        commands=tuple(work.commands),
+        commands=marked(book, work.commands),
         order_rows=tuple(rows.values()),
         fill_rows=tuple(fill_row(trade) for trade in work.new_trades.values()),
         proofs_due=tuple(work.proofs_due),

@@ -17,6 +17,10 @@ from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.commands import LookUpOrder, Severity
 from backstop.domain.order import LegRole, OrderType, leg_of
 
+LOOKS_FIRST = 2
+"""Looks at one order in its present state, after which the next ones are repeats: by then reads of
+the account have been made as well, and show the order if it is there."""
+
 
 def apply_order_step(work: Workbench, step: OrderStep) -> None:
     """Put the order of ``step`` into the book and ask what it asks."""
@@ -38,6 +42,7 @@ def apply_order_step(work: Workbench, step: OrderStep) -> None:
                     broker_order_id=_number_to_ask_for(work.book, order),
                     # A position may be naked for as long as nobody knows whether its stop works.
                     urgent=bool(work.book.liquidating) or order.role is not None,
+                    repeats=order.attempts > LOOKS_FIRST,
                 )
             )
         case Ask.AUDIT:
@@ -52,13 +57,14 @@ def _number_to_ask_for(book: Book, order: TrackedOrder) -> int | None:
     return number_that_may_be(book, order)
 
 
-def ask_for_audit(work: Workbench) -> None:
-    """Have the account read as soon as a read can say something new.
+def ask_for_audit(work: Workbench, *, from_ns: int = 0) -> None:
+    """Have the account read as soon as a read can say something new: not before ``from_ns``.
 
     Reads that settle nothing are repeated ever more slowly, for the venue counts our calls.
     """
     clock = work.book.audit
     due_ns = work.now_ns + min(positions.SETTLE_NS << clock.hurries, AUDIT_INTERVAL_NS)
+    due_ns = max(due_ns, from_ns)
     clock.due_ns = min(clock.due_ns or due_ns, due_ns)
     clock.asked = True
 
@@ -115,7 +121,7 @@ def book_venue_order(work: Workbench, row: BrokerOrder) -> None:
     if believed.status.is_live:
         book.live_venue[row.broker_order_id] = believed.contract_id
     else:
-        for by_id in (book.live_venue, book.unlisted, book.asked, book.aligned):
+        for by_id in (book.live_venue, book.unlisted, book.asked, book.aligned, book.unclear):
             by_id.pop(row.broker_order_id, None)
     work.touched_venue_orders[row.broker_order_id] = None
     book.changed.note(row.contract_id)

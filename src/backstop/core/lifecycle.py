@@ -122,6 +122,7 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.wake(Wake.ALERTS, work.now_ns + REPEAT_NS)
     book.asked.clear()
     book.asked_sizes.clear()
+    book.unclear.clear()
     book.missing.clear()
     book.changed.note_all()
     book.entries.clear()

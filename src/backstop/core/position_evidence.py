@@ -42,7 +42,8 @@ def book_position_read(
         taken=snapshot_span(work, sent_ns),
     )
     if not view.is_settled:
-        ask_for_audit(work)
+        lags_to_ns = view.evidence_ns + positions.SNAPSHOT_LAG_NS
+        ask_for_audit(work, from_ns=0 if view.differing is None else lags_to_ns)
     if view == held:
         return
     book.positions[contract_id] = view

@@ -19,8 +19,8 @@ SETTLE_NS = 250 * MILLISECOND_NS
 """Two reads closer together than this are one: the venue's snapshots lag its stream."""
 
 SNAPSHOT_LAG_NS = SECOND_NS
-"""A read must be sent this long after the last trade or row to decide against them: snapshots have
-been seen 800 ms behind the stream."""
+"""A read must be sent this long after the last trade or row to speak against them: snapshots have
+been seen 800 ms behind the stream. Both of the two that decide were."""
 
 LATE_ROW_NS = 2 * SECOND_NS
 """A row that shows a position as it was before an exit keeps a second exit waiting for so long at
@@ -50,7 +50,7 @@ class PositionView(Struct, frozen=True, kw_only=True):
             is in the adjustment.
         evidence_ns: when the last trade or row about it was applied, monotonic.
         differing: what the last fresh read said, when that was not the ledger.
-        differing_ns: when the first read that said so was sent.
+        differing_ns: when the first read that counts as saying so was sent.
         agreed_reads: fresh reads in a row that agreed with ledger and rows, counted to FLAT_READS.
         agreed_ns: when the newest of those was sent.
         naked_since_ns: since when its stops do not cover it; 0 while they do.
@@ -274,16 +274,25 @@ def _agreed(view: PositionView, *, sent_ns: int) -> PositionView:
 
 def _confirms(view: PositionView, quantity: int, *, sent_ns: int) -> bool:
     return (
-        view.differing == quantity
+        _is_witness(view, quantity)
         and sent_ns >= view.differing_ns + SETTLE_NS
         and sent_ns >= view.evidence_ns + SNAPSHOT_LAG_NS
     )
 
 
+def _is_witness(view: PositionView, quantity: int) -> bool:
+    """Say whether a read has said ``quantity`` that may not be of before the last trade or row.
+
+    Where nothing was known there is nothing that such a read would contradict.
+    """
+    late_enough = view.differing_ns >= view.evidence_ns + SNAPSHOT_LAG_NS
+    return view.differing == quantity and (late_enough or view.knowledge is Knowledge.UNKNOWN)
+
+
 def _doubted(
     view: PositionView, quantity: int, price: Decimal | None, *, sent_ns: int
 ) -> PositionView:
-    repeated = view.differing == quantity
+    repeated = _is_witness(view, quantity)
     doubted = replace(
         view,
         differing=quantity,

@@ -12,6 +12,7 @@ from backstop.core.policy import MILLISECOND_NS
 from backstop.core.protection_levels import is_measured, level_ticks, moved_levels, row_of
 from backstop.core.protection_record import Change
 from backstop.core.protective_orders import move_order
+from backstop.core.repeated_requests import pause_ns
 from backstop.core.step import Workbench
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerStatus
@@ -20,9 +21,9 @@ from backstop.domain.events import Answer, CancelAnswered, ModifyAnswered
 from backstop.domain.instrument import Instrument
 from backstop.domain.order import LegRole
 
-TRY_AGAIN_NS = 100 * MILLISECOND_NS
-"""Pause before something is asked again that never left this machine, and before a refusal is
-believed to be about a level: the word of an order's end takes some 20 ms."""
+END_TOLD_NS = 100 * MILLISECOND_NS
+"""Pause before a refusal is believed to be about a level: the word of an order's end takes some
+20 ms."""
 
 
 def align_legs(work: Workbench, contract_id: str) -> None:
@@ -86,11 +87,9 @@ def change_answered(work: Workbench, event: CancelAnswered | ModifyAnswered) -> 
         _refused(work, event, change)
         return
     asked_ns = change.asked_ns
-    silent = event.answer is Answer.UNKNOWN and isinstance(event, ModifyAnswered)
-    if event.answer is Answer.NOT_SENT or silent:
-        # To ask for the same change twice does no harm. Not so a cancel: the venue has no clear no
-        # for an order that is gone, and calls that were spent on it would be missed by the reads.
-        asked_ns = work.now_ns + TRY_AGAIN_NS - ASK_AGAIN_NS
+    if event.answer is not Answer.YES:
+        # To ask for the same change twice does no harm, and less and less good.
+        asked_ns = work.now_ns + pause_ns(book, event) - ASK_AGAIN_NS
     book.protection.changes[event.broker_order_id] = replace(
         change, answer=event.answer, asked_ns=asked_ns, message=event.message
     )
@@ -112,7 +111,7 @@ def _refused(work: Workbench, event: ModifyAnswered, change: Change) -> None:
         quantity=None,
         answer=Answer.NO,
         message=event.message,
-        asked_ns=work.now_ns + TRY_AGAIN_NS - ASK_AGAIN_NS,
+        asked_ns=work.now_ns + END_TOLD_NS - ASK_AGAIN_NS,
     )
 
 

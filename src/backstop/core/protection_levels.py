@@ -143,6 +143,7 @@ def drop_done_changes(work: Workbench) -> None:
         placed = change.stop_ticks in {None, stop} and change.target_ticks in {None, limit}
         if sized and placed:
             del book.protection.changes[number]
+            book.unclear.pop(number, None)
 
 
 def drop_ended_changes(work: Workbench) -> None:

@@ -14,10 +14,10 @@ from backstop.core.closing import is_executing
 from backstop.core.liquidation import DOUBLINGS_MAX
 from backstop.core.naked_time import give_up
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
-from backstop.core.protection_changes import TRY_AGAIN_NS
 from backstop.core.protection_plan import Origin, Share, total
 from backstop.core.protection_situation import Situation
 from backstop.core.protective_orders import place_protective
+from backstop.core.repeated_requests import TRY_AGAIN_NS
 from backstop.core.step import Tag, Workbench
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerStatus

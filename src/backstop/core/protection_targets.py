@@ -8,11 +8,11 @@ fills, the stops shrink, and the other way round.
 from msgspec.structs import replace
 
 from backstop.core.book import Wake
-from backstop.core.protection_changes import TRY_AGAIN_NS
 from backstop.core.protection_plan import Origin, Share, total
 from backstop.core.protection_record import ProtectionRecord
 from backstop.core.protection_situation import Situation
 from backstop.core.protective_orders import coming, place_protective, working_targets
+from backstop.core.repeated_requests import TRY_AGAIN_NS
 from backstop.core.step import Tag, Workbench
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerStatus

@@ -154,6 +154,7 @@ class Workbench:
             book.missing.pop(name, None)
             book.asked.pop(order.broker_order_id or 0, None)
             book.asked_sizes.pop(order.broker_order_id or 0, None)
+            book.unclear.pop(order.broker_order_id or 0, None)
         else:
             book.live[name] = contract_id
         self.touched_orders[name] = None

@@ -48,17 +48,22 @@ class CancelOrder(Command, frozen=True, kw_only=True, tag=True):
     """Cancel one order at the venue.
 
     ``reduces_risk`` says that its position is being taken flat or is flat already: the cancel goes
-    out although the order might have closed it.
+    out although the order might have closed it. What ``repeats`` a request that got no clear
+    answer leaves calls for the reads that may end it.
     """
 
     account_id: int
     broker_order_id: int
     reason: str
     reduces_risk: bool = False
+    repeats: bool = False
 
 
 class ModifyOrder(Command, frozen=True, kw_only=True, tag=True):
-    """Change one order at the venue; None leaves a member as it is."""
+    """Change one order at the venue; None leaves a member as it is.
+
+    What ``repeats`` a request that got no clear answer leaves calls for the reads that may end it.
+    """
 
     account_id: int
     broker_order_id: int
@@ -66,6 +71,7 @@ class ModifyOrder(Command, frozen=True, kw_only=True, tag=True):
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
     reason: str = ""
+    repeats: bool = False
 
 
 class ClosePosition(Command, frozen=True, kw_only=True, tag=True):
@@ -82,7 +88,8 @@ class LookUpOrder(Command, frozen=True, kw_only=True, tag=True):
 
     With ``broker_order_id`` the venue is asked for that number too, however old the order is; an
     order that was registered by its number alone has an empty tag. What is ``urgent`` may use the
-    calls that are kept in reserve.
+    calls that are kept in reserve; what ``repeats`` earlier searches leaves calls for the reads of
+    the account, which show the order as well.
     """
 
     client_order_id: str
@@ -91,6 +98,7 @@ class LookUpOrder(Command, frozen=True, kw_only=True, tag=True):
     since_utc_us: int
     broker_order_id: int | None = None
     urgent: bool = False
+    repeats: bool = False
 
 
 class AuditAccount(Command, frozen=True, kw_only=True, tag=True):

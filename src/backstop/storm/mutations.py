@@ -43,7 +43,7 @@ MUTATIONS: Final = (
         weather=Weather.GATEWAY,
         module="adapters.projectx.rest",
         old='            return unanswered(f"it may have arrived: {error}")',
-        new="            return await self.change(change, body, urgent=urgent)",
+        new="            return await self.change(change, body, purpose=purpose)",
     ),
     Mutation(
         name="take silence for proof that nothing was sent",

@@ -6,33 +6,44 @@ from tests.adapters.projectx.conftest import ManualClock
 from backstop.adapters.projectx.rate_budget import (
     BARS_MAX,
     CALLS_MAX,
+    FEELER_NS,
     BudgetSpentError,
     RateBudget,
 )
+from backstop.domain.call_purpose import CallPurpose
 
 SECOND_NS = 1_000_000_000
+CUT_RISK = CallPurpose.CUT_RISK
 
 
 def a_budget(clock: ManualClock, *, reserve: int = 20) -> RateBudget:
-    return RateBudget(clock=clock, reserve=lambda: reserve, sleep=clock.sleep)
+    return RateBudget(
+        clock=clock, kept=lambda it: 0 if it.is_urgent else reserve, sleep=clock.sleep
+    )
 
 
-async def spend(budget: RateBudget, clock: ManualClock, calls: int, *, urgent: bool) -> None:
+async def spend(
+    budget: RateBudget,
+    clock: ManualClock,
+    calls: int,
+    *,
+    purpose: CallPurpose = CallPurpose.ORDINARY,
+) -> None:
     for _ in range(calls):
-        await budget.acquire(deadline_ns=clock.now_ns, urgent=urgent)
+        await budget.acquire(deadline_ns=clock.now_ns, purpose=purpose)
 
 
 async def test_ordinary_calls_leave_the_reserve_to_urgent_ones() -> None:
     clock = ManualClock()
     budget = a_budget(clock, reserve=20)
-    await spend(budget, clock, CALLS_MAX - 20, urgent=False)
+    await spend(budget, clock, CALLS_MAX - 20)
 
     assert budget.spare() == 0
     with pytest.raises(BudgetSpentError, match="20 are kept"):
         await budget.acquire(deadline_ns=clock.now_ns + SECOND_NS)
-    await spend(budget, clock, 20, urgent=True)
+    await spend(budget, clock, 20, purpose=CUT_RISK)
     with pytest.raises(BudgetSpentError):
-        await budget.acquire(deadline_ns=clock.now_ns + SECOND_NS, urgent=True)
+        await budget.acquire(deadline_ns=clock.now_ns + SECOND_NS, purpose=CUT_RISK)
 
 
 async def test_no_window_of_a_minute_ever_holds_more_calls_than_the_gateway_allows() -> None:
@@ -51,7 +62,7 @@ async def test_no_window_of_a_minute_ever_holds_more_calls_than_the_gateway_allo
 async def test_a_waiting_call_goes_as_soon_as_the_window_has_moved() -> None:
     clock = ManualClock()
     budget = a_budget(clock, reserve=0)
-    await spend(budget, clock, CALLS_MAX, urgent=False)
+    await spend(budget, clock, CALLS_MAX)
 
     await budget.acquire(deadline_ns=clock.now_ns + 90 * SECOND_NS)
 
@@ -61,7 +72,7 @@ async def test_a_waiting_call_goes_as_soon_as_the_window_has_moved() -> None:
 async def test_waiting_beyond_the_deadline_is_refused_at_once() -> None:
     clock = ManualClock()
     budget = a_budget(clock, reserve=0)
-    await spend(budget, clock, CALLS_MAX, urgent=False)
+    await spend(budget, clock, CALLS_MAX)
 
     with pytest.raises(BudgetSpentError):
         await budget.acquire(deadline_ns=clock.now_ns + 10 * SECOND_NS)
@@ -97,7 +108,7 @@ async def test_a_429_pauses_everybody_and_urgent_calls_for_less() -> None:
     budget.refused()
 
     assert budget.spare() == 0
-    await budget.acquire(deadline_ns=clock.now_ns + SECOND_NS, urgent=True)
+    await budget.acquire(deadline_ns=clock.now_ns + SECOND_NS, purpose=CUT_RISK)
     assert clock.slept_s == [0.25]
     await budget.acquire(deadline_ns=clock.now_ns + 10 * SECOND_NS)
     assert clock.slept_s == [0.25, 1.75]
@@ -117,6 +128,58 @@ async def test_refusals_in_a_row_pause_longer_until_an_answer_comes() -> None:
     assert clock.slept_s == [5.0, 2.0]
 
 
+async def test_calls_that_were_under_way_together_are_refused_once() -> None:
+    clock = ManualClock()
+    budget = a_budget(clock)
+    permits = [await budget.acquire(deadline_ns=clock.now_ns) for _ in range(5)]
+    clock.now_ns += SECOND_NS // 100
+    for permit in permits[:4]:
+        budget.refused(permit=permit)
+    budget.answered(permits[4])  # it left before the first refusal: that says nothing about now
+
+    await budget.acquire(deadline_ns=clock.now_ns + 60 * SECOND_NS)
+    assert clock.slept_s == [2.0]
+    later = await budget.acquire(deadline_ns=clock.now_ns + 60 * SECOND_NS)
+    budget.refused(permit=later)
+    await budget.acquire(deadline_ns=clock.now_ns + 60 * SECOND_NS)
+    assert clock.slept_s[-1] == 5.0, "that one left afterwards: it is the second in a row"
+
+
+async def test_after_a_429_one_call_feels_its_way_and_what_cuts_risk_waits_for_none() -> None:
+    """All that wait would leave in one moment, and be refused together."""
+    clock = ManualClock()
+    budget = a_budget(clock)
+    budget.refused()
+    feeler = await budget.acquire(deadline_ns=clock.now_ns + 60 * SECOND_NS)
+    felt_ns = clock.now_ns
+
+    await budget.acquire(deadline_ns=clock.now_ns, purpose=CUT_RISK)
+    with pytest.raises(BudgetSpentError):
+        await budget.acquire(deadline_ns=clock.now_ns)
+    with pytest.raises(BudgetSpentError):
+        await budget.acquire(deadline_ns=clock.now_ns, purpose=CallPurpose.PROVE)
+    await budget.acquire(deadline_ns=clock.now_ns + SECOND_NS)
+    assert clock.now_ns == felt_ns + FEELER_NS
+    budget.answered(feeler)
+    await spend(budget, clock, 5)
+
+
+async def test_each_purpose_leaves_what_is_kept_from_it() -> None:
+    clock = ManualClock()
+    kept = {
+        CallPurpose.CUT_RISK: 0,
+        CallPurpose.PROVE: 10,
+        CallPurpose.ORDINARY: 20,
+        CallPurpose.REPEAT: 50,
+    }
+    budget = RateBudget(clock=clock, kept=kept.__getitem__, sleep=clock.sleep)
+    for purpose in (CallPurpose.REPEAT, CallPurpose.ORDINARY, CallPurpose.PROVE, CUT_RISK):
+        await spend(budget, clock, budget.left() - kept[purpose], purpose=purpose)
+        with pytest.raises(BudgetSpentError, match=f"{kept[purpose]} are kept"):
+            await budget.acquire(deadline_ns=clock.now_ns + SECOND_NS, purpose=purpose)
+    assert budget.left() == 0
+
+
 async def test_retry_after_is_obeyed_within_reason() -> None:
     clock = ManualClock()
     budget = a_budget(clock)
@@ -133,8 +196,8 @@ async def test_the_reserve_is_asked_for_at_every_call() -> None:
     """Positions and orders come and go while calls wait."""
     clock = ManualClock()
     kept = [20]
-    budget = RateBudget(clock=clock, reserve=lambda: kept[-1], sleep=clock.sleep)
-    await spend(budget, clock, CALLS_MAX - 30, urgent=False)
+    budget = RateBudget(clock=clock, kept=lambda _: kept[-1], sleep=clock.sleep)
+    await spend(budget, clock, CALLS_MAX - 30)
     assert (budget.left(), budget.spare()) == (30, 10)
 
     kept.append(30)
@@ -151,13 +214,13 @@ async def test_a_reserve_beyond_the_whole_budget_stops_ordinary_calls_only() -> 
 
     with pytest.raises(BudgetSpentError):
         await budget.acquire(deadline_ns=clock.now_ns + 600 * SECOND_NS)
-    await budget.acquire(deadline_ns=clock.now_ns, urgent=True)
+    await budget.acquire(deadline_ns=clock.now_ns, purpose=CUT_RISK)
 
 
 async def test_many_waiting_callers_never_overdraw_the_window() -> None:
     clock = ManualClock()
     budget = a_budget(clock, reserve=0)
-    await spend(budget, clock, CALLS_MAX - 1, urgent=False)
+    await spend(budget, clock, CALLS_MAX - 1)
 
     results = await asyncio.gather(
         *(budget.acquire(deadline_ns=clock.now_ns + SECOND_NS) for _ in range(5)),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 from tests.adapters.projectx.conftest import (
     OK,
     Key,
@@ -22,6 +23,7 @@ from backstop.adapters.projectx.gateway import ProjectXGateway
 from backstop.adapters.projectx.rate_budget import CALLS_MAX
 from backstop.adapters.projectx.rest import RestTimings
 from backstop.domain.broker import BrokerStatus
+from backstop.domain.call_purpose import CallPurpose
 from backstop.domain.commands import (
     AuditAccount,
     CancelOrder,
@@ -295,7 +297,7 @@ async def test_a_spent_budget_means_that_nothing_was_sent(
 ) -> None:
     api.answer(PLACE, {**OK, "orderId": 9})
     await gateway.session.token()
-    gateway.budget.reserve = lambda: 200
+    gateway.budget.kept = lambda it: 0 if it.is_urgent else CALLS_MAX
 
     refused = await gateway.place_order(an_order())
     urgent = await gateway.place_order(an_order(), urgent=True)
@@ -655,21 +657,52 @@ async def test_an_urgent_look_up_may_use_the_calls_that_are_kept(
     api.answer(SEARCH, {**OK, "orders": []})
     api.answer(QUERY, {**OK, "orders": [], "totalCount": 0})
     api.answer(TRADES, {**OK, "trades": []})
-    gateway.budget.reserve = lambda: CALLS_MAX
+    gateway.budget.kept = lambda it: 0 if it.is_urgent else CALLS_MAX
 
     ordinary = await gateway.look_up_order(a_look_up())
     urgent = await gateway.look_up_order(a_look_up(urgent=True))
+    again = await gateway.look_up_order(a_look_up(urgent=True, repeats=True))
+    gateway.budget.kept = lambda it: 0 if it is CallPurpose.ORDINARY else CALLS_MAX
+    usual = await gateway.look_up_order(a_look_up(repeats=True))
 
     assert not ordinary.complete
     assert "budget is spent" in ordinary.fault
     assert urgent.complete
+    assert not again.complete, "the reads of the account come before what is searched again"
+    assert usual.complete, "a poll that nothing hangs on is as usual as the one before it"
+
+
+async def test_a_change_that_is_asked_again_leaves_the_calls_that_reads_need(
+    api: ScriptedApi, gateway: ProjectXGateway
+) -> None:
+    api.answer(CANCEL, OK)
+    api.answer(MODIFY, OK)
+    await gateway.session.token()
+    gateway.budget.kept = lambda it: CALLS_MAX if it is CallPurpose.REPEAT else 0
+    cancel = CancelOrder(account_id=ACCOUNT, broker_order_id=7, reason="test")
+    modify = ModifyOrder(account_id=ACCOUNT, broker_order_id=7, quantity=1)
+
+    answers = [
+        (await gateway.cancel_order(cancel)).answer,
+        (await gateway.cancel_order(replace(cancel, repeats=True))).answer,
+        (await gateway.modify_order(modify)).answer,
+        (await gateway.modify_order(replace(modify, repeats=True))).answer,
+    ]
+
+    assert answers == [Answer.YES, Answer.NOT_SENT, Answer.YES, Answer.NOT_SENT]
+    assert (api.count(CANCEL), api.count(MODIFY)) == (1, 1)
 
 
 def a_look_up(
-    tag: str = "bs-abc", number: int | None = None, *, urgent: bool = False
+    tag: str = "bs-abc",
+    number: int | None = None,
+    *,
+    urgent: bool = False,
+    repeats: bool = False,
 ) -> LookUpOrder:
     return LookUpOrder(
         urgent=urgent,
+        repeats=repeats,
         client_order_id="bot-1",
         custom_tag=tag,
         account_id=ACCOUNT,

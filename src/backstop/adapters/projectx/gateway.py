@@ -14,6 +14,7 @@ from backstop.adapters.projectx.transport import HttpReply, Transport
 from backstop.adapters.projectx.verdict import Change, close_refusal, place_rejection
 from backstop.adapters.projectx.wire import BarsBody, WireOrderStatus
 from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerTrade
+from backstop.domain.call_purpose import CallPurpose
 from backstop.domain.clock import ClockReading
 from backstop.domain.commands import (
     AuditAccount,
@@ -156,7 +157,8 @@ class ProjectXGateway:
     async def place_order(self, command: PlaceOrder, *, urgent: bool = False) -> PlaceAnswered:
         """Send one order, once; what is urgent or reduces risk may use the reserve of calls."""
         body = translate.place_body(command)
-        verdict = await self._rest.change(Change.PLACE, body, urgent=urgent or command.reduces_risk)
+        purpose = _change_purpose(urgent=urgent or command.reduces_risk)
+        verdict = await self._rest.change(Change.PLACE, body, purpose=purpose)
         return PlaceAnswered(
             utc_us=self._clock.utc_us(),
             client_order_id=command.client_order_id,
@@ -172,7 +174,8 @@ class ProjectXGateway:
     async def cancel_order(self, command: CancelOrder, *, urgent: bool = True) -> CancelAnswered:
         """Cancel one order, once."""
         body = {"accountId": command.account_id, "orderId": command.broker_order_id}
-        verdict = await self._rest.change(Change.CANCEL, body, urgent=urgent)
+        purpose = _change_purpose(urgent=urgent, repeats=command.repeats)
+        verdict = await self._rest.change(Change.CANCEL, body, purpose=purpose)
         return CancelAnswered(
             utc_us=self._clock.utc_us(),
             broker_order_id=command.broker_order_id,
@@ -184,7 +187,8 @@ class ProjectXGateway:
     async def modify_order(self, command: ModifyOrder, *, urgent: bool = True) -> ModifyAnswered:
         """Change one order, once."""
         body = translate.modify_body(command)
-        verdict = await self._rest.change(Change.MODIFY, body, urgent=urgent)
+        purpose = _change_purpose(urgent=urgent, repeats=command.repeats)
+        verdict = await self._rest.change(Change.MODIFY, body, purpose=purpose)
         return ModifyAnswered(
             utc_us=self._clock.utc_us(),
             broker_order_id=command.broker_order_id,
@@ -201,7 +205,8 @@ class ProjectXGateway:
         change = Change.CLOSE
         if command.quantity is not None:
             change, body = Change.PARTIAL_CLOSE, body | {"size": command.quantity}
-        verdict = await self._rest.change(change, body, urgent=urgent)
+        purpose = _change_purpose(urgent=urgent)
+        verdict = await self._rest.change(change, body, purpose=purpose)
         return PositionCloseAnswered(
             utc_us=self._clock.utc_us(),
             contract_id=command.contract_id,
@@ -221,25 +226,25 @@ class ProjectXGateway:
         is found however old it is, with its trades since it was created.
         """
         account_id = command.account_id
-        urgent = urgent or command.urgent
+        purpose = _read_purpose(urgent=urgent or command.urgent, repeats=command.repeats)
         sent_ns = self._clock.monotonic_ns()
-        numbered = await self._numbered(command, urgent=urgent)
+        numbered = await self._numbered(command, purpose=purpose)
         since_utc_us = command.since_utc_us
         if isinstance(numbered, BrokerOrder):
             since_utc_us = min(since_utc_us, numbered.created_utc_us)
         since_utc_us -= LOOK_UP_MARGIN_US
         searched, queried, trades = await asyncio.gather(
             self._listed(
-                "Order/search", self._rest.orders_since(account_id, since_utc_us, urgent=urgent)
+                "Order/search", self._rest.orders_since(account_id, since_utc_us, purpose=purpose)
             ),
             self._listed(
                 "Order/v2/query",
                 self._rest.query_orders(
-                    account_id, tuple(WireOrderStatus), since_utc_us=since_utc_us, urgent=urgent
+                    account_id, tuple(WireOrderStatus), since_utc_us=since_utc_us, purpose=purpose
                 ),
             ),
             self._listed(
-                "Trade/search", self._rest.trades_since(account_id, since_utc_us, urgent=urgent)
+                "Trade/search", self._rest.trades_since(account_id, since_utc_us, purpose=purpose)
             ),
         )
         rows = (
@@ -264,29 +269,30 @@ class ProjectXGateway:
         )
 
     async def _numbered(
-        self, command: LookUpOrder, *, urgent: bool
+        self, command: LookUpOrder, *, purpose: CallPurpose
     ) -> BrokerOrder | GatewayError | None:
         if command.broker_order_id is None:
             return None
-        read = self._rest.order(command.account_id, command.broker_order_id, urgent=urgent)
+        read = self._rest.order(command.account_id, command.broker_order_id, purpose=purpose)
         return await _part(read)
 
     async def audit_account(self, command: AuditAccount, *, urgent: bool = False) -> AccountAudited:
         """Read orders, live orders, trades and positions at once; a part that failed is None."""
         account_id, since_utc_us = command.account_id, command.since_utc_us
-        urgent = urgent or command.urgent
+        purpose = _read_purpose(urgent=urgent or command.urgent)
         sent_ns = self._clock.monotonic_ns()
         orders, live, trades, positions = await asyncio.gather(
             self._listed(
-                "Order/search", self._rest.orders_since(account_id, since_utc_us, urgent=urgent)
+                "Order/search", self._rest.orders_since(account_id, since_utc_us, purpose=purpose)
             ),
             self._listed(
-                "Order/v2/query", self._rest.query_orders(account_id, LIVE_STATUSES, urgent=urgent)
+                "Order/v2/query",
+                self._rest.query_orders(account_id, LIVE_STATUSES, purpose=purpose),
             ),
             self._listed(
-                "Trade/search", self._rest.trades_since(account_id, since_utc_us, urgent=urgent)
+                "Trade/search", self._rest.trades_since(account_id, since_utc_us, purpose=purpose)
             ),
-            self._listed("Position/searchOpen", self._rest.positions(account_id, urgent=urgent)),
+            self._listed("Position/searchOpen", self._rest.positions(account_id, purpose=purpose)),
         )
         return AccountAudited(
             utc_us=self._clock.utc_us(),
@@ -385,6 +391,18 @@ class ProjectXGateway:
                     raw=translate.rejected_text(row),
                 )
             )
+
+
+def _change_purpose(*, urgent: bool, repeats: bool = False) -> CallPurpose:
+    if repeats:
+        return CallPurpose.REPEAT
+    return CallPurpose.CUT_RISK if urgent else CallPurpose.ORDINARY
+
+
+def _read_purpose(*, urgent: bool, repeats: bool = False) -> CallPurpose:
+    if not urgent:
+        return CallPurpose.ORDINARY
+    return CallPurpose.REPEAT if repeats else CallPurpose.PROVE
 
 
 def _is_sought(order: BrokerOrder, command: LookUpOrder) -> bool:

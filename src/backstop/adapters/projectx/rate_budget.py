@@ -1,8 +1,8 @@
 """The gateway's call limits, known and kept on our side, with a reserve for emergencies.
 
 The gateway allows 200 calls in 60 s over every endpoint, logins included, and 50 calls in 30 s for
-history bars; what exceeds them gets HTTP 429. It does not tell how much is left, so we count. An
-ordinary call leaves ``reserve`` calls untouched; an urgent one (it reduces risk) may use them all.
+history bars; what exceeds them gets HTTP 429. It does not tell how much is left, so we count. Each
+call leaves as many untouched as are ``kept`` from its purpose; what cuts risk may use them all.
 How many that are is not decided here: it follows from positions and orders.
 
 A call is remembered a little longer than the gateway's window: it counts calls when they arrive,
@@ -13,6 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from backstop.domain.call_purpose import CallPurpose
 from backstop.errors import GatewayUnreachableError
 from backstop.ports import Clock
 
@@ -25,6 +26,10 @@ WINDOW_MARGIN_NS = 1_000_000_000
 
 RESERVE_DEFAULT = 20
 """Calls that only urgent requests may use while nobody says how many it takes."""
+
+FEELER_NS = 250_000_000
+"""After a 429 one call goes first, and the others only when it had the time to be answered: all
+that wait would leave in one moment, and be refused together."""
 
 _ORDINARY_PAUSES_NS = tuple(seconds * 1_000_000_000 for seconds in (2, 5, 10, 20, 60))
 _URGENT_PAUSES_NS = tuple(seconds * 250_000_000 for seconds in (1, 2, 4, 8, 8))
@@ -68,15 +73,20 @@ class Window:
 
 
 class Permit:
-    """The right to send one call."""
+    """The right to send one call; ``stamp_ns`` is when it was given, monotonic."""
 
     def __init__(self, window: Window, stamp_ns: int) -> None:
+        self.stamp_ns = stamp_ns
         self._window = window
-        self._stamp_ns = stamp_ns
 
     def give_back(self) -> None:
         """Undo the count, because no byte of the call left this machine."""
-        self._window.give_back(self._stamp_ns)
+        self._window.give_back(self.stamp_ns)
+
+
+def kept_by_default(purpose: CallPurpose) -> int:
+    """Return how many calls are kept from a purpose while nobody knows positions and orders."""
+    return 0 if purpose.is_urgent else RESERVE_DEFAULT
 
 
 class RateBudget:
@@ -86,18 +96,20 @@ class RateBudget:
         self,
         *,
         clock: Clock,
-        reserve: Callable[[], int] = lambda: RESERVE_DEFAULT,
+        kept: Callable[[CallPurpose], int] = kept_by_default,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self.reserve = reserve
-        """Asked at each call how many are kept for urgent ones."""
+        self.kept = kept
+        """Asked at each call how many are kept from its purpose."""
         self._clock = clock
         self._sleep = sleep
         self._calls = Window(calls_max=CALLS_MAX, window_ns=CALLS_WINDOW_NS)
         self._bars = Window(calls_max=BARS_MAX, window_ns=BARS_WINDOW_NS)
         self._refusals = 0  # answers 429 in a row
+        self._refused_ns: int | None = None  # when the newest of them was noted
         self._ordinary_from_ns = 0
         self._urgent_from_ns = 0
+        self._feeler_until_ns = 0
 
     def left(self) -> int:
         """Return how many calls the gateway would take now; 0 while a 429 makes us pause."""
@@ -106,13 +118,13 @@ class RateBudget:
 
     def spare(self) -> int:
         """Return how many ordinary calls could leave now: what is left but the reserve."""
-        return max(0, self.left() - self.reserve())
+        return max(0, self.left() - self.kept(CallPurpose.ORDINARY))
 
     async def acquire(
         self,
         *,
         deadline_ns: int,
-        urgent: bool = False,
+        purpose: CallPurpose = CallPurpose.ORDINARY,
         bars: bool = False,
         leave: int = 0,
     ) -> Permit:
@@ -120,50 +132,70 @@ class RateBudget:
 
         Args:
             deadline_ns: monotonic time after which waiting makes no sense.
-            urgent: the call reduces risk: it may use the reserve and waits less after a 429.
+            purpose: what the call is for; what is urgent waits less after a 429.
             bars: the call is for history bars, which have a window of their own.
-            leave: so many calls more than the reserve are left untouched: for others come first.
+            leave: so many calls more than are kept are left untouched: for others come first.
 
         Raises:
             BudgetSpentError: no call will be free before the deadline; raised at once.
         """
         window = self._bars if bars else self._calls
-        keep = leave if urgent or bars else self.reserve() + leave
+        keep = leave if bars else self.kept(purpose) + leave
         while True:
             now_ns = self._clock.monotonic_ns()
-            due_ns = self._due_ns(window, keep=keep, urgent=urgent, now_ns=now_ns)
+            due_ns = self._due_ns(window, keep=keep, purpose=purpose, now_ns=now_ns)
             if due_ns is not None and due_ns <= now_ns:
                 window.take(now_ns)
+                if self._refusals and purpose is not CallPurpose.CUT_RISK:
+                    self._feeler_until_ns = now_ns + FEELER_NS
                 return Permit(window, now_ns)
             if due_ns is None or due_ns > deadline_ns:
                 raise BudgetSpentError(
                     "The gateway's call budget is spent, so nothing was sent. "
                     f"{window.left(now_ns)} calls are left, of which {keep} are kept for "
-                    "requests that reduce risk."
+                    "what comes first."
                 )
             await self._sleep((due_ns - now_ns) / _NS_PER_S)
 
-    def refused(self, *, retry_after_s: float | None = None) -> None:
+    def refused(self, *, retry_after_s: float | None = None, permit: Permit | None = None) -> None:
         """Note an answer 429: the gateway counts differently, so everybody pauses.
 
         Ordinary calls wait for ``retry_after_s`` where the gateway gave it, else longer at each
-        refusal in a row. Urgent calls wait at most 2 s: a flatten goes on knocking.
+        refusal in a row. Urgent calls wait at most 2 s: a flatten goes on knocking. Calls that were
+        under way together are refused together: with their ``permit`` they count once.
         """
+        if self._left_before_refusal(permit):
+            return
+        now_ns = self._refused_ns = self._clock.monotonic_ns()
         step = min(self._refusals, len(_ORDINARY_PAUSES_NS) - 1)
         self._refusals += 1
-        now_ns = self._clock.monotonic_ns()
         pause_ns = _ORDINARY_PAUSES_NS[step]
         if retry_after_s is not None:
             pause_ns = min(max(int(retry_after_s * _NS_PER_S), 0), _RETRY_AFTER_MAX_NS)
         self._ordinary_from_ns = max(self._ordinary_from_ns, now_ns + pause_ns)
         self._urgent_from_ns = now_ns + min(pause_ns, _URGENT_PAUSES_NS[step])
 
-    def answered(self) -> None:
-        """Note an answer that was not 429: the next refusal starts with the short pause."""
-        self._refusals = 0
+    def answered(self, permit: Permit | None = None) -> None:
+        """Note an answer that was not 429: the next refusal starts with the short pause.
 
-    def _due_ns(self, window: Window, *, keep: int, urgent: bool, now_ns: int) -> int | None:
-        paused_ns = self._urgent_from_ns if urgent else self._ordinary_from_ns
+        One to a call that was under way when another was refused says nothing about now.
+        """
+        if self._left_before_refusal(permit):
+            return
+        self._refusals = 0
+        self._feeler_until_ns = 0
+
+    def _left_before_refusal(self, permit: Permit | None) -> bool:
+        if permit is None or self._refused_ns is None:
+            return False
+        return permit.stamp_ns <= self._refused_ns
+
+    def _due_ns(
+        self, window: Window, *, keep: int, purpose: CallPurpose, now_ns: int
+    ) -> int | None:
+        paused_ns = self._urgent_from_ns if purpose.is_urgent else self._ordinary_from_ns
+        if purpose is not CallPurpose.CUT_RISK:
+            paused_ns = max(paused_ns, self._feeler_until_ns)
         if window.left(now_ns) > keep:
             return max(now_ns, paused_ns)
         free_ns = window.free_at_ns(keep=keep)

@@ -36,6 +36,7 @@ from backstop.adapters.projectx.wire import (
     WireOrderStatus,
 )
 from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerPosition, BrokerTrade
+from backstop.domain.call_purpose import CallPurpose
 from backstop.domain.instrument import Instrument
 from backstop.errors import GatewayAnswerError, GatewayError, GatewayUnreachableError
 from backstop.ports import Clock
@@ -151,14 +152,16 @@ class ProjectXRest:
 
     # -- changes: sent once ----------------------------------------------------------------------
 
-    async def change(self, change: Change, body: object, *, urgent: bool = False) -> Verdict:
+    async def change(
+        self, change: Change, body: object, *, purpose: CallPurpose = CallPurpose.ORDINARY
+    ) -> Verdict:
         """Send one changing request, once, and judge its answer; never raises GatewayError."""
         deadline_ns = self._deadline_ns(self._timings.change_s)
         try:
             # A token or a place in the budget that cannot be had in time means: nothing was sent.
             async with asyncio.timeout(self._timings.change_s):
-                token = await self._session.token(urgent=urgent)
-                permit = await self._budget.acquire(deadline_ns=deadline_ns, urgent=urgent)
+                token = await self._session.token(urgent=purpose.is_urgent)
+                permit = await self._budget.acquire(deadline_ns=deadline_ns, purpose=purpose)
         except TimeoutError:
             return not_sent("nothing was sent: no session within the deadline")
         except GatewayError as error:
@@ -206,21 +209,21 @@ class ProjectXRest:
         return translate.instrument(answer.contract)
 
     async def orders_since(
-        self, account_id: int, since_utc_us: int, *, urgent: bool = False
+        self, account_id: int, since_utc_us: int, *, purpose: CallPurpose = CallPurpose.ORDINARY
     ) -> tuple[BrokerOrder, ...]:
         """Return the orders of any status since ``since_utc_us`` (``Order/search``)."""
         answer = await self._read(
-            "/api/Order/search", _since(account_id, since_utc_us), urgent=urgent
+            "/api/Order/search", _since(account_id, since_utc_us), purpose=purpose
         )
         return await _rows("orders", answer.orders, translate.broker_order)
 
     async def order(
-        self, account_id: int, broker_order_id: int, *, urgent: bool = False
+        self, account_id: int, broker_order_id: int, *, purpose: CallPurpose = CallPurpose.ORDINARY
     ) -> BrokerOrder | None:
         """Return one order, whatever its age and status; None: the gateway says there is none."""
         body = {"accountId": account_id, "orderId": broker_order_id}
         try:
-            answer = await self._read("/api/Order/searchById", body, urgent=urgent)
+            answer = await self._read("/api/Order/searchById", body, purpose=purpose)
         except _RefusedError as refused:
             if refused.code == _ORDER_NOT_FOUND:
                 return None
@@ -228,20 +231,20 @@ class ProjectXRest:
         return translate.broker_order(answer.order)
 
     async def trades_since(
-        self, account_id: int, since_utc_us: int, *, urgent: bool = False
+        self, account_id: int, since_utc_us: int, *, purpose: CallPurpose = CallPurpose.ORDINARY
     ) -> tuple[BrokerTrade, ...]:
         """Return the half-turn trades since ``since_utc_us``."""
         answer = await self._read(
-            "/api/Trade/search", _since(account_id, since_utc_us), urgent=urgent
+            "/api/Trade/search", _since(account_id, since_utc_us), purpose=purpose
         )
         return await _rows("trades", answer.trades, translate.broker_trade)
 
     async def positions(
-        self, account_id: int, *, urgent: bool = False
+        self, account_id: int, *, purpose: CallPurpose = CallPurpose.ORDINARY
     ) -> tuple[BrokerPosition, ...]:
         """Return the open positions; a flat contract has no row."""
         answer = await self._read(
-            "/api/Position/searchOpen", {"accountId": account_id}, urgent=urgent
+            "/api/Position/searchOpen", {"accountId": account_id}, purpose=purpose
         )
         return await _rows("positions", answer.positions, translate.broker_position)
 
@@ -251,7 +254,7 @@ class ProjectXRest:
         statuses: Sequence[WireOrderStatus],
         *,
         since_utc_us: int | None = None,
-        urgent: bool = False,
+        purpose: CallPurpose = CallPurpose.ORDINARY,
     ) -> tuple[BrokerOrder, ...]:
         """Return every order in one of ``statuses`` (``v2/query``), all pages or an error.
 
@@ -269,15 +272,15 @@ class ProjectXRest:
         )
         for _ in range(_PICTURES_MAX - 1):
             with suppress(_RowsMovedError):
-                return await self._query(query, urgent=urgent)
-        return await self._query(query, urgent=urgent)
+                return await self._query(query, purpose=purpose)
+        return await self._query(query, purpose=purpose)
 
-    async def _query(self, query: QueryBody, *, urgent: bool) -> tuple[BrokerOrder, ...]:
+    async def _query(self, query: QueryBody, *, purpose: CallPurpose) -> tuple[BrokerOrder, ...]:
         orders: list[BrokerOrder] = []
         total = 0
         for _ in range(PAGES_MAX):
             query.page_offset = max(0, len(orders) - 1)
-            answer = await self._read("/api/Order/v2/query", query, urgent=urgent)
+            answer = await self._read("/api/Order/v2/query", query, purpose=purpose)
             page = await _rows("orders", answer.orders, translate.broker_order)
             total = _joined(orders, page, stated=answer.total_count)
             if len(orders) == total:
@@ -325,7 +328,12 @@ class ProjectXRest:
         return await self._exchange(path, body, token, permit, deadline_ns=deadline_ns)
 
     async def _read(
-        self, path: str, body: object, *, urgent: bool = False, bars: bool = False
+        self,
+        path: str,
+        body: object,
+        *,
+        purpose: CallPurpose = CallPurpose.ORDINARY,
+        bars: bool = False,
     ) -> _Answer:
         """Ask until an answer makes sense, at most ``_ATTEMPTS_MAX`` times, within the deadline."""
         timings = self._timings
@@ -335,7 +343,7 @@ class ProjectXRest:
             try:
                 async with asyncio.timeout((deadline_ns - self._clock.monotonic_ns()) / _NS_PER_S):
                     return await self._ask(
-                        path, body, urgent=urgent, bars=bars, deadline_ns=deadline_ns
+                        path, body, purpose=purpose, bars=bars, deadline_ns=deadline_ns
                     )
             except TimeoutError:
                 raise GatewayUnreachableError(f"{path}: no answer within the deadline.") from None
@@ -348,13 +356,13 @@ class ProjectXRest:
                 await self._sleep(pause_s)
 
     async def _ask(
-        self, path: str, body: object, *, urgent: bool, bars: bool, deadline_ns: int
+        self, path: str, body: object, *, purpose: CallPurpose, bars: bool, deadline_ns: int
     ) -> _Answer:
-        permit = await self._budget.acquire(deadline_ns=deadline_ns, urgent=urgent, bars=bars)
+        permit = await self._budget.acquire(deadline_ns=deadline_ns, purpose=purpose, bars=bars)
         limit_s = self._timings.bars_attempt_s if bars else self._timings.attempt_s
         attempt_ends_ns = min(deadline_ns, self._deadline_ns(limit_s))
         try:
-            token = await self._session.token(urgent=urgent)
+            token = await self._session.token(urgent=purpose.is_urgent)
             reply = await self._exchange(path, body, token, permit, deadline_ns=attempt_ends_ns)
         except GatewayUnreachableError as error:
             raise _PassingFaultError(error) from None
@@ -378,9 +386,9 @@ class ProjectXRest:
         if reply.status == _FORBIDDEN:
             self._session.doubt(token)
         if reply.status == _TOO_MANY:
-            self._budget.refused(retry_after_s=reply.retry_after_s)
+            self._budget.refused(retry_after_s=reply.retry_after_s, permit=permit)
         else:
-            self._budget.answered()
+            self._budget.answered(permit)
         # An answer is kept as evidence; one that repeats what we sent must not keep our secrets.
         return replace(reply, body=self._strike(reply.body))
 

@@ -24,6 +24,7 @@ from backstop.adapters.projectx.login import (
 )
 from backstop.adapters.projectx.rate_budget import RateBudget
 from backstop.adapters.projectx.transport import HttpReply, Transport
+from backstop.domain.call_purpose import CallPurpose
 from backstop.errors import GatewayError, LoginRefusedError
 from backstop.ports import Clock
 
@@ -333,12 +334,13 @@ class Session:
         self, path: str, body: bytes, headers: dict[str, str], *, urgent: bool
     ) -> HttpReply:
         deadline_ns = self._clock.monotonic_ns() + CALL_TIMEOUT_S * _NS_PER_S
-        await self._budget.acquire(deadline_ns=deadline_ns, urgent=urgent)
+        purpose = CallPurpose.CUT_RISK if urgent else CallPurpose.ORDINARY
+        permit = await self._budget.acquire(deadline_ns=deadline_ns, purpose=purpose)
         reply = await self._transport.exchange(path, body, headers=headers, deadline_ns=deadline_ns)
         if reply.status == _TOO_MANY:
-            self._budget.refused(retry_after_s=reply.retry_after_s)
+            self._budget.refused(retry_after_s=reply.retry_after_s, permit=permit)
         else:
-            self._budget.answered()
+            self._budget.answered(permit)
         return reply
 
     def _timed(self, text: str) -> BearerToken:

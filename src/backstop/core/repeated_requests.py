@@ -1,0 +1,74 @@
+"""Requests to change or cancel one order that got no clear answer, and so are made again.
+
+The venue has no clear no for an order that is gone, and a line that is down answers nothing: what
+ends such a request is a read that shows the order as it is. So each next one waits longer, and
+leaves calls for the reads (``core.call_budget``). The count begins anew with a clear answer, with
+the effect at the venue, and with the end of the order.
+"""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from backstop.core.book import Book, Unclear
+from backstop.core.leftovers import ASK_AGAIN_NS
+from backstop.core.policy import MILLISECOND_NS, SECOND_NS
+from backstop.core.protection_levels import row_of
+from backstop.core.step import Workbench
+from backstop.domain.commands import CancelOrder, ModifyOrder, Request
+from backstop.domain.events import Answer, CancelAnswered, ModifyAnswered
+
+TRY_AGAIN_NS = 100 * MILLISECOND_NS
+"""First pause before something is asked again that did no harm, and may have been lost on its
+way; doubled with each one up to ``ASK_AGAIN_NS``."""
+
+CANCEL_PAUSE_MAX_NS = 8 * SECOND_NS
+"""A cancel begins with ``ASK_AGAIN_NS`` and is doubled up to this: of an order that is gone the
+venue says nothing clearer, however often it is asked."""
+
+TIMES_MAX = 8
+"""Keeps the growing pauses small numbers; their limits bound them before."""
+
+
+def note_answer(work: Workbench, event: CancelAnswered | ModifyAnswered) -> None:
+    """Count a request without a clear answer; forget those before it when there was one."""
+    book, number = work.book, event.broker_order_id
+    row = row_of(book, number)
+    clear = event.answer in {Answer.YES, Answer.NO}
+    if clear or row is None or not row.status.is_live:
+        book.unclear.pop(number, None)
+        return
+    held = book.unclear.get(number, Unclear())
+    book.unclear[number] = Unclear(
+        times=min(held.times + 1, TIMES_MAX), left=held.left or event.answer is not Answer.NOT_SENT
+    )
+
+
+def pause_ns(book: Book, event: CancelAnswered | ModifyAnswered) -> int:
+    """Return how long the next request about an order waits after ``event``."""
+    doublings = max(0, book.unclear.get(event.broker_order_id, Unclear()).times - 1)
+    if isinstance(event, CancelAnswered) and event.answer is Answer.UNKNOWN:
+        return min(ASK_AGAIN_NS << doublings, CANCEL_PAUSE_MAX_NS)
+    return min(TRY_AGAIN_NS << doublings, ASK_AGAIN_NS)
+
+
+def marked(book: Book, commands: Sequence[Request]) -> tuple[Request, ...]:
+    """Return ``commands``, with those marked that ask again for what may have arrived before.
+
+    A liquidation is exempt: it may use every call, and slows down by itself.
+    """
+    if not book.unclear:
+        return tuple(commands)
+    return tuple(
+        replace(it, repeats=True)
+        if isinstance(it, CancelOrder | ModifyOrder) and _repeats(book, it)
+        else it
+        for it in commands
+    )
+
+
+def _repeats(book: Book, command: CancelOrder | ModifyOrder) -> bool:
+    if isinstance(command, CancelOrder) and command.reduces_risk:
+        return False
+    held = book.unclear.get(command.broker_order_id)
+    return held is not None and held.left

@@ -1,0 +1,232 @@
+"""What gets no clear answer is asked again ever more slowly, after the reads that would tell."""
+
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+from tests.core.builders import ACCOUNT, MES, Guard, a_policy
+from tests.core.protection_world import Request, World
+
+from backstop.core.call_budget import (
+    ACTS_BASE,
+    ACTS_PER_POSITION,
+    READS_KEPT,
+    REPEATS_KEPT,
+    RESERVE_MAX,
+    calls_kept,
+)
+from backstop.core.evidence import LOOKS_FIRST
+from backstop.core.leftovers import ASK_AGAIN_NS
+from backstop.core.protection_record import Change
+from backstop.core.repeated_requests import CANCEL_PAUSE_MAX_NS, TRY_AGAIN_NS, marked
+from backstop.domain.broker import BrokerStatus
+from backstop.domain.call_purpose import CallPurpose
+from backstop.domain.commands import (
+    AuditAccount,
+    CancelOrder,
+    ClosePosition,
+    Command,
+    LookUpOrder,
+    ModifyOrder,
+)
+from backstop.domain.events import Answer, CancelAnswered, ModifyAnswered
+from backstop.domain.order import OrderState, OrderType, Side
+
+STOP = 100
+TRIES = 9
+READS_BEGIN = ACTS_BASE + ACTS_PER_POSITION  # kept from urgent reads with one position held
+
+
+def a_guard() -> Guard:
+    """Return a guard that knows of a stop of somebody else."""
+    guard = Guard(policy=a_policy(protects=True)).start()
+    guard.trade(quantity=2, broker_order_id=77)
+    guard.position_row(2)
+    stop = {"type": OrderType.STOP, "side": Side.SELL, "stop_price": Decimal(4990)}
+    guard.row(broker_order_id=STOP, **stop)
+    return guard
+
+
+def answer(guard: Guard, said: Answer, *, cancel: bool) -> int:
+    """Answer a request about the stop; returns the pause until the next one, in ns."""
+    asked = Change(contract_id=MES, quantity=0 if cancel else 1, asked_ns=guard.now_ns)
+    guard.book.protection.changes[STOP] = asked
+    kind = CancelAnswered if cancel else ModifyAnswered
+    guard.feed(kind(utc_us=guard.utc_us, broker_order_id=STOP, answer=said))
+    return guard.book.protection.changes[STOP].asked_ns + ASK_AGAIN_NS - guard.now_ns
+
+
+def held(quantity: int = 3) -> World:
+    """Return a world long with a stop."""
+    world = World().start()
+    world.enter(quantity=quantity, stop=4990)
+    world.wait(500)
+    return world
+
+
+def unanswered(kind: type[Command]) -> World:
+    """Return a world in which no request of ``kind`` that the guard makes is answered."""
+    world = held()
+    lost = Request(answered=False, arrives=False)
+    world.request = lambda it: lost if isinstance(it, kind) else Request()
+    return world
+
+
+# -- the pauses ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("said", "cancel", "first_ns", "most_ns"),
+    [
+        (Answer.NOT_SENT, False, TRY_AGAIN_NS, ASK_AGAIN_NS),
+        (Answer.UNKNOWN, False, TRY_AGAIN_NS, ASK_AGAIN_NS),
+        (Answer.NOT_SENT, True, TRY_AGAIN_NS, ASK_AGAIN_NS),
+        (Answer.UNKNOWN, True, ASK_AGAIN_NS, CANCEL_PAUSE_MAX_NS),
+    ],
+)
+def test_each_request_without_a_clear_answer_is_made_again_more_slowly(
+    said: Answer, *, cancel: bool, first_ns: int, most_ns: int
+) -> None:
+    guard = a_guard()
+
+    pauses = [answer(guard, said, cancel=cancel) for _ in range(TRIES)]
+
+    assert pauses[0] == first_ns
+    assert pauses[1:] == [min(2 * before, most_ns) for before in pauses[:-1]]
+    assert pauses[-1] == most_ns
+
+
+def test_a_size_that_is_asked_for_anew_goes_on_where_the_last_one_stopped() -> None:
+    """It is cut anew each time; what was asked before is remembered by the order all the same."""
+    world = unanswered(ModifyOrder)
+    world.exit(1)
+    world.wait(20_000)
+
+    assert 5 <= len(world.sent_of(ModifyOrder)) <= 20, "one each 2 s at last, not ten a second"
+    assert world.cover() >= world.position() == 2
+
+
+def test_a_level_that_is_asked_for_anew_is_asked_more_slowly_too() -> None:
+    world = unanswered(ModifyOrder)
+    world.protect(stop=4995)
+    world.wait(20_000)
+
+    assert 5 <= len(world.sent_of(ModifyOrder)) <= 20
+
+
+@pytest.mark.parametrize("end", ["answer", "effect", "end", "restart"])
+def test_the_pauses_begin_anew_with_an_answer_the_effect_or_another_process(end: str) -> None:
+    guard = a_guard()
+    for _ in range(4):
+        answer(guard, Answer.UNKNOWN, cancel=False)
+    stop = {"type": OrderType.STOP, "side": Side.SELL, "stop_price": Decimal(4990)}
+    match end:
+        case "answer":
+            answer(guard, Answer.YES, cancel=False)
+        case "effect":
+            guard.row(broker_order_id=STOP, quantity=1, updated_utc_us=guard.utc_us, **stop)
+        case "end":
+            gone = {"status": BrokerStatus.CANCELLED, "updated_utc_us": guard.utc_us}
+            guard.row(broker_order_id=STOP, **gone, **stop)
+        case _:
+            guard.start()
+
+    assert STOP not in guard.book.unclear
+
+
+def test_what_is_said_of_an_order_that_is_gone_is_not_kept() -> None:
+    guard = Guard().start()
+    guard.feed(CancelAnswered(utc_us=guard.utc_us, broker_order_id=5, answer=Answer.UNKNOWN))
+
+    assert guard.book.unclear == {}
+
+
+# -- who goes first ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("said", "repeats"), [(Answer.UNKNOWN, True), (Answer.NOT_SENT, False)])
+def test_only_what_may_have_arrived_before_is_asked_as_a_repeat(
+    said: Answer, *, repeats: bool
+) -> None:
+    """What never left is as urgent as it was, and a liquidation may use every call."""
+    guard = a_guard()
+    cut = ModifyOrder(account_id=ACCOUNT, broker_order_id=STOP, quantity=1)
+    cancel = CancelOrder(account_id=ACCOUNT, broker_order_id=STOP, reason="test")
+    others = (
+        CancelOrder(account_id=ACCOUNT, broker_order_id=STOP, reason="test", reduces_risk=True),
+        CancelOrder(account_id=ACCOUNT, broker_order_id=STOP + 1, reason="test"),
+        ClosePosition(account_id=ACCOUNT, contract_id=MES, reason="test"),
+    )
+    answer(guard, said, cancel=False)
+    answer(guard, said, cancel=True)
+
+    assert marked(guard.book, (cut, cancel, *others)) == (
+        replace(cut, repeats=repeats),
+        replace(cancel, repeats=repeats),
+        *others,
+    )
+
+
+def test_the_guard_says_itself_what_it_asks_again() -> None:
+    world = held()
+    fates = [Request(answered=False, arrives=False)]
+    world.request = lambda it: fates.pop() if fates and isinstance(it, ModifyOrder) else Request()
+    world.exit(1)
+    world.wait(4_000)
+
+    assert [it.repeats for it in world.sent_of(ModifyOrder)] == [False, True]
+
+
+def test_an_order_is_searched_a_few_times_at_once_and_then_after_the_reads_of_the_account() -> None:
+    world = held()
+    world.request = lambda _: Request(answered=False, arrives=False)
+    name = world.enter(quantity=1, stop=4990)
+    world.wait(12_000)
+
+    assert world.book.orders[name].state is OrderState.UNKNOWN
+    searches = [it for it in world.sent_of(LookUpOrder) if it.client_order_id == name]
+    assert len(searches) > LOOKS_FIRST + 1
+    # The first look was taken while it still counted as sent, the others since its fate is unknown.
+    assert [it.repeats for it in searches] == [at > LOOKS_FIRST for at in range(len(searches))]
+
+
+def test_what_is_repeated_leaves_the_calls_of_reads_and_reads_those_of_acts() -> None:
+    guard = a_guard()
+    answer(guard, Answer.UNKNOWN, cancel=True)
+
+    assert [calls_kept(guard.book, it) for it in CallPurpose] == [
+        0,
+        READS_BEGIN,
+        READS_BEGIN + READS_KEPT,
+        READS_BEGIN + READS_KEPT + REPEATS_KEPT,
+    ]
+
+
+@pytest.mark.parametrize("orders", [0, RESERVE_MAX])
+@pytest.mark.parametrize("unclear", [False, True])
+def test_calls_are_granted_by_what_they_are_for_however_much_is_held(
+    *, unclear: bool, orders: int
+) -> None:
+    guard = a_guard()
+    for number in range(orders):
+        guard.row(broker_order_id=300 + number)
+    if unclear:
+        answer(guard, Answer.UNKNOWN, cancel=True)
+
+    kept = [calls_kept(guard.book, purpose) for purpose in CallPurpose]
+
+    assert kept == sorted(set(kept)), "each purpose leaves more than the one before it"
+    assert kept[-1] <= RESERVE_MAX
+
+
+def test_the_account_is_read_urgently_while_a_request_is_without_a_clear_answer() -> None:
+    world = unanswered(ModifyOrder)
+    before = world.sent_of(AuditAccount)[-1]
+    world.exit(1)
+    world.wait(10_000)
+    assert not before.urgent
+    assert world.sent_of(AuditAccount)[-1].urgent
+
+    world.request = lambda _: Request()
+    world.wait(10_000)
+    assert not world.sent_of(AuditAccount)[-1].urgent
