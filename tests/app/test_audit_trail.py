@@ -100,6 +100,32 @@ async def test_a_first_start_that_died_over_its_first_checkpoint_locks_nobody_ou
         assert trail.start.size == 1
 
 
+async def test_a_first_start_that_died_before_its_tables_locks_nobody_out(tmp_path: Path) -> None:
+    """SQLite writes a page of its own when it is told to keep a log, before there are tables."""
+    with closing(sqlite3.connect(tmp_path / "audit.db")) as connection:
+        connection.execute("PRAGMA journal_mode = WAL").fetchone()
+
+    async with a_trail(tmp_path) as trail:
+        await append(trail)
+
+    async with a_trail(tmp_path) as trail:
+        assert trail.start.size == 1
+
+
+async def test_a_record_replaced_by_an_empty_database_is_refused(tmp_path: Path) -> None:
+    async with a_trail(tmp_path) as trail:
+        await append(trail)
+    (tmp_path / "audit.db").unlink()
+    with closing(sqlite3.connect(tmp_path / "audit.db")) as connection:
+        connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    before = (tmp_path / "audit.db").read_bytes()
+
+    with pytest.raises(StateFolderError, match=r"it is gone, and .* has checkpoints of it"):
+        AuditTrail.open(tmp_path, account="42", epoch=2, clock=SystemClock())
+
+    assert (tmp_path / "audit.db").read_bytes() == before
+
+
 async def test_an_order_is_covered_outside_at_once(tmp_path: Path) -> None:
     async with a_trail(tmp_path / "state") as trail:
         await append(trail)

@@ -155,7 +155,7 @@ async def _open(folder: Path) -> float:
         book=state.new_book(policy),
         journal=state.trail,
         clock=clock,
-        dispatcher=cast("Dispatcher", SimpleNamespace(bind=lambda _: None)),
+        dispatcher=cast("Dispatcher", SimpleNamespace(bind=lambda _: None, not_sent=None)),
         on_note=lambda _: None,
         proofs=ProofMaker(state.trail.keys),
         past=state.past,

@@ -43,7 +43,7 @@ class SystemClock:
 def boot_id() -> str:
     """Return a name of the present boot: monotonic times of another boot mean nothing in it."""
     if sys.platform == "linux":
-        return _BOOT_ID_FILE.read_text(encoding="ascii").strip()
+        return _BOOT_ID_FILE.read_text(encoding="utf-8").strip()
     elif sys.platform == "darwin":  # noqa: RET505 - mypy judges platforms by branch
         return subprocess.run(
             ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"],

@@ -96,6 +96,11 @@ def open_key_pair(private_path: Path, public_path: Path) -> AuditKeys:
     return AuditKeys._open(private_path, public_path)  # noqa: SLF001 - the same file
 
 
+def get_ready() -> None:
+    """Have done what the first use of a key waits a millisecond for: OpenSSL fills its tables."""
+    Ed25519PrivateKey.generate().sign(b"")
+
+
 def load_public_key(path: Path) -> Ed25519PublicKey:
     """Read a public key in PEM form; raises StateFolderError."""
     try:

@@ -35,10 +35,13 @@ from backstop.errors import StateFolderError, TamperedRecordError
 WHOLE_CHECK_RECORDS = 200
 """A record of up to this length is read whole at every start: it takes two milliseconds."""
 
-WHOLE_LOOK_BYTES = 4 * 1024 * 1024
-"""A file of up to this size has its structure checked whole before anything is written to it: some
-ten milliseconds. A larger one is looked through at once beside the guard, and entries wait for it;
-what protects and what closes does not."""
+WHOLE_LOOK_BYTES = 512 * 1024
+"""A file of up to this size has its structure checked whole before anything is written to it: less
+than two milliseconds. A larger one is looked through at once beside the guard, and entries wait for
+it; what protects and what closes does not."""
+
+ANY_SIZE = 2**63 - 1
+"""Bytes: every file is smaller."""
 
 
 class KnownTree(Struct, frozen=True, kw_only=True):
@@ -85,6 +88,7 @@ class CheckedStart:
 def checked_start(
     state_folder: Path,
     folders: Sequence[CheckpointFolder],
+    store: AuditStore | None,
     *,
     account: str,
     origin: str,
@@ -99,6 +103,7 @@ def checked_start(
     Args:
         state_folder: where the record is, or is to begin.
         folders: where its checkpoints are, its own place first.
+        store: the record, opened and not looked through; None: there is none.
         account: whose record it must be.
         origin: the name of the log.
         known: gives trees that were kept, newest first; the first that fits is used.
@@ -109,58 +114,74 @@ def checked_start(
         StateFolderError: the folder cannot be used, or holds the record of another account.
     """
     database, key_folder = state_folder / AUDIT_DATABASE, state_folder / KEY_FOLDER
-    unfit: list[KnownTree] = []
-    if not database.is_file() or not database.stat().st_size:
+    if store is None:
         for folder in folders:
             if any(parse(note).checkpoint.size for note in folder.notes()):
                 raise TamperedRecordError(
                     str(database), f"it is gone, and {folder.folder} has checkpoints of it"
                 )
         return CheckedStart(keys=AuditKeys.open(key_folder), frontier=Frontier())
-    with AuditStore(database, checked=False) as store:
-        fault, looked_through = store.quick_fault(whole_up_to_bytes=WHOLE_LOOK_BYTES)
-        if fault is not None:
-            raise damaged(database, fault)
-        owner = store.account()
-        if owner is None:
-            return CheckedStart(keys=AuditKeys.open(key_folder), frontier=Frontier())
-        if owner != account:
-            raise StateFolderError(
-                f"{database} holds the record of account {owner}, not of {account}. "
-                "Set BACKSTOP_STATE_DIR to a folder of its own for each account."
-            )
-        if folders[0].newest() is None:
-            raise no_checkpoints(folders[0].folder, records=store.last_seq())
-        offered = iter(known(_name(store), store.last_seq()))
-        if store.last_seq() > WHOLE_CHECK_RECORDS and open_next(key_folder) is None:
-            keys = AuditKeys.open(key_folder)
-            for tree in offered:
-                start = _grown(store, folders, keys, tree, account=account, origin=origin)
-                if start is not None:
-                    return replace(start, looked_through=looked_through)
-                unfit.append(tree)
-    with AuditStore(database, checked=not looked_through) as store:
-        rotations = store.payloads(ROTATION_KIND)
-        keys = present_keys(key_folder, rotations, account=account)
-        signers = checked_key_chain(
-            rotations, newest=keys.public_key().public_bytes_raw(), account=account
+    fault, looked_through = store.quick_fault(whole_up_to_bytes=WHOLE_LOOK_BYTES)
+    if fault is not None:
+        raise damaged(database, fault)
+    owner = store.account()
+    if owner is None:
+        return CheckedStart(keys=AuditKeys.open(key_folder), frontier=Frontier())
+    if owner != account:
+        raise StateFolderError(
+            f"{database} holds the record of account {owner}, not of {account}. "
+            "Set BACKSTOP_STATE_DIR to a folder of its own for each account."
         )
-        walked = walk(
-            checked_leaves(store.records(), account=account),
-            [folder_source(it.folder) for it in folders],
-            origin=origin,
-            chain=signers,
-            check_signatures=False,
-        )
-        check_head(store.head_rows(), walked.frontier, origin=origin, chain=signers)
-        return CheckedStart(
-            keys=keys,
-            frontier=walked.frontier,
-            known=next((tree for tree in chain(unfit, offered) if tree_is_of(store, tree)), None),
-            record=_name(store),
-            size=walked.frontier.size,
-            root=walked.frontier.root(),
-        )
+    if folders[0].newest() is None:
+        raise no_checkpoints(folders[0].folder, records=store.last_seq())
+    offered = iter(known(_name(store), store.last_seq()))
+    unfit: list[KnownTree] = []
+    if store.last_seq() > WHOLE_CHECK_RECORDS and open_next(key_folder) is None:
+        keys = AuditKeys.open(key_folder)
+        for tree in offered:
+            start = _grown(store, folders, keys, tree, account=account, origin=origin)
+            if start is not None:
+                return replace(start, looked_through=looked_through)
+            unfit.append(tree)
+    if not looked_through and (fault := store.quick_fault(whole_up_to_bytes=ANY_SIZE)[0]):
+        raise damaged(database, fault)
+    return _read_whole(
+        store, folders, chain(unfit, offered), state_folder, account=account, origin=origin
+    )
+
+
+def _read_whole(
+    store: AuditStore,
+    folders: Sequence[CheckpointFolder],
+    trees: Iterable[KnownTree],
+    state_folder: Path,
+    *,
+    account: str,
+    origin: str,
+) -> CheckedStart:
+    """Read every record, and check that it is what was signed; errors as ``checked_start``."""
+    key_folder = state_folder / KEY_FOLDER
+    rotations = store.payloads(ROTATION_KIND)
+    keys = present_keys(key_folder, rotations, account=account)
+    signers = checked_key_chain(
+        rotations, newest=keys.public_key().public_bytes_raw(), account=account
+    )
+    walked = walk(
+        checked_leaves(store.records(), account=account),
+        [folder_source(it.folder) for it in folders],
+        origin=origin,
+        chain=signers,
+        check_signatures=False,
+    )
+    check_head(store.head_rows(), walked.frontier, origin=origin, chain=signers)
+    return CheckedStart(
+        keys=keys,
+        frontier=walked.frontier,
+        known=next((tree for tree in trees if tree_is_of(store, tree)), None),
+        record=_name(store),
+        size=walked.frontier.size,
+        root=walked.frontier.root(),
+    )
 
 
 def _name(store: AuditStore) -> str:

@@ -189,16 +189,23 @@ class AuditTrail:
             places.append(CheckpointAddress(mirror))
         database = state_folder / AUDIT_DATABASE
         with ExitStack() as held:
-            if has_log(database):
-                # The first connection after a crash reads the write-ahead log, and the last to
-                # close throws away what it has learnt: so one stays open meanwhile.
-                held.enter_context(AuditStore(database, checked=False))
+            logged = has_log(database)
+            store = None
+            if logged or (database.is_file() and database.stat().st_size):
+                store = held.enter_context(AuditStore(database, checked=False))
+                if not store.layout():
+                    store = None  # a first start died before its tables were there
             try:
                 start = checked_start(
-                    state_folder, folders, account=account, origin=origin, known=known
+                    state_folder, folders, store, account=account, origin=origin, known=known
                 )
             except TamperedRecordError as error:
                 raise refused(state_folder, error) from error
+            if not logged:
+                # The writer gives the log its room, which nobody may have open. After a crash there
+                # is one, and the first connection reads it: what that has learnt, the last to close
+                # throws away, so it stays open until the writer has its own.
+                held.close()
             keys = start.keys
             heads = SignedHeads(start.frontier, keys, origin=origin)
             _, head = heads.signed_head()
@@ -213,7 +220,7 @@ class AuditTrail:
                 epoch=epoch,
                 leaf_hash=leaf_hash,
                 heads=heads,
-                checked=False,  # the start has looked through it
+                checked=store is None,  # what there is, the start has looked through
             )
         trail = cls(
             journal=journal,

@@ -302,6 +302,9 @@ def possible_ticks(order: TrackedOrder, instrument: Instrument) -> tuple[int, ..
     intent, row = order.intent, order.venue
     level = None if row is None else row.limit_price or row.stop_price
     sent = intent.limit_ticks if intent.limit_ticks is not None else intent.stop_ticks
+    as_sent = level is None or (sent is not None and level == instrument.price(sent))
+    if as_sent and order.moves.low is None and order.moves.high is None:
+        return () if sent is None else (sent,)  # as nearly all, and a book may hold hundreds
     stands = sent if level is None else instrument.rounded_ticks(level, Rounding.NEAREST)
     moved = (instrument.rounded_ticks(it, Rounding.NEAREST) for it in order.moves.prices)
     return tuple(dict.fromkeys(it for it in (stands, *moved) if it is not None))

@@ -28,6 +28,7 @@ from backstop.adapters.log import configure_logging
 from backstop.adapters.loopback import is_loopback_host
 from backstop.adapters.process_line import ProcessLine
 from backstop.adapters.process_title import rename_word
+from backstop.adapters.signing import get_ready
 from backstop.adapters.stack_dump import StackDump
 from backstop.app.crash_reports import CrashReports, state_summary
 from backstop.app.critical_system_manager import CriticalSystemManager
@@ -76,6 +77,7 @@ def run(arguments: Sequence[str]) -> int:
     line = ProcessLine.inherited(int(given.option("--line")))
     if arguments[0] == SPARE:
         import_module(HTTP_SERVER)
+        get_ready()
     begin = _told_to_begin(line)
     if begin is None:
         return 0

@@ -10,10 +10,12 @@ import pytest
 from backstop.adapters.sqlite.past_archive import (
     KEPT_ASIDE_MAX,
     KEYS_AT_ONCE,
+    LOG_PAGES,
     PAST_DATABASE,
     PastArchive,
     PastRow,
 )
+from backstop.adapters.sqlite.write_ahead_log import LOG_SUFFIX, PAGE_BYTES
 from backstop.errors import DamagedDatabaseError, StateFolderError
 
 RECORD = "ab" * 32
@@ -56,6 +58,37 @@ def test_many_keys_are_asked_for_at_once(path: Path) -> None:
     archive.add((a_row(number) for number in range(many)), seq=1)
 
     assert len(archive.find([f"c{number}" for number in range(many)])) == many
+    archive.close()
+
+
+def test_a_start_after_a_crash_has_no_long_log_to_read(path: Path) -> None:
+    """However much left at once: what is in the log is read whole, also what is copied already."""
+    log = path.with_name(path.name + LOG_SUFFIX)
+    archive = PastArchive.anew(path, record=RECORD)
+    archive.add((a_row(number, value=bytes(2 * PAGE_BYTES)) for number in range(LOG_PAGES)), seq=1)
+    long = log.stat().st_size
+    archive.add([a_row(LOG_PAGES)], seq=2)
+
+    assert long < LOG_PAGES * PAGE_BYTES
+    assert log.stat().st_size < LOG_PAGES * PAGE_BYTES
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT count(*) FROM Past").fetchone() == (LOG_PAGES + 1,)
+    archive.close()
+
+
+def test_a_log_that_somebody_reads_is_cut_another_time(path: Path) -> None:
+    archive = PastArchive.anew(path, record=RECORD)
+    archive.add([a_row(0)], seq=1)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT count(*) FROM Past").fetchone()
+        archive._writer.execute("PRAGMA busy_timeout = 10")
+        rows = [a_row(number, value=bytes(2 * PAGE_BYTES)) for number in range(1, LOG_PAGES)]
+        archive.add(rows, seq=2)
+
+        assert archive.seq == 2
+        assert other.execute("SELECT count(*) FROM Past").fetchone() == (1,)
+    assert len(archive.find([f"c{number}" for number in range(LOG_PAGES)])) == LOG_PAGES
     archive.close()
 
 

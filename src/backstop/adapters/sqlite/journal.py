@@ -116,7 +116,7 @@ class SqliteJournal:
         """Open the journal at ``path`` (``audit.db`` in the state folder); makes it if needed.
 
         ``heads`` stands at the last record of the file. Without it nothing is signed. Without
-        ``checked`` the file is not read as a whole: somebody else does that beside.
+        ``checked`` a file that is there is not looked at: this process has just done that.
 
         Raises:
             StateFolderError: the file cannot be used; it is left as it was.

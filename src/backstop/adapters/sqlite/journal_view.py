@@ -45,8 +45,7 @@ class JournalView(Sequence[JournalRecord]):
     def __len__(self) -> int:
         """Return the number of the last record, which is also how many there must be."""
         with closing(connect_read_only(self._path)) as connection:
-            (last,) = connection.execute("SELECT max(seq) FROM Journal").fetchone()
-        return 0 if last is None else int(last) - FIRST_SEQ + 1
+            return _last_seq(connection) - FIRST_SEQ + 1
 
     def __iter__(self) -> Iterator[JournalRecord]:
         """Read from the first record to the last that was durable at the first step.
@@ -54,11 +53,11 @@ class JournalView(Sequence[JournalRecord]):
         Raises:
             StateFolderError: a record is missing, or is not what was written.
         """
-        yield from self._read(FIRST_SEQ, len(self))
+        yield from self._read(FIRST_SEQ)
 
     def read_from(self, seq: int) -> Iterator[JournalRecord]:
         """Iterate from record ``seq`` to the last that is durable now; errors as iterating."""
-        yield from self._read(seq, max(0, FIRST_SEQ + len(self) - seq))
+        yield from self._read(seq)
 
     @overload
     def __getitem__(self, index: int) -> JournalRecord: ...
@@ -73,10 +72,13 @@ class JournalView(Sequence[JournalRecord]):
             return tuple(self._read(FIRST_SEQ + places.start, len(places)))
         return tuple(self[place] for place in places)
 
-    def _read(self, first_seq: int, count: int) -> Iterator[JournalRecord]:
-        expected, end = first_seq, first_seq + count
+    def _read(self, first_seq: int, count: int | None = None) -> Iterator[JournalRecord]:
+        """Yield ``count`` records from the first on; None: up to the last that is durable now."""
+        expected = first_seq
         with closing(connect_read_only(self._path)) as connection:
             try:
+                end = _last_seq(connection) + 1 if count is None else first_seq + count
+                end = max(end, first_seq)
                 for row in connection.execute(
                     f"SELECT {_COLUMNS} FROM Journal WHERE seq >= ? AND seq < ? ORDER BY seq",  # noqa: S608 - a constant
                     (first_seq, end),
@@ -113,3 +115,9 @@ class JournalView(Sequence[JournalRecord]):
             "Keep a copy of the whole folder, then restore it from a backup, or move it away to "
             "start a new record: positions and orders are then read from the broker."
         )
+
+
+def _last_seq(connection: sqlite3.Connection) -> int:
+    """Return the number of the newest record; below that of the first when there is none."""
+    (last,) = connection.execute("SELECT max(seq) FROM Journal").fetchone()
+    return FIRST_SEQ - 1 if last is None else int(last)

@@ -89,15 +89,15 @@ _TABLES = f"""
 def open_for_writing(path: Path, *, checked: bool = True) -> sqlite3.Connection:
     """Open ``path`` as its one writer; make it where there is none.
 
-    The connection may be handed to another thread. Every commit on it is on disk (fsync). What
-    ``checked`` means, see ``open_for_reading``.
+    The connection may be handed to another thread. Every commit on it is on disk (fsync). Without
+    ``checked`` a file that is not empty is not looked at: this process has just done that.
 
     Raises:
         StateFolderError: the folder or file cannot be used, is damaged, belongs to another
             program or to another version; the file is left as it was.
     """
     new = _make_file(path)
-    laid_out = not new and _is_laid_out(path, checked=checked)
+    laid_out = not new and (not checked or _is_laid_out(path))
     try:
         if not laid_out:
             with closing(_connect(path)) as connection:
@@ -177,8 +177,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     return machine().database(path, timeout_s=READ_TIMEOUT_S)
 
 
-def _is_laid_out(path: Path, *, checked: bool) -> bool:
-    with closing(open_for_reading(path, checked=checked)) as connection:
+def _is_laid_out(path: Path) -> bool:
+    with closing(open_for_reading(path)) as connection:
         return _number(connection, "PRAGMA user_version") == SCHEMA_VERSION
 
 
