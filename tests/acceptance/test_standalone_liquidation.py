@@ -218,6 +218,31 @@ async def test_a_damaged_record_is_named_and_the_account_is_taken_flat_all_the_s
     assert working(truth) == []
 
 
+async def test_the_record_of_another_account_is_left_alone_and_the_latch_is_kept_elsewhere(
+    bench: Any,
+) -> None:
+    other = {"TOPSTEPX_ACCOUNT_ID": "31004501"}
+    async with bench.venue() as venue:
+        async with bench.guard(**SENDING) as guard:
+            await trading(guard, MES)
+            assert await guard.stop() == 0
+        before = sorted((bench.folder / "state").rglob("*"))
+        done = await bench.call("liquidate", "--yes", **SENDING, **NOBODY, **other)
+        assert done.code == 0, done
+        after = sorted((bench.folder / "state").rglob("*"))
+        truth = await venue.truth()
+        own = {"BACKSTOP_STATE_DIR": str(bench.folder / "other")}
+        async with bench.guard(**SENDING, **other, **own) as guard:
+            await guard.until("/v1/status", lambda said: said["trading_state"] == "HALTED")
+            assert await guard.stop() == 0
+
+    assert "the record of account 31004502, not of 31004501" in done.out
+    assert "Set BACKSTOP_STATE_DIR to the folder of this account" in done.out
+    assert [it for it in after if it.name.startswith("emergency-")] == []
+    assert [it for it in before if it not in after] == []
+    assert held(truth) == [2]
+
+
 async def test_a_folder_that_takes_nothing_is_named_and_the_latch_is_kept_elsewhere(
     bench: Any,
 ) -> None:

@@ -36,10 +36,17 @@ _policies: msgspec.json.Decoder[Policy] = msgspec.json.Decoder(Policy)
 
 
 class Recorded(Struct, frozen=True, kw_only=True):
-    """The book to begin with, and why the record is no part of it; empty when it is."""
+    """The book to begin with.
+
+    Attributes:
+        book: what is known before the broker is asked.
+        fault: why the record is no part of it; empty when it is, or when there is none.
+        owner: the other account whose record it is; empty when it is ours.
+    """
 
     book: Book
     fault: str = ""
+    owner: str = ""
 
 
 def recorded(folder: Path, spooled: Spooled, policy: Policy) -> Recorded:
@@ -55,7 +62,7 @@ def recorded(folder: Path, spooled: Spooled, policy: Policy) -> Recorded:
         reading.given_up = True
         return Recorded(book=new_book(policy), fault=fault)
     book.policy = policy
-    return Recorded(book=book)
+    return Recorded(book=book, owner=reading.owner)
 
 
 class _Reading:
@@ -64,12 +71,14 @@ class _Reading:
     Attributes:
         book: what it came to; None before the end.
         fault: why it came to nothing.
+        owner: the account whose record it is, where that is not ours: nothing of it is taken.
         given_up: nobody waits for it any more.
     """
 
     def __init__(self, folder: Path, spooled: Spooled, policy: Policy) -> None:
         self.book: Book | None = None
         self.fault = ""
+        self.owner = ""
         self.given_up = False
         self._folder = folder
         self._spooled = spooled
@@ -90,10 +99,13 @@ class _Reading:
         path = self._folder / AUDIT_DATABASE
         if not path.exists():
             return new_book(self._policy)
+        with AuditStore(path, checked=False) as store:
+            owner, first = store.account(), store.leaf_hash(FIRST_SEQ)
+        if owner is not None and owner != str(self._policy.account_id):
+            self.owner = owner
+            return new_book(self._policy)
         view = JournalView(path, leaf_hash=leaf_hash)
         size = len(view)
-        with AuditStore(path, checked=False) as store:
-            first = store.leaf_hash(FIRST_SEQ)
         name = "" if first is None else first.hex()
         for found in StateFiles(self._folder).generations(self._policy.account_id):
             kept = found.checkpoint

@@ -193,6 +193,14 @@ class EmergencyLiquidation:
         if found.fault:
             self._note(f"The record of {self._settings.state_folder} cannot be used: {found.fault}")
             self._note("It goes on without: the broker says what there is.")
+        if found.owner:
+            self._note(
+                f"{self._settings.state_folder} holds the record of account {found.owner}, not of "
+                f"{self._settings.account_id}: nothing of it is used, nothing is put there."
+            )
+            self._note("It goes on without: the broker says what there is.")
+            self._note("Set BACKSTOP_STATE_DIR to the folder of this account the next time.")
+            places = places[1:]  # beside the lock, a guard of this account finds it from any folder
         if spooled.digest and spooled.digest == found.book.emergency_digest:
             set_aside(spooled)
         if self._policy.sends:

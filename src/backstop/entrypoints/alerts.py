@@ -12,11 +12,17 @@ from backstop.domain.alert_code import runbook_page
 from backstop.domain.commands import Severity
 from backstop.entrypoints.place import guard_client
 from backstop.entrypoints.reading import checked
-from backstop.entrypoints.terminal import columns, say, say_json
+from backstop.entrypoints.terminal import columns, complain, say, say_json
 from backstop.errors import SetupError
 
 TEST_LIMIT_S = 30.0
 """How long the services may take; the slowest of them allow themselves 10 s."""
+
+UNREACHED = (
+    "An alert that no channel takes stands in the log and in 'backstop alerts list' only. Check "
+    "the addresses in BACKSTOP_ALERT_URLS (https://appriseit.com tells their form) and whether "
+    "this machine reaches the services, and repeat: backstop alerts test"
+)
 
 alerts = typer.Typer(
     help="Read and acknowledge alerts, and try whether they arrive.",
@@ -114,6 +120,7 @@ def try_alerts(*, as_json: AsJson = False) -> None:
             if number not in {it.channel for it in results}:
                 say(f"channel {number}  did NOT answer within {TEST_LIMIT_S:g} s")
     if len(results) < len(urls) or not all(it.delivered for it in results):
+        complain(UNREACHED)
         raise typer.Exit(1)
 
 

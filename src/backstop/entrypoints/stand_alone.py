@@ -196,7 +196,7 @@ def _say_end(ended: Ended, *, observes: bool) -> None:
         say("FLAT: two fresh reads show nothing left.")
         say("The next guard refuses entries until: backstop resume --reason R --operator O")
     else:
-        say(f"NOT FLAT: {ended.why}. Left:")
+        say(f"NOT FLAT: {ended.why.rstrip('.')}. Left:")
         _say_left(ended)
         say("Nobody goes on by itself, and stops that work at the venue stay. Repeat:")
         say("  backstop liquidate --yes")
@@ -208,7 +208,7 @@ def _say_nothing_was_sent(ended: Ended, *, observes: bool) -> None:
     if observes:
         say("CRITICAL_SYSTEM_ENABLE=0: it observes only.")
     if ended.why:
-        say(f"{ended.why}.")
+        say(f"{ended.why.rstrip('.')}.")
     _say_left(ended)
     for command in ended.would_send:
         what = (
