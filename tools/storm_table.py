@@ -25,6 +25,7 @@ from backstop.storm.mutations import MUTATIONS, Mutation, planted
 from backstop.storm.plan import plan_of
 from backstop.storm.regressions import MISJUDGED, REGRESSIONS, UNEXPLAINED
 from backstop.storm.seed_run import SeedResult, run_seed
+from backstop.storm.unreached import UNREACHED
 
 REPO = Path(__file__).parents[1]
 PAGE = REPO / "docs" / "reference" / "storm.md"
@@ -361,14 +362,24 @@ def _without(found: Caught, code: str) -> str:
 
 
 def _reached(told: Gathered) -> list[str]:
-    parts = ["## What the seeds reach"]
+    parts = ["## What the seeds reach", "By all runs so far, those with older code among them."]
     for it in coverage([told.reached]):
         number = len(it.reached) + len(it.unreached)
-        missing = ", ".join(f"`{name}`" for name in it.unreached) or "nothing"
+        excused = UNREACHED.get(it.kind, {})
+        open_ones = [name for name in it.unreached if name not in excused]
         parts.append(
-            f"**{it.kind.capitalize()}**: {len(it.reached)} of {number}. Not reached: {missing}."
+            f"**{it.kind.capitalize()}**: {len(it.reached)} of {number}; "
+            f"{len(it.unreached) - len(open_ones)} cannot be reached in this world. "
+            f"Could be, and were not so far: {_names(open_ones)}."
         )
+        for reason in dict.fromkeys(excused[name] for name in it.unreached if name in excused):
+            names = [name for name in it.unreached if excused.get(name) == reason]
+            parts.append(f"- {_names(names)}: {reason}.")
     return parts
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "nothing"
 
 
 if __name__ == "__main__":

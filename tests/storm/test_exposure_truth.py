@@ -70,7 +70,7 @@ NOT_ON_ITS_WAY = next(it for it in MUTATIONS if it.name.startswith("count only w
 
 @pytest.mark.parametrize(
     ("bug", "seed", "hours"),
-    [(HALF_THE_VOLATILITY, 20, 0.02), (NOT_ON_ITS_WAY, 209, 0.015)],
+    [(HALF_THE_VOLATILITY, 20, 0.02), (NOT_ON_ITS_WAY, 1287, 0.015)],
     ids=lambda value: getattr(value, "name", None),
 )
 def test_a_planted_bug_breaks_a_limit_in_the_eyes_of_the_exchange(

@@ -98,8 +98,8 @@ MUTATIONS: Final = (
         name="believe an empty list of positions",
         weather=Weather.GATEWAY,
         module="core.positions",
-        old="    return (\n        view.differing == quantity\n",
-        new="    return True or (\n        view.differing == quantity\n",
+        old="    return (\n        _is_witness(view, quantity)\n",
+        new="    return True or (\n        _is_witness(view, quantity)\n",
     ),
     Mutation(
         name="believe a snapshot that is older than the events",

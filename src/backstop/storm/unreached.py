@@ -25,6 +25,14 @@ _ABSENT: Final = (
 _REFUSED: Final = "no fault refuses an order that the venue works all the same"
 _NEVER_REFUSED: Final = "the simulated exchange refuses an order before it works, or never"
 _ENDED: Final = "an order of a month that has ended fills no more"
+_NUMBER_FIRST: Final = (
+    "a trade belongs to an order by its number, and the row or the answer that tells the number "
+    "makes the order WORKING first; the storm's bots register theirs by tags, never by numbers"
+)
+_SENT_FIRST: Final = (
+    "the step to SENT is taken before the request leaves, and a start takes an order that lacks it "
+    "for UNKNOWN first"
+)
 
 
 def _from(before: OrderState, *after: OrderState) -> tuple[str, ...]:
@@ -59,6 +67,21 @@ UNREACHED: Final[dict[str, dict[str, str]]] = {
             _NEVER_REFUSED,
         ),
         **dict.fromkeys(_from(_S.EXPIRED, _S.FILLED, _S.PARTIALLY_FILLED), _ENDED),
+        **dict.fromkeys(
+            (
+                *_from(_S.SENT, _S.FILLED, _S.PARTIALLY_FILLED),
+                *_from(_S.UNKNOWN, _S.FILLED, _S.PARTIALLY_FILLED),
+            ),
+            _NUMBER_FIRST,
+        ),
+        **dict.fromkeys(
+            _from(
+                _S.INTENDED,
+                *(_S.CANCELLED, _S.EXPIRED, _S.FILLED, _S.PARTIALLY_FILLED),
+                *(_S.REJECTED, _S.WORKING),
+            ),
+            _SENT_FIRST,
+        ),
     },
     DENIALS: {},
     ALERTS: {
