@@ -281,6 +281,20 @@ async def test_a_login_that_fails_means_that_nothing_was_sent(
     assert api.count(PLACE) == 0
 
 
+async def test_reads_that_are_not_let_in_leave_the_calls_for_what_comes_after(
+    api: ScriptedApi, gateway: ProjectXGateway
+) -> None:
+    """A key that is refused is asked about often: then the calls of the exit must be there."""
+    api.answer("/api/Auth/loginKey", {**OK, "success": False, "errorCode": 3, "token": None})
+    for _ in range(CALLS_MAX):
+        audited = await gateway.audit_account(
+            AuditAccount(reason="test", account_id=ACCOUNT, since_utc_us=SINCE_US)
+        )
+        assert audited.fault
+
+    assert gateway.budget.left() >= CALLS_MAX - api.count("/api/Auth/loginKey") > CALLS_MAX // 2
+
+
 async def test_a_login_that_hangs_does_not_hold_an_order_beyond_its_deadline(
     api: ScriptedApi, gateway: ProjectXGateway
 ) -> None:

@@ -358,11 +358,16 @@ class ProjectXRest:
     async def _ask(
         self, path: str, body: object, *, purpose: CallPurpose, bars: bool, deadline_ns: int
     ) -> _Answer:
+        try:
+            # Before the call is counted: without a token none leaves, and who asks again and again
+            # while the gateway lets nobody in must not spend what an exit needs when it does.
+            token = await self._session.token(urgent=purpose.is_urgent)
+        except GatewayUnreachableError as error:
+            raise _PassingFaultError(error) from None
         permit = await self._budget.acquire(deadline_ns=deadline_ns, purpose=purpose, bars=bars)
         limit_s = self._timings.bars_attempt_s if bars else self._timings.attempt_s
         attempt_ends_ns = min(deadline_ns, self._deadline_ns(limit_s))
         try:
-            token = await self._session.token(urgent=purpose.is_urgent)
             reply = await self._exchange(path, body, token, permit, deadline_ns=attempt_ends_ns)
         except GatewayUnreachableError as error:
             raise _PassingFaultError(error) from None
