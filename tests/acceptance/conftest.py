@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 from tests.app.record_story import Story, tell
+from tests.surroundings import PLAIN
 
 PROGRAM = Path(sys.executable).with_name("backstop")
 USER, API_KEY = "bench-user", "bench-key-0123456789"
@@ -121,7 +122,7 @@ class Bench:
 
     def environment(self, settings: dict[str, str]) -> dict[str, str]:
         return {
-            "PATH": os.environ["PATH"],
+            **PLAIN,
             "HOME": str(self.folder),
             "XDG_RUNTIME_DIR": str(self.folder),
             "BACKSTOP_STATE_DIR": str(self.folder / "state"),

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import stat
 import subprocess
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.acceptance.conftest import API_KEY, PROGRAM, USER, Bench, Outcome
+from tests.surroundings import PLAIN
 
 CANARY = "canary-5d1b77-key"
 NAMES = [
@@ -27,7 +27,7 @@ def typed(folder: Path, line: str, *arguments: str, **environment: str) -> Outco
     done = subprocess.run(
         [PROGRAM, "credentials", *arguments],
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), **environment},
+        env={**PLAIN, "HOME": str(folder), **environment},
         input=f"{line}\n",
         capture_output=True,
         text=True,
@@ -205,7 +205,7 @@ async def test_the_value_is_in_no_process_listing(tmp_path: Path) -> None:
         PROGRAM,
         *("credentials", "set", "TOPSTEPX_API_KEY"),
         cwd=tmp_path,
-        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+        env={**PLAIN, "HOME": str(tmp_path)},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.surroundings import PLAIN
 
 PROGRAM = Path(sys.executable).with_name("backstop")
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,7 @@ async def demo(folder: Path, *arguments: object) -> tuple[int | None, str, str]:
     process = await asyncio.create_subprocess_exec(
         PROGRAM, "demo", *map(str, arguments),
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "XDG_RUNTIME_DIR": str(folder)},
+        env={**PLAIN, "HOME": str(folder), "XDG_RUNTIME_DIR": str(folder)},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

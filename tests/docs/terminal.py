@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from tests.docs.markdown import Block, Command, commands
+from tests.surroundings import PLAIN
 
 PROGRAMS = Path(sys.executable).parent
 PATIENCE_S = 90.0
 LOOK_S = 0.05
 PIPE_BYTES = 65_536
+LAST_WORDS = 4_000
 READY = "Ctrl-C"
 """In the last line that a program prints before it serves."""
 
@@ -52,6 +54,7 @@ class Terminal:
         self._folder = folder
         self._ports = {usual: str(_free_port()) for usual in ("8730", "8720", "8721")}
         self._environment = {
+            **PLAIN,
             "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(folder),
             "XDG_DATA_HOME": str(folder),
@@ -76,7 +79,7 @@ class Terminal:
                 script = self._folder / "bot.py"
                 script.write_text(block.body, encoding="utf-8")
                 printed, code = self._run([sys.executable, str(script)], self._environment)
-                assert code == 0, printed
+                assert code == 0, f"{printed}\n{self._last_words()}"
                 return printed
             case _:
                 raise AssertionError(f"nothing can be done with a block of {block.language}")
@@ -145,9 +148,16 @@ class Terminal:
             if code == right and _says(printed, self._expected(command)):
                 return
             told = f"{command.line}\nended with {code} and printed: {printed}"
-            assert not once, told
-            assert time.monotonic() < deadline_s, told
+            assert not once, told + self._last_words()
+            assert time.monotonic() < deadline_s, told + self._last_words()
             time.sleep(LOOK_S)
+
+    def _last_words(self) -> str:
+        """Return what the programs that serve have logged at last: the first thing to read."""
+        logs = sorted(self._folder.glob("*.err"))
+        return "".join(
+            f"\n{log.name}: …{log.read_text(encoding='utf-8')[-LAST_WORDS:]}" for log in logs
+        )
 
     def _expected(self, command: Command) -> list[str]:
         """Return the lines under a command, with the ports of this test."""

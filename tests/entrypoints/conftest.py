@@ -1,7 +1,6 @@
 """A guard of core parts and a hand-held venue, and the real HTTP server in front of it."""
 
 import asyncio
-import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ import aiohttp
 import pytest
 from msgspec.structs import replace
 from tests.entrypoints.program import A_SET_UP, ACCOUNT_ID, PROGRAM, Call, Outcome
+from tests.surroundings import PLAIN
 
 from backstop.app.bot_desk import BotDesk
 from backstop.app.bot_hubs import BotHub
@@ -464,7 +464,7 @@ def backstop(tmp_path: Path) -> Call:
             *arguments,
             cwd=tmp_path,
             env={
-                "PATH": os.environ["PATH"],
+                **PLAIN,
                 "HOME": str(tmp_path),
                 "BACKSTOP_STATE_DIR": str(tmp_path / "state"),
                 **settings,

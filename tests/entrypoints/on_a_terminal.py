@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.entrypoints.program import PROGRAM
+from tests.surroundings import PLAIN
 
 PATIENCE_S = 60
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -42,7 +43,7 @@ def on_a_terminal(
     """
     ours, theirs = pty.openpty()
     environment = {
-        "PATH": os.environ["PATH"],
+        **PLAIN,
         "HOME": str(folder),
         "TERM": "xterm-256color",
         "BACKSTOP_STATE_DIR": str(folder / "state"),
