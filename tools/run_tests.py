@@ -17,8 +17,8 @@ from pathlib import Path
 TOGETHER = ("-n", "4", "--dist", "loadfile", "--no-loadscope-reorder")
 """On two cores too: many tests wait for processes, and those are not all busy at once."""
 
-ALONE = ("-n", "0", "--last-failed", "--last-failed-no-failures", "none", "--maxfail", "1")
-"""What is red twice is red: the others that failed need not be looked at again."""
+ALONE = ("-n", "0", "--last-failed", "--last-failed-no-failures", "none", "--maxfail", "5")
+"""What is red twice is red: of many that failed the others need not be looked at again."""
 
 LAST_FAILED = Path(".pytest_cache/v/cache/lastfailed")
 """Where pytest keeps the names of tests that failed, below the folder in which it runs."""

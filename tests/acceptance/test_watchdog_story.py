@@ -340,17 +340,20 @@ async def test_a_stop_during_a_pause_ends_with_0(bench: Any) -> None:
 
 
 @contextmanager
-def hang_up(action: Any) -> Iterator[None]:
-    """Let programs that are started inside begin as under a terminal, or under ``nohup``."""
-    before = signal.signal(signal.SIGHUP, action)
+def beginning_with(number: signal.Signals, action: signal.Handlers) -> Iterator[None]:
+    """Let programs that are started inside begin as on a terminal, or as under ``nohup``.
+
+    These tests may themselves run under ``nohup`` or in the background, and hand it down.
+    """
+    before = signal.signal(number, action)
     try:
         yield
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(number, before)
 
 
 async def test_under_nohup_the_end_of_the_terminal_stops_nothing(bench: Any) -> None:
-    with hang_up(signal.SIG_IGN):
+    with beginning_with(signal.SIGHUP, signal.SIG_IGN):
         async with bench.guard() as guard:
             for number in [guard.process.pid, await one(guard, "guard")]:
                 os.kill(number, signal.SIGHUP)
@@ -360,38 +363,26 @@ async def test_under_nohup_the_end_of_the_terminal_stops_nothing(bench: Any) -> 
             assert await guard.stop() == 0
 
 
-@pytest.fixture
-def at_a_terminal() -> Iterator[None]:
-    """Start programs as a shell does, also where these tests were started with nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
-@pytest.mark.usefixtures("at_a_terminal")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_to_stop_ends_every_process_with_0(
     bench: Any, number: signal.Signals
 ) -> None:
-    with hang_up(signal.SIG_DFL):
-        await _ends_with_0(bench, number)
+    with beginning_with(number, signal.SIG_DFL):
+        async with bench.guard() as guard:
+            guard.process.send_signal(number)
+            async with asyncio.timeout(PATIENCE_S):
+                code = await guard.process.wait()
 
-
-async def _ends_with_0(bench: Any, number: signal.Signals) -> None:
-    async with bench.guard() as guard:
-        guard.process.send_signal(number)
-        async with asyncio.timeout(PATIENCE_S):
-            code = await guard.process.wait()
-
-        assert code == 0
-        assert [it for verb in ("guard", "watchdog", "spare") for it in guard.processes(verb)] == []
+            assert code == 0
+            assert not any(map(guard.processes, ("guard", "watchdog", "spare")))
 
 
 async def test_ctrl_c_reaches_both_and_ends_with_0(bench: Any) -> None:
-    async with bench.guard() as guard:
-        os.killpg(guard.process.pid, signal.SIGINT)
-        async with asyncio.timeout(PATIENCE_S):
-            assert await guard.process.wait() == 0
+    with beginning_with(signal.SIGINT, signal.SIG_DFL):
+        async with bench.guard() as guard:
+            os.killpg(guard.process.pid, signal.SIGINT)
+            async with asyncio.timeout(PATIENCE_S):
+                assert await guard.process.wait() == 0
 
 
 async def test_a_guard_that_is_told_to_stop_by_itself_is_back_while_a_position_is_open(

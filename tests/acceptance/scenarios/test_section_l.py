@@ -63,6 +63,11 @@ async def _rotates_with_a_position(
     async with desk.guard(TOPSTEPX_API_KEY="", **source) as guard:
         await guard.enter(quantity=1)
         await until(lambda: stop_legs(desk) == 1, "the stop works")
+        contract_id = guard.instrument("MES").contract_id
+        await until(
+            lambda: not guard.book.position(contract_id).naked_since_ns,
+            "the guard has heard of it: nobody will tell it while it is not let in",
+        )
         # A delay of nothing: it counts the logins.
         desk.mischief("Auth/loginKey", FaultKind.DELAY_REQUEST, count=None)
         try:

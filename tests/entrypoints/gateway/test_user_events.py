@@ -751,11 +751,11 @@ async def test_history_that_a_bot_reads_is_no_news(desk: Desk) -> None:
             await learning.orders([old])
             await listener.caught_up()
             assert old.id not in book.venue_orders
-            assert listener.events == []
+            assert old.id not in listener.newest_orders()
 
             await learning.orders([replace(old, status=1, fill_volume=0)])
             await listener.caught_up()
-            assert list(listener.newest_orders()) == [old.id], "one that lives is news at any age"
+            assert old.id in listener.newest_orders(), "one that lives is news at any age"
 
 
 @dataclass
