@@ -242,6 +242,35 @@ def test_a_target_is_moved_and_cancelled_and_stays_away() -> None:
     assert len(placed) == 1, "the entry, and no target in place of the one that went"
 
 
+def test_a_trailing_leg_is_asked_for_and_its_venue_alone_moves_it() -> None:
+    guard = a_guard(protects=True)
+    guard.working(ENTRY, stop_loss_offset_ticks=-40, stop_loss_trails=True)
+    (sent,) = guard.commands_of(PlaceOrder)
+    assert (sent.stop_loss_offset_ticks, sent.stop_loss_trails) == (-40, True)
+    guard.trade(quantity=2, price=FILL)
+    guard.row(status=BrokerStatus.FILLED, filled_quantity=2)
+    guard.position_row(2)
+    for level in (FILL - 40 * TICK, FILL - 10 * TICK):
+        leg(
+            guard,
+            STOP,
+            type=OrderType.TRAILING_STOP,
+            status=BrokerStatus.OPEN,
+            stop_price=level,
+        )
+
+    refused = change(guard, STOP, FILL - 5 * TICK)
+
+    assert codes(refused) == [DenialCode.ORDER_NOT_SUPPORTED]
+    assert guard.commands_of(ModifyOrder) == []
+    (lot,) = guard.book.protection.records[MES].lots
+    assert lot.stop_ticks == int((FILL - 10 * TICK) / TICK), "where the venue had moved it"
+    leg(guard, STOP, type=OrderType.TRAILING_STOP, status=BrokerStatus.CANCELLED)
+    guard.timer(after_ms=2_000)
+    instead = guard.commands_of(PlaceOrder)[-1]
+    assert (instead.type, instead.stop_price) == (OrderType.STOP, FILL - 10 * TICK)
+
+
 def test_a_leg_that_waits_for_its_entry_is_left_alone() -> None:
     guard = a_guard()
     guard.working(

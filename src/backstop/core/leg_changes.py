@@ -18,7 +18,7 @@ from backstop.domain.commands import CancelOrder
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.events import LegChangeRequested
 from backstop.domain.instrument import Instrument
-from backstop.domain.order import LegRole
+from backstop.domain.order import LegRole, OrderType
 
 
 def leg_change_requested(work: Workbench, event: LegChangeRequested) -> None:
@@ -102,6 +102,8 @@ def _denials(
             left_of_it=0,
             now_ns=now_ns,
         )
+    if row.type is OrderType.TRAILING_STOP:
+        return (_trails(),)
     faults = level_faults(event.ticks, instrument)
     stands = level_ticks(row.stop_price, instrument) if stop else None
     if faults or stands is None:
@@ -113,6 +115,14 @@ def _denials(
         stands=(stands,),
         asked=event.ticks,
         now_ns=now_ns,
+    )
+
+
+def _trails() -> Denial:
+    return Denial(
+        code=DenialCode.ORDER_NOT_SUPPORTED,
+        message="the venue alone moves a trailing stop: place another stop, and the guard takes "
+        "this one away as soon as that one works",
     )
 
 

@@ -185,6 +185,7 @@ def _shape(book: Book, request: OrderRequest) -> tuple[object, ...]:
         request.strategy_id,
         request.stop_loss_offset_ticks,
         request.take_profit_offset_ticks,
+        request.stop_loss_trails,
     )
 
 

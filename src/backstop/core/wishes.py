@@ -68,7 +68,7 @@ def _accept(
 ) -> None:
     book, intent = work.book, assessment.intent
     instrument = book.instruments[intent.contract_id]
-    command = place_command(assessment, instrument)
+    command = place_command(assessment, instrument, stop_trails=request.stop_loss_trails)
     order = TrackedOrder(
         request=request,
         intent=intent,
@@ -86,8 +86,13 @@ def _accept(
     work.decision = Decision(kind=DecisionKind.ACCEPTED, order=order, assessment=assessment)
 
 
-def place_command(assessment: Assessment, instrument: Instrument) -> PlaceOrder:
-    """Return the wire-ready request for an assessed order; bracket offsets are signed ticks."""
+def place_command(
+    assessment: Assessment, instrument: Instrument, *, stop_trails: bool = False
+) -> PlaceOrder:
+    """Return the wire-ready request for an assessed order; bracket offsets are signed ticks.
+
+    ``stop_trails``: its protective stop is to follow the market.
+    """
     intent, entry_ticks = assessment.intent, assessment.entry_ticks
 
     def price(ticks: int | None) -> Decimal | None:
@@ -110,6 +115,7 @@ def place_command(assessment: Assessment, instrument: Instrument) -> PlaceOrder:
         trail_price=price(intent.stop_ticks) if trailing else None,
         stop_loss_offset_ticks=offset(intent.stop_loss_ticks),
         take_profit_offset_ticks=offset(intent.take_profit_ticks),
+        stop_loss_trails=stop_trails and intent.stop_loss_ticks is not None,
         reduces_risk=assessment.reducing,
     )
 

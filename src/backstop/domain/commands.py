@@ -26,7 +26,8 @@ class Command(Struct, frozen=True, kw_only=True, tag_field="kind", tag=True):
 class PlaceOrder(Command, frozen=True, kw_only=True, tag=True):
     """Send one order. Bracket offsets are signed ticks from the fill price, as the wire wants.
 
-    ``reduces_risk`` orders may use the calls that are kept in reserve.
+    With ``stop_loss_trails`` the stop follows the market at its offset. ``reduces_risk`` orders may
+    use the calls that are kept in reserve.
     """
 
     client_order_id: str
@@ -41,6 +42,7 @@ class PlaceOrder(Command, frozen=True, kw_only=True, tag=True):
     trail_price: Decimal | None = None
     stop_loss_offset_ticks: int | None = None
     take_profit_offset_ticks: int | None = None
+    stop_loss_trails: bool = False
     reduces_risk: bool = False
 
 

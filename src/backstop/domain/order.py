@@ -136,7 +136,9 @@ class OrderRequest(Struct, frozen=True, kw_only=True):
     """An order as a bot asks for it; prices in points, as asked, not yet on the tick.
 
     A leg is asked for by its price, or by its offset: signed ticks from the price at which the
-    order fills, below it negative. The venue measures offsets itself, and the leg stays there.
+    order fills, below it negative. The venue measures offsets itself, and the leg stays there; a
+    stop with ``stop_loss_trails`` follows the market at that distance instead, as the venue moves
+    it.
     """
 
     client_order_id: str
@@ -151,6 +153,7 @@ class OrderRequest(Struct, frozen=True, kw_only=True):
     strategy_id: str | None = None
     stop_loss_offset_ticks: int | None = None
     take_profit_offset_ticks: int | None = None
+    stop_loss_trails: bool = False
 
 
 class OrderIntent(Struct, frozen=True, kw_only=True):

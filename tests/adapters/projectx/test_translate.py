@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
 from backstop.adapters.projectx import translate
 from backstop.adapters.projectx.user_hub import rows_of
@@ -308,6 +309,11 @@ def test_bracket_offsets_keep_their_sign_and_get_their_types() -> None:
     assert (body.stop_loss_bracket.ticks, body.stop_loss_bracket.type) == (40, 4)
     assert body.take_profit_bracket is not None
     assert (body.take_profit_bracket.ticks, body.take_profit_bracket.type) == (-80, 1)
+
+    trailing = translate.place_body(replace(command, stop_loss_trails=True))
+    assert trailing.stop_loss_bracket is not None
+    assert (trailing.stop_loss_bracket.ticks, trailing.stop_loss_bracket.type) == (40, 5)
+    assert trailing.take_profit_bracket == body.take_profit_bracket
 
 
 def test_rows_come_bare_enveloped_and_in_lists_of_both() -> None:

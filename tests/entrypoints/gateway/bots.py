@@ -151,9 +151,17 @@ class Front:
     async def flat(self) -> None:
         """Cancel every entry and close the position, as a person would."""
         book = self.guard.book
-        for order in list(book.live_orders()):
-            if order.role is None and not book.is_exit(order):
-                await self.guard.manager.cancel_order(order.client_order_id, reason="test ends")
+
+        def entries() -> list[str]:
+            return [
+                order.client_order_id
+                for order in book.live_orders()
+                if order.role is None and not book.is_exit(order)
+            ]
+
+        for name in entries():
+            await self.guard.manager.cancel_order(name, reason="test ends")
+        await until(lambda: not entries(), entries)  # one may have filled before its cancel
         if self.true_position():
             await self.guard.manager.close_position("MES")
         await until(lambda: self.true_position() == 0, "flat")

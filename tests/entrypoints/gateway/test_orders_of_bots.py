@@ -6,6 +6,8 @@ import pytest
 from tests.app.desk import until
 from tests.entrypoints.gateway.bots import (
     LIMIT,
+    MARKET,
+    SELL,
     Bot,
     Front,
     entered,
@@ -99,15 +101,17 @@ async def test_a_refusal_is_a_rejection_that_begins_with_our_code(front: Front, 
 
 
 async def test_what_the_guard_cannot_follow_is_not_taken(front: Front, bot: Bot) -> None:
-    joins = await bot.place(kind=6)
-    trailing_leg = await bot.place(stopLossBracket={"ticks": -40, "type": 5})
+    joins_the_others = await bot.place(kind=6, side=SELL)
+    stop_limit = await bot.place(kind=3, limitPrice=5000, stopPrice=5001)
+    limit_leg = await bot.place(stopLossBracket={"ticks": -40, "type": 1})
+    stop_target = await bot.place(takeProfitBracket={"ticks": 40, "type": 4})
     our_name = await bot.place(customTag="protect:1")
-    unknown = await bot.place(contractId="CON.F.US.NOPE.Z26")
+    unknown = [await bot.place(contractId="CON.F.US.NOPE.Z26", kind=kind) for kind in (MARKET, 6)]
 
-    for answer in (joins, trailing_leg, our_name):
+    for answer in (joins_the_others, stop_limit, limit_leg, stop_target, our_name):
         assert answer["errorCode"] == 2
         assert answer["errorMessage"].startswith("ORDER_NOT_SUPPORTED: "), answer
-    assert unknown["errorCode"] == 8
+    assert [answer["errorCode"] for answer in unknown] == [8, 8]
     assert front.true_position() == 0
 
 

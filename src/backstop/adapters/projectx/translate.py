@@ -218,9 +218,11 @@ def history_bars(rows: Row) -> tuple[HistoryBar, ...]:
 def place_body(command: PlaceOrder) -> PlaceBody:
     """Return the body of the place request; bracket offsets keep their sign.
 
-    A stop leg is a stop-market order (type 4), a target leg a limit order (type 1).
+    A stop leg is a stop-market order (type 4), or a trailing stop (type 5) that the venue moves; a
+    target leg is a limit order (type 1).
     """
     stop_loss, target = command.stop_loss_offset_ticks, command.take_profit_offset_ticks
+    stop_type = WireOrderType.TRAILING_STOP if command.stop_loss_trails else WireOrderType.STOP
     return PlaceBody(
         account_id=command.account_id,
         contract_id=command.contract_id,
@@ -231,9 +233,7 @@ def place_body(command: PlaceOrder) -> PlaceBody:
         stop_price=command.stop_price,
         trail_price=command.trail_price,
         custom_tag=command.custom_tag,
-        stop_loss_bracket=None
-        if stop_loss is None
-        else Bracket(ticks=stop_loss, type=WireOrderType.STOP),
+        stop_loss_bracket=None if stop_loss is None else Bracket(ticks=stop_loss, type=stop_type),
         take_profit_bracket=None
         if target is None
         else Bracket(ticks=target, type=WireOrderType.LIMIT),

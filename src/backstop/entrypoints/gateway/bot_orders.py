@@ -14,6 +14,7 @@ from backstop.adapters.projectx.wire import ModifyBody, PlaceBody
 from backstop.adapters.projectx_server.venue import Outcome
 from backstop.app.order_desk import OrderDesk
 from backstop.app.order_records import OrderRecords
+from backstop.app.quote_board import QuoteBoard
 from backstop.core.book import Book
 from backstop.core.entry_gate import gate_denial
 from backstop.core.step import Decision, DecisionKind
@@ -54,6 +55,10 @@ the order that succeeds at once tells it after 10 s more."""
 TAG_IN_USE = (
     "Specified custom tag is already in use: custom tag should be unique per account"  # its words
 )
+TRAILS_BY_ITSELF = (
+    "a trailing stop is not moved by hand, because nobody shows how far from the market it would "
+    "stand: place another stop, and the guard takes this one away as soon as that one works"
+)
 REASON_WAIT_S = 1.0
 """How long a rejection that the venue's stream told first waits for the answer that says why."""
 
@@ -61,7 +66,13 @@ _UNDECIDED = frozenset({OrderState.INTENDED, OrderState.SENT, OrderState.UNKNOWN
 
 
 class OrderGuard(Protocol):
-    """What orders of bots need of a guard; ``CriticalSystemManager`` is one."""
+    """What orders of bots need of a guard; ``CriticalSystemManager`` is one.
+
+    Attributes:
+        quotes: what it hears of the market.
+    """
+
+    quotes: QuoteBoard
 
     @property
     def book(self) -> Book:
@@ -117,11 +128,12 @@ class BotOrders:
         known = book.orders.get(name)
         if known is not None:
             return await self._repeated(known)
-        request = order_request(body, name, bot=self._bot)
-        if isinstance(request, Outcome):
-            return request
         if body.contract_id not in book.instruments:
             return self._unknown_contract(body.contract_id)
+        quote = self._guard.quotes.reference(body.contract_id)
+        request = order_request(body, name, bot=self._bot, quote=quote)
+        if isinstance(request, Outcome):
+            return request
         try:
             return await self._submitted(request)
         except JournalError as error:
@@ -219,12 +231,9 @@ class BotOrders:
         refusal = self._unchangeable(found, order_id)
         if refusal is not None or found is None:
             return refusal or Outcome(code=ChangeCode.ORDER_NOT_FOUND)
-        if body.trail_price is not None:
-            return no(
-                ChangeCode.REJECTED,
-                DenialCode.ORDER_NOT_SUPPORTED,
-                "the guard does not move a trailing stop: cancel it and place another",
-            )
+        level = body.trail_price if body.stop_price is None else body.stop_price
+        if found.type is OrderType.TRAILING_STOP and level is not None:
+            return no(ChangeCode.REJECTED, DenialCode.ORDER_NOT_SUPPORTED, TRAILS_BY_ITSELF)
         with self._answers.expected(ModifyAnswered, order_id) as answer:
             try:
                 if found.client_order_id is None:
