@@ -37,9 +37,10 @@ class GatewayServer:
     """A ProjectX surface over one venue.
 
     ``app`` is the application to run, ``user_hub`` and ``market_hub`` are open to the fault layer.
-    ``now_us`` is the venue's time (microseconds since 1970): tokens, rate windows and the ``Date``
-    header follow it; pings and negotiated ids follow the machine. ``join_market`` and
-    ``leave_market`` may be replaced by whoever brings the market data from elsewhere.
+    ``now_us`` is the venue's time (microseconds since 1970): tokens and the ``Date`` header follow
+    it. Where somebody may set it back, ``elapsed_us`` is for the rate windows: microseconds that
+    only grow. Pings and negotiated ids follow the machine. ``join_market`` and ``leave_market``
+    may be replaced by whoever brings the market data from elsewhere.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class GatewayServer:
         config: ServerConfig,
         *,
         now_us: Callable[[], int],
+        elapsed_us: Callable[[], int] | None = None,
         interference: Interference | None = None,
         user_limits: HubLimits | None = None,
         market_limits: HubLimits | None = None,
@@ -62,7 +64,7 @@ class GatewayServer:
             config.signing_key or secrets.token_bytes(32),
             life_s=config.token_life_s,
             now_us=now_us,
-            accepts=None if config.logins is None else config.logins.accepts,
+            mark=None if config.logins is None else config.logins.mark,
             first=config.first_token,
         )
         self.user_hub: Final = self._hub("user", self._user_methods(), user_limits)
@@ -73,7 +75,7 @@ class GatewayServer:
             tokens=self.tokens,
             config=config,
             interference=self._interference,
-            now_us=now_us,
+            elapsed_us=elapsed_us or now_us,
         )
         self.app: Final = self._application()
         venue.subscribe(self.publish)

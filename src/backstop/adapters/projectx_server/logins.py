@@ -14,8 +14,11 @@ class Logins(Protocol):
     def admits(self, user: str, key: str) -> bool:
         """Tell whether ``key`` is one of ``user``, who is known."""
 
-    def accepts(self, user: str, issued_s: int) -> bool:
-        """Tell whether a token of ``user`` issued then (seconds since 1970) is still good."""
+    def mark(self, user: str) -> str | None:
+        """Return what a good token of ``user`` carries; None: nobody goes by that name now.
+
+        It is another one for whoever has the name later.
+        """
 
 
 class FixedLogins:
@@ -39,10 +42,10 @@ class FixedLogins:
         good = [same_text(it, key) for it in self._keys.get(user, ())]
         return any(good)
 
-    def accepts(self, user: str, issued_s: int) -> bool:
-        """Accept every token: users of a configuration stay."""
-        del user, issued_s
-        return True
+    def mark(self, user: str) -> str | None:
+        """Return the same for everybody: users of a configuration stay."""
+        del user
+        return ""
 
 
 def same_text(held: str, given: str) -> bool:

@@ -19,11 +19,11 @@ class RateLimit(Struct, frozen=True, kw_only=True):
 
 
 class SlidingWindows:
-    """One sliding window per key."""
+    """One sliding window per key; ``elapsed_us`` is time that only grows, in microseconds."""
 
-    def __init__(self, limit: RateLimit, now_us: Callable[[], int]) -> None:
+    def __init__(self, limit: RateLimit, elapsed_us: Callable[[], int]) -> None:
         self._limit = limit
-        self._now_us = now_us
+        self._elapsed_us = elapsed_us
         self._calls_us: OrderedDict[str, deque[int]] = OrderedDict()
 
     def admit(self, key: str) -> int | None:
@@ -32,7 +32,7 @@ class SlidingWindows:
         Returns:
             None when it is within the limit, else the whole seconds until the next may pass.
         """
-        now_us = self._now_us()
+        now_us = self._elapsed_us()
         calls_us = self._window_of(key)
         window_us = self._limit.window_s * 1_000_000
         while calls_us and calls_us[0] <= now_us - window_us:

@@ -23,7 +23,7 @@ from backstop.adapters.projectx_server.http_answers import (
 from backstop.adapters.projectx_server.interference import Call, Interference, Reset, Treatment
 from backstop.adapters.projectx_server.json_problems import UnbindableError, problem_answer
 from backstop.adapters.projectx_server.json_rows import encode
-from backstop.adapters.projectx_server.rate_limit import SlidingWindows
+from backstop.adapters.projectx_server.rate_limit import RateLimit, SlidingWindows
 from backstop.adapters.projectx_server.tokens import Session, TokenIssuer
 from backstop.adapters.projectx_server.venue import VenueBusyError, VenueSilentError
 
@@ -45,23 +45,19 @@ class RestServer:
         tokens: TokenIssuer,
         config: ServerConfig,
         interference: Interference,
-        now_us: Callable[[], int],
+        elapsed_us: Callable[[], int],
     ) -> None:
         self._endpoints = endpoints
         self._tokens = tokens
         self._retry_after = config.retry_after
         self._interference = interference
-        self._general = (
-            None if config.general_limit is None else SlidingWindows(config.general_limit, now_us)
-        )
-        self._bars = (
-            None if config.bars_limit is None else SlidingWindows(config.bars_limit, now_us)
-        )
-        self._exits = (
-            self._general
-            if config.exits_limit is None
-            else SlidingWindows(config.exits_limit, now_us)
-        )
+
+        def windows(limit: RateLimit | None) -> SlidingWindows | None:
+            return None if limit is None else SlidingWindows(limit, elapsed_us)
+
+        self._general = windows(config.general_limit)
+        self._bars = windows(config.bars_limit)
+        self._exits = self._general if config.exits_limit is None else windows(config.exits_limit)
         self._late_calls: set[asyncio.TimerHandle | asyncio.Task[Envelope]] = set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:

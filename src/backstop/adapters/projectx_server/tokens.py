@@ -17,12 +17,19 @@ _HEADER: Final = {"alg": "HS256", "typ": "JWT"}
 
 
 class Session(Struct, frozen=True, kw_only=True):
-    """What a valid token says: whose it is, its own id, from and until when (s since 1970)."""
+    """What a valid token says.
+
+    Attributes:
+        user: whose it is.
+        token_id: its own id.
+        expires_s: until when it is good, in seconds since 1970.
+        mark: of the credentials that it was issued for.
+    """
 
     user: str
     token_id: str
     expires_s: int
-    issued_s: int = 0
+    mark: str = ""
 
 
 class _Claims(Struct, frozen=True, kw_only=True):
@@ -33,13 +40,15 @@ class _Claims(Struct, frozen=True, kw_only=True):
     exp: int
     iss: str = "ProjectX"
     aud: str = "ProjectX"
+    mark: str = ""
 
 
 class TokenIssuer:
     """Issues, checks and revokes tokens; ``now_us`` is the venue's time.
 
-    ``accepts`` is asked at each check whether a token of this user, issued then (seconds since
-    1970), is still good. ``first`` is the number of the first token.
+    ``mark`` gives what a token of a user carries, and is asked again at each check: a token with
+    another one is no longer good. No time says so, because the time of day may be set back.
+    ``first`` is the number of the first token.
     """
 
     def __init__(
@@ -48,13 +57,13 @@ class TokenIssuer:
         *,
         life_s: int,
         now_us: Callable[[], int],
-        accepts: Callable[[str, int], bool] | None = None,
+        mark: Callable[[str], str | None] | None = None,
         first: int = 1,
     ) -> None:
         self._signing_key = signing_key
         self._life_s = life_s
         self._now_us = now_us
-        self._accepts = accepts
+        self._mark = mark or _unmarked
         self._numbers = count(first)
         self._revoked: OrderedDict[str, None] = OrderedDict()
         self._not_before: dict[str, int] = {}
@@ -68,6 +77,7 @@ class TokenIssuer:
             iat=now_s,
             nbf=now_s,
             exp=now_s + self._life_s,
+            mark=self._mark(user) or "",
         )
         signed = f"{_base64url(msgspec.json.encode(_HEADER))}.{_base64url(_encode(claims))}"
         return f"{signed}.{self._signature(signed)}"
@@ -82,7 +92,7 @@ class TokenIssuer:
         except (msgspec.MsgspecError, binascii.Error):
             return None
         session = Session(
-            user=claims.sub, token_id=claims.jti, expires_s=claims.exp, issued_s=claims.iat
+            user=claims.sub, token_id=claims.jti, expires_s=claims.exp, mark=claims.mark
         )
         return session if self.is_valid(session) else None
 
@@ -92,7 +102,7 @@ class TokenIssuer:
             return False
         if int(session.token_id, 16) < self._not_before.get(session.user, 0):
             return False
-        if self._accepts is not None and not self._accepts(session.user, session.issued_s):
+        if self._mark(session.user) != session.mark:
             return False
         return self._now_us() // 1_000_000 < session.expires_s
 
@@ -109,6 +119,11 @@ class TokenIssuer:
     def _signature(self, signed: str) -> str:
         digest = hmac.new(self._signing_key, signed.encode(), hashlib.sha256).digest()
         return _base64url(digest)
+
+
+def _unmarked(user: str) -> str:
+    del user
+    return ""
 
 
 def _encode(claims: _Claims) -> bytes:

@@ -6,6 +6,9 @@ from backstop.adapters.bot_credentials import BotCredential, BotCredentials, is_
 from backstop.domain.bot import BotLimits
 from backstop.errors import StateFolderError
 
+MARK_CHARS = 16
+"""Of the hash of a key, in its tokens: enough to tell keys apart, and no help to find one."""
+
 
 class BotLogins:
     """Reads the file of bots again whenever it was replaced: a revoked key is no good at once.
@@ -31,10 +34,10 @@ class BotLogins:
         bot = self._held().get(user.lower())
         return bot is not None and is_key_of(bot, key)
 
-    def accepts(self, user: str, issued_s: int) -> bool:
-        """Tell whether a token of then is good: not one from before the bot was made anew."""
+    def mark(self, user: str) -> str | None:
+        """Return what its tokens carry: another one for a bot that was made anew."""
         bot = self._held().get(user.lower())
-        return bot is not None and issued_s >= bot.made_utc_s
+        return None if bot is None else bot.key_sha256[:MARK_CHARS]
 
     def limits(self, user: str) -> BotLimits | None:
         """Return what a bot's entries are held to; None for one that was removed."""

@@ -39,6 +39,8 @@ an exit; twenty a second for a minute are a loop gone mad."""
 STOP_LIMIT_S = 1.0
 """What calls under way get at a stop; an order among them stays in the record."""
 
+NS_PER_US = 1_000
+
 
 class BotGateway:
     """The running gateway; ``serve`` until ``stop``."""
@@ -84,6 +86,7 @@ class BotGateway:
                 token_expiry_on_hub=TokenExpiryOnHub.DROP,
             ),
             now_us=clock.utc_us,
+            elapsed_us=lambda: clock.monotonic_ns() // NS_PER_US,
             user_limits=STRANGERS,
             market_limits=MARKET_STRANGERS,
         )
