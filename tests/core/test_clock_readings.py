@@ -423,6 +423,39 @@ def test_after_the_venues_clock_went_back_no_stamp_decides_an_adjustment() -> No
     assert guard.book.position(a_row().contract_id).knowledge is Knowledge.STALE
 
 
+@EITHER_WAY
+def test_a_trade_from_before_the_venues_clock_was_set_is_in_what_reads_have_counted(
+    ours_us: int,
+) -> None:
+    """Here ``ours_us`` is how far the venue's clock is set: its old stamps stay what they are."""
+    guard = a_guard()
+    made_us = guard.venue_us
+    guard.venue_ahead_us = ours_us
+    guard.reads_clock()
+    adjusted(guard)
+    guard.trade(created_utc_us=made_us)
+
+    view = guard.book.position(a_row().contract_id)
+    assert (view.quantity, view.adjustment) == (1, 0)
+    for _ in range(2):
+        guard.audit(after_ms=1500, positions=(a_position(1),))
+    assert guard.book.position(view.contract_id).knowledge is Knowledge.KNOWN
+
+
+@EITHER_WAY
+def test_what_stamps_trades_need_not_have_been_set_with_what_answers(ours_us: int) -> None:
+    guard = a_guard()
+    guard.venue_ahead_us = ours_us
+    guard.reads_clock()
+    guard.now_ns += 2 * 60 * SECOND_NS
+    adjusted(guard)
+    guard.venue_ahead_us = 0
+    guard.trade(created_utc_us=guard.venue_us - SECOND_US)
+
+    view = guard.book.position(a_row().contract_id)
+    assert (view.quantity, view.adjustment, view.knowledge) == (1, 0, Knowledge.STALE)
+
+
 # -- too far apart -------------------------------------------------------------------------------
 
 

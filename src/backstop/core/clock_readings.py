@@ -58,7 +58,8 @@ def clock_read(work: Workbench, event: VenueClockRead) -> None:
 
 def _known(work: Workbench, zero: Span) -> None:
     book, clock = work.book, work.book.venue_clock
-    before, clock.zero = clock.zero, zero
+    before = clock.zero
+    clock.show(zero)
     if before is not None:
         _set_back(work, before.earliest_us - zero.earliest_us)
     now = clock.at(work.now_ns)
@@ -180,11 +181,14 @@ def read_to_us(work: Workbench, newest_us: int) -> int:
 
 
 def snapshot_span(work: Workbench, sent_ns: int) -> Span:
-    """Return when, at the venue, a read that was sent at ``sent_ns`` took its picture."""
+    """Return with what trades are stamped of the moment of which a read shows the account.
+
+    The read was sent at ``sent_ns``, and its picture was taken between then and now.
+    """
     if not work.book.policy.measures_clock:
         return Span(earliest_us=work.utc_us, latest_us=work.utc_us)
     clock = work.book.venue_clock
-    sent, now = clock.at(sent_ns), clock.at(work.now_ns)
+    sent, now = clock.stamped_at(sent_ns), clock.stamped_at(work.now_ns)
     if sent is None or now is None:
         return Span(earliest_us=0, latest_us=ANY_TIME_US)
     return Span(earliest_us=sent.earliest_us, latest_us=now.latest_us)

@@ -42,6 +42,13 @@ class Span(Struct, frozen=True, kw_only=True):
         """Return the bounds ``by_us`` later."""
         return Span(earliest_us=self.earliest_us + by_us, latest_us=self.latest_us + by_us)
 
+    def joined(self, other: "Span") -> "Span":
+        """Return the bounds that hold whichever of the two is true."""
+        return Span(
+            earliest_us=min(self.earliest_us, other.earliest_us),
+            latest_us=max(self.latest_us, other.latest_us),
+        )
+
 
 @dataclass(slots=True)
 class VenueClock:
@@ -50,26 +57,54 @@ class VenueClock:
     Attributes:
         readings: the newest ones that were told of, oldest first; empty: its time is not known.
         zero: the venue's time at the monotonic time 0, by the newest readings there ever were.
+        stamps: the same by all readings of this process, before steps and after them.
         told: something was heard, be it that the answers do not say the time.
         is_off: our time of day is farther from the venue's than is allowed.
     """
 
     readings: tuple[ClockReading, ...] = ()
     zero: Span | None = None
+    stamps: Span | None = None
     told: bool = False
     is_off: bool = False
 
     def restart(self) -> None:
         """Forget everything: the monotonic clock may be that of another boot."""
-        self.readings, self.zero, self.told, self.is_off = (), None, False, False
+        self.readings, self.zero, self.stamps = (), None, None
+        self.told, self.is_off = False, False
+
+    def show(self, zero: Span) -> None:
+        """Go by ``zero`` from now on.
+
+        A clock that drifts is one clock. Where it was set, what was stamped before goes by the old
+        time, and what stamps orders need not have been set with it at all.
+        """
+        before, self.zero = self.zero, zero
+        if before is None or self.stamps is None:
+            self.stamps = zero
+            return
+        earlier_us = zero.earliest_us - before.earliest_us
+        later_us = zero.latest_us - before.latest_us
+        if max(abs(earlier_us), abs(later_us)) <= TOLERANCE_US:
+            self.stamps = Span(
+                earliest_us=self.stamps.earliest_us + earlier_us,
+                latest_us=self.stamps.latest_us + later_us,
+            )
+        self.stamps = self.stamps.joined(zero)
 
     def at(self, moment_ns: int) -> Span | None:
         """Return the venue's time at a monotonic time of this process; None: nobody knows."""
-        if self.zero is None or not self.readings:
+        return self._at(self.zero, moment_ns)
+
+    def stamped_at(self, moment_ns: int) -> Span | None:
+        """Return what an order or a trade of that moment may be stamped with; None: anything."""
+        return self._at(self.stamps, moment_ns)
+
+    def _at(self, zero: Span | None, moment_ns: int) -> Span | None:
+        if zero is None or not self.readings:
             return None
         wide = Span(
-            earliest_us=self.zero.earliest_us - TOLERANCE_US,
-            latest_us=self.zero.latest_us + TOLERANCE_US,
+            earliest_us=zero.earliest_us - TOLERANCE_US, latest_us=zero.latest_us + TOLERANCE_US
         )
         return wide.later(moment_ns // 1000)
 
