@@ -2,13 +2,15 @@
 
 import pytest
 from tests.core.builders import MES, NQ, Guard, a_quote, a_request
+from tests.core.liquidation_world import Fate, World
 
-from backstop.core.call_budget import RESERVE_MAX, call_reserve
+from backstop.core.call_budget import RESERVE_MAX, RESERVE_WHILE_LIQUIDATING, call_reserve
+from backstop.core.policy import SECOND_NS
 from backstop.core.pre_trade import judge
 from backstop.core.step import Decision
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.denial import DenialCode
-from backstop.domain.events import OrderRequested
+from backstop.domain.events import Answer, CloseRefusal, OrderRequested
 from backstop.domain.order import OrderType, Side
 
 
@@ -51,6 +53,62 @@ def test_the_reserve_leaves_calls_to_read_the_account_with() -> None:
         guard.row(broker_order_id=300 + number)
 
     assert call_reserve(guard.book) == RESERVE_MAX
+
+
+# -- while something is being liquidated -----------------------------------------------------------
+
+
+def kept_for(world: World, seconds: int) -> set[int]:
+    """Return every reserve that there is during the next ``seconds``."""
+    end_ns = world.guard.now_ns + seconds * SECOND_NS
+    kept = set()
+    while world.guard.now_ns < end_ns:
+        world.turn(end_ns)
+        kept.add(call_reserve(world.guard.book))
+    return kept
+
+
+def test_while_a_liquidation_can_get_on_nearly_all_calls_are_kept_for_it() -> None:
+    world = World(fates=[Fate(answer=Answer.UNKNOWN, arrives=False)] * 30).hold(2).start()
+    world.liquidate()
+
+    assert kept_for(world, 60) == {RESERVE_WHILE_LIQUIDATING}
+
+
+def test_a_liquidation_that_waits_for_its_market_leaves_calls_to_read_the_account_with() -> None:
+    world = World(market_open=False).hold(2).start()
+    before = call_reserve(world.guard.book)
+    name = world.liquidate()
+    assert call_reserve(world.guard.book) == RESERVE_WHILE_LIQUIDATING
+    world.run(lambda: world.liquidation(name).told_closed)
+
+    waiting = kept_for(world, 60)
+    assert before <= min(waiting)
+    assert max(waiting) <= RESERVE_MAX
+    world.market_open = True
+    assert RESERVE_WHILE_LIQUIDATING in kept_for(world, 10)
+    assert world.flat(name)
+
+
+def test_what_else_can_be_closed_meanwhile_has_all_calls() -> None:
+    world = World(market_open=False).hold(2).start()
+    name = world.liquidate()
+    world.run(lambda: world.liquidation(name).told_closed)
+    world.guard.position_row(1, contract_id=NQ)
+
+    assert call_reserve(world.guard.book) == RESERVE_WHILE_LIQUIDATING
+
+
+def test_a_month_that_takes_no_orders_keeps_no_calls_from_the_account() -> None:
+    ended = Fate(answer=Answer.NO, refusal=CloseRefusal.ENDED)
+    world = World(fates=[ended] * 5).hold(2).start()
+    world.liquidate()
+    world.run(lambda: world.guard.book.closes[MES].told_ended, limit_s=60)
+
+    assert max(kept_for(world, 60)) <= RESERVE_MAX
+
+
+# -- entries that are refused for their sake -------------------------------------------------------
 
 
 @pytest.mark.parametrize(

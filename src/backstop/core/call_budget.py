@@ -8,7 +8,9 @@ What is only asked again must never spend the calls of the reads that would end 
 from typing import assert_never
 
 from backstop.core.book import Book
-from backstop.core.liquidation_scope import unfinished
+from backstop.core.contract_end import is_given_up
+from backstop.core.liquidation import Liquidation
+from backstop.core.liquidation_scope import open_quantity, unfinished, views
 from backstop.domain.call_purpose import CallPurpose
 
 BASE_RESERVE = 20
@@ -21,7 +23,8 @@ RESERVE_MAX = 120
 """More is not kept: 48 calls a minute read the account, and without them nothing is known."""
 
 RESERVE_WHILE_LIQUIDATING = 180
-"""Everything else pauses; what stays free is for a login and for the contracts at a start."""
+"""Everything else pauses; what stays free is for a login and for the contracts at a start. Not
+while a liquidation only waits: over a weekend nobody could read the account for two days."""
 
 ACTS_BASE = 10
 ACTS_PER_POSITION = 2
@@ -65,15 +68,27 @@ def call_reserve(book: Book) -> int:
 
     Orders are all that can still fill, protective ones and those of others included. While reads
     are urgent, theirs and those of what is asked again are kept as well; while an account or a
-    contract is being liquidated, nearly all are kept for that.
+    contract is being liquidated, nearly all are kept for that, until all that is left is to wait
+    for a market that is closed, or for the venue to settle a month that has ended.
     """
-    if book.liquidating and any(run.latches for run in unfinished(book)):
+    if book.liquidating and any(_needs_all(book, run) for run in unfinished(book)):
         return RESERVE_WHILE_LIQUIDATING
     orders = len(book.live) + len(book.live_venue)
     kept = BASE_RESERVE + RESERVE_PER_POSITION * len(book.positions.held) + orders
     if reads_are_urgent(book):
         kept = max(kept, _acts(book) + READS_KEPT + REPEATS_KEPT)
     return min(RESERVE_MAX, kept)
+
+
+def _needs_all(book: Book, run: Liquidation) -> bool:
+    """Say whether a run can get on now, so that everything else pauses for it."""
+    if not run.latches:
+        return False
+    held = [view.contract_id for view in views(book, run) if open_quantity(view)]
+    closes = (book.closes.get(contract_id) for contract_id in held)
+    return not held or any(
+        it is None or not (it.waits_for_market or is_given_up(it)) for it in closes
+    )
 
 
 def _acts(book: Book) -> int:

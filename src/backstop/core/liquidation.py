@@ -222,6 +222,11 @@ class CloseAttempt(Struct, frozen=True, kw_only=True):
         return self.answer is Answer.NO and self.refusal is CloseRefusal.NOT_NOW
 
     @property
+    def waits_for_market(self) -> bool:
+        """The market was closed or halted, by the newest answer that there is."""
+        return self.is_refused_for_now or (self.answer is None and self.refusals > 0)
+
+    @property
     def is_refused_for_good(self) -> bool:
         """The venue takes no orders for the contract month: the same request will not work."""
         return self.answer is Answer.NO and self.refusal is CloseRefusal.ENDED
