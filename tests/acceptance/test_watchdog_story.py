@@ -111,6 +111,29 @@ async def test_a_killed_guard_is_back_at_its_address_and_the_watchdog_is_the_sam
     assert any("GuardStarted" in record for record in found["records"])
 
 
+async def test_a_folder_that_was_opened_meanwhile_holds_up_no_guard_that_comes_back(
+    bench: Any,
+) -> None:
+    folder = bench.folder / "state"
+    async with bench.guard() as guard:
+        await active(guard)
+        before = await one(guard, "guard")
+        folder.chmod(0o777)
+        os.kill(before, signal.SIGKILL)
+        await one(guard, "guard", but=before)
+        await active(guard)
+        said = await told(
+            guard,
+            "/v1/alerts",
+            lambda said: any(it["code"] == "STATE_FOLDER_OPEN" for it in said["alerts"]),
+        )
+
+    (alert,) = [it for it in said["alerts"] if it["code"] == "STATE_FOLDER_OPEN"]
+    assert alert["severity"] == "CRITICAL"
+    assert f"{folder} had mode 0777" in alert["message"]
+    assert folder.stat().st_mode & 0o777 == 0o755
+
+
 async def test_both_are_recognised_by_their_command_lines_and_the_guard_listens(
     bench: Any,
 ) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+import stat
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -411,6 +412,52 @@ async def test_a_folder_that_everybody_can_change_is_refused(
     with pytest.raises(StateFolderError, match=f"{words}.*chmod"):
         async with desk.guard(ready=False):
             pass
+
+
+@pytest.mark.parametrize(
+    ("spoil_folder", "severity", "words"),
+    [
+        (lambda folder: folder.chmod(0o770), Severity.CRITICAL, "had mode 0770"),
+        (lambda folder: (folder / CURRENT).chmod(0o664), Severity.CRITICAL, "had mode 0664"),
+        (lambda folder: (folder / "gateway.key").chmod(0o644), Severity.WARNING, "had mode 0644"),
+    ],
+)
+async def test_what_others_could_change_or_use_is_closed_and_a_person_is_alerted(
+    desk: Desk, spoil_folder: Callable[[Path], None], severity: Severity, words: str
+) -> None:
+    async with desk.guard(ready=False):
+        pass
+    (state(desk) / "gateway.key").touch(0o600)
+    spoil_folder(state(desk))
+
+    async with desk.guard(ready=False) as guard:
+        (alert,) = guard.book.alerts.alerts.values()
+        assert words in str(started(guard, "state_folder_open")["message"])
+        assert any(words in it for it in guard.manager.settings_warnings)
+
+    assert (alert.code, alert.severity) == ("STATE_FOLDER_OPEN", severity)
+    assert words in alert.message
+    async with desk.guard(ready=False) as guard:
+        assert len(guard.book.alerts.alerts) == 1, "it is closed: there is nothing more to tell"
+
+
+async def test_a_folder_that_a_guard_makes_is_closed_to_others(desk: Desk) -> None:
+    async with desk.guard(ready=False) as guard:
+        assert guard.manager.settings_warnings == ()
+        assert stat.S_IMODE(state(desk).stat().st_mode) == 0o700
+
+
+async def test_a_folder_that_others_see_into_is_told_and_alerts_nobody(desk: Desk) -> None:
+    state(desk).mkdir(mode=0o755)
+    state(desk).chmod(0o755)
+
+    async with desk.guard(ready=False) as guard:
+        (told,) = guard.manager.settings_warnings
+        assert not guard.book.alerts.alerts
+
+    assert told.endswith(
+        f"Run: chmod 700 {state(desk)}, or set BACKSTOP_STATE_DIR to a folder of its own"
+    )
 
 
 async def test_a_file_in_place_of_the_folder_is_refused(desk: Desk) -> None:

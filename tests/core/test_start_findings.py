@@ -5,7 +5,7 @@ from tests.core.builders import Guard, a_guard_start
 from backstop.domain.commands import RaiseAlert, Severity
 
 
-def told(**findings: int | str) -> list[tuple[Severity, str]]:
+def told(**findings: int | str | bool) -> list[tuple[Severity, str]]:
     guard = Guard()
     guard.feed(a_guard_start(utc_us=guard.utc_us, **findings))
     assert not guard.book.latches
@@ -25,3 +25,13 @@ def test_an_archive_that_is_made_again_is_a_warning() -> None:
     found = told(past_unusable="past_orders.db cannot be used: file is not a database.")
 
     assert found == [(Severity.WARNING, "PAST_ORDERS_UNUSABLE")]
+
+
+def test_a_folder_that_others_could_change_is_critical() -> None:
+    found = told(folder_open="state had mode 0777.", folder_changeable=True)
+
+    assert found == [(Severity.CRITICAL, "STATE_FOLDER_OPEN")]
+
+
+def test_a_secret_that_others_could_read_is_a_warning() -> None:
+    assert told(folder_open="api_token had mode 0644.") == [(Severity.WARNING, "STATE_FOLDER_OPEN")]

@@ -78,6 +78,7 @@ class CriticalSystemManager:
             self.redactor.register(secret)
         self.watch_link: WatchLink | None = None  # set by whoever starts us under a watchdog
         self.latches_before: tuple[StandingLatch, ...] = ()  # likewise: of the guard before us
+        self.comes_back = False  # likewise: at once, in place of a guard that failed
         self.on_begun: Callable[[], None] = lambda: None  # hears once it can be asked
         self.bot_hubs: tuple[BotHub, ...] = ()  # set by whoever puts a gateway in front of us
         self._on_note = on_note
@@ -145,6 +146,7 @@ class CriticalSystemManager:
                 alert_desk=self.alert_desk,
                 redactor=self.redactor,
                 on_note=self.note,
+                comes_back=self.comes_back,
             )
             life.take_over(self.latches_before)
             await life.connect(on_begun=self.on_begun)
@@ -458,8 +460,9 @@ class CriticalSystemManager:
 
     @property
     def settings_warnings(self) -> tuple[str, ...]:
-        """What of its settings a person should hear of, in sentences."""
-        return self.settings.warnings
+        """What of its settings and of its state folder a person should hear of, in sentences."""
+        found = () if self._life is None else self._life.parts.state.openings
+        return (*self.settings.warnings, *(it.told for it in found))
 
     @property
     def components(self) -> dict[str, str]:

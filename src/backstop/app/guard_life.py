@@ -63,10 +63,12 @@ class GuardLife:
         alert_desk: AlertDesk,
         redactor: Redactor,
         on_note: Callable[[Note], None],
+        comes_back: bool = False,
     ) -> None:
         """Take the right to send and replay the record; nothing is contacted yet.
 
-        What was opened is closed by ``closing``, also when this raises.
+        What was opened is closed by ``closing``, also when this raises. ``comes_back``: in place
+        of a guard that failed a moment ago.
 
         Raises:
             SetupError: settings, state folder, keys, or another guard on the account.
@@ -91,6 +93,7 @@ class GuardLife:
                 say_fault=health.say,
                 strike=redactor.redact_bytes,
             ),
+            comes_back=comes_back,
         )
         self.bots = BotDesk(parts.loop, clock=clock)
         self.records = OrderRecords(

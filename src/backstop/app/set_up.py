@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from backstop.adapters.disk_probe import look_at_disk
 from backstop.adapters.projectx.set_up_probe import GatewayProbe
+from backstop.adapters.state_folder import openings
 from backstop.app.commit_waits import BOUNDS_S, CommitWaits
 from backstop.app.market_sessions import schedule
 from backstop.app.policy import policy_from_settings
@@ -148,7 +149,7 @@ def _gates(settings: Settings, policy: Policy) -> GatesLook:
         switched_off=policy.unprotected,
         allow_unprotected=policy.allow_unprotected,
         kill_file=settings.kill_file.exists(),
-        doubts=settings.warnings,
+        doubts=(*settings.warnings, *(it.told for it in openings(settings.state_folder))),
         refused=refused,
     )
 
@@ -173,7 +174,7 @@ def of_guard(guard: "CriticalSystemManager") -> SetUp:
             observe_only=policy.observe_only,
             switched_off=policy.unprotected,
             allow_unprotected=policy.allow_unprotected,
-            doubts=guard.settings.warnings,
+            doubts=guard.settings_warnings,
             trading_state=str(book.trading_state(now_ns)),
             reasons=book.state_reasons(now_ns),
         ),

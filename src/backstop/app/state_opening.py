@@ -10,7 +10,7 @@ from pathlib import Path
 from backstop.adapters.machine import machine
 from backstop.adapters.sqlite.past_archive import PAST_DATABASE
 from backstop.adapters.state_file import StateFiles
-from backstop.adapters.state_folder import check_state_folder
+from backstop.adapters.state_folder import Opening, close_state_folder
 from backstop.app.audit_trail import AuditTrail
 from backstop.app.audit_trail import FaultSink as ComponentFaultSink
 from backstop.app.loop import DecisionLoop
@@ -39,6 +39,7 @@ class OpenedState:
         past: what has left the book.
         before: how the process before this one ended.
         source: where the book is from, for people.
+        openings: what of the folder was open to other users of this machine.
         records_lost: how many records are gone that were on disk once: a torn file, an older copy.
         clean_stop: set when a person stops the guard, before ``close``.
     """
@@ -53,17 +54,23 @@ class OpenedState:
         mirror: Path | str | None,
         on_fault: ComponentFaultSink,
         on_note: Callable[[Note], None],
+        comes_back: bool = False,
     ) -> None:
         """Open everything; what cannot be used is kept aside and named.
+
+        ``comes_back``: a guard was here a moment ago, so modes that a person is to mend before a
+        first start hold up nothing.
 
         Raises:
             StateFolderError: the folder cannot be used, is that of another account, or holds a
                 record that is not what was signed.
         """
-        check_state_folder(folder)
         self.clean_stop = False
         self._clock = clock
         self._on_note = on_note
+        self.openings = close_state_folder(folder, refuse=not comes_back)
+        for found in self.openings:
+            self._say_open(found)
         host = machine()
         self._files = StateFiles(folder, disk=host.disk())
         self._process = Process(
@@ -188,6 +195,21 @@ class OpenedState:
                     "from the broker; decisions that nobody else knows are gone.",
                 },
                 severity=Severity.CRITICAL,
+            )
+        )
+
+    def _say_open(self, found: Opening) -> None:
+        self._on_note(
+            Note(
+                tag=Tag.CRITICAL_SYSTEM,
+                name="state_folder_open",
+                fields={
+                    "path": str(found.path),
+                    "mode": f"{found.mode:04o}",
+                    "mode_now": f"{found.mode_now:04o}",
+                    "message": found.told,
+                },
+                severity=Severity.WARNING,
             )
         )
 

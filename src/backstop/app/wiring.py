@@ -82,8 +82,11 @@ def wired(
     quotes: QuoteBoard,
     closing: AsyncExitStack,
     outlets: Outlets,
+    comes_back: bool = False,
 ) -> Parts:
     """Take the right to send, replay the record, and connect every part with its neighbours.
+
+    ``comes_back``: in place of a guard that ended a moment ago, not at a person's wish.
 
     Raises:
         SetupError: state folder, keys, or another guard on the account.
@@ -100,6 +103,7 @@ def wired(
         mirror=settings.checkpoint_mirror,
         on_fault=outlets.say_fault,
         on_note=outlets.note,
+        comes_back=comes_back,
     )
     trail = state.trail
     closing.push_async_callback(state.close)  # after the journal, which it is about
@@ -218,6 +222,8 @@ def _begin(
             record_unread=not trail.start.looked_through,
             records_lost=state.records_lost,
             past_unusable=state.past.unusable,
+            folder_open=" ".join(f"{it.told}." for it in state.openings if it.matters),
+            folder_changeable=any(it.can_be_changed for it in state.openings),
         )
     )
 

@@ -164,6 +164,8 @@ class AlertCode(StrEnum):
     """Past orders can be read again."""
     PAST_ORDERS_UNUSABLE = "PAST_ORDERS_UNUSABLE"
     """A start found the file of past orders damaged, and made it again."""
+    STATE_FOLDER_OPEN = "STATE_FOLDER_OPEN"
+    """Other users of the machine could change the state, or read what lets them act."""
 
 
 def runbook_page(code: str) -> str:

@@ -80,7 +80,9 @@ class GuardStarted(Event, frozen=True, kw_only=True, tag=True):
     With ``record_unread`` the structure of the audit record, a large file, is still being looked
     through beside the guard that has just started. ``records_lost`` records were on disk once and
     are in the journal no more. ``past_unusable`` says why the archive of past orders cannot be
-    used; empty: it can, or there is none.
+    used; empty: it can, or there is none. ``folder_open`` says what of the state folder other users
+    of the machine could change, or act with; with ``folder_changeable`` they could change what the
+    guard believes.
     """
 
     boot_id: str
@@ -94,6 +96,8 @@ class GuardStarted(Event, frozen=True, kw_only=True, tag=True):
     record_unread: bool = False
     records_lost: int = 0
     past_unusable: str = ""
+    folder_open: str = ""
+    folder_changeable: bool = False
 
 
 class JournalFailed(Event, frozen=True, kw_only=True, tag=True):

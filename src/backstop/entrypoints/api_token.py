@@ -29,8 +29,7 @@ def stored_or_made_token(state_folder: Path) -> str:
     token = stored_token(state_folder)
     try:
         if token is not None:
-            path.chmod(0o600)
-            return token
+            return token  # who else can read it is told, and mended, with the rest of the folder
         token = secrets.token_urlsafe(TOKEN_BYTES)
         state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Never a moment in which others can read it, or in which it is half written.

@@ -39,7 +39,6 @@ from backstop.app.state_layout import AUDIT_DATABASE, CRASH_FOLDER
 from backstop.app.watch_link import WatchLink
 from backstop.config.secret import Secret
 from backstop.config.settings import Settings
-from backstop.core.policy import Policy
 from backstop.core.supervision import holdings
 from backstop.core.watch_facts import Moment
 from backstop.domain.heartbeat import Armed, Begin, CleanStop, Hello, Holdings
@@ -113,6 +112,7 @@ class _Daemon:
         self._clock = SystemClock()
         self._manager = CriticalSystemManager.from_settings(settings)
         self._manager.latches_before = begin.latches
+        self._manager.comes_back = bool(begin.port)
         self._armed = False
         self._gateway: socket.socket | None = None  # where bots come in by the broker's own API
 
@@ -186,7 +186,7 @@ class _Daemon:
         await starting
         self._armed = True
         link.say_armed()  # before anybody can rely on the address that is told next
-        _announce(self._settings, self._manager.book.policy, port, token, self._gateway)
+        _announce(self._manager, port, token, self._gateway)
         await self._manager.failed()
 
     async def _guard(
@@ -378,21 +378,22 @@ def _framed(text: str) -> str:
 
 
 def _announce(
-    settings: Settings, policy: Policy, port: int, token: Secret, gateway: socket.socket | None
+    manager: CriticalSystemManager, port: int, token: Secret, gateway: socket.socket | None
 ) -> None:
     """Say what a person who starts this for the first time needs to know."""
+    settings = manager.settings
     host = f"[{settings.listen.host}]" if ":" in settings.listen.host else settings.listen.host
     scheme = "http" if settings.tls_cert is None else "https"
     address, made = f"{scheme}://{host}:{port}", settings.api_token is None
     kept = str(settings.state_folder / TOKEN_FILE) if made else "BACKSTOP_API_TOKEN"
     say(f"Backstop {__version__} guards account {settings.account_id} at {settings.api_url}")
-    state = gates(policy, gateway=settings.gateway_host)
+    state = gates(manager.book.policy, gateway=settings.gateway_host)
     if state.sends and state.real:
         say(_framed(state.banner))
     else:
         opens = "" if state.sends else " (DRY_RUN=0 together with EXECUTE=1 sends)"
         say(state.banner + opens)
-    for warning in settings.warnings:
+    for warning in manager.settings_warnings:
         say(f"WARNING {warning}")
     say(page_line(address, token, made=made, out=sys.stdout))
     say(f"API    {address}   token: {kept}")
