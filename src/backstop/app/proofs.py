@@ -14,6 +14,7 @@ from backstop.core.execution_proof import (
     signed_bytes,
 )
 from backstop.core.execution_verdict import fill_references, why_unmeasured
+from backstop.core.order_trades import trades_of_order
 from backstop.core.tracked_order import TrackedOrder, final_quantity, levels
 from backstop.domain.audit import AuditRow
 from backstop.domain.instrument import Instrument
@@ -65,7 +66,6 @@ def _proof_order(
 ) -> ProofOrder:
     intent = order.intent
     limit_price, stop_price = levels(order, instrument)
-    trade_ids = () if order.broker_order_id is None else book.trades_of[order.broker_order_id]
     levels_met = fill_references(order)
     measured_from = (
         {}
@@ -102,6 +102,6 @@ def _proof_order(
                 voided=trade.voided,
                 reference_price=measured_from.get(trade.trade_id),
             )
-            for trade in (book.trades[trade_id] for trade_id in trade_ids)
+            for trade in trades_of_order(book, order)
         ),
     )

@@ -188,6 +188,9 @@ class Book:
     unlisted: dict[int, int] = field(default_factory=dict)  # of those: audits that lacked it
     trades: OrderedDict[int, BrokerTrade] = field(default_factory=OrderedDict)
     trades_of: dict[int, tuple[int, ...]] = field(default_factory=dict)  # broker order -> trades
+    kept_trades: dict[int, str] = field(
+        default_factory=dict
+    )  # trade -> the order that had its number before the venue gave that to another one
     forgotten_trade_id: int | None = None  # trades up to it, if not held, were counted long ago
     forgotten_order_id: int | None = None  # the newest number of an order that was let go of
     past_result: RealisedResult = field(default_factory=RealisedResult)  # of trades that are gone

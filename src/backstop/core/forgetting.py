@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from backstop.core.account_rules.bookkeeping import trades_left
 from backstop.core.book import ORDERS_KEPT, TRADES_KEPT, VENUE_ORDERS_KEPT, Book, VenueOrder
+from backstop.core.order_trades import has_its_number, owner_of, trade_ids_of
 from backstop.core.past import PastOrder, decoded_entry
 from backstop.core.realised import realised
 from backstop.core.step import Workbench
@@ -106,7 +107,8 @@ def _leaving_trades(book: Book) -> Iterator[PastOrder]:
     for _ in range(len(book.trades) - TRADES_KEPT):
         trade = book.trades[next(iter(book.trades))]
         number = trade.broker_order_id
-        if number in book.client_of_broker_id or number in book.venue_orders:
+        known = number in book.client_of_broker_id or number in book.venue_orders
+        if known or trade.trade_id in book.kept_trades:
             book.trades.move_to_end(trade.trade_id)
             continue
         others = tuple(it for it in book.trades_of.pop(number) if it != trade.trade_id)
@@ -129,17 +131,10 @@ def _trades(
     numbers = [leg.row.broker_order_id for leg in legs]
     ids: dict[int, None] = {}
     if order is not None:
-        if order.broker_order_id is not None and _is_the_owner(book, order):
-            numbers.insert(0, order.broker_order_id)
-        ids = dict.fromkeys(fill.trade_id for fill in order.fills)
+        ids = dict.fromkeys(trade_ids_of(book, order))
     for number in numbers:
         ids |= dict.fromkeys(book.trades_of.get(number, ()))
     return tuple(book.trades[trade_id] for trade_id in ids if trade_id in book.trades)
-
-
-def _is_the_owner(book: Book, order: TrackedOrder) -> bool:
-    owner = book.client_of_broker_id.get(order.broker_order_id or 0)
-    return owner == order.client_order_id
 
 
 def _is_young(book: Book, past: PastOrder) -> bool:
@@ -173,7 +168,7 @@ def _drop(book: Book, past: PastOrder) -> None:
         book.orders_forgotten += 1
         if book.client_of_tag.get(order.custom_tag) == order.client_order_id:
             del book.client_of_tag[order.custom_tag]
-        if order.broker_order_id is not None and _is_the_owner(book, order):
+        if order.broker_order_id is not None and has_its_number(book, order):
             numbers.append(order.broker_order_id)
             del book.client_of_broker_id[order.broker_order_id]
     for number in numbers:
@@ -183,6 +178,7 @@ def _drop(book: Book, past: PastOrder) -> None:
     trades_left(book.account_rules, past.trades)
     for trade in past.trades:
         del book.trades[trade.trade_id]
+        book.kept_trades.pop(trade.trade_id, None)
         book.forgotten_trade_id = max(book.forgotten_trade_id or trade.trade_id, trade.trade_id)
 
 
@@ -204,7 +200,8 @@ def _take_back(book: Book, past: PastOrder) -> None:
         if order.custom_tag:
             book.client_of_tag[order.custom_tag] = order.client_order_id
         if order.broker_order_id is not None:
-            book.client_of_broker_id[order.broker_order_id] = order.client_order_id
+            # A number that the venue gave to another order since is that one's.
+            book.client_of_broker_id.setdefault(order.broker_order_id, order.client_order_id)
     for held in past.venue_orders:
         if held.row.broker_order_id not in book.venue_orders:
             book.venue_orders[held.row.broker_order_id] = held
@@ -214,6 +211,10 @@ def _take_back(book: Book, past: PastOrder) -> None:
             book.past_result -= realised((trade,))
             trades_left(book.account_rules, (trade,), back=True)
             book.trades[trade.trade_id] = trade
+            of_order = order is not None and trade.broker_order_id == order.broker_order_id
+            if order is not None and of_order and not has_its_number(book, order):
+                book.kept_trades[trade.trade_id] = order.client_order_id
+                continue
             others = book.trades_of.get(trade.broker_order_id, ())
             book.trades_of[trade.broker_order_id] = (*others, trade.trade_id)
 
@@ -230,7 +231,8 @@ def _keep_within_memory(book: Book) -> None:
         order = book.orders.pop(oldest)
         book.orders_forgotten += 1
         book.client_of_tag.pop(order.custom_tag, None)
-        book.client_of_broker_id.pop(order.broker_order_id or 0, None)
+        if has_its_number(book, order):
+            book.client_of_broker_id.pop(order.broker_order_id or 0, None)
     while len(book.venue_orders) > VENUE_ORDERS_KEPT:
         oldest_id = next((key for key in book.venue_orders if key not in book.live_venue), None)
         if oldest_id is None:
@@ -242,15 +244,15 @@ def _keep_within_memory(book: Book) -> None:
 
 def _forget_trade(book: Book, trade_id: int) -> None:
     trade = book.trades[trade_id]
-    if trade.broker_order_id in book.client_of_broker_id:
+    if owner_of(book, trade) is not None:
         # Its order is still held, and is made of its trades: look at it again a round later.
         book.trades.move_to_end(trade_id)
         return
     del book.trades[trade_id]
-    others = tuple(it for it in book.trades_of[trade.broker_order_id] if it != trade_id)
+    book.kept_trades.pop(trade_id, None)
+    told = book.trades_of.pop(trade.broker_order_id, ())
+    others = tuple(it for it in told if it != trade_id)
     if others:
         book.trades_of[trade.broker_order_id] = others
-    else:
-        del book.trades_of[trade.broker_order_id]
     # The venue numbers its trades upwards: what is older than this one was counted.
     book.forgotten_trade_id = max(book.forgotten_trade_id or trade_id, trade_id)

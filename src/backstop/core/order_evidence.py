@@ -12,6 +12,7 @@ from backstop.core.evidence import (
 )
 from backstop.core.execution_verification import OrderStep, doubled, reported
 from backstop.core.moves_followed import row_shown
+from backstop.core.order_trades import trade_ids_of
 from backstop.core.reused_ids import handed_over, other_by_tag
 from backstop.core.step import Workbench
 from backstop.core.tracked_order import TrackedOrder, fits, is_of, newer_row
@@ -89,7 +90,7 @@ def _has_its_trades(book: Book, order: TrackedOrder) -> bool:
     """
     if order.voided_quantity or order.broker_order_id is None:
         return False
-    booked = book.trades_of.get(order.broker_order_id, ())
+    booked = trade_ids_of(book, order)
     of_this_number = not order.fills or order.fills[0].broker_order_id == order.broker_order_id
     return of_this_number and len(order.fills) == len(booked)
 

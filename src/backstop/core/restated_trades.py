@@ -36,6 +36,7 @@ def restate(work: Workbench, held: BrokerTrade, told: BrokerTrade, *, seen_ns: i
     trade = replace(told, commissions_micros=costs)
     work.count(trade)
     if held.broker_order_id != trade.broker_order_id:
+        book.kept_trades.pop(number, None)
         before = book.trades_of.get(held.broker_order_id, ())
         book.trades_of[held.broker_order_id] = tuple(it for it in before if it != number)
         after = book.trades_of.get(trade.broker_order_id, ())

@@ -9,6 +9,7 @@ said it got, in the order in which their trades came, and the rest is of the sec
 from collections.abc import Iterable, Iterator
 
 from backstop.core.execution_verification import with_trades
+from backstop.core.order_trades import trade_ids_of, trades_of_order
 from backstop.core.step import Workbench
 from backstop.core.tracked_order import TrackedOrder, final_quantity, told_quantity
 from backstop.domain.alert_code import AlertCode
@@ -36,9 +37,12 @@ def handed_over(
 ) -> bool:
     """Take the id of ``row`` from ``holder``, telling a person once; False while that one is live.
 
-    Of two live orders under one id nothing can be told apart: then nothing is booked.
+    Of two live orders under one id nothing can be told apart: then nothing is booked. A late row
+    of an order that gave its id away already says nothing of the id.
     """
     book = work.book
+    if other.broker_order_id == row.broker_order_id:
+        return True
     book.counters.contradictions += 1
     if row.broker_order_id not in book.reused_ids:
         book.reused_ids[row.broker_order_id] = None
@@ -53,11 +57,12 @@ def handed_over(
         )
     if not holder.is_terminal:
         return False
-    numbers = book.trades_of.get(row.broker_order_id, ())
-    kept = tuple(_kept(holder, (book.trades[number] for number in numbers)))
+    kept = tuple(_kept(holder, trades_of_order(book, holder)))
     work.keep(with_trades(holder, kept))
-    rest = {*numbers} - {trade.trade_id for trade in kept}
-    book.trades_of[row.broker_order_id] = tuple(it for it in numbers if it in rest)
+    told = trade_ids_of(book, holder)
+    book.kept_trades |= {trade.trade_id: holder.client_order_id for trade in kept}
+    rest = tuple(trade_id for trade_id in told if trade_id not in book.kept_trades)
+    book.trades_of[row.broker_order_id] = rest
     del book.client_of_broker_id[row.broker_order_id]
     return True
 

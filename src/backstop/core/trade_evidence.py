@@ -12,6 +12,7 @@ from backstop.core.evidence import (
 )
 from backstop.core.execution_verification import OrderStep, traded, with_trades
 from backstop.core.known_rows import is_restated
+from backstop.core.order_trades import owner_of, trades_of_order
 from backstop.core.restated_trades import restate, tell_restated
 from backstop.core.step import Tag, Workbench
 from backstop.core.tracked_order import TrackedOrder, final_quantity, fits
@@ -106,11 +107,11 @@ def _told_again(
     if seen_ns is None:
         ask_for_audit(work)
         return
+    before = owner_of(book, held)
     trade = restate(work, held, told, seen_ns=seen_ns)
-    numbers = dict.fromkeys((held.broker_order_id, trade.broker_order_id))
-    for name in dict.fromkeys(book.client_of_broker_id.get(number) for number in numbers):
-        if name is not None:
-            recount_trades(work, book.orders[name], cause=f"trade {trade.trade_id} told anew")
+    owners = (it for it in (before, owner_of(book, trade)) if it is not None)
+    for name in dict.fromkeys(order.client_order_id for order in owners):
+        recount_trades(work, book.orders[name], cause=f"trade {trade.trade_id} told anew")
 
 
 def _learn_costs(work: Workbench, held: BrokerTrade, told: BrokerTrade) -> None:
@@ -125,13 +126,10 @@ def _learn_costs(work: Workbench, held: BrokerTrade, told: BrokerTrade) -> None:
 
 
 def recount_trades(work: Workbench, order: TrackedOrder, *, cause: str) -> None:
-    """Give ``order`` exactly the trades that are booked under its broker id."""
-    book = work.book
-    number = order.broker_order_id
-    if number is None or book.client_of_broker_id.get(number) != order.client_order_id:
+    """Give ``order`` exactly the trades that are booked as its own."""
+    if order.broker_order_id is None:
         return
-    held = (book.trades[trade_id] for trade_id in book.trades_of.get(number, ()))
-    trades = [trade for trade in held if fits(order, trade.contract_id, trade.side)]
+    trades = trades_of_order(work.book, order)
     try:
         counted = traded(order, trades, cause=cause, utc_us=work.utc_us)
     except InvalidTransitionError as error:
@@ -139,7 +137,7 @@ def recount_trades(work: Workbench, order: TrackedOrder, *, cause: str) -> None:
         contradiction(work, str(error))
         counted = OrderStep(order=with_trades(order, trades))
     apply_order_step(work, counted)
-    now = book.orders[order.client_order_id]
+    now = work.book.orders[order.client_order_id]
     if now.filled_quantity > final_quantity(now) >= order.filled_quantity:
         work.alert(
             Severity.CRITICAL,
@@ -151,11 +149,8 @@ def recount_trades(work: Workbench, order: TrackedOrder, *, cause: str) -> None:
 
 def _order_of(work: Workbench, trade: BrokerTrade) -> TrackedOrder | None:
     """Return the order of ours that a trade belongs to; None: of an order that is not ours."""
-    client_order_id = work.book.client_of_broker_id.get(trade.broker_order_id)
-    if client_order_id is None:
-        return None
-    order = work.book.orders[client_order_id]
-    if fits(order, trade.contract_id, trade.side):
+    order = owner_of(work.book, trade)
+    if order is None or fits(order, trade.contract_id, trade.side):
         return order
     what = f"{trade.side} {trade.quantity} {trade.contract_id}"
     if order.registered:
