@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from backstop.core.book import STOP_TYPES, Book
+from backstop.core.closed_market import waits_until_ns
 from backstop.core.contract_end import rests_until_ns, tell_ended
 from backstop.core.execution_verification import REPLY_LIMIT_NS
 from backstop.core.expected_closes import close_expected, close_not_expected
@@ -168,7 +169,8 @@ def _may_close(work: Workbench, run: Liquidation, contract_id: str, position: in
         due_ns = attempt.sent_ns + pause_ns(0 if moved else attempt.times - 1)
         if attempt.needs_look or work.now_ns < due_ns:
             return False
-        if not moved and work.now_ns < rests_until_ns(attempt):
+        rests_ns = max(rests_until_ns(attempt), waits_until_ns(work, attempt))
+        if not moved and work.now_ns < rests_ns:
             return False
     others = (
         row
