@@ -125,6 +125,36 @@ REGRESSIONS: Final = (
         "(`core.repeated_requests`)",
         test="core/test_repeated_requests.py",
     ),
+    Regression(
+        seed=3004,
+        hours=0.085,
+        rule="protected or flat",
+        defect="a bot took the only stop of a position away, because the guard was closing that; "
+        "the request had never reached the venue",
+        mended="a close counts for it once the venue has taken it (`core.stop_withdrawal`)",
+        test="core/test_stop_withdrawal.py",
+    ),
+    Regression(
+        seed=4069,
+        hours=0.04,
+        rule="the account of the bots",
+        defect="a liquidation had to wait for a market that was closed over the weekend; nearly "
+        "all calls were kept for it, and no bot behind the gateway could read the account for two "
+        "days",
+        mended="what waits for its market, or for the end of a month, leaves the calls of others "
+        "alone (`core.call_budget`)",
+        test="core/test_call_budget.py",
+    ),
+    Regression(
+        seed=4046,
+        hours=0.088,
+        rule="no position without proof",
+        defect="the venue's clock went back; a trade that was stamped before and told afterwards "
+        "looked younger than the reads that had counted it, and was counted on top",
+        mended="stamps are held against every time that the venue's clock has shown "
+        "(`core.venue_clock`)",
+        test="core/test_clock_readings.py",
+    ),
 )
 """In the order in which they were found."""
 
@@ -154,5 +184,12 @@ MISJUDGED: Final = (
         why="an exit was decided while the trades that had closed its position were kept from the "
         "guard; the judge counted it as an entry. What was an exit by all that the guard had been "
         "told is judged as one: the same story, to the last digit of its digest, passes",
+    ),
+    Misjudged(
+        seed=3077,
+        rule="within limits",
+        why="two entries were on their way when an exit filled; for 20 ms the stop of the position "
+        "that was gone counted as an entry. It is a leg up to the position by all that the guard "
+        "could know, and the guard took it away as soon as it heard of the fill",
     ),
 )

@@ -104,11 +104,15 @@ class Truth:
             TradeNews(trade.id, trade.voided, self.now_s(), before, self.positions[contract_id])
         )
 
-    def held_of_late(self, contract_id: str) -> set[int]:
-        """Return every position that a contract has had since before its oldest news."""
+    def held_of_late(self, contract_id: str, *, since_s: float = 0.0) -> set[int]:
+        """Return every position that a contract has had since before its oldest news.
+
+        ``since_s``: news that are older are left out.
+        """
         held = {self.positions.get(contract_id, 0)}
         for news in self.news.get(contract_id, ()):
-            held |= {news.before, news.after}
+            if news.at_s >= since_s:
+                held |= {news.before, news.after}
         return held
 
     def open_positions(self) -> Iterator[tuple[str, int]]:

@@ -3,7 +3,7 @@
 import re
 
 from backstop.adapters.projectx.wire import OrderRow, PlaceBody
-from backstop.storm.rules.scene import OUR_LEG, Scene
+from backstop.storm.rules.scene import OUR_LEG, RACE_S, Scene
 from backstop.storm.truth import STOPS, sign
 
 
@@ -44,8 +44,10 @@ class ExposureRule:
             )
 
     def _could_open(self, row: OrderRow) -> bool:
-        held = self._scene.truth.positions.get(row.contract_id, 0)
-        protects = row.type in STOPS and sign(row.side) * held < 0
+        # Also a stop of what was held before a trade that crossed the order on its way.
+        since_s = self._scene.now_s() - RACE_S
+        held = self._scene.truth.held_of_late(row.contract_id, since_s=since_s)
+        protects = row.type in STOPS and any(sign(row.side) * it < 0 for it in held)
         is_leg = OUR_LEG.match(row.custom_tag or "") is not None
         return not is_leg and not protects and row.id not in self._scene.foreign_orders
 
