@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from tests.app.desk import Desk, until
 from tests.entrypoints.gateway.bots import LIMIT, WIDE, Bot, Front, far_limit, in_front
+from tests.entrypoints.gateway.hearing import on_hub
 
+from backstop.adapters.projectx_server.config import HubTimings
+from backstop.adapters.projectx_server.signalr import MessageType
 from backstop.entrypoints.gateway.server import CALLS
 from backstop.entrypoints.gateway.upstream_reads import CALLS_LEFT
 
@@ -37,6 +40,22 @@ async def test_a_removed_bot_is_out_at_once_and_its_old_token_stays_so(
     front.credentials.add("gone", WIDE, utc_s=0)
     assert (await gone.post("Order/searchOpen", {"accountId": gone.account})).status == 401
     assert (await bot.open_orders()) == []
+
+
+async def test_the_hubs_of_a_removed_bot_end_before_its_next_ping(front: Front) -> None:
+    gone, other = await front.bot("listens"), await front.bot("listens-on")
+    waits_for_no_ping_s = HubTimings().ping_interval_s / 3
+    async with (
+        on_hub(gone, "user") as user,
+        on_hub(gone, "market") as market,
+        on_hub(other, "user") as stays,
+    ):
+        assert front.credentials.remove(gone.name) is True
+
+        async with asyncio.timeout(waits_for_no_ping_s):
+            ends = [(await hub.ended())[-1]["type"] for hub in (user, market)]
+        assert ends == [MessageType.CLOSE, MessageType.CLOSE]
+        assert (await stays.invoke("SubscribeAccounts"))["result"] is None
 
 
 async def test_while_the_file_of_bots_is_broken_nobody_is_let_in(front: Front, bot: Bot) -> None:

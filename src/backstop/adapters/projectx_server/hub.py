@@ -302,6 +302,11 @@ class Hub:
         for connection in self.connections:
             connection.close(error=reason, allow_reconnect=True)
 
+    def end_without_token(self) -> None:
+        """End the connections whose token is no longer good, where that ends a connection."""
+        for connection in self.connections:
+            connection.end_without_token()
+
     def close_all(self) -> None:
         """End every connection at once, as a server that is shut down does."""
         for connection in self.connections:

@@ -40,7 +40,7 @@ class HubConnection:
     """The server's end of one hub connection.
 
     ``call`` runs one method of the hub and returns None, or the text of its error. ``token_alive``
-    is asked at each ping when an expired token is to end the connection.
+    says at each ping whether the connection may go on.
     """
 
     def __init__(
@@ -114,6 +114,11 @@ class HubConnection:
     def close(self, *, error: str | None, allow_reconnect: bool) -> None:
         """Say Close and end the connection in order; what was queued is dropped."""
         self._end_with(signalr.close_record(error=error, allow_reconnect=allow_reconnect))
+
+    def end_without_token(self) -> None:
+        """End the connection if its token does not permit it to go on."""
+        if not self._token_alive(self.session):
+            self._end_with(signalr.CLOSED_BY_ERROR)
 
     def reset(self) -> None:
         """End the TCP connection with RST, without a word."""
@@ -364,10 +369,9 @@ class HubConnection:
             if now_s < next_ping_s:
                 continue
             next_ping_s = now_s + self._timings.ping_interval_s
-            if not self._token_alive(self.session):
-                self._end_with(signalr.CLOSED_BY_ERROR)
-                return
-            self._put(signalr.PING)
+            self.end_without_token()
+            if not self._closing:
+                self._put(signalr.PING)
 
     def _is_overdue(self, now_s: float) -> bool:
         """Tell whether the client has been silent too long; a frozen server does not listen."""

@@ -6,6 +6,7 @@ Loaded only when the gateway is asked for: a guard without it starts and stays a
 import asyncio
 import socket
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 from aiohttp import web
@@ -40,6 +41,9 @@ STOP_LIMIT_S = 1.0
 """What calls under way get at a stop; an order among them stays in the record."""
 
 NS_PER_US = 1_000
+
+TOKENS_LOOK_S = 1.0
+"""How long the hubs of a bot that was removed go on at most; its calls are refused at once."""
 
 
 class BotGateway:
@@ -104,11 +108,20 @@ class BotGateway:
         site = _Site(runner, self._listener, ssl_context=self._tls)
         try:
             await site.start()
-            await self._ending.wait()
+            await self._ended()
         finally:
             self._event_side.close()
             await runner.cleanup()
             await self._reads.close()
+
+    async def _ended(self) -> None:
+        """Wait for ``stop``, and meanwhile end the hubs of those who may listen no longer."""
+        while not self._ending.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TOKENS_LOOK_S):
+                    await self._ending.wait()
+            for hub in (self.server.user_hub, self.server.market_hub):
+                hub.end_without_token()
 
     def stop(self) -> None:
         """Take no more calls; ``serve`` ends soon after."""
