@@ -15,8 +15,9 @@ from backstop.core.protection_situation import is_in_place
 from backstop.core.recovery_rehearsal import Act
 from backstop.core.state_checkpoint import captured
 from backstop.domain.events import StopKind
-from backstop.domain.order import Side
+from backstop.domain.order import OrderType, Side
 from backstop.errors import StateFolderError
+from backstop.simulator.fault_rules import FaultKind
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -71,6 +72,24 @@ async def test_what_happened_meanwhile_is_told_with_its_evidence(desk: Desk) -> 
             lambda: not [row for row in desk.truth()["orders"] if is_open(row, desk)],
             "the legs to be cancelled",
         )
+
+
+async def test_a_move_that_was_under_way_is_not_planned_for_a_leg_that_has_to_go(
+    desk: Desk,
+) -> None:
+    desk.mischief("Order/modify", FaultKind.RESET_BEFORE, count=None)
+    async with desk.guard() as guard:
+        # It fills far better than its limit, and the venue measures the legs from the fill.
+        await guard.enter(Side.BUY, 2, OrderType.LIMIT, ticks=20)
+        await until(lambda: bool(guard.book.protection.changes), "a leg to be moved")
+        await guard.agrees()
+    close_at_the_venue(desk)
+
+    async with desk.guard(ready=False) as guard:
+        report = await reported(guard)
+        assert guard.book.protection.changes
+        (symbol,) = report.plan.symbols
+        assert [act.act for act in symbol.acts] == [Act.CANCEL_ORDER] * 2
 
 
 def is_open(row: object, desk: Desk) -> bool:

@@ -13,7 +13,7 @@ from backstop.core.policy import MILLISECOND_NS
 from backstop.core.protection_situation import Protection, protection_of
 from backstop.core.step import DecisionKind
 from backstop.domain.broker import BrokerStatus
-from backstop.domain.commands import CancelOrder, ClosePosition, RaiseAlert
+from backstop.domain.commands import CancelOrder, ClosePosition, ModifyOrder, RaiseAlert
 from backstop.domain.denial import DenialCode
 from backstop.domain.events import OrderRequested, PositionReported, Source
 from backstop.domain.order import OrderType, Side
@@ -40,6 +40,28 @@ def test_legs_of_a_closed_position_are_cancelled() -> None:
 
     assert working(world) == []
     assert len(world.sent_of(CancelOrder)) == 2
+
+
+def test_a_leg_is_not_moved_any_more_once_its_position_is_closed() -> None:
+    """A move that nobody answered is asked again only for what still protects something."""
+    world = holding()
+    fates = {
+        ModifyOrder: Request(answered=False, arrives=False),
+        CancelOrder: Request(forgotten=True),
+    }
+    world.request = lambda it: fates.get(type(it), Request())
+    world.protect(stop=4995)
+    world.exit(2)
+    world.wait(100)
+    assert world.position() == 0
+    moves = len(world.sent_of(ModifyOrder))
+    world.wait(10_000)
+
+    assert len(world.sent_of(ModifyOrder)) == moves > 0
+    assert len(world.sent_of(CancelOrder)) > 0
+    world.request = lambda _: Request()
+    world.wait(10_000)
+    assert working(world) == []
 
 
 def test_stops_and_targets_that_we_placed_leave_with_the_position() -> None:

@@ -170,7 +170,7 @@ def changes_after_restart(work: Workbench) -> None:
 def follow_changes(work: Workbench, contract_id: str) -> None:
     """Ask again for what the venue has not shown in time; what it ignores is replaced."""
     book = work.book
-    instrument = book.instruments.get(contract_id)
+    instrument, view = book.instruments.get(contract_id), book.position(contract_id)
     if not book.policy.sends or not book.protection.changes:
         return
     for number, change in list(book.protection.changes.items()):
@@ -189,6 +189,8 @@ def follow_changes(work: Workbench, contract_id: str) -> None:
                 book.asked[number] = work.now_ns  # it may be gone, whatever is still shown
             if change.quantity and change.answer is Answer.YES:
                 _replace(book, contract_id, number)
+        if not view.quantity and not view.ledger:
+            continue  # it protects nothing any more, and is taken away
         for role, ticks in (
             (LegRole.STOP_LOSS, change.stop_ticks),
             (LegRole.TAKE_PROFIT, change.target_ticks),
