@@ -118,7 +118,7 @@ def stop_denials(*, has_stop: bool, policy: Policy) -> tuple[Denial, ...]:
     return (
         Denial(
             code=DenialCode.STOP_REQUIRED,
-            message="an entry needs a stop: stop_loss_price (stopLossBracket through the gateway), or "
-            "DEFAULT_STOP_TICKS in the settings",
+            message="an entry needs a stop: stop_loss_price (stopLossBracket through the gateway), "
+            "or DEFAULT_STOP_TICKS in the settings",
         ),
     )
