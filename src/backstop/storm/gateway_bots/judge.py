@@ -55,8 +55,10 @@ class BotsJudge:
         self.reached: set[str] = set()
 
     def sends(self, tag: str) -> None:
-        """Note that an order is about to be sent."""
+        """Note that an order is about to be sent, perhaps once more."""
         self._sent.add(tag)
+        # A 429 did nothing, and bots send what it met again: that is asked anew.
+        self._refused.pop(tag, None)
 
     def intended(self, name: str, broker_tag: str, bot: str | None) -> None:
         """Note what the guard calls an order at the broker; ``bot``: who asked, by its word."""
