@@ -183,11 +183,29 @@ async def test_a_failed_sync_is_not_trusted_and_the_record_survives_a_power_cut(
     assert cut == trades
 
 
+def fill_once_decided(guard: Guard, client_order_id: str, disk: ExitStack) -> None:
+    """Fill the disk after the decision about an order, and before any record of it is written.
+
+    A disk that is full earlier can meet another record first: then entries are refused already.
+    """
+    decisions = guard.manager.decisions
+    hear = decisions.on_step
+
+    def on_step() -> None:
+        hear()
+        if client_order_id in guard.book.orders:
+            decisions.on_step = hear
+            disk.enter_context(full_disk(guard))
+
+    decisions.on_step = on_step
+
+
 async def test_an_order_that_was_withheld_is_known_as_never_sent(desk: Desk) -> None:
     async with desk.guard() as guard:
-        with full_disk(guard):
-            request = guard.request(kind=OrderType.LIMIT, ticks=-300)
-            with pytest.raises(JournalError):
+        request = guard.request(kind=OrderType.LIMIT, ticks=-300)
+        with ExitStack() as disk:
+            fill_once_decided(guard, request.client_order_id, disk)
+            with pytest.raises(JournalError, match="not on disk"):
                 await guard.manager.submit_order(request)
             await guard.reaches(request.client_order_id, OrderState.NOT_SUBMITTED)
         await recovered(guard)
