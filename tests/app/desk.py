@@ -130,6 +130,10 @@ class Guard:
             lambda: self.book.trading_state(self.manager.now_ns()) is TradingState.ACTIVE,
             lambda: f"ACTIVE; {self.book.state_reasons(self.manager.now_ns())}",
         )
+        await self.quoted(*symbols)
+
+    async def quoted(self, *symbols: str) -> None:
+        """Wait until ``symbols`` are quoted, in whatever state the guard is."""
         for symbol in symbols:
             await until(lambda held=symbol: self._is_quoted(held), f"a quote of {symbol}")  # type: ignore[misc]
 
@@ -153,7 +157,10 @@ class Guard:
         protected: bool = True,
         client_order_id: str | None = None,
     ) -> OrderRequest:
-        """Return an order at the touch, its price ``ticks`` on in the direction of its side."""
+        """Return an order at the touch, its price ``ticks`` on in the direction of its side.
+
+        The symbol must be ``quoted`` by now: being ready includes that.
+        """
         instrument = self.instrument(symbol)
         quote = self.manager.quotes.reference(instrument.contract_id)
         assert quote is not None

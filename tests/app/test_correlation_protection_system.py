@@ -155,8 +155,7 @@ async def test_a_limit_that_does_not_work_keeps_the_guard_from_being_armed(
             ),
             lambda: guard.book.state_reasons(guard.manager.now_ns()),
         )
-        await until(lambda: guard.manager.quotes.contracts() != (), "a quote")
-        await until(lambda: guard._is_quoted("MES"), "a quote of MES")
+        await guard.quoted("MES")
 
         decision = await guard.manager.submit_order(guard.request())
 

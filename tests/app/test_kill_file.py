@@ -78,9 +78,7 @@ async def test_a_file_that_is_there_at_the_start_keeps_entries_out_from_the_star
     async with desk.guard(KILL_FILE=kill_file, ready=False) as guard:
         await until(lambda: state(guard) is TradingState.HALTED, lambda: state(guard))
         await until(lambda: guard.book.recovered, "recovered")
-        quote = guard.manager.quotes.reference
-        contract_id = guard.instrument("MES").contract_id
-        await until(lambda: getattr(quote(contract_id), "ask", None) is not None, "a quote")
+        await guard.quoted("MES")
         refused = await guard.manager.submit_order(guard.request())
 
         assert [denial.code for denial in refused.denials] == ["STATE_HALTED"]

@@ -37,6 +37,7 @@ async def test_after_a_failure_of_its_own_a_guard_waits_for_a_person(desk: Desk)
         await guard.manager.reached(TradingState.HALTED)
         await guard.manager.account_read()
         await until(lambda: not (desk.folder / "state" / FAILURE_FILE).exists(), "it is on record")
+        await guard.quoted("MES")
         refused = await guard.manager.submit_order(guard.request())
         sold = await guard.enter(Side.SELL, 1, protected=False)
 
