@@ -136,6 +136,8 @@ class ExposureWatch:
         """Work the limits out with ``size`` more on ``side``, and without."""
         self.looked += 1
         sigma, rho = _estimates(guard)
+        if self._only_reduces(sigma, contract_id, side, size):
+            return
         before = self._readings(sigma, rho, None)
         after = self._readings(sigma, rho, (contract_id, side, size))
         for (name, value, limit), (_, value_before, _) in zip(after, before, strict=True):
@@ -193,6 +195,18 @@ class ExposureWatch:
         held = self._truth.positions.get(row.contract_id, 0)
         is_leg = (row.custom_tag or "").endswith(("-SL", "-TP"))
         return is_leg or (row.type in STOPS and held * sign(row.side) < 0)
+
+    def _only_reduces(
+        self, sigma: Mapping[str, float], contract_id: str, side: int, size: int
+    ) -> bool:
+        """Say whether an order only shrinks what its family comes to, as a close of a part does.
+
+        It may be of the micro while the mini is held the other way: what hedged another family gets
+        smaller, and no limit can forbid that.
+        """
+        low, high = self._ranges(sigma, None)[_family(contract_id)]
+        risk = size * self._risk(contract_id, sigma)
+        return high + risk < 1.0 if sign(side) > 0 else low - risk > -1.0
 
     def _could_fill(self, more: tuple[str, int, int] | None) -> Iterator[tuple[str, int, int]]:
         for row in self._truth.live.values():
