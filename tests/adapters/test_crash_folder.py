@@ -102,6 +102,15 @@ def test_a_dump_has_a_bounded_size_and_keeps_the_newest_records(tmp_path: Path) 
     assert (found["records"][0], found["records"][-1]) == (LEFT_OUT, "the newest")
 
 
+def test_folders_made_on_the_way_to_a_dump_are_for_their_owner_alone(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+
+    CrashFolder(state / "crash").write(a_report(), same, now=NOON)
+
+    modes = [stat.S_IMODE(folder.stat().st_mode) for folder in (state, state / "crash")]
+    assert [mode & 0o077 for mode in modes] == [0, 0]
+
+
 def test_the_newest_dumps_are_kept(tmp_path: Path) -> None:
     folder = CrashFolder(tmp_path)
     written = [

@@ -2,6 +2,7 @@
 
 import select
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -179,6 +180,15 @@ def test_a_crash_of_native_code_leaves_its_stacks(tmp_path: Path) -> None:
     assert process.wait(PATIENCE_S) == -signal.SIGSEGV
 
     assert any("Segmentation fault" in line for line in read_stacks(tmp_path, process.pid))
+
+
+def test_folders_made_on_the_way_to_stacks_are_for_their_owner_alone(tmp_path: Path) -> None:
+    state = tmp_path / "new" / "state"
+    process = started(state / "crash", "pass")
+    process.wait(PATIENCE_S)
+
+    made = (state.parent, state, state / "crash")
+    assert [stat.S_IMODE(folder.stat().st_mode) & 0o077 for folder in made] == [0, 0, 0]
 
 
 def test_a_process_that_ends_well_leaves_nothing(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from backstop.adapters.folders import make_private_folder
+
 DUMP_BYTES_MAX = 1024 * 1024
 """Of one dump; what does not fit is left out, and the dump says so."""
 
@@ -78,7 +80,7 @@ class CrashFolder:
             "records": _within(_RECORD_BYTES, reversed(report.records), redact)[::-1],
         }
         text = json.dumps(document, indent=1, ensure_ascii=False)
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(self.path)
         stamp = moment.strftime("%Y%m%dT%H%M%S.%f")[:-3]
         name = f"{stamp}Z-{report.what.lower()}-{report.process_id}.json"
         _write_whole(self.path / name, text.encode("utf-8", errors="replace"))

@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from backstop.adapters.folders import make_private_folder
+
 if sys.platform != "win32":
     import signal
 
@@ -91,7 +93,7 @@ class StackDump:
 def _opened(path: Path) -> IO[bytes] | None:
     """Return the file, to be added to: whoever has read it may empty it."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
         return os.fdopen(os.open(path, flags, 0o600), "ab", buffering=0)
     except OSError:
