@@ -158,6 +158,67 @@ async def test_an_alert_address_that_nobody_answers_at_is_named_and_hinders_noth
     assert "hush" not in done.out + done.err + tried.out + tried.err
 
 
+async def test_a_channel_that_nobody_answers_at_is_told_at_the_start_by_the_other(
+    bench: Any,
+) -> None:
+    async with bench.venue(), a_service() as (url, heard):
+        both = f"json://127.0.0.1:1/alerts?token=hush-hush {url}"
+        async with bench.guard(**SENDING, BACKSTOP_ALERT_URLS=both) as guard:
+            said = await guard.until("/v1/alerts", lambda said: bool(said["alerts"]))
+            _, status = await guard.ask("GET", "/v1/status")
+            await guard.until(
+                "/v1/alerts",
+                lambda said: any(it["delivered"] for it in said["alerts"][0]["deliveries"]),
+            )
+            assert await guard.stop() == 0
+
+    assert [it["code"] for it in said["alerts"]] == ["ALERT_CHANNEL_UNREACHED"]
+    assert "channel 1 (json) cannot be reached: Connection refused" in said["alerts"][0]["message"]
+    assert "backstop alerts test" in said["alerts"][0]["message"]
+    assert any("channel 1 (json)" in it for it in status["gates"]["warnings"])
+    assert status["heartbeats"]["faults"].keys() <= {"alerts"}
+    assert any("ALERT_CHANNEL_UNREACHED" in title for title in heard)
+    assert "hush" not in json.dumps((said, status))
+
+
+@pytest.mark.parametrize(
+    ("urls", "words"),
+    [
+        ("discrod://hush/hush", "address 1 of 1 has the scheme discrod://"),
+        ("json://127.0.0.1:1/a hush-hush", "address 2 of 2 has no scheme"),
+    ],
+)
+async def test_an_alert_address_that_is_none_is_refused_before_anything_runs(
+    bench: Any, urls: str, words: str
+) -> None:
+    refused = await bench.call("run", BACKSTOP_ALERT_URLS=urls)
+
+    assert (refused.code, refused.out) == (2, "")
+    assert words in refused.err
+    assert "nobody is called by it" in refused.err
+    assert "json://HOST:PORT/PATH" in refused.err, "what is allowed"
+    assert "hush" not in refused.err
+    assert not (bench.folder / "state").exists()
+
+
+async def test_an_alert_address_that_is_none_hinders_no_liquidation_and_no_halt(
+    bench: Any,
+) -> None:
+    slip = {"BACKSTOP_ALERT_URLS": "discrod://hush/hush"}
+    async with bench.venue() as venue:
+        await left_behind(bench)
+        done = await bench.call("liquidate", "--yes", **SENDING, **NOBODY, **slip)
+        truth = await venue.truth()
+        halted = await bench.call("halt", "--reason", "a slip elsewhere", **NOBODY, **slip)
+
+    assert done.code == 0, done
+    assert truth["positions"] == []
+    assert "scheme discrod://" in done.err
+    assert "It is done without" in done.err
+    assert "hush" not in done.out + done.err
+    assert "No guard answers" in halted.err or "BACKSTOP_ALERT_URLS" not in halted.err, halted
+
+
 async def test_a_liquidation_that_is_not_let_in_says_what_stays_open_and_calls_people(
     bench: Any,
 ) -> None:

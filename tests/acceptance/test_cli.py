@@ -69,7 +69,9 @@ async def test_sigterm_ends_the_guard_with_0_and_leaves_the_stop_at_the_venue(be
             "stop_loss_price": "5000",
         }
         await guard.ask("POST", "/v1/orders", body)
-        await guard.until("/v1/positions", lambda said: said["positions"][0]["stop"] is not None)
+        await guard.until(
+            "/v1/positions", lambda said: said["positions"] and said["positions"][0]["stop"]
+        )
 
         code = await guard.stop()
         truth = await venue.truth()

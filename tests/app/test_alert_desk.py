@@ -1,6 +1,7 @@
 """Alerts leave through a courier of their own, to real receivers on this machine."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,11 +21,15 @@ PATIENCE_S = 30
 
 @dataclass
 class Receiver:
-    """A service that takes alerts as JSON; ``refuses`` answers with an error instead."""
+    """A service that takes alerts as JSON; ``refuses`` answers with an error instead.
+
+    ``taken`` is where it listens; any free port if None.
+    """
 
     refuses: bool = False
     took: list[Any] = field(default_factory=list)
     port: int = 0
+    taken: socket.socket | None = None
 
     @property
     def url(self) -> str:
@@ -48,7 +53,10 @@ async def receiving(**changes: Any) -> AsyncIterator[Receiver]:
     app.router.add_post("/alerts", receiver.take)
     runner = web.AppRunner(app)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    taken = receiver.taken
+    site: web.BaseSite = web.TCPSite(runner, "127.0.0.1", 0)
+    if taken is not None:
+        site = web.SockSite(runner, taken)
     await site.start()
     receiver.port = runner.addresses[0][1]
     try:
@@ -150,6 +158,42 @@ async def test_an_address_that_is_none_is_named_by_its_place_and_not_shown() -> 
         await until(lambda: bool(first.took))
 
         assert not any("s3cr3t" in fault for fault in faults)
+
+
+async def test_a_channel_that_does_not_answer_is_told_before_there_is_an_alert() -> None:
+    unreached: list[tuple[int, str, str]] = []
+    async with (
+        receiving() as first,
+        a_running_desk(
+            first.url,
+            "json://127.0.0.1:1/s3cr3t-token",
+            on_unreached=lambda *said: unreached.append(said),
+        ) as (desk, faults),
+    ):
+        await until(lambda: bool(unreached))
+
+        assert unreached == [(2, "json", "Connection refused")]
+        (words,) = desk.unreached
+        assert "channel 2 (json) cannot be reached: Connection refused" in words
+        assert not any("channel" in fault for fault in faults), "no alert was missed"
+        assert first.took == [], "nobody is sent anything to find out"
+
+
+async def test_a_channel_that_takes_an_alert_is_reached() -> None:
+    unreached: list[int] = []
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))  # ours, and nobody listens yet
+    async with a_running_desk(
+        f"json://127.0.0.1:{taken.getsockname()[1]}/alerts",
+        on_unreached=lambda number, *_: unreached.append(number),
+    ) as (desk, _):
+        await until(lambda: bool(desk.unreached))
+        async with receiving(taken=taken) as first:
+            desk.put(an_alert())
+            await until(lambda: bool(first.took))
+            await until(lambda: not desk.unreached)
+
+    assert unreached == [1]
 
 
 async def test_a_courier_that_dies_is_started_again_and_loses_nothing_that_waits() -> None:

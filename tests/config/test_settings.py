@@ -4,6 +4,7 @@ import os
 import re
 from datetime import time
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from backstop.app.policy import policy_from_settings
 from backstop.config.choices import Calendar, Profile
 from backstop.config.secret import Secret, stars
 from backstop.config.setting_kinds import ListenAddress
-from backstop.config.settings import Settings, refuse_split_gateway
+from backstop.config.settings import CALLS_PEOPLE, Settings, refuse_split_gateway
 from backstop.config.settings_table import CREDENTIALS, PLAIN_SETTINGS, SETTINGS, Setting
 from backstop.domain.external import BreachPolicy, ExternalPositionPolicy, GuardMode
 from backstop.errors import CredentialError, SettingError, SetupError, SetupFaults
@@ -267,7 +268,12 @@ def test_a_text_becomes_a_typed_value(name: str, text: str, member: str, value: 
         ("TOPSTEPX_ACCOUNT_ID", "hunter2", "the value is not an account's number"),
         ("TOPSTEPX_ACCOUNT_ID", "0", "the value is not an account's number"),
         ("BACKSTOP_API_TOKEN", "'hunter2'", "the value has quotation marks"),
-        ("BACKSTOP_ALERT_URLS", "hunter2", "one of the addresses has no scheme"),
+        ("BACKSTOP_ALERT_URLS", "hunter2", "address 1 of 1 has no scheme such as discord://"),
+        (
+            "BACKSTOP_ALERT_URLS",
+            "json://h/p, discrod://hunter2/x",
+            "address 2 of 2 has the scheme discrod://, which no service goes by (discord:// ",
+        ),
     ],
 )
 def test_an_unusable_value_is_refused_with_name_fault_and_range(
@@ -900,3 +906,37 @@ def test_relative_paths_count_from_the_current_folder(monkeypatch: pytest.Monkey
 
     assert settings.state_folder == Path(os.getcwd()) / "state"  # noqa: PTH109 - independent of it
     assert settings.kill_file == Path("/folders/someone/KILL")
+
+
+def test_what_is_done_without_counts_as_unset_and_is_told(tmp_path: Path) -> None:
+    environment = {"BACKSTOP_ALERT_URLS": "discrod://hunter2/x", "BACKSTOP_LISTEN": "127.0.0.1:1"}
+    load = partial(
+        Settings.load,
+        environment=environment,
+        env_file=tmp_path / ".env.local",
+        require_credentials=False,
+    )
+
+    with pytest.raises(SetupFaults, match="discrod"):
+        load()
+    settings = load(does_without=CALLS_PEOPLE)
+
+    assert settings.alert_urls == ()
+    (warning,) = settings.warnings
+    assert warning.startswith("BACKSTOP_ALERT_URLS: address 1 of 1 has the scheme discrod://")
+    assert warning.endswith("It is done without")
+    assert "hunter2" not in warning
+
+
+def test_only_what_is_named_is_done_without(tmp_path: Path) -> None:
+    environment = {"BACKSTOP_ALERT_URLS": "hunter2", "MAX_ORDER_QUANTITY": "none"}
+
+    with pytest.raises(SetupFaults, match="MAX_ORDER_QUANTITY") as caught:
+        Settings.load(
+            environment=environment,
+            env_file=tmp_path / ".env.local",
+            require_credentials=False,
+            does_without=CALLS_PEOPLE,
+        )
+
+    assert "BACKSTOP_ALERT_URLS" not in str(caught.value)

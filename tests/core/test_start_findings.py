@@ -3,6 +3,7 @@
 from tests.core.builders import Guard, a_guard_start
 
 from backstop.domain.commands import RaiseAlert, Severity
+from backstop.domain.events import AlertChannelUnreached
 
 
 def told(**findings: int | str | bool) -> list[tuple[Severity, str]]:
@@ -35,3 +36,18 @@ def test_a_folder_that_others_could_change_is_critical() -> None:
 
 def test_a_secret_that_others_could_read_is_a_warning() -> None:
     assert told(folder_open="api_token had mode 0644.") == [(Severity.WARNING, "STATE_FOLDER_OPEN")]
+
+
+def test_a_channel_that_is_not_reached_is_told_by_the_others() -> None:
+    guard = Guard()
+    guard.feed(
+        AlertChannelUnreached(
+            utc_us=guard.utc_us, channel=2, service="json", reason="Connection refused"
+        )
+    )
+    (alert,) = guard.commands_of(RaiseAlert)
+
+    assert (alert.severity, alert.code) == (Severity.WARNING, "ALERT_CHANNEL_UNREACHED")
+    assert "channel 2 (json) cannot be reached: Connection refused" in alert.message
+    assert "backstop alerts test" in alert.message
+    assert not guard.book.latches

@@ -28,9 +28,13 @@ CLOSE_LIMIT_S = 3.0
 
 
 class Addresses(Struct, frozen=True, kw_only=True):
-    """The first line: where alerts go, as Apprise URLs."""
+    """The first line: where alerts go, as Apprise URLs.
+
+    With ``looks_out`` the courier also tells which services can be reached, without an alert.
+    """
 
     urls: tuple[str, ...]
+    looks_out: bool = False
 
 
 NOT_FOR_COURIERS = ("TOPSTEPX_", "BACKSTOP_", "AZURE_", "AWS_", "CREDENTIALS_DIRECTORY")
@@ -52,6 +56,8 @@ class Letter(Struct, frozen=True, kw_only=True):
 class Delivery(Struct, frozen=True, kw_only=True):
     """What became of one try; ``alert_id`` 0 speaks of the channel itself.
 
+    Then ``reach`` says that only a connection was tried, which ``delivered`` says succeeded.
+
     ``channel`` counts from 1 in the order of BACKSTOP_ALERT_URLS, ``service`` is the scheme of its
     address: all of it that may be shown.
     """
@@ -61,6 +67,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     service: str
     delivered: bool
     fault: str = ""
+    reach: bool = False
 
 
 _encode = msgspec.json.Encoder().encode
@@ -74,8 +81,11 @@ class AlertCourier:
         self._process = process
 
     @classmethod
-    async def start(cls, urls: Sequence[str]) -> Self:
+    async def start(cls, urls: Sequence[str], *, looks_out: bool = False) -> Self:
         """Start the process and tell it where alerts go.
+
+        With ``looks_out`` the deliveries also say which channels can be reached at all: for one
+        that stays, and can tell a person before there is an alert.
 
         Raises:
             AlertCourierError: the process cannot be started.
@@ -93,7 +103,7 @@ class AlertCourier:
         except OSError as error:
             raise AlertCourierError(f"it cannot be started: {error}") from error
         courier = cls(process)
-        await courier._write(Addresses(urls=tuple(urls)))
+        await courier._write(Addresses(urls=tuple(urls), looks_out=looks_out))
         return courier
 
     async def __aenter__(self) -> Self:

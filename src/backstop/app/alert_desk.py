@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from backstop.adapters.alert_courier import AlertCourier, Delivery, Letter
 from backstop.config.secret import Secret
+from backstop.core.start_findings import unreached_words
 from backstop.domain.alert_code import with_page
 from backstop.domain.commands import RaiseAlert, Severity
 from backstop.errors import AlertCourierError
@@ -64,7 +65,19 @@ class AlertDesk:
         clock: Clock,
         on_fault: Callable[[str], None],
         redact: Callable[[str], str] = str,
+        on_unreached: Callable[[int, str, str], None] = lambda _channel, _service, _reason: None,
     ) -> None:
+        """Prepare; ``run`` delivers.
+
+        Args:
+            urls: Apprise URLs.
+            account: named in each title.
+            clock: for what is gathered.
+            on_fault: hears why alerts do not arrive; empty: they do.
+            redact: strikes secrets out of what is sent.
+            on_unreached: hears of a channel that could not be reached at the start: its number,
+                its service and why.
+        """
         self.deliveries: OrderedDict[int, tuple[Delivery, ...]] = OrderedDict()
         self.dropped = 0
         self._urls = tuple(urls)
@@ -72,6 +85,8 @@ class AlertDesk:
         self._clock = clock
         self._on_fault = on_fault
         self._redact = redact
+        self._on_unreached = on_unreached
+        self._unreached: dict[int, str] = {}  # by channel: words for people
         self._faults: dict[int, str] = {}  # by channel; 0 is the courier itself
         self._waiting: OrderedDict[int, Letter] = OrderedDict()
         self._next = 0
@@ -82,6 +97,11 @@ class AlertDesk:
     def channels(self) -> int:
         """How many addresses there are."""
         return len(self._urls)
+
+    @property
+    def unreached(self) -> tuple[str, ...]:
+        """Which channels cannot be reached, although nothing was to be sent yet; for people."""
+        return tuple(self._unreached.values())
 
     def put(self, alert: RaiseAlert) -> None:
         """Take an alert; never blocks."""
@@ -127,7 +147,7 @@ class AlertDesk:
             began_ns = self._clock.monotonic_ns()
             try:
                 async with await AlertCourier.start(
-                    [url.reveal() for url in self._urls]
+                    [url.reveal() for url in self._urls], looks_out=True
                 ) as courier:
                     await self._serve(courier)
             except AlertCourierError as error:
@@ -176,6 +196,9 @@ class AlertDesk:
 
     async def _book_deliveries(self, courier: AlertCourier) -> None:
         async for delivery in courier.deliveries():
+            if delivery.reach:
+                self._book_reach(delivery)
+                continue
             if delivery.alert_id:
                 known = self.deliveries.get(delivery.alert_id, ())
                 others = tuple(it for it in known if it.channel != delivery.channel)
@@ -183,7 +206,20 @@ class AlertDesk:
                 if len(self.deliveries) > DELIVERIES_KEPT:
                     self.deliveries.popitem(last=False)
             fault = "" if delivery.delivered else delivery.fault
+            if delivery.delivered:
+                self._unreached.pop(delivery.channel, None)
             self._tell(delivery.channel, fault and f"channel {delivery.channel}: {fault}")
+
+    def _book_reach(self, delivery: Delivery) -> None:
+        """Note whether a channel answers: a doubt, for nothing was to be delivered."""
+        channel = delivery.channel
+        if delivery.delivered:
+            self._unreached.pop(channel, None)
+            return
+        is_news = channel not in self._unreached
+        self._unreached[channel] = unreached_words(channel, delivery.service, delivery.fault)
+        if is_news:
+            self._on_unreached(channel, delivery.service, delivery.fault)
 
     def _tell(self, channel: int, fault: str) -> None:
         if fault:

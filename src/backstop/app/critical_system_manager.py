@@ -45,7 +45,7 @@ from backstop.core.guardrails import Assessment
 from backstop.core.liquidation import Liquidation
 from backstop.core.step import Decision, Note
 from backstop.core.trading_state import TradingState
-from backstop.domain.events import StrategySaved
+from backstop.domain.events import AlertChannelUnreached, StrategySaved
 from backstop.domain.order import OrderRequest
 from backstop.domain.set_up import SetUp
 from backstop.domain.standing_latch import StandingLatch
@@ -92,6 +92,7 @@ class CriticalSystemManager:
             clock=self.clock,
             on_fault=self._health.reporter("alerts"),
             redact=self.redactor.redact,
+            on_unreached=self._channel_unreached,
         )
 
     @classmethod
@@ -462,7 +463,8 @@ class CriticalSystemManager:
     def settings_warnings(self) -> tuple[str, ...]:
         """What of its settings and of its state folder a person should hear of, in sentences."""
         found = () if self._life is None else self._life.parts.state.openings
-        return (*self.settings.warnings, *(it.told for it in found))
+        unreached = self.alert_desk.unreached
+        return (*self.settings.warnings, *(it.told for it in found), *unreached)
 
     @property
     def components(self) -> dict[str, str]:
@@ -528,6 +530,14 @@ class CriticalSystemManager:
         log_note(note, seq=self.steps)
         if self._on_note is not None:
             self._on_note(note)
+
+    def _channel_unreached(self, channel: int, service: str, reason: str) -> None:
+        if self._life is not None:
+            self._life.parts.loop.put(
+                AlertChannelUnreached(
+                    utc_us=self.clock.utc_us(), channel=channel, service=service, reason=reason
+                )
+            )
 
     def _started(self) -> GuardLife:
         if self._life is None:

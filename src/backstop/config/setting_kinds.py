@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct
 
+from backstop.adapters.alert_services import is_service, scheme_of, similar
 from backstop.adapters.loopback import is_loopback_url
 from backstop.config.credential_manager import credential_fault
 from backstop.config.secret import Secret
@@ -345,12 +346,32 @@ def alert_urls() -> Kind:
         urls = text.replace(",", " ").split()
         if len(urls) > MAX_ALERT_URLS:
             raise ValueError(f"there are {len(urls)} addresses")
-        if any("://" not in url for url in urls):
-            raise ValueError("one of the addresses has no scheme such as discord://")
+        for number, url in enumerate(urls, start=1):
+            fault = _alert_url_fault(url)
+            if fault:
+                raise ValueError(
+                    f"address {number} of {len(urls)} {fault}, so nobody is called by it"
+                )
         return tuple(Secret(url) for url in urls)
 
-    allowed = f"up to {MAX_ALERT_URLS} Apprise URLs with spaces or commas between them"
+    allowed = (
+        f"up to {MAX_ALERT_URLS} Apprise URLs with spaces or commas between them, such as "
+        "discord://ID/TOKEN or json://HOST:PORT/PATH (https://appriseit.com has all); "
+        "'backstop alerts test' tries them"
+    )
     return Kind(type_name="list of secrets", allowed=allowed, parse=parse, secret=True)
+
+
+def _alert_url_fault(url: str) -> str:
+    """Return what is wrong with the scheme of an alert address; its rest may be a secret."""
+    scheme = scheme_of(url)
+    if not scheme:
+        return "has no scheme such as discord://"
+    if is_service(scheme):
+        return ""
+    meant = similar(scheme)
+    hint = f" ({meant}:// perhaps)" if meant else ""
+    return f"has the scheme {scheme}://, which no service goes by{hint}"
 
 
 def _decimal(text: str) -> Decimal:

@@ -6,7 +6,7 @@ not be able to touch a real account.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import time
 from decimal import Decimal
 from pathlib import Path
@@ -21,10 +21,20 @@ from backstop.config.credential_manager import CredentialManager
 from backstop.config.env_file import ENV_FILE, open_to_others, read_env_file
 from backstop.config.secret import Secret
 from backstop.config.setting_kinds import ListenAddress
-from backstop.config.settings_reader import ENVIRONMENT, NAMES, read_settings, read_sources
+from backstop.config.settings_reader import (
+    COMMAND_LINE,
+    ENVIRONMENT,
+    NAMES,
+    give_up_unusable,
+    read_settings,
+    read_sources,
+)
 from backstop.config.settings_table import SETTINGS
 from backstop.domain.external import BreachPolicy, ExternalPositionPolicy, GuardMode
 from backstop.errors import SettingError, SetupError, SetupFaults
+
+CALLS_PEOPLE = frozenset({"BACKSTOP_ALERT_URLS"})
+"""Only to call people: a slip in it holds up nobody who cuts risk, and no guard that comes back."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -127,6 +137,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         env_file: Path | None = None,
         require_credentials: bool = True,
         asks_vaults: bool | None = None,
+        does_without: Collection[str] = (),
     ) -> Self:
         """Read the settings of this process.
 
@@ -137,6 +148,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             require_credentials: False for commands that log in nowhere.
             asks_vaults: look for credentials also where that may take seconds; as
                 ``require_credentials`` if None.
+            does_without: names of settings that hold up nothing when they are unusable: they
+                count as unset, and a warning says so.
 
         Raises:
             SetupFaults: everything that is unusable or missing, together.
@@ -144,12 +157,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         """
         file = Path(ENV_FILE) if env_file is None else env_file
         layers = _layers(overrides, environment, file)
+        given_up = give_up_unusable(layers, does_without)
         members, warnings = read_settings(
             layers,
             require_credentials=require_credentials,
             asks_vaults=require_credentials if asks_vaults is None else asks_vaults,
             env_file=file,
         )
+        warnings += [f"{fault} It is done without" for fault in given_up]
         if layers[ENV_FILE] and open_to_others(file):
             _refuse_open_file(file, layers[ENV_FILE], members)
             warnings.append(f"{file} can be read by others; run: chmod 600 {file}")
@@ -243,7 +258,7 @@ def _layers(
     overrides: Mapping[str, str] | None, environment: Mapping[str, str] | None, file: Path
 ) -> dict[str, dict[str, str]]:
     return {
-        "the command line": dict(overrides or {}),
+        COMMAND_LINE: dict(overrides or {}),
         ENVIRONMENT: dict(os.environ if environment is None else environment),
         ENV_FILE: read_env_file(file),
     }

@@ -2,7 +2,7 @@
 
 import difflib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from backstop.errors import CredentialError, SettingError, SetupError, SetupFaul
 NAMES = frozenset(setting.name for setting in SETTINGS)
 """The name of every setting."""
 
+COMMAND_LINE = "the command line"
 ENVIRONMENT = "the environment"
-"""What people call the process's variables, as the place of a setting."""
+"""What people call the first two places of a setting; the latter is the process's variables."""
 
 _OUR_PREFIXES = ("BACKSTOP_", "TOPSTEPX_")
 
@@ -85,6 +86,19 @@ def read_sources(layers: Layers, env_file: Path) -> CredentialManager:
     if faults:
         raise SetupFaults(tuple(faults))
     return _manager(layers, members, env_file)
+
+
+def give_up_unusable(
+    layers: dict[str, dict[str, str]], names: Collection[str]
+) -> tuple[SettingError, ...]:
+    """Leave those of ``names`` unset that are unusable, in ``layers``; return their faults.
+
+    For what must not be held up by a setting that it does not need.
+    """
+    faults = _read_plain(tuple(it for it in PLAIN_SETTINGS if it.name in names), layers)[1]
+    given_up = tuple(fault for fault in faults if isinstance(fault, SettingError))
+    layers[COMMAND_LINE] = layers[COMMAND_LINE] | {fault.name: "" for fault in given_up}
+    return given_up
 
 
 def _read_plain(

@@ -58,6 +58,7 @@ from backstop.core.repeated_requests import marked, note_answer
 from backstop.core.slippage_breaches import count_breaches, follow_moves, level_answered
 from backstop.core.standing_latches import latches_handed_over
 from backstop.core.standstill import stood_still
+from backstop.core.start_findings import tell_unreached
 from backstop.core.step import Step, Tag, Workbench
 from backstop.core.trade_evidence import book_trade, recount_trades
 from backstop.core.undecided import past_changed
@@ -71,6 +72,7 @@ from backstop.domain.events import (
     AccountHistoryRead,
     AccountReported,
     AlertAcknowledged,
+    AlertChannelUnreached,
     Answer,
     BotFellSilent,
     BotGivenUp,
@@ -302,6 +304,8 @@ def _apply_life(work: Workbench, event: LifeFact) -> None:
             journal_changed(work, event)
         case RecordFoundUnsound() | RecordFoundSound():
             record_checked(work, event)
+        case AlertChannelUnreached():
+            tell_unreached(work, event)
         case PastUnreadable() | PastReadable():
             past_changed(work, event)
         case EmergencyRunRecorded():

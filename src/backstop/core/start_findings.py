@@ -1,14 +1,15 @@
-"""What a start found wrong with its state folder: a person is told, and nothing waits for it.
+"""What a start found wrong with its folder and its alert channels: a person is told, no more.
 
 The journal and the broker replace what was lost, so no latch and no refusal follows. But who has
 an older copy of the folder, or a disk that loses what it confirmed, must not learn it from a log;
-nor who shares the machine with others, that they could have changed it.
+nor who shares the machine with others, that they could have changed it. And an alert channel that
+is dead is told while there is nothing else to tell, by the channels that are not.
 """
 
 from backstop.core.step import Workbench
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
-from backstop.domain.events import GuardStarted
+from backstop.domain.events import AlertChannelUnreached, GuardStarted
 from backstop.domain.numbers import count_text
 
 
@@ -37,3 +38,22 @@ def tell_findings(work: Workbench, event: GuardStarted) -> None:
             f"{event.folder_open} The guard goes on: positions and orders are the broker's, and "
             "the record is checked against its signed heads.",
         )
+
+
+def tell_unreached(work: Workbench, event: AlertChannelUnreached) -> None:
+    """Alert of a channel by which nobody could be called."""
+    work.alert(
+        Severity.WARNING,
+        AlertCode.ALERT_CHANNEL_UNREACHED,
+        f"{unreached_words(event.channel, event.service, event.reason)}. It was only connected to; "
+        "trading does not wait for it. Check BACKSTOP_ALERT_URLS and the network, and try: "
+        "backstop alerts test",
+    )
+
+
+def unreached_words(channel: int, service: str, reason: str) -> str:
+    """Return which channel calls nobody, and why, for people."""
+    return (
+        f"BACKSTOP_ALERT_URLS: channel {channel} ({service}) cannot be reached: {reason}. Nobody "
+        "is called by it until it answers"
+    )

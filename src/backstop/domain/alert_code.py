@@ -144,6 +144,8 @@ class AlertCode(StrEnum):
     """Guards die again and again; the next start waits."""
     GUARD_STOOD_STILL = "GUARD_STOOD_STILL"
     """The guard did not run for a while: the machine slept, for example."""
+    ALERT_CHANNEL_UNREACHED = "ALERT_CHANNEL_UNREACHED"
+    """The service of an alert channel did not answer at the start."""
     CLOCK_OFFSET = "CLOCK_OFFSET"
     """The venue's clock and this computer's are too far apart."""
     CLOCK_UNKNOWN = "CLOCK_UNKNOWN"

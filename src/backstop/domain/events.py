@@ -210,6 +210,17 @@ class RecordFoundSound(Event, frozen=True, kw_only=True, tag=True):
     whole: bool = True
 
 
+class AlertChannelUnreached(Event, frozen=True, kw_only=True, tag=True):
+    """The service of an alert channel does not answer; nothing was sent to it.
+
+    ``channel`` counts from 1 in the order of BACKSTOP_ALERT_URLS, ``service`` is its scheme.
+    """
+
+    channel: int
+    service: str
+    reason: str
+
+
 class LoginRefused(Event, frozen=True, kw_only=True, tag=True):
     """The gateway does not accept our key any more; ``spare_works``: it lets the spare one in."""
 
@@ -657,6 +668,7 @@ LifeFact = (
     | JournalRecovered
     | RecordFoundUnsound
     | RecordFoundSound
+    | AlertChannelUnreached
     | PastUnreadable
     | PastReadable
     | EmergencyRunRecorded

@@ -12,6 +12,7 @@ import msgspec
 from backstop.adapters.alert_courier import Addresses, Delivery, Letter
 from backstop.adapters.unblocked_output import unblock_output
 from backstop.domain.commands import Severity
+from backstop.entrypoints.alert_reach import Lookout
 
 DELIVERIES_AT_ONCE = 4
 """A service that hangs must not hold up the others."""
@@ -49,12 +50,27 @@ def opened(urls: Sequence[str]) -> list[Channel]:
                     channel=number,
                     service=service,
                     delivered=False,
-                    fault=f"the address of channel {number} ({service}) is none that is understood",
+                    fault=f"its address ({service}://) is none that is understood; "
+                    "https://appriseit.com has the form of each",
                 )
             )
             continue
         channels.append(Channel(number, service, sender))
     return channels
+
+
+def say_reach(channel: Channel, fault: str) -> None:
+    """Write whether a channel can be reached."""
+    say(
+        Delivery(
+            alert_id=0,
+            channel=channel.number,
+            service=channel.service,
+            delivered=not fault,
+            fault=fault,
+            reach=True,
+        )
+    )
 
 
 def deliver(channel: Channel, letter: Letter) -> bool:
@@ -92,8 +108,15 @@ def main() -> int:
     """Read addresses, then alerts, until there is nothing more to read."""
     unblock_output("stderr")  # where the services' own library complains
     lines = sys.stdin.buffer
-    urls = msgspec.json.decode(lines.readline(), type=Addresses).urls
-    channels = opened(urls)
+    addresses = msgspec.json.decode(lines.readline(), type=Addresses)
+    channels = opened(addresses.urls)
+    lookout: Lookout | None = None
+    if addresses.looks_out:
+        by_number = {channel.number: channel for channel in channels}
+        lookout = Lookout.begin(
+            {channel.number: channel.sender for channel in channels},
+            lambda number, fault: say_reach(by_number[number], fault),
+        )
     with ThreadPoolExecutor(max_workers=DELIVERIES_AT_ONCE) as pool:
         for line in lines:
             letter = msgspec.json.decode(line, type=Letter)
@@ -102,6 +125,8 @@ def main() -> int:
                     pool.submit(deliver, channel, letter)
             else:
                 pool.submit(to_the_first, channels, letter)
+        if lookout is not None:
+            lookout.end()
     return 0
 
 

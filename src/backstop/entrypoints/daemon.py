@@ -38,7 +38,7 @@ from backstop.app.stall_meter import StallMeter
 from backstop.app.state_layout import AUDIT_DATABASE, CRASH_FOLDER
 from backstop.app.watch_link import WatchLink
 from backstop.config.secret import Secret
-from backstop.config.settings import Settings
+from backstop.config.settings import CALLS_PEOPLE, Settings
 from backstop.core.supervision import holdings
 from backstop.core.watch_facts import Moment
 from backstop.domain.heartbeat import Armed, Begin, CleanStop, Hello, Holdings
@@ -81,7 +81,9 @@ def run(arguments: Sequence[str]) -> int:
     if begin is None:
         return 0
     rename_word(SPARE, GUARD)
-    settings = Settings.load(overrides=run_overrides(given.run))
+    settings = Settings.load(
+        overrides=run_overrides(given.run), does_without=CALLS_PEOPLE if begin.port else ()
+    )
     stalls = StallMeter()
     with asyncio.Runner(loop_factory=stalls.new_loop) as runner:
         runner.run(_Daemon(settings, line, begin, given, stalls).run())

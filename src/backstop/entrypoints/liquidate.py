@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from backstop.adapters.clock import SystemClock
-from backstop.config.settings import Settings
+from backstop.config.settings import CALLS_PEOPLE, Settings
 from backstop.emergency.runner import Wanted
 from backstop.entrypoints.answering_guard import SILENT_S, answering_guard
 from backstop.entrypoints.api_client import CALL_LIMIT_S, GuardClient
@@ -74,7 +74,7 @@ def liquidate(
     )
     silences = 0
     while True:
-        offline = Settings.load(require_credentials=False)
+        offline = Settings.load(require_credentials=False, does_without=CALLS_PEOPLE)
         client = answering_guard(offline) if silences < SILENCES_MAX else None
         if client is not None:
             if not yes:

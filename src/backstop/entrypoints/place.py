@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from backstop.config.settings import Settings
+from backstop.config.settings import CALLS_PEOPLE, Settings
 from backstop.entrypoints.api_client import GuardClient
 from backstop.entrypoints.api_token import stored_token
 from backstop.errors import SetupError
@@ -17,7 +17,7 @@ def state_folder() -> Path:
     Raises:
         SetupError: a setting is unusable.
     """
-    return Settings.load(require_credentials=False).state_folder
+    return Settings.load(require_credentials=False, does_without=CALLS_PEOPLE).state_folder
 
 
 def guard_client() -> GuardClient:
@@ -26,7 +26,7 @@ def guard_client() -> GuardClient:
     Raises:
         SetupError: a setting is unusable, or no guard has left a token yet.
     """
-    settings = Settings.load(require_credentials=False)
+    settings = Settings.load(require_credentials=False, does_without=CALLS_PEOPLE)
     host, port = settings.listen.host, settings.listen.port
     given = settings.api_token
     token = stored_token(settings.state_folder) if given is None else given.reveal()

@@ -13,7 +13,7 @@ import typer
 
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.log import Redactor
-from backstop.config.settings import Settings, refuse_split_gateway
+from backstop.config.settings import CALLS_PEOPLE, Settings, refuse_split_gateway
 from backstop.core.liquidation import Remaining
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import ClosePosition, RaiseAlert, Severity
@@ -53,12 +53,15 @@ def settings_that_log_in() -> Settings:
         SetupError: some are missing or unusable; says what is true now and what to do.
     """
     try:
-        settings = Settings.load()
+        settings = Settings.load(does_without=CALLS_PEOPLE)
     except SetupFaults as error:
         raise SetupError(
             f"{error}\nNo guard answers, so this takes credentials. {STILL_TRUE}"
         ) from (error)
     refuse_split_gateway(settings)
+    for warning in settings.warnings:
+        if warning.startswith(tuple(CALLS_PEOPLE)):
+            complain(f"WARNING {warning}")
     return settings
 
 

@@ -104,6 +104,8 @@ UNREACHED: Final[dict[str, dict[str, str]]] = {
             _READABLE,
         ),
         **dict.fromkeys((AlertCode.RECORDS_LOST, AlertCode.RECORD_UNSOUND), _LOST),
+        AlertCode.STATE_FOLDER_OPEN: "the simulated computer has one user, whose folder is closed",
+        AlertCode.ALERT_CHANNEL_UNREACHED: "the guards of the storm have no alert addresses",
         AlertCode.LIMIT_BROKEN: "it takes a limit whose code is wrong: planted bugs alone have one",
     },
     CLASSES: {"WRONG_ACCOUNT": "the simulated user has one account, and the guard is told of it"},

@@ -39,6 +39,10 @@ const SENTENCES = {
   LatchesHandedOver: (it) => [WARN, `Latches of the guard before that stand: ${it.latches.length}`],
   EmergencyRunRecorded: (it) => [WARN, `A liquidation without a guard: ${it.facts} records`],
   RecordFoundUnsound: (it) => [BAD, `The audit record is not sound${because(it.finding)}`],
+  AlertChannelUnreached: (it) => [
+    WARN,
+    `Alert channel ${it.channel} (${it.service}) cannot be reached${because(it.reason)}`,
+  ],
   PastUnreadable: (it) => [BAD, `The archive of past orders cannot be asked${because(it.reason)}`],
   TradingDayBegan: (it) => [PLAIN, `Trading day ${it.trade_date} began`],
   LoginRefused: (it) => [BAD, `The gateway refuses the key${because(it.reason)}`],
