@@ -18,3 +18,10 @@ def test_every_mutation_fits_the_code_and_is_taken_out_again(mutation: Mutation)
     with planted(mutation):
         pass
     assert positions.after_read.__code__ is before
+
+
+def test_a_number_is_another_one_inside_and_the_old_one_again_after_it() -> None:
+    before = positions.SNAPSHOT_LAG_NS
+    with planted(NAMED["believe a snapshot that is older than the events"]):
+        assert positions.SNAPSHOT_LAG_NS == 0
+    assert before == positions.SNAPSHOT_LAG_NS > 0

@@ -22,9 +22,19 @@ from backstop.storm.venue import SYMBOLS
 
 MICROS: Final = ("MES", "MNQ")
 
+TOO_MANY: Final = 45
+"""Micros: more than any account of the storm may hold, and fewer than one order may have."""
+
+FAR_TICKS: Final = 100
+"""So far from the market an order rests for a while."""
+
+IMPATIENT_S: Final = 2.0
+"""How soon a bot wants something again that has heard no answer."""
+
 _WISHES: Final = (
     ("enter", 30),
     ("burst", 8),
+    ("lean", 4),
     ("exit", 14),
     ("cancel", 12),
     ("change", 8),
@@ -91,7 +101,8 @@ class Bot:
     async def run(self, guard: CriticalSystemManager) -> None:
         """Want something now and then, until cancelled."""
         while True:
-            await asyncio.sleep(self._chance.expovariate(1 / self._pause_s))
+            pause_s = IMPATIENT_S if self._is_in_doubt(guard) else self._pause_s
+            await asyncio.sleep(self._chance.expovariate(1 / pause_s))
             if not self._wants():
                 continue
             (wish,) = self._chance.choices(
@@ -99,6 +110,8 @@ class Bot:
             )
             if self._is_in_doubt(guard):
                 wish = "insist"
+            elif self._chance.random() < 0.5 and _somebody_is_in_doubt(guard):  # noqa: PLR2004 - a coin
+                wish = "fill_up"
             try:
                 decision = await getattr(self, f"_{wish}")(guard)
             except BackstopError as error:
@@ -205,11 +218,49 @@ class Bot:
         return order is not None and order.state is OrderState.UNKNOWN
 
     async def _insist(self, guard: CriticalSystemManager) -> Decision | None:
-        """Want the same once more under another name, as if the first had never arrived."""
+        """Want the same once more, and all there is room for, as if the first had never arrived."""
         if self._newest is None:
             return None
         self._newest = replace(self._newest, client_order_id=f"{self._name}-{next(self._numbers)}")
-        return await guard.submit_order(self._newest)
+        self._tell("insist", await guard.submit_order(self._newest))
+        return await self._fill_up(guard, self._newest.side)
+
+    async def _lean(self, guard: CriticalSystemManager) -> Decision | None:
+        """Rest an order far away, then want all there is room for on the other side of it."""
+        side, symbol = self._chance.choice(tuple(Side)), self._chance.choice(MICROS)
+        request = self._request(guard, side, symbol=symbol, quantity=self._chance.randint(3, 12))
+        if request is None or request.stop_loss_price is None:
+            return None
+        tick = guard.book.instruments[guard.book.contract_of[symbol]].tick_size
+        far = request.stop_loss_price - side.sign * FAR_TICKS * tick
+        rests = replace(
+            request,
+            type=OrderType.LIMIT,
+            limit_price=far,
+            stop_price=None,
+            stop_loss_price=far - side.sign * FAR_TICKS * tick,
+            take_profit_price=None,
+        )
+        self._tell("lean", await guard.submit_order(rests))
+        return await self._fill_up(guard, side.opposite, symbol)
+
+    async def _fill_up(
+        self, guard: CriticalSystemManager, side: Side | None = None, symbol: str | None = None
+    ) -> Decision | None:
+        """Want too much, and then as much as the refusal says that there is room for."""
+        side = side or self._chance.choice(tuple(Side))
+        symbol = symbol or self._chance.choice(MICROS)
+        request = self._request(guard, side, symbol=symbol, quantity=TOO_MANY)
+        if request is None:
+            return None
+        decision = await guard.submit_order(request)
+        rooms = [it.max_quantity for it in decision.denials]
+        most = min((it for it in rooms if it is not None), default=0)
+        if decision.kind is not DecisionKind.REFUSED or not most or None in rooms:
+            return decision
+        self._tell("fill_up", decision)
+        name = f"{self._name}-{next(self._numbers)}"
+        return await guard.submit_order(replace(request, client_order_id=name, quantity=most))
 
     async def _exit(self, guard: CriticalSystemManager) -> Decision | None:
         held = [view for view in guard.book.positions.values() if view.quantity]
@@ -360,6 +411,10 @@ class Bot:
             take_profit_price=level + sign * 2 * stop_away if protected and targets else None,
             strategy_id=self._name,
         )
+
+
+def _somebody_is_in_doubt(guard: CriticalSystemManager) -> bool:
+    return any(it.state is OrderState.UNKNOWN for it in guard.book.live_orders())
 
 
 def _nothing_else_closes(guard: CriticalSystemManager, view: PositionView) -> bool:

@@ -107,12 +107,16 @@ class ExposureWatch:
         self._reads_fail = reads_fail
         self._broke = broke
         self._decided: dict[str, float] = {}
-        self._foreign: set[int] = set()
+        self._protective: set[str] = set()  # tags of stops and targets that the guard placed
         self.looked = 0
 
     def decided(self, client_order_id: str) -> None:
         """Take note of the moment at which the guard let an order pass."""
         self._decided[client_order_id] = self._truth.now_s()
+        guard = self._guard()
+        order = None if guard is None else guard.book.orders.get(client_order_id)
+        if order is not None and order.role is not None:
+            self._protective.add(order.custom_tag)
 
     def on_place(self, body: PlaceBody) -> None:
         """Look at an order that reaches the venue from the guard, before it is there."""
@@ -193,8 +197,9 @@ class ExposureWatch:
 
     def _protects(self, row: OrderRow) -> bool:
         held = self._truth.positions.get(row.contract_id, 0)
-        is_leg = (row.custom_tag or "").endswith(("-SL", "-TP"))
-        return is_leg or (row.type in STOPS and held * sign(row.side) < 0)
+        tag = row.custom_tag or ""
+        may_protect = row.type in STOPS or tag in self._protective
+        return tag.endswith(("-SL", "-TP")) or (may_protect and held * sign(row.side) < 0)
 
     def _only_reduces(
         self, sigma: Mapping[str, float], contract_id: str, side: int, size: int

@@ -24,7 +24,7 @@ from backstop.core.watch_facts import Moment
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.heartbeat import Armed, Begin, CleanStop, Hello, Holdings
 from backstop.entrypoints.gateway_door import GatewayDoor
-from backstop.errors import BackstopError
+from backstop.errors import BackstopError, GatewayError, JournalError, SetupError
 from backstop.ports import LiquidationOutcome
 from backstop.storm.machine import NumberedProcess, StormMachine
 from backstop.storm.network import BOTS_PORT, BoundSocket
@@ -67,6 +67,7 @@ class GuardHost:
         started_s: when that guard was started, in seconds of the story.
         starts: guards so far.
         on_note: hears what the guard notes.
+        on_fall: hears why a guard ended that nothing from outside has ended.
         on_alert: hears what the watchdog, and who acts for it, have to say.
         serves_bots: a gateway for bots is in front of each guard.
         neighbours: returns the other processes of the computer.
@@ -85,6 +86,7 @@ class GuardHost:
         self.starts = 0
         self.on_note: Callable[[Note], None] = lambda _note: None
         self.on_alert: Callable[[AlertCode], None] = lambda _code: None
+        self.on_fall: Callable[[str], None] = lambda _why: None
         self.serves_bots = False
         self.neighbours: Callable[[], list[NumberedProcess]] = list
         self._serving: NumberedProcess | None = None
@@ -280,6 +282,7 @@ class GuardHost:
             process.exit_code = CLEAN_EXIT
         except Exception as error:  # noqa: BLE001 - the process ends, and says why
             self._story.tell("guard", "ended", why=failure_text(error))
+            self._judge_end(error)
             if isinstance(error, BackstopError):
                 process.exit_code = UNUSABLE_EXIT
         finally:
@@ -292,6 +295,12 @@ class GuardHost:
                 await guard.close(by_person=stopping.is_set())
             except Exception as error:  # noqa: BLE001 - likewise
                 self._story.tell("guard", "closed_badly", why=failure_text(error))
+                self._judge_end(error)
+
+    def _judge_end(self, error: Exception) -> None:
+        """What a disk, a lock or a gateway does may end a guard; its own mistakes may not."""
+        if not isinstance(error, SetupError | GatewayError | JournalError):
+            self.on_fall(failure_text(error))
 
     def _link(
         self,

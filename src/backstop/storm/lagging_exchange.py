@@ -20,7 +20,8 @@ class LaggingExchange(LiveExchange):
     """Shows its present to the stream, and its past to whoever reads.
 
     Attributes:
-        positions_lag_us: the most by which a read of positions is late; drawn for each read.
+        positions_lag_us: the most by which a read of positions is late. Drawn for each read, for
+            each may be served from another place: one of them is as late as that.
         lists_lag_us: what is younger than this is in no list of orders or trades.
     """
 
@@ -46,7 +47,10 @@ class LaggingExchange(LiveExchange):
         rows = super().positions(account_id)
         if not self.positions_lag_us:
             return rows
-        moment_us = self.now_us - self._chance.randint(0, self.positions_lag_us)
+        late_us = self.positions_lag_us
+        if self._chance.random() < 0.5:  # noqa: PLR2004 - a coin
+            late_us = self._chance.randint(0, late_us)
+        moment_us = self.now_us - late_us
         return next(shown for at_us, shown in reversed(self._shown) if at_us <= moment_us)
 
     def orders(self, account_id: int, start_us: int, end_us: int | None) -> list[OrderRow]:

@@ -27,6 +27,7 @@ class Mutation(Struct, frozen=True, kw_only=True):
         old: text of its source, which is there once.
         new: what stands there instead.
         more: further texts of the same module, each with what stands there instead.
+        constants: numbers of the same module, each with what is taken instead.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Mutation(Struct, frozen=True, kw_only=True):
     old: str
     new: str
     more: tuple[tuple[str, str], ...] = ()
+    constants: tuple[tuple[str, int], ...] = ()
 
 
 MUTATIONS: Final = (
@@ -107,7 +109,7 @@ MUTATIONS: Final = (
         module="core.positions",
         old="    if sent_ns < view.evidence_ns:\n",
         new="    if sent_ns < 0:\n",
-        more=(("        and sent_ns >= view.evidence_ns + SNAPSHOT_LAG_NS\n", ""),),
+        constants=(("SNAPSHOT_LAG_NS", 0),),
     ),
     Mutation(
         name="count a trade that a read explained once more",
@@ -142,7 +144,8 @@ MUTATIONS: Final = (
         weather=Weather.CALM,
         module="core.fillable",
         old="        max(held + sides[Side.BUY] for held, sides in ends),\n",
-        new="        max(held + sides[Side.BUY] - sides[Side.SELL] for held, sides in ends),\n",
+        new="        max(held + max(0, sides[Side.BUY] - sides[Side.SELL])\n"
+        "            for held, sides in ends),\n",
     ),
     Mutation(
         name="do not protect what others bought",
@@ -241,6 +244,13 @@ MUTATIONS: Final = (
         module="core.engine",
         old="            since_utc_us=since_us - LOOK_BACK_US,\n",
         new="            since_utc_us=since_us + LOOK_BACK_US,\n",
+        # What a read shows and no trade explains would have them read from a day ago.
+        more=(
+            (
+                "    since_us = min(since_us, clock.reach_back_utc_us or since_us)\n",
+                "",
+            ),
+        ),
     ),
     Mutation(
         name="replay a record twice after a restart",
@@ -288,9 +298,12 @@ def planted(mutation: Mutation) -> Iterator[None]:
             function.__code__ = code
     if not before:
         raise InvariantError(f"{mutation.name}: it changes no function of {mutation.module}")
+    constants = {name: getattr(module, name) for name, _ in mutation.constants}
+    vars(module).update(mutation.constants)
     try:
         yield
     finally:
+        vars(module).update(constants)
         for function, code in before:
             function.__code__ = code
 

@@ -23,8 +23,8 @@ from backstop.simulator.exchange_config import (
     SiblingOnPartialLeg,
 )
 
-POSITIONS_LAG_S: Final = 0.8
-"""Snapshots have been seen so far behind the stream."""
+POSITIONS_LAG_S: Final = 0.95
+"""Snapshots have been seen 0.8 s behind the stream; a guard allows for a second."""
 
 
 class Weather(StrEnum):

@@ -11,12 +11,14 @@ from typing import Final
 from backstop.adapters.projectx.wire import ModifyBody, PlaceBody, TradeRow
 from backstop.adapters.projectx_server.interference import Call
 from backstop.core.step import Note
+from backstop.simulator.fault_rules import FaultKind
 from backstop.storm.guard_host import GuardHost
 from backstop.storm.rules.beliefs import BeliefRules
 from backstop.storm.rules.cover import CoverRules
 from backstop.storm.rules.exposure import ExposureRule
 from backstop.storm.rules.flips import FlipRules
 from backstop.storm.rules.latches import LatchRules
+from backstop.storm.rules.reading import ReadingRule
 from backstop.storm.rules.scene import LOOK_S, Scene, Violation
 from backstop.storm.rules.sending import SendingRules
 from backstop.storm.truth import Truth, sign
@@ -47,6 +49,7 @@ class SafetyWatch:
         *,
         now_s: Callable[[], float],
         durable: Callable[[str, str], bool],
+        decided_s: Callable[[str, str], float | None],
         disk_troubled: Callable[[], bool],
         is_reachable: Callable[[], bool],
         naked_limit_s: float,
@@ -59,6 +62,7 @@ class SafetyWatch:
             host,
             now_s=now_s,
             durable=durable,
+            decided_s=decided_s,
             disk_troubled=disk_troubled,
             is_reachable=is_reachable,
             loses_messages=loses_messages,
@@ -69,6 +73,7 @@ class SafetyWatch:
         self._cover = CoverRules(self.scene, naked_limit_s=naked_limit_s)
         self._flips = FlipRules(self.scene)
         self._beliefs = BeliefRules(self.scene)
+        self._reading = ReadingRule(self.scene)
         # Where other people trade, the firm locks the account for a minute.
         self._latches = LatchRules(self.scene, slow=loses_messages or crowded)
         truth.on_trade = self._on_trade
@@ -96,12 +101,19 @@ class SafetyWatch:
         """Something happened that the guard may not have been told of."""
         self.scene.disturbed_s = self.scene.now_s()
 
+    def on_fault(self, on: str, act: FaultKind) -> None:
+        """Something went wrong at the gateway; the guard may not have been told."""
+        self.disturb()
+        if act is FaultKind.EMPTY_LIST and on == "Position/searchOpen":
+            self.scene.positions_denied()
+
     # -- calls ---------------------------------------------------------------------------------
 
     def on_call(self, call: Call) -> None:
         """Look at a request that the server understood, whether the venue acts on it or not."""
         self._sending.on_call(call.endpoint, call.tag)
         self._flips.on_call(call.endpoint, call.tag, call.contract_id)
+        self._reading.on_call(call.endpoint)
 
     def on_place(self, body: PlaceBody) -> None:
         """Look at an order that reaches the venue from the guard."""
@@ -140,6 +152,7 @@ class SafetyWatch:
         self.scene.told.look(None if guard is None else guard.book)
         self._cover.look(able=able)
         self._sending.look(able=able)
+        self._reading.look(able=able)
         if guard is not None and able:
             self._beliefs.look(guard.book)
             self._latches.look(guard.book)

@@ -67,7 +67,7 @@ class SimulatedDisk(Disk):
         self._names: dict[Path, _File] = {}
         self._durable_names: dict[Path, _File] = {}
         self._open: dict[int, _File] = {}
-        self._durable: set[str] = set()  # what committed commands are about
+        self._durable: dict[str, float] = {}  # what committed commands are about -> since when
         self._calm_after_s = 0.0
 
     # -- what is on the disk ---------------------------------------------------------------------
@@ -76,7 +76,8 @@ class SimulatedDisk(Disk):
         """Take note of a command whose record is on the disk."""
         found = _ABOUT.search(payload)
         if found is not None:
-            self._durable.add(f"{_KINDS[found[1]]} {found[3].decode()}")
+            about = f"{_KINDS[found[1]]} {found[3].decode()}"
+            self._durable.setdefault(about, self.now_s())
             if found[1] == b"PlaceOrder" and self.on_order is not None:
                 on_order, self.on_order = self.on_order, None
                 on_order()
@@ -84,6 +85,10 @@ class SimulatedDisk(Disk):
     def is_durable(self, kind: str, about: str) -> bool:
         """Say whether a command about an order or a contract was ever committed."""
         return f"{kind} {about}" in self._durable
+
+    def decided_s(self, kind: str, about: str) -> float | None:
+        """Return when a command was first committed, on the loop's clock; None: it never was."""
+        return self._durable.get(f"{kind} {about}")
 
     def was_troubled(self) -> bool:
         """Say whether the disk took nothing, or not at once, a moment ago."""

@@ -54,6 +54,8 @@ class Truth:
         trades: every trade that was not voided, by id.
         positions: signed contracts, by contract id.
         traded_s: when each contract traded last.
+        held_s: since when each contract that is held has been held, without being flat between.
+        opened_s: since when each order has worked, by id.
         news: the trades of late, by contract id, oldest first.
         on_trade: hears of each trade, with the position before it.
     """
@@ -65,6 +67,8 @@ class Truth:
     trades: dict[int, TradeRow] = field(default_factory=dict)
     positions: dict[str, int] = field(default_factory=dict)
     traded_s: dict[str, float] = field(default_factory=dict)
+    held_s: dict[str, float] = field(default_factory=dict)
+    opened_s: dict[int, float] = field(default_factory=dict)
     news: dict[str, deque[TradeNews]] = field(default_factory=dict)
     on_trade: Callable[[TradeRow, int], None] = lambda _trade, _before: None
 
@@ -80,6 +84,8 @@ class Truth:
                 self.live[event.data.id] = event.data
             else:
                 self.live.pop(event.data.id, None)
+            if event.data.status == WireOrderStatus.OPEN:
+                self.opened_s.setdefault(event.data.id, self.now_s())
         elif isinstance(event.data, TradeRow):
             self._trade(event.data)
 
@@ -100,6 +106,8 @@ class Truth:
 
     def _note(self, trade: TradeRow, before: int) -> None:
         contract_id = trade.contract_id
+        if before * self.positions[contract_id] <= 0:
+            self.held_s[contract_id] = self.now_s()
         self.news.setdefault(contract_id, deque()).append(
             TradeNews(trade.id, trade.voided, self.now_s(), before, self.positions[contract_id])
         )

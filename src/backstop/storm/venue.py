@@ -131,13 +131,22 @@ class WatchedExchange(LaggingExchange):
 
 
 class WatchedFaults(FaultPlan):
-    """The fault layer, which shows every call that the server understood."""
+    """The fault layer, which shows every call that the server understood.
+
+    Attributes:
+        on_call: hears of each.
+        at_next_order: does something, once, right before the venue gets the next order.
+    """
 
     on_call: Callable[[Call], None]
+    at_next_order: Callable[[], None] | None = None
 
     def treat_call(self, call: Call) -> Treatment:
         """Show the call, then say what happens to it."""
         self.on_call(call)
+        if call.endpoint == "Order/place" and self.at_next_order is not None:
+            act, self.at_next_order = self.at_next_order, None
+            act()
         return super().treat_call(call)
 
 

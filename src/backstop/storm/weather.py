@@ -13,7 +13,9 @@ from typing import Final
 from backstop.adapters.projectx.wire import WireOrderType
 from backstop.errors import BackstopError, JournalError
 from backstop.simulator.fault_rules import NOW, FaultKind, FaultRule, HubName, seeded_rules
+from backstop.simulator.faults import ActiveRule
 from backstop.storm.disasters import Disasters
+from backstop.storm.late_news import LateNews
 from backstop.storm.plan import Weather
 from backstop.storm.struck import Storm
 from backstop.storm.venue import ACCOUNT_ID, SYMBOLS
@@ -39,6 +41,9 @@ SILENCE: Final = tuple(
 UNHEARD_S: Final = 1.0
 """Longer than all events of one trade take."""
 
+NEXT_ORDER_S: Final = 30.0
+"""How long an order is waited for that gets lost."""
+
 LISTS_LAG_S: Final = 12.0
 """Shorter than what is waited for before an order counts as never arrived."""
 
@@ -52,7 +57,7 @@ class StormWeather:
         acts: list[Callable[[], object]] = []
         if plan.has(Weather.GATEWAY):
             acts += [self._kill_tokens, self._skew_clock, self._garbage]
-            acts += [self._lose_an_order, self._lose_an_order, self._lag_lists]
+            acts += [*(3 * [self._lose_an_order]), self._lag_lists]
         if plan.has(Weather.NETWORK):
             acts += [self._drop_hubs, self._mute_hub, self._freeze_hub, self._cut, self._logout]
             acts += [self._freeze_quotes]
@@ -73,7 +78,7 @@ class StormWeather:
             acts += [self._manual_trade, self._manual_trade, self._second_bot, self._close_by_hand]
             acts += [self._bust, self._bust, self._overfill, self._lock_account, self._refuse_stops]
             acts += [self._unheard_trade]
-        self._acts = [*acts, *Disasters(storm).all_of_them()]
+        self._acts = [*acts, *Disasters(storm).all_of_them(), *LateNews(storm).all_of_them()]
 
     def begin(self) -> None:
         """Put the rules for single calls and events in force."""
@@ -103,6 +108,7 @@ class StormWeather:
         """Let nothing go wrong any more."""
         storm = self._storm
         storm.venue.faults.heal()
+        storm.venue.faults.at_next_order = None
         storm.network.mend()
         storm.host.thaw()
         storm.host.let_down()
@@ -135,11 +141,25 @@ class StormWeather:
 
     async def _lose_an_order(self) -> None:
         """The next order arrives, and for a while nobody says so: no answer, no event, no list."""
-        storm = self._storm
-        storm.venue.lag(positions_s=storm.plan.positions_lag_s, lists_s=LISTS_LAG_S)
+        storm, faults = self._storm, self._storm.venue.faults
         lost = FaultRule(on="Order/place", act=FaultKind.LOSE_RESPONSE)
-        await self._with_rules([*SILENCE, lost], storm.chance.uniform(5.0, 20.0))
-        storm.venue.lag(positions_s=storm.plan.positions_lag_s, lists_s=storm.plan.lists_lag_s)
+        added: list[ActiveRule] = []
+        placed = asyncio.Event()
+
+        def lose() -> None:
+            storm.venue.lag(positions_s=storm.plan.positions_lag_s, lists_s=LISTS_LAG_S)
+            added.extend(faults.add([lost, *SILENCE]))
+            placed.set()
+
+        faults.at_next_order = lose
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NEXT_ORDER_S):
+                await placed.wait()
+        faults.at_next_order = None
+        if placed.is_set():
+            await asyncio.sleep(storm.chance.uniform(5.0, 20.0))
+            faults.rules[:] = [it for it in faults.rules if it not in added]
+            storm.venue.lag(positions_s=storm.plan.positions_lag_s, lists_s=storm.plan.lists_lag_s)
 
     async def _lag_lists(self) -> None:
         """Events are lost for a moment, and what they told of is in no list for a while."""

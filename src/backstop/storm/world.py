@@ -130,11 +130,13 @@ class World:
         self.host = GuardHost(self.machine, self._settings, [*bots, *hearts, person], self.story)
         self.host.on_note = self._on_note
         self.host.on_alert = self._on_alert
+        self.host.on_fall = self._on_fall
         self.safety = SafetyWatch(
             self.truth,
             self.host,
             now_s=self.now_s,
             durable=self._is_durable,
+            decided_s=self._decided_s,
             disk_troubled=self.machine.simulated_disk.was_troubled,
             is_reachable=self._can_act,
             naked_limit_s=_naked_limit_s(plan),
@@ -270,6 +272,10 @@ class World:
             return True
         return self.machine.simulated_disk.is_durable(kind, about)
 
+    def _decided_s(self, kind: str, about: str) -> float | None:
+        decided_s = self.machine.simulated_disk.decided_s(kind, about)
+        return None if decided_s is None else decided_s - EPOCH_S
+
     def _can_act(self) -> bool:
         """Say whether a guard could do something about a position now."""
         return (
@@ -396,12 +402,15 @@ class World:
     def _on_alert(self, code: AlertCode) -> None:
         self._reached.setdefault(ALERTS, set()).add(code)
 
+    def _on_fall(self, why: str) -> None:
+        self.safety.break_rule("the guard does not fall", why)
+
     def _on_hours(self, what: str) -> None:
         self.safety.disturb()
         self.story.tell("venue", what)
 
     def _on_fault(self, fault: FaultApplied) -> None:
-        self.safety.disturb()
+        self.safety.on_fault(fault.on, fault.act)
         self.story.tell("fault", str(fault.act), on=fault.on, tag=fault.tag or "-")
 
     def _on_call(self, call: Call) -> None:

@@ -47,7 +47,7 @@ class BotsJudge:
         self._bots = bots
         self._broke = broke
         self._keeps_order = keeps_order
-        self._sent: set[str] = set()  # tags under which a bot sent an order
+        self._sent: dict[str, int] = {}  # tag -> how often a bot sent an order under it
         self._refused: dict[str, str] = {}  # tag -> the no that was told
         self._broker_tags: dict[str, list[str]] = {}
         self._name_of: dict[str, str] = {}  # broker tag -> tag
@@ -56,7 +56,7 @@ class BotsJudge:
 
     def sends(self, tag: str) -> None:
         """Note that an order is about to be sent, perhaps once more."""
-        self._sent.add(tag)
+        self._sent[tag] = self._sent.get(tag, 0) + 1
         # A 429 did nothing, and bots send what it met again: that is asked anew.
         self._refused.pop(tag, None)
 
@@ -89,6 +89,8 @@ class BotsJudge:
             self._look_at_success(tag, told)
         elif (told.status == OK and told.code == PENDING) or told.status not in {OK, *DONE_NOTHING}:
             return
+        elif told.status != OK and self._sent[tag] > 1:
+            return  # nothing came of this request; of one before it something may have
         elif IN_USE not in told.message:
             self._look_at_no(tag, f"{told.status} {told.code} {told.message}")
 

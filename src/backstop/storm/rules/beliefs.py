@@ -4,6 +4,7 @@ from typing import Final
 
 from backstop.core.book import Book
 from backstop.core.step import Note
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.order import OrderState
 from backstop.storm.rules.scene import LOOK_S, Scene
 
@@ -24,12 +25,15 @@ class BeliefRules:
         self._scene = scene
         self._mistaken_s: dict[str, float] = {}
         self._invented: dict[str, int] = {}  # contract -> looks in a row
+        self._adjusted: dict[str, int] = {}  # contract -> contracts that no trade explained
         self._limit_s = MISTAKEN_LOSSY_S if scene.loses_messages else MISTAKEN_S
 
     def on_note(self, note: Note) -> None:
         """Look at what the guard concludes about its orders."""
         if note.name == "order_state" and note.fields["state"] == OrderState.NOT_SUBMITTED:
             self._look_at_absence(str(note.fields["client_order_id"]))
+        elif note.name == "alert" and note.fields["code"] == AlertCode.POSITION_ADJUSTED:
+            self._look_at_adjustments()
 
     def _look_at_absence(self, client_order_id: str) -> None:
         guard = self._scene.host.guard
@@ -41,8 +45,26 @@ class BeliefRules:
                 f"{client_order_id} is said to have never arrived, and is order {there}",
             )
 
+    def _look_at_adjustments(self) -> None:
+        """Reads move a position whose every trade is known to what is true, or they were old."""
+        scene = self._scene
+        guard, now_s = scene.host.guard, scene.now_s()
+        if guard is None or scene.was_told_flat:
+            return
+        for contract_id, view in guard.book.positions.items():
+            true = scene.truth.positions.get(contract_id, 0)
+            same = view.adjustment == self._adjusted.get(contract_id, 0)
+            if same or view.ledger == true or not scene.told.was_complete(contract_id, now_s):
+                continue
+            scene.break_rule(
+                "no conclusion from an old picture",
+                f"reads moved {contract_id} to {view.ledger}; every trade is known, and {true} are "
+                "held",
+            )
+
     def look(self, book: Book) -> None:
         """Look at orders and positions as the guard has them."""
+        self._adjusted = {it.contract_id: it.adjustment for it in book.positions.values()}
         for order in book.live_orders():
             row = self._scene.truth.orders.get(order.broker_order_id or 0)
             if row is not None and order.filled_quantity > row.fill_volume:

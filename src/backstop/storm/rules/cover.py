@@ -7,11 +7,21 @@ from backstop.storm.rules.scene import LOOK_S, OUR_LEG, RACE_S, Scene
 from backstop.storm.truth import STOPS, sign
 
 SURPLUS_S: Final = 45.0
-"""How long legs may be larger than the position: what is certain takes two reads, and calls that
-may be lost; nothing is lost by it unless the market comes."""
+"""How long legs may be larger than the position: what is certain takes two reads; nothing is lost
+by it unless the market comes."""
+
+SURPLUS_LOSSY_S: Final = 90.0
+"""Likewise where messages get lost: a stop whose successor is of unknown fate stays as it is until
+that has never arrived, which takes 40 s and two reads that may fail."""
 
 CANCEL_RACE_S: Final = 1.5
 """A position that is younger may have come about while the cancel of its stop was on its way."""
+
+TOLD_S: Final = 0.2
+"""By then an event has arrived that nothing keeps from it."""
+
+ONE_MOMENT_S: Final = 0.1
+"""A fill, and the legs that begin to work with it, come about within so long."""
 
 
 class CoverRules:
@@ -27,6 +37,7 @@ class CoverRules:
         self._naked_limit_s = naked_limit_s
         self._naked_s: dict[str, float] = {}
         self._surplus_s: dict[str, float] = {}
+        self._surplus_limit_s = SURPLUS_LOSSY_S if scene.loses_messages else SURPLUS_S
         self._flat_s: dict[str, float] = {}
 
     def on_cancel(self, order_id: int) -> None:
@@ -37,7 +48,11 @@ class CoverRules:
             return
         position = truth.positions.get(row.contract_id, 0)
         young_s = self._scene.now_s() - truth.traded_s.get(row.contract_id, 0.0)
-        if not position or sign(row.side) * position > 0 or young_s < CANCEL_RACE_S:
+        if not position or sign(row.side) * position > 0:
+            return
+        if young_s < CANCEL_RACE_S and not self._worked_for_it(row):
+            return
+        if self._scene.was_told_flat:
             return
         left = truth.stop_cover(row.contract_id, without=order_id)
         if left < abs(position):
@@ -46,6 +61,24 @@ class CoverRules:
                 f"stop {order_id} was cancelled, and only {left} of {position} {row.contract_id} "
                 "stay covered",
             )
+
+    def _worked_for_it(self, row: OrderRow) -> bool:
+        """Say whether a leg had begun to work with a position before its cancel was decided.
+
+        A leg that works says that its entry has filled, and that position has been there since:
+        whoever cancels the leg is not sure of what it says, be the trade as young as it may.
+        """
+        scene, truth = self._scene, self._scene.truth
+        if not OUR_LEG.match(row.custom_tag or ""):
+            return False
+        opened_s = truth.opened_s[row.id]
+        decided_s = scene.decided_s("cancel", str(row.id))
+        since_s = truth.held_s.get(row.contract_id, opened_s)
+        return (
+            decided_s is not None
+            and decided_s > opened_s + TOLD_S
+            and since_s < opened_s + ONE_MOMENT_S
+        )
 
     def on_trade(self, row: OrderRow | None, contract_id: str, *, before: int, after: int) -> None:
         """Look at a leg that opened a position, long after the one that it belonged to."""
@@ -105,7 +138,7 @@ class CoverRules:
             return
         before_s = self._surplus_s.get(contract_id, 0.0)
         since_s = self._surplus_s[contract_id] = before_s + LOOK_S
-        if before_s <= SURPLUS_S < since_s:
+        if before_s <= self._surplus_limit_s < since_s:
             self._scene.break_rule(
                 "no leg outlives its position",
                 f"stops of {legs} work for {held} {contract_id} since {since_s:g} s",

@@ -1,6 +1,7 @@
 """What every rule may look at, and where it says that something was broken."""
 
 import re
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -23,6 +24,9 @@ RACE_S: Final = 5.0
 RECOVERY_S: Final = 15.0
 """After a start the account is read first."""
 
+DENIED_S: Final = 60.0
+"""Two empty lists within so long say that nothing is held, and two reads are believed."""
+
 OUR_TAG: Final = re.compile(r"^bs-[a-z0-9]+$")
 OUR_LEG: Final = re.compile(r"^bs-[a-z0-9]+-(SL|TP)$")
 
@@ -42,6 +46,8 @@ class Scene:
         violations: what was broken.
         disturbed_s: when something last happened that the guard may not have been told of.
         foreign_orders: ids of orders that other people sent.
+        durable: says whether a command about an order or a contract is on disk.
+        decided_s: says since when it is; None: it is not.
         exits: tags of orders that only reduced, by what the guard knew when it let them pass.
         loses_messages: the weather loses answers and events.
     """
@@ -53,6 +59,7 @@ class Scene:
         *,
         now_s: Callable[[], float],
         durable: Callable[[str, str], bool],
+        decided_s: Callable[[str, str], float | None],
         disk_troubled: Callable[[], bool],
         is_reachable: Callable[[], bool],
         loses_messages: bool,
@@ -62,6 +69,7 @@ class Scene:
         self.told = Told(truth, now_s)
         self.now_s = now_s
         self.durable = durable
+        self.decided_s = decided_s
         self.disk_troubled = disk_troubled
         self.loses_messages = loses_messages
         self.violations: list[Violation] = []
@@ -69,6 +77,7 @@ class Scene:
         self.foreign_orders: set[int] = set()
         self.exits: set[str] = set()
         self._is_reachable = is_reachable
+        self._denied_s: deque[float] = deque((-DENIED_S, -DENIED_S), maxlen=2)
 
     def break_rule(self, rule: str, text: str) -> None:
         """Note a broken invariant."""
@@ -84,6 +93,15 @@ class Scene:
         )
         if guard is not None and order is not None and guard.book.is_exit(order):
             self.exits.add(order.custom_tag)
+
+    def positions_denied(self) -> None:
+        """A read of positions was answered with an empty list, whatever is held."""
+        self._denied_s.append(self.now_s())
+
+    @property
+    def was_told_flat(self) -> bool:
+        """The venue has said twice of late that nothing is held: that is believed, true or not."""
+        return self.now_s() - self._denied_s[0] < DENIED_S
 
     @property
     def is_settled(self) -> bool:

@@ -1,0 +1,247 @@
+"""Rules of the storm's judge, each where it must speak and where it must not."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+import pytest
+from msgspec.structs import replace
+
+from backstop.adapters.projectx.wire import OrderRow, PlaceBody, WireOrderStatus, WireOrderType
+from backstop.app.critical_system_manager import CriticalSystemManager
+from backstop.core.step import DecisionKind, Note, Tag
+from backstop.domain.alert_code import AlertCode
+from backstop.domain.order import OrderRequest, OrderType, Side
+from backstop.simulator.fault_rules import FaultKind
+from backstop.storm.gateway_bots.client import Told
+from backstop.storm.gateway_bots.judge import BotsJudge
+from backstop.storm.mutations import Mutation, planted
+from backstop.storm.plan import Weather, plan_of
+from backstop.storm.rules.beliefs import BeliefRules
+from backstop.storm.rules.cover import CoverRules
+from backstop.storm.rules.reading import CALLS_MAX, READS, UNREAD_S, WINDOW_S, ReadingRule
+from backstop.storm.rules.scene import DENIED_S, LOOK_S, SETTLED_S, Scene
+from backstop.storm.seed_run import simulated
+from backstop.storm.terms import Hours, Terms, terms_of
+from backstop.storm.truth import STOPS, Truth
+from backstop.storm.world import World
+
+SEED = 20
+NEVER_S = 1e9
+LEGS_S = 0.1
+"""Of virtual time: by then an order has filled, and its legs work."""
+
+MANY_LOOKS = int(2 * UNREAD_S / LOOK_S)
+
+
+def play(story: Callable[[World], Awaitable[None]], *, ready_s: float = SETTLED_S + 1.0) -> World:
+    """Let a story happen to a guard on a calm day, once nothing has disturbed it for a while."""
+
+    async def act(world: World) -> None:
+        await world.begin()
+        await asyncio.sleep(ready_s)
+        await story(world)
+        await world.end()
+
+    return simulated(replace(plan_of(SEED), pause_s=NEVER_S), act, terms=quiet_terms())
+
+
+def quiet_terms() -> Terms:
+    settings = {"DRY_RUN": False, "EXECUTE": True, "DEFAULT_STOP_TICKS": 60}
+    return replace(
+        terms_of(SEED, stops_are_needed=True),
+        hours=Hours.QUIET,
+        settings={**settings, "BACKSTOP_CALENDAR": "always-open"},
+    )
+
+
+def guard_of(world: World) -> CriticalSystemManager:
+    guard = world.host.guard
+    assert guard is not None
+    return guard
+
+
+def rules(world: World) -> list[str]:
+    return [it.rule for it in world.safety.violations]
+
+
+async def buy_with_a_stop(world: World) -> tuple[str, OrderRow]:
+    """Have the guard buy; return the contract, and the leg as soon as it works."""
+    contract_id = world.venue.contract_ids["MES"]
+    bid, tick = world.venue.touch(contract_id)
+    request = OrderRequest(
+        client_order_id="b1",
+        symbol="MES",
+        side=Side.BUY,
+        quantity=1,
+        type=OrderType.MARKET,
+        stop_loss_price=bid - 80 * tick,
+    )
+    decision = await guard_of(world).submit_order(request)
+    assert decision.kind is DecisionKind.ACCEPTED
+    await asyncio.sleep(LEGS_S)
+    (leg,) = (row for row in world.truth.live.values() if row.type in STOPS)
+    assert leg.status == WireOrderStatus.OPEN
+    return contract_id, leg
+
+
+# -- the account is read ---------------------------------------------------------------------------
+
+
+def test_an_account_that_is_not_read_is_noticed_once_for_each_kind_of_read() -> None:
+    async def story(world: World) -> None:
+        rule = ReadingRule(world.safety.scene)
+        for _ in range(MANY_LOOKS):
+            rule.look(able=True)
+
+    world = play(story)
+    assert rules(world) == ["the account is read"] * len(READS)
+
+
+def test_reads_that_come_and_a_guard_that_cannot_read_break_nothing() -> None:
+    async def story(world: World) -> None:
+        scene = world.safety.scene
+        reads, cannot, disturbed = ReadingRule(scene), ReadingRule(scene), ReadingRule(scene)
+        for _ in range(MANY_LOOKS):
+            reads.look(able=True)
+            for endpoint in READS:
+                reads.on_call(endpoint)
+            cannot.look(able=False)
+        world.safety.disturb()
+        for _ in range(MANY_LOOKS):
+            disturbed.look(able=True)
+
+    assert rules(play(story)) == []
+
+
+def test_who_has_spent_all_calls_but_the_kept_reads_later_and_no_later_than_a_minute() -> None:
+    async def story(world: World) -> None:
+        rule = ReadingRule(world.safety.scene)
+        for _ in range(CALLS_MAX):
+            rule.on_call("Order/cancel")
+        for _ in range(MANY_LOOKS):
+            rule.look(able=True)
+        assert rules(world) == []
+        await asyncio.sleep(WINDOW_S + 1.0)
+        for _ in range(MANY_LOOKS):
+            rule.look(able=True)
+
+    assert set(rules(play(story))) == {"the account is read"}
+
+
+# -- what reads may move ---------------------------------------------------------------------------
+
+
+def adjusted_to_nothing(world: World, contract_id: str) -> None:
+    """Have the guard's book say that reads have shown the position to be gone."""
+    book = guard_of(world).book
+    view = book.positions[contract_id]
+    book.positions[contract_id] = replace(view, adjustment=-view.traded)
+
+
+def told_of_an_adjustment() -> Note:
+    return Note(tag=Tag.CRITICAL, name="alert", fields={"code": AlertCode.POSITION_ADJUSTED})
+
+
+def test_a_position_that_an_old_picture_has_moved_is_noticed() -> None:
+    async def story(world: World) -> None:
+        contract_id, _ = await buy_with_a_stop(world)
+        await asyncio.sleep(1.0)
+        rule = BeliefRules(world.safety.scene)
+        rule.look(guard_of(world).book)
+        rule.on_note(told_of_an_adjustment())
+        assert rules(world) == []
+        adjusted_to_nothing(world, contract_id)
+        rule.on_note(told_of_an_adjustment())
+        world.host.kill(down_s=NEVER_S)  # what it would do now is no matter
+
+    assert rules(play(story)) == ["no conclusion from an old picture"]
+
+
+def test_two_empty_lists_are_believed_and_one_is_not_enough() -> None:
+    async def story(world: World) -> None:
+        scene = world.safety.scene
+        contract_id, _ = await buy_with_a_stop(world)
+        await asyncio.sleep(1.0)
+        rule = BeliefRules(scene)
+        rule.look(guard_of(world).book)
+        adjusted_to_nothing(world, contract_id)
+        world.safety.on_fault("Position/searchOpen", FaultKind.EMPTY_LIST)
+        told_once = scene.was_told_flat
+        world.safety.on_fault("Position/searchOpen", FaultKind.EMPTY_LIST)
+        assert (told_once, scene.was_told_flat) == (False, True)
+        rule.on_note(told_of_an_adjustment())
+        world.host.kill(down_s=NEVER_S)
+        await asyncio.sleep(DENIED_S + 1.0)
+        assert not scene.was_told_flat
+
+    assert rules(play(story)) == []
+
+
+# -- a leg that is taken away ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("decided_after_s", "broken"), [(0.5, ["protected or flat"]), (0.05, []), (None, [])]
+)
+def test_a_leg_that_began_to_work_with_its_position_is_not_cancelled_by_who_could_know(
+    decided_after_s: float | None, broken: list[str]
+) -> None:
+    async def story(world: World) -> None:
+        scene: Scene = world.safety.scene
+        _, leg = await buy_with_a_stop(world)
+        if decided_after_s is not None:
+            decided_s = world.truth.opened_s[leg.id] + decided_after_s
+            scene.decided_s = lambda _kind, _about: decided_s
+        CoverRules(scene, naked_limit_s=NEVER_S).on_cancel(leg.id)
+
+    assert rules(play(story)) == broken
+
+
+# -- a guard that falls ----------------------------------------------------------------------------
+
+
+def test_a_guard_that_ends_by_a_mistake_of_its_own_is_noticed() -> None:
+    mistake = Mutation(
+        name="fall over at the first audit",
+        weather=Weather.CALM,
+        module="core.engine",
+        old="    clock.due_ns = work.now_ns + AUDIT_INTERVAL_NS\n",
+        new="    raise RuntimeError('a mistake')\n",
+    )
+
+    async def story(_world: World) -> None:
+        """Nothing more is needed."""
+
+    with planted(mistake):
+        world = play(story)
+    assert set(rules(world)) == {"the guard does not fall"}
+
+
+# -- bots behind the gateway -----------------------------------------------------------------------
+
+
+def test_a_bot_may_send_an_order_again_that_came_too_often_and_never_one_it_gave_up() -> None:
+    broken: list[str] = []
+    judge = BotsJudge(
+        Truth(lambda: 0.0),
+        bots=frozenset({"alpha"}),
+        broke=lambda rule, _text: broken.append(rule),
+        keeps_order=True,
+    )
+    sent = PlaceBody(
+        account_id=1, contract_id="MES", type=WireOrderType.MARKET, side=0, size=1,
+        limit_price=Decimal(1), custom_tag="bs-1",
+    )  # fmt: skip
+    judge.sends("a-1")
+    judge.answered("a-1", Told(status=429))
+    judge.sends("a-1")
+    judge.intended("a-1", "bs-1", "alpha")
+    judge.on_place(sent)
+    assert broken == []
+
+    judge.sends("a-2")
+    judge.answered("a-2", Told(status=429))
+    judge.intended("a-2", "bs-2", "alpha")
+    judge.on_place(replace(sent, custom_tag="bs-2"))
+    assert broken == ["no means no"]
