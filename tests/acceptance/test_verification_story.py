@@ -67,7 +67,7 @@ async def test_an_order_of_each_kind_is_verified_by_its_trades(
         if move:
             await guard.reaches(order.client_order_id, OrderState.WORKING)
             await until(lambda: desk.orders()[0]["status"] == "OPEN", desk.orders)
-            guard.move_market(side.sign * move)
+            await guard.filled_by_market(order.client_order_id, side.sign * move)
         order = await guard.reaches(order.client_order_id, FILLED)
         verification = await guard.manager.verify_execution(order.client_order_id)
         await guard.agrees()

@@ -221,15 +221,39 @@ class Guard:
 
     def move_market(self, ticks: int, symbol: str = "MES") -> None:
         """Let the market trade ``ticks`` from its last price for a moment."""
+        self._trade_at(self._price(ticks, symbol), symbol)
+
+    async def filled_by_market(
+        self, client_order_id: str, ticks: int, symbol: str = "MES"
+    ) -> TrackedOrder:
+        """Keep the market ``ticks`` from its last price until an order is filled; return that.
+
+        It fills in parts, and of a limit order each part needs a market that is still there.
+        """
+        price = self._price(ticks, symbol)
+
+        def is_filled() -> bool:
+            if self.book.orders[client_order_id].state is OrderState.FILLED:
+                return True
+            self._trade_at(price, symbol)
+            return False
+
+        await until(is_filled, lambda: f"filled: {self.book.orders[client_order_id]}")
+        return self.book.orders[client_order_id]
+
+    def _price(self, ticks: int, symbol: str) -> Decimal:
+        """Return the price that is ``ticks`` from the last one."""
         instrument = self.instrument(symbol)
         quote = self.manager.quotes.reference(instrument.contract_id)
         assert quote is not None
         now = quote.last or quote.bid
         assert now is not None
-        last = now + ticks * instrument.tick_size
-        self.venue.exchange.on_quote(
-            instrument.contract_id, last - instrument.tick_size, last, 500, 500, last, 500, 0
-        )
+        return now + ticks * instrument.tick_size
+
+    def _trade_at(self, price: Decimal, symbol: str) -> None:
+        instrument = self.instrument(symbol)
+        bid = price - instrument.tick_size
+        self.venue.exchange.on_quote(instrument.contract_id, bid, price, 500, 500, price, 500, 0)
 
     async def agrees(self) -> None:
         """Wait until the guard and the exchange agree on everything."""

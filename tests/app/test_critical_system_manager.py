@@ -88,6 +88,7 @@ async def test_an_equal_request_after_a_restart_is_the_same_order(desk: Desk) ->
 async def test_fills_that_happen_while_nobody_watches_are_counted_once(desk: Desk) -> None:
     async with desk.guard() as guard:
         resting = await guard.send(guard.request(kind=OrderType.LIMIT, ticks=-40))
+        await until(lambda: desk.orders()[0]["status"] == "OPEN", desk.orders)
         guard_before = guard
     guard_before.move_market(-60)
     await until(lambda: desk.orders()[0]["status"] == "FILLED", desk.orders)

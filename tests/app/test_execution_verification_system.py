@@ -256,6 +256,7 @@ async def test_an_order_without_a_tag_is_followed_by_its_number_after_it_was_sen
         number = await bot.place(request, tag=None)
         await until(lambda: number in guard.book.venue_orders, "the order, as somebody else's")
         decision = await system.add_pending_order(request, broker_order_id=number)
+        await until(lambda: desk.orders()[0]["status"] == "OPEN", desk.orders)
         guard.move_market(-60)
         found = await system.verify_execution(str(number), 1, timeout_s=PATIENCE_S)
         await guard.agrees()
