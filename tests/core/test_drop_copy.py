@@ -4,11 +4,12 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.core.bot_world import GRACE_MS, STOP_TICKS, BotWorld
-from tests.core.builders import MES, NQ, a_request, replayed
+from tests.core.bot_world import GRACE_MS, STOP_TICKS, BotWorld, a_watching_policy
+from tests.core.builders import MES, NQ, Guard, a_request, a_row, replayed
 from tests.core.protection_world import LOST, Delivery, Request
 
 from backstop.core.account_rules.limits import AccountLimits
+from backstop.core.book import Wake
 from backstop.core.drop_copy import LEGS_NS
 from backstop.core.policy import MILLISECOND_NS
 from backstop.core.trading_state import LatchKind, TradingState
@@ -73,6 +74,20 @@ def test_the_bracket_of_the_bot_is_its_protection_and_nothing_is_added() -> None
 
     assert world.acts() == []
     assert world.stops() == [(2, Decimal(4995))]
+
+
+def test_nothing_wakes_the_guard_for_an_order_that_was_judged_before_its_time() -> None:
+    """Its look was put off while the account was not read; the read judges it at once."""
+    guard = Guard(policy=a_watching_policy()).connect()
+    row = a_row(broker_order_id=900, custom_tag="by hand")
+    guard.audit(positions=None, orders=(row,), live_orders=(row,))
+    guard.timer(after_ms=LEGS_NS // MILLISECOND_NS + 1)
+    assert 900 in guard.book.drop_copy.waiting
+    for _ in range(2):
+        guard.audit(orders=(row,), live_orders=(row,))
+
+    assert 900 in guard.book.drop_copy.judged
+    assert Wake.DROP_COPY not in guard.book.wakes
 
 
 # -- what a limit would have refused ---------------------------------------------------------------

@@ -165,6 +165,9 @@ def _judge_what_is_due(work: Workbench) -> None:
         soonest_ns = min(it.seen_ns for it in record.waiting.values()) + LEGS_NS
         again_ns = work.now_ns + (MILLISECOND_NS if ready else LOOK_AGAIN_NS)
         book.wake(Wake.DROP_COPY, max(soonest_ns, again_ns))
+    else:
+        # Nobody would take the wake any more: the guard would be woken for it for ever.
+        book.wakes.pop(Wake.DROP_COPY, None)
     while len(record.judged) > JUDGED_KEPT:
         oldest = next((it for it in record.judged if it not in book.live_venue), None)
         del record.judged[next(iter(record.judged)) if oldest is None else oldest]
