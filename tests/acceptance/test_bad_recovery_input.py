@@ -181,6 +181,18 @@ async def test_a_channel_that_nobody_answers_at_is_told_at_the_start_by_the_othe
     assert "hush" not in json.dumps((said, status))
 
 
+async def test_an_only_channel_that_nobody_answers_at_keeps_no_guard_from_being_ready(
+    bench: Any,
+) -> None:
+    async with bench.venue(), bench.guard(BACKSTOP_ALERT_URLS="json://127.0.0.1:1/") as guard:
+        said = await guard.until("/v1/alerts", lambda said: bool(said["alerts"]))
+        await guard.active()
+        status, health = await guard.ask("GET", "/v1/health")
+
+    assert [it["code"] for it in said["alerts"]] == ["ALERT_CHANNEL_UNREACHED"]
+    assert (status, health["status"]) == (200, "OK"), health
+
+
 @pytest.mark.parametrize(
     ("urls", "words"),
     [

@@ -400,12 +400,26 @@ async def test_a_signal_to_stop_ends_every_process_with_0(
             assert not any(map(guard.processes, ("guard", "watchdog", "spare")))
 
 
-async def test_ctrl_c_reaches_both_and_ends_with_0(bench: Any) -> None:
-    with beginning_with(signal.SIGINT, signal.SIG_DFL):
-        async with bench.guard() as guard:
-            os.killpg(guard.process.pid, signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_stop_that_all_are_told_ends_with_0_and_alarms_nobody(
+    bench: Any, number: signal.Signals
+) -> None:
+    """Ctrl-C in a terminal, and a service manager that tells every process of the service."""
+    with beginning_with(number, signal.SIG_DFL):
+        process = await bench.start("run", BACKSTOP_ALERT_URLS="json://127.0.0.1:1/")
+        try:
             async with asyncio.timeout(PATIENCE_S):
-                assert await guard.process.wait() == 0
+                while b"ALERT_CHANNEL_UNREACHED" not in (line := await process.stderr.readline()):
+                    assert line, "it ended before its courier had said anything"
+                os.killpg(process.pid, number)
+                _, said = await process.communicate()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    assert process.returncode == 0
+    assert b"courier" not in said
+    assert b"Traceback" not in said
 
 
 async def test_a_guard_that_is_told_to_stop_by_itself_is_back_while_a_position_is_open(

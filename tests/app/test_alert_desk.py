@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from aiohttp import web
 
-from backstop.adapters.alert_courier import AlertCourier, Delivery
+from backstop.adapters.alert_courier import AlertCourier, Delivery, Letter
 from backstop.adapters.clock import SystemClock
+from backstop.adapters.stop_signals import STOP_SIGNALS
 from backstop.app import alert_desk
 from backstop.app.alert_desk import LETTERS_WAITING_MAX, AlertDesk
 from backstop.config.secret import Secret
@@ -179,6 +181,17 @@ async def test_a_channel_that_does_not_answer_is_told_before_there_is_an_alert()
         assert first.took == [], "nobody is sent anything to find out"
 
 
+async def test_that_the_only_channel_is_dead_is_not_sent_to_it() -> None:
+    async with a_running_desk("json://127.0.0.1:1/") as (desk, faults):
+        await until(lambda: bool(desk.unreached))
+        desk.put(an_alert(code="ALERT_CHANNEL_UNREACHED", severity=Severity.WARNING))
+        desk.put(an_alert(alert_id=8))
+        await until(lambda: bool(desk.deliveries))
+
+        assert list(desk.deliveries) == [8]
+        assert any("channel 1" in fault for fault in faults), "now an alert was missed"
+
+
 async def test_a_channel_that_takes_an_alert_is_reached() -> None:
     unreached: list[int] = []
     taken = socket.socket()
@@ -294,6 +307,25 @@ async def test_a_secret_in_a_message_is_struck_out() -> None:
         await until(lambda: bool(first.took))
 
         assert first.said()[0] == "login with ** failed"
+
+
+@pytest.mark.parametrize("number", STOP_SIGNALS)
+async def test_a_stop_that_a_whole_group_is_told_loses_no_alert(number: int) -> None:
+    """A terminal and a service manager tell all processes; last words come after that."""
+    async with receiving() as first, await AlertCourier.start([first.url]) as courier:
+        courier._process.send_signal(number)
+        await courier.send(
+            Letter(alert_id=7, severity=Severity.CRITICAL, title="the last word", body="-")
+        )
+        async with asyncio.timeout(PATIENCE_S):
+            delivery = await anext(courier.deliveries())
+        courier._process.send_signal(number)
+        await courier.finish()
+        async with asyncio.timeout(PATIENCE_S):
+            code = await courier._process.wait()
+
+    assert (delivery.delivered, code) == (True, 0)
+    assert [it["title"] for it in first.took] == ["the last word"]
 
 
 async def test_the_courier_ends_when_nothing_more_is_to_come() -> None:

@@ -15,6 +15,7 @@ from typing import Self
 import msgspec
 from msgspec import Struct
 
+from backstop.adapters.stop_signals import kept_back
 from backstop.domain.commands import Severity
 from backstop.errors import AlertCourierError
 
@@ -91,15 +92,18 @@ class AlertCourier:
             AlertCourierError: the process cannot be started.
         """
         try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                COURIER_MODULE,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                limit=LINE_BYTES_MAX,
-                env=_environment(),
-            )
+            # A stop that is told to the whole group must not end it: what was handed over is
+            # delivered, and it ends when nothing more is to come, or we are gone.
+            with kept_back():
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    COURIER_MODULE,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    limit=LINE_BYTES_MAX,
+                    env=_environment(),
+                )
         except OSError as error:
             raise AlertCourierError(f"it cannot be started: {error}") from error
         courier = cls(process)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from backstop.adapters.alert_courier import AlertCourier, Delivery, Letter
 from backstop.config.secret import Secret
 from backstop.core.start_findings import unreached_words
-from backstop.domain.alert_code import with_page
+from backstop.domain.alert_code import AlertCode, with_page
 from backstop.domain.commands import RaiseAlert, Severity
 from backstop.errors import AlertCourierError
 from backstop.ports import Clock
@@ -105,7 +105,7 @@ class AlertDesk:
 
     def put(self, alert: RaiseAlert) -> None:
         """Take an alert; never blocks."""
-        if not self._urls:
+        if not self._urls or self._is_hopeless(alert):
             return
         self._flush_gathered()
         gathered = self._gathered.get(alert.code)
@@ -119,6 +119,11 @@ class AlertDesk:
             gathered.sent = alert.severity
             self._enqueue(alert)
         self._arrived.set()
+
+    def _is_hopeless(self, alert: RaiseAlert) -> bool:
+        """Say whether an alert of dead channels has no other to go out by."""
+        is_about_them = alert.code == AlertCode.ALERT_CHANNEL_UNREACHED
+        return is_about_them and len(self._unreached) == len(self._urls)
 
     def _enqueue(self, alert: RaiseAlert, *, more: int = 0) -> None:
         reminder = f" (reminder {alert.repeat})" if alert.repeat else ""

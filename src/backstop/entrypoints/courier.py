@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from backstop.adapters.alert_courier import Addresses, Delivery, Letter
+from backstop.adapters.stop_signals import ignore_stop_signals
 from backstop.adapters.unblocked_output import unblock_output
 from backstop.domain.commands import Severity
 from backstop.entrypoints.alert_reach import Lookout
@@ -106,6 +107,7 @@ def to_the_first(channels: Sequence[Channel], letter: Letter) -> None:
 
 def main() -> int:
     """Read addresses, then alerts, until there is nothing more to read."""
+    ignore_stop_signals()  # it ends with the lines: whoever writes them says when
     unblock_output("stderr")  # where the services' own library complains
     lines = sys.stdin.buffer
     addresses = msgspec.json.decode(lines.readline(), type=Addresses)

@@ -30,6 +30,7 @@ from backstop.adapters.process_line import ProcessLine
 from backstop.adapters.process_title import rename_word
 from backstop.adapters.signing import get_ready
 from backstop.adapters.stack_dump import StackDump
+from backstop.adapters.stop_signals import STOP_SIGNALS, kept_back
 from backstop.app.crash_reports import CrashReports, state_summary
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.app.heap import HeapKeeper
@@ -53,7 +54,6 @@ from backstop.entrypoints.lean_start import all_is_loaded
 from backstop.entrypoints.page_address import page_line
 from backstop.entrypoints.process_words import GUARD, SPARE, WATCHDOG, Words, read_words, words
 from backstop.entrypoints.run_options import run_overrides
-from backstop.entrypoints.stop_signals import STOP_SIGNALS, kept_back
 from backstop.entrypoints.terminal import say_plainly as say
 from backstop.errors import BackstopError, InvariantError, SetupError
 

@@ -73,6 +73,6 @@ def _become(arguments: list[str]) -> str:
     """Become the watchdog in the place of this process, so that its command line says so."""
     if sys.platform != "win32" and sys.executable:
         # Until the watchdog can handle them, signals wait: none of them may be lost on the way.
-        import_module("backstop.entrypoints.stop_signals").keep_back()
+        import_module("backstop.adapters.stop_signals").keep_back()
         os.execv(sys.executable, [sys.executable, "-P", "-m", "backstop", *arguments])  # noqa: S606
     return arguments[0]

@@ -1,36 +1,14 @@
-"""The signals that mean: end in an orderly way. For a process that waits with a selector."""
+"""Turns the signals to stop into something that a process with a selector waits for."""
 
 import selectors
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 
-STOP_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
-)
-"""Told by a service manager, typed by a person, or the end of the terminal."""
-
-
-def keep_back() -> None:
-    """Let signals wait: none may be lost while one program becomes another."""
-    if sys.platform != "win32":
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-
-
-@contextmanager
-def kept_back() -> Iterator[None]:
-    """Let signals wait inside the block, and in a child that is started there until it asks."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+from backstop.adapters.stop_signals import STOP_SIGNALS
 
 
 class StopSignals:
