@@ -30,6 +30,9 @@ _SESSION_TOKENS = re.compile(
 )
 """Session tokens come and go while the process runs: they are known by their form."""
 
+_TOKEN_SIGNS = ("eyJ", "access_token=", "Bearer ")
+"""One of them stands in every text with a session token: to look for them costs next to nothing."""
+
 _JWT = re.compile(rb"eyJ[\w-]{6,}\.[\w-]{2,}\.")
 """Where one could stand in an answer. JSON in base64 begins as one does, but has no dots."""
 
@@ -74,7 +77,9 @@ class Redactor:
         """Return ``text`` with stars in place of every registered secret and session token."""
         for spelling in self._spellings:
             text = text.replace(spelling, STARS)
-        return _SESSION_TOKENS.sub(STARS, text)
+        if any(sign in text for sign in _TOKEN_SIGNS):
+            return _SESSION_TOKENS.sub(STARS, text)
+        return text
 
     def redact_bytes(self, body: bytes) -> bytes:
         """Return ``body`` redacted; one without a secret comes back as it is, and fast."""
@@ -192,8 +197,17 @@ def _renderers(log_format: LogFormat, *, colours: bool) -> list[Processor]:
     return [
         structlog.processors.format_exc_info,
         _first_fields_first,
-        structlog.processors.JSONRenderer(ensure_ascii=False),
+        _as_json,
     ]
+
+
+_JSON_LINE = json.JSONEncoder(ensure_ascii=False, default=repr)
+"""Made once: with an option, ``json.dumps`` makes one for each line."""
+
+
+def _as_json(_logger: Any, _method: str, event: EventDict) -> str:
+    """Write a line as JSON; a value that JSON does not know as Python shows it."""
+    return _JSON_LINE.encode(event)
 
 
 def _first_fields_first(

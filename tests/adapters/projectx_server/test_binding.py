@@ -184,6 +184,22 @@ def test_any_json_in_any_member_binds_or_is_refused(value: object, member: str) 
         assert body.limit_price is None or isinstance(body.limit_price, Decimal)
 
 
+@given(value=JSON, member=st.sampled_from((*PLACE, "ACCOUNTID", "strange")))
+def test_a_body_binds_alike_whether_it_is_read_whole_or_walked_through(
+    value: object, member: str
+) -> None:
+    text = json.dumps(PLACE | {member: value})
+    twice = text.removesuffix("}") + ', "more": 1, "more": 1}'  # a reason to walk through it
+
+    def found(body: str) -> PlaceBody | None:
+        try:
+            return bind(body.encode(), PlaceBody, request_type="PlaceOrderRequest")
+        except UnbindableError:
+            return None
+
+    assert found(text) == found(twice)
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_bound_or_refused(text: bytes) -> None:
     with suppress(UnbindableError):

@@ -3,6 +3,9 @@
 Member names bind without regard to case, unknown members are ignored, the last of two equal
 members wins, explicit nulls are taken for optional members, and a value of another JSON type is
 refused with the place where its token ends.
+
+Nearly every body binds: it is read whole, by the JSON reader of Python. Only one that does not, or
+that is unusual, is walked through for the place and the words of its fault.
 """
 
 import re
@@ -12,7 +15,7 @@ from decimal import Decimal
 from functools import cache
 from json import JSONDecodeError, JSONDecoder
 from types import NoneType, UnionType
-from typing import Any, Final, TypeVar, Union, get_args, get_origin
+from typing import Any, Final, NoReturn, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -24,6 +27,22 @@ from backstop.adapters.projectx_server.json_problems import (
 )
 
 _DECODER = JSONDecoder(parse_float=Decimal)
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object none of whose names stands in it twice, letter for letter."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands there twice")
+    return found
+
+
+def _no_number(word: str) -> NoReturn:
+    """Refuse what Python reads beyond JSON: NaN and the infinities."""
+    raise ValueError(word)
+
+
+_WHOLE = JSONDecoder(parse_float=Decimal, parse_constant=_no_number, object_pairs_hook=_distinct)
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DATE_TIME = re.compile(
     r"\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{1,16})?)?(?:Z|[+-]\d\d:?\d\d)?)?"
@@ -62,6 +81,13 @@ def bind(text: bytes, body_type: type[_StructT], *, request_type: str) -> _Struc
     Raises:
         UnbindableError: with the errors that the 400 answer lists.
     """
+    members = _read_whole(text, body_type)
+    if members is None:
+        members = _walked(text, body_type, request_type=request_type)
+    return msgspec.convert(members, body_type)
+
+
+def _walked(text: bytes, body_type: type[Struct], *, request_type: str) -> dict[str, Any]:
     try:
         source = text.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -74,7 +100,40 @@ def bind(text: bytes, body_type: type[_StructT], *, request_type: str) -> _Struc
     end = _skip_space(source, end)
     if end != len(source):  # a second value after the first
         raise cursor.invalid_start(end, "$")
-    return msgspec.convert(members, body_type)
+    return members
+
+
+def _read_whole(text: bytes, body_type: type[Struct]) -> dict[str, Any] | None:
+    """Return the bound members of a body in which nothing is wrong or unusual; None for others."""
+    try:
+        value = _WHOLE.decode(text.decode())
+    except (ValueError, RecursionError):
+        return None
+    return _bound(value, body_type)
+
+
+def _bound(value: object, body_type: type[Struct]) -> dict[str, Any] | None:
+    if not isinstance(value, dict):
+        return None
+    known = _members(body_type)
+    bound: dict[str, Any] = {}
+    for name, held in value.items():
+        member = known.get(name.lower())
+        if member is None:
+            continue
+        if held is None and not member.required:
+            bound.pop(member.name, None)
+        elif member.nested is not None:
+            inner = _bound(held, member.nested)
+            if inner is None:
+                return None
+            bound[member.name] = inner
+        elif held is None or not member.accepts(held):
+            return None
+        else:
+            bound[member.name] = held
+    lacks = any(member.required and member.name not in bound for member in known.values())
+    return None if lacks else bound
 
 
 def to_utc_us(text: str) -> int:
