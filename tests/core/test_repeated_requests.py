@@ -1,6 +1,7 @@
 """What gets no clear answer is asked again ever more slowly, after the reads that would tell."""
 
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from msgspec.structs import replace
@@ -14,11 +15,14 @@ from backstop.core.call_budget import (
     REPEATS_KEPT,
     RESERVE_MAX,
     calls_kept,
+    reads_are_urgent,
 )
 from backstop.core.evidence import LOOKS_FIRST
 from backstop.core.leftovers import ASK_AGAIN_NS
+from backstop.core.order_moves import LATE_NS
+from backstop.core.policy import MILLISECOND_NS
 from backstop.core.protection_record import Change
-from backstop.core.repeated_requests import CANCEL_PAUSE_MAX_NS, TRY_AGAIN_NS, marked
+from backstop.core.repeated_requests import CANCEL_PAUSE_MAX_NS, TIMES_MAX, TRY_AGAIN_NS, marked
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.call_purpose import CallPurpose
 from backstop.domain.commands import (
@@ -94,6 +98,9 @@ def test_each_request_without_a_clear_answer_is_made_again_more_slowly(
     assert pauses[0] == first_ns
     assert pauses[1:] == [min(2 * before, most_ns) for before in pauses[:-1]]
     assert pauses[-1] == most_ns
+    for _ in range(TIMES_MAX):
+        answer(guard, said, cancel=cancel)
+    assert guard.book.unclear[STOP].times == TIMES_MAX, "days of it make no huge numbers"
 
 
 def test_a_size_that_is_asked_for_anew_goes_on_where_the_last_one_stopped() -> None:
@@ -132,6 +139,106 @@ def test_the_pauses_begin_anew_with_an_answer_the_effect_or_another_process(end:
             guard.start()
 
     assert STOP not in guard.book.unclear
+
+
+@pytest.mark.parametrize("said", [Answer.YES, Answer.NO])
+@pytest.mark.parametrize("cancel", [False, True])
+def test_after_a_clear_answer_the_first_pause_is_the_first_one_again(
+    said: Answer, *, cancel: bool
+) -> None:
+    guard = a_guard()
+    first = answer(guard, Answer.UNKNOWN, cancel=cancel)
+    for _ in range(TRIES):
+        answer(guard, Answer.UNKNOWN, cancel=cancel)
+    kind = CancelAnswered if cancel else ModifyAnswered
+    guard.feed(kind(utc_us=guard.utc_us, broker_order_id=STOP, answer=said))
+
+    assert STOP not in guard.book.unclear
+    assert answer(guard, Answer.UNKNOWN, cancel=cancel) == first
+
+
+def test_each_order_has_pauses_of_its_own() -> None:
+    guard, other = a_guard(), STOP + 1
+    guard.row(broker_order_id=other, type=OrderType.LIMIT, limit_price=Decimal(4000))
+
+    def other_answered(said: Answer) -> None:
+        guard.feed(CancelAnswered(utc_us=guard.utc_us, broker_order_id=other, answer=said))
+
+    for _ in range(TRIES):
+        other_answered(Answer.UNKNOWN)
+    assert answer(guard, Answer.UNKNOWN, cancel=False) == TRY_AGAIN_NS
+    other_answered(Answer.YES)
+    assert list(guard.book.unclear) == [STOP], "a clear answer about one says nothing of the other"
+    assert answer(guard, Answer.UNKNOWN, cancel=False) == 2 * TRY_AGAIN_NS
+
+
+def test_nothing_is_asked_again_before_its_pause_is_over() -> None:
+    """The first pause is short, and it is one."""
+    world = unanswered(ModifyOrder)
+    world.exit(1)
+    asked_ns: list[int] = []
+    for _ in range(5_000):
+        before = len(world.sent_of(ModifyOrder))
+        world.wait(1)
+        asked_ns += [world.guard.now_ns] * (len(world.sent_of(ModifyOrder)) - before)
+    pauses_ns = [later - earlier for earlier, later in pairwise(asked_ns)]
+
+    assert len(pauses_ns) >= 4
+    for doublings, pause_ns in enumerate(pauses_ns):
+        assert pause_ns >= min(TRY_AGAIN_NS << doublings, ASK_AGAIN_NS)
+
+
+def test_a_request_that_never_left_after_one_that_may_have_arrived_is_still_a_repeat() -> None:
+    guard = a_guard()
+    answer(guard, Answer.UNKNOWN, cancel=False)
+    answer(guard, Answer.NOT_SENT, cancel=False)
+    cut = ModifyOrder(account_id=ACCOUNT, broker_order_id=STOP, quantity=1)
+
+    assert marked(guard.book, (cut,)) == (replace(cut, repeats=True),)
+
+
+def test_what_was_never_asked_before_is_no_repeat() -> None:
+    guard = a_guard()
+    cut = ModifyOrder(account_id=ACCOUNT, broker_order_id=STOP, quantity=1)
+
+    assert marked(guard.book, (cut,)) == (cut,)
+
+
+def test_an_order_of_ours_takes_its_count_along_when_it_ends() -> None:
+    guard = Guard().start()
+    guard.working(type=OrderType.LIMIT, limit_price=Decimal(4990))
+    guard.feed(ModifyAnswered(utc_us=guard.utc_us, broker_order_id=100, answer=Answer.UNKNOWN))
+    guard.row(status=BrokerStatus.OPEN, type=OrderType.LIMIT)
+    guard.feed(ModifyAnswered(utc_us=guard.utc_us, broker_order_id=100, answer=Answer.UNKNOWN))
+    assert list(guard.book.unclear) == [100]
+    guard.row(status=BrokerStatus.CANCELLED, type=OrderType.LIMIT)
+    assert guard.book.unclear == {}
+
+    late = CancelAnswered(utc_us=guard.utc_us, broker_order_id=100, answer=Answer.UNKNOWN)
+    guard.feed(late)
+    assert guard.book.unclear == {}, "an answer that comes after the end keeps no read urgent"
+
+
+@pytest.mark.parametrize(
+    ("listed", "late_ms", "over"), [(True, 0, True), (True, -1, False), (False, 0, False)]
+)
+def test_an_order_that_a_late_read_still_lists_was_not_changed_by_what_was_asked(
+    listed: bool,  # noqa: FBT001 - a parameter of the case
+    late_ms: int,
+    *,
+    over: bool,
+) -> None:
+    """A bot asks once, and nobody asks again: its answer must not keep reads urgent all day."""
+    guard = a_guard()
+    answer(guard, Answer.UNKNOWN, cancel=True)
+    stop = guard.book.venue_orders[STOP].row
+    assert reads_are_urgent(guard.book)
+    guard.now_ns += LATE_NS + late_ms * MILLISECOND_NS
+    guard.audit(
+        after_ms=0, sent_ns=guard.now_ns, live_orders=(stop,) if listed else (), positions=None
+    )
+
+    assert (STOP not in guard.book.unclear) is over
 
 
 def test_what_is_said_of_an_order_that_is_gone_is_not_kept() -> None:

@@ -126,10 +126,14 @@ class Search(Struct, frozen=True, kw_only=True):
 
 
 class Unclear(Struct, frozen=True, kw_only=True):
-    """Requests about one order without a clear answer, in a row; ``left``: one may have arrived."""
+    """Requests about one order without a clear answer, in a row; ``left``: one may have arrived.
+
+    ``last_ns`` is when the last of them was answered, or given up; monotonic.
+    """
 
     times: int = 0
     left: bool = False
+    last_ns: int = 0
 
 
 @dataclass(slots=True)

@@ -3,15 +3,17 @@
 The venue has no clear no for an order that is gone, and a line that is down answers nothing: what
 ends such a request is a read that shows the order as it is. So each next one waits longer, and
 leaves calls for the reads (``core.call_budget``). The count begins anew with a clear answer, with
-the effect at the venue, and with the end of the order.
+the effect at the venue, with the end of the order, and when a late read shows that it goes on.
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 from msgspec.structs import replace
 
 from backstop.core.book import Book, Unclear
 from backstop.core.leftovers import ASK_AGAIN_NS
+from backstop.core.order_moves import LATE_NS
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.protection_levels import row_of
 from backstop.core.step import Workbench
@@ -40,8 +42,22 @@ def note_answer(work: Workbench, event: CancelAnswered | ModifyAnswered) -> None
         return
     held = book.unclear.get(number, Unclear())
     book.unclear[number] = Unclear(
-        times=min(held.times + 1, TIMES_MAX), left=held.left or event.answer is not Answer.NOT_SENT
+        times=min(held.times + 1, TIMES_MAX),
+        left=held.left or event.answer is not Answer.NOT_SENT,
+        last_ns=work.now_ns,
     )
+
+
+def forget_what_is_over(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) -> None:
+    """Forget requests that can have no effect any more, about orders that still are ``listed``.
+
+    ``listed`` are all live orders by a read that was sent at ``sent_ns``. Nobody need ask again for
+    what a bot wanted once: without an end its answer would keep every read urgent all day.
+    """
+    unclear = work.book.unclear
+    for number in [it for it in unclear if it in listed]:
+        if sent_ns >= unclear[number].last_ns + LATE_NS:
+            del unclear[number]
 
 
 def pause_ns(book: Book, event: CancelAnswered | ModifyAnswered) -> int:
