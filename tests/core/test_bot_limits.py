@@ -127,14 +127,17 @@ def test_a_restart_gives_a_bot_no_new_share_of_the_second() -> None:
     assert DenialCode.BOT_RATE_TOO_HIGH not in codes(later)
 
 
-def test_a_clock_that_was_set_back_locks_no_bot_out() -> None:
+@pytest.mark.parametrize("set_back_s", [3_602, 2])
+def test_a_clock_that_was_set_back_locks_no_bot_out(set_back_s: int) -> None:
     guard = a_guard()
     one = BotLimits(orders_max=50, entries_per_second_max=1)
     asked(guard, one, client_order_id="before")
+    entered_us = guard.utc_us
     guard.now_ns += 2_000_000_000
 
-    an_hour_ago = OrderRequested(
-        utc_us=START_US - 3_600_000_000,
+    # Set back by as much as has passed, it says the same as at the entry before.
+    set_back = OrderRequested(
+        utc_us=entered_us + (2 - set_back_s) * 1_000_000,
         request=a_request(
             client_order_id="after",
             strategy_id="alpha",
@@ -145,7 +148,7 @@ def test_a_clock_that_was_set_back_locks_no_bot_out() -> None:
         bot_limits=one,
     )
 
-    decision = guard.feed(an_hour_ago).decision
+    decision = guard.feed(set_back).decision
     assert decision is not None
     assert decision.kind is DecisionKind.ACCEPTED
 

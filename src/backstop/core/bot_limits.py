@@ -1,8 +1,9 @@
 """What the credentials of a bot permit its entries: one refusal for each limit.
 
 The limits come with the wish, as the credentials had them then. The pace is that of the record:
-what this process accepted counts by its monotonic time, what came before it by the time of day. So
-a bot that has had its share has had it after a restart as well.
+what this process accepted counts by its monotonic time. In its first second what came before it
+counts as well, by the time of day, the only one that both have: a bot that has had its share has
+had it after a restart, too, and a clock that somebody sets can matter for no longer than that.
 """
 
 from collections.abc import Iterator
@@ -111,6 +112,8 @@ def _recent_entries(book: Book, wish: OrderRequested, bot: str, *, now_ns: int) 
         moves += entry.moved
         if not entry.moved:
             names[entry.request.client_order_id] = None
+    if now_ns - book.protection.started_ns >= SECOND_NS:
+        return len(names) + moves
     for order in islice(reversed(book.orders.values()), NEWEST_ORDERS):
         is_entry = order.request.strategy_id == bot and not order.reduces_risk
         if is_entry and 0 <= wish.utc_us - order.requested_utc_us < SECOND_US:
