@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from tests.core.builders import (
-    START_US,
     Guard,
     a_guard_start,
     a_policy,
