@@ -6,13 +6,18 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from tests.core.builders import ACCOUNT, MES, NQ, a_policy
-from tests.core.protection_world import LOST, TOLD, Delivery, Request, World
+from tests.core.protection_world import LOST, REQUEST_MS, TOLD, Delivery, Request, World
 
 from backstop.core.leftovers import leftover_denials
 from backstop.core.liquidation import LiquidationState
 from backstop.core.naked_time import NAKED_LIMIT_NS
 from backstop.core.policy import MILLISECOND_NS, Policy
-from backstop.core.protection_repair import REPAIRS_MAX
+from backstop.core.protection_repair import (
+    READ_AGAIN_NS,
+    READ_WAIT_NS,
+    REPAIRS_MAX,
+    SETTLE_NS,
+)
 from backstop.core.protection_situation import Protection, protection_of
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import (
@@ -38,6 +43,11 @@ from backstop.simulator.exchange_config import (
 
 MARKET, STOP = 2, 4
 LIMIT_MS = NAKED_LIMIT_NS // MILLISECOND_NS
+ONE_READ_MS = 3 * REQUEST_MS
+"""There, back, and a bit."""
+
+READS_MAX = 2 + (SETTLE_NS + READ_WAIT_NS) // READ_AGAIN_NS
+"""Until a stop is placed unseen; and what follows from that one."""
 
 
 def a_protecting_policy(**changes: Any) -> Policy:
@@ -90,6 +100,36 @@ def test_a_bracket_that_only_a_read_shows_is_not_doubled() -> None:
     assert world.stops() == [(2, Decimal(4990))]
     assert world.placed() == []
     assert protection_of(world.book, MES) is Protection.PROTECTED
+
+
+def test_reads_that_fail_are_paced_while_a_stop_of_the_venue_may_be_coming() -> None:
+    """The venue counts our calls, and what it refused a moment ago it refuses again."""
+    world = World().start()
+    world.tell = lambda target: LOST if target == "GatewayUserOrder" else TOLD
+    world.reads_fail = True
+    before = len(world.sent_of(AuditAccount))
+    world.enter(stop=4990)
+    world.wait(LIMIT_MS)
+    reads = len(world.sent_of(AuditAccount)) - before
+
+    assert len(world.placed()) == 1, "unseen, once the time for looking is over"
+    assert 2 <= reads <= READS_MAX, reads
+
+
+def test_a_read_that_fails_once_is_repeated_before_a_stop_is_placed_unseen() -> None:
+    world = World().start()
+    world.tell = lambda target: LOST if target == "GatewayUserOrder" else TOLD
+    world.reads_fail = True
+    world.enter(stop=4990)
+    before = len(world.sent_of(AuditAccount))
+    while len(world.sent_of(AuditAccount)) == before:
+        world.wait(1)
+    world.wait(ONE_READ_MS)
+    world.reads_fail = False
+    world.wait(LIMIT_MS)
+
+    assert world.stops() == [(2, Decimal(4990))]
+    assert world.placed() == []
 
 
 # -- the venue does not ----------------------------------------------------------------------------

@@ -93,6 +93,7 @@ class Episode(Struct, frozen=True, kw_only=True):
     Attributes:
         wanted_ns: since when it lacks a stop that it should have; 0: it has all that are wanted.
         bare_since_ns: since when a complete read has it that it lacks one; 0: none has said so yet.
+        looked_ns: when the newest read is due, or was, that shows what the venue does by itself.
         try_again_ns: not before this, for the one before did not leave this machine.
         hear_until_ns: its limit was noticed late: what waits in the sockets is heard until then.
         excess_ns: when the contracts without a stop were ordered closed; 0: they were not.
@@ -101,6 +102,7 @@ class Episode(Struct, frozen=True, kw_only=True):
 
     wanted_ns: int = 0
     bare_since_ns: int = 0
+    looked_ns: int = 0
     try_again_ns: int = 0
     hear_until_ns: int = 0
     excess_ns: int = 0

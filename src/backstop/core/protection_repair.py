@@ -33,6 +33,10 @@ ACTIVATION_NS = 50 * MILLISECOND_NS
 READ_WAIT_NS = 350 * MILLISECOND_NS
 """How long such a read may take; then a stop is placed unseen, and a surplus is cut afterwards."""
 
+READ_AGAIN_NS = 50 * MILLISECOND_NS
+"""Between two such reads, where one did not come back whole: the venue counts our calls, and what
+it refuses it refuses for longer than a moment."""
+
 CLOSING_PAUSE_NS = SECOND_NS
 CLOSING_PAUSE_MAX_NS = 60 * SECOND_NS
 """Between two stops for a position that the venue does not close; doubled with each request: what
@@ -134,8 +138,22 @@ def _due_ns(work: Workbench, now: Situation) -> int:
         return since_ns + SETTLE_NS
     if clock.complete_sent_ns >= since_ns + ACTIVATION_NS:
         return work.now_ns
-    _read_soon(work, work.now_ns + MILLISECOND_NS)
+    _look(work, now)
     return since_ns + SETTLE_NS + READ_WAIT_NS
+
+
+def _look(work: Workbench, now: Situation) -> None:
+    """Have the account read at once, and again after a pause where that comes back in parts."""
+    protection, looked_ns = work.book.protection, now.record.episode.looked_ns
+    if looked_ns <= work.now_ns:
+        is_of_now = looked_ns >= now.view.naked_since_ns  # and not of a gap before this one
+        if is_of_now and work.book.audit.requested_ns:
+            return  # it is under way
+        looked_ns = max(looked_ns + READ_AGAIN_NS, work.now_ns + MILLISECOND_NS)
+        record = protection.record(now.contract_id)
+        episode = replace(record.episode, looked_ns=looked_ns)
+        protection.records[now.contract_id] = replace(record, episode=episode)
+    _read_soon(work, looked_ns)
 
 
 def _after_the_bot_ns(work: Workbench, now: Situation) -> int:
