@@ -29,7 +29,8 @@ from tests.entrypoints.gateway.hearing import Listener, breaches, listening
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.projectx.hubs import ProjectXHubs
 from backstop.adapters.projectx.session import BearerToken
-from backstop.adapters.projectx.wire import OrderRow
+from backstop.adapters.projectx.wire import OrderRow, TradeRow
+from backstop.adapters.projectx.wire_rows import rest_time
 from backstop.adapters.projectx_server.json_rows import encode, hub_row
 from backstop.adapters.projectx_server.venue import MarketEvent, UserEvent
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerStatus, BrokerTrade
@@ -756,6 +757,35 @@ async def test_history_that_a_bot_reads_is_no_news(desk: Desk) -> None:
             await learning.orders([replace(old, status=1, fill_volume=0)])
             await listener.caught_up()
             assert old.id in listener.newest_orders(), "one that lives is news at any age"
+
+
+@over_sockets
+async def test_a_trade_that_waits_for_its_order_is_not_read_before_it_is_told(desk: Desk) -> None:
+    async with in_front(desk) as front:
+        bot = await front.bot()
+        learning = front.gateway._reads._learning
+        rows = [
+            TradeRow(
+                id=3_990_000_000 + side,
+                account_id=desk.account,
+                contract_id=bot.contract,
+                creation_timestamp=rest_time(SystemClock().utc_us()),
+                price=Decimal(5000),
+                side=side,
+                size=1,
+                voided=False,
+                order_id=3_990_000_010 + side,
+            )
+            for side in (BUY, SELL)
+        ]
+        async with listening(bot) as listener:
+            read = {row.id for row in await learning.trades(rows)}
+            await listener.caught_up()
+            assert read <= {row["id"] for row in listener.rows("Trade")}
+            await until(lambda: len(listener.rows("Trade")) == 2, "told without their orders")
+            assert await learning.trades(rows) == rows
+            await listener.caught_up()
+            assert len(listener.rows("Trade")) == 2
 
 
 @dataclass

@@ -86,6 +86,10 @@ class UserEvents:
         """Send every later event to ``sink``, in order."""
         self._sinks.append(sink)
 
+    def is_held_back(self, trade_id: int) -> bool:
+        """Say whether a trade that is known will be told together with its order, and not yet."""
+        return trade_id in self._orderless
+
     def position_rows(self) -> list[PositionRow]:
         """Return the open positions as bots were told of them, or would have been."""
         return [

@@ -77,10 +77,13 @@ class LearningReads:
         *,
         held: Callable[[Book], Mapping[int, TradeRow]] = lambda _book: {},
     ) -> Sequence[TradeRow]:
-        """Return ``rows`` when their events have left, with what is ``held`` likewise."""
+        """Return ``rows`` when their events have left, with what is ``held`` likewise.
+
+        A trade whose order nobody has heard of is left out: its event comes with that order.
+        """
         whole = completed(rows, held(self._loop.book), newest_first=True)
         await self._learn(self._unknown_trades(rows))
-        return whole
+        return [row for row in whole if not self._events.is_held_back(row.id)]
 
     async def positions(self, rows: Sequence[PositionRow]) -> Sequence[PositionRow]:
         """Return ``rows`` when bots were told of these positions, or could not be in time."""
