@@ -155,6 +155,26 @@ REGRESSIONS: Final = (
         "(`core.venue_clock`)",
         test="core/test_clock_readings.py",
     ),
+    Regression(
+        seed=4149,
+        hours=0.1,
+        rule="time goes on",
+        defect="beside a bot that trades by itself: the look at an order was put off because the "
+        "account was not read, and the read judged it; nobody took the wake, and the guard was "
+        "woken for it again and again, with a record each time, until the disk could not keep up",
+        mended="no wake is left when nothing waits (`core.drop_copy`)",
+        test="core/test_drop_copy.py",
+    ),
+    Regression(
+        seed=4117,
+        hours=0.045,
+        rule="told once",
+        defect="the broker's list of orders lagged behind its list of trades: a bot read a trade, "
+        "and heard of it again when its order was known",
+        mended="a trade that is told with its order is not read before "
+        "(`gateway.user_events_reads`)",
+        test="entrypoints/gateway/test_user_events.py",
+    ),
 )
 """In the order in which they were found."""
 
@@ -191,5 +211,23 @@ MISJUDGED: Final = (
         why="two entries were on their way when an exit filled; for 20 ms the stop of the position "
         "that was gone counted as an entry. It is a leg up to the position by all that the guard "
         "could know, and the guard took it away as soon as it heard of the fill",
+    ),
+    Misjudged(
+        seed=4111,
+        rule="within limits",
+        why="micros were bought while the mini of their family was held short: that only shrinks "
+        "what the family comes to, as a close of a part does. What it hedged got smaller, which no "
+        "limit forbids",
+    ),
+    Misjudged(
+        seed=4129,
+        rule="no means no",
+        why="an order met a 429, and its bot sent it again; the second was taken for the first",
+    ),
+    Misjudged(
+        seed=4187,
+        rule="within limits",
+        why="a target that the guard had placed to complete a bracket counted as an entry; legs up "
+        "to the position count zero, whoever placed them",
     ),
 )
