@@ -52,7 +52,10 @@ class Died(NamedTuple):
 
 
 async def died(case: Case, repeats: int) -> Died:
-    """Play one death again and again; a failure is printed at once, and its folder stays."""
+    """Play one death again and again, with each position in turn.
+
+    A failure is printed at once, and its folder stays.
+    """
     survived, began_s = 0, time.monotonic()
     for first in range(0, repeats, DEATHS_MAX):
         async with a_matrix_venue() as venue:
@@ -60,9 +63,10 @@ async def died(case: Case, repeats: int) -> Died:
                 folder = Path(tempfile.mkdtemp(prefix="kill-matrix-"))
                 try:
                     async with asyncio.timeout(DEATH_LIMIT_S):
-                        await died_and_came_back(venue, case, folder)
+                        await died_and_came_back(venue, case.repeat(number), folder)
                 except Exception:  # noqa: BLE001 - whatever went wrong is the result
-                    print(f"{case.name}, repeat {number + 1}, in {folder}:")
+                    held = case.repeat(number).held.name
+                    print(f"{case.name}, repeat {number + 1}, {held}, in {folder}:")
                     print(traceback.format_exc(), flush=True)
                 else:
                     survived += 1

@@ -38,4 +38,5 @@ async def died_and_came_back(venue: Simulator, case: Case, folder: Path) -> None
             if run.struck:
                 await judge(run)
                 return
-    raise AssertionError(f"{case.name}: nobody came by this point in {ATTEMPTS} stories")
+    nobody = f"nobody came by this point in {ATTEMPTS} stories"
+    raise AssertionError(f"{case.name}, {case.held.name}: {nobody}")

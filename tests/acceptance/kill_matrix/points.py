@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from msgspec import Struct
+from tests.acceptance.kill_matrix.held import HELD, Held
 
 from backstop.simulator.fault_rules import FaultKind
 
@@ -45,15 +46,15 @@ STEPS: dict[Story, tuple[str, ...]] = {
 }
 
 TOLD: dict[Story, str] = {
-    Story.ORDER: "two contracts are bought with stop and target; a limit order rests, is changed "
+    Story.ORDER: "two contracts are opened with stop and target; a limit order rests, is changed "
     "and is cancelled",
-    Story.PROTECTION: "two contracts are bought; somebody takes their stop away and it is put "
-    "back; it is moved; one contract is sold; somebody else closes the rest",
-    Story.LIQUIDATION: "two contracts are bought, a limit order rests, and a person has the "
+    Story.PROTECTION: "two contracts are opened; somebody takes their stop away and it is put "
+    "back; it is moved; one contract is closed; somebody else closes the rest",
+    Story.LIQUIDATION: "two contracts are opened, a limit order rests, and a person has the "
     "account taken flat",
-    Story.RESTART: "two contracts are bought, a limit order rests, and the guard is killed: its "
+    Story.RESTART: "two contracts are opened, a limit order rests, and the guard is killed: its "
     "successor dies as well, on the way back",
-    Story.ABANDONED: "two contracts are bought and the guard is killed for good: the watchdog has "
+    Story.ABANDONED: "two contracts are opened and the guard is killed for good: the watchdog has "
     "the account taken flat by a process of its own",
 }
 
@@ -601,22 +602,29 @@ POINTS: tuple[Point, ...] = (
 
 
 class Case(NamedTuple):
-    """One death: where, and whose."""
+    """One death: where, and whose, and with which position."""
 
     point: Point
     victim: Victim
+    held: Held = HELD[0]
 
     @property
     def name(self) -> str:
         """How it is called on the command line."""
         return f"{self.point.name}:{self.victim.lower()}"
 
+    def repeat(self, number: int) -> "Case":
+        """Return it with the position that is held in this repeat of it, counted from 0."""
+        return self._replace(held=HELD[(HELD.index(self.held) + number) % len(HELD)])
+
 
 def cases() -> tuple[Case, ...]:
-    """Return every death of the matrix."""
-    return tuple(Case(point, victim) for point in POINTS for victim in point.victims)
+    """Return every death of the matrix; neighbours begin with different positions."""
+    every = (Case(point, victim) for point in POINTS for victim in point.victims)
+    return tuple(case.repeat(place) for place, case in enumerate(every))
 
 
 def short_form() -> tuple[Case, ...]:
     """Return one death of each kind: what fits into a minute."""
-    return tuple(Case(point, point.short) for point in POINTS if point.short is not None)
+    chosen = (Case(point, point.short) for point in POINTS if point.short is not None)
+    return tuple(case.repeat(place) for place, case in enumerate(chosen))

@@ -22,12 +22,12 @@ NAKED = "POSITION_NAKED"
 """The alert of a position that was closed because no stop could be proven in time."""
 
 
-def a_price(run: Run, away: Decimal = Decimal(0)) -> Decimal:
-    """Return a whole price near where the account bought, ``away`` points from there."""
+def a_price(run: Run, away: Decimal) -> Decimal:
+    """Return a whole price ``away`` points from the entry, where the position loses."""
     (trade, *_) = (
         row for row in run.desk.truth()["trades"] if row["accountId"] == run.desk.account
     )
-    return Decimal(int(Decimal(trade["price"]))) + away
+    return run.case.held.against(Decimal(int(Decimal(trade["price"]))), away)
 
 
 def resting(run: Run) -> list[Any]:
@@ -53,15 +53,16 @@ async def play(run: Run) -> None:
 
 
 async def enter(run: Run) -> None:
+    held = run.case.held
     async with run.step("enter"):
         order = {
             "client_order_id": "enter-1",
-            "symbol": "MES",
-            "side": "BUY",
+            "symbol": held.symbol,
+            "side": held.entry,
             "quantity": 2,
             "type": "MARKET",
-            "stop_loss_price": "4000",
-            "take_profit_price": "9000",
+            "stop_loss_price": held.stop,
+            "take_profit_price": held.target,
         }
         record = await run.submit(order)
         assert record["state"] in {"WORKING", "PARTIALLY_FILLED", "FILLED"}, record
@@ -70,16 +71,17 @@ async def enter(run: Run) -> None:
 
 
 async def rest(run: Run) -> None:
+    held = run.case.held
     async with run.step("rest"):
-        price = a_price(run, -TARGET)
+        price = a_price(run, TARGET)
         order = {
             "client_order_id": "rest-1",
-            "symbol": "MES",
-            "side": "BUY",
+            "symbol": held.symbol,
+            "side": held.entry,
             "quantity": 1,
             "type": LIMIT,
             "limit_price": str(price),
-            "stop_loss_price": str(price - TARGET),
+            "stop_loss_price": str(held.against(price, TARGET)),
         }
         await run.submit(order)
         await run.until(lambda: len(resting(run)) == 1)
@@ -89,7 +91,7 @@ async def rest(run: Run) -> None:
 async def change(run: Run) -> None:
     async with run.step("change"):
         (name,) = (name for name in run.told if name.startswith("rest"))
-        wanted = a_price(run, -TARGET - 10)
+        wanted = a_price(run, TARGET + 10)
         while not any(Decimal(row["limitPrice"]) == wanted for row in resting(run)):
             await run.ask("PATCH", f"/v1/orders/{name}", {"limit_price": str(wanted)})
         await until_struck(run, "change")
@@ -116,9 +118,10 @@ async def repair(run: Run) -> None:
 
 async def move(run: Run) -> None:
     async with run.step("move"):
-        wanted = a_price(run, -TARGET)
+        wanted = a_price(run, TARGET)
+        path = f"/v1/positions/{run.case.held.symbol}/protection"
         while set(levels(run.desk)) != {wanted}:
-            await run.ask("PUT", "/v1/positions/MES/protection", {"stop_price": str(wanted)})
+            await run.ask("PUT", path, {"stop_price": str(wanted)})
         await until_struck(run, "move")
 
 
@@ -126,8 +129,8 @@ async def shrink(run: Run) -> None:
     async with run.step("shrink"):
         order = {
             "client_order_id": "shrink-1",
-            "symbol": "MES",
-            "side": "SELL",
+            "symbol": run.case.held.symbol,
+            "side": run.case.held.exit,
             "quantity": 1,
             "type": "MARKET",
         }
@@ -142,7 +145,7 @@ async def orphan(run: Run) -> None:
             row for row in run.desk.truth()["positions"] if row["accountId"] == run.desk.account
         )
         run.desk.venue.exchange.place_manual(
-            run.desk.account, held["contractId"], type=2, side=1, size=1
+            run.desk.account, held["contractId"], type=2, side=run.case.held.exit_code, size=1
         )
         await flat(run)
         await until_struck(run, "orphan")
@@ -213,13 +216,13 @@ async def until_struck(run: Run, step: str) -> None:
             await asyncio.sleep(LOOK_S)
 
 
-async def covered(run: Run, position: int) -> None:
-    """Wait until the exchange holds ``position`` and stops for exactly that.
+async def covered(run: Run, contracts: int) -> None:
+    """Wait until the exchange holds so many ``contracts`` and stops for exactly those.
 
     Raises:
-        ClosedError: the guard has closed it, and says why.
+        ClosedError: the guard has closed them, and says why.
     """
-    while (net(run.desk), cover(run.desk)) != (position, abs(position)):
+    while (run.case.held.sign * net(run.desk), cover(run.desk)) != (contracts, contracts):
         if trades(run.desk) and not net(run.desk):
             _, said = await run.ask("GET", "/v1/alerts")
             if NAKED in {alert["code"] for alert in said["alerts"]}:

@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from functools import reduce
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from msgspec.structs import replace
+from tests.acceptance.kill_matrix.held import HELD
 from tests.acceptance.kill_matrix.matrix import a_matrix_venue, died_and_came_back
 from tests.acceptance.kill_matrix.page import PAGE
 from tests.acceptance.kill_matrix.points import (
@@ -39,7 +41,7 @@ async def venue() -> AsyncIterator[Simulator]:
 
 @pytest.mark.scenario("H1")
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("case", short_form(), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", short_form(), ids=lambda case: f"{case.name}:{case.held.name}")
 async def test_who_dies_here_leaves_nothing_doubled_nothing_lost_and_nothing_naked(
     venue: Simulator, tmp_path: Path, case: Case
 ) -> None:
@@ -68,7 +70,7 @@ def test_there_are_enough_points_and_each_has_a_name_of_its_own() -> None:
 
     assert len(names) >= POINTS_MIN
     assert max(names.values()) == 1
-    assert {victim for _, victim in cases()} == set(Victim)
+    assert {victim for _, victim, _ in cases()} == set(Victim)
 
 
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: point.name)
@@ -81,13 +83,21 @@ def test_a_point_is_a_step_of_its_story_and_a_function_that_is_there(point: Poin
         assert name in vars(owner), "it is wrapped where it is defined"
 
 
+def test_each_death_is_played_with_every_position_and_neighbours_differ() -> None:
+    every = cases()
+    assert {case.held for case in short_form()} == set(HELD)
+    for case in every:
+        assert {case.repeat(number).held for number in range(len(HELD))} == set(HELD)
+    assert all(one.held != other.held for one, other in pairwise(every))
+
+
 def test_the_short_form_has_a_death_in_each_part_of_life() -> None:
     chosen = short_form()
 
     assert {case.point.name.partition(".")[0] for case in chosen} == {
         point.name.partition(".")[0] for point in POINTS
     }
-    assert set(chosen) <= set(cases())
+    assert {case.name for case in chosen} <= {case.name for case in cases()}
 
 
 def test_the_page_says_what_the_table_says() -> None:

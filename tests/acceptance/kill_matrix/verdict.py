@@ -86,11 +86,11 @@ def _has_tag(tag: str, record: Any) -> bool:
 
 
 def never_turned_round(run: Run) -> bool:
-    """Say whether the account never held less than nothing: all its stories are long."""
+    """Say whether the account was never on the other side of the market than its story."""
     held = 0
     rows: list[Any] = sorted(trades(run.desk), key=lambda row: int(row["id"]))
     for row in rows:
-        held += row["quantity"]
+        held += run.case.held.sign * row["quantity"]
         if held < 0:
             return False
     return True
