@@ -93,12 +93,12 @@ def test_lots_that_were_given_no_stop_ask_for_none_of_their_own() -> None:
 # -- what shrinks ----------------------------------------------------------------------------------
 
 
-def test_our_own_stops_go_before_legs_and_legs_before_those_of_others() -> None:
+def test_stops_of_others_go_before_our_own_and_those_before_legs() -> None:
     stops = [
         a_cover(2, 1, origin=Origin.BOT),
-        a_cover(2, 2, origin=Origin.FOREIGN),
-        a_cover(2, 3, origin=Origin.LEG),
-        a_cover(2, 4, origin=Origin.OWN),
+        a_cover(2, 2, origin=Origin.LEG),
+        a_cover(2, 3, origin=Origin.OWN),
+        a_cover(2, 4, origin=Origin.FOREIGN),
     ]
 
     cuts = stop_cuts(3, stops, sign=1)
@@ -108,6 +108,43 @@ def test_our_own_stops_go_before_legs_and_legs_before_those_of_others() -> None:
         (3, 0),
         (2, 1),
     ]
+
+
+@pytest.mark.parametrize("level", [80, 100, 120])
+@pytest.mark.parametrize("origin", [Origin.OWN, Origin.LEG, Origin.BOT])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_wherever_a_stop_of_somebody_else_stands_the_approved_one_stays(
+    level: int, origin: Origin, sign: int
+) -> None:
+    stops = [a_cover(2, 1, origin=origin), a_cover(2, 2, ticks=level, origin=Origin.FOREIGN)]
+
+    (cut,) = stop_cuts(2, stops, sign=sign)
+
+    assert (cut.cover.origin, cut.to_quantity) == (Origin.FOREIGN, 0)
+
+
+@pytest.mark.parametrize(
+    ("sign", "level", "first"),
+    [
+        (1, 80, Origin.FOREIGN),
+        (1, 100, Origin.OWN),
+        (1, 120, Origin.OWN),
+        (-1, 120, Origin.FOREIGN),
+        (-1, 100, Origin.OWN),
+        (-1, 80, Origin.OWN),
+    ],
+)
+def test_a_stop_at_a_level_that_nobody_asked_for_yields_to_one_that_loses_no_more(
+    sign: int, level: int, first: Origin
+) -> None:
+    stops = [
+        a_cover(2, 1, origin=Origin.OWN, made_up=True),
+        a_cover(2, 2, ticks=level, origin=Origin.FOREIGN),
+    ]
+
+    (cut,) = stop_cuts(2, stops, sign=sign)
+
+    assert cut.cover.origin is first
 
 
 @pytest.mark.parametrize(("sign", "farthest"), [(1, 90), (-1, 110)])

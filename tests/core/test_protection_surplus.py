@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from tests.core.builders import Guard, a_policy, a_position
+from tests.core.builders import ACCOUNT, Guard, a_policy, a_position
 from tests.core.protection_world import LOST, TOLD, Request, World
 
 from backstop.core.engine import next_deadline_ns
@@ -11,8 +11,9 @@ from backstop.core.execution_verification import REPLY_LIMIT_NS
 from backstop.core.leftovers import ASK_AGAIN_NS, ORPHAN_SETTLE_NS
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.step import DecisionKind
-from backstop.domain.commands import CancelOrder, ClosePosition, ModifyOrder
+from backstop.domain.commands import CancelOrder, ClosePosition, ModifyOrder, RaiseAlert
 from backstop.domain.events import ModifyRequested
+from backstop.domain.external import ExternalPositionPolicy
 from backstop.domain.order import OrderType, Side
 from backstop.simulator.exchange_config import (
     LegsOnPartialEntry,
@@ -144,6 +145,86 @@ def test_a_stop_of_somebody_else_that_could_turn_the_position_around_shrinks() -
     world.wait(3_000)
 
     assert sum(number for number, _ in world.stops()) == 2
+
+
+@pytest.mark.parametrize("level", [4980, 4995])
+@pytest.mark.parametrize("quantity", [1, 2, 3])
+def test_a_stop_of_somebody_else_never_takes_the_place_of_the_approved_one(
+    level: int, quantity: int
+) -> None:
+    world = holding(2)
+    number = world.manual(STOP, Side.SELL, quantity, stop_price=Decimal(level))
+    world.wait(8_000)
+
+    assert world.stops() == [(2, Decimal(4990))]
+    assert world.targets() == [(2, Decimal(5020))]
+    assert world.placed() == []
+    assert world.naked_ns == 0
+    (told,) = (
+        it for it in world.guard.commands_of(RaiseAlert) if it.code == "EXTERNAL_ORDER_CANCELLED"
+    )
+    assert str(number) in told.message
+
+
+def test_a_stop_that_somebody_placed_while_no_guard_ran_goes_and_ours_stays() -> None:
+    world = holding(2)
+    world.restart_after(lambda: world.manual(STOP, Side.SELL, 2, stop_price=Decimal(4980)) and None)
+    world.wait(3_000)
+
+    assert world.stops() == [(2, Decimal(4990))]
+    assert world.naked_ns == 0
+
+
+def test_a_stop_beside_the_one_that_the_settings_made_up_takes_its_place() -> None:
+    """Nobody asked for that level; who opened the position by hand says where it ends."""
+    world = World(policy=a_policy(protects=True, default_stop_ticks=40)).start()
+    world.manual(MARKET, Side.BUY, 2)
+    world.wait(1_500)
+    assert world.stops() == [(2, Decimal(4990))]
+    world.manual(STOP, Side.SELL, 2, stop_price=Decimal(4995))
+    world.wait(1_500)
+    assert world.stops() == [(2, Decimal(4995))]
+    assert world.naked_ns < 2 * SECOND_NS
+
+
+def test_a_wider_stop_beside_the_one_that_the_settings_made_up_goes() -> None:
+    world = World(policy=a_policy(protects=True, default_stop_ticks=40)).start()
+    world.manual(MARKET, Side.BUY, 2)
+    world.wait(1_500)
+    world.manual(STOP, Side.SELL, 2, stop_price=Decimal(4980))
+    world.wait(1_500)
+
+    assert world.stops() == [(2, Decimal(4990))]
+
+
+def test_under_policy_alert_neither_stop_is_touched() -> None:
+    policy = a_policy(protects=True, external_position_policy=ExternalPositionPolicy.ALERT)
+    world = World(policy=policy).start()
+    world.enter(quantity=2, stop=4990)
+    world.wait(500)
+    world.manual(STOP, Side.SELL, 2, stop_price=Decimal(4980))
+    world.wait(8_000)
+
+    assert world.stops() == [(2, Decimal(4980)), (2, Decimal(4990))]
+    assert world.sent_of(CancelOrder) == []
+    assert world.sent_of(ModifyOrder) == []
+
+
+def test_a_stop_that_may_be_a_leg_of_an_order_without_an_answer_is_no_surplus() -> None:
+    """The leg of an entry is told before its answer: its number says nothing yet."""
+    guard = a_guard_with_a_leg(1)
+    guard.submit(client_order_id="c2", quantity=1, stop_loss_price=Decimal(4990))
+    guard.row(
+        broker_order_id=201,
+        parent_order_id=200,
+        side=Side.SELL,
+        type=OrderType.STOP,
+        stop_price=Decimal(4990),
+        quantity=1,
+    )
+    pass_time(guard, 4)
+
+    assert guard.commands_of(CancelOrder) == []
 
 
 def test_a_bot_s_own_stop_takes_the_place_of_the_leg() -> None:

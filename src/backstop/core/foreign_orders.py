@@ -21,7 +21,7 @@ from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.commands import CancelOrder, Severity
 from backstop.domain.external import ExternalPositionPolicy
-from backstop.domain.numbers import plain
+from backstop.domain.numbers import count_text, plain
 from backstop.domain.order import TAG_PREFIX
 
 CANCEL_AGAIN_NS = 2 * SECOND_NS
@@ -229,6 +229,40 @@ def cancel_foreign(work: Workbench, row: BrokerOrder, *, reason: str, why: str) 
     work.alert(
         Severity.CRITICAL if cancels else Severity.WARNING,
         AlertCode.EXTERNAL_ORDER_STAYS if cancels else AlertCode.EXTERNAL_ORDER_CANCELLED,
-        f"Order {number} ({tag_words(work.book, row.custom_tag)}), {row.side} {row.quantity} "
-        f"{book.symbol_of(row.contract_id)}, {why}; it {stays}.",
+        f"{_order_words(book, row)}, {why}; it {stays}.",
+    )
+
+
+def cut_foreign(work: Workbench, broker_order_id: int, *, to_quantity: int) -> bool:
+    """Tell that a stop of somebody else is one too many; cancel it where it is known as theirs.
+
+    Returns:
+        False: the caller has still to ask for its cut.
+    """
+    book, held = work.book, work.book.venue_orders.get(broker_order_id)
+    if held is None:
+        return False
+    position = book.position(held.row.contract_id).quantity
+    why = (
+        f"is more than the position of {position:+d} needs beside the stops that it has, and could "
+        "turn it around"
+    )
+    if broker_order_id in book.external.working and not to_quantity:
+        cancel_foreign(work, held.row, reason="the position has its stops", why=why)
+        book.wake(Wake.PROTECTION, book.external.working[broker_order_id].due_ns)
+        return True
+    if broker_order_id not in book.asked:
+        act = f"cut to {count_text(to_quantity, 'contract')}" if to_quantity else "cancelled"
+        work.alert(
+            Severity.WARNING,
+            AlertCode.EXTERNAL_ORDER_CANCELLED,
+            f"{_order_words(book, held.row)}, {why}; it is being {act}.",
+        )
+    return False
+
+
+def _order_words(book: Book, row: BrokerOrder) -> str:
+    return (
+        f"Order {row.broker_order_id} ({tag_words(book, row.custom_tag)}), {row.side} "
+        f"{row.quantity} {book.symbol_of(row.contract_id)}"
     )

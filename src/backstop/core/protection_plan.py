@@ -15,9 +15,9 @@ from backstop.core.protection_record import Lot
 class Origin(IntEnum):
     """Whose order it is; the first ones shrink first."""
 
-    OWN = 0  # placed by the guard to fill a gap
-    LEG = 1  # of a bracket
-    FOREIGN = 2  # placed by the venue or by somebody else
+    FOREIGN = 0  # placed by the venue or by somebody else
+    OWN = 1  # placed by the guard to fill a gap
+    LEG = 2  # of a bracket
     BOT = 3  # asked for by a bot
 
 
@@ -31,6 +31,7 @@ class Cover(Struct, frozen=True, kw_only=True):
         owner: of the lot that it belongs to; empty for an order of our own, which fills any gap.
         leaving: another order takes over, then it goes.
         trails: the venue moves its level by itself.
+        made_up: it is our own, and no entry and nobody else asked for its level.
     """
 
     broker_order_id: int
@@ -41,6 +42,7 @@ class Cover(Struct, frozen=True, kw_only=True):
     owner: str = ""
     leaving: bool = False
     trails: bool = False
+    made_up: bool = False
 
 
 class Cut(Struct, frozen=True, kw_only=True):
@@ -77,9 +79,11 @@ def lacking(quantity: int, covers: Iterable[Cover], coming: Iterable[Cover]) -> 
 def stop_cuts(quantity: int, stops: Sequence[Cover], *, sign: int) -> tuple[Cut, ...]:
     """Return how the stops of a position of ``quantity`` contracts shrink to it.
 
-    First what leaves, then our own, then legs, then those of others; among equals the one that
-    is farthest from the market, so that what stays loses less. Of a bot's own stops the newest
-    stays: that is how a bot moves one.
+    First what leaves, then what others placed, then our own, then legs; among equals the one that
+    is farthest from the market, so that what stays loses less. A level that was approved stays,
+    wherever a stop of somebody else stands; one that nobody asked for is no better than theirs, so
+    the level alone decides between those. Of a bot's own stops the newest stays: that is how a bot
+    moves one.
 
     Args:
         quantity: contracts of the position.
@@ -87,10 +91,11 @@ def stop_cuts(quantity: int, stops: Sequence[Cover], *, sign: int) -> tuple[Cut,
         sign: +1 for a long position, -1 for a short one.
     """
 
-    def first_to_go(stop: Cover) -> tuple[bool, int, bool, int]:
+    def first_to_go(stop: Cover) -> tuple[bool, Origin, bool, int, bool]:
         near = stop.broker_order_id if stop.origin is Origin.BOT else sign * (stop.ticks or 0)
+        weight = Origin.FOREIGN if stop.made_up else stop.origin
         # A stop of unknown level may be the nearest.
-        return (not stop.leaving, stop.origin, stop.ticks is None, near)
+        return (not stop.leaving, weight, stop.ticks is None, near, not stop.made_up)
 
     return _cuts(quantity, stops, sorted(stops, key=first_to_go))
 
@@ -148,6 +153,7 @@ def after_cuts(covers: Iterable[Cover], cuts: Iterable[Cut]) -> tuple[Cover, ...
             ticks=cover.ticks,
             origin=cover.origin,
             owner=cover.owner,
+            made_up=cover.made_up,
         )
         for cover in covers
     )

@@ -109,6 +109,20 @@ class Episode(Struct, frozen=True, kw_only=True):
     alarmed: bool = False
 
 
+class SetAside(Struct, frozen=True, kw_only=True):
+    """What protected a position that is gone by the word of reads alone; it may come back.
+
+    ``newest_trade_id`` is of the contract's trades then: a later one says what became of it.
+    """
+
+    sign: int
+    newest_trade_id: int
+    after_trade_id: int
+    lots: tuple[Lot, ...]
+    stop_ticks: int | None = None
+    target_ticks: int | None = None
+
+
 class ProtectionRecord(Struct, frozen=True, kw_only=True):
     """The protection of one contract's position.
 
@@ -129,6 +143,7 @@ class ProtectionRecord(Struct, frozen=True, kw_only=True):
         withheld: it was said what is not done because nothing is sent.
         declared: contracts of which a person was told that no stop is on record for them.
         doubted_ns: since when its witnesses differ about contracts that no stop covers; 0: no.
+        set_aside: of the position before, which no trade closed; None: a trade did.
     """
 
     contract_id: str
@@ -148,12 +163,19 @@ class ProtectionRecord(Struct, frozen=True, kw_only=True):
     withheld: bool = False
     declared: int = 0
     doubted_ns: int = 0
+    set_aside: SetAside | None = None
     episode: Episode = Episode()
 
     @property
     def active_lots(self) -> tuple[Lot, ...]:
         """The lots of the position that is held, oldest first."""
         return tuple(lot for lot in self.lots if lot.sign == self.sign)
+
+    def asks_for_stop(self, ticks: int | None) -> bool:
+        """Say whether an entry, or somebody for the whole position, asked for a stop at a level."""
+        if ticks is None or ticks == self.stop_ticks:
+            return ticks is not None
+        return any(lot.stop_ticks == ticks for lot in self.active_lots if not lot.is_adopted)
 
 
 class Change(Struct, frozen=True, kw_only=True):

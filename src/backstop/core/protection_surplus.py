@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from backstop.core.book import Book, Wake
 from backstop.core.evidence import ask_for_audit
 from backstop.core.execution_verification import REPLY_LIMIT_NS
+from backstop.core.foreign_orders import cut_foreign
 from backstop.core.leftovers import ASK_AGAIN_NS, ORPHAN_SETTLE_NS
 from backstop.core.protection_plan import (
     Cover,
@@ -22,13 +23,14 @@ from backstop.core.protection_record import ProtectionRecord
 from backstop.core.protection_situation import Situation
 from backstop.core.protective_orders import cut_order, working_targets
 from backstop.core.step import Workbench
+from backstop.domain.external import ExternalPositionPolicy
 
 
 def cut_surplus(work: Workbench, now: Situation) -> None:
     """Shrink stops and targets to the position, once it is certain that they are too many."""
     book = work.book
     targets = working_targets(book, now.record)
-    stops_cut = stop_cuts(now.quantity, now.stops, sign=now.record.sign)
+    stops_cut = stop_cuts(now.quantity, _in_reach(book, now.stops), sign=now.record.sign)
     targets_cut = target_cuts(
         now.quantity, targets, after_cuts(now.stops, stops_cut), sign=now.record.sign
     )
@@ -38,7 +40,7 @@ def cut_surplus(work: Workbench, now: Situation) -> None:
         book.protection.records[now.contract_id] = replace(now.record, surplus_since_ns=since_ns)
     if not cuts or _is_going(work, now, cuts):
         return
-    if not _is_certain(book, now, (*now.stops, *targets)):
+    if not _is_certain(book, now, (*now.stops, *targets)) or _may_be_ours(book, now, cuts):
         ask_for_audit(work)
         book.wake(Wake.PROTECTION, work.now_ns + ASK_AGAIN_NS)
         return
@@ -51,6 +53,24 @@ def cut_surplus(work: Workbench, now: Situation) -> None:
         cuts = tuple(cut for cut in cuts if cut.cover.origin is Origin.OWN)
     for cut in cuts:
         _cut(work, now.record, cut)
+
+
+def _in_reach(book: Book, stops: tuple[Cover, ...]) -> tuple[Cover, ...]:
+    """Return the stops that may be cut: the policy may say that nothing of others is touched."""
+    if book.policy.external_position_policy is not ExternalPositionPolicy.ALERT:
+        return stops
+    return tuple(stop for stop in stops if stop.origin is not Origin.FOREIGN)
+
+
+def _may_be_ours(book: Book, now: Situation, cuts: tuple[Cut, ...]) -> bool:
+    """Say whether a stop that seems to be of somebody else may be the leg of an entry of ours.
+
+    A leg names its entry by the number that only the answer to our request tells.
+    """
+    return any(cut.cover.origin is Origin.FOREIGN for cut in cuts) and any(
+        order.broker_order_id is None and order.role is None
+        for order in book.live_orders(now.contract_id)
+    )
 
 
 def _settle_ns(book: Book) -> int:
@@ -88,6 +108,11 @@ def _cut(work: Workbench, record: ProtectionRecord, cut: Cut) -> None:
     change = work.book.protection.changes.get(cut.cover.broker_order_id)
     if change is not None and work.now_ns < change.asked_ns + ASK_AGAIN_NS:
         return  # it is being changed: what comes of that is seen first
+    number = cut.cover.broker_order_id
+    if cut.cover.origin is Origin.FOREIGN and cut_foreign(
+        work, number, to_quantity=cut.to_quantity
+    ):
+        return
     cut_order(work, record, cut)
     work.book.wake(Wake.PROTECTION, work.now_ns + ASK_AGAIN_NS)
 

@@ -97,15 +97,17 @@ def _covers(
         if row_role is not role or book.is_unlisted(row.broker_order_id):
             continue
         instrument = book.instruments.get(row.contract_id)
+        ticks = level_ticks(row.stop_price if stop else row.limit_price, instrument)
         cover = Cover(
             broker_order_id=row.broker_order_id,
             quantity=row.quantity - row.filled_quantity,
             filled_quantity=row.filled_quantity,
-            ticks=level_ticks(row.stop_price if stop else row.limit_price, instrument),
+            ticks=ticks,
             origin=origin,
             owner=owner,
             leaving=row.broker_order_id in record.replacing,
             trails=row.type is OrderType.TRAILING_STOP,
+            made_up=stop and origin is Origin.OWN and not record.asks_for_stop(ticks),
         )
         yield cover, row
 
