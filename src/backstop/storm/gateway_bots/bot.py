@@ -200,7 +200,7 @@ class GatewayBot:
             {"size": 40},
             {"size": 0},
             {"size": -1},
-            {"type": int(WireOrderType.JOIN_BID)},
+            {"type": int(WireOrderType.STOP_LIMIT)},
             {"type": 99},
             {"side": 7},
             {"contractId": "CON.F.US.XYZ.H26"},
