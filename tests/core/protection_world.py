@@ -43,7 +43,7 @@ from backstop.core.book import Book
 from backstop.core.engine import new_book, next_deadline_ns, step
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS, Policy
 from backstop.core.step import Decision
-from backstop.domain.broker import BrokerOrder
+from backstop.domain.broker import BrokerOrder, BrokerPosition
 from backstop.domain.commands import (
     AuditAccount,
     CancelOrder,
@@ -134,6 +134,7 @@ class World:
     request: Callable[[Command], Request] = lambda _: Request()
     distort: Callable[[BrokerOrder], BrokerOrder] = lambda row: row
     reads_fail: bool = False
+    shown: Callable[[tuple[BrokerPosition, ...]], tuple[BrokerPosition, ...]] = lambda rows: rows
     sent: list[Command] = field(default_factory=list)
     naked_ns: int = 0  # at the exchange, the longest time in a row
     surplus_ns: int = 0
@@ -522,7 +523,7 @@ class World:
             orders=read,
             live_orders=live,
             trades=trades,
-            positions=None if self.reads_fail else positions,
+            positions=None if self.reads_fail else self.shown(positions),
         )
         self.later(REQUEST_MS, lambda: self.feed(fact))
 

@@ -12,6 +12,7 @@ from backstop.core.policy import SECOND_NS
 from backstop.core.positions import (
     FLAT_READS,
     LATE_ROW_NS,
+    LATER_NS,
     SETTLE_NS,
     SNAPSHOT_LAG_NS,
     Knowledge,
@@ -360,3 +361,78 @@ def test_late_trades_never_count_twice_after_an_adjustment(
 
     assert (view.quantity, view.ledger) == (truth, truth)
     assert view.traded == truth
+
+
+# -- what reads alone take away --------------------------------------------------------------------
+
+
+def taken_away(held: int = 3, left: int = 0, *, closed: int = 0) -> PositionView:
+    """Return a view after two reads, the second sent at START_NS, that nothing else explains."""
+    view = read(a_view(held), left, sent_ns=START_NS - SETTLE_NS)
+    return after_read(view, left, PRICE, sent_ns=START_NS, taken=AT_START, closed=closed)[0]
+
+
+@pytest.mark.parametrize(("held", "left", "gone"), [(3, 0, 3), (3, 1, 2), (-3, 0, -3), (3, -2, 3)])
+def test_contracts_that_only_reads_call_gone_may_still_be_held(
+    held: int, left: int, gone: int
+) -> None:
+    view = taken_away(held, left)
+
+    assert (view.quantity, view.in_question) == (left, gone)
+    assert view.possible == (left, left + gone)
+    assert not view.is_settled
+
+
+def test_a_read_of_a_later_audit_settles_it() -> None:
+    view = read(taken_away(), 0, sent_ns=START_NS + LATER_NS - 1)
+    assert view.in_question == 3
+
+    view = read(view, 0, sent_ns=START_NS + LATER_NS)
+    assert (view.in_question, view.taken) == (0, 3)
+    assert view.is_proven
+
+
+def test_contracts_that_come_back_are_in_question_no_longer() -> None:
+    view = read(taken_away(), 3, sent_ns=START_NS + SETTLE_NS)
+    view = read(view, 3, sent_ns=START_NS + 2 * SETTLE_NS)
+
+    assert (view.quantity, view.adjustment, view.taken) == (3, 0, 0)
+    assert view.is_proven
+
+
+def test_more_contracts_than_were_known_are_never_in_question() -> None:
+    assert taken_away(3, 5).taken == 0
+
+
+def test_what_an_order_is_known_to_have_closed_needs_no_later_read() -> None:
+    assert taken_away(closed=3).is_proven
+    assert taken_away(closed=1).in_question == 2
+
+
+def test_a_row_that_says_the_same_settles_it_and_one_that_differs_does_not() -> None:
+    assert after_row(taken_away(), 0, PRICE, now_ns=START_NS).taken == 0
+    assert after_row(taken_away(), 3, PRICE, now_ns=START_NS).in_question == 3
+
+
+def test_a_row_that_had_said_so_before_is_explanation_enough() -> None:
+    view = after_row(a_view(3), 0, PRICE, now_ns=START_NS - 2 * SNAPSHOT_LAG_NS)
+    view = read(view, 0, sent_ns=START_NS - SETTLE_NS)
+    view = read(view, 0, sent_ns=START_NS)
+
+    assert (view.ledger, view.taken) == (0, 0)
+
+
+@pytest.mark.parametrize("when_us", [START_US - 1, START_US + 1])
+def test_a_trade_that_closes_what_reads_took_away_is_the_same_contracts(when_us: int) -> None:
+    """A stop that fires in that moment must not look like one that opened a position."""
+    view = trade(taken_away(), -3, utc_us=when_us)
+    assert (view.quantity, view.traded, view.adjustment, view.taken) == (0, 0, 0, 0)
+
+    view = trade(taken_away(), -5, utc_us=when_us)
+    assert (view.quantity, view.adjustment, view.taken) == (-2, 0, 0)
+
+
+def test_a_trade_of_a_new_position_forgets_what_was_gone_before() -> None:
+    view = read(taken_away(), 0, sent_ns=START_NS + LATER_NS)
+
+    assert trade(view, 2, utc_us=START_US + 1).taken == 0

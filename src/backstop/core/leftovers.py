@@ -73,10 +73,10 @@ def _is_leg_of_bot(book: Book, held: VenueOrder) -> bool:
 def _protects_nothing(row: BrokerOrder, view: PositionView) -> bool:
     """Say whether an open order would open or enlarge a position if it filled.
 
-    No witness may speak of a position that it would close: one late row of the position must not
-    take the only stop away.
+    No witness may speak of a position that it would close: neither one late row of the position nor
+    reads that nothing else explains may take the only stop away.
     """
-    if row.status is not BrokerStatus.OPEN:
+    if row.status is not BrokerStatus.OPEN or view.in_question * row.side.sign < 0:
         return False
     if view.quantity == 0:
         return view.ledger == 0  # trades and rows agree
@@ -169,19 +169,24 @@ def leftover_denials(book: Book, contract_id: str) -> tuple[Denial, ...]:
         return ()
     numbers = [str(leftover.row.broker_order_id) for leftover in leftovers(book, contract_id)]
     in_doubt = _in_doubt(book, contract_id)
-    if not numbers and not in_doubt:
+    in_question = book.position(contract_id).in_question
+    if not numbers and not in_doubt and not in_question:
         return ()
     works = f"orders {', '.join(numbers)} protected an earlier position and still work; they are "
     doubtful = f"{', '.join(in_doubt)}, sent for an earlier position, may still work: its fate is "
     said = (
         works + "being cancelled" if numbers else "",
         doubtful + "UNKNOWN and it is being looked up" if in_doubt else "",
+        f"reads alone say that {in_question:+d} are gone: what protected them works until a later "
+        "read says so too"
+        if in_question
+        else "",
     )
     return (
         Denial(
             code=DenialCode.PROTECTION_LEFTOVER,
             message="; ".join(text for text in said if text),
-            value=str(len(numbers) + len(in_doubt)),
+            value=str(len(numbers) + len(in_doubt) + bool(in_question)),
             limit="0",
         ),
     )

@@ -144,6 +144,7 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
             naked_since_ns=0,
             exited_ns=0,
             late_until_ns=0,
+            taken_ns=work.now_ns if view.in_question else 0,
         )
         if view.quantity:
             # How long it is naked counts anew, from now.

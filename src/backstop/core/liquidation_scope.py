@@ -109,7 +109,7 @@ def is_of_close(book: Book, row: BrokerOrder) -> bool:
 
 def open_quantity(view: PositionView) -> int:
     """Return the signed contracts that any witness speaks of: to close too often harms nobody."""
-    return view.quantity or view.differing or 0
+    return view.quantity or view.differing or view.in_question
 
 
 def is_proven_flat(book: Book, contract_id: str) -> bool:

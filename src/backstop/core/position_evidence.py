@@ -3,10 +3,12 @@
 from backstop.core import positions
 from backstop.core.book import FIRST_LOOK_BACK_US
 from backstop.core.clock_readings import now_us, snapshot_span
+from backstop.core.closed_untraded import closed_untraded
 from backstop.core.evidence import (
     ask_for_audit,
     is_foreign_account,
 )
+from backstop.core.policy import SECOND_NS
 from backstop.core.step import Workbench
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerPosition
@@ -40,8 +42,12 @@ def book_position_read(
         None if row is None else row.average_price,
         sent_ns=sent_ns,
         taken=snapshot_span(work, sent_ns),
+        closed=closed_untraded(book, held),
     )
-    if not view.is_settled:
+    if view.in_question:
+        look_ns, clock = view.taken_ns + positions.LATER_NS, book.audit
+        clock.due_ns = min(clock.due_ns or look_ns, look_ns)
+    if not view.is_settled and (view.differing is not None or not view.in_question):
         lags_to_ns = view.evidence_ns + positions.SNAPSHOT_LAG_NS
         ask_for_audit(work, from_ns=0 if view.differing is None else lags_to_ns)
     if view == held:
@@ -55,9 +61,18 @@ def book_position_read(
             Severity.CRITICAL,
             AlertCode.POSITION_ADJUSTED,
             f"Two fresh reads say {view.quantity:+d} {contract_id} and the trades we know add up "
-            f"to {view.quantity - delta:+d}: the broker is believed.",
+            f"to {view.quantity - delta:+d}: {_believed(view)}",
         )
         _look_for_trades_taken_back(work)
+
+
+def _believed(view: positions.PositionView) -> str:
+    if not view.in_question:
+        return "the broker is believed."
+    return (
+        "no trade, event or order says the same. Its stops stay, and entries wait, until a read "
+        f"{positions.LATER_NS // SECOND_NS} s later does."
+    )
 
 
 def _look_for_trades_taken_back(work: Workbench) -> None:

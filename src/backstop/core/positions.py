@@ -4,6 +4,10 @@ The broker is the truth for positions, but its snapshots lag and its events get 
 summed into a ledger; rows and reads state totals. While ledger and rows agree there is nothing to
 decide. Where they do not, two fresh reads that agree with each other move the ledger, and a trade
 that explains the difference later takes the adjustment back instead of counting twice.
+
+Reads that alone say that contracts are gone are the weakest of these: an empty list may be wrong as
+often as it is asked for. Until something else says so too, or a read of a later audit, what
+protects those contracts stays.
 """
 
 from decimal import Decimal
@@ -25,6 +29,10 @@ been seen 800 ms behind the stream. Both of the two that decide were."""
 LATE_ROW_NS = 2 * SECOND_NS
 """A row that shows a position as it was before an exit keeps a second exit waiting for so long at
 most; reads decide sooner."""
+
+LATER_NS = 5 * SECOND_NS
+"""A read that is sent this long after those that alone took contracts away is another look, and not
+the same wrong picture twice."""
 
 FLAT_READS = 2
 """Fresh reads in a row that must agree before a position counts as proven."""
@@ -59,6 +67,8 @@ class PositionView(Struct, frozen=True, kw_only=True):
         late_until_ns: so long its row is taken for one from before those exits; 0: it is none.
         newest_trade_utc_us: of its counted trades, in the venue's time.
         row_utc_us: that time when its newest row came: the row has every trade that is older.
+        taken: signed contracts that were held, and that reads alone said were gone.
+        taken_ns: when the newest of those reads was sent; 0: a later one agreed.
     """
 
     contract_id: str
@@ -80,6 +90,8 @@ class PositionView(Struct, frozen=True, kw_only=True):
     late_until_ns: int = 0
     newest_trade_utc_us: int = 0
     row_utc_us: int = 0
+    taken: int = 0
+    taken_ns: int = 0
 
     @property
     def ledger(self) -> int:
@@ -95,14 +107,22 @@ class PositionView(Struct, frozen=True, kw_only=True):
     def possible(self) -> tuple[int, ...]:
         """What may be held, signed contracts: rows and trades both count until they agree.
 
-        A row may be older than the trades, and a trade that explains a row may be lost.
+        A row may be older than the trades, and a trade that explains a row may be lost. What reads
+        alone took away may still be there.
         """
-        return (self.quantity,) if self.is_agreed else (self.quantity, self.ledger)
+        told = (self.quantity,) if self.is_agreed else (self.quantity, self.ledger)
+        return (*told, self.ledger + self.taken) if self.in_question else told
+
+    @property
+    def in_question(self) -> int:
+        """Signed contracts of which only reads of one moment say that they are gone."""
+        return self.taken if self.taken_ns else 0
 
     @property
     def is_settled(self) -> bool:
         """Every witness says the same, and the newest read does not speak against them."""
-        return self.knowledge is Knowledge.KNOWN and self.is_agreed and self.differing is None
+        agreed = self.is_agreed and not self.in_question and self.differing is None
+        return self.knowledge is Knowledge.KNOWN and agreed
 
     @property
     def is_proven(self) -> bool:
@@ -153,8 +173,16 @@ def after_trade(
         explained = explained if signed_quantity > 0 else -explained
         if not is_certain(view, traded_utc_us):
             view = distrusted(view)
+    again = _towards_zero(view.in_question, signed_quantity)
+    if abs(again) > abs(explained):
+        # It closes what reads alone called closed: the same contracts, whenever that was.
+        explained, view = again, distrusted(view)
+    known = view.in_question or explained  # else it is news, and what was gone is past
+    taken = view.taken + _towards_zero(view.taken, explained) if known else 0
     counted = replace(
         _exited(view, signed_quantity, now_ns),
+        taken=taken,
+        taken_ns=view.taken_ns if taken else 0,
         traded=view.traded + signed_quantity,
         adjustment=view.adjustment - explained,
         evidence_ns=max(view.evidence_ns, now_ns),
@@ -171,6 +199,14 @@ def after_trade(
         # Told late, and the row came after a newer one: the row has it.
         return counted
     return replace(counted, quantity=view.quantity + signed_quantity - explained)
+
+
+def _towards_zero(held: int, change: int) -> int:
+    """Return what of ``change`` takes ``held`` contracts away, signed like it; both are signed."""
+    if held * change >= 0:
+        return 0
+    number = min(abs(held), abs(change))
+    return number if change > 0 else -number
 
 
 def _exited(view: PositionView, signed_quantity: int, now_ns: int) -> PositionView:
@@ -218,6 +254,9 @@ def after_row(
         differing=None,
         agreed_reads=0,
         row_utc_us=view.newest_trade_utc_us,
+        # It says the same as the reads did: they are not alone any more.
+        taken=0 if quantity == view.ledger else view.taken,
+        taken_ns=0 if quantity == view.ledger else view.taken_ns,
     )
 
 
@@ -228,10 +267,17 @@ def after_read(
     *,
     sent_ns: int,
     taken: Span,
+    closed: int = 0,
 ) -> tuple[PositionView, int]:
     """Weigh one complete read of the account; ``quantity`` 0 is the absence of a row.
 
-    ``taken`` is when the venue took the picture, in its own time.
+    Args:
+        view: the position before it.
+        quantity: what it says, signed.
+        average_price: likewise; None where it has none.
+        sent_ns: when it was sent.
+        taken: when the venue took the picture, in its own time.
+        closed: contracts that something else than a read says were closed lately.
 
     Returns:
         The view, and the signed contracts by which the ledger was adjusted (0 for none).
@@ -245,8 +291,11 @@ def after_read(
     if not _confirms(view, quantity, sent_ns=sent_ns):
         return _doubted(view, quantity, price, sent_ns=sent_ns), 0
     delta = quantity - view.ledger
+    gone = 0 if quantity == view.quantity else _taken(view, quantity, closed)
     adjusted = replace(
         view,
+        taken=gone,
+        taken_ns=sent_ns if gone else 0,
         quantity=quantity,
         average_price=price,
         knowledge=Knowledge.KNOWN,
@@ -260,9 +309,22 @@ def after_read(
     return adjusted, delta
 
 
+def _taken(view: PositionView, quantity: int, closed: int) -> int:
+    """Return the signed contracts that are gone by reads alone, if those are right.
+
+    ``closed`` of the contracts that were held are explained by something else.
+    """
+    held = view.ledger + view.in_question
+    left = quantity if held * quantity > 0 else 0
+    sign = 1 if held > 0 else -1
+    return sign * max(0, abs(held) - abs(left) - closed)
+
+
 def _agreed(view: PositionView, *, sent_ns: int) -> PositionView:
     another = view.agreed_reads == 0 or sent_ns >= view.agreed_ns + SETTLE_NS
     counted = another and view.agreed_reads < FLAT_READS
+    if view.in_question and sent_ns >= view.taken_ns + LATER_NS:
+        view = replace(view, taken_ns=0)
     return replace(
         view,
         knowledge=Knowledge.KNOWN,

@@ -23,6 +23,7 @@ from backstop.core.protection_record import (
     Lot,
     LotLeg,
     ProtectionRecord,
+    SetAside,
     adopted_owner,
 )
 from backstop.core.step import Workbench
@@ -104,9 +105,13 @@ def _of_this_position(work: Workbench, record: ProtectionRecord) -> ProtectionRe
     if (not sign and view.ledger) or (record.sign and sign * view.ledger < 0):
         # Trades and rows differ: before they agree it is not flat, nor has it turned around.
         sign = record.sign
+    if not sign and view.in_question * record.sign > 0:
+        sign = record.sign  # reads of one moment alone say that it is flat
     if (sign, newest) == (record.sign, before_newest):
         return record
-    if not record.sign or sign == record.sign:
+    if not record.sign:
+        return _opened(work.book, replace(record, sign=sign, newest_trade_id=newest))
+    if sign == record.sign:
         return replace(record, sign=sign, newest_trade_id=newest)
     # A fill that turns a position around belongs to the new one as well.
     after = newest if not sign else before_newest
@@ -118,7 +123,45 @@ def _of_this_position(work: Workbench, record: ProtectionRecord) -> ProtectionRe
         lots=tuple(lot for lot in record.lots if lot.sign == sign),
         leftovers=tuple(dict.fromkeys((*record.leftovers, *record.adopted))),
         replacing=record.replacing,
+        set_aside=_set_aside(record, newest) if view.taken * record.sign > 0 else None,
     )
+
+
+def _set_aside(record: ProtectionRecord, newest_trade_id: int) -> SetAside:
+    return SetAside(
+        sign=record.sign,
+        newest_trade_id=newest_trade_id,
+        after_trade_id=record.after_trade_id,
+        lots=record.active_lots,
+        stop_ticks=record.stop_ticks,
+        target_ticks=record.target_ticks,
+    )
+
+
+def _opened(book: Book, record: ProtectionRecord) -> ProtectionRecord:
+    """Return the record of a position that is there, or there again: no trade had closed it."""
+    kept = record.set_aside
+    if kept is None:
+        return record
+    if record.sign == -kept.sign or record.newest_trade_id > kept.newest_trade_id:
+        return replace(record, set_aside=None)
+    if not record.sign:
+        return record
+    lots = tuple(replace(lot, legs=_legs_now(book, lot)) for lot in kept.lots)
+    return replace(
+        record,
+        after_trade_id=kept.after_trade_id,
+        lots=(*lots, *record.lots),
+        stop_ticks=kept.stop_ticks,
+        target_ticks=kept.target_ticks,
+        set_aside=None,
+    )
+
+
+def _legs_now(book: Book, lot: Lot) -> tuple[LotLeg, ...]:
+    """Return the legs of a lot as the venue shows them now; of one that is forgotten, as it was."""
+    rows = ((leg, book.venue_orders.get(leg.broker_order_id)) for leg in lot.legs)
+    return tuple(leg if held is None else _lot_leg(held) for leg, held in rows)
 
 
 def _with_lots(work: Workbench, record: ProtectionRecord) -> ProtectionRecord:
