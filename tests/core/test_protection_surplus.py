@@ -175,6 +175,17 @@ def test_a_stop_that_somebody_placed_while_no_guard_ran_goes_and_ours_stays() ->
     assert world.naked_ns == 0
 
 
+def test_a_stop_of_somebody_else_that_is_gone_is_no_level_for_an_entry_of_ours() -> None:
+    world = holding(2)
+    number = world.manual(STOP, Side.SELL, 2, stop_price=Decimal(4980))
+    world.wait(100)
+    world.exchange.cancel(ACCOUNT, number)
+    world.take_away()
+    world.wait(3_000)
+
+    assert world.stops() == [(2, Decimal(4990))]
+
+
 def test_a_stop_beside_the_one_that_the_settings_made_up_takes_its_place() -> None:
     """Nobody asked for that level; who opened the position by hand says where it ends."""
     world = World(policy=a_policy(protects=True, default_stop_ticks=40)).start()

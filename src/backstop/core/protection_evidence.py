@@ -272,10 +272,23 @@ def _with_adopted(work: Workbench, record: ProtectionRecord) -> ProtectionRecord
             stop_ticks=ticks,
         )
     for number in record.adopted:
-        if _is_done(book, number):
+        if _is_done(book, number) or _is_gone_unneeded(book, record, number):
             adopted.pop(number)
             lots.pop(adopted_owner(number), None)
     return replace(_with_these(record, lots), adopted=tuple(adopted)[-LOTS_KEPT:])
+
+
+def _is_gone_unneeded(book: Book, record: ProtectionRecord, broker_order_id: int) -> bool:
+    """Say whether a stop of others is gone from a position that entries of ours account for.
+
+    Their stops are what was approved: where one of those is lost it is put back at its own level.
+    """
+    row = row_of(book, broker_order_id)
+    if row is None or row.status.is_live or broker_order_id in book.client_of_broker_id:
+        return False
+    lots = (it for it in record.active_lots if not it.is_adopted and it.stop_ticks is not None)
+    held = evident_quantity(book, book.position(record.contract_id)) * record.sign
+    return sum(lot.quantity for lot in lots) >= held
 
 
 def _foreign_rows(book: Book, contract_id: str) -> Iterator[BrokerOrder]:
