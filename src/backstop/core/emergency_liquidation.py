@@ -25,6 +25,7 @@ from backstop.core.liquidation import (
     pause_ns,
 )
 from backstop.core.liquidation_acts import act, act_once
+from backstop.core.liquidation_again import begin_again
 from backstop.core.liquidation_escalation import escalated
 from backstop.core.liquidation_register import finished, joined, put_on_record, running
 from backstop.core.liquidation_scope import (
@@ -130,6 +131,7 @@ def restarted(work: Workbench) -> None:
 def advance(work: Workbench, fact: Fact) -> None:
     """Take every unfinished run as far as ``fact`` and the time allow; called last in a step."""
     book = work.book
+    begin_again(work)
     if not book.liquidating:
         return
     book.woken(Wake.LIQUIDATION, work.now_ns)

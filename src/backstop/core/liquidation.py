@@ -105,6 +105,7 @@ class Liquidation(Struct, frozen=True, kw_only=True):
         latches: a liquidation, not just a close: entries wait for a person afterwards, and the
             orders of others are cancelled as well.
         sends: False for one that was asked for while the gate was closed: nothing is ever sent.
+        newest_trade_id: of all that were known when it was over; None: it is not.
         ended_utc_us: when it was over; of one that never sends, when a person resumed.
         begun_ns: monotonic; of the process that runs it, for a later one begins anew.
         reads_first: nothing may be closed before positions and orders were read: this process has
@@ -130,6 +131,7 @@ class Liquidation(Struct, frozen=True, kw_only=True):
     causes: tuple[Cause, ...]
     state: LiquidationState
     begun_utc_us: int
+    newest_trade_id: int | None = None
     ended_utc_us: int | None = None
     begun_ns: int
     reads_first: bool

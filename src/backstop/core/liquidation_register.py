@@ -114,7 +114,8 @@ def joined(
 def finished(work: Workbench, run: Liquidation, state: LiquidationState) -> Liquidation:
     """Close the record of a run."""
     book = work.book
-    run = replace(run, state=state, ended_utc_us=work.utc_us)
+    newest = max(max(book.trades, default=0), book.forgotten_trade_id or 0)
+    run = replace(run, state=state, ended_utc_us=work.utc_us, newest_trade_id=newest)
     book.liquidations[run.liquidation_id] = run
     del book.liquidating[run.liquidation_id]
     for contract_id in tuple(book.closes):
