@@ -22,6 +22,7 @@ from tests.core.test_state_checkpoint import in_order
 
 from backstop.core.disaster_recovery import (
     ACTS,
+    TAKEN_AWAY,
     Difference,
     Downtime,
     RecoveryPlan,
@@ -327,6 +328,61 @@ def test_an_order_whose_end_the_venue_tells_is_not_missing() -> None:
     ended = a_row(status=BrokerStatus.CANCELLED)
 
     assert plan(guard, a_picture(orders=(ended,))).findings == ()
+
+
+def test_a_stop_that_somebody_ended_while_its_position_is_open_is_missing() -> None:
+    ended = a_stop(status=BrokerStatus.CANCELLED)
+    made = plan(long_two(), a_picture(positions=(a_position(2),), orders=(ended,)))
+
+    assert differences(made) == [Difference.MISSING_ORDER]
+    assert evidence(made, Difference.MISSING_ORDER) == (
+        "order 101: SELL 2 STOP @ 4990, CANCELLED, no tag; the position is +2"
+    )
+    assert made.findings[0].act == TAKEN_AWAY
+    assert acts(made) == [Act.PLACE_STOP]
+
+
+@pytest.mark.parametrize("status", [BrokerStatus.FILLED, BrokerStatus.OPEN])
+def test_a_stop_that_filled_or_works_is_not(status: BrokerStatus) -> None:
+    row = a_stop(status=status)
+    made = plan(long_two(), a_picture(positions=(a_position(2),), orders=(row,)))
+
+    assert Difference.MISSING_ORDER not in differences(made)
+
+
+def test_a_stop_that_ended_with_its_position_is_not_missing() -> None:
+    ended = a_stop(status=BrokerStatus.CANCELLED)
+    made = plan(long_two(), a_picture(orders=(ended,)))
+
+    assert differences(made) == [Difference.CLOSED_WHILE_AWAY]
+
+
+def test_the_stop_of_a_lot_whose_target_filled_is_not_missing_although_more_is_held() -> None:
+    guard = long_two()
+    target = a_row(
+        broker_order_id=TARGET_ID,
+        parent_order_id=100,
+        side=Side.SELL,
+        type=OrderType.LIMIT,
+        limit_price=Decimal(5010),
+    )
+    guard.feed(OrderReported(utc_us=guard.utc_us, order=target, source=Source.HUB))
+    rows = (a_stop(status=BrokerStatus.CANCELLED), replace(target, status=BrokerStatus.FILLED))
+    made = plan(guard, a_picture(positions=(a_position(1),), orders=rows))
+
+    assert differences(made) == [Difference.SIZE_CHANGED]
+
+
+def test_a_stop_that_we_asked_to_end_is_not_missing() -> None:
+    guard = long_two()
+    guard.book.asked[STOP_ID] = guard.now_ns
+    ended = a_stop(status=BrokerStatus.CANCELLED)
+
+    assert plan(guard, a_picture(positions=(a_position(2),), orders=(ended,))).findings == ()
+
+
+def test_an_order_of_somebody_else_is_not_said_to_freeze_anything() -> None:
+    assert "frozen until a person" not in ACTS[Difference.UNKNOWN_ORDER]
 
 
 def test_an_unanswered_order_is_found_by_its_tag_or_is_missing() -> None:

@@ -168,7 +168,11 @@ def test_a_stop_of_somebody_else_never_takes_the_place_of_the_approved_one(
 
 def test_a_stop_that_somebody_placed_while_no_guard_ran_goes_and_ours_stays() -> None:
     world = holding(2)
-    world.restart_after(lambda: world.manual(STOP, Side.SELL, 2, stop_price=Decimal(4980)) and None)
+
+    def by_hand() -> None:
+        world.manual(STOP, Side.SELL, 2, stop_price=Decimal(4980))
+
+    world.restart_after(by_hand)
     world.wait(3_000)
 
     assert world.stops() == [(2, Decimal(4990))]

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from backstop.core.book import Book
+from backstop.core.book import Book, VenueOrder
 from backstop.core.left_alone import alone_ms
 from backstop.core.recovery_rehearsal import AccountPicture, Act, PlannedAct, acts_on
 from backstop.core.tracked_order import TrackedOrder
@@ -33,7 +33,8 @@ class Difference(StrEnum):
     UNKNOWN_ORDER = "UNKNOWN_ORDER"
     """A working order that is neither ours nor a leg of ours."""
     MISSING_ORDER = "MISSING_ORDER"
-    """An order that should work and is in no list of the venue."""
+    """An order that should work and is in no list of the venue, or a stop or target that somebody
+    ended while its position is open."""
     MISSING_FILLS = "MISSING_FILLS"
     """Trades that we had not heard of."""
     FORCED_LIQUIDATION = "FORCED_LIQUIDATION"
@@ -51,7 +52,7 @@ ACTS = {
     Difference.UNKNOWN_POSITION: "it is protected, closed or left alone, as "
     "EXTERNAL_POSITION_POLICY says; entries are frozen until a person acknowledges",
     Difference.UNKNOWN_ORDER: "it counts as risk and stays, unless it could flip the position; "
-    "entries are frozen until a person acknowledges",
+    "nothing is frozen for it alone, only when it fills or is one of several of a program",
     Difference.MISSING_ORDER: "it counts at its worst case and is looked up by its tag until the "
     "venue's own records say how it ended",
     Difference.MISSING_FILLS: "each is booked once, under its order",
@@ -62,6 +63,12 @@ ACTS = {
     Difference.WRONG_ACCOUNT: "the guard refuses to start; nothing is sent",
 }
 """What is done about each, in words."""
+
+TAKEN_AWAY = (
+    "the venue's word counts, and a person is told: a stop is put back at its recorded level, and "
+    "so is a target that was lost together with its stop"
+)
+"""What is done where a stop or a target was ended while its position is open."""
 
 
 class Finding(Struct, frozen=True, kw_only=True):
@@ -207,13 +214,15 @@ class _Comparison:
         traded = (trade.contract_id for trade in self._new_trades)
         yield from dict.fromkeys((*self._book.positions, *held, *traded))
 
-    def _finding(self, difference: Difference, contract_id: str, evidence: str) -> Finding:
+    def _finding(
+        self, difference: Difference, contract_id: str, evidence: str, act: str = ""
+    ) -> Finding:
         return Finding(
             difference=difference,
             symbol=self._picture.symbol(contract_id, self._book) if contract_id else "",
             contract_id=contract_id,
             evidence=evidence,
-            act=ACTS[difference],
+            act=act or ACTS[difference],
         )
 
     # -- the account -------------------------------------------------------------------------
@@ -312,16 +321,46 @@ class _Comparison:
             yield self._finding(Difference.UNKNOWN_ORDER, row.contract_id, _row_text(row))
 
     def _missing_orders(self) -> Iterator[Finding]:
-        """Yield what should work and is in no list; how the others ended, the venue says."""
+        """Yield what should work and does not.
+
+        How an order ended that is in a list, the venue says; but what protects an open position
+        should not have.
+        """
         for order in self._book.live_orders():
-            if self._row_of(order) is None:
+            row = self._row_of(order)
+            if row is None:
                 yield self._missing(order.intent.contract_id, _order_text(order))
+            elif order.role is not None:
+                yield from self._taken_away(row)
         for held in self._book.live_venue_orders():
-            if held.row.broker_order_id not in self._rows:
+            row = self._rows.get(held.row.broker_order_id)
+            if row is None:
                 yield self._missing(held.row.contract_id, _row_text(held.row))
+            elif self._is_protective(held):
+                yield from self._taken_away(row)
 
     def _missing(self, contract_id: str, what: str) -> Finding:
         return self._finding(Difference.MISSING_ORDER, contract_id, f"{what}; no list has it")
+
+    def _taken_away(self, row: BrokerOrder) -> Iterator[Finding]:
+        """Yield a stop or target that ended without a fill although its position is open."""
+        number, positions = row.broker_order_id, self._picture.positions or ()
+        change = self._book.protection.changes.get(number)
+        asked = number in self._book.asked or (change is not None and change.quantity == 0)
+        ended = not row.status.is_live and row.status is not BrokerStatus.FILLED
+        held = sum(it.quantity for it in positions if it.contract_id == row.contract_id)
+        if ended and not asked and held * row.side.sign < 0:
+            evidence = f"{_row_text(row)}; the position is {held:+d}"
+            yield self._finding(Difference.MISSING_ORDER, row.contract_id, evidence, TAKEN_AWAY)
+
+    def _is_protective(self, held: VenueOrder) -> bool:
+        """Say whether an order protects: a leg that no other one has filled for, or adopted."""
+        if held.owner is None:
+            adopted = self._book.protection.record(held.row.contract_id).adopted
+            return held.row.broker_order_id in adopted
+        legs = (it.row for it in self._book.venue_orders.values() if it.owner == held.owner)
+        rows = (self._rows.get(row.broker_order_id, row) for row in legs)
+        return not any(row.status is BrokerStatus.FILLED for row in rows)
 
     def _row_of(self, order: TrackedOrder) -> BrokerOrder | None:
         if order.broker_order_id is not None:

@@ -11,6 +11,7 @@ at the end of its day shows as any other loss of a stop. A trailing stop is trai
 
 from msgspec.structs import replace
 
+from backstop.core.bare_at_start import tell_bare_at_start
 from backstop.core.book import Wake
 from backstop.core.emergency_liquidation import begin
 from backstop.core.leftovers import sweep_leftovers, watch_leftovers
@@ -60,6 +61,8 @@ def protect(work: Workbench, fact: Fact) -> None:
         contracts[fact.contract_id] = None
     for contract_id in contracts:
         _look_at(work, contract_id, timer=isinstance(fact, TimerFired))
+    if read_at_last:
+        tell_bare_at_start(work)
     if isinstance(fact, AccountAudited):
         _note_what_is_bare(work, fact)
     drop_ended_changes(work)

@@ -11,7 +11,8 @@ class AlertCode(StrEnum):
 
     # -- positions and their stops ---------------------------------------------------------------
     POSITION_NAKED = "POSITION_NAKED"
-    """Contracts have had no working stop for as long as they may; they are being closed."""
+    """Contracts have had no working stop for as long as they may, and are being closed; or a start
+    found their stop ended, and puts it back."""
     STOP_REJECTED = "STOP_REJECTED"
     """The venue refused a stop that a position needs; what it lacks is being closed."""
     POSITION_UNPROTECTED = "POSITION_UNPROTECTED"
