@@ -222,3 +222,17 @@ async def test_the_lock_is_free_again_after_a_look(desk: Desk) -> None:
     host = desk.venue.url.removeprefix("http://")
     with AccountLock(gateway_host=host, account=str(desk.account)):
         pass
+
+
+async def test_a_folder_with_the_record_of_another_account_is_named_as_the_start_names_it(
+    desk: Desk,
+) -> None:
+    async with desk.guard():
+        pass
+    another = await looked(desk, not_looked="another login", TOPSTEPX_ACCOUNT_ID=desk.account + 1)
+    own = await looked(desk, not_looked="the same login")
+
+    assert own[CheckName.GATES].status is OK
+    assert another[CheckName.GATES].status is FAIL
+    assert f"holds the record of account {desk.account}" in another[CheckName.GATES].finding
+    assert "BACKSTOP_STATE_DIR" in another[CheckName.GATES].finding

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from backstop.adapters.disk_probe import look_at_disk
 from backstop.adapters.projectx.set_up_probe import GatewayProbe
+from backstop.adapters.sqlite.record_owner import check_owner
 from backstop.adapters.state_folder import openings
 from backstop.app.commit_waits import BOUNDS_S, CommitWaits
 from backstop.app.market_sessions import schedule
 from backstop.app.policy import policy_from_settings
+from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.config.settings import Settings, refuse_split_gateway
 from backstop.core.book import Book
 from backstop.core.freshness import stale_after_ns
@@ -33,7 +35,7 @@ from backstop.domain.set_up import (
     LoginLook,
     SetUp,
 )
-from backstop.errors import SetupError
+from backstop.errors import SetupError, StateFolderError
 from backstop.ports import Clock
 
 if TYPE_CHECKING:
@@ -140,7 +142,9 @@ def _gates(settings: Settings, policy: Policy) -> GatesLook:
     refused = ""
     try:
         refuse_split_gateway(settings)
-    except SetupError as error:
+        if settings.account_id:  # 0: no credentials, and so nobody's
+            check_owner(settings.state_folder / AUDIT_DATABASE, account=str(settings.account_id))
+    except (SetupError, StateFolderError) as error:
         refused = str(error)
     return GatesLook(
         dry_run=policy.dry_run,

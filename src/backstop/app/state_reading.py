@@ -8,6 +8,7 @@ from msgspec import Struct
 from backstop.adapters.clock import boot_id
 from backstop.adapters.sqlite.audit_store import AuditStore
 from backstop.adapters.sqlite.past_archive import PAST_DATABASE
+from backstop.adapters.sqlite.record_owner import refuse_other_owner
 from backstop.adapters.sqlite.schema import FIRST_SEQ
 from backstop.adapters.state_file import StateFiles
 from backstop.adapters.state_folder import check_state_folder
@@ -19,7 +20,6 @@ from backstop.app.state_start import NOTHING, WHOLE_JOURNAL, Before, StateSearch
 from backstop.core.book import Book
 from backstop.core.engine import new_book
 from backstop.core.policy import Policy
-from backstop.errors import StateFolderError
 from backstop.ports import Clock
 
 
@@ -55,6 +55,7 @@ def read_state(folder: Path, policy: Policy, *, clock: Clock) -> tuple[Book, Sta
         closing.callback(past.close)
         store = _store(folder / AUDIT_DATABASE, closing, account=str(policy.account_id))
         size = 0 if store is None else store.last_seq()
+        first = None if store is None else store.leaf_hash(FIRST_SEQ)
         chosen = search.book(size=size, known=_known_tree(store, search))
         book, next_seq, checkpoint = new_book(policy), 1, None
         source = WHOLE_JOURNAL if size else NOTHING
@@ -64,12 +65,21 @@ def read_state(folder: Path, policy: Policy, *, clock: Clock) -> tuple[Book, Sta
         if store is not None:
             for record in store.records(from_seq=next_seq):
                 fold(book, record.as_written())
+        ahead = search.ahead("" if first is None else first.hex(), size)
+    if ahead is not None and ahead.entry(kept="").digest != book.taken_digest:
+        book, source = ahead.book, ahead.source
     book.policy = policy
     return book, StateRead(
         source=source,
         records=size,
         replayed=size - next_seq + 1,
-        before=search.before(checkpoint, size=size, clock=clock, boot_id=boot_id()),
+        before=search.before(
+            checkpoint,
+            size=size,
+            clock=clock,
+            boot_id=boot_id(),
+            ahead=None if ahead is None else ahead.checkpoint,
+        ),
         faults=tuple(str(fault) for fault in search.faults.values()),
     )
 
@@ -81,11 +91,7 @@ def _store(database: Path, closing: ExitStack, *, account: str) -> AuditStore | 
     store = closing.enter_context(AuditStore(database, checked=False))
     store.freeze()
     owner = store.account()
-    if owner not in {None, account}:
-        raise StateFolderError(
-            f"{database} holds the record of account {owner}, not of {account}. "
-            "Set BACKSTOP_STATE_DIR to the folder of this account."
-        )
+    refuse_other_owner(database, owner=owner, account=account)
     return None if owner is None else store
 
 

@@ -17,8 +17,9 @@ from typing import Self
 from backstop.adapters.sqlite.journal_group import Group, Intake, TreeHeads
 from backstop.adapters.sqlite.journal_view import JournalView, LeafHash
 from backstop.adapters.sqlite.journal_writer import JournalWriter
+from backstop.adapters.sqlite.record_owner import refuse_other_owner
 from backstop.adapters.sqlite.schema import FIRST_SEQ, open_for_writing
-from backstop.errors import InvariantError, JournalError, JournalFullError, StateFolderError
+from backstop.errors import InvariantError, JournalError, JournalFullError
 from backstop.ports import JournalBatch, JournalRecord, Told
 
 MAX_PENDING_BATCHES = 100_000
@@ -397,9 +398,5 @@ def _next_seq(connection: sqlite3.Connection, path: Path, account: str) -> int:
     if last is None:
         return FIRST_SEQ
     seq, owner = last
-    if owner != account:
-        raise StateFolderError(
-            f"{path} holds the record of account {owner}, not of {account}. "
-            "Set BACKSTOP_STATE_DIR to a folder of its own for each account."
-        )
+    refuse_other_owner(path, owner=owner, account=account)
     return int(seq) + 1
