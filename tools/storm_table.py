@@ -12,6 +12,7 @@ was run with other code than that which ``--gather`` sees is said to be.
 import argparse
 import sys
 from collections.abc import Iterable
+from functools import partial
 from hashlib import sha256
 from itertools import count, islice
 from pathlib import Path
@@ -22,9 +23,10 @@ from msgspec import Struct
 from backstop.storm import mutations, regressions
 from backstop.storm.coverage import coverage
 from backstop.storm.mutations import MUTATIONS, Mutation, planted
-from backstop.storm.plan import plan_of
+from backstop.storm.plan import Weather, plan_of
 from backstop.storm.regressions import MISJUDGED, REGRESSIONS, UNEXPLAINED
 from backstop.storm.seed_run import SeedResult, run_seed
+from backstop.storm.terms import terms_of
 from backstop.storm.unreached import UNREACHED
 
 REPO = Path(__file__).parents[1]
@@ -168,7 +170,7 @@ def hunted(mutation: Mutation, *, hours: float, at_most: int, clean: dict[int, b
     ``clean`` says which seeds pass for ``hours`` without any planted bug, as far as that was tried;
     what is tried now is added.
     """
-    fitting = (seed for seed in count() if plan_of(seed).weather is mutation.weather)
+    fitting = filter(partial(_fits, mutation), count())
     tried: list[int] = []
     unfit: list[int] = []
     rule = text = ""
@@ -194,6 +196,15 @@ def hunted(mutation: Mutation, *, hours: float, at_most: int, clean: dict[int, b
         unfit=tuple(unfit),
         code=with_bug(code_digest(), mutation),
     )
+
+
+def _fits(mutation: Mutation, seed: int) -> bool:
+    """Say whether a seed has the weather in which a bug shows, and those to whom it shows."""
+    plan = plan_of(seed)
+    if plan.weather is not mutation.weather:
+        return False
+    terms = terms_of(seed, stops_are_needed=plan.has(Weather.OTHERS))
+    return terms.bots_behind or not mutation.behind
 
 
 def _broken(result: SeedResult) -> tuple[str, str]:

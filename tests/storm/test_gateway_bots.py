@@ -13,9 +13,9 @@ from backstop.domain.denial import DenialCode
 from backstop.simulator.fault_rules import FaultKind, FaultRule
 from backstop.storm.coverage import DENIALS
 from backstop.storm.gateway_bots.picture import Picture
-from backstop.storm.mutations import Mutation, planted
+from backstop.storm.mutations import MUTATIONS, planted
 from backstop.storm.network import BOTS_PORT
-from backstop.storm.plan import Weather, plan_of
+from backstop.storm.plan import plan_of
 from backstop.storm.seed_run import simulated
 from backstop.storm.terms import BEHIND_ONE_IN, Hours, Terms, terms_of
 from backstop.storm.weather import SILENCE
@@ -53,16 +53,6 @@ def wide_terms() -> Terms:
         settings={**settings, "RISK_BUDGET": 900_000, "BACKSTOP_CALENDAR": "always-open"},
         max_tenths=10_000,
         bots_behind=True,
-    )
-
-
-def bug(name: str, module: str, old: str, new: str) -> Mutation:
-    return Mutation(
-        name=name,
-        weather=Weather.CALM,
-        module=f"entrypoints.gateway.{module}",
-        old=old,
-        new=new,
     )
 
 
@@ -112,45 +102,21 @@ def test_a_bot_that_comes_back_reads_what_the_lists_of_the_broker_do_not_show_ye
 
 
 @pytest.mark.parametrize(
-    ("mutation", "disturbs", "rule"),
+    ("name", "disturbs", "rule"),
     [
+        ("an order of a bot under another name each time", None, "once"),
+        ("tell bots of an order again with each of its trades", None, "told once"),
         (
-            bug(
-                "an order under another name each time",
-                "bot_orders",
-                "        name = tag or UNTAGGED_PREFIX + uuid.uuid4().hex\n",
-                '        name = f"{tag}#{len(book.orders)}"\n',
-            ),
-            None,
-            "once",
-        ),
-        (
-            bug(
-                "an order is told again with each of its trades",
-                "user_events",
-                "        if self._orders.get(number) == essence:\n            return\n",
-                "",
-            ),
-            None,
-            "told once",
-        ),
-        (
-            bug(
-                "UNKNOWN is told as a refusal",
-                "bot_orders",
-                "        code=PlaceCode.PENDING,\n",
-                "        code=PlaceCode.REJECTED,\n",
-            ),
+            "tell a bot that an order of unknown fate was refused",
             lose_what_becomes_of_orders,
             "no means no",
         ),
     ],
-    ids=lambda it: it.name if isinstance(it, Mutation) else "",
 )
 def test_a_planted_bug_is_found_by_what_the_bots_are_told(
-    mutation: Mutation, disturbs: Story | None, rule: str
+    name: str, disturbs: Story | None, rule: str
 ) -> None:
-    with planted(mutation):
+    with planted(next(it for it in MUTATIONS if it.name == name)):
         found = play(disturbs)
     assert rule in rules(found)
     assert rule not in rules_without(disturbs)

@@ -101,6 +101,7 @@ class GuardHost:
         self._acted_s = -AFTER_ACTS_S
         self._tasks: dict[NumberedProcess, asyncio.Task[None]] = {}
         self._wanted = True
+        self._died = asyncio.Event()
         self._down_until_s = 0.0
 
     # -- what others see -------------------------------------------------------------------------
@@ -134,8 +135,11 @@ class GuardHost:
     async def keep_running(self) -> None:
         """Start the program whenever nothing of it is left, until cancelled; the world's task."""
         while True:
-            alive = _lives(self.process) or _lives(self.watchdog)
-            if not alive and self._wanted and self._machine.loop.now_s >= self._down_until_s:
+            if _lives(self.process) or _lives(self.watchdog):
+                self._died.clear()
+                await self._died.wait()
+                continue
+            if self._wanted and self._machine.loop.now_s >= self._down_until_s:
                 self._start_watchdog(None)
             await asyncio.sleep(0.1)
 
@@ -198,6 +202,7 @@ class GuardHost:
         self, process: NumberedProcess, live: Callable[[], Awaitable[None]], code: int | None
     ) -> None:
         """Run a process; it ends with ``code``, or with what it sets itself."""
+        process.at_death.append(self._died.set)
         task = self._machine.inside(process, live)
         self._tasks = {process: task, **{it: t for it, t in self._tasks.items() if it.alive}}
         # The system hears of it, not the process that started it: that may be dead by then.

@@ -28,6 +28,7 @@ class Mutation(Struct, frozen=True, kw_only=True):
         new: what stands there instead.
         more: further texts of the same module, each with what stands there instead.
         constants: numbers of the same module, each with what is taken instead.
+        behind: it shows to bots behind the gateway alone.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Mutation(Struct, frozen=True, kw_only=True):
     new: str
     more: tuple[tuple[str, str], ...] = ()
     constants: tuple[tuple[str, int], ...] = ()
+    behind: bool = False
 
 
 MUTATIONS: Final = (
@@ -280,6 +282,30 @@ MUTATIONS: Final = (
         old="            self._disk.sync_folder(self.folder)\n        except OSError as error:\n"
         "            raise _cannot_write",
         new="        except OSError as error:\n            raise _cannot_write",
+    ),
+    Mutation(
+        name="an order of a bot under another name each time",
+        weather=Weather.CALM,
+        module="entrypoints.gateway.bot_orders",
+        old="        name = tag or UNTAGGED_PREFIX + uuid.uuid4().hex\n",
+        new='        name = f"{tag}#{len(book.orders)}"\n',
+        behind=True,
+    ),
+    Mutation(
+        name="tell bots of an order again with each of its trades",
+        weather=Weather.CALM,
+        module="entrypoints.gateway.user_events",
+        old="        if self._orders.get(number) == essence:\n            return\n",
+        new="",
+        behind=True,
+    ),
+    Mutation(
+        name="tell a bot that an order of unknown fate was refused",
+        weather=Weather.GATEWAY,
+        module="entrypoints.gateway.bot_orders",
+        old="        code=PlaceCode.PENDING,\n",
+        new="        code=PlaceCode.REJECTED,\n",
+        behind=True,
     ),
 )
 """Every planted bug, in the order in which the table has them."""

@@ -47,6 +47,10 @@ NEXT_ORDER_S: Final = 30.0
 LISTS_LAG_S: Final = 12.0
 """Shorter than what is waited for before an order counts as never arrived."""
 
+LOST_S: Final = (5.0, 30.0)
+"""Likewise: for so long nobody says that an order has arrived. After 20 s a bot behind the gateway
+is told that nobody knows."""
+
 
 class StormWeather:
     """Lets disasters happen until it is told that it is over."""
@@ -145,9 +149,10 @@ class StormWeather:
         lost = FaultRule(on="Order/place", act=FaultKind.LOSE_RESPONSE)
         added: list[ActiveRule] = []
         placed = asyncio.Event()
+        lost_s = storm.chance.uniform(*LOST_S)
 
         def lose() -> None:
-            storm.venue.lag(positions_s=storm.plan.positions_lag_s, lists_s=LISTS_LAG_S)
+            storm.venue.lag(positions_s=storm.plan.positions_lag_s, lists_s=lost_s)
             added.extend(faults.add([lost, *SILENCE]))
             placed.set()
 
@@ -157,7 +162,7 @@ class StormWeather:
                 await placed.wait()
         faults.at_next_order = None
         if placed.is_set():
-            await asyncio.sleep(storm.chance.uniform(5.0, 20.0))
+            await asyncio.sleep(lost_s)
             faults.rules[:] = [it for it in faults.rules if it not in added]
             storm.venue.lag(positions_s=storm.plan.positions_lag_s, lists_s=storm.plan.lists_lag_s)
 
