@@ -279,9 +279,9 @@ MUTATIONS: Final = (
         name="forget fsync of the folder",
         weather=Weather.CRASH,
         module="adapters.state_file",
-        old="            self._disk.sync_folder(self.folder)\n        except OSError as error:\n"
-        "            raise _cannot_write",
-        new="        except OSError as error:\n            raise _cannot_write",
+        old="            self._take_place(new, descriptor)\n"
+        "            self._disk.sync_folder(self.folder)\n",
+        new="            self._take_place(new, descriptor)\n",
     ),
     Mutation(
         name="an order of a bot under another name each time",
