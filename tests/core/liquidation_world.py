@@ -62,6 +62,7 @@ class Fate(Struct, frozen=True, kw_only=True):
     arrives: bool = True
     arrive_ms: int = 0
     refusal: CloseRefusal | None = None
+    words: str = ""
     answer_ms: int = 20
     fill_ms: int = 3
     fills: int | None = None
@@ -235,6 +236,7 @@ class World:
                     contract_id=command.contract_id,
                     answer=answer,
                     refusal=refusal if answer is Answer.NO else None,
+                    message=fate.words,
                 )
             ),
         )

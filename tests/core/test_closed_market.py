@@ -3,13 +3,13 @@
 from typing import Any
 
 from tests.core.builders import Guard, a_policy
-from tests.core.liquidation_world import World
+from tests.core.liquidation_world import Fate, World
 
 from backstop.core.closed_market import AGAIN_NS, TRIES
 from backstop.core.policy import SECOND_NS
 from backstop.domain.clock import DATE_RESOLUTION_US, ClockReading
 from backstop.domain.commands import AuditAccount, ClosePosition
-from backstop.domain.events import SessionsScheduled, VenueClockRead
+from backstop.domain.events import Answer, CloseRefusal, SessionsScheduled, VenueClockRead
 from backstop.domain.session import MarketGroup, Session
 
 MINUTE_US = 60_000_000
@@ -46,6 +46,17 @@ def test_a_market_that_is_closed_by_the_calendar_too_is_asked_once_a_minute() ->
 
     assert 9 <= tries_within(world, 600) <= 11
     assert len(world.sent_of(AuditAccount)) - reads <= 140
+
+
+def test_a_rejection_without_a_reason_is_a_closed_market_where_the_calendar_says_so() -> None:
+    rejected = Fate(answer=Answer.NO, refusal=CloseRefusal.REJECTED)
+    world = a_world(opens_in_us=1000 * MINUTE_US)
+    world.fates = [rejected] * 100
+    world.liquidate()
+    world.run(lambda: False, limit_s=120)
+
+    assert world.guard.alerts().count("MARKET_CLOSED_WHILE_LIQUIDATING") == 1
+    assert "LIQUIDATION_ESCALATED" not in world.guard.alerts()
 
 
 def test_a_close_goes_out_as_soon_as_the_market_opens() -> None:

@@ -377,6 +377,63 @@ def escalations(world: World) -> list[RaiseAlert]:
     return [it for it in alerts if it.code == "LIQUIDATION_ESCALATED"]
 
 
+REJECTED = Fate(answer=Answer.NO, refusal=CloseRefusal.REJECTED, words="risk check failed")
+
+
+def test_a_close_that_is_rejected_for_whatever_reason_calls_a_person_after_30_seconds() -> None:
+    world = World(fates=[REJECTED] * 60).hold(2).start()
+    name, begun_ns = world.liquidate(), world.guard.now_ns
+    world.run(lambda: bool(escalations(world)), limit_s=60)
+    before = closes(world)
+
+    assert ESCALATE_NS <= world.guard.now_ns - begun_ns <= ESCALATE_NS + 2 * SECOND_NS
+    assert told(world, "MARKET_CLOSED_WHILE_LIQUIDATING") == 0
+    (call,) = escalations(world)
+    assert "risk check failed" in call.message
+    assert "Stops work for all that is held" in call.message
+    assert world.liquidation(name).venue_said == "risk check failed"
+    world.run(lambda: False, limit_s=30)
+    assert closes(world) - before >= 5
+    world.fates.clear()
+    flat_after(world, name, limit_s=10)
+
+
+def test_a_person_is_told_that_no_stop_works_and_is_called_again() -> None:
+    world = World(fates=[REJECTED] * 90).hold(2, stop=False).start()
+    world.liquidate()
+    world.run(lambda: len(escalations(world)) > 1, limit_s=120)
+
+    assert all("NO stop works for +2" in it.message for it in escalations(world))
+
+
+def test_a_stop_for_a_part_is_told_as_that() -> None:
+    world = World(fates=[REJECTED] * 90).hold(3, stop=False)
+    world.order(Side.SELL, 1, OrderType.STOP)
+    world.start().liquidate()
+    world.run(lambda: bool(escalations(world)), limit_s=60)
+
+    assert "stops work for only 1 of +3" in escalations(world)[0].message
+
+
+@pytest.mark.parametrize("stop", [True, False])
+def test_what_is_told_of_stops_in_a_closed_market_was_looked_at(*, stop: bool) -> None:
+    world = World(market_open=False).hold(2, stop=stop).start()
+    world.liquidate()
+    world.run(lambda: bool(told(world, "MARKET_CLOSED_WHILE_LIQUIDATING")), limit_s=60)
+    alerts = [it for it in world.guard.commands if isinstance(it, RaiseAlert)]
+    (message,) = (it.message for it in alerts if it.code == "MARKET_CLOSED_WHILE_LIQUIDATING")
+
+    assert ("NO stop works for +2" in message) is not stop
+
+
+def test_a_halt_that_the_venue_calls_a_rejection_is_over_before_anybody_is_called() -> None:
+    """A velocity halt lasts some seconds: the close works within ten of its end."""
+    world = World(fates=[REJECTED] * 5).hold(2).start()
+    flat_after(world, world.liquidate(), limit_s=20)
+
+    assert escalations(world) == []
+
+
 def test_the_call_is_repeated_until_somebody_has_read_it_which_lifts_nothing() -> None:
     world = World(fates=[LOST] * 99).hold(2).start()
     name = world.liquidate()
@@ -666,7 +723,9 @@ FATES = st.builds(
     answer=ANSWERS,
     arrives=st.booleans(),
     arrive_ms=st.sampled_from([0, 40, 900]),
-    refusal=st.sampled_from([CloseRefusal.NOT_NOW, CloseRefusal.NO_POSITION]),
+    refusal=st.sampled_from(
+        [CloseRefusal.NOT_NOW, CloseRefusal.REJECTED, CloseRefusal.NO_POSITION]
+    ),
     answer_ms=st.sampled_from([1, 20, 300, 7_900]),
     fill_ms=st.sampled_from([1, 5, 120, 700]),
     fills=st.sampled_from([None, 0, 1]),

@@ -9,6 +9,7 @@ from backstop.core.liquidation import CloseAttempt
 from backstop.core.market_hours import session_of
 from backstop.core.policy import SECOND_NS
 from backstop.core.step import Workbench
+from backstop.domain.events import CloseRefusal
 
 TRIES = 12
 """Refusals in a row, about a minute, before the calendar is believed: it may be wrong."""
@@ -17,18 +18,34 @@ AGAIN_NS = 60 * SECOND_NS
 """The pause from then on: so much later is a position closed, should the calendar be wrong."""
 
 
+def is_closed(work: Workbench, attempt: CloseAttempt) -> bool:
+    """Say whether a close was refused because its market is closed or halted.
+
+    By the venue's own words, or by the calendar: a rejection alone may have any reason.
+    """
+    if not attempt.is_refused_for_now:
+        return False
+    says_so = attempt.refusal is CloseRefusal.NOT_NOW
+    return says_so or _is_closed_by_calendar(work, attempt.contract_id)
+
+
 def waits_until_ns(work: Workbench, attempt: CloseAttempt) -> int:
     """Return before when a close is not tried again; 0: its market may be open."""
     if not attempt.is_refused_for_now or attempt.refusals < TRIES:
         return 0
-    instrument = work.book.instruments.get(attempt.contract_id)
-    if instrument is None:
-        return 0
-    latest_us = _latest_us(work)
-    session = session_of(work.book.hours, instrument.symbol, latest_us)
-    if session is None or latest_us >= session.opens_utc_us:
+    if not _is_closed_by_calendar(work, attempt.contract_id):
         return 0
     return attempt.sent_ns + AGAIN_NS
+
+
+def _is_closed_by_calendar(work: Workbench, contract_id: str) -> bool:
+    """Say whether the calendar has it that no session runs; False where it knows of none."""
+    instrument = work.book.instruments.get(contract_id)
+    if instrument is None:
+        return False
+    latest_us = _latest_us(work)
+    session = session_of(work.book.hours, instrument.symbol, latest_us)
+    return session is not None and latest_us < session.opens_utc_us
 
 
 def _latest_us(work: Workbench) -> int:

@@ -49,10 +49,11 @@ def close_contract(work: Workbench, run: Liquidation, contract_id: str) -> None:
     wanted = min(abs(position) - run.keep, run.quantity or abs(position))
     if wanted <= 0 or not _may_close(work, run, contract_id, position):
         return
-    times, refusals, told_ended = 1, 0, False
+    times, refusals, refusal, told_ended = 1, 0, None, False
     if attempt is not None and attempt.quantity == position:
         times += attempt.times
         refusals = attempt.refusals + attempt.is_refused_for_now
+        refusal = attempt.refusal
         told_ended = attempt.told_ended
     book.closes[contract_id] = CloseAttempt(
         contract_id=contract_id,
@@ -62,6 +63,7 @@ def close_contract(work: Workbench, run: Liquidation, contract_id: str) -> None:
         newest_order_id=_newest_order_id(book),
         times=times,
         refusals=refusals,
+        refusal=refusal,
         told_ended=told_ended,
     )
     quantity = wanted if run.is_partial else None
@@ -136,6 +138,7 @@ def closes_after_restart(work: Workbench) -> None:
             looked_ns=0,
             times=1,
             refusals=0,
+            refusal=None,
         )
 
 

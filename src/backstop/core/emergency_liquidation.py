@@ -43,6 +43,7 @@ from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
 from backstop.domain.events import (
     AccountAudited,
+    Answer,
     Fact,
     LiquidationRequested,
     OrderLookedUp,
@@ -172,6 +173,8 @@ def _moved(work: Workbench, run: Liquidation, fact: Fact) -> Liquidation:
     answered = isinstance(fact, PositionCloseAnswered) and run.covers(fact.contract_id)
     if not answered and not any(run.covers(touched) for touched in work.touched_contracts):
         return run
+    if answered and isinstance(fact, PositionCloseAnswered):
+        run = replace(run, venue_said=fact.message if fact.answer is Answer.NO else "")
     # Soon, but ever less soon while nothing gets better: a read costs four of the venue's calls.
     soon_ns = work.now_ns + max(SETTLE_NS, pause_ns(run.looks) // 4)
     return replace(

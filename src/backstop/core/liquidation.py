@@ -118,6 +118,7 @@ class Liquidation(Struct, frozen=True, kw_only=True):
         least: the fewest things that were left so far; fewer is progress.
         progress_ns: when that was.
         told_closed: a person was told that the market is closed.
+        venue_said: its words on the newest close, where it refused that; empty: it did not.
         escalation: number of the alert that called a person; 0 for none.
         escalated_ns: when a person was last called.
     """
@@ -143,6 +144,7 @@ class Liquidation(Struct, frozen=True, kw_only=True):
     least: int | None = None
     progress_ns: int
     told_closed: bool = False
+    venue_said: str = ""
     escalation: int = 0
     escalated_ns: int = 0
 
@@ -179,8 +181,9 @@ class CloseAttempt(Struct, frozen=True, kw_only=True):
         sent_ns: when it left; monotonic.
         newest_order_id: the highest order number that was known then: the venue counts up.
         times: requests in a row that changed nothing.
-        refusals: those of them that were refused because the market was closed.
+        refusals: those of them that were refused for now.
         answer: None while it is awaited.
+        refusal: why it was refused; while the answer is awaited, why the one before was.
         answered_ns: when the answer came, or the waiting for it ended.
         looks: fresh reads since then.
         looked_ns: when the newest of those was sent.
@@ -220,19 +223,21 @@ class CloseAttempt(Struct, frozen=True, kw_only=True):
 
     @property
     def is_refused_for_now(self) -> bool:
-        """The market is closed or halted: the same request will work later."""
-        return self.answer is Answer.NO and self.refusal is CloseRefusal.NOT_NOW
+        """The order was rejected, and did nothing: the same request may work later."""
+        return self.answer is Answer.NO and self.refusal in _FOR_NOW
 
     @property
     def waits_for_market(self) -> bool:
         """The market was closed or halted, by the newest answer that there is."""
-        return self.is_refused_for_now or (self.answer is None and self.refusals > 0)
+        return self.answer in {Answer.NO, None} and self.refusal is CloseRefusal.NOT_NOW
 
     @property
     def is_refused_for_good(self) -> bool:
         """The venue takes no orders for the contract month: the same request will not work."""
         return self.answer is Answer.NO and self.refusal is CloseRefusal.ENDED
 
+
+_FOR_NOW = frozenset({CloseRefusal.NOT_NOW, CloseRefusal.REJECTED})
 
 _LOOKS_NEEDED = {Answer.YES: 1, Answer.NO: 1, Answer.UNKNOWN: 2, Answer.NOT_SENT: 0}
 """Fresh reads after the answer that have to find nothing under way before the next request."""

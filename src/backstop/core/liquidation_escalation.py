@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
+from backstop.core.book import Book
+from backstop.core.closed_market import is_closed
 from backstop.core.liquidation import Liquidation, LiquidationState, Remaining, RemainingKind
 from backstop.core.policy import SECOND_NS
 from backstop.core.step import Workbench
@@ -26,9 +28,10 @@ NAMED_MAX = 6
 def escalated(work: Workbench, run: Liquidation, left: Sequence[Remaining]) -> Liquidation:
     """Call a person when nothing gets better, and again until somebody has acknowledged it.
 
-    A market that is closed is nobody's failure: that is told once, and waited for.
+    A market that is closed is nobody's failure: that is told once, and waited for. A rejection
+    whose reason nobody knows is waited out for as long as a halt may take, and then told.
     """
-    closed = _refused_for_now(work, left)
+    closed = _closed_markets(work, left)
     if closed:
         run = _tell_closed(work, run, closed, left)
     if run.state is LiquidationState.ESCALATED:
@@ -39,8 +42,9 @@ def escalated(work: Workbench, run: Liquidation, left: Sequence[Remaining]) -> L
     work.alert(
         Severity.CRITICAL,
         AlertCode.LIQUIDATION_ESCALATED,
-        f"{run.liquidation_id} gets nowhere: {named(left)}. It goes on trying; look at the "
-        "account, and close by hand what is left.",
+        f"{run.liquidation_id} gets nowhere: {named(left)}.{_said(run)} "
+        f"{stops_in_words(work.book, left)}It goes on trying; look at the account, and close by "
+        "hand what is left.",
     )
     return replace(
         run,
@@ -68,11 +72,32 @@ def _words(it: Remaining) -> str:
             return f"order {it.client_order_id} of ours is {it.status}"
 
 
-def _refused_for_now(work: Workbench, left: Sequence[Remaining]) -> list[str]:
+def stops_in_words(book: Book, left: Sequence[Remaining]) -> str:
+    """Return which of the positions that are left have working stops, as the venue shows them."""
+    words = []
+    for it in left:
+        if it.kind is not RemainingKind.POSITION or not it.quantity:
+            continue
+        cover = book.stop_cover(it.contract_id, it.quantity)
+        if not cover:
+            words.append(f"NO stop works for {it.quantity:+d} {it.contract_id}")
+        elif cover < abs(it.quantity):
+            words.append(f"stops work for only {cover} of {it.quantity:+d} {it.contract_id}")
+    if words:
+        return f"{'; '.join(words[:NAMED_MAX])}. "
+    held = any(it.kind is RemainingKind.POSITION and it.quantity for it in left)
+    return "Stops work for all that is held, and stay. " if held else ""
+
+
+def _said(run: Liquidation) -> str:
+    return f' The venue refuses the close: "{run.venue_said}".' if run.venue_said else ""
+
+
+def _closed_markets(work: Workbench, left: Sequence[Remaining]) -> list[str]:
     """Return the contracts whose market is closed, if nothing but those is open."""
     held = [it.contract_id for it in left if it.kind is RemainingKind.POSITION and it.quantity]
     closes = work.book.closes
-    refused = [name for name in held if name in closes and closes[name].is_refused_for_now]
+    refused = [name for name in held if name in closes and is_closed(work, closes[name])]
     return refused if len(refused) == len(held) else []
 
 
@@ -83,8 +108,9 @@ def _tell_closed(
         work.alert(
             Severity.CRITICAL,
             AlertCode.MARKET_CLOSED_WHILE_LIQUIDATING,
-            f"{run.liquidation_id}: the venue takes no orders for {', '.join(closed)}. Left: "
-            f"{named(left)}. Stops stay where they are, and the close is tried until it reopens.",
+            f"{run.liquidation_id}: the venue takes no orders for {', '.join(closed)}."
+            f"{_said(run)} Left: {named(left)}. {stops_in_words(work.book, left)}The close is "
+            "tried until the market opens.",
         )
     return replace(run, told_closed=True, progress_ns=work.now_ns)
 
@@ -108,7 +134,8 @@ def _called_again(work: Workbench, run: Liquidation, left: Sequence[Remaining]) 
             alert_id=alert.alert_id,
             severity=alert.severity,
             code=alert.code,
-            message=f"{run.liquidation_id} still gets nowhere: {named(left)}.",
+            message=f"{run.liquidation_id} still gets nowhere: {named(left)}.{_said(run)} "
+            f"{stops_in_words(work.book, left)}".rstrip(),
             repeat=alert.repeats,
         )
     )

@@ -46,7 +46,8 @@ class CloseRefusal(StrEnum):
     """Why the venue refused to close a position."""
 
     NO_POSITION = "NO_POSITION"  # it knows of no such position: evidence for flat, not proof
-    NOT_NOW = "NOT_NOW"  # the order was rejected: the market is closed or halted, or has no price
+    NOT_NOW = "NOT_NOW"  # the market is closed or halted, or has no price, in the venue's words
+    REJECTED = "REJECTED"  # the order was rejected, and nothing says that it is the market
     SIZE = "SIZE"  # more contracts than are open
     ENDED = "ENDED"  # no orders are taken for this contract month (any more)
     NOT_POSSIBLE = "NOT_POSSIBLE"  # the account or the contract cannot be closed this way
@@ -79,10 +80,11 @@ class GuardStarted(Event, frozen=True, kw_only=True, tag=True):
 
     With ``record_unread`` the structure of the audit record, a large file, is still being looked
     through beside the guard that has just started. ``records_lost`` records were on disk once and
-    are in the journal no more. ``past_unusable`` says why the archive of past orders cannot be
-    used; empty: it can, or there is none. ``folder_open`` says what of the state folder other users
-    of the machine could change, or act with; with ``folder_changeable`` they could change what the
-    guard believes.
+    are in the journal no more; where the whole journal is gone and this is a new one,
+    ``record_kept`` says what had been signed of it, and where what is left of it is kept.
+    ``past_unusable`` says why the archive of past orders cannot be used; empty: it can, or there is
+    none. ``folder_open`` says what of the state folder other users of the machine could change, or
+    act with; with ``folder_changeable`` they could change what the guard believes.
     """
 
     boot_id: str
@@ -95,6 +97,7 @@ class GuardStarted(Event, frozen=True, kw_only=True, tag=True):
     wall_clock: bool = False
     record_unread: bool = False
     records_lost: int = 0
+    record_kept: str = ""
     past_unusable: str = ""
     folder_open: str = ""
     folder_changeable: bool = False

@@ -76,7 +76,7 @@ close, 4 and 5 on cancel and modify)."""
 
 _CLOSE_REFUSALS = {
     "PositionNotFound": CloseRefusal.NO_POSITION,
-    "OrderRejected": CloseRefusal.NOT_NOW,
+    "OrderRejected": CloseRefusal.REJECTED,
     "InvalidCloseSize": CloseRefusal.SIZE,
     "ContractNotActive": CloseRefusal.ENDED,
 }
@@ -155,10 +155,15 @@ def unanswered(reason: str) -> Verdict:
 
 
 def close_refusal(change: Change, verdict: Verdict) -> CloseRefusal | None:
-    """Return what a refused close call was refused for; None when it was not refused."""
+    """Return what a refused close call was refused for; None when it was not refused.
+
+    One number stands for every rejected order: only words say that it was for a closed market.
+    """
     if verdict.answer is not Answer.NO:
         return None
     word = REFUSALS[change].get(verdict.code or 0, "")
+    if word == "OrderRejected" and _is_passing(verdict.message):
+        return CloseRefusal.NOT_NOW
     return _CLOSE_REFUSALS.get(word, CloseRefusal.NOT_POSSIBLE)
 
 
@@ -171,12 +176,16 @@ def place_rejection(verdict: Verdict) -> Rejection | None:
     if verdict.answer is not Answer.NO:
         return None
     word = REFUSALS[Change.PLACE].get(verdict.code or 0, "")
-    said = verdict.message.casefold()
-    if word == "OutsideTradingHours" or any(it in said for it in _PASSING_WORDS):
+    if word == "OutsideTradingHours" or _is_passing(verdict.message):
         return Rejection.TRANSIENT
     if word == "OrderRejected" and verdict.message == word:
         return Rejection.UNSTATED  # the catch-all, and not a word beside it
     return Rejection.PERMANENT
+
+
+def _is_passing(message: str) -> bool:
+    said = message.casefold()
+    return any(words in said for words in _PASSING_WORDS)
 
 
 def problem_text(body: bytes) -> str | None:

@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 from backstop.core.book import Book
 from backstop.core.entry_gate import gate_denial
 from backstop.core.liquidation import Liquidation, LiquidationState, Remaining, RemainingKind
+from backstop.core.liquidation_escalation import stops_in_words
 from backstop.core.liquidation_scope import remaining, would_send
 from backstop.domain.commands import CancelOrder, ClosePosition
 from backstop.domain.denial import Denial
@@ -160,7 +161,7 @@ def liquidation_view(book: Book, run: Liquidation) -> LiquidationView:
         quantity=run.quantity,
         latches=run.latches,
         sends=run.sends,
-        message=_message(run, left, gate),
+        message=_message(book, run, left, gate),
         requests=tuple(
             CauseView(reason=it.text, operator=it.operator, time=utc_text(it.utc_us))
             for it in run.causes
@@ -177,7 +178,7 @@ def running_liquidations(book: Book) -> tuple[LiquidationView, ...]:
     return tuple(liquidation_view(book, book.liquidations[name]) for name in book.liquidating)
 
 
-def _message(run: Liquidation, left: tuple[Remaining, ...], gate: Denial | None) -> str:
+def _message(book: Book, run: Liquidation, left: tuple[Remaining, ...], gate: Denial | None) -> str:
     if not run.sends:
         why = "" if gate is None else f" ({gate.message})"
         still = f"{len(left)} things are still open" if left else "nothing was open"
@@ -189,15 +190,22 @@ def _message(run: Liquidation, left: tuple[Remaining, ...], gate: Denial | None)
         case LiquidationState.LATCHED:
             return "on record; positions and orders are read before anything is sent"
         case LiquidationState.CLOSING:
-            return "positions are being closed; their stops stay until that is proven"
+            return (
+                f"positions are being closed.{_refusal(run)} {stops_in_words(book, left)}".strip()
+            )
         case LiquidationState.VERIFYING:
             return "no position is known; two fresh reads have to show that nothing is left"
         case LiquidationState.ESCALATED:
-            return "it gets nowhere and goes on trying; look at the account"
+            trouble = f"{_refusal(run)} {stops_in_words(book, left)}".rstrip()
+            return f"it gets nowhere and goes on trying; look at the account.{trouble}"
         case LiquidationState.FLAT:
             return "two fresh reads showed nothing left"
         case LiquidationState.DONE:
             return "the request for a part of the position is over"
+
+
+def _refusal(run: Liquidation) -> str:
+    return f" The venue refused the newest close: {run.venue_said}." if run.venue_said else ""
 
 
 def _remaining(book: Book, it: Remaining) -> RemainingView:
