@@ -32,7 +32,7 @@ from backstop.core.policy import Policy
 from backstop.core.trading_state import TradingState
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.instrument import Instrument, Rounding
-from backstop.domain.numbers import ratio_text
+from backstop.domain.numbers import count_text, ratio_text
 from backstop.domain.order import OrderIntent, OrderRequest, Side
 from backstop.domain.quote import Quote
 
@@ -197,8 +197,9 @@ def _flip(intent: OrderIntent, exposure: Exposure, policy: Policy) -> tuple[Deni
         Denial(
             code=DenialCode.POSITION_FLIP,
             message=(
-                f"{intent.side} {intent.quantity} is more than the {closable} contracts that can "
-                f"still close the position of {exposure.position:+d}; ALLOW_FLIP=1 permits it"
+                f"{intent.side} {intent.quantity} is more than the "
+                f"{count_text(closable, 'contract')} that can still close the position of "
+                f"{exposure.position:+d}; ALLOW_FLIP=1 permits it"
             ),
             value=str(intent.quantity),
             limit=str(closable),
