@@ -11,6 +11,10 @@ from contextlib import suppress
 
 from backstop.ports import LiquidationOutcome, Liquidator
 
+CLOSE_LIMIT_S = 3.0
+"""How long the end of an act is waited for: a command that was told to end is killed after 2 s, and
+a stop of everything has to be over within 5 s, whatever a dying process is still held up by."""
+
 
 class Act:
     """One liquidation under way; ``fileno`` can be read once it is over."""
@@ -20,8 +24,13 @@ class Act:
         self._told, self._tells = socket.socketpair()
         self._loop = asyncio.new_event_loop()
         self._task: asyncio.Task[LiquidationOutcome] | None = None
+        self._is_told_to_end = False
         self._thread = threading.Thread(
-            target=self._run, args=(liquidator, reason), name="liquidation"
+            # It keeps no process alive: one that we no longer wait for ends with ours.
+            target=self._run,
+            args=(liquidator, reason),
+            name="liquidation",
+            daemon=True,
         )
         self._thread.start()
 
@@ -33,6 +42,7 @@ class Act:
         """Give up; what was begun is ended in an orderly way."""
 
         def stop() -> None:
+            self._is_told_to_end = True
             if self._task is not None:
                 self._task.cancel()
 
@@ -40,8 +50,15 @@ class Act:
             self._loop.call_soon_threadsafe(stop)
 
     def close(self) -> LiquidationOutcome:
-        """Wait for the end of the thread, let go of everything, and return what became of it."""
-        self._thread.join()
+        """Wait for the end of the thread, let go of everything, and return what became of it.
+
+        One that does not end in time keeps what it uses, and counts as not flat.
+        """
+        self._thread.join(CLOSE_LIMIT_S)
+        if self._thread.is_alive():
+            return LiquidationOutcome(
+                flat=False, message=f"it did not end within {CLOSE_LIMIT_S:g} s of being told to"
+            )
         self._told.close()
         self._tells.close()
         return self._outcome
@@ -49,6 +66,8 @@ class Act:
     def _run(self, liquidator: Liquidator, reason: str) -> None:
         async def liquidate() -> LiquidationOutcome:
             self._task = asyncio.create_task(liquidator.liquidate(reason))
+            if self._is_told_to_end:  # before it could begin
+                self._task.cancel()
             return await self._task
 
         try:
