@@ -117,7 +117,7 @@ def check_state_folder(folder: Path) -> None:
     Raises:
         StateFolderError: what is true now, and what to do.
     """
-    _check_usable(folder)
+    check_usable(folder)
     for found in openings(folder):
         if found.owner is not None and _user() != _ROOT:
             raise StateFolderError(found.told)
@@ -145,18 +145,27 @@ def close_state_folder(folder: Path, *, refuse: bool = True) -> tuple[Opening, .
     """
     if refuse:
         check_state_folder(folder)
-    else:
-        _check_usable(folder)
+    make_state_folder(folder)
+    return tuple(_closed(found) for found in openings(folder))
+
+
+def make_state_folder(folder: Path) -> None:
+    """Make the folder, for this user only, where it does not exist yet.
+
+    Here, and not by whoever writes the first file in it: a parent that is made on the way to a file
+    gets the mode that all folders get.
+
+    Raises:
+        StateFolderError: it cannot be made, or cannot be used.
+    """
+    check_usable(folder)
     try:
-        # Here, and not by whoever writes the first file in it: a parent that is made on the way to
-        # a file gets the mode that all folders get.
         folder.mkdir(mode=stat.S_IRWXU, parents=True, exist_ok=True)
     except OSError as error:
         raise StateFolderError(
             f"{folder} cannot be made: {error.strerror or error}. Set BACKSTOP_STATE_DIR to a "
             "folder that this user can write."
         ) from error
-    return tuple(_closed(found) for found in openings(folder))
 
 
 def openings(folder: Path) -> tuple[Opening, ...]:
@@ -206,8 +215,12 @@ def _closed(found: Opening) -> Opening:
     )
 
 
-def _check_usable(folder: Path) -> None:
-    """Refuse what is no folder, or none that we can write in."""
+def check_usable(folder: Path) -> None:
+    """Refuse what is no folder, or none that we can write in; one that is not there yet is fine.
+
+    Raises:
+        StateFolderError: what is true now, and what to do.
+    """
     try:
         if not folder.exists():
             return

@@ -4,6 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
+from backstop.adapters.state_folder import check_usable, make_state_folder
 from backstop.errors import StateFolderError
 
 TOKEN_FILE = "api_token"  # noqa: S105 - a file name
@@ -12,6 +13,7 @@ TOKEN_BYTES = 32
 
 def stored_token(state_folder: Path) -> str | None:
     """Return the token that a guard of this state folder made; None when there is none."""
+    check_usable(state_folder)
     try:
         return (state_folder / TOKEN_FILE).read_text(encoding="utf-8").strip() or None
     except FileNotFoundError:
@@ -24,14 +26,20 @@ def stored_token(state_folder: Path) -> str | None:
 
 
 def stored_or_made_token(state_folder: Path) -> str:
-    """Return the token of ``state_folder``; makes one, readable for this user only, if needed."""
+    """Return the token of ``state_folder``; makes one, readable for this user only, if needed.
+
+    The first of a start to need the folder; that it is none is no fault of the token.
+
+    Raises:
+        StateFolderError: it is no folder and cannot be made one, or the token cannot be kept in it.
+    """
     path = state_folder / TOKEN_FILE
+    make_state_folder(state_folder)
     token = stored_token(state_folder)
     try:
         if token is not None:
             return token  # who else can read it is told, and mended, with the rest of the folder
         token = secrets.token_urlsafe(TOKEN_BYTES)
-        state_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Never a moment in which others can read it, or in which it is half written.
         temporary = path.with_suffix(f".{os.getpid()}")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

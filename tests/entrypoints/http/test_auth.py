@@ -170,6 +170,27 @@ def test_an_empty_token_file_counts_as_none(tmp_path: Path) -> None:
     assert stored_or_made_token(tmp_path)
 
 
+def test_a_state_folder_that_is_a_file_is_blamed_and_not_its_token(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+
+    for read in (stored_or_made_token, stored_token):
+        with pytest.raises(StateFolderError) as refused:
+            read(file)
+        assert str(refused.value).startswith(f"{file} is a file, and the state needs a folder")
+        assert "token" not in str(refused.value).lower()
+
+
+def test_a_state_folder_that_cannot_be_made_is_blamed_and_not_its_token(tmp_path: Path) -> None:
+    folder = tmp_path / "file" / "state"
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StateFolderError) as refused:
+        stored_or_made_token(folder)
+    assert str(folder) in str(refused.value)
+    assert "token" not in str(refused.value).lower()
+
+
 def test_a_folder_that_cannot_hold_a_token_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
