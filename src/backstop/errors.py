@@ -12,6 +12,7 @@ BackstopError
 │   ├── StateFolderError           the state folder or a database in it cannot be used
 │   │   ├── DamagedDatabaseError   a database whose bytes are not sound
 │   │   ├── TamperedRecordError    a record that is not what was signed
+│   │   ├── RecordGoneError        a record of which nothing is left, and that was signed
 │   │   └── StateFileError         a checkpoint of the state that cannot be used, and why
 │   ├── AlreadyRunningError        another guard holds the account
 │   ├── DataFileError              a data file: file, line, fault
@@ -131,6 +132,18 @@ class TamperedRecordError(StateFolderError):
         self.where = where
         self.finding = finding
         super().__init__(f"{where}: {finding}.")
+
+
+class RecordGoneError(StateFolderError):
+    """Nothing is left of the record in ``audit.db``, and checkpoints of it were signed.
+
+    ``size`` records were there at least; ``root`` is that of the tree over them, as hex.
+    """
+
+    def __init__(self, message: str, *, size: int, root: str) -> None:
+        self.size = size
+        self.root = root
+        super().__init__(message)
 
 
 class StateFileError(StateFolderError):

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from tests.app.desk import PATIENCE_S, Desk, Guard, JumpingClock, a_desk, until
 from tests.app.state_folders import (
     a_day,
-    checkpoint,
     from_the_checkpoint,
     from_the_journal,
     generations,
@@ -161,22 +160,6 @@ async def test_the_state_of_another_record_is_not_believed(desk: Desk, venue: Si
         assert "belongs to another record" in message
 
 
-async def test_without_a_record_a_state_file_tells_nothing(desk: Desk) -> None:
-    async with desk.guard() as guard:
-        await guard.enter(Side.BUY, 1)
-        expected = guard.position()
-    for name in ("audit.db", "checkpoints"):
-        path = state(desk) / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-    async with desk.guard(ready=False) as guard:
-        assert started(guard)["source"] == "nothing"
-        assert "is gone" in str(started(guard, "state_file_unusable")["message"])
-        await until(lambda: guard.book.recovered, "the account to be read")
-        # Everything is lost, and the broker tells.
-        assert guard.position() == expected
-
-
 async def test_the_folder_of_another_account_is_refused(desk: Desk, venue: Simulator) -> None:
     async with desk.guard():
         pass
@@ -193,25 +176,6 @@ async def test_the_folder_of_another_account_is_refused(desk: Desk, venue: Simul
         async with other.guard():
             pass
     assert (state(desk) / CURRENT).read_bytes() == left
-
-
-async def test_a_state_ahead_of_the_record_is_not_believed(desk: Desk) -> None:
-    async with desk.guard() as guard:
-        await a_day(guard)
-    found = checkpoint(state(desk), desk.account)
-    ahead = replace(found, journal_seq=found.journal_seq + 5)
-    beat = generations(state(desk), desk.account)[0].heartbeat
-    assert beat is not None
-    (state(desk) / CURRENT).write_bytes(file_content(ahead, beat))
-
-    async with desk.guard() as guard:
-        assert started(guard)["source"] == BACKUP
-        assert "audit.db ends at" in str(started(guard, "state_file_unusable")["message"])
-        assert started(guard, "records_lost")["lost"] == 5
-        (alert,) = [it for it in guard.book.alerts.alerts.values() if it.code == "RECORDS_LOST"]
-        assert alert.severity is Severity.CRITICAL
-        assert "newest 5 records" in alert.message
-        await guard.agrees()
 
 
 # -- long records --------------------------------------------------------------------------------

@@ -431,6 +431,8 @@ async def start_from_the_checkpoint(folder: Path, story: Story) -> str:
     )
     checking = asyncio.create_task(check.run())
     try:
+        if opened.records_lost:
+            return f"{opened.records_lost} records are lost. {opened.record_kept}"
         assert not opened.trail.start.whole
         async with asyncio.timeout(30):
             return await finding
@@ -453,6 +455,12 @@ def test_a_start_from_a_checkpoint_hides_nothing(
         finding = asyncio.run(start_from_the_checkpoint(state, story))
     except StateFolderError:
         return
+    if row.act is delete_database:
+        assert "lost" in finding
+        assert (state / "audit.db").exists(), "a new record has begun"
+        (kept,) = state.glob("record-*")
+        with pytest.raises(TamperedRecordError, match=row.words):
+            verify_record(kept)
     if row in AT_START:
         assert finding
         assert "\n" not in finding
@@ -495,9 +503,20 @@ def page() -> str:
         "# What the audit finds\n\n"
         "Each row is done to a real record and found by `backstop audit verify`, in the test\n"
         "`tests/app/test_tamper_table.py`, which also writes this page.\n\n"
-        "A guard does not start on such a record. Where it starts from a state file and reads\n"
-        "only what came after that, a check of the whole record beside it finds the rest: entries\n"
-        "are refused from then on, and `resume` too, until a check finds nothing. Rows of\n"
-        "`OrderAudit` and `FillAudit`, which are for people, are compared by the verb alone.\n\n"
+        "A guard adds nothing to such a record: its start ends with exit code 2. There are three\n"
+        "exceptions:\n\n"
+        "- Where it starts from a state file and reads only what came after that, a check of the\n"
+        "  whole record beside it finds the rest: entries are refused from then on, and `resume`\n"
+        "  too, until a check finds nothing.\n"
+        "- Where nothing of the record is left (`audit.db` deleted or emptied beside\n"
+        "  `checkpoints/`), nothing can be gone on with, and a position may wait. What is left is\n"
+        "  kept in a folder `record-…`, and a new record begins. Its first entry is the newest\n"
+        "  state file of the account, and the start says in it what had been signed. The guard is\n"
+        "  HALTED until a person resumes.\n"
+        "- An older copy of the record with its own signed head, beyond which no checkpoint was\n"
+        "  written yet, is the record for all that is signed. Where a state file knows more, that\n"
+        "  state goes on record and the guard is HALTED likewise.\n\n"
+        "Rows of `OrderAudit` and `FillAudit`, which are for people, are compared by the verb\n"
+        "alone.\n\n"
         f"| what is done | what shows it |\n| --- | --- |\n{rows}\n"
     )

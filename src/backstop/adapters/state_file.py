@@ -8,6 +8,7 @@ what was true when it was written.
 A new checkpoint is a new file: written, on disk, then given its name, then the name on disk. The
 one before becomes ``trading_state.backup.json``, and one of some time ago stays as
 ``trading_state.older.json``. A file that cannot be read is never written over: it is kept aside.
+One that knows more than the record is taken out of the generations, until the record has it.
 """
 
 import hashlib
@@ -29,6 +30,8 @@ CURRENT = "trading_state.json"
 BACKUP = "trading_state.backup.json"
 OLDER = "trading_state.older.json"
 GENERATIONS = (CURRENT, BACKUP, OLDER)
+TAKEN = "trading_state.taken.json"
+"""No generation any more: a state that knows more than the record, on its way into it."""
 _NEW = "trading_state.new"
 _SPARE = "trading_state.spare"
 
@@ -170,7 +173,8 @@ class StateFiles:
 
     def heartbeats(self) -> tuple[Heartbeat, ...]:
         """Return every heartbeat that holds, also of files whose rest does not."""
-        beats = (_heartbeat(_beginning(path)) for path in self._newest_first())
+        files = (*self._newest_first(), self.folder / TAKEN)
+        beats = (_heartbeat(_beginning(path)) for path in files)
         return tuple(beat for beat in beats if beat is not None)
 
     def _newest_first(self) -> list[Path]:
@@ -205,7 +209,28 @@ class StateFiles:
         other = StateFileError(str(path), f"it is the state of account {owner}, not {account_id}")
         return Generation(path=path, fault=other, other_account=owner)
 
+    def taken(self, account_id: int) -> Generation | None:
+        """Return the state that was taken out of the generations by ``take_out``, if it is there.
+
+        Raises:
+            StateFolderError: the folder cannot be looked into.
+        """
+        path = self.folder / TAKEN
+        return self._generation(path, account_id) if self._exists(path) else None
+
     # -- writing -----------------------------------------------------------------------------
+
+    def take_out(self, path: Path) -> None:
+        """Make a generation no longer one: the record does not lead to what it holds.
+
+        Raises:
+            StateFolderError: it cannot be renamed.
+        """
+        try:
+            self._disk.replace(path, self.folder / TAKEN)
+            self._disk.sync_folder(self.folder)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
 
     def write(self, checkpoint: Checkpoint, heartbeat: Heartbeat) -> int:
         """Make ``checkpoint`` the newest generation; it is on disk when this returns.
@@ -276,7 +301,11 @@ class StateFiles:
         Raises:
             StateFolderError: the folder cannot be looked into.
         """
-        return [it.fault for it in self.generations(account_id) if it.fault is not None]
+        faults = [it.fault for it in self.generations(account_id) if it.fault is not None]
+        taken = self.folder / TAKEN
+        if self._exists(taken):
+            faults.append(StateFileError(str(taken), "what it knew is in the record now"))
+        return faults
 
     def set_aside(self, path: Path) -> Path:
         """Keep a file that cannot be used under another name, and return that.

@@ -30,7 +30,7 @@ from backstop.core.audit_log import Frontier
 from backstop.core.checkpoint import parse
 from backstop.core.key_rotation import KeyChain
 from backstop.core.merkle import EMPTY_ROOT
-from backstop.errors import StateFolderError, TamperedRecordError
+from backstop.errors import RecordGoneError, StateFolderError, TamperedRecordError
 
 WHOLE_CHECK_RECORDS = 200
 """A record of up to this length is read whole at every start: it takes two milliseconds."""
@@ -111,21 +111,19 @@ def checked_start(
     Raises:
         DamagedDatabaseError: the structure of the file is not sound.
         TamperedRecordError: the record is not what was signed.
+        RecordGoneError: nothing is left of a record that was signed.
         StateFolderError: the folder cannot be used, or holds the record of another account.
     """
     database, key_folder = state_folder / AUDIT_DATABASE, state_folder / KEY_FOLDER
     if store is None:
-        for folder in folders:
-            if any(parse(note).checkpoint.size for note in folder.notes()):
-                raise TamperedRecordError(
-                    str(database), f"it is gone, and {folder.folder} has checkpoints of it"
-                )
+        _expect_no_promise(database, folders, found="it is gone")
         return CheckedStart(keys=AuditKeys.open(key_folder), frontier=Frontier())
     fault, looked_through = store.quick_fault(whole_up_to_bytes=WHOLE_LOOK_BYTES)
     if fault is not None:
         raise damaged(database, fault)
     owner = store.account()
     if owner is None:
+        _expect_no_promise(database, folders, found="it holds no record")
         return CheckedStart(keys=AuditKeys.open(key_folder), frontier=Frontier())
     if owner != account:
         raise StateFolderError(
@@ -148,6 +146,20 @@ def checked_start(
     return _read_whole(
         store, folders, chain(unfit, offered), state_folder, account=account, origin=origin
     )
+
+
+def _expect_no_promise(database: Path, folders: Sequence[CheckpointFolder], *, found: str) -> None:
+    """Raise RecordGoneError where a checkpoint is of records, and there are none."""
+    for folder in folders:
+        newest = max(
+            (parse(note).checkpoint for note in folder.notes()),
+            key=lambda it: it.size,
+            default=None,
+        )
+        if newest is not None and newest.size:
+            finding = f"{found}, and {folder.folder} has checkpoints of it"
+            told = refused(database.parent, TamperedRecordError(str(database), finding))
+            raise RecordGoneError(str(told), size=newest.size, root=newest.root.hex())
 
 
 def _read_whole(

@@ -175,6 +175,7 @@ class AuditTrail:
                 fits, only what came later is read.
 
         Raises:
+            RecordGoneError: nothing is left of a record that was signed; nothing was changed.
             StateFolderError: the folder cannot be used, or its record is not what was signed;
                 nothing was changed.
         """

@@ -21,6 +21,8 @@ from backstop.core.book import Book
 from backstop.core.engine import step
 from backstop.core.policy import Policy
 from backstop.core.step import Step
+from backstop.core.taken_state import TAKEN_STATE_KIND, fold_taken
+from backstop.errors import StateFolderError
 from backstop.ports import JournalBatch, JournalRecord
 
 
@@ -28,7 +30,7 @@ class Decided(Struct, frozen=True, kw_only=True):
     """One fact with everything that was recorded because of it.
 
     Attributes:
-        event: the record of the fact.
+        event: the record of the fact, or of a state that went on record.
         records: it and what followed from it: commands, then proofs.
         result: what the core makes of the fact.
     """
@@ -49,7 +51,7 @@ class Decided(Struct, frozen=True, kw_only=True):
 
 
 def fold(book: Book, record: JournalRecord) -> Step | None:
-    """Fold one record into ``book``; None for one that is no fact.
+    """Fold one record into ``book``; None for one from which nothing follows.
 
     Raises:
         StateFolderError: it was written by a version that knows more than this one.
@@ -58,6 +60,15 @@ def fold(book: Book, record: JournalRecord) -> Step | None:
         return step(book, decode_fact(record), record.monotonic_ns)
     if record.kind == POLICY_KIND:
         book.policy = decode_policy(record)
+    if record.kind == TAKEN_STATE_KIND:
+        try:
+            return fold_taken(
+                book, record.payload, now_ns=record.monotonic_ns, utc_us=record.utc_us
+            )
+        except ValueError as error:
+            raise StateFolderError(
+                f"Journal record {record.seq} is no state: {error}. Nothing was changed."
+            ) from error
     return None
 
 

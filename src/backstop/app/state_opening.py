@@ -5,27 +5,35 @@ the journal to go on with, and how that process ended.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from backstop.adapters.machine import machine
+from backstop.adapters.record_aside import records_aside, set_record_aside
+from backstop.adapters.signing import PUBLIC_KEY_FILE
 from backstop.adapters.sqlite.past_archive import PAST_DATABASE
 from backstop.adapters.state_file import StateFiles
 from backstop.adapters.state_folder import Opening, close_state_folder
 from backstop.app.audit_trail import AuditTrail
 from backstop.app.audit_trail import FaultSink as ComponentFaultSink
+from backstop.app.journal_fold import fold, policy_batch
 from backstop.app.loop import DecisionLoop
 from backstop.app.past_orders import PastOrders
 from backstop.app.past_rebuild import PastRebuild
-from backstop.app.state_layout import AUDIT_DATABASE
+from backstop.app.state_layout import AUDIT_DATABASE, CHECKPOINT_FOLDER, KEY_FOLDER
 from backstop.app.state_persistence import FaultSink, Process, StatePersistence
-from backstop.app.state_start import NOTHING, WHOLE_JOURNAL, Before, StateSearch
+from backstop.app.state_start import NOTHING, WHOLE_JOURNAL, Ahead, Before, StateSearch
 from backstop.core.book import Book
 from backstop.core.engine import new_book
 from backstop.core.policy import Policy
 from backstop.core.step import Note, Tag
+from backstop.core.taken_state import TAKEN_STATE_KIND, payload_of
 from backstop.domain.commands import Severity
-from backstop.errors import StateFileError
-from backstop.ports import Clock, JournalRecord
+from backstop.domain.numbers import count_text
+from backstop.errors import RecordGoneError, StateFileError
+from backstop.ports import Clock, JournalBatch, JournalRecord
 
 PAST_ORDERS_AT_ONCE = 500
 """Orders that leave the book during a replay, before they are put on disk: bounds the memory."""
@@ -41,6 +49,8 @@ class OpenedState:
         source: where the book is from, for people.
         openings: what of the folder was open to other users of this machine.
         records_lost: how many records are gone that were on disk once: a torn file, an older copy.
+        record_kept: what was signed of a record that is gone as a whole, and where what is left of
+            it is kept; empty: the record goes on.
         clean_stop: set when a person stops the guard, before ``close``.
     """
 
@@ -57,6 +67,10 @@ class OpenedState:
         comes_back: bool = False,
     ) -> None:
         """Open everything; what cannot be used is kept aside and named.
+
+        So is what is left of a record that is gone, and a new one begins: nothing of it could be
+        gone on with, and a position may wait for its guard. A record that is there and does not
+        hold is another matter: to begin anew beside it is for a person to decide.
 
         ``comes_back``: a guard was here a moment ago, so modes that a person is to mend before a
         first start hold up nothing.
@@ -82,7 +96,8 @@ class OpenedState:
         self._persistence: StatePersistence | None = None
         self.past = PastOrders(folder / PAST_DATABASE)
         search = StateSearch(self._files, self.past, account_id=account_id)
-        self.trail = AuditTrail.open(
+        opened = partial(
+            AuditTrail.open,
             folder,
             account=str(account_id),
             epoch=epoch,
@@ -91,6 +106,20 @@ class OpenedState:
             on_fault=on_fault,
             known=search.trees,
         )
+        signed = 0
+        self.record_kept = ""
+        try:
+            self.trail = opened()
+        except RecordGoneError as gone:
+            signed = gone.size
+            far = mirror / f"backstop-{account_id}" if isinstance(mirror, Path) else None
+            kept = _begin_anew(folder, mirror=far, utc_us=clock.utc_us())
+            self.record_kept = (
+                f"{count_text(signed, 'record')} with the root {gone.root} had been signed, and "
+                f"none is left: what was beside them is kept in {kept.name}, and a new record "
+                "begins."
+            )
+            self.trail = opened()
         start = self.trail.start
         chosen = search.book(size=start.size, known=start.known)
         self._book: Book | None = None
@@ -100,13 +129,27 @@ class OpenedState:
         if chosen is not None:
             self._book, checkpoint, self.source = chosen
             self._next_seq = checkpoint.journal_seq + 1
+        self._ahead = search.ahead(start.record, start.size)
         self.before: Before = search.before(
-            checkpoint, size=start.size, clock=clock, boot_id=self._process.boot_id
+            checkpoint,
+            size=start.size,
+            clock=clock,
+            boot_id=self._process.boot_id,
+            ahead=None if self._ahead is None else self._ahead.checkpoint,
         )
+        newest_seq = max(signed, search.newest_seq(start.record))
+        if self._ahead is not None:
+            # What a start before this one took may be in the record, or what it latched may not be.
+            newest_seq = max(newest_seq, start.size + 1)
+            self.source = self._ahead.source
+            search.take_out(self._ahead)
+        elif not start.size and not newest_seq and (aside := records_aside(folder)):
+            # A start before this one set the record aside, and died before the new one began.
+            self.record_kept = f"What is left of the record before is kept in {aside[-1].name}."
+            newest_seq = 1
         search.set_aside(self._say_set_aside)
         self.records_lost = 0
-        if start.size:
-            self._say_lost(search.newest_seq(self.trail.record_name()), size=start.size)
+        self._say_lost(newest_seq, size=start.size)
 
     @property
     def process_id(self) -> int:
@@ -123,9 +166,14 @@ class OpenedState:
         return new_book(policy) if self._book is None else self._book
 
     def replay_into(self, loop: DecisionLoop, policy: Policy) -> None:
-        """Fold what the checkpoint lacks into the book, which has ``policy`` after that."""
+        """Fold what the checkpoint lacks into the book, which has ``policy`` after that.
+
+        A state that knows more than the record goes on record first.
+        """
         loop.replay(self._records())
         loop.book.policy = policy
+        if self._ahead is not None:
+            self._take(self._ahead, loop.book, policy)
         self._on_note(
             Note(
                 tag=Tag.CRITICAL_SYSTEM,
@@ -137,6 +185,26 @@ class OpenedState:
                 },
             )
         )
+
+    def _take(self, ahead: Ahead, book: Book, policy: Policy) -> None:
+        """Put a state that knows more than the record into both, at once with the first record."""
+        taken = ahead.entry(kept=self.record_kept)
+        if taken.digest == book.taken_digest:
+            return  # a start before this one did, and died before its first state file
+        now_ns, utc_us, seq = self._clock.monotonic_ns(), self._clock.utc_us(), self.trail.next_seq
+        rules = policy_batch(policy, seq=seq, monotonic_ns=now_ns, utc_us=utc_us).records
+        state = JournalRecord(
+            seq=seq + len(rules),
+            kind=TAKEN_STATE_KIND,
+            monotonic_ns=now_ns,
+            utc_us=utc_us,
+            payload=payload_of(taken),
+        )
+        rows = fold(book, state)
+        batch = JournalBatch(records=(*rules, state))
+        if rows is not None:
+            batch = replace(batch, orders=rows.order_rows, fills=rows.fill_rows)
+        self.trail.submit(batch, lambda _error: None)
 
     def _records(self) -> Iterator[JournalRecord]:
         """Yield the records to fold; what leaves the book meanwhile goes to disk on the way."""
@@ -192,7 +260,8 @@ class OpenedState:
                     "kept": size,
                     "message": f"{AUDIT_DATABASE} ends at record {size}, and record {newest_seq} "
                     "was on disk: the file was torn, or is an older copy. What is missing is read "
-                    "from the broker; decisions that nobody else knows are gone.",
+                    "from the newest state file and the broker. Entries are refused until a person "
+                    f"resumes.{' ' if self.record_kept else ''}{self.record_kept}",
                 },
                 severity=Severity.CRITICAL,
             )
@@ -222,3 +291,15 @@ class OpenedState:
                 severity=Severity.WARNING,
             )
         )
+
+
+def _begin_anew(folder: Path, *, mirror: Path | None, utc_us: int) -> Path:
+    """Set aside what is left of a record that is gone; returns the folder that holds it."""
+    files = (AUDIT_DATABASE, f"{AUDIT_DATABASE}-wal", f"{AUDIT_DATABASE}-shm")
+    return set_record_aside(
+        folder,
+        parts=(*files, CHECKPOINT_FOLDER),
+        copies=(f"{KEY_FOLDER}/{PUBLIC_KEY_FILE}",),
+        mirror=mirror,
+        utc_us=utc_us,
+    )

@@ -3,6 +3,9 @@
 Current checkpoint, then its backup, then the older one, each with the journal's records after it;
 where none can be used, the whole journal; where that is empty, the broker alone. The first that
 holds is taken, and what was wrong with those before it is said.
+
+A sound checkpoint can also know more than the journal, which lost its end or all of it: then it is
+not the journal that is believed about what only the two of them know.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,11 +14,13 @@ from pathlib import Path
 from msgspec import Struct
 
 from backstop.adapters.sqlite.past_archive import PAST_DATABASE
-from backstop.adapters.state_file import Checkpoint, Generation, Heartbeat, StateFiles
+from backstop.adapters.state_file import TAKEN, Checkpoint, Generation, Heartbeat, StateFiles
 from backstop.app.audit_start import KnownTree
 from backstop.app.past_orders import PastOrders
+from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.core.book import Book
 from backstop.core.policy import MILLISECOND_NS
+from backstop.core.taken_state import TakenState, taken_state
 from backstop.domain.events import StopKind
 from backstop.emergency.checkpoint_book import book_of, check_record
 from backstop.errors import StateFileError, StateFolderError
@@ -23,6 +28,35 @@ from backstop.ports import Clock
 
 WHOLE_JOURNAL = "the whole journal"
 NOTHING = "nothing"
+
+
+class Ahead(Struct, frozen=True, kw_only=True):
+    """A state that knows more than the journal.
+
+    Attributes:
+        path: the file that it is in.
+        book: the state.
+        checkpoint: the rest of what the file says.
+    """
+
+    path: Path
+    book: Book
+    checkpoint: Checkpoint
+
+    @property
+    def source(self) -> str:
+        """Where the book is from, for people."""
+        return f"{self.path.name}, which knows more than {AUDIT_DATABASE}"
+
+    def entry(self, *, kept: str) -> TakenState:
+        """Return what goes on record of it; ``kept`` as there."""
+        return taken_state(
+            self.book,
+            source=self.path.name,
+            record=self.checkpoint.record,
+            journal_seq=self.checkpoint.journal_seq,
+            kept=kept,
+        )
 
 
 class Guarded(Struct, frozen=True, kw_only=True):
@@ -128,7 +162,52 @@ class StateSearch:
                     str(found.path), "the record that it belongs to is gone"
                 )
 
-    def before(self, chosen: Checkpoint | None, *, size: int, clock: Clock, boot_id: str) -> Before:
+    def ahead(self, record: str, size: int) -> Ahead | None:
+        """Return the newest state of this account that knows more than the journal; after ``book``.
+
+        One of another record knows more than an empty journal, and nothing about one that is there.
+        One that a start has taken, and that died before the journal had it, comes first.
+        """
+        taken = self._files.taken(self._account_id)
+        if taken is not None:
+            found = self._usable(taken)
+            if found is not None:
+                return found
+        files = [
+            it
+            for it in self._read
+            if it.checkpoint is not None
+            and (not size or (_is_of(it, record) and it.checkpoint.journal_seq > size))
+        ]
+        newest_first = sorted(files, key=_newest_seq, reverse=True)
+        return next((it for it in map(self._usable, newest_first) if it is not None), None)
+
+    def _usable(self, found: Generation) -> Ahead | None:
+        """Return what a sound file holds; None where its state is of another version."""
+        if found.checkpoint is None:
+            return None
+        try:
+            book = book_of(found.path, found.checkpoint)
+        except StateFileError as fault:
+            self.faults[found.path] = fault
+            return None
+        return Ahead(path=found.path, book=book, checkpoint=found.checkpoint)
+
+    def take_out(self, ahead: Ahead) -> None:
+        """Have its file be no generation any more, and not set aside before the journal has it."""
+        self.faults.pop(ahead.path, None)
+        if ahead.path.name != TAKEN:
+            self._files.take_out(ahead.path)
+
+    def before(
+        self,
+        chosen: Checkpoint | None,
+        *,
+        size: int,
+        clock: Clock,
+        boot_id: str,
+        ahead: Checkpoint | None = None,
+    ) -> Before:
         """Return what the folder tells of the process before this one."""
         beats = self._files.heartbeats()
         newest = max(beats, key=lambda beat: beat.utc_us, default=None)
@@ -141,15 +220,21 @@ class StateSearch:
                 monotonic_ns=newest.guarded_monotonic_ns if in_this_boot else 0,
             )
         stop = StopKind.CRASH
-        if not self._read and not size:
+        if ahead is not None:
+            stop = StopKind.CLEAN if ahead.clean_stop else StopKind.CRASH
+        elif not self._read and not size:
             stop = StopKind.FIRST
         elif chosen is not None and chosen.clean_stop and chosen.journal_seq == size:
             stop = StopKind.CLEAN
         return Before(stop=stop, guarded=guarded, downtime_ms=downtime_ms, wall_clock=wall_clock)
 
     def newest_seq(self, record: str) -> int:
-        """Return the newest entry of ``record`` that a file says was on disk; 0: none says so."""
-        return max((_newest_seq(it) for it in self._read if _is_of(it, record)), default=0)
+        """Return the newest entry of ``record`` that a file says was on disk; 0: none says so.
+
+        Where there is no record (its name is empty), of any.
+        """
+        found = (it for it in self._read if _is_of(it, record) or not record)
+        return max(map(_newest_seq, found), default=0)
 
     def set_aside(self, on_set_aside: Callable[[StateFileError, Path], None]) -> None:
         """Keep what could not be used under other names, so that nothing is written over it.

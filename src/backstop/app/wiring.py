@@ -221,6 +221,7 @@ def _begin(
             wall_clock=before.wall_clock,
             record_unread=not trail.start.looked_through,
             records_lost=state.records_lost,
+            record_kept=state.record_kept,
             past_unusable=state.past.unusable,
             folder_open=" ".join(f"{it.told}." for it in state.openings if it.matters),
             folder_changeable=any(it.can_be_changed for it in state.openings),

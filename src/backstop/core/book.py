@@ -258,6 +258,7 @@ class Book:
     record_unread: bool = False  # nobody has looked through its structure since the start
     record_finding: str = ""  # by a check of the whole audit record; empty: it is sound
     emergency_digest: str = ""  # of the newest file of a liquidation without a guard in the record
+    taken_digest: str = ""  # of the newest state that went on record for entries that are gone
     wakes: dict[Wake, int] = field(default_factory=dict)  # monotonic times of the next looks
 
     def __post_init__(self) -> None:

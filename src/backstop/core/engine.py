@@ -56,7 +56,7 @@ from backstop.core.registered_orders import order_registered
 from backstop.core.repeated_executions import count_executions
 from backstop.core.repeated_requests import marked, note_answer
 from backstop.core.slippage_breaches import count_breaches, follow_moves, level_answered
-from backstop.core.standing_latches import latches_handed_over
+from backstop.core.standing_latches import latches_handed_over, records_lost
 from backstop.core.standstill import stood_still
 from backstop.core.start_findings import tell_unreached
 from backstop.core.step import Step, Tag, Workbench
@@ -138,7 +138,7 @@ HURRIES_MAX = 8
 AUDIT_ANSWER_LIMIT_NS = 20 * SECOND_NS
 """An audit that has not come back by then is asked for again."""
 
-__all__ = ["condensed", "new_book", "next_deadline_ns", "step"]
+__all__ = ["condensed", "new_book", "next_deadline_ns", "rows_of_everything", "step"]
 
 
 def new_book(policy: Policy) -> Book:
@@ -292,6 +292,7 @@ def _apply_life(work: Workbench, event: LifeFact) -> None:
             protection_restarted(work)
             moves_restarted(work)
             left_alone(work, event)
+            records_lost(work, event)
         case GuardStoodStill():
             stood_still(work, event)
         case LatchesHandedOver():
@@ -461,6 +462,16 @@ def _finish(work: Workbench) -> Step:
         notes=tuple(work.notes),
         decision=work.decision,
     )
+
+
+def rows_of_everything(book: Book, *, now_ns: int, utc_us: int) -> Step:
+    """Return the audit rows of all that ``book`` holds, for a record that has none of them yet."""
+    work = Workbench(book=book, now_ns=now_ns, utc_us=utc_us)
+    work.touched_orders = dict.fromkeys(book.orders)
+    work.touched_venue_orders = dict.fromkeys(book.venue_orders)
+    work.new_trades = dict(book.trades)
+    rows = _finish(work)
+    return Step(order_rows=rows.order_rows, fill_rows=rows.fill_rows)
 
 
 def _symbol(book: Book, contract_id: str) -> str:

@@ -3,16 +3,19 @@
 A guard says with its pulse what is latched; the guard that comes after it is told, and latches what
 its own record lacks. What the record has is not put on twice. A latch that was lifted while the
 disk took nothing may come back that way: a person resumes once more, and nothing was sent.
+
+A record that lost its end may have lost a latch with it. Nobody can tell, so that is one too.
 """
 
 from backstop.core.book import Book
 from backstop.core.emergency_liquidation import begin, unfinished
-from backstop.core.lifecycle import latched
+from backstop.core.lifecycle import MACHINE, latched
 from backstop.core.step import Workbench
 from backstop.core.trading_state import Latch, LatchKind
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
-from backstop.domain.events import LatchesHandedOver
+from backstop.domain.events import GuardStarted, LatchesHandedOver
+from backstop.domain.numbers import count_text
 from backstop.domain.standing_latch import StandingLatch
 
 
@@ -54,6 +57,23 @@ def latches_handed_over(work: Workbench, event: LatchesHandedOver) -> None:
                 f"{it.operator} latched the guard before this one, whose disk took no record of "
                 f"it: {it.cause}. It holds on.",
             )
+
+
+def records_lost(work: Workbench, event: GuardStarted) -> None:
+    """Latch when records are gone that were on disk: what a person decided may be among them.
+
+    What was found is told by ``start_findings``, so no alert follows here.
+    """
+    if not event.records_lost:
+        return
+    cause = (
+        f"emergency: {count_text(event.records_lost, 'record')} that had been on disk are gone, "
+        "and what was decided in them may be too"
+    )
+    latched(
+        work,
+        Latch(kind=LatchKind.EMERGENCY, cause=cause, operator=MACHINE, utc_us=event.utc_us),
+    )
 
 
 def _kind(word: str) -> LatchKind:

@@ -1,9 +1,10 @@
-"""What a start found wrong with its folder and its alert channels: a person is told, no more.
+"""What a start found wrong with its folder and its alert channels: a person is told.
 
-The journal and the broker replace what was lost, so no latch and no refusal follows. But who has
-an older copy of the folder, or a disk that loses what it confirmed, must not learn it from a log;
-nor who shares the machine with others, that they could have changed it. And an alert channel that
-is dead is told while there is nothing else to tell, by the channels that are not.
+Records that are gone latch as well (``standing_latches``). All else the journal and the broker
+replace, so no latch and no refusal follows. But who has an older copy of the folder, or a disk that
+loses what it confirmed, must not learn it from a log; nor who shares the machine with others, that
+they could have changed it. And an alert channel that is dead is told while there is nothing else to
+tell, by the channels that are not.
 """
 
 from backstop.core.step import Workbench
@@ -16,13 +17,16 @@ from backstop.domain.numbers import count_text
 def tell_findings(work: Workbench, event: GuardStarted) -> None:
     """Alert of records that are gone, an unusable archive, and a folder that was open."""
     if event.records_lost:
+        newest = f"The newest {count_text(event.records_lost, 'record')} of the journal"
         work.alert(
             Severity.CRITICAL,
             AlertCode.RECORDS_LOST,
-            f"The newest {count_text(event.records_lost, 'record')} of the journal were on disk "
-            "and are gone: the file was torn, or is an older copy. Positions, orders and trades "
-            "are read from the broker; decisions that nobody else knows are gone: look at halts, "
-            "latches and changed limits.",
+            f"{'The journal was' if event.record_kept else newest + ' were'} on disk and "
+            f"{'is' if event.record_kept else 'are'} gone: the file was torn, or is an older copy. "
+            f"{event.record_kept}{' ' if event.record_kept else ''}"
+            "Positions, orders and trades are read from the broker, and what the newest state file "
+            "knows is kept. Entries are refused, exits and stops go on: look at halts, latches and "
+            "changed limits, then resume with a name and a reason.",
         )
     if event.past_unusable:
         work.alert(

@@ -71,8 +71,8 @@ class LatchKind(StrEnum):
     LIQUIDATION = "LIQUIDATION"
     """The account, or a contract of it, was taken flat."""
     EMERGENCY = "EMERGENCY"
-    """The guard cannot know what it has done: an order in doubt while both hubs were lost, or
-    decisions that no disk took."""
+    """The guard cannot know what it has done: an order in doubt while both hubs were lost,
+    decisions that no disk took, or records that are gone."""
     DRAWDOWN = "DRAWDOWN"
     """The account fell to the floor of its trailing loss."""
     EXTERNAL = "EXTERNAL"

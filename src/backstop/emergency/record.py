@@ -20,6 +20,7 @@ from backstop.core.book import Book
 from backstop.core.engine import new_book, step
 from backstop.core.journal_leaf import leaf_hash
 from backstop.core.policy import Policy
+from backstop.core.taken_state import TAKEN_STATE_KIND, fold_taken
 from backstop.domain.events import Fact
 from backstop.emergency.checkpoint_book import book_of, check_record
 from backstop.emergency.spool import EVENT_KIND, POLICY_KIND, Spooled
@@ -130,3 +131,5 @@ class _Reading:
                 step(book, _facts.decode(record.payload), record.monotonic_ns)
             elif record.kind == POLICY_KIND:
                 book.policy = _policies.decode(record.payload)
+            elif record.kind == TAKEN_STATE_KIND:
+                fold_taken(book, record.payload, now_ns=record.monotonic_ns, utc_us=record.utc_us)
