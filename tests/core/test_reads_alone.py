@@ -12,6 +12,7 @@ from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import CancelOrder, ClosePosition, ModifyOrder, RaiseAlert
 from backstop.domain.denial import DenialCode
 from backstop.domain.events import OrderRequested
+from backstop.domain.external import ExternalPositionPolicy
 from backstop.domain.order import Side
 
 MARKET, LIMIT, STOP = 2, 1, 4
@@ -29,6 +30,10 @@ def holding(quantity: int = 3, **policy: object) -> World:
 
 def believed(world: World) -> int:
     return world.book.position(MES).quantity
+
+
+def alerts(world: World) -> list[str]:
+    return [it.code for it in world.sent_of(RaiseAlert)]
 
 
 def show_nothing(world: World, reads: int = FOR_EVER) -> None:
@@ -78,6 +83,26 @@ def test_while_reads_alone_speak_no_entry_is_let_in_and_a_person_is_told() -> No
     assert DenialCode.PROTECTION_LEFTOVER in {it.code for it in decision.denials}
     told = [it for it in world.sent_of(RaiseAlert) if it.code == AlertCode.POSITION_ADJUSTED]
     assert "Its stops stay" in told[-1].message
+
+
+@pytest.mark.parametrize("policy", ExternalPositionPolicy)
+@pytest.mark.parametrize("lists", [2, 40])
+def test_what_is_there_again_was_traded_by_nobody(
+    lists: int, policy: ExternalPositionPolicy
+) -> None:
+    world = holding(external_position_policy=policy)
+    show_nothing(world)
+    world.run_until(lambda: believed(world) == 0, "empty lists were believed")
+    world.wait(200 * lists)
+    gone = bool(world.book.position(MES).taken_ns == 0)
+    before = alerts(world).count(AlertCode.EXTERNAL_POSITION)
+    world.shown = lambda rows: rows
+    world.wait(20_000)
+
+    assert gone is (lists > 2)
+    assert alerts(world).count(AlertCode.EXTERNAL_POSITION) == before
+    assert world.position() == 3
+    assert world.stops() == [(3, Decimal(4990))]
 
 
 @pytest.mark.parametrize("restarts", [False, True])

@@ -56,7 +56,8 @@ def book_position_read(
     work.touched_contracts[contract_id] = None
     if delta:
         book.counters.adjustments += 1
-        work.adjustments[contract_id] = delta
+        if not _gives_back(held, delta):
+            work.adjustments[contract_id] = delta
         work.alert(
             Severity.CRITICAL,
             AlertCode.POSITION_ADJUSTED,
@@ -64,6 +65,11 @@ def book_position_read(
             f"to {view.quantity - delta:+d}: {_believed(view)}",
         )
         _look_for_trades_taken_back(work)
+
+
+def _gives_back(held: positions.PositionView, delta: int) -> bool:
+    """Say whether reads show again what reads alone had taken away: nobody has traded."""
+    return held.taken * delta > 0 and abs(delta) <= abs(held.taken)
 
 
 def _believed(view: positions.PositionView) -> str:
