@@ -76,4 +76,4 @@ def test_one_that_does_not_end_is_waited_for_only_so_long(monkeypatch: pytest.Mo
     assert "did not end within 0.05 s" in outcome.message
     monkeypatch.setattr(acting, "CLOSE_LIMIT_S", 10.0)
     let_go.set()
-    assert not act.close().flat
+    assert act.close() != outcome
