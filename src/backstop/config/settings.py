@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from backstop.adapters.loopback import is_loopback_url
+from backstop.config.alert_url_secrets import alert_url_secrets
 from backstop.config.choices import Calendar, Profile
 from backstop.config.credential_manager import CredentialManager
 from backstop.config.env_file import ENV_FILE, open_to_others, read_env_file
@@ -240,7 +241,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     def secrets(self) -> tuple[Secret, ...]:
         """Every secret among the settings, for the log to strike out."""
         single = (self.api_key, self.token, self.emergency_api_key, self.api_token)
-        return (*(secret for secret in single if secret is not None), *self.alert_urls)
+        inside = (part for url in self.alert_urls for part in alert_url_secrets(url))
+        return (*(secret for secret in single if secret is not None), *self.alert_urls, *inside)
 
 
 def configured_sources() -> CredentialManager:
