@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Mapping
 
 from backstop.adapters.child_process import own_command
@@ -47,8 +48,25 @@ class LiquidateCommand:
         finally:
             if process.returncode is None:
                 await _end(process)
-        message = said.decode("utf-8", errors="replace").strip()[-MESSAGE_CHARACTERS_MAX:]
-        return LiquidationOutcome(flat=process.returncode == 0, message=message)
+        words = said.decode("utf-8", errors="replace").strip()[-MESSAGE_CHARACTERS_MAX:]
+        return LiquidationOutcome(
+            flat=process.returncode == 0, message=_message(process.returncode, words)
+        )
+
+
+def _message(exit_code: int | None, words: str) -> str:
+    """Return what it said, and how it ended where that was not by itself."""
+    if exit_code is not None and exit_code < 0:
+        how = f"'backstop liquidate' was killed by {_signal(-exit_code)} before it had ended"
+        return f"{how}; it had said: {words}" if words else f"{how}, and had said nothing"
+    return words or f"'backstop liquidate' ended with exit code {exit_code} and said nothing"
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
