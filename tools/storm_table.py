@@ -11,7 +11,7 @@ was run with other code than that which ``--gather`` sees is said to be.
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from hashlib import sha256
 from itertools import count, islice
@@ -27,7 +27,7 @@ from backstop.storm.plan import Weather, plan_of
 from backstop.storm.regressions import MISJUDGED, REGRESSIONS, UNEXPLAINED
 from backstop.storm.seed_run import SeedResult, run_seed
 from backstop.storm.terms import terms_of
-from backstop.storm.unreached import UNREACHED
+from backstop.storm.unreached import RARE, UNREACHED
 
 REPO = Path(__file__).parents[1]
 PAGE = REPO / "docs" / "reference" / "storm.md"
@@ -381,12 +381,21 @@ def _reached(told: Gathered) -> list[str]:
         parts.append(
             f"**{it.kind.capitalize()}**: {len(it.reached)} of {number}; "
             f"{len(it.unreached) - len(open_ones)} cannot be reached in this world. "
-            f"Could be, and were not so far: {_names(open_ones)}."
+            f"{len(open_ones)} can be, and were not so far."
         )
-        for reason in dict.fromkeys(excused[name] for name in it.unreached if name in excused):
-            names = [name for name in it.unreached if excused.get(name) == reason]
-            parts.append(f"- {_names(names)}: {reason}.")
+        parts += _reasons("Cannot be reached", it.unreached, excused)
+        parts += _reasons("What it takes for the others", open_ones, RARE.get(it.kind, {}))
     return parts
+
+
+def _reasons(title: str, names: Iterable[str], reasons: Mapping[str, str]) -> list[str]:
+    """Return a list of those of ``names`` that have a reason, together where it is the same one."""
+    with_reason = [name for name in names if name in reasons]
+    lines = [
+        f"- {_names(name for name in with_reason if reasons[name] == reason)}: {reason}."
+        for reason in dict.fromkeys(reasons[name] for name in with_reason)
+    ]
+    return [f"{title}:", "\n".join(lines)] if lines else []
 
 
 def _names(names: Iterable[str]) -> str:

@@ -5,15 +5,25 @@ import pytest
 from backstop.domain.alert_code import AlertCode
 from backstop.storm.coverage import ALERTS, all_there_is
 from backstop.storm.seed_run import run_seed
-from backstop.storm.unreached import UNREACHED
+from backstop.storm.unreached import RARE, UNREACHED
 
-EVERY = [(kind, name) for kind, reasons in UNREACHED.items() for name in reasons]
+EVERY = [
+    (kind, name, reason)
+    for table in (UNREACHED, RARE)
+    for kind, reasons in table.items()
+    for name, reason in reasons.items()
+]
 
 
-@pytest.mark.parametrize(("kind", "name"), EVERY)
-def test_each_is_one_of_its_kind_and_says_why(kind: str, name: str) -> None:
+@pytest.mark.parametrize(("kind", "name", "reason"), EVERY)
+def test_each_is_one_of_its_kind_and_says_why(kind: str, name: str, reason: str) -> None:
     assert name in all_there_is()[kind]
-    assert len(UNREACHED[kind][name].split()) > 5
+    assert len(reason.split()) > 5
+
+
+def test_nothing_is_both_out_of_reach_and_rare() -> None:
+    for kind, rare in RARE.items():
+        assert not rare.keys() & UNREACHED[kind].keys()
 
 
 def test_most_of_what_there_is_is_not_excused() -> None:

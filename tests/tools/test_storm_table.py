@@ -3,7 +3,9 @@
 import pytest
 import storm_table
 
+from backstop.storm.coverage import coverage
 from backstop.storm.mutations import MUTATIONS, planted
+from backstop.storm.unreached import RARE, UNREACHED
 
 HOURS = 0.02
 NAMED = {it.name: it for it in MUTATIONS}
@@ -59,3 +61,9 @@ def test_the_page_counts_what_was_proven_and_says_what_is_older(
 
     assert told.startswith(counted)
     assert any(SHOWS_AT_ONCE.name in row and row.endswith(said) for row in rows.splitlines())
+
+
+def test_whatever_no_seed_has_reached_has_a_reason_on_the_page() -> None:
+    for it in coverage([storm_table.gathered().reached]):
+        reasons = UNREACHED.get(it.kind, {}).keys() | RARE.get(it.kind, {}).keys()
+        assert set(it.unreached) <= reasons, it.kind
