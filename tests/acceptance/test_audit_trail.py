@@ -125,6 +125,7 @@ async def test_a_start_on_a_database_it_cannot_use_is_refused(
     assert "audit.db" in told.err
     assert "not changed" in told.err
     assert ("damaged" if damage == "page" else "newer Backstop") in told.err
+    assert ("backstop liquidate" in told.err) is (damage == "page")
     assert "Traceback" not in told.err
     # a token may be made before the record is looked at; of the record nothing is touched
     assert {path: path.read_bytes() for path in before} == before
@@ -167,7 +168,8 @@ async def test_a_start_on_a_record_that_was_cut_is_refused(
 
     assert (told.code, told.out) == (2, "")
     assert f"record {story.records - 2}: it is missing" in told.err
-    assert "move the folder away" in told.err
+    assert "To take the account flat now: backstop liquidate" in told.err
+    assert "move audit.db* (with its -wal) to another folder" in told.err
     assert (state / "audit.db").read_bytes() == before
 
 

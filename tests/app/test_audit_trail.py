@@ -227,7 +227,7 @@ async def test_a_refusal_says_what_to_do(tmp_path: Path) -> None:
         await append(trail)
     (tmp_path / "state" / "audit.db").unlink()
 
-    with pytest.raises(StateFolderError, match="move the folder away") as refused:
+    with pytest.raises(StateFolderError, match=r"backstop liquidate.*move audit\.db\*") as refused:
         async with a_trail(tmp_path / "state"):
             pass
     assert not (tmp_path / "state" / "audit.db").exists()

@@ -192,6 +192,35 @@ async def test_a_record_that_is_gone_is_begun_anew_with_what_the_state_knows(
         assert "records_lost" not in [it.name for it in guard.notes]
 
 
+async def test_a_damaged_record_stops_the_start_and_the_advice_brings_the_guard_back(
+    desk: Desk,
+) -> None:
+    async with desk.guard() as guard:
+        await a_day(guard)
+        await guard.manager.halt(reason="the news", operator="eve")
+        await written(guard)
+        expected = guard.position()
+    database = state(desk) / "audit.db"
+    content = bytearray(database.read_bytes())
+    content[4096:8192] = bytes(place % 251 for place in range(4096))
+    database.write_bytes(content)
+
+    advice = r"damaged.*backstop liquidate.*move audit\.db\*.*to another folder, and start again"
+    with pytest.raises(StateFolderError, match=advice):
+        async with desk.guard(ready=False):
+            pass
+    assert database.read_bytes() == content
+    (desk.folder / "damaged").mkdir()
+    for path in state(desk).glob("audit.db*"):
+        path.rename(desk.folder / "damaged" / path.name)
+    async with desk.guard(ready=False) as guard:
+        assert [it.kind for it in guard.book.latches] == [LatchKind.HALT, LatchKind.EMERGENCY]
+        await is_read(guard)
+        assert guard.position() == expected
+        await guard.agrees()
+    assert verify_record(state(desk)).orders > 0
+
+
 async def test_what_was_signed_of_it_is_in_the_alert_and_kept_for_the_audit(desk: Desk) -> None:
     async with desk.guard() as guard:
         await a_day(guard)

@@ -15,7 +15,7 @@ from backstop.adapters.checkpoints import CheckpointFolder
 from backstop.adapters.key_folder import discard_next, open_next, promote_next
 from backstop.adapters.signing import AuditKeys
 from backstop.adapters.sqlite.audit_store import AuditStore
-from backstop.adapters.sqlite.schema import FIRST_SEQ, damaged
+from backstop.adapters.sqlite.schema import FIRST_SEQ, damaged, way_out
 from backstop.app.codec import ROTATION_KIND
 from backstop.app.state_layout import AUDIT_DATABASE, KEY_FOLDER
 from backstop.app.tree_check import (
@@ -272,7 +272,6 @@ def refused(state_folder: Path, error: TamperedRecordError) -> StateFolderError:
     """Return what a person who starts the guard on such a record should read."""
     return StateFolderError(
         f"The record in {state_folder} is not what was signed. {error} Nothing was changed, and "
-        "nothing is added to it. Keep a copy of the whole folder; 'backstop audit verify' checks "
-        "it. Then restore the newest copy of it, or move the folder away to start a new record: "
-        "positions and orders are then read from the broker."
+        f"nothing is added to it. {way_out(state_folder / AUDIT_DATABASE)} 'backstop audit verify' "
+        "checks the copy."
     )

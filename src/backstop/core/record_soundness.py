@@ -14,8 +14,9 @@ from backstop.domain.events import RecordFoundSound, RecordFoundUnsound
 
 WHAT_TO_DO = (
     "Stop the guard, keep a copy of the whole state folder, and run 'backstop audit verify'. Then "
-    "restore the folder from a backup, or move it away to start a new record: positions and orders "
-    "are read from the broker. A check of the whole record that finds nothing ends this by itself"
+    "restore the folder from a backup, or move audit.db* (with its -wal) to another one: a new "
+    "record begins with what the newest state file knows. A check of the whole record that finds "
+    "nothing ends this by itself"
 )
 
 

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Protocol, overload
 
-from backstop.adapters.sqlite.schema import FIRST_SEQ, connect_read_only
+from backstop.adapters.sqlite.schema import FIRST_SEQ, connect_read_only, way_out
 from backstop.errors import StateFolderError
 from backstop.ports import JournalRecord
 
@@ -112,8 +112,7 @@ class JournalView(Sequence[JournalRecord]):
     def _fault(self, fault: str) -> StateFolderError:
         return StateFolderError(
             f"{self._path}: {fault}, so the state cannot be rebuilt from it. It was not changed. "
-            "Keep a copy of the whole folder, then restore it from a backup, or move it away to "
-            "start a new record: positions and orders are then read from the broker."
+            f"{way_out(self._path)}"
         )
 
 

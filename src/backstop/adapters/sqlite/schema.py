@@ -300,7 +300,16 @@ def _unusable(path: Path, error: Exception) -> StateFolderError:
 def damaged(path: Path, finding: str) -> DamagedDatabaseError:
     """Return what to raise for a file whose bytes are not sound, and what to do."""
     return DamagedDatabaseError(
-        f"{path} is damaged: {one_line(finding)}. It was not changed. Keep a copy of the whole "
-        f"folder (with {path.name}-wal), then restore {path.name} from a backup, or move the "
-        "folder away to start a new record: positions and orders are then read from the broker."
+        f"{path} is damaged: {one_line(finding)}. It was not changed. {way_out(path)}"
+    )
+
+
+def way_out(path: Path) -> str:
+    """Return what to do where nobody guards because of the record at ``path``, quickest first."""
+    return (
+        "While no guard runs, positions have only the stops that work at the venue. To take the "
+        "account flat now: backstop liquidate. To guard on: keep a copy of the whole folder, move "
+        f"{path.name}* (with its -wal) to another folder, and start again; a new record begins "
+        "with what the newest state file knows, and entries wait for a person. Or restore "
+        f"{path.name} from a backup of the whole folder."
     )
