@@ -16,6 +16,7 @@ from tests.core.builders import (
     a_trade,
     replayed,
 )
+from tests.core.protection_world import World
 
 from backstop.core.engine import next_deadline_ns
 from backstop.core.expected_closes import CLOSES_KEPT, close_expected
@@ -664,6 +665,32 @@ def test_the_alert_says_what_the_policy_does(
     assert kinds(guard) == [LatchKind.EXTERNAL]
     for word in words:
         assert word in alerts(guard)[0].message
+
+
+def test_the_alert_says_what_protects_contracts_that_were_added_to_ours() -> None:
+    """Nothing is made up for them: the stop of the entry goes on for all of the position."""
+    world = World(policy=a_policy(protects=True)).start()
+    world.enter(quantity=2, stop=4990)
+    world.wait(500)
+    world.manual(2, Side.BUY, 1)
+    world.wait(9_000)
+
+    assert sum(quantity for quantity, _ in world.stops()) == 3
+    (alert,) = alerts(world.guard)
+    assert "DEFAULT_STOP_TICKS" not in alert.message
+    assert "working stops cover all of it" in alert.message
+    assert "at 4990" in alert.message
+
+
+def test_the_alert_says_what_is_on_record_for_contracts_that_no_stop_covers_yet() -> None:
+    world = World(policy=a_policy(protects=True)).start()
+    world.enter(quantity=2, stop=4990)
+    world.wait(500)
+    world.book.policy = a_policy(protects=True, execute=False)
+    world.manual(2, Side.BUY, 1)
+    world.wait(9_000)
+
+    assert "gets one at the level on record (1 at 4990)" in alerts(world.guard)[0].message
 
 
 def test_policy_flatten_takes_the_contract_flat() -> None:

@@ -14,7 +14,7 @@ from backstop.core.step import Workbench
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.commands import Severity
-from backstop.domain.numbers import count_text
+from backstop.domain.numbers import count_text, plain
 from backstop.domain.order import LegRole
 
 
@@ -72,7 +72,7 @@ def _what_follows(book: Book, now: Situation) -> str:
     wanted = [(it.quantity, it.ticks) for it in now.missing]
     wanted += [(it.quantity, it.ticks) for it in now.coming]
     levels = ", ".join(
-        f"{count_text(quantity, 'contract')} at {now.instrument.price(ticks)}"
+        f"{count_text(quantity, 'contract')} at {plain(now.instrument.price(ticks)):f}"
         for quantity, ticks in wanted
         if ticks is not None and now.instrument is not None
     )

@@ -8,7 +8,6 @@ entries wait and nobody is accused.
 """
 
 from collections.abc import Iterator
-from fractions import Fraction
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,6 +17,7 @@ from backstop.core.book import Book, Wake
 from backstop.core.contract_end import is_settlement, tell_settled
 from backstop.core.expected_closes import counted_trades, forget_old_closes, is_own_close
 from backstop.core.external_record import Adjustment, Sighting
+from backstop.core.external_words import act_words, bought, position_words
 from backstop.core.foreign_orders import row_found, tag_words, watch_foreign_orders
 from backstop.core.lifecycle import MACHINE, latched
 from backstop.core.policy import SECOND_NS
@@ -27,8 +27,6 @@ from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerTrade
 from backstop.domain.commands import Severity
 from backstop.domain.external import ExternalPositionPolicy
-from backstop.domain.numbers import fraction_text
-from backstop.domain.order import Side
 
 ATTRIBUTION_NS = 5 * SECOND_NS
 """How long an order may stay without an owner: answers, look-ups and registrations take a while."""
@@ -219,16 +217,14 @@ def _found(work: Workbench, number: int, contract_id: str) -> Iterator[Flattenin
         return
     held = book.venue_orders.get(number)
     tag = None if held is None else held.row.custom_tag
-    what = (
-        f"order {number} ({tag_words(book, tag)}) {_bought(trades)} that Backstop did not ask for"
-    )
+    what = f"order {number} ({tag_words(book, tag)}) {bought(trades)} that Backstop did not ask for"
     if _is_firm_s(book, number, trades):
         firm_liquidated(work)
         work.alert(
             Severity.CRITICAL,
             AlertCode.FIRM_LIQUIDATION,
             f"{book.symbol_of(contract_id)}: {what} on an account that may not trade any more: the "
-            f"firm closes it. {_position_words(book, contract_id)}",
+            f"firm closes it. {position_words(book, contract_id)}",
         )
         return
     if is_settlement(work, contract_id, trades):
@@ -246,7 +242,7 @@ def _traded_again(work: Workbench, trade: BrokerTrade) -> Iterator[Flattening]:
         return
     if is_settlement(work, trade.contract_id, (trade,)):
         return
-    what = f"order {trade.broker_order_id}, known not to be Backstop's, {_bought((trade,))} more"
+    what = f"order {trade.broker_order_id}, known not to be Backstop's, {bought((trade,))} more"
     yield from _frozen(work, trade.contract_id, what)
 
 
@@ -262,7 +258,7 @@ def _adjusted(work: Workbench, contract_id: str, unexplained: int) -> Iterator[F
     work.alert(
         Severity.CRITICAL,
         AlertCode.EXTERNAL_POSITION,
-        f"{symbol}: {what}. {_position_words(work.book, contract_id)} It counts and is protected "
+        f"{symbol}: {what}. {position_words(work.book, contract_id)} It counts and is protected "
         "like all that the bot holds.",
     )
 
@@ -276,8 +272,8 @@ def _frozen(work: Workbench, contract_id: str, what: str) -> Iterator[Flattening
     work.alert(
         Severity.WARNING if known else Severity.CRITICAL,
         AlertCode.EXTERNAL_POSITION,
-        f"{symbol}: {what}. {_position_words(book, contract_id)} Entries are frozen until a person "
-        f"resumes with a name and a reason. {_act_words(book, contract_id)}",
+        f"{symbol}: {what}. {position_words(book, contract_id)} Entries are frozen until a person "
+        f"resumes with a name and a reason. {act_words(book, contract_id)}",
     )
     work.warn(Tag.CRITICAL_SYSTEM, "external_position", contract_id=contract_id, message=what)
     policy = book.policy.external_position_policy
@@ -308,41 +304,3 @@ def _is_firm_s(book: Book, number: int, trades: tuple[BrokerTrade, ...]) -> bool
     moved = sum(trade.side.sign * trade.quantity for trade in trades)
     before = book.position(trades[0].contract_id).quantity - moved
     return locked and not named and before * moved < 0
-
-
-# -- words ---------------------------------------------------------------------------------------
-
-
-def _bought(trades: tuple[BrokerTrade, ...]) -> str:
-    quantity = sum(trade.quantity for trade in trades)
-    value = sum((Fraction(trade.price) * trade.quantity for trade in trades), Fraction(0))
-    verb = "bought" if trades[0].side is Side.BUY else "sold"
-    return f"{verb} {quantity} at {fraction_text(value / quantity, places=4)}"
-
-
-def _position_words(book: Book, contract_id: str) -> str:
-    quantity = book.position(contract_id).quantity
-    return f"The position is {quantity:+d} now." if quantity else "The position is flat now."
-
-
-def _act_words(book: Book, contract_id: str) -> str:
-    """Return what the policy does about a position, and how to get what it does not."""
-    policy, symbol = book.policy, book.symbol_of(contract_id)
-    if not book.position(contract_id).quantity:
-        return "There is nothing to protect."
-    named = f"EXTERNAL_POSITION_POLICY={policy.external_position_policy}"
-    if policy.external_position_policy is ExternalPositionPolicy.ALERT:
-        words = f"{named}: nothing of it is touched."
-    elif policy.external_position_policy is ExternalPositionPolicy.FLATTEN:
-        words = f"{named}: the contract is taken flat."
-    elif policy.default_stop_ticks is None:
-        words = (
-            f"{named}: no stop is made up for it, because DEFAULT_STOP_TICKS is not set; set one "
-            f"with PUT /v1/positions/{symbol}/protection, or close it."
-        )
-    else:
-        words = (
-            f"{named}: what no stop covers gets one {policy.default_stop_ticks} ticks away "
-            "(DEFAULT_STOP_TICKS)."
-        )
-    return words if policy.sends else f"{words} But nothing is sent: the gate is closed."
