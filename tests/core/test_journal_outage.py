@@ -5,7 +5,7 @@ from tests.core.builders import Guard, a_guard_start
 
 from backstop.core.trading_state import Condition, TradingState
 from backstop.domain.commands import RaiseAlert, Severity
-from backstop.domain.events import JournalFailed, JournalRecovered
+from backstop.domain.events import JournalFailed, JournalRecovered, StateFileFailed
 
 
 def fail(guard: Guard) -> None:
@@ -68,3 +68,21 @@ def test_the_next_process_begins_with_a_disk_that_has_not_failed_it() -> None:
     guard.feed(a_guard_start(utc_us=guard.utc_us))
 
     assert Condition.JOURNAL_FAILED not in guard.book.readiness(guard.now_ns).conditions
+
+
+def test_a_state_file_that_cannot_be_written_is_told_and_stops_nothing() -> None:
+    guard = Guard().start()
+    guard.feed(StateFileFailed(utc_us=guard.utc_us, reason="No space left on device."))
+    (alert,) = guard.commands_of(RaiseAlert)
+
+    assert (alert.severity, alert.code) == (Severity.WARNING, "STATE_NOT_SAVED")
+    assert alert.message.startswith("No space left on device. The journal still takes")
+    assert Condition.JOURNAL_FAILED not in guard.book.readiness(guard.now_ns).conditions
+
+
+def test_a_disk_that_takes_nothing_at_all_is_told_as_that_alone() -> None:
+    guard = Guard().start()
+    fail(guard)
+    guard.feed(StateFileFailed(utc_us=guard.utc_us, reason="No space left on device."))
+
+    assert guard.alerts() == ["JOURNAL_FAILED"]

@@ -30,6 +30,7 @@ from backstop.app.proofs import ProofMaker
 from backstop.app.quote_board import QuoteBoard
 from backstop.app.record_check import RecordCheck
 from backstop.app.recovery_review import RecoveryReview
+from backstop.app.state_alarm import StateAlarm
 from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.app.state_opening import OpenedState
 from backstop.app.state_persistence import STATE_FAULT, StatePersistence
@@ -165,7 +166,7 @@ def wired(
         persistence=state.keep(
             loop,
             interval_ns=settings.state_persistence_interval_ns,
-            on_fault=outlets.fault(STATE_FAULT),
+            on_fault=StateAlarm(report=outlets.fault(STATE_FAULT), put=loop.put, clock=clock).hear,
         ),
         record_check=RecordCheck(
             settings.state_folder,

@@ -32,7 +32,7 @@ from backstop.core.foreign_entries import cancel_entries_of_bot
 from backstop.core.forgetting import forget_the_oldest, past_recalled
 from backstop.core.halting import cancel_entries_while_halted
 from backstop.core.hours_kept import keep_hours, sessions_scheduled
-from backstop.core.journal_outage import journal_changed
+from backstop.core.journal_outage import journal_changed, state_file_failed
 from backstop.core.left_alone import left_alone, liquidate_what_was_left_alone
 from backstop.core.leg_changes import leg_change_requested
 from backstop.core.lifecycle import MACHINE
@@ -122,6 +122,7 @@ from backstop.domain.events import (
     RiskEstimated,
     SessionEvicted,
     SessionsScheduled,
+    StateFileFailed,
     StrategySaved,
     TimerFired,
     TradeReported,
@@ -297,12 +298,16 @@ def _apply_life(work: Workbench, event: LifeFact) -> None:
             stood_still(work, event)
         case LatchesHandedOver():
             latches_handed_over(work, event)
+        case WatchAlertsHandedOver():
+            watch_alerts_handed_over(work, event)
         case InstrumentsLoaded():
             lifecycle.instruments_loaded(work, event)
         case HubConnected() | HubLost() | SessionEvicted():
             lifecycle.hub_changed(work, event)
         case JournalFailed() | JournalRecovered():
             journal_changed(work, event)
+        case StateFileFailed():
+            state_file_failed(work, event)
         case RecordFoundUnsound() | RecordFoundSound():
             record_checked(work, event)
         case AlertChannelUnreached():

@@ -8,7 +8,7 @@ from backstop.core.catastrophe import declare
 from backstop.core.step import Workbench
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import Severity
-from backstop.domain.events import JournalFailed, JournalRecovered
+from backstop.domain.events import JournalFailed, JournalRecovered, StateFileFailed
 from backstop.domain.utc import utc_text
 
 DECISIONS_LOST = "decisions of an outage of the disk are missing from the record"
@@ -38,6 +38,22 @@ def journal_changed(work: Workbench, event: JournalFailed | JournalRecovered) ->
             if event.lost:
                 # A halt that a person asked for may be among what nobody wrote down.
                 declare(work, DECISIONS_LOST, f"{event.lost} {DECISIONS_LOST}.")
+
+
+def state_file_failed(work: Workbench, event: StateFileFailed) -> None:
+    """Tell a person, while the journal still has room: nothing is lost by this alone.
+
+    A disk that takes no records either is told of as that, which is graver.
+    """
+    if work.book.links.journal_failed:
+        return
+    work.alert(
+        Severity.WARNING,
+        AlertCode.STATE_NOT_SAVED,
+        f"{event.reason} The journal still takes every decision, so nothing is lost and trading "
+        "goes on; only the next start takes longer. When the journal's own room is used up as "
+        "well, entries are refused.",
+    )
 
 
 def _missing(lost: int) -> str:

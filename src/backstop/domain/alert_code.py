@@ -157,6 +157,8 @@ class AlertCode(StrEnum):
     """The disk takes no records; only what reduces risk leaves."""
     JOURNAL_RECOVERED = "JOURNAL_RECOVERED"
     """The disk takes records again."""
+    STATE_NOT_SAVED = "STATE_NOT_SAVED"
+    """The state file cannot be written; the journal still takes every decision."""
     RECORD_UNSOUND = "RECORD_UNSOUND"
     """A check of the whole audit record found something that does not hold."""
     RECORDS_LOST = "RECORDS_LOST"

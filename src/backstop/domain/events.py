@@ -17,6 +17,7 @@ from backstop.domain.order import OrderRequest, Rejection
 from backstop.domain.quote import Mark, Quote
 from backstop.domain.session import ContractEnd, Session
 from backstop.domain.standing_latch import StandingLatch
+from backstop.domain.watch_alert import WatchAlert
 
 
 class Source(StrEnum):
@@ -124,6 +125,12 @@ class JournalRecovered(Event, frozen=True, kw_only=True, tag=True):
     lost: int = 0
 
 
+class StateFileFailed(Event, frozen=True, kw_only=True, tag=True):
+    """``trading_state.json`` cannot be written any more, for ``reason``; the journal has it all."""
+
+    reason: str
+
+
 class EmergencyRunRecorded(Event, frozen=True, kw_only=True, tag=True):
     """The ``facts`` records before this one are of a liquidation that ran with no guard at work.
 
@@ -140,6 +147,12 @@ class LatchesHandedOver(Event, frozen=True, kw_only=True, tag=True):
     """The watchdog told this process what the one before it had latched by its last pulse."""
 
     latches: tuple[StandingLatch, ...]
+
+
+class WatchAlertsHandedOver(Event, frozen=True, kw_only=True, tag=True):
+    """The watchdog told this process what it had told people since a guard last guarded."""
+
+    alerts: tuple[WatchAlert, ...]
 
 
 class InstrumentsLoaded(Event, frozen=True, kw_only=True, tag=True):
@@ -669,6 +682,7 @@ LifeFact = (
     | GuardStoodStill
     | JournalFailed
     | JournalRecovered
+    | StateFileFailed
     | RecordFoundUnsound
     | RecordFoundSound
     | AlertChannelUnreached
@@ -676,6 +690,7 @@ LifeFact = (
     | PastReadable
     | EmergencyRunRecorded
     | LatchesHandedOver
+    | WatchAlertsHandedOver
     | InstrumentsLoaded
     | TradingDayBegan
     | VenueClockRead

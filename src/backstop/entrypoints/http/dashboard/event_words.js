@@ -36,6 +36,7 @@ const SENTENCES = {
   GuardStoodStill: (it) => [WARN, `The guard stood still for ${duration(it.unguarded_ms)}`],
   JournalFailed: (it) => [BAD, `The disk takes no records${because(it.reason)}`],
   JournalRecovered: () => [GOOD, "The disk takes records again"],
+  StateFileFailed: (it) => [WARN, `The state file cannot be written${because(it.reason)}`],
   LatchesHandedOver: (it) => [WARN, `Latches of the guard before that stand: ${it.latches.length}`],
   EmergencyRunRecorded: (it) => [WARN, `A liquidation without a guard: ${it.facts} records`],
   RecordFoundUnsound: (it) => [BAD, `The audit record is not sound${because(it.finding)}`],
