@@ -170,7 +170,8 @@ async def test_a_person_who_adds_contracts_freezes_entries_until_acknowledged(de
         assert positions(desk) == [4]
         assert state(guard) is TradingState.REDUCING
         (alert,) = told(guard, "EXTERNAL_POSITION")
-        for words in ("MES", "bought 3", str(number), "without a tag", "+4 now", "stops cover all of it"):
+        protected = "working stops cover all of it"
+        for words in ("MES", "bought 3", str(number), "without a tag", "+4 now", protected):
             assert words in alert
         refused = await guard.manager.submit_order(guard.request())
         assert [denial.code for denial in refused.denials] == ["STATE_REDUCING"]

@@ -49,6 +49,7 @@ from backstop.domain.events import AlertChannelUnreached, StrategySaved
 from backstop.domain.order import OrderRequest
 from backstop.domain.set_up import SetUp
 from backstop.domain.standing_latch import StandingLatch
+from backstop.domain.watch_alert import WatchAlert
 from backstop.errors import SetupError, UnknownOrderError
 from backstop.ports import Clock
 
@@ -78,6 +79,7 @@ class CriticalSystemManager:
             self.redactor.register(secret)
         self.watch_link: WatchLink | None = None  # set by whoever starts us under a watchdog
         self.latches_before: tuple[StandingLatch, ...] = ()  # likewise: of the guard before us
+        self.alerts_before: tuple[WatchAlert, ...] = ()  # likewise: of the watchdog, without one
         self.comes_back = False  # likewise: at once, in place of a guard that failed
         self.on_begun: Callable[[], None] = lambda: None  # hears once it can be asked
         self.bot_hubs: tuple[BotHub, ...] = ()  # set by whoever puts a gateway in front of us
@@ -150,6 +152,7 @@ class CriticalSystemManager:
                 comes_back=self.comes_back,
             )
             life.take_over(self.latches_before)
+            life.take_note(self.alerts_before)
             await life.connect(on_begun=self.on_begun)
         except BaseException as error:
             # A start that is cancelled is one that a person did not want to wait for.

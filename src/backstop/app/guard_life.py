@@ -24,8 +24,9 @@ from backstop.app.wiring import Outlets, wired
 from backstop.config.settings import Settings
 from backstop.core.step import Note, Tag
 from backstop.domain.commands import Severity
-from backstop.domain.events import LatchesHandedOver
+from backstop.domain.events import LatchesHandedOver, WatchAlertsHandedOver
 from backstop.domain.standing_latch import StandingLatch
+from backstop.domain.watch_alert import WatchAlert
 from backstop.errors import GatewayAnswerError, GatewayUnreachableError, SetupError
 from backstop.ports import Clock
 
@@ -117,6 +118,13 @@ class GuardLife:
         if latches:
             self.parts.loop.begin(
                 LatchesHandedOver(utc_us=self._clock.utc_us(), latches=tuple(latches))
+            )
+
+    def take_note(self, alerts: Sequence[WatchAlert]) -> None:
+        """Put on record what the watchdog told people while there was no guard."""
+        if alerts:
+            self.parts.loop.begin(
+                WatchAlertsHandedOver(utc_us=self._clock.utc_us(), alerts=tuple(alerts))
             )
 
     async def connect(self, *, on_begun: Callable[[], None]) -> None:

@@ -63,6 +63,7 @@ from backstop.core.step import Step, Tag, Workbench
 from backstop.core.trade_evidence import book_trade, recount_trades
 from backstop.core.undecided import past_changed
 from backstop.core.venue_clock import LOOK_BACK_US
+from backstop.core.watch_alerts import watch_alerts_handed_over
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.audit import AuditRow
 from backstop.domain.broker import BrokerTrade
@@ -128,6 +129,7 @@ from backstop.domain.events import (
     TradeReported,
     TradingDayBegan,
     VenueClockRead,
+    WatchAlertsHandedOver,
     WatchdogLost,
     WatchdogReturned,
     Wish,

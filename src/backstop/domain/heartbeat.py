@@ -9,6 +9,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from backstop.domain.standing_latch import StandingLatch
+from backstop.domain.watch_alert import WatchAlert
 
 
 class Holdings(StrEnum):
@@ -89,12 +90,13 @@ class Begin(Message, frozen=True, kw_only=True, tag=True):
 
     ``port`` is where the one before listened, 0 for none; ``options`` are the watchdog's own, for
     the watchdog that this guard may have to start; ``latches`` is what the one before had latched
-    by its last pulse.
+    by its last pulse; ``alerts`` is what people were told since a guard last guarded.
     """
 
     port: int = 0
     options: dict[str, str] = {}
     latches: tuple[StandingLatch, ...] = ()
+    alerts: tuple[WatchAlert, ...] = ()
 
 
 class Beat(Message, frozen=True, kw_only=True, tag=True):

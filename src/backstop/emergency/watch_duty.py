@@ -40,9 +40,16 @@ from backstop.domain.heartbeat import (
     Stop,
 )
 from backstop.domain.standing_latch import StandingLatch
+from backstop.domain.watch_alert import WatchAlert
 
 if TYPE_CHECKING:
     from backstop.ports import LiquidationOutcome  # its module loads more than a watchdog needs
+
+ALERTS_KEPT = 32
+"""Alerts that wait for a guard; of more the newest, and the log has all of them."""
+
+ALERT_CHARACTERS_MAX = 1_000
+"""Of the message of each: all of them have to fit into one row of the line to the guard."""
 
 RECOVERY_IS_OFF = "DISASTER_RECOVERY_ENABLE=0: the guard is started again, nothing is liquidated"
 
@@ -88,6 +95,9 @@ class WatchSystem(Protocol[Guard]):
 
     def moment(self) -> Moment:
         """Return both clocks now."""
+
+    def utc_us(self) -> int:
+        """Return the time of day, for people."""
 
     def start_guard(self, begin: Begin) -> Guard:
         """Start a guard, or take one that is loaded, and tell it how to begin.
@@ -135,6 +145,8 @@ class WatchDuty(Generic[Guard]):
         self.guard: Guard | None = None
         self._system = system
         self._latches: tuple[StandingLatch, ...] = ()  # of the newest pulse
+        self._untold: tuple[WatchAlert, ...] = ()  # alerts that no guard has on its board
+        self._handed: tuple[WatchAlert, ...] = ()  # those of them that the newest guard was given
         self._acting = False
         self._dismissed = False
 
@@ -230,6 +242,7 @@ class WatchDuty(Generic[Guard]):
             case Armed():
                 self.listens = message
                 self._system.armed()
+                self._untold = tuple(it for it in self._untold if it not in self._handed)
                 self._tell(GuardArmed())
             case Pulse():
                 if guard is not None:
@@ -253,8 +266,10 @@ class WatchDuty(Generic[Guard]):
             case Verdict.KILL:
                 self._kill(judged.reason)
             case Verdict.RESTART:
+                # Before it begins, for it is told of this as well.
+                self._keep(Level.WARNING, AlertCode.GUARD_RESTARTED, judged.reason)
                 self._start_guard()
-                self._call(Level.WARNING, AlertCode.GUARD_RESTARTED, judged.reason)
+                self._system.call(Level.WARNING, AlertCode.GUARD_RESTARTED, judged.reason)
             case Verdict.GIVE_UP_RESTARTING:
                 self._call(Level.CRITICAL, AlertCode.GUARD_CRASH_LOOP, judged.reason)
             case Verdict.LIQUIDATE:
@@ -267,9 +282,11 @@ class WatchDuty(Generic[Guard]):
     def _start_guard(self) -> None:
         """Start one; it goes on where the one before listened, and with what that had latched."""
         port = 0 if self.listens is None else self.listens.port
+        self._handed = self._untold
+        # The latches too: the disk of the one before may have taken nothing.
+        begin = Begin(port=port, latches=self._latches, alerts=self._handed)
         try:
-            # The latches too: the disk of the one before may have taken nothing.
-            self.guard = self._system.start_guard(Begin(port=port, latches=self._latches))
+            self.guard = self._system.start_guard(begin)
         except OSError as error:
             self._system.log(Level.CRITICAL, "guard_not_started", reason=str(error))
             self._tell(Began())
@@ -297,4 +314,15 @@ class WatchDuty(Generic[Guard]):
             self._system.liquidate(reason, guard_lives=self.guard is not None)
 
     def _call(self, level: Level, code: AlertCode, reason: str) -> None:
+        self._keep(level, code, reason)
         self._system.call(level, code, reason)
+
+    def _keep(self, level: Level, code: AlertCode, reason: str) -> None:
+        """Keep an alert for the board of the guard that comes next."""
+        alert = WatchAlert(
+            code=str(code),
+            message=reason[:ALERT_CHARACTERS_MAX],
+            critical=level is Level.CRITICAL,
+            utc_us=self._system.utc_us(),
+        )
+        self._untold = (*self._untold, alert)[-ALERTS_KEPT:]

@@ -114,6 +114,7 @@ class _Daemon:
         self._clock = SystemClock()
         self._manager = CriticalSystemManager.from_settings(settings)
         self._manager.latches_before = begin.latches
+        self._manager.alerts_before = begin.alerts
         self._manager.comes_back = bool(begin.port)
         self._armed = False
         self._gateway: socket.socket | None = None  # where bots come in by the broker's own API

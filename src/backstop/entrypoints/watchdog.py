@@ -153,6 +153,10 @@ class Watchdog:
         """Return both clocks now."""
         return Moment(elapsed_ns=self._clock.monotonic_ns(), awake_ns=awake_ns())
 
+    def utc_us(self) -> int:
+        """Return the time of day."""
+        return self._clock.utc_us()
+
     def start_guard(self, begin: Begin) -> GuardProcess:
         """Make the spare the guard, or start one.
 

@@ -213,6 +213,10 @@ class GuardHost:
         clock = self._machine.clock
         return Moment(elapsed_ns=clock.monotonic_ns(), awake_ns=clock.awake_ns())
 
+    def utc_us(self) -> int:
+        """Return the time of day."""
+        return self._machine.clock.utc_us()
+
     def tell(self, what: str, **details: object) -> None:
         """Put a line into the story."""
         self._story.tell("world", what, **details)
@@ -259,6 +263,7 @@ class GuardHost:
             settings, clock=self._machine.clock, on_note=self._note
         )
         guard.latches_before = begin.latches
+        guard.alerts_before = begin.alerts
         stopping = asyncio.Event()
         process.on_stop = stopping.set
         hello = _hello(process, settings)

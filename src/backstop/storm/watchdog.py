@@ -29,6 +29,9 @@ class Programs(Protocol):
     def moment(self) -> Moment:
         """Return both clocks now."""
 
+    def utc_us(self) -> int:
+        """Return the time of day."""
+
     def start_guard(self, end: socket) -> NumberedProcess:
         """Start a guard that has ``end`` of a line."""
 
@@ -137,6 +140,10 @@ class StormWatchdog:
     def moment(self) -> Moment:
         """Return both clocks now."""
         return self._programs.moment()
+
+    def utc_us(self) -> int:
+        """Return the time of day."""
+        return self._programs.utc_us()
 
     def start_guard(self, begin: Begin) -> SimulatedGuard:
         """Start a guard, and tell it how to begin."""

@@ -38,6 +38,7 @@ const SENTENCES = {
   JournalRecovered: () => [GOOD, "The disk takes records again"],
   StateFileFailed: (it) => [WARN, `The state file cannot be written${because(it.reason)}`],
   LatchesHandedOver: (it) => [WARN, `Latches of the guard before that stand: ${it.latches.length}`],
+  WatchAlertsHandedOver: (it) => [WARN, `The watchdog told: ${it.alerts.map((one) => one.code).join(", ")}`],
   EmergencyRunRecorded: (it) => [WARN, `A liquidation without a guard: ${it.facts} records`],
   RecordFoundUnsound: (it) => [BAD, `The audit record is not sound${because(it.finding)}`],
   AlertChannelUnreached: (it) => [
