@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from backstop.core.disaster_recovery import Difference
-from backstop.core.step import Note
+from backstop.core.step import Decision, Note
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.denial import DenialCode
@@ -33,6 +33,31 @@ def all_there_is() -> dict[str, tuple[str, ...]]:
         ALERTS: tuple(sorted(AlertCode)),
         CLASSES: tuple(sorted(Difference)),
     }
+
+
+class Reached:
+    """What one seed has reached so far."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, set[str]] = {}
+
+    def add(self, kind: str, names: Iterable[str]) -> None:
+        """Note what was reached of one kind."""
+        self._names.setdefault(kind, set()).update(names)
+
+    def hear(self, note: Note) -> None:
+        """Look at what the guard says."""
+        shown = reached_by(note)
+        if shown is not None:
+            self.add(shown[0], (shown[1],))
+
+    def decided(self, decision: Decision) -> None:
+        """Look at what the guard has answered to a wish."""
+        self.add(DENIALS, (str(denial.code) for denial in decision.denials))
+
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """Return all of it, by kind."""
+        return {kind: tuple(sorted(names)) for kind, names in self._names.items()}
 
 
 def reached_by(note: Note) -> tuple[str, str] | None:

@@ -11,11 +11,11 @@ from typing import Any, Final
 from backstop.adapters.projectx.wire import ModifyBody, PlaceBody
 from backstop.adapters.projectx_server.interference import Call
 from backstop.config.settings import Settings
-from backstop.core.step import Decision, Note
+from backstop.core.step import Note
 from backstop.domain.alert_code import AlertCode
 from backstop.simulator.faults import FaultApplied
 from backstop.storm.bots import Bot
-from backstop.storm.coverage import ALERTS, DENIALS, TRANSITIONS, reached_by, steps_of
+from backstop.storm.coverage import ALERTS, DENIALS, TRANSITIONS, Reached, steps_of
 from backstop.storm.exposure_truth import ExposureWatch, Limits
 from backstop.storm.gateway_bots.bot import Desk
 from backstop.storm.gateway_bots.host import GatewayBots, credentials_made
@@ -79,7 +79,7 @@ class World:
         self._trading = True
         self.unsettled: tuple[str, ...] = ()
         self.settled_s = 0.0
-        self._reached: dict[str, set[str]] = {}
+        self._reached = Reached()
         self._tasks: list[asyncio.Task[None]] = []
         self.state_folder.mkdir(mode=0o700)
         self.story = Story(self.now_s, hidden=str(folder), show=show)
@@ -105,7 +105,7 @@ class World:
                 story=self.story,
                 wants=lambda: self._trading,
                 on_refused_exit=self._on_refused_exit,
-                on_decision=self._on_decision,
+                on_decision=self._reached.decided,
                 sends_itself=self._send_by_bot if plan.has(Weather.OTHERS) else None,
                 old_month=self.venue.old_month,
             )
@@ -116,7 +116,7 @@ class World:
             story=self.story,
             wants=lambda: self._trading,
             kill_file=folder / "kill",
-            on_decision=self._on_decision,
+            on_decision=self._reached.decided,
         )
         hearts = [
             Heart(
@@ -302,10 +302,9 @@ class World:
 
     def reached(self) -> dict[str, tuple[str, ...]]:
         """Return what of all that a guard can do was done, by kind."""
-        found = self._reached
         if self._judge is not None:
-            found.setdefault(DENIALS, set()).update(self._judge.reached)
-        return {kind: tuple(sorted(names)) for kind, names in found.items()}
+            self._reached.add(DENIALS, self._judge.reached)
+        return self._reached.names()
 
     # -- bots behind the gateway -------------------------------------------------------------------
 
@@ -367,9 +366,7 @@ class World:
         self.safety.on_note(note)
         if note.name == "order_state":
             self._on_order(str(note.fields["client_order_id"]))
-        shown = reached_by(note)
-        if shown is not None:
-            self._reached.setdefault(shown[0], set()).add(shown[1])
+        self._reached.hear(note)
         if self.exposure is not None and note.name == "order_state":
             self.exposure.decided(str(note.fields["client_order_id"]))
         self.story.tell("guard", note.name, **note.fields)
@@ -381,13 +378,9 @@ class World:
         if order is None:
             return
         # A note tells of the first state before a step and of the last one after it.
-        self._reached.setdefault(TRANSITIONS, set()).update(steps_of(order))
+        self._reached.add(TRANSITIONS, steps_of(order))
         if self._judge is not None:
             self._judge.intended(name, order.custom_tag, order.request.strategy_id)
-
-    def _on_decision(self, decision: Decision) -> None:
-        codes = {str(denial.code) for denial in decision.denials}
-        self._reached.setdefault(DENIALS, set()).update(codes)
 
     def _send_by_bot(self, body: PlaceBody) -> None:
         """Send an order that a bot has registered; it is not the guard's."""
@@ -400,7 +393,7 @@ class World:
             self.safety.break_rule("exits pass", why)
 
     def _on_alert(self, code: AlertCode) -> None:
-        self._reached.setdefault(ALERTS, set()).add(code)
+        self._reached.add(ALERTS, (code,))
 
     def _on_fall(self, why: str) -> None:
         self.safety.break_rule("the guard does not fall", why)
