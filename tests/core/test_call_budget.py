@@ -5,6 +5,7 @@ from tests.core.builders import MES, NQ, Guard, a_quote, a_request
 from tests.core.liquidation_world import Fate, World
 
 from backstop.core.call_budget import RESERVE_MAX, RESERVE_WHILE_LIQUIDATING, call_reserve
+from backstop.core.closed_market import TRIES
 from backstop.core.policy import SECOND_NS
 from backstop.core.pre_trade import judge
 from backstop.core.step import Decision
@@ -88,6 +89,15 @@ def test_a_liquidation_that_waits_for_its_market_leaves_calls_to_read_the_accoun
     world.market_open = True
     assert RESERVE_WHILE_LIQUIDATING in kept_for(world, 10)
     assert world.flat(name)
+
+
+def test_a_close_that_is_refused_again_and_again_keeps_no_calls_from_the_account() -> None:
+    rejected = Fate(answer=Answer.NO, refusal=CloseRefusal.REJECTED)
+    world = World(fates=[rejected] * 100).hold(2).start()
+    world.liquidate()
+    world.run(lambda: world.guard.book.closes[MES].refusals >= TRIES, limit_s=120)
+
+    assert max(kept_for(world, 60)) <= RESERVE_MAX
 
 
 def test_what_else_can_be_closed_meanwhile_has_all_calls() -> None:

@@ -8,10 +8,12 @@ What is only asked again must never spend the calls of the reads that would end 
 from typing import assert_never
 
 from backstop.core.book import Book
+from backstop.core.closed_market import TRIES
 from backstop.core.contract_end import is_given_up
-from backstop.core.liquidation import Liquidation
+from backstop.core.liquidation import CloseAttempt, Liquidation
 from backstop.core.liquidation_scope import open_quantity, unfinished, views
 from backstop.domain.call_purpose import CallPurpose
+from backstop.domain.events import Answer
 
 BASE_RESERVE = 20
 """For logging in, looking and looking again until flat is proven."""
@@ -69,7 +71,8 @@ def call_reserve(book: Book) -> int:
     Orders are all that can still fill, protective ones and those of others included. While reads
     are urgent, theirs and those of what is asked again are kept as well; while an account or a
     contract is being liquidated, nearly all are kept for that, until all that is left is to wait
-    for a market that is closed, or for the venue to settle a month that has ended.
+    for a market that is closed, for a venue that has refused a close a dozen times, or for it to
+    settle a month that has ended.
     """
     if book.liquidating and any(_needs_all(book, run) for run in unfinished(book)):
         return RESERVE_WHILE_LIQUIDATING
@@ -87,8 +90,14 @@ def _needs_all(book: Book, run: Liquidation) -> bool:
     held = [view.contract_id for view in views(book, run) if open_quantity(view)]
     closes = (book.closes.get(contract_id) for contract_id in held)
     return not held or any(
-        it is None or not (it.waits_for_market or is_given_up(it)) for it in closes
+        it is None or not (it.waits_for_market or is_given_up(it) or _is_worn_out(it))
+        for it in closes
     )
+
+
+def _is_worn_out(attempt: CloseAttempt) -> bool:
+    """Say whether a close was refused so often that more calls do not help it on."""
+    return attempt.answer in {Answer.NO, None} and attempt.refusals >= TRIES
 
 
 def _acts(book: Book) -> int:
