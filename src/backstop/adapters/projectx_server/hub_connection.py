@@ -21,6 +21,9 @@ FROZEN_S_MAX = 600.0  # a half-dead connection is released after ten minutes at 
 FRAMES_AT_ONCE = 16
 """Frames written in one turn of the event loop: a megabyte for one client, then others."""
 
+TIMER_LEAST_S = 0.001
+"""Clocks go in steps, and a timer may come one early: to wait for less is to turn in place."""
+
 WRITTEN_BYTES_MAX = 16 * 1024
 """Written to a slow client before it is waited for: what is written can no longer be merged."""
 
@@ -360,7 +363,8 @@ class HubConnection:
                 deadline_s = loop.time() + self._timings.client_timeout_s  # only to look again
             else:
                 deadline_s = self._client_deadline_s
-            await asyncio.sleep(max(0.0, min(next_ping_s, deadline_s) - loop.time()))
+            wait_s = min(next_ping_s, deadline_s) - loop.time()
+            await asyncio.sleep(max(TIMER_LEAST_S, wait_s))
             now_s = loop.time()
             if self._is_overdue(now_s):
                 self._tally.note(Misuse.SILENT, self.session.user)
