@@ -102,8 +102,10 @@ async def test_a_killed_guard_is_back_at_its_address_and_the_watchdog_is_the_sam
         after = await one(guard, "guard", but=before)
         said = await active(guard)
         found = await dump(bench, "DIED")
+        _, board = await guard.ask("GET", "/v1/alerts")
 
     assert before != after
+    assert "GUARD_RESTARTED" in {it["code"] for it in board["alerts"]}, "it can be read there"
     assert said["heartbeats"]["watchdog"]["process_id"] == guard.process.pid
     assert said["heartbeats"]["watchdog"]["guard_restarts"] == 1
     assert found["process_id"] == before
