@@ -68,6 +68,7 @@ async def test_the_state_of_another_version_is_named_and_the_record_read_instead
     assert "Backstop 99.0 wrote it" in told.out
     assert "the journal is read instead" in told.out
     assert re.search(r"MES +\+1 +\+1", told.out), "what is held is known all the same"
+    assert "by a person" in told.out, "an upgrade is no crash, however long it took"
 
 
 async def test_the_state_of_another_boot_says_that_the_downtime_is_by_the_time_of_day(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from backstop import __version__
 from backstop.adapters.sqlite.past_archive import PAST_DATABASE
 from backstop.adapters.state_file import TAKEN, Checkpoint, Generation, Heartbeat, StateFiles
 from backstop.app.audit_start import KnownTree
@@ -103,12 +104,14 @@ class StateSearch:
         self._account_id = account_id
         self._read: list[Generation] = []
         self._books: dict[Path, Book] = {}
+        self._record = ""
 
     def trees(self, record: str, size: int) -> Iterator[KnownTree]:
         """Yield the tree of each usable checkpoint; one is taken apart when it is asked for.
 
         ``record`` names the record that is there, ``size`` is the number of its entries.
         """
+        self._record = record
         self._past.attach(record)
         for found in self._generations():
             if found.checkpoint is None:
@@ -224,9 +227,20 @@ class StateSearch:
             stop = StopKind.CLEAN if ahead.clean_stop else StopKind.CRASH
         elif not self._read and not size:
             stop = StopKind.FIRST
-        elif chosen is not None and chosen.clean_stop and chosen.journal_seq == size:
+        elif any(self._is_end(it, chosen, size=size) for it in self._read):
             stop = StopKind.CLEAN
         return Before(stop=stop, guarded=guarded, downtime_ms=downtime_ms, wall_clock=wall_clock)
+
+    def _is_end(self, found: Generation, chosen: Checkpoint | None, *, size: int) -> bool:
+        """Say whether a clean stop wrote this last, and nothing has been recorded since.
+
+        Its state may be one of another version, which is not read: whoever stops a guard to put a
+        newer one in its place has not crashed.
+        """
+        last = found.checkpoint
+        if last is None or not last.clean_stop or last.journal_seq != size:
+            return False
+        return last is chosen or (last.software != __version__ and _is_of(found, self._record))
 
     def newest_seq(self, record: str) -> int:
         """Return the newest entry of ``record`` that a file says was on disk; 0: none says so.
