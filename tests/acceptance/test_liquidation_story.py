@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from msgspec.structs import replace
-from tests.app.desk import Desk, Guard, a_desk, a_venue, full_disk, until
+from tests.acceptance.scenarios.stage import later
+from tests.app.desk import Desk, Guard, JumpingClock, a_desk, a_venue, full_disk, until
 
 from backstop.adapters.projectx_server.config import ServerConfig
 from backstop.core.liquidation import Liquidation, LiquidationState
@@ -120,6 +121,12 @@ def stops(desk: Desk) -> list[Mapping[str, Any]]:
 
 def told(guard: Guard, code: str) -> int:
     return sum(it.code == code for it in guard.book.alerts.alerts.values())
+
+
+def knows_its_stop(guard: Guard, position: int) -> bool:
+    """Say whether the guard has heard of a stop for all of its position, and moves it no more."""
+    covers = guard.book.stop_cover(guard.instrument("MES").contract_id, position)
+    return covers == abs(position) and not guard.book.protection.changes
 
 
 async def bought(guard: Guard, desk: Desk, contract_id: str, size: int) -> None:
@@ -291,6 +298,62 @@ async def test_a_halted_market_is_waited_for_with_the_stop_in_place(desk: Desk) 
 
         assert told(guard, "MARKET_CLOSED_WHILE_LIQUIDATING") == 1
         assert told(guard, "LIQUIDATION_ESCALATED") == 0
+
+
+async def test_a_close_that_is_rejected_while_the_market_trades_calls_a_person(desk: Desk) -> None:
+    clock = JumpingClock()
+    async with desk.guard(clock=clock) as guard:
+        await guard.enter(Side.BUY, 2)
+        await until(lambda: knows_its_stop(guard, 2), lambda: stops(desk))
+        words = {"code": 5, "message": "risk check failed", "count": None}
+        desk.mischief("Position/closeContract", FaultKind.ERROR_CODE, **words)
+        name = await begun(guard)
+
+        def is_escalated() -> bool:
+            later(guard, clock, 5)
+            return run_of(guard, name).state is LiquidationState.ESCALATED
+
+        await until(is_escalated, lambda: run_of(guard, name))
+        (call,) = (
+            it for it in guard.book.alerts.alerts.values() if it.code == "LIQUIDATION_ESCALATED"
+        )
+        assert "risk check failed" in call.message
+        assert "Stops work for all that is held" in call.message
+        assert told(guard, "MARKET_CLOSED_WHILE_LIQUIDATING") == 0
+        desk.venue.faults.heal()
+        await flat(desk, guard, name)
+
+
+async def test_flat_by_lists_that_lie_is_not_the_end_while_the_latch_stands(desk: Desk) -> None:
+    clock = JumpingClock()
+    async with desk.guard(clock=clock) as guard:
+        await guard.enter(Side.BUY, 2)
+        await until(lambda: knows_its_stop(guard, 2), lambda: stops(desk))
+        desk.mischief("Position/closeContract", FaultKind.ERROR_CODE, code=1, count=None)
+        desk.mischief("Position/searchOpen", FaultKind.EMPTY_LIST, count=None)
+        name = await begun(guard)
+
+        def is_over() -> bool:
+            later(guard, clock, 1)
+            return run_of(guard, name).is_finished
+
+        contract_id = guard.instrument("MES").contract_id
+        await until(lambda: guard.position() == 0 or is_over(), lambda: run_of(guard, name))
+        assert len(stops(desk)) == 1, "reads of one moment cost no stop"
+        await until(is_over, lambda: run_of(guard, name))
+        assert position(desk, contract_id) == 2
+        desk.venue.faults.heal()
+        desk.venue.faults.add(desk.venue.config.faults)
+
+        def is_closed() -> bool:
+            later(guard, clock, 1)
+            return held(desk) == []
+
+        await until(is_closed, lambda: held(desk))
+        again = next(reversed(guard.book.liquidations))
+        assert again != name
+        await flat(desk, guard, again)
+        assert (traded(desk, Side.BUY), traded(desk, Side.SELL)) == (2, 2)
 
 
 async def test_a_stop_that_fires_at_the_same_moment_leaves_nothing_on_the_other_side(

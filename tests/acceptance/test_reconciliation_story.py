@@ -4,7 +4,7 @@ Nothing is concluded from what a read does not show; what the exchange really ha
 once, and protected.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from tests.acceptance.scenarios.stage import (
     cover,
     cut_off,
     later,
+    levels,
     net,
     protected,
     restored,
@@ -73,6 +74,11 @@ async def settled(guard: Guard) -> None:
     await until(lambda: not unexplained(guard), lambda: unexplained(guard))
 
 
+def numbers(desk: Desk) -> list[int]:
+    """Return the numbers of the working stops."""
+    return [row["id"] for row in working(desk) if row["type"] == "STOP"]
+
+
 def stops(desk: Desk) -> list[tuple[str, int]]:
     """Return side and contracts left of every working stop."""
     rows = (row for row in working(desk) if row["type"] == "STOP")
@@ -104,6 +110,41 @@ async def test_positions_that_cannot_be_read_or_are_missing_once_are_not_flat(de
         assert guard.position() == net(desk) == 2
         assert guard.book.counters.adjustments == 0
         assert (cover(desk), len(desk.orders()), len(trades(desk))) == (2, 1, 2)
+
+
+@pytest.mark.scenario("C3")
+@pytest.mark.parametrize("is_long", [False, True])
+async def test_lists_that_lose_a_held_position_cost_no_stop_but_for_a_moment(
+    desk: Desk, *, is_long: bool
+) -> None:
+    """Two lists in a row take nothing away; where a later one is wrong as well the stop returns."""
+    clock = JumpingClock()
+    async with desk.guard(clock=clock) as guard:
+        await guard.enter(quantity=2)
+        await protected(desk, 2)
+        await settled(guard)
+        contract_id = view_of(guard).contract_id
+        await until(lambda: guard.book.stop_cover(contract_id, 2) == 2, "the guard knows its stop")
+        await until(lambda: not guard.book.protection.changes, "its legs are where they belong")
+        level, stop = levels(desk), numbers(desk)
+        desk.mischief(POSITIONS, FaultKind.EMPTY_LIST, count=None, name="no positions")
+
+        def is_over(is_it: Callable[[], bool]) -> bool:
+            later(guard, clock, 1)
+            return is_it()
+
+        await until(lambda: is_over(lambda: guard.position() == 0), lambda: view_of(guard))
+        assert numbers(desk) == stop
+        if is_long:
+            await until(lambda: is_over(lambda: not working(desk)), lambda: view_of(guard))
+        restored(desk, "no positions")
+        # One jump to the next read: from the first sign of the position on, its second counts.
+        later(guard, clock, AUDIT_S)
+        await until(lambda: guard.position() == 2, lambda: view_of(guard))
+        await protected(desk, 2)
+
+        assert levels(desk) == level
+        assert (numbers(desk) == stop) is not is_long
 
 
 @pytest.mark.scenario("C3")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from tests.core.builders import Guard, a_policy
 from tests.core.liquidation_world import Fate, World
 
@@ -48,8 +49,11 @@ def test_a_market_that_is_closed_by_the_calendar_too_is_asked_once_a_minute() ->
     assert len(world.sent_of(AuditAccount)) - reads <= 140
 
 
-def test_a_rejection_without_a_reason_is_a_closed_market_where_the_calendar_says_so() -> None:
-    rejected = Fate(answer=Answer.NO, refusal=CloseRefusal.REJECTED)
+@pytest.mark.parametrize("refusal", [CloseRefusal.UNSTATED, CloseRefusal.REJECTED])
+def test_a_rejection_is_for_a_closed_market_where_the_calendar_says_that_it_is(
+    refusal: CloseRefusal,
+) -> None:
+    rejected = Fate(answer=Answer.NO, refusal=refusal)
     world = a_world(opens_in_us=1000 * MINUTE_US)
     world.fates = [rejected] * 100
     world.liquidate()

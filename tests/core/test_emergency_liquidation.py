@@ -378,6 +378,20 @@ def escalations(world: World) -> list[RaiseAlert]:
 
 
 REJECTED = Fate(answer=Answer.NO, refusal=CloseRefusal.REJECTED, words="risk check failed")
+UNSTATED = Fate(answer=Answer.NO, refusal=CloseRefusal.UNSTATED, words="OrderRejected")
+
+
+def test_a_rejection_without_a_word_is_told_at_once_and_calls_a_person_after_30_seconds() -> None:
+    """So the venue tells of a halt as well; that is over in some seconds."""
+    world = World(fates=[UNSTATED] * 60).hold(2).start()
+    name, begun_ns = world.liquidate(), world.guard.now_ns
+    world.run(lambda: bool(told(world, "MARKET_CLOSED_WHILE_LIQUIDATING")), limit_s=2)
+    world.run(lambda: bool(escalations(world)), limit_s=60)
+
+    assert ESCALATE_NS <= world.guard.now_ns - begun_ns <= ESCALATE_NS + 2 * SECOND_NS
+    assert told(world, "MARKET_CLOSED_WHILE_LIQUIDATING") == 1
+    world.fates.clear()
+    flat_after(world, name, limit_s=10)
 
 
 def test_a_close_that_is_rejected_for_whatever_reason_calls_a_person_after_30_seconds() -> None:
@@ -426,9 +440,12 @@ def test_what_is_told_of_stops_in_a_closed_market_was_looked_at(*, stop: bool) -
     assert ("NO stop works for +2" in message) is not stop
 
 
-def test_a_halt_that_the_venue_calls_a_rejection_is_over_before_anybody_is_called() -> None:
+@pytest.mark.parametrize("fate", [REJECTED, UNSTATED])
+def test_a_halt_that_the_venue_calls_a_rejection_is_over_before_anybody_is_called(
+    fate: Fate,
+) -> None:
     """A velocity halt lasts some seconds: the close works within ten of its end."""
-    world = World(fates=[REJECTED] * 5).hold(2).start()
+    world = World(fates=[fate] * 5).hold(2).start()
     flat_after(world, world.liquidate(), limit_s=20)
 
     assert escalations(world) == []
@@ -724,7 +741,12 @@ FATES = st.builds(
     arrives=st.booleans(),
     arrive_ms=st.sampled_from([0, 40, 900]),
     refusal=st.sampled_from(
-        [CloseRefusal.NOT_NOW, CloseRefusal.REJECTED, CloseRefusal.NO_POSITION]
+        [
+            CloseRefusal.NOT_NOW,
+            CloseRefusal.UNSTATED,
+            CloseRefusal.REJECTED,
+            CloseRefusal.NO_POSITION,
+        ]
     ),
     answer_ms=st.sampled_from([1, 20, 300, 7_900]),
     fill_ms=st.sampled_from([1, 5, 120, 700]),

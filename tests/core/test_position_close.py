@@ -109,6 +109,7 @@ def test_a_part_without_an_answer_is_not_asked_for_again() -> None:
     [
         Fate(answer=Answer.NOT_SENT),
         Fate(answer=Answer.NO, refusal=CloseRefusal.NOT_NOW),
+        Fate(answer=Answer.NO, refusal=CloseRefusal.UNSTATED),
         Fate(answer=Answer.NO, refusal=CloseRefusal.REJECTED),
     ],
 )

@@ -29,6 +29,12 @@ def is_closed(work: Workbench, attempt: CloseAttempt) -> bool:
     return says_so or _is_closed_by_calendar(work, attempt.contract_id)
 
 
+def is_silent(work: Workbench, attempt: CloseAttempt) -> bool:
+    """Say whether a close was rejected without a word while no calendar says that it is closed."""
+    silent = attempt.is_refused_for_now and attempt.refusal is CloseRefusal.UNSTATED
+    return silent and not is_closed(work, attempt)
+
+
 def waits_until_ns(work: Workbench, attempt: CloseAttempt) -> int:
     """Return before when a close is not tried again; 0: its market may be open."""
     if not attempt.is_refused_for_now or attempt.refusals < TRIES:

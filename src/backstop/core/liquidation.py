@@ -228,8 +228,8 @@ class CloseAttempt(Struct, frozen=True, kw_only=True):
 
     @property
     def waits_for_market(self) -> bool:
-        """The market was closed or halted, by the newest answer that there is."""
-        return self.answer in {Answer.NO, None} and self.refusal is CloseRefusal.NOT_NOW
+        """The market was closed or halted, or may have been, by the newest answer that there is."""
+        return self.answer in {Answer.NO, None} and self.refusal in _BY_THE_MARKET
 
     @property
     def is_refused_for_good(self) -> bool:
@@ -237,7 +237,8 @@ class CloseAttempt(Struct, frozen=True, kw_only=True):
         return self.answer is Answer.NO and self.refusal is CloseRefusal.ENDED
 
 
-_FOR_NOW = frozenset({CloseRefusal.NOT_NOW, CloseRefusal.REJECTED})
+_BY_THE_MARKET = frozenset({CloseRefusal.NOT_NOW, CloseRefusal.UNSTATED})
+_FOR_NOW = _BY_THE_MARKET | {CloseRefusal.REJECTED}
 
 _LOOKS_NEEDED = {Answer.YES: 1, Answer.NO: 1, Answer.UNKNOWN: 2, Answer.NOT_SENT: 0}
 """Fresh reads after the answer that have to find nothing under way before the next request."""

@@ -1,12 +1,18 @@
 """When a liquidation does not get anywhere: who is told, and how often."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
 from backstop.core.book import Book
-from backstop.core.closed_market import is_closed
-from backstop.core.liquidation import Liquidation, LiquidationState, Remaining, RemainingKind
+from backstop.core.closed_market import is_closed, is_silent
+from backstop.core.liquidation import (
+    CloseAttempt,
+    Liquidation,
+    LiquidationState,
+    Remaining,
+    RemainingKind,
+)
 from backstop.core.policy import SECOND_NS
 from backstop.core.step import Workbench
 from backstop.domain.alert_code import AlertCode
@@ -28,12 +34,15 @@ NAMED_MAX = 6
 def escalated(work: Workbench, run: Liquidation, left: Sequence[Remaining]) -> Liquidation:
     """Call a person when nothing gets better, and again until somebody has acknowledged it.
 
-    A market that is closed is nobody's failure: that is told once, and waited for. A rejection
-    whose reason nobody knows is waited out for as long as a halt may take, and then told.
+    A market that is closed is nobody's failure: that is told once, and waited for. One that only
+    may be closed, because the venue rejects without a word, is told as well, and is a failure where
+    it lasts.
     """
-    closed = _closed_markets(work, left)
+    closed = _refused(work, left, is_closed)
     if closed:
-        run = _tell_closed(work, run, closed, left)
+        run = replace(_tell_closed(work, run, closed, left), progress_ns=work.now_ns)
+    elif silent := _refused(work, left, is_silent):
+        run = _tell_silent(work, run, silent, left)
     if run.state is LiquidationState.ESCALATED:
         return _called_again(work, run, left)
     stuck = work.now_ns >= run.progress_ns + ESCALATE_NS or _tried_enough(work, run)
@@ -93,11 +102,15 @@ def _said(run: Liquidation) -> str:
     return f' The venue refuses the close: "{run.venue_said}".' if run.venue_said else ""
 
 
-def _closed_markets(work: Workbench, left: Sequence[Remaining]) -> list[str]:
-    """Return the contracts whose market is closed, if nothing but those is open."""
+def _refused(
+    work: Workbench,
+    left: Sequence[Remaining],
+    is_so: Callable[[Workbench, CloseAttempt], bool],
+) -> list[str]:
+    """Return the contracts whose close was refused like that, if nothing but those is open."""
     held = [it.contract_id for it in left if it.kind is RemainingKind.POSITION and it.quantity]
     closes = work.book.closes
-    refused = [name for name in held if name in closes and is_closed(work, closes[name])]
+    refused = [name for name in held if name in closes and is_so(work, closes[name])]
     return refused if len(refused) == len(held) else []
 
 
@@ -112,7 +125,22 @@ def _tell_closed(
             f"{_said(run)} Left: {named(left)}. {stops_in_words(work.book, left)}The close is "
             "tried until the market opens.",
         )
-    return replace(run, told_closed=True, progress_ns=work.now_ns)
+    return replace(run, told_closed=True)
+
+
+def _tell_silent(
+    work: Workbench, run: Liquidation, silent: Sequence[str], left: Sequence[Remaining]
+) -> Liquidation:
+    if not run.told_closed:
+        work.alert(
+            Severity.CRITICAL,
+            AlertCode.MARKET_CLOSED_WHILE_LIQUIDATING,
+            f"{run.liquidation_id}: the venue rejects the close of {', '.join(silent)} without a "
+            "word, as it does while a market is closed or halted; by the calendar it is open. "
+            f"Left: {named(left)}. {stops_in_words(work.book, left)}The close is tried on, and "
+            f"where that helps nothing for {ESCALATE_NS // SECOND_NS} s a person is called.",
+        )
+    return replace(run, told_closed=True)
 
 
 def _tried_enough(work: Workbench, run: Liquidation) -> bool:

@@ -48,7 +48,8 @@ class CloseRefusal(StrEnum):
 
     NO_POSITION = "NO_POSITION"  # it knows of no such position: evidence for flat, not proof
     NOT_NOW = "NOT_NOW"  # the market is closed or halted, or has no price, in the venue's words
-    REJECTED = "REJECTED"  # the order was rejected, and nothing says that it is the market
+    UNSTATED = "UNSTATED"  # the order was rejected without a word, as in a closed market
+    REJECTED = "REJECTED"  # the order was rejected, in words that say nothing of the market
     SIZE = "SIZE"  # more contracts than are open
     ENDED = "ENDED"  # no orders are taken for this contract month (any more)
     NOT_POSSIBLE = "NOT_POSSIBLE"  # the account or the contract cannot be closed this way

@@ -56,13 +56,13 @@ def test_exactly_the_refusal_numbers_of_an_endpoint_are_a_no(
     ("change", "code", "refusal"),
     [
         (Change.CLOSE, 2, CloseRefusal.NO_POSITION),
-        (Change.CLOSE, 5, CloseRefusal.REJECTED),
+        (Change.CLOSE, 5, CloseRefusal.UNSTATED),
         (Change.CLOSE, 4, CloseRefusal.ENDED),
         (Change.PARTIAL_CLOSE, 4, CloseRefusal.ENDED),
         (Change.CLOSE, 8, CloseRefusal.NOT_POSSIBLE),
         (Change.PARTIAL_CLOSE, 2, CloseRefusal.NO_POSITION),
         (Change.PARTIAL_CLOSE, 5, CloseRefusal.SIZE),
-        (Change.PARTIAL_CLOSE, 6, CloseRefusal.REJECTED),
+        (Change.PARTIAL_CLOSE, 6, CloseRefusal.UNSTATED),
         (Change.PARTIAL_CLOSE, 9, CloseRefusal.NOT_POSSIBLE),
         (Change.PARTIAL_CLOSE, 7, None),
         (Change.CLOSE, 0, None),
@@ -83,12 +83,13 @@ def test_the_same_number_refuses_a_close_and_a_partial_close_for_other_reasons(
         ),
         ("Cannot place an order without a last price.", CloseRefusal.NOT_NOW),
         ("risk check failed", CloseRefusal.REJECTED),
-        ("", CloseRefusal.REJECTED),
+        (None, CloseRefusal.UNSTATED),
+        ("", CloseRefusal.UNSTATED),
     ],
 )
 @pytest.mark.parametrize(("change", "code"), [(Change.CLOSE, 5), (Change.PARTIAL_CLOSE, 6)])
 def test_a_rejected_close_is_for_a_closed_market_by_its_words_alone(
-    change: Change, code: int, words: str, refusal: CloseRefusal
+    change: Change, code: int, words: str | None, refusal: CloseRefusal
 ) -> None:
     verdict = judge(change, reply(envelope(code, errorMessage=words)))
 

@@ -157,11 +157,14 @@ def unanswered(reason: str) -> Verdict:
 def close_refusal(change: Change, verdict: Verdict) -> CloseRefusal | None:
     """Return what a refused close call was refused for; None when it was not refused.
 
-    One number stands for every rejected order: only words say that it was for a closed market.
+    One number stands for every rejected order, and a closed market is told without a word: only
+    words could say that it is, or that it is something else.
     """
     if verdict.answer is not Answer.NO:
         return None
     word = REFUSALS[change].get(verdict.code or 0, "")
+    if word == "OrderRejected" and verdict.message == word:
+        return CloseRefusal.UNSTATED
     if word == "OrderRejected" and _is_passing(verdict.message):
         return CloseRefusal.NOT_NOW
     return _CLOSE_REFUSALS.get(word, CloseRefusal.NOT_POSSIBLE)
