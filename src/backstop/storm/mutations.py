@@ -301,7 +301,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="tell a bot that an order of unknown fate was refused",
-        weather=Weather.GATEWAY,
+        weather=Weather.HURRICANE,
         module="entrypoints.gateway.bot_orders",
         old="        code=PlaceCode.PENDING,\n",
         new="        code=PlaceCode.REJECTED,\n",
