@@ -105,6 +105,31 @@ def test_a_close_that_the_venue_took_needs_no_later_read() -> None:
     assert world.sent_of(CancelOrder)
 
 
+def test_what_others_hold_is_theirs_also_once_their_trades_have_left_the_book() -> None:
+    policy = a_policy(protects=True, default_stop_ticks=40, archives=True)
+    world = World(policy=policy).start()
+    world.enter(quantity=3, stop=4990)
+    world.wait(2_000)
+    name = liquidate(world)
+    world.run_until(lambda: run_of(world, name).is_finished, "it is over")
+    world.manual(MARKET, Side.BUY, 2)
+    world.wait(15_000)
+    newest = run_of(world, name).newest_trade_id
+    assert newest is not None
+    for _ in range(80):
+        for side in (Side.BUY, Side.SELL):
+            world.manual(MARKET, side, 1)
+            world.wait(2_000)
+        if (world.book.forgotten_trade_id or 0) > newest + 2:
+            break
+    else:
+        raise AssertionError("nothing has left the book")
+    world.manual(MARKET, Side.BUY, 1)
+    world.wait(6_000)
+
+    assert (world.position(), list(world.book.liquidations)) == (3, [name])
+
+
 @pytest.mark.parametrize("resumes", [False, True])
 def test_what_others_trade_after_it_is_left_to_the_policy_for_others(*, resumes: bool) -> None:
     world = World(policy=a_policy(protects=True, default_stop_ticks=40)).start()

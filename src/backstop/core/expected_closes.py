@@ -77,7 +77,7 @@ def _newest_order_id(book: Book) -> int:
 def is_own_close(work: Workbench, number: int) -> bool:
     """Say whether the venue's order ``number`` came of a close that we asked for; remember it."""
     book, record = work.book, work.book.external
-    if any(number in dict(close.claims) for close in record.closes):
+    if is_claimed_close(book, number):
         return True
     told = _told_order(book, number) if record.closes else None
     if told is None:
@@ -99,6 +99,11 @@ class _ToldOrder(Struct, frozen=True, kw_only=True):
     contract_id: str
     side: Side
     quantity: int
+
+
+def is_claimed_close(book: Book, broker_order_id: int) -> bool:
+    """Say whether an order was taken for one by which the venue closed a position for us."""
+    return any(broker_order_id in dict(close.claims) for close in book.external.closes)
 
 
 def _told_order(book: Book, number: int) -> _ToldOrder | None:

@@ -6,6 +6,7 @@ is none of it: their trades tell of that, and it follows the policy for position
 """
 
 from backstop.core.book import Book
+from backstop.core.expected_closes import is_claimed_close
 from backstop.core.liquidation import Cause, Liquidation
 from backstop.core.liquidation_register import put_on_record
 from backstop.core.liquidation_scope import unfinished
@@ -44,6 +45,8 @@ def _is_back(book: Book, view: PositionView, before: Liquidation) -> bool:
     """Say whether more is held than others have traded since."""
     if before.newest_trade_id is None:
         return False  # on record from a version that did not note it
+    if (book.forgotten_trade_id or 0) > before.newest_trade_id:
+        return False  # what left the book since may be what others bought: nobody can tell any more
     since = (
         trade.side.sign * trade.quantity
         for trade in book.trades.values()
@@ -57,7 +60,7 @@ def _is_back(book: Book, view: PositionView, before: Liquidation) -> bool:
 
 def _is_of_others(book: Book, broker_order_id: int) -> bool:
     held = book.venue_orders.get(broker_order_id)
-    ours = broker_order_id in book.client_of_broker_id
+    ours = broker_order_id in book.client_of_broker_id or is_claimed_close(book, broker_order_id)
     return not ours and (held is None or held.owner is None)
 
 

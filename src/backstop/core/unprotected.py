@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from backstop.core.book import Book, Wake
 from backstop.core.bot_stops import tell_no_stop_in_time
 from backstop.core.evidence import ask_for_audit
+from backstop.core.expected_closes import is_claimed_close
 from backstop.core.external_trading import ATTRIBUTION_NS
 from backstop.core.lifecycle import MACHINE, latched
 from backstop.core.naked_time import give_up
@@ -164,7 +165,7 @@ def is_to_close(book: Book, broker_order_id: int, record: ProtectionRecord) -> b
         return True
     if broker_order_id in {*record.adopted, *record.leftovers}:
         return True
-    return any(broker_order_id in dict(close.claims) for close in book.external.closes)
+    return is_claimed_close(book, broker_order_id)
 
 
 # -- the witnesses differ ------------------------------------------------------------------------
