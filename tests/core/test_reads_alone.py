@@ -11,9 +11,9 @@ from backstop.core.step import DecisionKind
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import CancelOrder, ClosePosition, ModifyOrder, RaiseAlert
 from backstop.domain.denial import DenialCode
-from backstop.domain.events import OrderRequested
+from backstop.domain.events import HaltRequested, LegChangeRequested, OrderRequested
 from backstop.domain.external import ExternalPositionPolicy
-from backstop.domain.order import Side
+from backstop.domain.order import OrderType, Side
 
 MARKET, LIMIT, STOP = 2, 1, 4
 FOR_EVER = 1_000_000
@@ -176,6 +176,40 @@ def working_stops(world: World) -> list[int]:
     return [
         row["id"] for row in world.orders() if row["status"] == "OPEN" and row["type"] == "STOP"
     ]
+
+
+def test_a_bot_cannot_take_the_only_stop_away_while_reads_alone_speak() -> None:
+    world = holding()
+    show_nothing(world)
+    world.run_until(lambda: believed(world) == 0, "two empty lists were believed")
+    (stop,) = world.book.working_stops(MES, 1)
+    asked = LegChangeRequested(utc_us=world.guard.utc_us, broker_order_id=stop.broker_order_id)
+    decision = world.decide(asked)
+    world.wait(1_000)
+    world.shown = lambda rows: rows
+    world.wait(6_000)
+
+    assert decision.kind is DecisionKind.REFUSED
+    assert world.stops() == [(3, Decimal(4990))]
+    assert world.naked_ns == 0
+
+
+def test_a_halt_leaves_a_stop_of_the_bot_alone_while_reads_alone_speak() -> None:
+    world = holding()
+    tighter = Decimal(4992)
+    world.enter(Side.SELL, 3, stop=None, type=OrderType.STOP, stop_price=tighter)
+    world.wait(9_000)
+    assert world.stops() == [(3, tighter)], "it has taken the place of the leg"
+    world.naked_ns = 0
+    show_nothing(world)
+    world.run_until(lambda: believed(world) == 0, "two empty lists were believed")
+    world.decide(HaltRequested(utc_us=world.guard.utc_us, reason="enough", operator="Jo"))
+    world.wait(500)
+    world.shown = lambda rows: rows
+    world.wait(6_000)
+
+    assert world.stops() == [(3, tighter)]
+    assert world.naked_ns == 0
 
 
 def test_a_stop_that_fills_while_reads_alone_speak_closes_what_they_took_away() -> None:

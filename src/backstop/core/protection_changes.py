@@ -189,7 +189,7 @@ def follow_changes(work: Workbench, contract_id: str) -> None:
                 book.asked[number] = work.now_ns  # it may be gone, whatever is still shown
             if change.quantity and change.answer is Answer.YES:
                 _replace(book, contract_id, number)
-        if not view.quantity and not view.ledger:
+        if not any(view.possible) and not view.ledger:
             continue  # it protects nothing any more, and is taken away
         for role, ticks in (
             (LegRole.STOP_LOSS, change.stop_ticks),

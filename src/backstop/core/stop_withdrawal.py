@@ -148,9 +148,9 @@ def _left_working(
 
 
 def _held_against(book: Book, contract_id: str, side: Side) -> int:
-    """Return the contracts that an order of ``side`` may be protecting: rows or trades say so."""
+    """Return the contracts that an order of ``side`` may be protecting, by any witness."""
     view = book.position(contract_id)
-    return max(0, -view.quantity * side.sign, -view.ledger * side.sign)
+    return max(0, *(-held * side.sign for held in (*view.possible, view.ledger)))
 
 
 def _closing(book: Book, contract_id: str, side: Side) -> int:
