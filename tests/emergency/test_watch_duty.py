@@ -2,15 +2,22 @@
 
 import socket
 
+import msgspec
 import pytest
 
 from backstop.adapters.plain_log import Level
-from backstop.adapters.process_line import ROW_BYTES_MAX, ProcessLine
+from backstop.adapters.process_line import ProcessLine
 from backstop.core.watch_facts import Limits, Moment
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.heartbeat import Armed, Begin, Pulse
 from backstop.domain.watch_alert import WatchAlert
-from backstop.emergency.watch_duty import ALERT_CHARACTERS_MAX, ALERTS_KEPT, WatchDuty
+from backstop.emergency.watch_duty import (
+    ALERT_BYTES_MAX,
+    ALERT_CHARACTERS_MAX,
+    ALERTS_KEPT,
+    WatchDuty,
+    newest_that_fit,
+)
 
 ARMED = Armed(host="127.0.0.1", port=7)
 
@@ -142,15 +149,26 @@ def test_only_the_newest_wait_for_a_guard_and_fit_into_one_row() -> None:
     assert len(computer.called) == ALERTS_KEPT + 5
 
 
-def test_as_many_as_wait_arrive_in_one_row() -> None:
-    alert = WatchAlert(code="X" * 40, message="ä" * ALERT_CHARACTERS_MAX, critical=True, utc_us=1)
+@pytest.mark.parametrize("letter", ["a", "ä", "—", '"', "\x00"])
+def test_as_many_as_wait_arrive_in_one_row_whatever_their_letters(letter: str) -> None:
+    alerts: tuple[WatchAlert, ...] = ()
+    for second in range(ALERTS_KEPT + 5):
+        said = letter * ALERT_CHARACTERS_MAX
+        alert = WatchAlert(code="X" * 40, message=said, critical=True, utc_us=second)
+        alerts = newest_that_fit((*alerts, alert))
     ends = socket.socketpair()
     sends, hears = (ProcessLine(end) for end in ends)
-    sends.send(Begin(alerts=(alert,) * ALERTS_KEPT))
+    sends.send(Begin(alerts=alerts))
     (begin,) = hears.receive()
     sends.close()
     hears.close()
 
     assert isinstance(begin, Begin)
-    assert len(begin.alerts) == ALERTS_KEPT
-    assert ALERTS_KEPT * ALERT_CHARACTERS_MAX < ROW_BYTES_MAX
+    assert begin.alerts == alerts
+    assert alerts[-1].utc_us == ALERTS_KEPT + 4
+    assert len(alerts) >= ALERT_BYTES_MAX // (ALERT_CHARACTERS_MAX * len(encoded(letter)) + 200)
+
+
+def encoded(letter: str) -> bytes:
+    """Return a letter as it stands in a row."""
+    return msgspec.json.encode(letter)[1:-1]

@@ -5,7 +5,10 @@ stands here once: the shipped watchdog has real processes for it, and the storm 
 """
 
 from collections.abc import Iterable
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import msgspec
 
 from backstop.adapters.plain_log import Level
 from backstop.adapters.process_line import ProcessLine
@@ -49,7 +52,10 @@ ALERTS_KEPT = 32
 """Alerts that wait for a guard; of more the newest, and the log has all of them."""
 
 ALERT_CHARACTERS_MAX = 1_000
-"""Of the message of each: all of them have to fit into one row of the line to the guard."""
+"""Of the message of each; the log has the rest."""
+
+ALERT_BYTES_MAX = 32_768
+"""Of all that wait, as they are sent: half a row of the line to the guard, beside its latches."""
 
 RECOVERY_IS_OFF = "DISASTER_RECOVERY_ENABLE=0: the guard is started again, nothing is liquidated"
 
@@ -325,4 +331,11 @@ class WatchDuty(Generic[Guard]):
             critical=level is Level.CRITICAL,
             utc_us=self._system.utc_us(),
         )
-        self._untold = (*self._untold, alert)[-ALERTS_KEPT:]
+        self._untold = newest_that_fit((*self._untold, alert))
+
+
+def newest_that_fit(alerts: tuple[WatchAlert, ...]) -> tuple[WatchAlert, ...]:
+    """Return the newest, as many as one message may carry; at least the last."""
+    sizes = accumulate(len(msgspec.json.encode(it)) + 1 for it in reversed(alerts))
+    fit = sum(1 for size in islice(sizes, ALERTS_KEPT) if size <= ALERT_BYTES_MAX)
+    return alerts[-max(1, fit) :]
