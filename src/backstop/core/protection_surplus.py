@@ -40,7 +40,8 @@ def cut_surplus(work: Workbench, now: Situation) -> None:
         book.protection.records[now.contract_id] = replace(now.record, surplus_since_ns=since_ns)
     if not cuts or _is_going(work, now, cuts):
         return
-    if not _is_certain(book, now, (*now.stops, *targets)) or _may_be_ours(book, now, cuts):
+    cuts = _surely_too_many(book, now, cuts)
+    if not cuts or not _is_certain(book, now, (*now.stops, *targets)):
         ask_for_audit(work)
         book.wake(Wake.PROTECTION, work.now_ns + ASK_AGAIN_NS)
         return
@@ -62,15 +63,17 @@ def _in_reach(book: Book, stops: tuple[Cover, ...]) -> tuple[Cover, ...]:
     return tuple(stop for stop in stops if stop.origin is not Origin.FOREIGN)
 
 
-def _may_be_ours(book: Book, now: Situation, cuts: tuple[Cut, ...]) -> bool:
-    """Say whether a stop that seems to be of somebody else may be the leg of an entry of ours.
+def _surely_too_many(book: Book, now: Situation, cuts: tuple[Cut, ...]) -> tuple[Cut, ...]:
+    """Leave out stops of others while one of them may be the leg of an entry of ours.
 
     A leg names its entry by the number that only the answer to our request tells.
     """
-    return any(cut.cover.origin is Origin.FOREIGN for cut in cuts) and any(
+    if any(
         order.broker_order_id is None and order.role is None
         for order in book.live_orders(now.contract_id)
-    )
+    ):
+        return tuple(cut for cut in cuts if cut.cover.origin is not Origin.FOREIGN)
+    return cuts
 
 
 def _settle_ns(book: Book) -> int:
