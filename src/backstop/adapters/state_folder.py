@@ -24,6 +24,7 @@ _RECORD = "audit.db"
 _BELIEVED = (
     *(_RECORD, "audit.db-wal", "audit.db-shm"),
     *("trading_state.json", "trading_state.backup.json"),
+    *("trading_state.older.json", "trading_state.taken.json"),
     *("past_orders.db", "past_orders.db-wal", "past_orders.db-shm"),
     *("checkpoints", "crash"),
 )
