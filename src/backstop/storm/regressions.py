@@ -175,6 +175,16 @@ REGRESSIONS: Final = (
         "(`gateway.user_events_reads`)",
         test="entrypoints/gateway/test_user_events.py",
     ),
+    Regression(
+        seed=2669,
+        hours=0.214,
+        rule="told once",
+        defect="a bot read at the broker that a trade had been taken back before the guard had "
+        "heard of it, and was told of it afterwards",
+        mended="a void that an answer shows is learnt, and told, before the answer "
+        "(`gateway.user_events_reads`)",
+        test="entrypoints/gateway/test_user_events.py",
+    ),
 )
 """In the order in which they were found."""
 

@@ -788,6 +788,30 @@ async def test_a_trade_that_waits_for_its_order_is_not_read_before_it_is_told(de
             assert len(listener.rows("Trade")) == 2
 
 
+@over_sockets
+async def test_a_void_that_a_bot_reads_has_been_told_before(desk: Desk) -> None:
+    async with in_front(desk) as front:
+        bot = await front.bot()
+        learning = front.gateway._reads._learning
+        trade = TradeRow(
+            id=3_990_000_020,
+            account_id=desk.account,
+            contract_id=bot.contract,
+            creation_timestamp=rest_time(SystemClock().utc_us()),
+            price=Decimal(5000),
+            side=BUY,
+            size=1,
+            voided=False,
+            order_id=3_990_000_021,
+        )
+        async with listening(bot) as listener:
+            await learning.trades([trade])
+            await until(lambda: listener.rows("Trade"), "told without its order")
+            assert await learning.trades([replace(trade, voided=True)])
+            await listener.caught_up()
+            assert [row["voided"] for row in listener.rows("Trade")] == [False, True]
+
+
 @dataclass
 class OneToken:
     """The token of a bot, for our own client."""

@@ -215,7 +215,8 @@ class UserEvents:
         if trade is None or (told is not None and _traded(told) == _traded(trade)):
             return
         yield from self._order(trade.broker_order_id)
-        if waits and trade.broker_order_id not in self._orders and self._has_room(trade_id):
+        lacks_order = told is None and trade.broker_order_id not in self._orders
+        if waits and lacks_order and self._has_room(trade_id):
             self._orderless.setdefault(trade_id, self._known_since_ns(trade))
             return
         self._orderless.pop(trade_id, None)

@@ -122,11 +122,15 @@ class LearningReads:
     def _unknown_trades(self, rows: Sequence[TradeRow]) -> Iterable[Fact]:
         book, since_us = self._loop.book, self._since_us()
         for row in sorted(rows, key=lambda row: row.id):
-            if row.id in book.trades or row.id <= (book.forgotten_trade_id or 0):
+            held = book.trades.get(row.id)
+            if held is None and row.id <= (book.forgotten_trade_id or 0):
+                continue
+            if held is not None and (held.voided or not row.voided):
                 continue
             with suppress(GatewayAnswerError):
                 trade = translate.broker_trade(encode(rest_row(row)))
-                if trade.created_utc_us >= since_us:
+                # That a trade was taken back is news at any age, as long as it counts here.
+                if held is not None or trade.created_utc_us >= since_us:
                     utc_us = self._clock.utc_us()
                     yield TradeReported(utc_us=utc_us, trade=trade, source=Source.REST)
 
