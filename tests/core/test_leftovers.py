@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from tests.core.builders import MES, Guard, a_policy, a_position, a_quote, a_request
+from tests.core.builders import MES, Guard, a_policy, a_position, a_quote, a_request, a_row
 from tests.core.protection_world import LOST, TOLD, Delivery, Request, World
 
 from backstop.core.leftovers import ORPHAN_SETTLE_NS, leftover_denials, leftovers
@@ -111,6 +111,51 @@ def test_one_late_row_of_the_position_takes_no_stop_away(row: int) -> None:
     assert world.stops() == [(3, Decimal(5010))]
     (lot,) = world.book.protection.record(MES).active_lots
     assert (lot.sign, lot.stop_ticks) == (-1, 5010 * 4)
+
+
+def a_leg_that_works(guard: Guard) -> dict[str, Any]:
+    """Have an entry accepted and its stop opened by a fill that is not told; return its row."""
+    guard.start()
+    guard.position_row(0)
+    guard.audit(after_ms=2_000)
+    entry = guard.working(
+        stop_loss_price=Decimal(4990), limit_price=Decimal(5000), type=OrderType.LIMIT
+    )
+    leg: dict[str, Any] = {
+        "broker_order_id": 101,
+        "parent_order_id": 100,
+        "custom_tag": f"{entry.custom_tag}-SL",
+        "type": OrderType.STOP,
+        "side": Side.SELL,
+        "stop_price": Decimal(4990),
+    }
+    guard.row(status=BrokerStatus.SUSPENDED, **leg)
+    guard.row(**leg)
+    return leg
+
+
+def test_reads_that_may_be_older_than_the_fill_take_no_leg_away() -> None:
+    """The trades are late, and so are the lists of positions: both say that nothing is held."""
+    guard = Guard()
+    listed = (a_row(**a_leg_that_works(guard)),)
+    for _ in range(3):
+        guard.audit(live_orders=listed, after_ms=300)
+        guard.timer()
+    assert guard.commands_of(CancelOrder) == []
+
+    for _ in range(3):
+        guard.audit(live_orders=listed, after_ms=2_100)
+        guard.timer()
+    assert {it.broker_order_id for it in guard.commands_of(CancelOrder)} == {101}
+
+
+def test_while_a_read_shows_a_position_its_stop_stays() -> None:
+    """Trades and rows say that nothing is held; one read says otherwise, and may be right."""
+    world = holding()
+    view = replace(world.book.position(MES), quantity=0, traded=0, adjustment=0)
+    for differing, disowned in ((2, 0), (-1, 2), (None, 2)):
+        world.book.positions[MES] = replace(view, differing=differing)
+        assert len(list(leftovers(world.book, MES))) == disowned
 
 
 def test_an_order_of_somebody_else_that_never_protected_anything_stays() -> None:

@@ -78,11 +78,12 @@ def _protects_nothing(row: BrokerOrder, view: PositionView) -> bool:
     """
     if row.status is not BrokerStatus.OPEN or view.in_question * row.side.sign < 0:
         return False
+    sign = row.side.sign
+    if view.ledger * sign < 0 or (view.differing or 0) * sign < 0:
+        return False
     if view.quantity == 0:
         return view.ledger == 0  # trades and rows agree
-    sign = row.side.sign
-    closes = view.ledger * sign < 0 or (view.differing or 0) * sign < 0
-    return view.quantity * sign > 0 and not closes
+    return view.quantity * sign > 0
 
 
 def _live_row(book: Book, broker_order_id: int) -> BrokerOrder | None:
@@ -138,8 +139,9 @@ def _is_certain(book: Book, leftover: Leftover, view: PositionView, *, now_ns: i
     """Say whether an order has nothing left to protect; ``view`` says what its contract holds.
 
     What was known before the entry of a leg filled proves nothing: either the trades of the entry
-    are complete and closed again, or reads sent since the last event agree. A stop that is not a
-    leg was there because a position was: that this one is gone is evidence enough.
+    are complete and closed again, or reads agree that were sent so long after the last event that
+    they cannot show what was before it. A stop that is not a leg was there because a position was:
+    that this one is gone is evidence enough.
     """
     if view.knowledge is not Knowledge.KNOWN:
         return False
@@ -151,7 +153,7 @@ def _is_certain(book: Book, leftover: Leftover, view: PositionView, *, now_ns: i
     counted = (
         entry is not None and entry.is_terminal and bool(entry.fills) and not entry.lacks_trades
     )
-    return counted or view.is_proven
+    return counted or view.is_proven_late
 
 
 def _may_ask(work: Workbench, broker_order_id: int) -> bool:

@@ -60,7 +60,7 @@ class PositionView(Struct, frozen=True, kw_only=True):
         differing: what the last fresh read said, when that was not the ledger.
         differing_ns: when the first read that counts as saying so was sent.
         agreed_reads: fresh reads in a row that agreed with ledger and rows, counted to FLAT_READS.
-        agreed_ns: when the newest of those was sent.
+        agreed_ns: when the newest of those was sent; counted until no snapshot lags so much.
         naked_since_ns: since when its stops do not cover it; 0 while they do.
         exited_from: signed contracts that the trades added up to before the exits of late.
         exited_ns: when the newest trade that closed a part of it was known; 0: none ever.
@@ -128,6 +128,11 @@ class PositionView(Struct, frozen=True, kw_only=True):
     def is_proven(self) -> bool:
         """Enough fresh reads in a row agreed with trades and rows."""
         return self.is_settled and self.agreed_reads >= FLAT_READS
+
+    @property
+    def is_proven_late(self) -> bool:
+        """One of those was sent so long after the last event that no snapshot lags behind it."""
+        return self.is_proven and self.agreed_ns >= self.evidence_ns + SNAPSHOT_LAG_NS
 
     def closed_unseen(self, now_ns: int) -> int:
         """Return the contracts that exits have closed by their trades, and not yet by the row.
@@ -322,14 +327,14 @@ def _taken(view: PositionView, quantity: int, closed: int) -> int:
 
 def _agreed(view: PositionView, *, sent_ns: int) -> PositionView:
     another = view.agreed_reads == 0 or sent_ns >= view.agreed_ns + SETTLE_NS
-    counted = another and view.agreed_reads < FLAT_READS
+    counted = another and not view.is_proven_late
     if view.in_question and sent_ns >= view.taken_ns + LATER_NS:
         view = replace(view, taken_ns=0)
     return replace(
         view,
         knowledge=Knowledge.KNOWN,
         differing=None,
-        agreed_reads=view.agreed_reads + 1 if counted else view.agreed_reads,
+        agreed_reads=min(FLAT_READS, view.agreed_reads + 1) if counted else view.agreed_reads,
         agreed_ns=sent_ns if counted else view.agreed_ns,
     )
 
