@@ -1,6 +1,7 @@
 """Three witnesses of one position: trades, rows and reads."""
 
 from decimal import Decimal
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -430,6 +431,19 @@ def test_a_trade_that_closes_what_reads_took_away_is_the_same_contracts(when_us:
 
     view = trade(taken_away(), -5, utc_us=when_us)
     assert (view.quantity, view.adjustment, view.taken) == (-2, 0, 0)
+
+
+@pytest.mark.parametrize("trades", list(permutations((8, -1, -7))))
+def test_trades_of_what_reads_found_and_took_away_add_up_to_nothing(trades: list[int]) -> None:
+    """Reads saw the position come and go, and its trades are told afterwards: nothing is held."""
+    view = a_view(0)
+    for after, quantity in enumerate((8, 8, 0, 0)):
+        view = read(view, quantity, sent_ns=START_NS + after * SNAPSHOT_LAG_NS)
+    assert (view.quantity, view.in_question) == (0, 8)
+    for quantity in trades:
+        view = trade(view, quantity, utc_us=START_US - 1)
+
+    assert (view.quantity, view.traded, view.adjustment, view.in_question) == (0, 0, 0, 0)
 
 
 def test_a_trade_of_a_new_position_forgets_what_was_gone_before() -> None:

@@ -172,11 +172,14 @@ def after_trade(
     was_agreed = view.is_agreed
     distance = abs(view.quantity - view.ledger)
     explained = 0
-    if view.adjustment * signed_quantity > 0 and traded_utc_us <= view.adjusted_utc_us:
+    # What reads had found before they took it away again is not in the adjustment any more.
+    taken_again = view.in_question if view.in_question * signed_quantity > 0 else 0
+    found = view.adjustment + taken_again
+    if found * signed_quantity > 0 and traded_utc_us <= view.adjusted_utc_us:
         # Reconciliation counted this trade before we had heard of it.
-        explained = min(abs(view.adjustment), abs(signed_quantity))
+        explained = min(abs(found), abs(signed_quantity))
         explained = explained if signed_quantity > 0 else -explained
-        if not is_certain(view, traded_utc_us):
+        if taken_again or not is_certain(view, traded_utc_us):
             view = distrusted(view)
     again = _towards_zero(view.in_question, signed_quantity)
     if abs(again) > abs(explained):

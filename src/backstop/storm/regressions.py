@@ -196,6 +196,17 @@ REGRESSIONS: Final = (
         "read speaks for leaves (`core.leftovers`)",
         test="core/test_leftovers.py",
     ),
+    Regression(
+        seed=377,
+        hours=0.066,
+        rule="belief follows the truth",
+        defect="reads found a position whose trades were lost and took it away again; the trades "
+        "were told later, and the first of them was counted once more: contracts that nobody held "
+        "were believed to be there until the account could be read",
+        mended="a trade that reads had found explains them, although they have taken it away since "
+        "(`core.positions`)",
+        test="core/test_positions.py",
+    ),
 )
 """In the order in which they were found."""
 
