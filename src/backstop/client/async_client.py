@@ -7,6 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self, TypedDict
 
+from msgspec.structs import fields
+
 from backstop.client.answers import (
     Account,
     Alert,
@@ -318,4 +320,9 @@ def _order(client_order_id: str) -> str:
 
 
 def _members(request: OrderRequest) -> dict[str, Any]:
-    return {name: getattr(request, name) for name in request.__struct_fields__}
+    """Return what was asked for, and no member that was left as it is."""
+    return {
+        field.name: value
+        for field in fields(request)
+        if (value := getattr(request, field.name)) != field.default
+    }
