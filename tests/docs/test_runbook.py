@@ -29,7 +29,7 @@ SECTIONS = (
 
 WORD = re.compile(r"`([A-Z][A-Z_]{2,})(?:=\w+)?`")
 CALL = re.compile(r"`((?:GET|POST|PUT|PATCH|DELETE) /\S+)`")
-ANOTHER_PROGRAM = ("curl ", "df ", "dmesg ", "timedatectl")
+ANOTHER_PROGRAM = ("curl ", "df ", "dmesg ", "ls ", "timedatectl")
 """What the pages also have a reader type."""
 
 
