@@ -112,7 +112,6 @@ async def test_positions_that_cannot_be_read_or_are_missing_once_are_not_flat(de
         assert (cover(desk), len(desk.orders()), len(trades(desk))) == (2, 1, 2)
 
 
-@pytest.mark.scenario("C3")
 @pytest.mark.parametrize("is_long", [False, True])
 async def test_lists_that_lose_a_held_position_cost_no_stop_but_for_a_moment(
     desk: Desk, *, is_long: bool
