@@ -210,7 +210,7 @@ REGRESSIONS: Final = (
 )
 """In the order in which they were found."""
 
-UNEXPLAINED: Final[tuple[tuple[int, str], ...]] = ()
+UNEXPLAINED: Final[tuple[tuple[int, str], ...]] = ((7500, "within limits"),)
 """Seeds that failed within six minutes and the rule that they broke: a defect until shown not to
 be one. Not played with the tests, which hold what is mended."""
 
