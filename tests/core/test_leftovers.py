@@ -158,6 +158,51 @@ def test_while_a_read_shows_a_position_its_stop_stays() -> None:
         assert len(list(leftovers(world.book, MES))) == disowned
 
 
+@pytest.mark.parametrize("is_heard", [False, True])
+def test_a_leg_stays_while_the_exit_that_it_would_replace_may_have_filled_unheard(
+    *, is_heard: bool
+) -> None:
+    """One bot's exit and another's entry sold the same contract: the second sale opened a short."""
+    guard = Guard(policy=a_policy(protects=True, allow_flip=True)).start()
+    guard.working(quantity=1, stop_loss_price=Decimal(4990))
+    guard.trade(quantity=1)
+    guard.row(status=BrokerStatus.FILLED, quantity=1, filled_quantity=1)
+    guard.working(
+        150,
+        client_order_id="exit",
+        side=Side.SELL,
+        quantity=1,
+        type=OrderType.LIMIT,
+        limit_price=Decimal(5000),
+    )
+    guard.working(
+        200,
+        client_order_id="c2",
+        side=Side.SELL,
+        quantity=1,
+        stop_loss_price=Decimal(5010),
+    )
+    sold: dict[str, Any] = {"side": Side.SELL, "quantity": 1}
+    guard.trade(trade_id=12, broker_order_id=200, **sold)
+    guard.row(broker_order_id=200, status=BrokerStatus.FILLED, filled_quantity=1, **sold)
+    leg: dict[str, Any] = {
+        "broker_order_id": 201,
+        "parent_order_id": 200,
+        "side": Side.BUY,
+        "quantity": 1,
+        "type": OrderType.STOP,
+        "stop_price": Decimal(5010),
+    }
+    guard.row(**leg)
+    assert guard.position() == 0, "as it looks"
+    if is_heard:
+        guard.row(broker_order_id=150, status=BrokerStatus.CANCELLED, **sold)
+    for _ in range(2):
+        guard.timer(after_ms=300)
+
+    assert [it.broker_order_id for it in guard.commands_of(CancelOrder)] == [201] * is_heard
+
+
 def test_an_order_of_somebody_else_that_never_protected_anything_stays() -> None:
     world = holding()
     number = world.manual(STOP, Side.BUY, 1, stop_price=Decimal(5050))

@@ -13,6 +13,7 @@ from backstop.core.evidence import ask_for_audit
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.positions import Knowledge, PositionView
 from backstop.core.step import Tag, Workbench
+from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.commands import CancelOrder
 from backstop.domain.denial import Denial, DenialCode
@@ -150,10 +151,21 @@ def _is_certain(book: Book, leftover: Leftover, view: PositionView, *, now_ns: i
     if leftover.owner is None:
         return True
     entry = book.orders.get(leftover.owner)
-    counted = (
-        entry is not None and entry.is_terminal and bool(entry.fills) and not entry.lacks_trades
+    return view.is_proven_late or (entry is not None and _is_counted(book, entry))
+
+
+def _is_counted(book: Book, entry: TrackedOrder) -> bool:
+    """Say whether the trades of an entry are complete, and its position closed by no other's.
+
+    An entry of the other side may seem to have closed a position, and its leg to protect nothing.
+    While one more order of its side may have filled unheard, the two are more than there was.
+    """
+    if not entry.is_terminal or not entry.fills or entry.lacks_trades:
+        return False
+    return not any(
+        order.intent.side is entry.intent.side and order.role is None
+        for order in book.live_orders(entry.intent.contract_id)
     )
-    return counted or view.is_proven_late
 
 
 def _may_ask(work: Workbench, broker_order_id: int) -> bool:

@@ -207,13 +207,21 @@ REGRESSIONS: Final = (
         "(`core.positions`)",
         test="core/test_positions.py",
     ),
+    Regression(
+        seed=7541,
+        hours=0.045,
+        rule="protected or flat",
+        defect="an exit had filled unheard, and another bot's sale of the same contract seemed to "
+        "have closed the position: its leg was taken for a leftover, and what was sold twice was "
+        "left without a stop",
+        mended="a leg stays, until late reads agree, while one more order of its entry's side may "
+        "have filled (`core.leftovers`)",
+        test="core/test_leftovers.py",
+    ),
 )
 """In the order in which they were found."""
 
-UNEXPLAINED: Final[tuple[tuple[int, str], ...]] = (
-    (7500, "within limits"),
-    (7541, "protected or flat"),
-)
+UNEXPLAINED: Final[tuple[tuple[int, str], ...]] = ((7500, "within limits"),)
 """Seeds that failed within six minutes and the rule that they broke: a defect until shown not to
 be one. Not played with the tests, which hold what is mended."""
 
