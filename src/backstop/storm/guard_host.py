@@ -292,7 +292,7 @@ class GuardHost:
             process.exit_code = CLEAN_EXIT
         except Exception as error:  # noqa: BLE001 - the process ends, and says why
             self._story.tell("guard", "ended", why=failure_text(error))
-            self._judge_end(error)
+            self._judge_end(process, error)
             if isinstance(error, BackstopError):
                 process.exit_code = UNUSABLE_EXIT
         finally:
@@ -305,11 +305,14 @@ class GuardHost:
                 await guard.close(by_person=stopping.is_set())
             except Exception as error:  # noqa: BLE001 - likewise
                 self._story.tell("guard", "closed_badly", why=failure_text(error))
-                self._judge_end(error)
+                self._judge_end(process, error)
 
-    def _judge_end(self, error: Exception) -> None:
-        """What a disk, a lock or a gateway does may end a guard; its own mistakes may not."""
-        if not isinstance(error, SetupError | GatewayError | JournalError):
+    def _judge_end(self, process: NumberedProcess, error: Exception) -> None:
+        """What a disk, a lock or a gateway does may end a guard; its own mistakes may not.
+
+        A dead process makes none: Python unwinds what is left of it when it is buried.
+        """
+        if process.alive and not isinstance(error, SetupError | GatewayError | JournalError):
             self.on_fall(failure_text(error))
 
     def _link(
