@@ -7,10 +7,10 @@ import sys
 from decimal import Decimal
 from pathlib import Path
 
+from backstop.app.exposure_limits import exposure_limits
 from backstop.core.correlation import CorrelationView
 from backstop.core.correlation_protection import check_order, evaluate
 from backstop.core.exposure import (
-    ExposureLimits,
     FamilyExposure,
     Holding,
     LimitName,
@@ -23,7 +23,7 @@ from backstop.domain.order import Side
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "correlation-protection.md"
 PRICES = {"ES": Decimal(6000), "NQ": Decimal(21000)}
 SIGMA_PPM = {"ES": 10_000, "NQ": 14_000}
-LIMITS = ExposureLimits.from_settings(
+LIMITS = exposure_limits(
     risk_budget=Decimal(10_000),
     max_correlation_exposure=Decimal("0.7"),
     es_nq_max_combined_exposure=Decimal(5000),

@@ -68,8 +68,8 @@ def settings_page() -> str:
         "`backstop run --set NAME=VALUE` beats the environment, the environment beats `.env.local` "
         "in the current folder, and that beats the default. All faults are reported at once, "
         "before the gateway is contacted, with exit code 2. A blank value counts as unset where "
-        "there is no default; elsewhere it is refused.",
-        "A setting marked **not yet** is read and checked, and changes nothing in this version.",
+        "there is no default and no number is wanted; elsewhere it is refused.",
+        *([NOT_YET] if any(it.member not in used for it in grouped) else []),
         *(
             f"## {title}\n\n{table(_SETTING_HEADS, (_setting_row(it, used) for it in group))}"
             for title, group in groups.items()
@@ -77,6 +77,7 @@ def settings_page() -> str:
     )
 
 
+NOT_YET = "A setting marked **not yet** is read and checked, and changes nothing in this version."
 _SETTING_HEADS = ("name", "what for", "default", "allowed")
 
 
@@ -106,10 +107,11 @@ def members_used() -> frozenset[str]:
         # strike a secret out of the log is no use of it.
         if node.name in read - {"secrets"}:
             read |= {it.attr for it in ast.walk(node) if isinstance(it, ast.Attribute)}
-        # So does a check that others call, and what the defaults of others follow from.
+        # So does a check that others call, and what defaults of others follow from or vaults are
+        # made of.
         if any(it.arg == "settings" for it in node.args.args):
             read |= _settings_members(node)
-        if node.name == "_derive":
+        if node.name in {"_derive", "vaults"}:
             read |= {
                 it.slice.value
                 for it in ast.walk(node)

@@ -2,34 +2,29 @@
 
 ``--seeds 0:100`` runs seeds as the code is, ``--bugs 0:40`` runs planted bugs until a seed finds
 each; both keep what came of it in ``build/storm``, one file each, so that a run can go on where an
-earlier one stopped. ``--gather`` puts what is there into docs/reference/storm.json, and ``--write``
-makes the page of that.
+earlier one stopped. ``--gather`` puts what is there into docs/reference/storm.json. Long runs of an
+hour each, ``--hours-played 10000:10100 --processes 2``, are on record at once in
+docs/reference/storm-hours.jsonl. ``--write`` makes the page of both documents.
 
-A seed finds a planted bug only if it passes without it: else it may have found something else. What
-was run with other code than that which ``--gather`` sees is said to be.
+What was run with other code than that which ``--gather`` saw last is said to be.
 """
 
 import argparse
 import sys
 from collections.abc import Iterable, Mapping
-from functools import partial
-from hashlib import sha256
-from itertools import count, islice
-from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from storm_bugs import Caught, hunted, planted_bugs
+from storm_code import REPO, code_digest
+from storm_hours import hours_played, hours_told, play, tidy
 
-from backstop.storm import mutations, regressions
 from backstop.storm.coverage import coverage
-from backstop.storm.mutations import MUTATIONS, Mutation, planted
-from backstop.storm.plan import Weather, plan_of
+from backstop.storm.mutations import MUTATIONS, Mutation
 from backstop.storm.regressions import MISJUDGED, REGRESSIONS, UNEXPLAINED
 from backstop.storm.seed_run import SeedResult, run_seed
-from backstop.storm.terms import terms_of
 from backstop.storm.unreached import RARE, UNREACHED
 
-REPO = Path(__file__).parents[1]
 PAGE = REPO / "docs" / "reference" / "storm.md"
 GATHERED = PAGE.with_suffix(".json")
 KEPT = REPO / "build" / "storm"
@@ -37,32 +32,11 @@ KEPT = REPO / "build" / "storm"
 HEAD = """\
 # What the storm finds, and what it reaches
 
-<!-- Written by tools/storm_table.py from docs/reference/storm.json; do not edit. -->
+<!-- Written by tools/storm_table.py from storm.json and storm-hours.jsonl; do not edit. -->
 
 [The storm](../explanation/storm.md) simulates the whole path from seeds. This page is gathered
-from runs of it, a part at a time. The newest part was run with the code whose sources have the
-digest `{code}`; what was run with older code says so, and what was changed later was not there."""
-
-
-class Caught(Struct, frozen=True, kw_only=True):
-    """What became of one planted bug.
-
-    Attributes:
-        tried: seeds that were run with it, in their order.
-        rule: that the last one of them broke; empty: none of those that count.
-        passes_without: that seed was run without the bug as well, and passed.
-        unfit: those of ``tried`` that fail without it, and so find nothing.
-        code: what it was run with, as ``with_bug`` names it; empty: older than such names.
-    """
-
-    name: str
-    hours: float
-    tried: tuple[int, ...]
-    rule: str = ""
-    text: str = ""
-    passes_without: bool = False
-    unfit: tuple[int, ...] = ()
-    code: str = ""
+from runs of it, a part at a time. When it was gathered last the sources of the code had the digest
+`{code}`; what was run with older code says so, and what was changed later was not there."""
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -106,6 +80,8 @@ def main() -> int:
     parser.add_argument("--seeds", help="run these seeds as the code is: 0:100")
     parser.add_argument("--bugs", help="run these planted bugs, by their place: 0:33")
     parser.add_argument("--hours", type=float, default=0.1, help="of each seed")
+    parser.add_argument("--hours-played", help="run these seeds, one hour each: 10000:10100")
+    parser.add_argument("--processes", type=int, default=1, help="for seeds of one hour")
     parser.add_argument("--at-most", type=int, default=5, help="seeds for one planted bug")
     parser.add_argument("--gather", action="store_true", help="renew the document of the page")
     parser.add_argument("--write", action="store_true", help="renew the page")
@@ -123,7 +99,10 @@ def main() -> int:
                 continue  # of an earlier run: delete it to have it hunted again
             found = hunted(mutation, hours=asked.hours, at_most=asked.at_most, clean=clean)
             _keep(_slug(mutation), found)
+    if asked.hours_played:
+        play(_range(asked.hours_played), processes=asked.processes)
     if asked.gather:
+        tidy()
         document = msgspec.json.format(msgspec.json.encode(_gathered()), indent=1)
         GATHERED.write_bytes(document + b"\n")
     if asked.write:
@@ -144,74 +123,6 @@ def _keep(name: str, result: Struct) -> None:
 
 def _slug(mutation: Mutation) -> str:
     return "bug-" + "".join(it if it.isalnum() else "-" for it in mutation.name)
-
-
-def code_digest() -> str:
-    """Return a name for the code that runs here: every source that can change what comes of a seed.
-
-    What was found before is written in one that cannot, and planted bugs in another.
-    """
-    left_out = {Path(regressions.__file__), Path(mutations.__file__)}
-    digest = sha256()
-    for path in sorted(set((REPO / "src").rglob("*.py")) - left_out):
-        digest.update(str(path.relative_to(REPO)).encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-def with_bug(code: str, mutation: Mutation) -> str:
-    """Return the name of ``code`` with a bug planted in it."""
-    return sha256(code.encode() + msgspec.json.encode(mutation)).hexdigest()[:12]
-
-
-def hunted(mutation: Mutation, *, hours: float, at_most: int, clean: dict[int, bool]) -> Caught:
-    """Run seeds of the weather in which the bug shows, until one finds it.
-
-    ``clean`` says which seeds pass for ``hours`` without any planted bug, as far as that was tried;
-    what is tried now is added.
-    """
-    fitting = filter(partial(_fits, mutation), count())
-    tried: list[int] = []
-    unfit: list[int] = []
-    rule = text = ""
-    for seed in islice(fitting, at_most):
-        tried.append(seed)
-        with planted(mutation):
-            result = run_seed(seed, hours=hours, first_fault=True)
-        if result.passed:
-            continue
-        if seed not in clean:
-            clean[seed] = run_seed(seed, hours=hours).passed
-        if clean[seed]:
-            rule, text = _broken(result)
-            break
-        unfit.append(seed)
-    return Caught(
-        name=mutation.name,
-        hours=hours,
-        tried=tuple(tried),
-        rule=rule,
-        text=text,
-        passes_without=bool(rule),
-        unfit=tuple(unfit),
-        code=with_bug(code_digest(), mutation),
-    )
-
-
-def _fits(mutation: Mutation, seed: int) -> bool:
-    """Say whether a seed has the weather in which a bug shows, and those to whom it shows."""
-    plan = plan_of(seed)
-    if plan.weather is not mutation.weather:
-        return False
-    terms = terms_of(seed, stops_are_needed=plan.has(Weather.OTHERS))
-    return terms.bots_behind or not mutation.behind
-
-
-def _broken(result: SeedResult) -> tuple[str, str]:
-    """Return the first rule that was broken, and how."""
-    if result.violations:
-        return result.violations[0].rule, result.violations[0].text
-    return "comes right", result.unsettled[0]
 
 
 # -- the document ----------------------------------------------------------------------------------
@@ -269,13 +180,14 @@ def gathered() -> Gathered:
 
 def page() -> str:
     """Return the page of what was gathered."""
-    told = gathered()
+    told, hours = gathered(), hours_played()
     parts = [
         HEAD.format(code=told.code or "none"),
         *_seeds(told),
+        *hours_told(hours, told.code),
         *_defects(),
-        *planted_bugs(told),
-        *_reached(told),
+        *planted_bugs(told.bugs, told.code),
+        *_reached([told.reached, *(it.reached for it in hours)]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -326,55 +238,9 @@ def _defects() -> list[str]:
     ]
 
 
-def planted_bugs(told: Gathered) -> list[str]:
-    """Return the part of the page on planted bugs: heading, text, table."""
-    caught = {it.name: it for it in told.bugs}
-    rows = [
-        "| planted bug | in | seeds of this weather tried | found by | as | passes without it |",
-        "|---|---|---|---|---|---|",
-    ]
-    for mutation in MUTATIONS:
-        found = caught.get(mutation.name)
-        if found is None:
-            rows.append(f"| {mutation.name} | `{mutation.module}` | not run | | | |")
-            continue
-        seed = str(found.tried[-1]) if found.rule else "none"
-        tried = f"{len(found.tried)} {mutation.weather}{_unfit(found)}"
-        rows.append(
-            f"| {mutation.name} | `{mutation.module}` | {tried} | {seed} | "
-            f"{found.rule or 'not found'} | {_without(found, with_bug(told.code, mutation))} |"
-        )
-    names = {it.name for it in MUTATIONS}
-    counted = [it for it in told.bugs if it.name in names and it.passes_without]
-    unproven = sum(bool(it.rule) and not it.passes_without for it in told.bugs if it.name in names)
-    most = max((len(it.tried) for it in counted), default=0)
-    text = (
-        f"{len(counted)} of {len(MUTATIONS)} planted bugs were found, each with seeds of one "
-        f"weather, six simulated minutes each; it took {most} of them at most. The seed that found "
-        "one passes without it, run beside it with the same code."
-    )
-    if unproven:
-        text += (
-            f" With {unproven} more a seed failed on older code, and was not run without the bug: "
-            "that proves nothing."
-        )
-    return ["## Planted bugs", text, "\n".join(rows)]
-
-
-def _unfit(found: Caught) -> str:
-    return f", {len(found.unfit)} of them fail without it" if found.unfit else ""
-
-
-def _without(found: Caught, code: str) -> str:
-    """Return what the control run said, and whether all of it was with older code."""
-    said = "yes" if found.passes_without else "not tried" if found.rule else ""
-    older = "older code" if found.code != code else ""
-    return ", ".join(filter(None, (said, older)))
-
-
-def _reached(told: Gathered) -> list[str]:
+def _reached(reached: Iterable[Mapping[str, Iterable[str]]]) -> list[str]:
     parts = ["## What the seeds reach", "By all runs so far, those with older code among them."]
-    for it in coverage([told.reached]):
+    for it in coverage(reached):
         number = len(it.reached) + len(it.unreached)
         excused = UNREACHED.get(it.kind, {})
         open_ones = [name for name in it.unreached if name not in excused]

@@ -5,7 +5,8 @@ BackstopError
 │   ├── OffTickError               a price that is not a whole number of ticks
 │   ├── InvalidTransitionError     an order state that cannot follow from the one before
 │   ├── UnknownOrderError          a name or number that no order goes by
-│   └── NoProofError               an execution that cannot be proven, or not yet
+│   ├── NoProofError               an execution that cannot be proven, or not yet
+│   └── NoBundleError              an order on record of which nobody else can be given a proof
 ├── SetupError                     unusable settings or set-up: exit code 2
 │   ├── SettingError               one setting: its name, its fault, what is allowed
 │   ├── CredentialError            one credential: its name and each source asked, never a value
@@ -24,7 +25,8 @@ BackstopError
 │   └── GatewayAnswerError         an answer that is not what the API promises
 ├── AlertCourierError              the process that delivers alerts is not there
 ├── JournalError                   the journal could not make a record durable
-│   └── JournalFullError           and could not keep it for later either
+│   ├── JournalFullError           and could not keep it for later either
+│   └── GuardBusyError             too many wishes wait for a decision: one more is refused
 └── InvariantError                 our own broken promise: stops the process
 """
 
@@ -88,6 +90,10 @@ class NoProofError(DomainError):
             "order with fills is finished and its trades account for all of them; until then: "
             f"backstop audit show {client_order_id}."
         )
+
+
+class NoBundleError(DomainError):
+    """The order is on record, and there is nothing that could be proven of it to others."""
 
 
 class SetupError(BackstopError):
@@ -218,6 +224,20 @@ class JournalError(BackstopError):
 
 class JournalFullError(JournalError):
     """The journal could not make a record durable, nor keep it: it will be missing."""
+
+
+class GuardBusyError(JournalError):
+    """Too many wishes wait for a decision, so this one was refused, and is not on record."""
+
+    def __init__(self, waiting: int, allowed: int, whose: str) -> None:
+        self.waiting = waiting
+        self.allowed = allowed
+        super().__init__(
+            f"{waiting} wishes {whose} wait for a decision, and {allowed} may, so that exits and "
+            "the broker's word do not wait behind them. This one was not decided. Wait for the "
+            "answers before asking for more; exits and cancels pass for longer than entries, and "
+            "to close, to halt and to liquidate passes always."
+        )
 
 
 class InvariantError(BackstopError):

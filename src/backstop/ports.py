@@ -1,6 +1,6 @@
 """What the application needs of the world; adapters implement these, tests use the simulator."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from msgspec import Struct
@@ -78,18 +78,11 @@ QuoteSink = Callable[[Quote, int], None]
 """Where the market hub puts merged quotes, with the monotonic time in ns at which they came."""
 
 
-class Hubs(Protocol):
-    """Both hubs of the gateway, kept connected for ever."""
-
-    async def run(self, on_user_connected: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Stay connected and subscribed until cancelled."""
-
-
 class JournalRecord(Struct, frozen=True, kw_only=True):
     """One record as stored: its place, its monotonic time, what it is, and its JSON bytes."""
 
     seq: int
-    kind: str  # "event" or "command" or "proof" or "start"
+    kind: str  # a RecordKind, or one that a later version knows
     monotonic_ns: int
     utc_us: int
     payload: bytes
@@ -126,22 +119,6 @@ class WritableJournal(Protocol):
 
     def take_again(self) -> None:
         """Take batches again after JournalFullError, once nothing waits any more."""
-
-
-class Journal(Protocol):
-    """The durable record. One writer."""
-
-    def read_all(self) -> Sequence[JournalRecord]:
-        """Return every record in order; used at start."""
-
-    def append(self, batch: JournalBatch) -> Awaitable[None]:
-        """Return an awaitable that ends when ``batch`` is on disk (fsync), or raises JournalError.
-
-        Batches become durable in the order of the calls; the call itself does not block.
-        """
-
-    async def close(self) -> None:
-        """Write what is pending and close the file."""
 
 
 class LiquidationOutcome(Struct, frozen=True, kw_only=True):

@@ -14,7 +14,8 @@ import pytest
 from aiohttp import web
 from msgspec.structs import replace
 
-from backstop.adapters.state_file import StateFiles, file_content
+from backstop.adapters.state_file import StateFiles
+from backstop.adapters.state_format import file_content
 
 ACCOUNT_ID = 31_004_502
 SENDING = {"DRY_RUN": "0", "EXECUTE": "1"}

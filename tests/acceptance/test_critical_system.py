@@ -209,12 +209,16 @@ def test_a_start_that_fails_leaves_nothing_behind_either(world: World) -> None:
 
 
 def test_a_block_that_ends_with_an_error_counts_as_a_crash(world: World) -> None:
-    with pytest.raises(ZeroDivisionError), world.guard():
-        raise ZeroDivisionError
+    def fail_while_active() -> None:
+        with world.guard() as guard:
+            guard.reached(TradingState.ACTIVE)  # before it hears of the account it guards nothing
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_while_active()
 
     with world.guard() as guard:
         guard.reached(TradingState.ACTIVE)
-        report = guard.ask(lambda manager: manager.recovery)
+        recovered = guard.disaster_recovery.recover_from_crash()
 
-    assert report is not None
-    assert str(report.plan.downtime.stop) == "CRASH"
+    assert str(recovered.report.plan.downtime.stop) == "CRASH"

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from backstop.adapters.state_file import Checkpoint, Heartbeat, TreeState
+from backstop.adapters.state_format import Checkpoint, Heartbeat, TreeState
 
 ACCOUNT = 42
 START_US = 1_790_000_000_000_000

@@ -36,6 +36,10 @@ def test_loopback_is_known_by_address_not_by_looks(host: str, *, loopback: bool)
         ("https://127.0.0.1@example.org/", False),
         ("https://example.org/127.0.0.1", False),
         ("https://api.topstepx.com", False),
+        ("https://192.168.1.5:5000", False),
+        ("https://127.0.0.1.example.com", False),
+        ("https://2130706433", False),
+        ("https://0.0.0.0:5000", False),
         ("127.0.0.1", False),  # no scheme: a path, and no host at all
     ],
 )

@@ -1,6 +1,6 @@
 """The hours of CME Globex, on usual and unusual days and around the changes of the clock."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from hypothesis import given
@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from backstop.adapters.session_calendar import (
     chicago,
     is_known,
-    next_trading_day_utc_us,
     session_on,
     sessions_from,
     trade_date,
+    utc_us_at,
 )
 from backstop.adapters.session_exceptions import EXCEPTIONS, FIRST_DATE, LAST_DATE
 from backstop.core.instrument_table import CONTRACTS
@@ -46,12 +46,6 @@ groups = st.sampled_from(MarketGroup)
 )
 def test_the_trading_day_begins_at_17_chicago(moment: str, day: str) -> None:
     assert trade_date(us(moment)).isoformat() == day
-
-
-def test_the_day_after_friday_begins_when_friday_ends() -> None:
-    friday = us("2026-11-20T18:00:00")
-
-    assert next_trading_day_utc_us(friday) == us("2026-11-20T23:00:00")
 
 
 @pytest.mark.parametrize(
@@ -109,8 +103,8 @@ def test_sessions_come_in_order_and_the_first_is_open_or_next(
 
 
 @given(utc_us=moments)
-def test_the_next_trading_day_begins_later_and_is_another(utc_us: int) -> None:
-    begins = next_trading_day_utc_us(utc_us)
+def test_a_trading_day_ends_at_17_chicago_of_its_date(utc_us: int) -> None:
+    begins = utc_us_at(trade_date(utc_us), time(17))
 
     assert begins > utc_us
     assert trade_date(begins) > trade_date(utc_us)

@@ -14,14 +14,16 @@ from backstop.adapters.disk import Disk
 from backstop.adapters.state_file import (
     BACKUP,
     CURRENT,
-    HEARTBEAT_WIDTH,
     KEPT_ASIDE_MAX,
     OLDER,
     OLDER_AFTER_US,
-    Checkpoint,
     Generation,
-    Heartbeat,
     StateFiles,
+)
+from backstop.adapters.state_format import (
+    HEARTBEAT_WIDTH,
+    Checkpoint,
+    Heartbeat,
     file_content,
     heartbeat_line,
 )
@@ -285,6 +287,33 @@ def test_only_a_few_are_kept_aside_and_the_newest_of_them(
 
     kept = sorted(tmp_path.glob("*.bad"))
     assert [int(path.read_bytes()) for path in kept] == list(range(3, KEPT_ASIDE_MAX + 3))
+
+
+def test_a_copy_that_a_person_laid_beside_it_is_in_nobodys_way(
+    files: StateFiles, tmp_path: Path
+) -> None:
+    own = [tmp_path / f"trading_state-{name}.bad" for name in ("0-mine", "mine", "1", "x-000009")]
+    for path in own:
+        path.write_bytes(b"a person's")
+    for number in range(KEPT_ASIDE_MAX + 1):
+        (tmp_path / CURRENT).write_bytes(b"%d" % number)
+        kept = files.set_aside(tmp_path / CURRENT)
+
+    assert kept.name == f"trading_state-{KEPT_ASIDE_MAX + 1:06}.bad"
+    assert [path.read_bytes() for path in own] == [b"a person's"] * len(own)
+    assert len(list(tmp_path.glob("*.bad"))) == KEPT_ASIDE_MAX + len(own)
+
+
+def test_the_oldest_goes_also_where_the_numbers_grow_longer(
+    files: StateFiles, tmp_path: Path
+) -> None:
+    (tmp_path / "trading_state-999999.bad").write_bytes(b"old")
+    for number in range(KEPT_ASIDE_MAX):
+        (tmp_path / CURRENT).write_bytes(b"%d" % number)
+        kept = files.set_aside(tmp_path / CURRENT)
+
+    assert kept.name == f"trading_state-{999999 + KEPT_ASIDE_MAX}.bad"
+    assert not (tmp_path / "trading_state-999999.bad").exists()
 
 
 def test_a_disk_that_takes_nothing_leaves_the_generations_as_they_were(tmp_path: Path) -> None:

@@ -7,12 +7,12 @@ from tests.app.desk import Desk, Guard, until
 from tests.core.test_state_checkpoint import in_order
 
 from backstop.adapters.sqlite.journal_view import JournalView
-from backstop.adapters.state_file import CURRENT, Checkpoint, Generation, StateFiles
-from backstop.app.codec import decode_policy
-from backstop.app.journal_fold import fold
+from backstop.adapters.state_file import CURRENT, Generation, StateFiles
+from backstop.adapters.state_format import Checkpoint
 from backstop.core.book import Book
 from backstop.core.engine import new_book
 from backstop.core.journal_leaf import leaf_hash
+from backstop.core.record_fold import decode_policy, fold
 from backstop.core.state_checkpoint import decoded, restored
 from backstop.domain.order import OrderState, OrderType, Side
 

@@ -12,6 +12,7 @@ from backstop.core.step import DecisionKind
 from backstop.core.trading_state import Condition
 from backstop.domain.denial import DenialCode
 from backstop.domain.order import Side
+from backstop.entrypoints.http.account_view import AccountView, account_view
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -123,6 +124,23 @@ async def test_a_price_that_moves_is_on_record_before_anything_follows_from_it(
         "SELECT COUNT(*) FROM Journal"
         " WHERE json_extract(CAST(payload AS TEXT), '$.kind') = 'PositionsPriced'",
     ) > [(0,)]
+
+
+async def test_what_is_open_is_shown_at_its_price_without_any_limit(desk: Desk) -> None:
+    async with desk.guard() as guard:
+        await guard.enter(quantity=2)
+        instrument = guard.instrument("MES")
+        average = guard.book.position(instrument.contract_id).average_price
+        assert average is not None
+
+        def shown() -> AccountView:
+            return account_view(guard.book, now_ns=guard.manager.now_ns())
+
+        def follows_the_market() -> bool:
+            trade_at(desk.venue, instrument.contract_id, average - 4 * instrument.tick_size)
+            return not shown().unpriced and Decimal(shown().open) != 0
+
+        await until(follows_the_market, shown)
 
 
 async def test_a_limit_is_changed_while_it_runs_and_stays_so(desk: Desk) -> None:

@@ -1,15 +1,21 @@
 """Alerts leave through a courier of their own, to real receivers on this machine."""
 
 import asyncio
+import json
+import os
+import signal
 import socket
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from backstop.adapters import alert_courier
 from backstop.adapters.alert_courier import AlertCourier, Delivery, Letter
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.stop_signals import STOP_SIGNALS
@@ -17,6 +23,8 @@ from backstop.app import alert_desk
 from backstop.app.alert_desk import LETTERS_WAITING_MAX, AlertDesk
 from backstop.config.secret import Secret
 from backstop.domain.commands import RaiseAlert, Severity
+from backstop.entrypoints.courier import DELIVERIES_AT_ONCE
+from backstop.errors import AlertCourierError
 
 PATIENCE_S = 30
 
@@ -29,6 +37,8 @@ class Receiver:
     """
 
     refuses: bool = False
+    asked: int = 0
+    answers: asyncio.Event | None = None  # until then nobody is answered
     took: list[Any] = field(default_factory=list)
     port: int = 0
     taken: socket.socket | None = None
@@ -40,6 +50,9 @@ class Receiver:
     async def take(self, request: web.Request) -> web.Response:
         if self.refuses:
             return web.Response(status=503)
+        self.asked += 1
+        if self.answers is not None:
+            await self.answers.wait()
         self.took.append(await request.json())
         return web.Response()
 
@@ -228,7 +241,7 @@ async def test_a_courier_that_dies_is_started_again_and_loses_nothing_that_waits
         assert first.took[1]["title"].endswith("LATER")
 
 
-def _courier_of(task: "asyncio.Task[Any]") -> asyncio.subprocess.Process:
+def _courier_of(task: "asyncio.Task[Any]") -> "subprocess.Popen[bytes]":
     frame = task.get_stack()[0]
     courier: AlertCourier = frame.f_locals["courier"]
     return courier._process
@@ -309,10 +322,135 @@ async def test_a_secret_in_a_message_is_struck_out() -> None:
         assert first.said()[0] == "login with ** failed"
 
 
+async def test_what_a_slow_service_keeps_waiting_is_delivered_after_the_end_of_the_desk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(alert_courier, "CLOSE_LIMIT_S", PATIENCE_S)
+    answers = asyncio.Event()
+    async with receiving(answers=answers) as first:
+        async with a_running_desk(first.url) as (desk, faults):
+            for number in range(DELIVERIES_AT_ONCE + 1):
+                desk.put(an_alert(alert_id=number + 1, code=f"C{number}"))
+            desk.put(an_alert(alert_id=99, code="C0", message="again"))  # it waits for others
+            await until(lambda: first.asked == DELIVERIES_AT_ONCE)
+        answers.set()
+        await until(lambda: len(first.took) == DELIVERIES_AT_ONCE + 2)
+
+    assert not any("not sent" in fault for fault in faults)
+
+
+async def test_what_no_courier_was_given_before_the_end_is_named() -> None:
+    async with receiving() as first, a_running_desk(first.url) as (desk, faults):
+        desk.put(an_alert())
+        await until(lambda: bool(first.took))
+        (reading,) = [it for it in asyncio.all_tasks() if it.get_name() == "alert deliveries"]
+        _courier_of(reading).kill()
+        await until(lambda: any("courier is down" in fault for fault in faults))
+        desk.put(an_alert(alert_id=8, code="LATER"))
+
+    assert faults[-1] == "1 not sent before the stop: Backstop 42: CRITICAL LATER"
+
+
+async def test_what_was_gathered_for_a_courier_that_is_down_is_named_too() -> None:
+    async with receiving() as first, a_running_desk(first.url) as (desk, faults):
+        desk.put(an_alert())
+        await until(lambda: bool(first.took))
+        (reading,) = [it for it in asyncio.all_tasks() if it.get_name() == "alert deliveries"]
+        _courier_of(reading).kill()
+        await until(lambda: any("courier is down" in fault for fault in faults))
+        desk.put(an_alert(alert_id=8))
+
+    assert faults[-1] == "1 not sent before the stop: Backstop 42: CRITICAL OVERFILL"
+
+
+async def test_a_name_that_no_encoding_has_keeps_no_alert_back() -> None:
+    async with receiving() as first, a_running_desk(first.url) as (desk, _):
+        desk.put(an_alert(code="FOLDER", message="the folder \udcff is open"))
+        desk.put(an_alert(alert_id=8))
+        await until(lambda: len(first.took) == 2)
+
+        assert "the folder ? is open" in first.said()
+
+
+async def test_a_courier_that_takes_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alert_courier, "TAKE_LIMIT_S", 0.05)
+    async with receiving() as first, AlertCourier.start([first.url]) as courier:
+        courier._process.send_signal(signal.SIGSTOP)
+        more_than_a_pipe_holds = Letter(
+            alert_id=7, severity=Severity.CRITICAL, title="-", body="-" * 2**20
+        )
+        with pytest.raises(AlertCourierError, match="took nothing"):
+            await courier.send(more_than_a_pipe_holds)
+
+        async with asyncio.timeout(PATIENCE_S):
+            await courier._ended.wait()
+
+
+async def test_a_courier_that_was_left_ends_by_itself_and_names_what_nobody_took(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(alert_courier, "CLOSE_LIMIT_S", 0.05)
+    answers = asyncio.Event()
+    async with receiving(answers=answers) as first:
+        courier = AlertCourier.start([first.url])
+        last = Letter(alert_id=7, severity=Severity.CRITICAL, title="the last word", body="-")
+        await courier.send(last)
+        await until(lambda: first.asked == 1)
+        assert await courier.leave()
+        async with asyncio.timeout(PATIENCE_S):
+            await asyncio.to_thread(courier._process.wait)
+        answers.set()
+
+    (said,) = [line for line in capfd.readouterr().err.splitlines() if "not_delivered" in line]
+    assert json.loads(said)["titles"] == ["the last word"]
+
+
+TALKATIVE = """
+import os
+from apprise.decorators import notify
+
+@notify(on="talker")
+def talk(body, title, notify_type, *args, **kwargs):
+    print("a word of a library")
+    os.write(1, b"and one of a program that it started\\n")
+    return True
+"""
+
+
+async def test_a_service_that_prints_says_nothing_of_deliveries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(TALKATIVE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    async with AlertCourier.start(["talker://"]) as courier:
+        for number in (1, 2):
+            await courier.send(
+                Letter(alert_id=number, severity=Severity.CRITICAL, title="a word", body="-")
+            )
+        courier.finish()
+        async with asyncio.timeout(PATIENCE_S):
+            results = [it async for it in courier.deliveries()]
+
+    assert sorted(it.alert_id for it in results if it.delivered) == [1, 2]
+    said = capfd.readouterr().err
+    assert "a word of a library" in said
+    assert "a program that it started" in said
+
+
+async def test_a_courier_that_says_what_is_no_delivery_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "talkative.py").write_text("print('hello')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(alert_courier, "COURIER_MODULE", "talkative")
+    async with a_running_desk("json://127.0.0.1:1/") as (_, faults):
+        await until(lambda: any("what is no delivery" in fault for fault in faults))
+
+
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 async def test_a_stop_that_a_whole_group_is_told_loses_no_alert(number: int) -> None:
     """A terminal and a service manager tell all processes; last words come after that."""
-    async with receiving() as first, await AlertCourier.start([first.url]) as courier:
+    async with receiving() as first, AlertCourier.start([first.url]) as courier:
         courier._process.send_signal(number)
         await courier.send(
             Letter(alert_id=7, severity=Severity.CRITICAL, title="the last word", body="-")
@@ -320,9 +458,9 @@ async def test_a_stop_that_a_whole_group_is_told_loses_no_alert(number: int) -> 
         async with asyncio.timeout(PATIENCE_S):
             delivery = await anext(courier.deliveries())
         courier._process.send_signal(number)
-        await courier.finish()
+        courier.finish()
         async with asyncio.timeout(PATIENCE_S):
-            code = await courier._process.wait()
+            code = await asyncio.to_thread(courier._process.wait)
 
     assert (delivery.delivered, code) == (True, 0)
     assert [it["title"] for it in first.took] == ["the last word"]
@@ -331,8 +469,8 @@ async def test_a_stop_that_a_whole_group_is_told_loses_no_alert(number: int) -> 
 async def test_the_courier_ends_when_nothing_more_is_to_come() -> None:
     async with receiving() as first:
         results: list[Delivery] = []
-        async with await AlertCourier.start([first.url]) as courier:
-            await courier.finish()
+        async with AlertCourier.start([first.url]) as courier:
+            courier.finish()
             async with asyncio.timeout(PATIENCE_S):
                 results.extend([it async for it in courier.deliveries()])
 

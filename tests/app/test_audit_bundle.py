@@ -15,8 +15,9 @@ from tests.app.record_story import Story, ask, tell
 
 from backstop.adapters.signing import AuditKeys
 from backstop.app import audit_bundle
-from backstop.app.audit_bundle import NoProofError, order_bundle
+from backstop.app.audit_bundle import order_bundle
 from backstop.domain.order import OrderState
+from backstop.errors import NoBundleError
 from backstop.simulator.fault_rules import FaultKind
 from backstop.verifier.backstop_verify import (
     GOOD,
@@ -205,12 +206,12 @@ def test_an_order_with_too_many_records_is_left_to_the_export(
 ) -> None:
     monkeypatch.setattr(audit_bundle, "MAX_RECORDS", 3)
 
-    with pytest.raises(NoProofError, match="audit export"):
+    with pytest.raises(NoBundleError, match="audit export"):
         order_bundle(story.folder, "order-1")
 
 
 def test_an_order_of_others_has_no_bundle(story: Story) -> None:
     leg = ask(story.folder, "SELECT OrderId FROM OrderAudit WHERE ClientOrderId IS NULL")[0][0]
 
-    with pytest.raises(NoProofError, match="not placed by Backstop"):
+    with pytest.raises(NoBundleError, match="not placed by Backstop"):
         order_bundle(story.folder, leg)

@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from backstop.app.codec import EVENT_KIND, decode_fact, encode, recordable
+from backstop.app.codec import encode, recordable
+from backstop.core.record_fold import decode_fact
 from backstop.domain.events import Event, HaltRequested, OrderRequested, StrategySaved
 from backstop.domain.order import OrderRequest, OrderType, Side
+from backstop.domain.record_kind import RecordKind
 from backstop.errors import DomainError
 from backstop.ports import JournalRecord
 
@@ -78,7 +80,7 @@ def test_plain_words_become_the_words_of_the_trade() -> None:
 def test_a_sound_wish_is_what_the_record_reads_back() -> None:
     wish = a_wish()
     record = JournalRecord(
-        seq=1, kind=EVENT_KIND, monotonic_ns=1, utc_us=1, payload=encode(recordable(wish))
+        seq=1, kind=RecordKind.EVENT, monotonic_ns=1, utc_us=1, payload=encode(recordable(wish))
     )
 
     assert recordable(wish) == wish == decode_fact(record)

@@ -11,9 +11,9 @@ from tests.app.desk import API_KEY, Desk
 
 from backstop.adapters.crash_folder import CrashFolder
 from backstop.adapters.log import STARS, Redactor
+from backstop.adapters.state_layout import CRASH_FOLDER
 from backstop.app.crash_reports import DUMPS_PER_PROCESS, CrashReports, state_summary
 from backstop.app.critical_system_manager import CriticalSystemManager
-from backstop.app.state_layout import CRASH_FOLDER
 from backstop.config.secret import Secret
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -13,7 +13,7 @@ from tests.app.desk import ACCOUNTS, Desk, a_venue, audited, until
 from tests.app.silent_gateway import a_silent_gateway
 
 from backstop.adapters.lock import AccountLock
-from backstop.adapters.sqlite import journal
+from backstop.app import state_opening
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.config.settings import Settings
 from backstop.core.call_budget import call_reserve
@@ -313,7 +313,7 @@ async def test_a_disk_that_hangs_at_the_end_does_not_keep_the_account(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever goes on after the error must be able to start another guard in the same process."""
-    monkeypatch.setattr(journal, "CLOSE_DEADLINE_S", 0.05)
+    monkeypatch.setattr(state_opening, "CLOSE_LIMIT_S", 0.05)
     manager = CriticalSystemManager.from_settings(desk.settings())
     await manager.initialize()
     lock = AccountLock(
@@ -348,6 +348,20 @@ async def test_a_guard_that_fails_says_so_by_itself(desk: Desk) -> None:
     (told,) = [note for note in notes if note.name == "guard_failed"]
     assert (told.tag, told.fields["message"]) == (Tag.CRITICAL, said)
     assert "object" in said
+
+
+async def test_a_guard_that_is_started_anew_after_it_failed_is_well(desk: Desk) -> None:
+    manager = CriticalSystemManager.from_settings(desk.settings())
+    async with manager:
+        manager.decisions.put(object())  # type: ignore[arg-type]
+        with pytest.raises(ExceptionGroup):
+            async with asyncio.timeout(10):
+                await manager.failed()
+    assert "guard" in manager.components
+
+    async with manager:
+        await manager.account_read()
+        assert "guard" not in manager.components
 
 
 async def test_a_halt_blocks_entries_and_exits_still_go(desk: Desk) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tests.app.desk import Desk, Guard, a_venue, until
 
 import backstop
+from backstop.app import recovery_review
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.app.disaster_recovery_system import DisasterRecoverySystem
 from backstop.core.liquidation import LiquidationState
@@ -19,7 +20,13 @@ from backstop.core.trading_state import TradingState
 from backstop.domain.denial import DenialCode
 from backstop.domain.events import StopKind
 from backstop.domain.order import OrderType, Side
-from backstop.errors import DomainError, GatewayUnreachableError, SettingError, SetupError
+from backstop.errors import (
+    DomainError,
+    GatewayUnreachableError,
+    InvariantError,
+    SettingError,
+    SetupError,
+)
 from backstop.simulator.fault_rules import FaultKind
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -160,6 +167,24 @@ async def test_a_first_start_has_nothing_to_tell_and_says_so(desk: Desk) -> None
     assert recovered.report.plan.downtime.stop is StopKind.FIRST
     assert (recovered.protection, recovered.report.plan.findings) == ({}, ())
     assert (recovered.trading_state, recovered.reasons) == (TradingState.ACTIVE, ())
+
+
+async def test_a_review_that_fails_is_told_and_the_position_protected_all_the_same(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise LookupError("a bug of the review")
+
+    level = await crashed(desk)
+    await take_the_stops_away(desk)
+    monkeypatch.setattr(recovery_review, "recovery_plan", broken)
+
+    async with DisasterRecoverySystem(desk.settings()) as system:
+        with pytest.raises(InvariantError, match="a bug of the review"):
+            await system.recover_from_crash()
+
+        assert "a bug of the review" in system.guard.components["recovery report"]
+        assert stops(desk) == [(2, level)]
 
 
 async def test_a_recovery_that_is_not_over_in_time_says_what_is_open(desk: Desk) -> None:

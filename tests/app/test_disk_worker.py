@@ -33,6 +33,17 @@ async def test_a_failure_reaches_who_waits_and_the_next_work_is_done(worker: Dis
     assert await worker.do(lambda: 7) == 7
 
 
+async def test_the_last_thing_is_done_after_what_was_given_before() -> None:
+    worker, done = DiskWorker("test"), list[int]()
+    doing = asyncio.ensure_future(worker.do(lambda: done.append(1)))
+    await asyncio.sleep(0)
+
+    await worker.close(lambda: done.append(2))
+
+    assert done == [1, 2]
+    await doing
+
+
 async def test_nobody_has_to_wait_any_more(worker: DiskWorker) -> None:
     held, release = threading.Event(), threading.Event()
 

@@ -1,6 +1,10 @@
 """A file stops new exposure without any program, and a person lets it through again."""
 
+import asyncio
+import os
+import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -49,6 +53,16 @@ async def test_the_file_halts_cancels_entries_and_lets_exits_pass(
         await guard.ready()
 
 
+async def test_a_folder_of_that_name_halts_as_well_and_is_told_as_one(
+    desk: Desk, tmp_path: Path
+) -> None:
+    async with desk.guard(KILL_FILE=tmp_path, ready=False) as guard:
+        await until(lambda: state(guard) is TradingState.HALTED, lambda: state(guard))
+
+        why = f"{tmp_path} is there: a folder, and KILL_FILE names the file that halts"
+        assert causes(guard) == [("kill file", why)]
+
+
 async def test_an_order_that_is_only_judged_meets_a_new_file_like_one_that_is_sent(
     desk: Desk, tmp_path: Path
 ) -> None:
@@ -84,15 +98,18 @@ async def test_a_file_that_is_there_at_the_start_keeps_entries_out_from_the_star
         assert [denial.code for denial in refused.denials] == ["STATE_HALTED"]
 
 
-async def test_a_resume_while_the_file_is_there_does_not_last(desk: Desk, tmp_path: Path) -> None:
+async def test_nobody_resumes_while_the_file_is_there(desk: Desk, tmp_path: Path) -> None:
     kill_file = tmp_path / "STOP"
     async with desk.guard(KILL_FILE=kill_file) as guard:
         kill_file.touch()
         await until(lambda: state(guard) is TradingState.HALTED, lambda: state(guard))
-        await resume(guard)
-        await until(lambda: state(guard) is TradingState.HALTED, lambda: state(guard))
+        refused = await guard.manager.resume(reason="go on", operator="ann")
 
+        assert refused.kind is DecisionKind.NOT_POSSIBLE
+        assert str(kill_file) in refused.message
         assert len(causes(guard)) == 1
+        kill_file.unlink()
+        await resume(guard)
 
 
 async def test_a_place_that_cannot_be_looked_at_is_a_fault_and_halts_nothing(
@@ -162,7 +179,13 @@ async def test_a_drive_that_hangs_delays_an_order_and_stops_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = threading.Event()
-    monkeypatch.setattr(Path, "lstat", lambda _: answers.wait(PATIENCE_S))
+
+    def answer(path: Path) -> os.stat_result:
+        answers.wait(PATIENCE_S)
+        return os.lstat(path)
+
+    (tmp_path / "KILL").touch()
+    monkeypatch.setattr(Path, "lstat", answer)
     faults: list[str] = []
     watch = KillFile(tmp_path / "KILL", clock=SystemClock(), on_fault=faults.append)
 
@@ -173,3 +196,29 @@ async def test_a_drive_that_hangs_delays_an_order_and_stops_none(
     assert (first, second) == ("", "")
     assert "does not answer" in faults[-1]
     assert await watch.look() == f"the file {tmp_path / 'KILL'} is there"
+
+
+async def test_a_drive_that_hangs_does_not_keep_the_process_from_ending(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, threading\n"
+        "from pathlib import Path\n"
+        "from backstop.adapters.clock import SystemClock\n"
+        "from backstop.app.kill_file import KillFile\n"
+        "Path.lstat = lambda _: threading.Event().wait()\n"
+        f"watch = KillFile(Path({str(tmp_path / 'KILL')!r}), clock=SystemClock(), on_fault=print)\n"
+        "asyncio.run(watch.look())\n"
+    )
+
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            said, _ = await process.communicate()
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+    assert process.returncode == 0
+    assert b"does not answer" in said

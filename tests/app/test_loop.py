@@ -6,7 +6,7 @@ The disk fails for real: the kernel refuses to let any file grow beyond a limit.
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from decimal import Decimal
 from itertools import pairwise
@@ -19,16 +19,18 @@ from backstop.adapters.projectx.gateway import ProjectXGateway
 from backstop.adapters.signing import AuditKeys
 from backstop.adapters.sqlite.journal import SqliteJournal
 from backstop.app import loop as loop_module
-from backstop.app.codec import PROOF_KIND
 from backstop.app.dispatch import Dispatcher
 from backstop.app.loop import MAX_QUEUED_FACTS, DecisionLoop
 from backstop.app.proofs import ProofMaker
+from backstop.core.book import Book
 from backstop.core.engine import new_book
 from backstop.core.journal_leaf import leaf_hash
 from backstop.core.step import DecisionKind, Tag
-from backstop.domain.events import TimerFired
+from backstop.domain.commands import RaiseAlert
+from backstop.domain.events import Fact, HaltRequested, TimerFired
 from backstop.domain.order import OrderState, OrderType, Side
-from backstop.errors import JournalError
+from backstop.domain.record_kind import RecordKind
+from backstop.errors import InvariantError, JournalError
 from backstop.simulator.fault_rules import FaultKind
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -44,6 +46,7 @@ async def on_a_full_disk(desk: Desk) -> AsyncIterator[Guard]:
         await guard.enter(quantity=2)
         await guard.send(guard.request(kind=OrderType.LIMIT, ticks=-300, client_order_id="resting"))
         await guard.agrees()
+        await guard.manager.decisions.recorded()  # or the record of before is the one that fails
         with full_disk(guard):
             yield guard
 
@@ -193,7 +196,9 @@ async def test_a_replay_ends_in_the_same_book(desk: Desk) -> None:
 
 
 @asynccontextmanager
-async def _idle_loop(desk: Desk, guard: Guard) -> AsyncIterator[tuple[DecisionLoop, SqliteJournal]]:
+async def _idle_loop(
+    desk: Desk, guard: Guard, on_alert: Callable[[RaiseAlert], None] = lambda _: None
+) -> AsyncIterator[tuple[DecisionLoop, SqliteJournal]]:
     """Build a loop on the record of a guard that has ended; it does not run."""
     manager = guard.manager
     folder = manager.settings.state_folder
@@ -211,7 +216,7 @@ async def _idle_loop(desk: Desk, guard: Guard) -> AsyncIterator[tuple[DecisionLo
         clock=manager.clock,
         policy=guard.book.policy,
         holds_right_to_send=lambda: False,
-        on_alert=lambda _: None,
+        on_alert=on_alert,
         on_fault=lambda _: None,
     )
     loop = DecisionLoop(
@@ -235,8 +240,80 @@ async def test_a_loop_that_does_not_keep_up_stops_rather_than_lose_a_fact(desk: 
     async with _idle_loop(desk, guard) as (loop, _):
         for _ in range(MAX_QUEUED_FACTS):
             loop.put(TimerFired(utc_us=0))
-        with pytest.raises(JournalError, match="does not keep up"):
+        with pytest.raises(JournalError, match="lags behind"):
             loop.put(TimerFired(utc_us=0))
+        with pytest.raises(JournalError, match="lags behind"):
+            async with asyncio.timeout(TURNS_LIMIT_S):
+                await loop.run()
+
+        assert loop.steps == 0
+
+
+async def test_a_task_that_nobody_waits_for_cannot_lose_a_fact_either(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Answers of the venue are put by tasks of their own: what they raise ends only them."""
+    async with desk.guard() as guard:
+        pass
+    monkeypatch.setattr(loop_module, "MAX_QUEUED_FACTS", FACTS)
+
+    async def too_many() -> None:
+        for _ in range(FACTS + 1):
+            loop.put(TimerFired(utc_us=0))
+
+    async with _idle_loop(desk, guard) as (loop, _), asyncio.timeout(TURNS_LIMIT_S):
+        running = asyncio.create_task(loop.run())
+        await asyncio.sleep(0)
+        answering = asyncio.create_task(too_many())
+        await asyncio.wait([running, answering])
+
+    assert isinstance(answering.exception(), JournalError)
+    assert running.exception() is answering.exception()
+
+
+async def test_who_asked_for_what_broke_the_loop_hears_that_it_has_stopped(desk: Desk) -> None:
+    def fail(_book: Book, _fact: Fact) -> None:
+        raise InvariantError("what must not be")
+
+    async with desk.guard() as guard:
+        pass
+    async with _idle_loop(desk, guard) as (loop, _), asyncio.timeout(TURNS_LIMIT_S):
+        running = asyncio.create_task(loop.run())
+        await asyncio.sleep(0)
+        loop.before_fact = fail
+        with pytest.raises(JournalError, match="has stopped"):
+            await loop.decide(_halt(guard))
+        with pytest.raises(InvariantError):
+            await running
+
+
+async def test_who_asked_for_what_fails_to_leave_hears_the_decision_that_is_on_record(
+    desk: Desk,
+) -> None:
+    """Part of it may have left: who took it for refused would ask for that once more."""
+
+    def fail(_alert: RaiseAlert) -> None:
+        raise InvariantError("what must not be")
+
+    async with desk.guard() as guard:
+        pass
+    async with _idle_loop(desk, guard, fail) as (loop, journal), asyncio.timeout(TURNS_LIMIT_S):
+        running = asyncio.create_task(loop.run())
+        await asyncio.sleep(0)
+        asking = asyncio.create_task(loop.decide(_halt(guard)))
+        after = asyncio.create_task(loop.decide(_halt(guard)))
+        assert (await asking).kind is DecisionKind.ACCEPTED
+        with pytest.raises(JournalError, match="has stopped"):
+            await after
+        with pytest.raises(InvariantError):
+            await running
+
+        assert any(b"HaltRequested" in record.payload for record in journal.read_all())
+
+
+def _halt(guard: Guard) -> HaltRequested:
+    utc_us = guard.manager.clock.utc_us()
+    return HaltRequested(utc_us=utc_us, reason="a look at the news", operator="Ada")
 
 
 async def test_others_have_their_turn_while_very_much_comes_at_once(
@@ -272,7 +349,7 @@ async def test_the_record_holds_every_fact_and_the_proof(desk: Desk) -> None:
 
     folder = desk.folder / "state"
     (facts,) = audited(folder, "SELECT count(*) FROM Journal WHERE kind = 'event'")[0]
-    proofs = audited(folder, "SELECT payload FROM Journal WHERE kind = ?", PROOF_KIND)
+    proofs = audited(folder, "SELECT payload FROM Journal WHERE kind = ?", RecordKind.PROOF)
     (written,) = audited(folder, "SELECT ExecutionProof FROM OrderAudit WHERE ClientOrderId = ?",
                          order.client_order_id)[0]  # fmt: skip
     assert facts == guard.manager.steps

@@ -27,13 +27,14 @@ from tests.app.state_folders import (
 
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.sqlite.journal_view import JournalView
-from backstop.adapters.state_file import CURRENT, GENERATIONS, TAKEN, file_content
+from backstop.adapters.state_file import CURRENT, GENERATIONS, TAKEN
+from backstop.adapters.state_format import file_content
 from backstop.app.audit_verification import verify_record
 from backstop.app.state_reading import read_state
 from backstop.core.journal_leaf import leaf_hash
-from backstop.core.taken_state import TAKEN_STATE_KIND
 from backstop.core.trading_state import LatchKind, TradingState
 from backstop.domain.events import StopKind
+from backstop.domain.record_kind import RecordKind
 from backstop.errors import StateFolderError, TamperedRecordError
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -112,7 +113,7 @@ async def test_a_halt_outlives_an_older_record_that_is_put_back(desk: Desk) -> N
         await written(guard)
     assert same(from_the_checkpoint(state(desk), desk.account), from_the_journal(state(desk)))
     assert verify_record(state(desk)).orders > 0
-    assert kinds(state(desk)).count(TAKEN_STATE_KIND) == 1
+    assert kinds(state(desk)).count(RecordKind.STATE) == 1
     assert not (state(desk) / TAKEN).exists()
 
 
@@ -140,11 +141,23 @@ async def test_a_start_that_dies_before_its_first_state_file_loses_nothing(desk:
 
     async with desk.guard(ready=False) as guard:
         assert causes(guard)[0] == (LatchKind.HALT, "the news")
+        assert started(guard)["stop"] == StopKind.CRASH, (
+            "of the start that died, not the one before"
+        )
         await is_read(guard)
         await guard.agrees()
         await written(guard)
-    assert kinds(state(desk)).count(TAKEN_STATE_KIND) == 1, "it is not taken twice"
+    assert kinds(state(desk)).count(RecordKind.STATE) == 1, "it is not taken twice"
     assert verify_record(state(desk)).records > 0
+
+
+async def test_a_start_that_died_before_anything_was_on_record_tells_nothing(desk: Desk) -> None:
+    await a_halt_that_only_the_state_knows(desk)
+    (state(desk) / CURRENT).rename(state(desk) / TAKEN)
+
+    async with desk.guard(ready=False) as guard:
+        assert causes(guard)[0] == (LatchKind.HALT, "the news")
+        assert started(guard)["stop"] == StopKind.CLEAN
 
 
 async def test_what_a_start_would_begin_with_is_told_without_one(desk: Desk) -> None:
@@ -181,7 +194,8 @@ async def test_a_record_that_is_gone_is_begun_anew_with_what_the_state_knows(
         assert guard.position() == expected
         assert guard.book.external.working == {}, "no order of ours is taken for a foreign one"
         codes = {it.code for it in guard.book.alerts.alerts.values()}
-        assert codes == {"HALTED", "RECORDS_LOST"}
+        # A disk that many use at once may stall meanwhile, which is told as well.
+        assert codes - {"JOURNAL_FAILED", "JOURNAL_RECOVERED"} == {"HALTED", "RECORDS_LOST"}
         await guard.agrees()
         await written(guard)
     assert same(from_the_checkpoint(state(desk), desk.account), from_the_journal(state(desk)))
@@ -228,7 +242,7 @@ async def test_what_was_signed_of_it_is_in_the_alert_and_kept_for_the_audit(desk
     deleted(state(desk))
 
     async with desk.guard(ready=False) as guard:
-        (alert,) = guard.book.alerts.alerts.values()
+        (alert,) = (it for it in guard.book.alerts.alerts.values() if it.code == "RECORDS_LOST")
     (kept,) = state(desk).glob("record-*Z")
     assert f"{report.records} records with the root {report.root}" in alert.message
     assert kept.name in alert.message

@@ -1,14 +1,13 @@
 """Strategies on top of a guard: when they may begin, and what becomes of one that fails."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 from tests.app.desk import Desk, until
+from tests.app.program import Program
 
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.app.orchestrator_agent import OrchestratorAgent, StrategyState
-from backstop.app.quote_board import QuoteBoard
 from backstop.app.strategies.momentum import Momentum
 from backstop.core.step import Tag
 from backstop.core.trading_state import TradingState
@@ -16,30 +15,6 @@ from backstop.domain.order import OrderState
 from backstop.errors import JournalError, SetupError
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-Work = Callable[[CriticalSystemManager], Awaitable[None]]
-
-
-class Program:
-    """A strategy that does one thing."""
-
-    def __init__(self, work: Work, name: str = "program") -> None:
-        self._work = work
-        self._name = name
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    def snapshot(self) -> StrategyState:
-        return {}
-
-    def restore(self, state: StrategyState) -> None:
-        assert state == {}
-
-    async def run(self, manager: CriticalSystemManager, quotes: QuoteBoard) -> None:
-        assert quotes is manager.quotes
-        await self._work(manager)
 
 
 async def test_a_strategy_begins_when_the_guard_is_active_and_not_before(desk: Desk) -> None:

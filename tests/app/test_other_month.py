@@ -101,9 +101,9 @@ async def test_both_months_of_a_root_are_protected_limited_and_closed_each_by_it
         exposure = guard.manager.exposure()
         counted = {it.contract_id: it.quantity for it in exposure.roots}
         moved = await guard.manager.protect_position(
-            before, stop_price=PRICE - 30, take_profit_price=None
+            before, stop_price=PRICE - 20, take_profit_price=None
         )
-        await until(lambda: PRICE - 30 in levels(desk), lambda: levels(desk))
+        await until(lambda: PRICE - 20 in levels(desk), lambda: (moved, levels(desk)))
         closed = await guard.manager.close_position(before, reason="rolled", operator="eve")
         await until(lambda: held(desk) == {listed: 1}, lambda: held(desk))
 

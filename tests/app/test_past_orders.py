@@ -1,5 +1,6 @@
 """Orders that have left the book, as bots and people still see them: as if they had not."""
 
+import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator
@@ -227,6 +228,24 @@ async def test_an_archive_that_cannot_be_read_holds_up_entries_and_no_exit(desk:
         await until(lambda: "PAST_UNREADABLE" in alerts(guard), "the alert")
         await guard.send(guard.request(Side.SELL, 1, protected=False))
         await until(lambda: guard.position() == 0, "the exit to be filled")
+
+
+async def test_a_bot_that_goes_away_while_the_archive_cannot_be_read_ends_nothing(
+    desk: Desk,
+) -> None:
+    async with desk.guard() as guard:
+        first, *_ = await let_go_of(guard)
+        await archived(desk, first)
+        spoil(desk.folder / "state" / PAST_DATABASE)
+
+        asking = asyncio.create_task(guard.manager.cancel_order("nobody", reason="late"))
+        await asyncio.sleep(0)  # it is in the queue, and the bot's connection ends
+        asking.cancel()
+        with pytest.raises(JournalError, match=r"past_orders\.db"):
+            await guard.manager.cancel_order("nobody", reason="late")
+
+        assert asking.cancelled()
+        assert "guard" not in guard.manager.components
 
 
 def takes_nothing(path: Path) -> None:

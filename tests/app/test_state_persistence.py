@@ -3,6 +3,8 @@
 import asyncio
 import json
 import sqlite3
+import threading
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.adapters.power_loss import RecordingDisk
-from tests.app.desk import Desk, until
+from tests.app.desk import PATIENCE_S, Desk, forget_failures, until
 from tests.app.state_folders import (
     a_day,
     from_the_checkpoint,
@@ -24,7 +26,10 @@ from tests.app.state_folders import (
 from backstop.adapters.disk import Disk
 from backstop.adapters.machine import Machine, running_on
 from backstop.adapters.state_file import BACKUP, CURRENT, OLDER, StateFiles
+from backstop.app import loop, state_persistence
+from backstop.app.recording import Recorder
 from backstop.app.state_persistence import pause_s
+from backstop.domain.events import StrategySaved
 from backstop.domain.order import Side
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -165,6 +170,88 @@ async def test_whatever_a_power_cut_leaves_the_state_is_not_ahead_of_the_journal
                 assert same(from_the_checkpoint(folder, desk.account), whole)
                 checked += 1
     assert checked >= 4
+
+
+class StuckDisk(Disk):
+    """Takes its time for a file from when it is told to until it is let go on."""
+
+    def __init__(self) -> None:
+        self.sticks, self.goes_on = threading.Event(), threading.Event()
+        self.is_stuck = False
+        self.closed_meanwhile = self.closed = 0
+
+    def sync(self, descriptor: int) -> None:
+        if self.sticks.is_set():
+            self.is_stuck = True
+            self.goes_on.wait(PATIENCE_S)
+            self.is_stuck = False
+        super().sync(descriptor)
+
+    def close(self, descriptor: int) -> None:
+        self.closed_meanwhile += self.is_stuck
+        super().close(descriptor)
+        self.closed += 1
+
+
+async def test_a_stop_closes_no_file_in_which_the_disk_is_still_at_work(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_persistence, "CLOSE_LIMIT_S", 0.05)
+    disk = StuckDisk()
+
+    class Stuck(Machine):
+        def disk(self) -> Disk:
+            return disk
+
+    with running_on(Stuck()):
+        async with desk.guard() as guard:
+            await written(guard)
+            disk.sticks.set()
+            guard.manager.save_strategy("momentum", {"bars": 8})
+            await until(lambda: disk.is_stuck, "the disk to be at work")
+        before = disk.closed
+        disk.goes_on.set()
+        await until(lambda: disk.closed >= before + 2, "the file before and the one after it")
+
+    assert disk.closed_meanwhile == 0
+
+
+class BrokenError(Exception):
+    """A bug of ours."""
+
+
+def breaking_after(real: Callable[..., Any], strategy: str) -> Callable[..., Any]:
+    """Return ``real``, which fails once it has done what the state of ``strategy`` asks for."""
+
+    def does_it_and_fails(*arguments: Any, **keywords: Any) -> Any:
+        result = real(*arguments, **keywords)
+        if any(isinstance(it, StrategySaved) and it.strategy_id == strategy for it in arguments):
+            raise BrokenError
+        return result
+
+    return does_it_and_fails
+
+
+@pytest.mark.parametrize(("owner", "name"), [(loop, "step"), (Recorder, "batch")])
+async def test_a_guard_that_fails_amid_a_fact_leaves_no_state_that_the_record_does_not_explain(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
+) -> None:
+    async with desk.guard() as guard:
+        await written(guard)
+        monkeypatch.setattr(owner, name, breaking_after(getattr(owner, name), "unrecorded"))
+        guard.manager.save_strategy("unrecorded", {"bars": 8})
+        with pytest.raises(ExceptionGroup):
+            async with asyncio.timeout(PATIENCE_S):
+                await guard.manager.failed()
+        assert "unrecorded" in guard.book.strategy_states
+        await guard.manager.parts.persistence.beat()
+    forget_failures()
+
+    kept = from_the_checkpoint(state(desk), desk.account)
+    assert same(kept, from_the_journal(state(desk)))
+    monkeypatch.undo()
+    async with desk.guard(ready=False) as guard:
+        assert "unrecorded" not in guard.book.strategy_states
 
 
 def what_is_left(disk: RecordingDisk, desk: Desk, folder: Path) -> tuple[Path, set[bytes]]:

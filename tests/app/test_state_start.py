@@ -26,7 +26,8 @@ from tests.app.state_folders import (
 )
 
 from backstop.adapters.machine import Machine
-from backstop.adapters.state_file import BACKUP, CURRENT, OLDER, file_content
+from backstop.adapters.state_file import BACKUP, CURRENT, OLDER
+from backstop.adapters.state_format import file_content
 from backstop.app import audit_start, state_persistence
 from backstop.core.policy import SECOND_NS
 from backstop.domain.commands import Severity
@@ -136,6 +137,7 @@ async def test_a_state_of_another_form_makes_way_for_the_journal(desk: Desk) -> 
 
     async with desk.guard() as guard:
         assert started(guard)["source"] == "the whole journal"
+        assert started(guard)["stop"] == "CLEAN"
         await guard.agrees()
 
 
@@ -236,7 +238,7 @@ def change(folder: Path, statement: str, *arguments: Any) -> None:
 async def test_a_stop_by_a_person_is_told_from_a_crash(desk: Desk) -> None:
     async with desk.guard(ready=False) as guard:
         assert started(guard)["stop"] == "FIRST"
-    async with desk.guard(ready=False) as guard:
+    async with desk.guard() as guard:
         assert started(guard)["stop"] == "CLEAN"
         await guard.manager.close(by_person=False)
     async with desk.guard(ready=False) as guard:
@@ -249,7 +251,7 @@ async def test_a_stop_by_a_person_is_told_from_a_crash(desk: Desk) -> None:
 
 
 async def _with_a_bug(desk: Desk) -> None:
-    async with desk.guard(ready=False):
+    async with desk.guard():
         raise RuntimeError("a bug of the bot")
 
 

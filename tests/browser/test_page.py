@@ -32,7 +32,7 @@ async def test_the_page_shows_the_guard_and_what_a_bot_does_as_it_happens(
         await expect(row).to_contain_text("KNOWN")
         await expect(view.locate("#orders tbody tr")).to_have_count(2)
         await expect(view.locate("#feed")).to_contain_text("BUY 2 MES MARKET asked for as alpha-1")
-        await expect(view.locate("#slippage .plot-words")).to_contain_text("1 executions")
+        await expect(view.locate("#slippage .plot-words")).to_contain_text("1 execution")
         await expect(view.locate("#equity canvas")).to_be_visible()
         await expect(view.locate("#slippage canvas")).to_be_visible()
         await expect(view.locate("#headroom .bar")).not_to_have_count(0)
@@ -280,17 +280,23 @@ async def test_the_keyboard_reaches_everything_and_names_its_keys(bench: Bench, 
     assert view.wishes == []
 
 
-async def test_nothing_is_cut_off_at_any_width(bench: Bench, view: View) -> None:
+@pytest.mark.parametrize("halted", [False, True], ids=["active", "halted"])
+async def test_nothing_is_cut_off_at_any_width(bench: Bench, view: View, *, halted: bool) -> None:
+    """A halted guard offers one action more than the others."""
     async with playing(bench) as scene:
         await scene.entry()
+        if halted:
+            await scene.guard.ask("POST", "/v1/halt", {"reason": "lunch", "operator": "Ann"})
         await view.open(scene.url)
         await expect(view.locate("#positions")).to_contain_text("LONG 2 MES")
+        await expect(view.locate("#resume")).to_have_count(int(halted))
         for width in (320, 390, 700, 768, 1024, 1920):
             await view.page.set_viewport_size({"width": width, "height": 844})
             too_wide = await view.page.evaluate(
                 """() => [...document.querySelectorAll("#app *")]
                   .filter((it) => !it.closest("thead, .heat-scroll"))
-                  .filter((it) => it.getBoundingClientRect().right > innerWidth + 1)
+                  .filter((it) => it.getBoundingClientRect().right > innerWidth + 1
+                    || it.matches(".hold > *") && it.scrollWidth > it.clientWidth)
                   .map((it) => `${it.tagName} ${it.className} ${it.textContent.slice(0, 40)}`)"""
             )
             assert (width, too_wide) == (width, [])

@@ -107,32 +107,37 @@ def test_exits_are_our_unfinished_orders_against_the_position() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "exits"),
+    ("changes", "exits", "told_filled"),
     [
-        ({}, 2),
-        ({"filled_quantity": 1}, 1),
-        ({"type": None}, 2),
-        ({"status": BrokerStatus.PENDING_CANCELLATION}, 2),
-        ({"type": OrderType.STOP}, 0),
-        ({"status": BrokerStatus.SUSPENDED}, 0),
-        ({"status": BrokerStatus.CANCELLED}, 0),
-        ({"side": Side.BUY}, 0),
-        ({"contract_id": NQ}, 0),
+        ({}, 2, 0),
+        ({"filled_quantity": 1}, 1, 1),
+        ({"type": None}, 2, 0),
+        ({"status": BrokerStatus.PENDING_CANCELLATION}, 2, 0),
+        ({"type": OrderType.STOP}, 0, 0),
+        ({"status": BrokerStatus.SUSPENDED}, 0, 0),
+        ({"status": BrokerStatus.CANCELLED}, 0, 0),
+        ({"side": Side.BUY}, 0, 0),
+        ({"contract_id": NQ}, 0, 0),
     ],
 )
 def test_an_exit_of_somebody_else_leaves_less_to_close(
-    changes: dict[str, object], exits: int
+    changes: dict[str, object], exits: int, told_filled: int
 ) -> None:
-    """Two exits of the whole position, one of them not ours, would flip it."""
+    """Two exits of the whole position, one of them not ours, would flip it.
+
+    What its row says has filled closes as well, although the trade is still on its way.
+    """
     guard = Guard().start()
     guard.trade(broker_order_id=900, quantity=3)
     guard.row(**({"broker_order_id": 300, "side": Side.SELL, "type": OrderType.LIMIT} | changes))
+    closable = 3 - exits - told_filled
+    why = DenialCode.POSITION_IN_QUESTION if told_filled else DenialCode.POSITION_FLIP
 
     assert guard.book.open_exits(MES, 3) == exits
-    too_many = guard.submit(side=Side.SELL, quantity=4 - exits)
-    assert too_many.denials[0].code is DenialCode.POSITION_FLIP
-    assert too_many.denials[0].max_quantity == 3 - exits
-    assert guard.submit(side=Side.SELL, quantity=3 - exits).denials == ()
+    too_many = guard.submit(side=Side.SELL, quantity=closable + 1)
+    assert too_many.denials[0].code is why
+    assert too_many.denials[0].max_quantity == closable
+    assert guard.submit(side=Side.SELL, quantity=closable).denials == ()
 
 
 @pytest.mark.parametrize(

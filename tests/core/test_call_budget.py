@@ -6,10 +6,12 @@ from tests.core.liquidation_world import Fate, World
 
 from backstop.core.call_budget import RESERVE_MAX, RESERVE_WHILE_LIQUIDATING, call_reserve
 from backstop.core.closed_market import TRIES
+from backstop.core.liquidation import LiquidationState
 from backstop.core.policy import SECOND_NS
 from backstop.core.pre_trade import judge
 from backstop.core.step import Decision
 from backstop.domain.broker import BrokerStatus
+from backstop.domain.commands import CancelOrder
 from backstop.domain.denial import DenialCode
 from backstop.domain.events import Answer, CloseRefusal, OrderRequested
 from backstop.domain.order import OrderType, Side
@@ -98,6 +100,26 @@ def test_a_close_that_is_refused_again_and_again_keeps_no_calls_from_the_account
     world.run(lambda: world.guard.book.closes[MES].refusals >= TRIES, limit_s=120)
 
     assert max(kept_for(world, 60)) <= RESERVE_MAX
+
+
+@pytest.mark.parametrize("held", [0, 2])
+def test_orders_that_the_venue_does_not_end_keep_no_calls_from_the_account_for_ever(
+    held: int,
+) -> None:
+    """A market order that is pending in a closed market: it is waited for, closed or not."""
+    kept_alive = Fate(answer=Answer.UNKNOWN, arrives=False)
+    world = World(cancel_fates=[kept_alive] * 200)
+    if held:
+        world.hold(held)
+    world.start()
+    world.order(Side.SELL, 2, OrderType.MARKET, status=BrokerStatus.PENDING)
+    world.run(lambda: bool(world.guard.book.live_venue), limit_s=20)
+    name = world.liquidate()
+    assert call_reserve(world.guard.book) == RESERVE_WHILE_LIQUIDATING
+    world.run(lambda: world.liquidation(name).state is LiquidationState.ESCALATED, limit_s=120)
+
+    assert max(kept_for(world, 60)) <= RESERVE_MAX
+    assert world.sent_of(CancelOrder), "it is tried all the time"
 
 
 def test_what_else_can_be_closed_meanwhile_has_all_calls() -> None:

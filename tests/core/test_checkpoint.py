@@ -13,9 +13,10 @@ from backstop.core.checkpoint import (
     CheckpointError,
     key_hash,
     log_origin,
+    note_of,
     note_text,
     parse,
-    signed_note,
+    signature_identity,
     verifier_key,
 )
 
@@ -43,8 +44,8 @@ def public(key: Ed25519PrivateKey) -> bytes:
 
 def a_note(head: Checkpoint = HEAD, seed: int = 1) -> str:
     key = a_key(seed)
-    signature = key.sign(note_text(head).encode())
-    return signed_note(head, public_key=public(key), signature=signature)
+    text = note_text(head)
+    return note_of(text, signature_identity(head.origin, public(key)), key.sign(text.encode()))
 
 
 def check(public_key: bytes, signature: bytes, message: bytes) -> bool:

@@ -28,7 +28,7 @@ from backstop.core.policy import MILLISECOND_NS, SECOND_NS, Policy
 from backstop.core.positions import Knowledge
 from backstop.core.step import DecisionKind, Step
 from backstop.core.trading_state import Condition, LatchKind, TradingState
-from backstop.core.venue_clock import DAY_US, LOOK_BACK_US
+from backstop.core.venue_clock import DAY_US, LOOK_BACK_US, READS
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.clock import DATE_RESOLUTION_US, ClockReading
 from backstop.domain.commands import AuditAccount, LookUpOrder, RaiseAlert, Severity
@@ -454,6 +454,85 @@ def test_what_stamps_trades_need_not_have_been_set_with_what_answers(ours_us: in
 
     view = guard.book.position(a_row().contract_id)
     assert (view.quantity, view.adjustment, view.knowledge) == (1, 0, Knowledge.STALE)
+
+
+def own_fills(guard: Clocked, number: int = READS, *, stamps_ahead_us: int | None = None) -> None:
+    """Buy and sell one in turn; what stamps trades goes by the venue's clock, or by its own."""
+    ahead_us = guard.venue_ahead_us if stamps_ahead_us is None else stamps_ahead_us
+    for _ in range(number):
+        guard.audit()
+        count = len(guard.book.orders)
+        for step, side in ((0, Side.BUY), (1, Side.SELL)):
+            broker_id = 500 + 2 * count + step
+            name = f"own-{broker_id}"
+            guard.now_ns += 2 * SECOND_NS
+            guard.working(
+                broker_id, client_order_id=name, side=side, stop_loss_price=None, quantity=1
+            )
+            guard.now_ns += 50 * MILLISECOND_NS
+            guard.trade(
+                broker_order_id=broker_id,
+                trade_id=broker_id,
+                side=side,
+                quantity=1,
+                created_utc_us=guard.venue_us - guard.venue_ahead_us + ahead_us,
+            )
+            guard.position_row(1 if side is Side.BUY else 0)
+
+
+def is_decided(guard: Clocked, *, after_s: int) -> bool:
+    """Say whether the stamp of a trade decides if an adjustment has it, without another read."""
+    seen_us = adjusted(guard)
+    guard.now_ns += 10 * SECOND_NS
+    guard.trade(trade_id=900, broker_order_id=900, created_utc_us=seen_us + after_s * SECOND_US)
+    view = guard.book.position(a_row().contract_id)
+    assert view.quantity == 1 + (view.knowledge is Knowledge.KNOWN and after_s > 0)
+    return view.knowledge is Knowledge.KNOWN
+
+
+def a_guard_whose_venue_stepped(by_us: int) -> Clocked:
+    guard = a_guard()
+    guard.venue_ahead_us = by_us
+    guard.reads_clock()
+    return guard
+
+
+@pytest.mark.parametrize(("ahead_us", "after_s"), [(SKEW_US, -60), (-SKEW_US, 10)])
+def test_stamps_decide_again_once_our_own_trades_show_by_which_clock_they_are(
+    ahead_us: int, after_s: int
+) -> None:
+    """And when no stamp from before the step can look younger than what is stamped now."""
+    wide, narrow = (a_guard_whose_venue_stepped(ahead_us) for _ in range(2))
+    for guard in (wide, narrow):
+        guard.now_ns += 30 * 60 * SECOND_NS
+        guard.reads_clock()
+    own_fills(narrow)
+
+    assert is_decided(narrow, after_s=after_s)
+    assert not is_decided(wide, after_s=after_s)
+
+
+def test_stamps_from_before_the_step_that_may_look_younger_keep_the_bounds_wide() -> None:
+    guard = a_guard_whose_venue_stepped(-SKEW_US)
+    own_fills(guard)
+    assert guard.book.venue_clock.stamps != guard.book.venue_clock.zero
+
+    guard.now_ns += 30 * 60 * SECOND_NS
+    guard.reads_clock()
+    own_fills(guard, 1)
+    assert guard.book.venue_clock.stamps == guard.book.venue_clock.zero
+
+
+@pytest.mark.parametrize("fitting", [0, READS - 1])
+def test_stamps_of_a_clock_that_was_not_set_keep_the_bounds_wide(fitting: int) -> None:
+    guard = a_guard_whose_venue_stepped(SKEW_US)
+    guard.now_ns += 30 * 60 * SECOND_NS
+    guard.reads_clock()
+    own_fills(guard, fitting // 2)
+    own_fills(guard, stamps_ahead_us=0)
+    own_fills(guard, fitting // 2)
+
+    assert guard.book.venue_clock.stamps != guard.book.venue_clock.zero
 
 
 # -- too far apart -------------------------------------------------------------------------------

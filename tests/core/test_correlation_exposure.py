@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backstop.app.exposure_limits import exposure_limits
 from backstop.core.exposure import (
     ExposureLimits,
     FamilyExposure,
@@ -153,7 +154,7 @@ def settings(**changed: str) -> ExposureLimits:
         "max_directional_share": "0.5",
         **changed,
     }
-    return ExposureLimits.from_settings(**{name: Decimal(text) for name, text in values.items()})
+    return exposure_limits(**{name: Decimal(text) for name, text in values.items()})
 
 
 def test_the_default_settings_mean_these_limits() -> None:

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from backstop.app.exposure_limits import exposure_limits
 from backstop.core.correlation import CorrelationView
 from backstop.core.correlation_protection import check_order, evaluate, self_test
 from backstop.core.exposure import (
@@ -28,7 +29,7 @@ UNKNOWN = CorrelationView()
 def the_limits(
     *, budget: str = "10000", es_nq: str = "5000", gross: str | None = None, share: str = "0.5"
 ) -> ExposureLimits:
-    return ExposureLimits.from_settings(
+    return exposure_limits(
         risk_budget=Decimal(budget),
         max_correlation_exposure=Decimal("0.7"),
         es_nq_max_combined_exposure=Decimal(es_nq),
@@ -258,8 +259,8 @@ def test_orders_on_both_sides_do_not_cancel() -> None:
     assert denials(held, "MES", 6) == ()
     assert denials(held, "MES", 7)[0].max_quantity == 6
     assert denials(held, "MES", 7, side=Side.SELL)[0].max_quantity == 6
-    gross = evaluate(held, UNKNOWN, LIMITS).tightest(LimitName.GROSS)
-    assert gross is not None
+    readings = evaluate(held, UNKNOWN, LIMITS).readings
+    (gross,) = (it for it in readings if it.limit is LimitName.GROSS)
     assert gross.value_micros == 3_000_000_000  # only one of the two sides can come true
 
 

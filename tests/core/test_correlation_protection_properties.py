@@ -252,19 +252,16 @@ def test_both_contributions_at_once_are_those_of_each_side(
     st.lists(st.sampled_from(FAMILIES).flatmap(exposures_of), max_size=12),
     books,
     views,
-    views,
     limits_of,
 )
 def test_running_sums_equal_a_fresh_book_after_any_updates(
     updates: list[FamilyExposure],
     start: tuple[FamilyExposure, ...],
-    first_view: CorrelationView,
     view: CorrelationView,
     limits: ExposureLimits,
 ) -> None:
-    kept = ExposureBook(limits, first_view, start)
+    kept = ExposureBook(limits, view, start)
     latest = {exposure.family: exposure for exposure in start}
-    kept.set_correlations(view)
     for number, exposure in enumerate(updates):
         kept.update(exposure)
         latest[exposure.family] = exposure

@@ -375,7 +375,7 @@ def test_the_stop_of_a_lot_whose_target_filled_is_not_missing_although_more_is_h
 
 def test_a_stop_that_we_asked_to_end_is_not_missing() -> None:
     guard = long_two()
-    guard.book.asked[STOP_ID] = guard.now_ns
+    guard.book.cancel_asked_ns[STOP_ID] = guard.now_ns
     ended = a_stop(status=BrokerStatus.CANCELLED)
 
     assert plan(guard, a_picture(positions=(a_position(2),), orders=(ended,))).findings == ()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.core.bot_world import GRACE_MS, STOP_TICKS, BotWorld, a_watching_policy
 from tests.core.builders import MES, NQ, Guard, a_request, a_row, replayed
-from tests.core.protection_world import LOST, Delivery, Request
+from tests.core.protection_world import LOST, TOLD, Delivery, Request
 
 from backstop.core.account_rules.limits import AccountLimits
 from backstop.core.book import Wake
@@ -200,6 +200,18 @@ def test_an_order_counts_once_beside_what_it_has_made_already(
     """When it is judged it rests, or is filled and in the position: it is not added to itself."""
     world = BotWorld.begun(account_limits=AccountLimits(max_position_tenths=2))
     world.bot(quantity=quantity, limit=limit, bracket_ticks=(40, 40))
+    world.wait(SETTLED_MS)
+
+    assert ["POSITION_TOO_LARGE" in it.message for it in world.told()] == [True] * findings
+
+
+@pytest.mark.parametrize(("quantity", "findings"), [(2, 0), (3, 1)])
+def test_so_it_does_while_only_its_row_tells_of_its_fill(quantity: int, findings: int) -> None:
+    world = BotWorld.begun(account_limits=AccountLimits(max_position_tenths=2))
+    world.tell = lambda target: TOLD if target == "GatewayUserOrder" else LOST
+    number = world.bot(quantity=quantity, bracket_ticks=(40, 40))
+    world.run_until(lambda: number in world.book.drop_copy.judged, "judged")
+    assert number in world.book.protection.awaited
     world.wait(SETTLED_MS)
 
     assert ["POSITION_TOO_LARGE" in it.message for it in world.told()] == [True] * findings

@@ -190,6 +190,20 @@ def test_a_read_from_before_the_connection_does_not_hold_up_the_one_after_it() -
     assert [type(command) for command in result.commands] == [AuditAccount]
 
 
+@pytest.mark.parametrize(
+    ("hub", "waits_for"), [(Hub.USER, "account has been read"), (Hub.MARKET, "prices are heard")]
+)
+def test_an_eviction_says_of_its_hub_what_entries_wait_for(hub: Hub, waits_for: str) -> None:
+    guard = Guard().start()
+    guard.feed(SessionEvicted(utc_us=guard.utc_us, hub=hub, generation=1, message="bye"))
+
+    (alert,) = guard.book.alerts.alerts.values()
+    assert f"on the {hub.lower()} hub" in alert.message
+    assert waits_for in alert.message
+    (lost,) = (note for note in guard.steps[-1].notes if note.name == "hub_lost")
+    assert lost.fields["reason"] == "bye"
+
+
 def test_an_evicted_session_alarms_and_blocks_entries() -> None:
     guard = Guard().start()
     guard.feed(SessionEvicted(utc_us=guard.utc_us, hub=Hub.USER, generation=1, message="bye"))

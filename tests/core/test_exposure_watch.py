@@ -5,14 +5,16 @@ from decimal import Decimal
 import pytest
 from tests.core.builders import MES, Guard, a_guard_start, a_policy, a_request, an_instrument
 
+from backstop.app.exposure_limits import exposure_limits
 from backstop.core.bars import BAR_US, TRADING_DAY_S, market_age_s, outdated_utc_us
 from backstop.core.correlation import CorrelationOrigin
 from backstop.core.estimate_age import correlation_view, volatilities_now
-from backstop.core.exposure import ExposureLimits, LimitName
+from backstop.core.exposure import LimitName
 from backstop.core.exposure_book import LIMIT_CHECKS
 from backstop.core.pre_trade import judge
 from backstop.core.step import Step
 from backstop.core.trading_state import Condition, TradingState
+from backstop.domain.commands import RaiseAlert
 from backstop.domain.denial import DenialCode
 from backstop.domain.events import (
     FamilyVolatility,
@@ -28,7 +30,7 @@ DAY_US = 24 * 3600 * 1_000_000
 MONDAY_US = 1_790_000_000_000_000 // (7 * DAY_US) * (7 * DAY_US) + 4 * DAY_US
 """A Monday at midnight UTC, near the builders' first event."""
 
-LIMITS = ExposureLimits.from_settings(
+LIMITS = exposure_limits(
     risk_budget=Decimal(2000),
     max_correlation_exposure=Decimal("0.7"),
     es_nq_max_combined_exposure=Decimal(10_000),
@@ -167,7 +169,7 @@ def test_a_correlation_that_jumps_is_told_once_and_refuses_adds_and_closes_nothi
     guard = holding_both()
     for contract_id in (MES, MNQ):
         assert guard.book.position(contract_id).quantity
-    limits = ExposureLimits.from_settings(
+    limits = exposure_limits(
         risk_budget=Decimal(2100),
         max_correlation_exposure=Decimal("0.7"),
         es_nq_max_combined_exposure=Decimal(10_000),
@@ -203,6 +205,20 @@ def test_a_breach_closes_what_is_held_only_where_that_was_asked_for() -> None:
     assert len(guard.book.liquidating) == 1
     (run,) = guard.book.liquidations.values()
     assert "CORRELATION of ES stands at 1532.00 risk dollars; 1400.00" in run.causes[0].text
+
+
+def test_a_limit_that_was_tightened_is_not_laid_to_the_market_alone() -> None:
+    guard = holding_both(liquidates_breaches=False)
+
+    estimated(guard, 0.95)
+
+    (told,) = [
+        it
+        for it in guard.commands
+        if isinstance(it, RaiseAlert) and it.code == "EXPOSURE_LIMIT_BROKEN"
+    ]
+    assert told.message.startswith("Without any trade CORRELATION of ES stands at 1532.00")
+    assert "the market has moved, or a setting has" in told.message
 
 
 @pytest.mark.parametrize(("value", "origin"), [(None, "MEASURED"), (0.95, "STRESS_STALE")])

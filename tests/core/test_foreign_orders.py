@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from tests.core.builders import Guard, a_policy, a_position, a_row
 
+from backstop.core.book import CANCEL_AGAIN_NS
 from backstop.core.engine import next_deadline_ns
 from backstop.core.foreign_orders import (
-    CANCEL_AGAIN_NS,
     CANCELS_UNTIL_TOLD,
     TAGGED_KEPT,
     prefix_of,

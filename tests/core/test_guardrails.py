@@ -266,6 +266,13 @@ def test_the_r_multiple_is_that_of_the_rounded_prices(
     assert abs(Decimal(assessment.r_multiple) - Decimal(reward) / risk) <= Decimal("0.0001")
 
 
+def test_a_stop_and_a_target_on_the_wrong_sides_make_no_r_multiple() -> None:
+    crossed = judged(stop_loss_price=Decimal(5010), take_profit_price=Decimal(4980))
+
+    assert crossed.r_multiple is None
+    assert DenialCode.BRACKET_STOP_SIDE in {it.code for it in crossed.denials}
+
+
 @pytest.mark.parametrize("request_", [{}, {"stop_loss_price": Decimal(4990)}])
 def test_without_stop_and_target_there_is_no_r_multiple(request_: dict[str, Any]) -> None:
     assert judged(**request_).r_multiple is None

@@ -1,19 +1,22 @@
 """While a latch holds, entries are cancelled and exits stay."""
 
+from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
+import pytest
 from tests.core.builders import MES, NQ, Guard, a_policy, a_row
-from tests.core.protection_world import World
+from tests.core.protection_world import TOLD, Delivery, World
 
-from backstop.core.book import Wake
+from backstop.core.book import CANCEL_AGAIN_NS, Wake
 from backstop.core.engine import next_deadline_ns
-from backstop.core.halting import CANCEL_AGAIN_NS
 from backstop.core.policy import MILLISECOND_NS
 from backstop.core.trading_state import Latch, LatchKind
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import CancelOrder
-from backstop.domain.events import Answer, HaltRequested
+from backstop.domain.events import Answer, HaltRequested, StrategyFailed
 from backstop.domain.order import OrderState, OrderType, Side
+from backstop.simulator.exchange_config import PartialFill
 
 
 def halt(guard: Guard) -> None:
@@ -49,7 +52,7 @@ def test_a_halt_leaves_exits() -> None:
     assert cancelled(guard) == []
 
 
-def test_an_exit_that_would_open_the_other_side_is_cancelled_as_well() -> None:
+def test_an_exit_that_nobody_would_cut_is_cancelled_once_it_is_too_large() -> None:
     guard = Guard().start()
     guard.trade(broker_order_id=900, quantity=3)
     guard.position_row(3)
@@ -58,6 +61,62 @@ def test_an_exit_that_would_open_the_other_side_is_cancelled_as_well() -> None:
     halt(guard)
 
     assert cancelled(guard) == [100]
+
+
+def halted(world: World) -> None:
+    world.feed(HaltRequested(utc_us=world.guard.utc_us, reason="lunch", operator="ann"))
+
+
+def failed(world: World) -> None:
+    world.feed(StrategyFailed(utc_us=world.guard.utc_us, strategy_id="s", reason="a bug"))
+
+
+def an_exit_of_two(**switches: Any) -> tuple[World, str]:
+    world = World(switches=switches).start()
+    world.enter(quantity=2, stop=4990, strategy_id="s")
+    world.run_until(lambda: world.position() == 2, "the entry")
+    world.wait(1_500)
+    levels: dict[str, Any] = {"type": OrderType.LIMIT, "limit_price": Decimal(5010)}
+    name = world.enter(Side.SELL, 2, stop=None, strategy_id="s", **levels)
+    world.wait(100)
+    return world, name
+
+
+@pytest.mark.parametrize("happens", [halted, failed])
+def test_an_exit_is_not_cancelled_by_its_own_partial_fill(
+    happens: Callable[[World], None],
+) -> None:
+    """The position tells of the fill before the trade does."""
+    world, name = an_exit_of_two(
+        partial_fill=PartialFill.SLICES, fill_slices=2, slice_gap_us=3_000_000
+    )
+    happens(world)
+    world.wait(1_000)
+    late = Delivery(copies_ms=(40,))
+    world.tell = lambda target: TOLD if target == "GatewayUserPosition" else late
+
+    world.quote(5011)
+    world.run_until(lambda: world.position() == 0, "the exit", limit_ms=8_000)
+    world.wait(1_000)
+
+    order = world.book.orders[name]
+    assert order.state is OrderState.FILLED
+    number = order.broker_order_id
+    assert [it for it in world.sent_of(CancelOrder) if it.broker_order_id == number] == []
+
+
+@pytest.mark.parametrize("happens", [halted, failed])
+def test_an_exit_that_has_become_too_large_shrinks_instead(
+    happens: Callable[[World], None],
+) -> None:
+    world, name = an_exit_of_two()
+    happens(world)
+
+    world.manual(2, Side.SELL, 1)
+    world.wait(3_000)
+
+    order = world.book.orders[name]
+    assert (order.state, order.open_quantity) == (OrderState.WORKING, 1)
 
 
 def test_a_cancel_is_repeated_until_it_is_heeded() -> None:

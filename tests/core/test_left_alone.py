@@ -10,7 +10,7 @@ from backstop.core.left_alone import is_too_long
 from backstop.core.liquidation import LiquidationState
 from backstop.core.trading_state import LatchKind, TradingState
 from backstop.domain.commands import ClosePosition, RaiseAlert
-from backstop.domain.events import GuardStarted, StopKind
+from backstop.domain.events import GuardStarted, GuardStoodStill, StopKind
 
 AFTER_MS = 60_000
 TOO_LONG: dict[str, Any] = {"stop": StopKind.CRASH, "downtime_ms": AFTER_MS + 1}
@@ -107,6 +107,39 @@ def test_what_a_process_owed_is_owed_by_the_one_after_its_crash(stop: StopKind, 
     world.reads_fail = False
     world.restart(stop=stop, downtime_ms=200)
     world.wait(3_000)
+
+    assert world.position() == left
+
+
+@pytest.mark.parametrize("stop", [StopKind.CLEAN, StopKind.FIRST, StopKind.CRASH])
+def test_a_process_ends_as_the_one_before_until_it_hears_of_the_account(stop: StopKind) -> None:
+    """One that nobody let in, or that nobody answered, was no guard of the account."""
+    world = holding()
+    world.reads_fail = True
+    world.restart(stop=stop)
+    world.wait(10_000)
+    unheard = world.book.ends_as
+    world.reads_fail = False
+    world.wait(10_000)
+
+    assert (unheard, world.book.ends_as) == (stop, StopKind.CRASH)
+
+
+@pytest.mark.parametrize(("stop", "left"), [(StopKind.CRASH, 0), (StopKind.CLEAN, 2)])
+def test_a_suspend_before_the_account_was_read_leaves_alone_what_a_crash_left(
+    stop: StopKind, left: int
+) -> None:
+    world = holding()
+    world.reads_fail = True
+    world.restart(stop=stop)
+    world.wait(1_000)
+    world.feed(
+        GuardStoodStill(
+            utc_us=world.guard.utc_us, unguarded_ms=AFTER_MS + 1, asleep_ms=AFTER_MS + 1
+        )
+    )
+    world.reads_fail = False
+    world.wait(20_000)
 
     assert world.position() == left
 

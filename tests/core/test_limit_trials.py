@@ -10,11 +10,12 @@ from msgspec.structs import replace
 from tests.core.account_world import DOLLAR, FIFTY, change
 from tests.core.builders import Guard, a_guard_start, a_policy
 
+from backstop.app.exposure_limits import exposure_limits
 from backstop.app.policy import policy_from_settings
 from backstop.config.choices import Profile
 from backstop.config.settings import Settings
 from backstop.core.account_rules.limits import AccountLimits
-from backstop.core.exposure import ExposureLimits, LimitName
+from backstop.core.exposure import LimitName
 from backstop.core.exposure_book import LIMIT_CHECKS
 from backstop.core.limit_trials import broken_limits
 from backstop.core.policy import Policy
@@ -40,7 +41,7 @@ EVERYTHING = a_policy(
         cool_down_after_stops=3,
         cool_down_ns=1,
     ),
-    exposure_limits=ExposureLimits.from_settings(
+    exposure_limits=exposure_limits(
         risk_budget=Decimal(10_000),
         max_correlation_exposure=Decimal("0.7"),
         es_nq_max_combined_exposure=Decimal(5_000),

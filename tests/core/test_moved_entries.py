@@ -18,9 +18,9 @@ from tests.core.account_world import (
 )
 from tests.core.builders import MES, Guard, a_quote, a_request
 
+from backstop.app.exposure_limits import exposure_limits
 from backstop.core.account_rules.limits import AccountLimits
 from backstop.core.book import Entry
-from backstop.core.exposure import ExposureLimits
 from backstop.core.step import Decision, DecisionKind
 from backstop.domain.clock import ClockReading
 from backstop.domain.denial import DenialCode
@@ -235,7 +235,7 @@ def test_an_order_is_not_counted_twice_when_it_is_moved() -> None:
 
 
 def test_the_exposure_of_an_order_that_moves_counts_once_and_a_broken_limit_keeps_it() -> None:
-    limit = ExposureLimits.from_settings(
+    limit = exposure_limits(
         risk_budget=Decimal(10_000),
         max_correlation_exposure=Decimal("0.7"),
         es_nq_max_combined_exposure=Decimal(1000),

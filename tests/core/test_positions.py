@@ -380,8 +380,31 @@ def test_contracts_that_only_reads_call_gone_may_still_be_held(
     view = taken_away(held, left)
 
     assert (view.quantity, view.in_question) == (left, gone)
-    assert view.possible == (left, left + gone)
+    assert view.possible == (left, held)
     assert not view.is_settled
+
+
+@pytest.mark.parametrize(("left", "traded"), [(0, 1), (1, -1), (-1, 1), (-1, -1), (-1, -2)])
+def test_what_is_held_if_those_reads_are_wrong_follows_the_trades_after_them(
+    left: int, traded: int
+) -> None:
+    view = trade(taken_away(3, left), traded, utc_us=START_US + 1)
+
+    assert view.if_reads_err == 3 + traded
+    assert view.if_reads_err in view.possible
+
+
+def test_reads_that_err_twice_took_what_was_held_before_the_first() -> None:
+    turned = taken_away(3, -1)
+    gone = read(turned, 0, sent_ns=START_NS + SETTLE_NS)
+    gone = read(gone, 0, sent_ns=START_NS + 2 * SETTLE_NS)
+
+    assert (turned.in_question, turned.possible) == (3, (-1, 3))
+    assert (gone.in_question, gone.possible) == (3, (0, 3))
+
+
+def test_a_row_of_a_position_that_turned_leaves_nothing_in_question() -> None:
+    assert after_row(taken_away(3, -1), -1, PRICE, now_ns=START_NS).possible == (-1,)
 
 
 def test_a_read_of_a_later_audit_settles_it() -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.core.builders import MES, Guard, a_policy, a_quote, a_request
 
+from backstop.app.exposure_limits import exposure_limits
 from backstop.core.account_rules.limits import AccountLimits
-from backstop.core.exposure import ExposureLimits
 from backstop.core.pre_trade import judge
 from backstop.core.step import DecisionKind
 from backstop.domain.denial import DenialCode
@@ -34,7 +34,7 @@ STRICTEST: dict[str, Any] = {
     "min_r_multiple": Decimal(1000),
     "stop_required": True,
     "stale_quote_ns": 1_000_000,
-    "exposure_limits": ExposureLimits.from_settings(
+    "exposure_limits": exposure_limits(
         risk_budget=Decimal("0.01"),
         max_correlation_exposure=Decimal("0.01"),
         es_nq_max_combined_exposure=Decimal("0.01"),
@@ -261,7 +261,7 @@ rules = st.fixed_dictionaries(
             daily_loss_micros=st.none() | st.integers(1, 3_000_000_000),
         ),
         "exposure_limits": st.builds(
-            ExposureLimits.from_settings,
+            exposure_limits,
             risk_budget=st.just(Decimal(10_000)),
             max_correlation_exposure=st.just(Decimal("0.7")),
             es_nq_max_combined_exposure=st.integers(1, 5000).map(Decimal),

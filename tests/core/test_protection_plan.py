@@ -1,5 +1,6 @@
 """The arithmetic of protection: what lacks, at which levels, and what shrinks."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -170,11 +171,66 @@ def test_of_a_bot_s_own_stops_the_newest_stays() -> None:
     assert (cut.cover.broker_order_id, cut.to_quantity) == (5, 0)
 
 
+@pytest.mark.parametrize("nearer", [Origin.OWN, Origin.LEG, Origin.BOT])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_where_no_stop_may_be_moved_away_the_nearest_of_the_approved_ones_stays(
+    nearer: Origin, sign: int
+) -> None:
+    stops = [
+        a_cover(2, 1, ticks=100, origin=nearer),
+        a_cover(2, 7, ticks=100 - 20 * sign, origin=Origin.BOT),
+        a_cover(2, 3, ticks=100 + 20 * sign, origin=Origin.FOREIGN),
+        a_cover(2, 4, ticks=100 - 10 * sign, origin=Origin.OWN, made_up=True),
+    ]
+
+    cuts = stop_cuts(2, stops, sign=sign, may_widen=False)
+
+    assert {cut.cover.broker_order_id for cut in cuts} == {3, 4, 7}
+
+
+@pytest.mark.parametrize(("may_widen", "goes"), [(True, Origin.OWN), (False, Origin.BOT)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_bot_s_wider_stop_displaces_the_one_of_the_settings_only_where_it_may_be_moved_away(
+    sign: int, goes: Origin, *, may_widen: bool
+) -> None:
+    stops = [
+        a_cover(2, 1, ticks=100, origin=Origin.OWN, made_up=True),
+        a_cover(2, 7, ticks=100 - 20 * sign, origin=Origin.BOT),
+    ]
+
+    (cut,) = stop_cuts(2, stops, sign=sign, may_widen=may_widen)
+
+    assert cut.cover.origin is goes
+
+
+@pytest.mark.parametrize("may_widen", [True, False])
+def test_a_nearer_stop_of_somebody_else_beside_the_one_of_the_settings_stays_in_any_state(
+    *, may_widen: bool
+) -> None:
+    stops = [
+        a_cover(2, 1, ticks=100, origin=Origin.OWN, made_up=True),
+        a_cover(2, 7, ticks=120, origin=Origin.FOREIGN),
+    ]
+
+    (cut,) = stop_cuts(2, stops, sign=1, may_widen=may_widen)
+
+    assert cut.cover.origin is Origin.OWN
+
+
 def test_what_cannot_shrink_stays_whole_until_it_can_go_whole() -> None:
     leaving = a_cover(3, 1, leaving=True)
 
     assert stop_cuts(2, [leaving], sign=1) == ()
     (cut,) = stop_cuts(2, [leaving, a_cover(2, 2, origin=Origin.OWN)], sign=1)
+    assert (cut.cover.broker_order_id, cut.to_quantity) == (1, 0)
+
+
+def test_what_did_not_shrink_is_asked_again_where_nothing_may_ever_take_over() -> None:
+    leaving = a_cover(3, 1, leaving=True)
+
+    (cut,) = stop_cuts(2, [leaving], sign=1, asks_again=True)
+    assert cut.to_quantity == 2
+    (cut,) = stop_cuts(2, [leaving, a_cover(2, 2, origin=Origin.OWN)], sign=1, asks_again=True)
     assert (cut.cover.broker_order_id, cut.to_quantity) == (1, 0)
 
 
@@ -227,13 +283,20 @@ COVERS = st.lists(
 )
 
 
-@given(st.integers(0, 8), COVERS, st.sampled_from([1, -1]))
+@given(
+    quantity=st.integers(0, 8),
+    stops=COVERS,
+    sign=st.sampled_from([1, -1]),
+    asks_again=st.booleans(),
+)
 def test_a_cut_never_leaves_less_than_is_needed(
-    quantity: int, stops: list[Cover], sign: int
+    quantity: int, stops: list[Cover], sign: int, *, asks_again: bool
 ) -> None:
-    left = total(after_cuts(stops, stop_cuts(quantity, stops, sign=sign)))
+    left = total(after_cuts(stops, stop_cuts(quantity, stops, sign=sign, asks_again=asks_again)))
 
     assert left >= min(quantity, total(stops))
+    if asks_again:
+        assert left == min(quantity, total(stops))
 
 
 @given(st.integers(0, 8), COVERS, st.sampled_from([1, -1]))
@@ -245,6 +308,35 @@ def test_without_anything_that_cannot_shrink_the_rest_is_exact(
     left = total(after_cuts(able, stop_cuts(quantity, able, sign=sign)))
 
     assert left == min(quantity, total(able))
+
+
+APPROVED = st.lists(
+    st.builds(
+        Cover,
+        broker_order_id=st.integers(1, 10**6),
+        quantity=st.integers(1, 3),
+        ticks=st.integers(95, 105),
+        origin=st.sampled_from([Origin.OWN, Origin.LEG, Origin.BOT]),
+        made_up=st.booleans(),
+    ),
+    max_size=5,
+    unique_by=lambda cover: cover.broker_order_id,
+)
+
+
+def levels(stops: Iterable[Cover], sign: int) -> list[int]:
+    """Return the level of every contract that is covered, the nearest to the market first."""
+    found = [stop.ticks for stop in stops for _ in range(stop.quantity) if stop.ticks is not None]
+    return sorted(found, reverse=sign > 0)
+
+
+@given(quantity=st.integers(0, 8), stops=APPROVED, sign=st.sampled_from([1, -1]))
+def test_where_no_stop_may_be_moved_away_no_contract_loses_more_than_it_had_to(
+    quantity: int, stops: list[Cover], sign: int
+) -> None:
+    left = after_cuts(stops, stop_cuts(quantity, stops, sign=sign, may_widen=False))
+
+    assert levels(left, sign) == levels(stops, sign)[:quantity]
 
 
 @given(st.integers(1, 8), COVERS, st.sampled_from([1, -1]))

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from tests.core.builders import ACCOUNT, Guard, a_policy, a_position
+from tests.core.builders import ACCOUNT, MES, Guard, a_policy, a_position
 from tests.core.protection_world import LOST, TOLD, Request, World
 
 from backstop.core.engine import next_deadline_ns
@@ -11,10 +11,23 @@ from backstop.core.execution_verification import REPLY_LIMIT_NS
 from backstop.core.leftovers import ASK_AGAIN_NS, ORPHAN_SETTLE_NS
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.step import DecisionKind
-from backstop.domain.commands import CancelOrder, ClosePosition, ModifyOrder, RaiseAlert
-from backstop.domain.events import ModifyRequested
+from backstop.domain.commands import (
+    CancelOrder,
+    ClosePosition,
+    Command,
+    ModifyOrder,
+    PlaceOrder,
+    RaiseAlert,
+)
+from backstop.domain.denial import DenialCode
+from backstop.domain.events import (
+    HaltRequested,
+    LegChangeRequested,
+    ModifyRequested,
+    ResumeRequested,
+)
 from backstop.domain.external import ExternalPositionPolicy
-from backstop.domain.order import OrderType, Side
+from backstop.domain.order import OrderState, OrderType, Side
 from backstop.simulator.exchange_config import (
     LegsOnPartialEntry,
     MarketRemainder,
@@ -102,6 +115,64 @@ def test_a_change_that_the_venue_says_yes_to_and_forgets_is_made_by_another_orde
     world.wait(3 * AGAIN_MS)
 
     assert world.stops() == [(2, Decimal(4990))]
+    assert world.naked_ns == 0
+
+
+REFUSED = Request(refused="the order is being processed")
+FORGOTTEN = Request(forgotten=True)
+NEVER_ARRIVES = Request(arrives=False, answered=False)
+
+
+def with_a_successor_of_unknown_fate(resize: Request) -> World:
+    """Return a world of 2 contracts and a stop of 3; the one that is to take over never arrived.
+
+    ``resize`` is what becomes of requests to make that stop smaller.
+    """
+    world = holding()
+    resizes(world, resize)
+    world.exit(1)
+    unknown = OrderState.UNKNOWN
+    orders = world.book.orders
+    world.run_until(lambda: any(it.state is unknown for it in orders.values()), "it is UNKNOWN")
+    assert world.stops() == [(3, Decimal(4990))]
+    return world
+
+
+def resizes(world: World, resize: Request) -> None:
+    """Let no order of the guard arrive, and ``resize`` become of what is to make one smaller."""
+    (stop,) = (row["id"] for row in world.orders() if row["leg"] == "STOP_LOSS")
+
+    def fate(command: Command) -> Request:
+        if isinstance(command, PlaceOrder):
+            return NEVER_ARRIVES if command.client_order_id.startswith("protect:") else Request()
+        resized = isinstance(command, ModifyOrder) and command.broker_order_id == stop
+        return resize if resized else Request()
+
+    world.request = fate
+
+
+@pytest.mark.parametrize("resize", [REFUSED, FORGOTTEN])
+def test_a_stop_whose_successor_may_never_come_is_asked_again_to_shrink(resize: Request) -> None:
+    world = with_a_successor_of_unknown_fate(resize)
+    resizes(world, Request())
+    world.exit(1)
+    world.wait(8_000)
+
+    assert world.stops() == [(1, Decimal(4990))], "its successor is of unknown fate still"
+    assert any(it.state is OrderState.UNKNOWN for it in world.book.orders.values())
+    world.request = lambda _: Request()
+    world.wait(60_000)
+    assert world.stops() == [(1, Decimal(4990))]
+    assert (world.position(), world.naked_ns) == (1, 0)
+
+
+def test_what_refuses_to_shrink_is_asked_now_and_then() -> None:
+    world = with_a_successor_of_unknown_fate(REFUSED)
+    asked = len(world.sent_of(ModifyOrder))
+    world.wait(30_000)
+
+    assert 2 <= len(world.sent_of(ModifyOrder)) - asked <= 7
+    assert world.stops() == [(3, Decimal(4990))]
     assert world.naked_ns == 0
 
 
@@ -250,6 +321,78 @@ def test_a_bot_s_own_stop_takes_the_place_of_the_leg() -> None:
 
     assert world.stops() == [(2, Decimal(4996))]
     assert world.naked_ns == 0
+
+
+def halted(world: World) -> World:
+    world.decide(HaltRequested(utc_us=world.guard.utc_us, reason="enough", operator="Jo"))
+    return world
+
+
+@pytest.mark.parametrize(("level", "stays"), [(4980, 4990), (4996, 4996)])
+@pytest.mark.parametrize("kind", ["halted", "reducing"])
+def test_in_no_state_that_refuses_entries_does_a_wider_stop_take_the_place_of_the_nearer_one(
+    kind: str, level: int, stays: int
+) -> None:
+    world = holding(2)
+    if kind == "halted":
+        halted(world)
+    else:
+        world.book.links.login_refused = True
+    world.enter(Side.SELL, 2, stop=None, type=OrderType.STOP, stop_price=Decimal(level))
+    world.wait(3_000)
+
+    assert world.stops() == [(2, Decimal(stays))]
+    assert world.naked_ns == 0
+
+
+def test_nor_does_one_of_a_bot_take_the_place_of_the_one_that_the_settings_made_up() -> None:
+    world = World(policy=a_policy(protects=True, default_stop_ticks=40)).start()
+    world.manual(MARKET, Side.BUY, 2)
+    world.wait(1_500)
+    halted(world)
+    world.enter(Side.SELL, 2, stop=None, type=OrderType.STOP, stop_price=Decimal(4980))
+    world.wait(3_000)
+
+    assert world.stops() == [(2, Decimal(4990))]
+    assert world.naked_ns < 2 * SECOND_NS
+
+
+def test_once_entries_are_let_in_again_a_wider_stop_takes_the_place() -> None:
+    world = halted(holding(2))
+    resumed = ResumeRequested(utc_us=world.guard.utc_us, reason="seen", operator="Jo")
+    assert world.decide(resumed).kind is DecisionKind.ACCEPTED
+    world.enter(Side.SELL, 2, stop=None, type=OrderType.STOP, stop_price=Decimal(4980))
+    world.wait(3_000)
+
+    assert world.stops() == [(2, Decimal(4980))]
+
+
+def test_a_bot_cannot_take_the_nearer_stop_away_because_a_wider_one_covers_too() -> None:
+    world = halted(holding(2))
+    (leg,) = world.book.working_stops(MES, 2)
+    world.enter(Side.SELL, 2, stop=None, type=OrderType.STOP, stop_price=Decimal(4980))
+    world.wait(100)
+    assert len(world.stops()) == 2
+    asked = LegChangeRequested(utc_us=world.guard.utc_us, broker_order_id=leg.broker_order_id)
+    refused = world.decide(asked)
+    world.wait(3_000)
+
+    assert [it.code for it in refused.denials] == [DenialCode.STATE_HALTED]
+    assert world.stops() == [(2, Decimal(4990))]
+
+
+def test_a_bot_takes_the_wider_stop_away_in_any_state() -> None:
+    world = holding(2)
+    world.enter(Side.SELL, 2, stop=None, type=OrderType.STOP, stop_price=Decimal(4996))
+    world.wait(100)
+    (leg, _) = sorted(world.book.working_stops(MES, 2), key=lambda row: row.broker_order_id)
+    halted(world)
+    asked = LegChangeRequested(utc_us=world.guard.utc_us, broker_order_id=leg.broker_order_id)
+    decision = world.decide(asked)
+    world.wait(3_000)
+
+    assert decision.kind is DecisionKind.ACCEPTED, decision
+    assert world.stops() == [(2, Decimal(4996))]
 
 
 def test_an_entry_that_is_meant_to_turn_the_position_around_is_no_cover() -> None:

@@ -70,6 +70,61 @@ def test_levels_that_are_asked_for_before_the_legs_are_heard_of_hold_for_them() 
     assert world.placed() == []
 
 
+def with_our_stop_on_its_way() -> World:
+    """Return a world in which somebody bought two by hand, and our stop at 4990 has just left."""
+    world = World(policy=a_policy(protects=True, default_stop_ticks=40)).start()
+    world.manual(MARKET, Side.BUY, 2)
+    world.run_until(lambda: world.placed() != [], "our stop")
+    return world
+
+
+@pytest.mark.parametrize("passed_ms", [0, 6])
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_level_that_is_asked_for_while_our_stop_is_on_its_way_holds_for_it(
+    passed_ms: int, *, lost: bool
+) -> None:
+    world = with_our_stop_on_its_way()
+    if lost:  # what the hub would tell of it: a read finds it
+        world.tell = lambda _: LOST
+    world.wait(passed_ms)
+    assert world.protect(stop=4993).kind is DecisionKind.ACCEPTED
+    world.wait(100)
+    world.tell = lambda _: TOLD
+    world.wait(5_000)
+
+    assert world.stops() == [(2, Decimal(4993))]
+    assert len(world.placed()) == 1
+    world.move(world.orders()[-1]["id"], stop=4991)
+    world.wait(1_000)
+    assert world.stops() == [(2, Decimal(4991))], "a later move is the trader's own"
+
+
+def test_a_target_that_is_asked_for_while_one_of_ours_is_on_its_way_holds_for_it() -> None:
+    world = with_our_stop_on_its_way()
+    world.wait(1_000)
+    world.protect(target=5020)
+    world.run_until(lambda: len(world.placed()) == 2, "our target")
+    world.protect(target=5030)
+    world.wait(5_000)
+
+    assert world.targets() == [(2, Decimal(5030))]
+
+
+@pytest.mark.parametrize(("level", "passes"), [(4985, False), (4990, True), (4993, True)])
+def test_while_entries_are_refused_a_stop_that_is_on_its_way_is_not_moved_away_either(
+    level: int, *, passes: bool
+) -> None:
+    """It may stand already. No entry is let in as long as the position is naked."""
+    world = with_our_stop_on_its_way()
+
+    decision = world.protect(stop=level)
+    world.wait(5_000)
+
+    codes = [] if passes else [DenialCode.STATE_REDUCING]
+    assert [it.code for it in decision.denials] == codes
+    assert world.stops() == [(2, Decimal(level if passes else 4990))]
+
+
 def test_a_position_without_a_stop_gets_one_at_once() -> None:
     world = World().start()
     world.enter(stop=None)

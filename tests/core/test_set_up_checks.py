@@ -70,6 +70,15 @@ def test_the_whole_is_as_good_as_its_worst_part() -> None:
     assert (worst(warned), worst(failed)) == (WARN, FAIL)
 
 
+def test_what_slow_answers_leave_open_is_told_and_not_held_against_a_clock() -> None:
+    slow = ClockLook(offset_ms=1_097, limit_ms=1_000, uncertainty_ms=1_600)
+    quick = ClockLook(offset_ms=1_097, limit_ms=1_000, uncertainty_ms=500)
+
+    assert check(CheckName.CLOCK, clock=slow).status is OK
+    assert "true to 1600 ms" in check(CheckName.CLOCK, clock=slow).finding
+    assert check(CheckName.CLOCK, clock=quick).status is FAIL
+
+
 @pytest.mark.parametrize(
     ("offset_ms", "limit_ms", "status"),
     [

@@ -2,13 +2,14 @@
 
 from decimal import Decimal
 
+from backstop.app.exposure_limits import exposure_limits
 from backstop.core.correlation import CorrelationView
-from backstop.core.exposure import ExposureLimits, FamilyExposure
+from backstop.core.exposure import FamilyExposure
 from backstop.core.exposure_book import ExposureBook
 from backstop.domain.denial import DenialCode
 from backstop.domain.order import Side
 
-LIMITS = ExposureLimits.from_settings(
+LIMITS = exposure_limits(
     risk_budget=Decimal(10_000),
     max_correlation_exposure=Decimal("0.7"),
     es_nq_max_combined_exposure=Decimal(5000),

@@ -6,11 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.core.builders import MES, NQ, Guard, a_policy, a_position, an_instrument
 
+from backstop.app.exposure_limits import exposure_limits
 from backstop.core.correlation_protection import check_order
 from backstop.core.estimate_age import correlation_view
-from backstop.core.exposure import ExposureLimits
 from backstop.core.noted import CHANGES_KEPT, ChangeLog, Noted
 from backstop.core.portfolio import exposure_denials, exposures
+from backstop.domain.broker import BrokerStatus
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.events import (
     FamilyVolatility,
@@ -27,7 +28,7 @@ CL = "CON.F.US.CLE.Z26"
 MNQ = "CON.F.US.MNQ.Z26"
 ROOTS = {MES: "MES", NQ: "NQ", MNQ: "MNQ", CL: "CL"}
 TICK_VALUES = {MES: 1_250_000, NQ: 5_000_000, MNQ: 500_000, CL: 10_000_000}
-LIMITS = ExposureLimits.from_settings(
+LIMITS = exposure_limits(
     risk_budget=Decimal(10_000),
     max_correlation_exposure=Decimal("0.7"),
     es_nq_max_combined_exposure=Decimal(5000),
@@ -81,6 +82,7 @@ def an_order(contract_id: str, side: Side, quantity: int) -> OrderIntent:
 contracts = st.sampled_from(sorted(ROOTS))
 acts = st.one_of(
     st.tuples(st.just("hold"), contracts, st.integers(-4, 4)),
+    st.tuples(st.just("told"), contracts, st.integers(1, 4)),
     st.tuples(st.just("price"), contracts, st.sampled_from([None, 60, 5000, 5001, 21_000])),
     st.tuples(st.just("estimate"), st.sampled_from([None, -0.9, 0.0, 0.9]), st.just(9_000)),
     st.tuples(st.just("rename"), contracts, st.just(0)),
@@ -101,6 +103,16 @@ def test_an_order_gets_the_same_answer_as_from_scratch_whatever_happened_before(
                 row = a_position(amount, contract_id=what, average_price=Decimal(5000))
                 fact = PositionReported(utc_us=guard.utc_us, position=row, source=Source.HUB)
                 guard.feed(fact)
+            case "told", str():
+                number = 300 + len(guard.history)
+                guard.row(
+                    broker_order_id=number,
+                    contract_id=what,
+                    side=side,
+                    quantity=amount,
+                    filled_quantity=amount,
+                    status=BrokerStatus.FILLED,
+                )
             case "price", str():
                 prices.pop(what, None)
                 if amount is not None:

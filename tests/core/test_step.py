@@ -57,11 +57,11 @@ def test_a_finished_order_is_no_longer_live_and_not_asked_about() -> None:
     work = a_workbench()
     working = an_order(OrderState.WORKING, broker_order_id=100)
     work.keep(working)
-    work.book.asked[100] = START_NS
+    work.book.cancel_asked_ns[100] = START_NS
     work.keep(replace(working, state=OrderState.CANCELLED))
 
     assert work.book.live == {}
-    assert work.book.asked == {}
+    assert work.book.cancel_asked_ns == {}
     assert work.notes[-1].fields["from_state"] == "WORKING"
 
 

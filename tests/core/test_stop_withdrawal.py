@@ -116,6 +116,47 @@ def test_a_stop_can_be_cancelled_while_the_others_cover_the_position(
     assert cancelled(guard) is passes
 
 
+@pytest.mark.parametrize(
+    ("own", "other", "passes"),
+    [
+        (4990, 4989, False),
+        (4990, 4990, True),
+        (4990, 4991, True),
+        (4990, None, True),
+        (None, None, True),
+        (None, 4991, False),
+    ],
+)
+def test_where_entries_are_refused_a_stop_makes_room_only_for_one_that_is_as_near(
+    own: int | None, other: int | None, *, passes: bool
+) -> None:
+    """One that trails may not say where it is: it may be the nearest."""
+    guard = a_guard()
+    a_stop(guard, type=OrderType.TRAILING_STOP, stop_price=None if own is None else Decimal(own))
+    level = None if other is None else Decimal(other)
+    stop: dict[str, Any] = {"side": Side.SELL, "type": OrderType.TRAILING_STOP, "quantity": 2}
+    guard.row(broker_order_id=300, stop_price=level, **stop)
+    guard.account(can_trade=False)
+
+    decision = cancel(guard)
+
+    assert (codes(decision) == []) is passes
+    assert cancelled(guard) is passes
+
+
+@pytest.mark.parametrize(("gone", "passes"), [("nearest", False), ("middle", False), ("far", True)])
+def test_stops_that_cover_together_make_room_for_what_lies_behind_all_of_them(
+    gone: str, *, passes: bool
+) -> None:
+    guard = a_guard()
+    levels = {"nearest": (1, 4992), "middle": (1, 4991), "far": (2, 4990)}
+    for number, (name, (quantity, level)) in enumerate(levels.items(), start=100):
+        a_stop(guard, name, number, quantity=quantity, stop_price=Decimal(level))
+    guard.account(can_trade=False)
+
+    assert (cancel(guard, gone).kind is DecisionKind.ACCEPTED) is passes
+
+
 def test_a_stop_that_does_not_work_yet_is_needed_as_well() -> None:
     """It is the one that is coming: without it nothing covers the position."""
     guard = a_guard()

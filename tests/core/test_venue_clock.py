@@ -13,6 +13,7 @@ from backstop.core.venue_clock import (
     cautious_us,
     is_news,
     is_off,
+    offset_of,
     still_off,
     zero_of,
 )
@@ -162,3 +163,32 @@ def test_of_two_times_of_day_the_earlier_is_the_careful_one_unless_ours_is_absur
     assert cautious_us(BOOT_US, ours_us=BOOT_US - TOLERANCE_US) == BOOT_US - TOLERANCE_US
     assert cautious_us(BOOT_US, ours_us=BOOT_US + TOLERANCE_US) == BOOT_US
     assert cautious_us(BOOT_US, ours_us=0) == BOOT_US
+
+
+# -- what a person is shown ------------------------------------------------------------------------
+
+
+def test_a_slow_answer_beside_quick_ones_shows_no_clock_that_is_ahead() -> None:
+    slow = read(2.0, trip_us=3_000_000)
+    quick = read(1.0), read(1.5)
+
+    _, alone_us = offset_of((slow,))
+    offset_us, uncertainty_us = offset_of((*quick, slow))
+
+    assert alone_us == (DATE_RESOLUTION_US + 3_000_000) // 2
+    assert abs(offset_us) <= uncertainty_us <= DATE_RESOLUTION_US
+
+
+@given(
+    ahead_us=st.integers(-10_000_000, 10_000_000),
+    trips_us=st.lists(st.integers(0, 4_000_000), min_size=1, max_size=3),
+)
+def test_the_true_offset_lies_within_what_is_shown(ahead_us: int, trips_us: list[int]) -> None:
+    readings = tuple(
+        read(1 + 0.7 * place, ahead_us=ahead_us, trip_us=trip_us)
+        for place, trip_us in enumerate(trips_us)
+    )
+
+    offset_us, uncertainty_us = offset_of(readings)
+
+    assert abs(offset_us - ahead_us) <= uncertainty_us + 1

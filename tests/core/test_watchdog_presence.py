@@ -66,7 +66,7 @@ def test_a_beating_watchdog_is_there() -> None:
     sight = a_sight()
 
     assert sight.look(600, beating=True) == []
-    assert sight.presence.is_there
+    assert sight.presence.lost_ns is None
 
 
 def test_a_dead_watchdog_is_lost_at_once_and_replaced_after_a_second() -> None:
@@ -74,7 +74,7 @@ def test_a_dead_watchdog_is_lost_at_once_and_replaced_after_a_second() -> None:
     sight.end()
 
     assert sight.told == [(sight.now_s, PresenceVerdict.LOST)]
-    assert not sight.presence.is_there
+    assert sight.presence.lost_ns is not None
     assert "died" in sight.presence.why
     assert sight.look(5) == [(1, PresenceVerdict.REPLACE)]
 
@@ -99,7 +99,7 @@ def test_a_new_watchdog_counts_after_three_steady_seconds() -> None:
     sight.look(1)
 
     assert sight.look(5, beating=True) == [(3.25, PresenceVerdict.RETURNED)]
-    assert sight.presence.is_there
+    assert sight.presence.lost_ns is None
     assert sight.presence.attempts == 0
 
 
@@ -117,7 +117,7 @@ def test_a_watchdog_that_stammers_has_not_returned() -> None:
     sight.look(2.5)
 
     assert sight.look(2.75, beating=True) == []
-    assert not sight.presence.is_there
+    assert sight.presence.lost_ns is not None
 
 
 def test_watchdogs_that_cannot_start_are_tried_with_growing_pauses() -> None:

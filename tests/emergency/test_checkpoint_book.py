@@ -11,7 +11,7 @@ from tests.core.builders import ACCOUNT, Guard
 from tests.core.test_state_checkpoint import in_order
 
 from backstop import __version__
-from backstop.adapters.state_file import Checkpoint, TreeState
+from backstop.adapters.state_format import Checkpoint, TreeState
 from backstop.core.state_checkpoint import captured, encoded
 from backstop.emergency.checkpoint_book import book_of, check_record
 from backstop.errors import StateFileError

@@ -7,8 +7,9 @@ from tests.core.builders import ACCOUNT, Guard, a_policy
 from backstop.adapters.clock import SystemClock
 from backstop.app.audit_trail import AuditTrail
 from backstop.app.journal_fold import policy_batch
-from backstop.core.taken_state import TAKEN_STATE_KIND, payload_of, taken_state
+from backstop.core.taken_state import payload_of, taken_state
 from backstop.domain.events import HaltRequested
+from backstop.domain.record_kind import RecordKind
 from backstop.emergency.record import recorded
 from backstop.emergency.spool import read_spool
 from backstop.ports import JournalBatch, JournalRecord
@@ -22,7 +23,7 @@ async def test_a_state_on_record_is_part_of_what_it_tells(tmp_path: Path) -> Non
     guard.feed(HaltRequested(utc_us=guard.utc_us, reason="the news", operator="eve"))
     taken = taken_state(guard.book, source="s", record="r", journal_seq=1, kept="")
     state = JournalRecord(
-        seq=2, kind=TAKEN_STATE_KIND, monotonic_ns=1, utc_us=1, payload=payload_of(taken)
+        seq=2, kind=RecordKind.STATE, monotonic_ns=1, utc_us=1, payload=payload_of(taken)
     )
     trail = AuditTrail.open(tmp_path, account=str(ACCOUNT), epoch=1, clock=SystemClock())
     rules = policy_batch(a_policy(), seq=1, monotonic_ns=1, utc_us=1).records

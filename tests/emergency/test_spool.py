@@ -1,5 +1,6 @@
 """The file that a liquidation without a guard writes: what survives a death, a cut, a full disk."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,19 @@ def test_a_row_that_was_cut_is_no_row_and_the_next_one_stands_on_its_own(
 
     assert (len(cut.records), cut.unreadable) == (1, 0)
     assert (len(after.records), after.unreadable) == (3, 0)
+
+
+def test_a_second_liquidation_needs_no_call_that_windows_lacks(
+    places: tuple[Path, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("pread", "pwrite"):
+        monkeypatch.delattr(os, name, raising=False)
+    written(places)
+    places[0].write_bytes(places[0].read_bytes()[:-5])
+    spool = written(places)
+
+    assert spool.fault == ""
+    assert len(read_spool(places).records) == 3
 
 
 def test_a_damaged_row_is_counted_and_the_others_are_read(places: tuple[Path, ...]) -> None:

@@ -240,8 +240,8 @@ class HandGuard:
         client_order_id: str,
         *,
         quantity: int | None,
-        limit_price: Decimal | None,
-        stop_price: Decimal | None,
+        limit_price: Decimal | int | None,
+        stop_price: Decimal | int | None,
     ) -> Decision:
         decision = self.feed(
             ModifyRequested(
@@ -285,9 +285,9 @@ class HandGuard:
     async def change_limits(
         self,
         *,
-        daily_loss: Decimal | None = None,
-        trailing_loss: Decimal | None = None,
-        max_position: Decimal | None = None,
+        daily_loss: Decimal | int | None = None,
+        trailing_loss: Decimal | int | None = None,
+        max_position: Decimal | int | None = None,
         reason: str = "",
         operator: str = "",
     ) -> Decision:
@@ -342,7 +342,11 @@ class HandGuard:
         return decision
 
     async def protect_position(
-        self, symbol: str, *, stop_price: Decimal | None, take_profit_price: Decimal | None
+        self,
+        symbol: str,
+        *,
+        stop_price: Decimal | int | None,
+        take_profit_price: Decimal | int | None,
     ) -> Decision:
         contract_id = contract_for(self.book, symbol)
         if contract_id is None:

@@ -27,7 +27,8 @@ async def test_a_bot_is_added_listed_and_removed_without_a_guard(
     (bot,) = json.loads(listed.out)["bots"]
     assert (bot["name"], bot["instruments"], bot["max_orders"]) == ("alpha", ["MES", "MNQ"], 3)
     assert key not in listed.out
-    assert (removed.code, again.code) == (0, 1)
+    assert (removed.code, again.code) == (0, 2)
+    assert (again.out, "no bot alpha" in again.err) == ("", True)
 
 
 async def test_a_key_goes_into_a_new_file_or_no_bot_is_added(

@@ -1,17 +1,26 @@
 """`backstop storm`: a line for each seed, a digest, an exit code."""
 
 import json
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from backstop.entrypoints.main import INTERRUPTED
 from backstop.entrypoints.storm import storm as verb
 from backstop.storm.mutations import MUTATIONS, planted
+from backstop.storm.seed_files import MEMORY_FOLDER
 
 app = typer.Typer()
 app.command()(verb)
 ASKED = ("--hours", "0.005")
+PATIENCE_S = 60
 
 
 def test_a_seed_has_a_line_with_its_digest_and_a_verdict() -> None:
@@ -20,7 +29,7 @@ def test_a_seed_has_a_line_with_its_digest_and_a_verdict() -> None:
     line, total = done.output.splitlines()
     assert line.startswith("seed     20 calm")
     assert "passed" in line
-    assert total == "1 seeds, 0 failed"
+    assert total == "1 seed, 0 failed"
 
 
 def test_the_json_of_a_seed_has_everything() -> None:
@@ -60,3 +69,70 @@ def test_a_range_that_is_none_is_refused(seeds: str) -> None:
 
 def test_a_storm_of_no_time_is_refused() -> None:
     assert CliRunner().invoke(app, ["--seed", "1", "--hours", "0"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("--seed", "1", "--hours", "inf"),
+        ("--seed", "1", "--hours", "nan"),
+        ("--seed", "1", "--hours", "169"),
+        ("--seed", "-1"),
+        ("--seeds", "0:3", "--seed", "1"),
+        ("--seeds", "0:2", "--workers", "-1"),
+        ("--seeds", "0:2", "--workers", "62"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_played_is_refused_at_once(asked: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 2
+    assert f"Invalid value for {asked[-2]}" in done.output.replace("'", "")
+
+
+def test_with_json_a_story_leaves_standard_output_alone() -> None:
+    done = CliRunner().invoke(app, ["--seed", "20", *ASKED, "--json", "--trace"])
+    assert json.loads(done.stdout)["seed"] == 20
+    assert "guard    recovered" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda it: it.name)
+@pytest.mark.parametrize(
+    ("asked", "of"),
+    [(("--seed", "20"), "1 seed"), (("--seeds", "20:30", "--workers", "2"), "10 seeds")],
+)
+def test_a_stop_says_how_far_it_came_and_leaves_nothing_behind(
+    asked: tuple[str, ...], of: str, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "backstop", "storm", *asked, "--hours", "24"]
+    # It begins as on a terminal, also where these tests run in the background.
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+        )
+    finally:
+        signal.signal(number, before)
+    with process:
+
+        def files() -> list[Path]:
+            """Return the folders of the seeds that are being played."""
+            own = [
+                folder
+                for place in (MEMORY_FOLDER, Path(tempfile.gettempdir()))
+                for folder in place.glob(f"backstop-storm-{process.pid}-*")
+            ]
+            return [*own, *(it for folder in own for it in folder.rglob("audit.db"))]
+
+        try:
+            ends_s = time.monotonic() + PATIENCE_S
+            while len(files()) < 2 and time.monotonic() < ends_s:
+                time.sleep(0.02)
+            assert len(files()) >= 2
+            process.send_signal(number)
+            told, complained = process.communicate(timeout=PATIENCE_S)
+        finally:
+            process.kill()
+        assert process.returncode == INTERRUPTED
+        assert (told, complained) == ("", f"Stopped after 0 of {of}, 0 failed\n")
+        assert files() == []

@@ -13,7 +13,6 @@ from backstop.adapters.projectx.wire import ContractRow
 from backstop.simulator.contracts import (
     PRODUCTS,
     Product,
-    contract_table,
     find_product,
     front_month,
     listings,
@@ -22,6 +21,11 @@ from backstop.simulator.contracts import (
 _DATA = Path(os.environ.get("BACKSTOP_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 _RECORDED = sorted(_DATA.glob("gateway/projectx/*/contracts_available.json"))
 _RECORDED_ON = date(2026, 8, 19)
+
+
+def contract_table(day: date) -> list[ContractRow]:
+    """Return every contract row of ``day``."""
+    return [row for each in listings(day) for row in (each.active, each.previous)]
 
 
 def active_id(code: str, day: date) -> str:

@@ -783,7 +783,7 @@ async def test_a_typo_in_a_rule_is_422_with_the_field_and_what_is_allowed(
         assert error["field"] == field
         assert allowed in error["allowed"]
         assert field in error["message"]
-        assert world.plan.rules == []
+        assert world.plan.rules == ()
 
 
 async def test_a_rule_in_a_list_is_named_with_its_place_and_none_is_added() -> None:
@@ -794,7 +794,7 @@ async def test_a_rule_in_a_list_is_named_with_its_place_and_none_is_added() -> N
         )
 
         assert (await answer.json())["error"]["field"] == "[1].act"
-        assert world.plan.rules == []
+        assert world.plan.rules == ()
 
 
 @pytest.mark.parametrize("path", ["faults", "hub/drop", "liquidate"])

@@ -32,7 +32,13 @@ LISTS_LAG_S = 60.0
 Story = Callable[[World], Awaitable[None]]
 
 
-def play(story: Story | None = None, *, seconds: float = LOUD_S, pause_s: float = PAUSE_S) -> World:
+def play(
+    story: Story | None = None,
+    *,
+    seconds: float = LOUD_S,
+    pause_s: float = PAUSE_S,
+    seed: int = SEED,
+) -> World:
     """Let bots trade through the gateway on a calm day; ``story`` may disturb them."""
 
     async def act(world: World) -> None:
@@ -42,7 +48,7 @@ def play(story: Story | None = None, *, seconds: float = LOUD_S, pause_s: float 
         await asyncio.sleep(seconds)
         await world.end()
 
-    return simulated(replace(plan_of(SEED), pause_s=pause_s, bots=1), act, terms=wide_terms())
+    return simulated(replace(plan_of(seed), pause_s=pause_s, bots=1), act, terms=wide_terms())
 
 
 def wide_terms() -> Terms:
@@ -57,9 +63,9 @@ def wide_terms() -> Terms:
 
 
 @cache
-def rules_without(story: Story | None) -> frozenset[str]:
+def rules_without(story: Story | None, seed: int) -> frozenset[str]:
     """Return what is broken without any planted bug; that is played once for all of them."""
-    return frozenset(rules(play(story)))
+    return frozenset(rules(play(story, seed=seed)))
 
 
 def rules(world: World) -> set[str]:
@@ -102,24 +108,25 @@ def test_a_bot_that_comes_back_reads_what_the_lists_of_the_broker_do_not_show_ye
 
 
 @pytest.mark.parametrize(
-    ("name", "disturbs", "rule"),
+    ("name", "disturbs", "seed", "rule"),
     [
-        ("an order of a bot under another name each time", None, "once"),
-        ("tell bots of an order again with each of its trades", None, "told once"),
+        ("an order of a bot under another name each time", None, SEED, "once"),
+        ("tell bots of an order again with each of its trades", None, SEED, "told once"),
         (
             "tell a bot that an order of unknown fate was refused",
             lose_what_becomes_of_orders,
+            48,  # one in which an order of theirs is on its way then
             "no means no",
         ),
     ],
 )
 def test_a_planted_bug_is_found_by_what_the_bots_are_told(
-    name: str, disturbs: Story | None, rule: str
+    name: str, disturbs: Story | None, seed: int, rule: str
 ) -> None:
     with planted(next(it for it in MUTATIONS if it.name == name)):
-        found = play(disturbs)
+        found = play(disturbs, seed=seed)
     assert rule in rules(found)
-    assert rule not in rules_without(disturbs)
+    assert rule not in rules_without(disturbs, seed)
 
 
 def test_a_guard_that_dies_takes_its_door_along_and_the_next_one_opens_it_again() -> None:

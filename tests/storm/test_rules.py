@@ -18,18 +18,21 @@ from backstop.storm.gateway_bots.judge import BotsJudge
 from backstop.storm.mutations import Mutation, planted
 from backstop.storm.plan import Weather, plan_of
 from backstop.storm.rules.beliefs import BeliefRules
-from backstop.storm.rules.cover import CoverRules
+from backstop.storm.rules.cover import TOLD_S, CoverRules
 from backstop.storm.rules.reading import CALLS_MAX, READS, UNREAD_S, WINDOW_S, ReadingRule
 from backstop.storm.rules.scene import DENIED_S, LOOK_S, SETTLED_S, Scene
 from backstop.storm.seed_run import simulated
 from backstop.storm.terms import Hours, Terms, terms_of
 from backstop.storm.truth import STOPS, Truth
+from backstop.storm.venue import ACCOUNT_ID
 from backstop.storm.world import World
 
 SEED = 20
 NEVER_S = 1e9
 LEGS_S = 0.1
 """Of virtual time: by then an order has filled, and its legs work."""
+
+RULE = "protected or flat"
 
 MANY_LOOKS = int(2 * UNREAD_S / LOOK_S)
 
@@ -181,9 +184,7 @@ def test_two_empty_lists_are_believed_and_one_is_not_enough() -> None:
 # -- a leg that is taken away ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("decided_after_s", "broken"), [(0.5, ["protected or flat"]), (0.05, []), (None, [])]
-)
+@pytest.mark.parametrize(("decided_after_s", "broken"), [(0.5, [RULE]), (0.05, []), (None, [])])
 def test_a_leg_that_began_to_work_with_its_position_is_not_cancelled_by_who_could_know(
     decided_after_s: float | None, broken: list[str]
 ) -> None:
@@ -196,6 +197,67 @@ def test_a_leg_that_began_to_work_with_its_position_is_not_cancelled_by_who_coul
         CoverRules(scene, naked_limit_s=NEVER_S).on_cancel(leg.id)
 
     assert rules(play(story)) == broken
+
+
+@pytest.mark.parametrize(("decided_after_it_s", "broken"), [(-0.01, []), (0.01, [RULE])])
+def test_a_stop_that_was_one_too_many_is_cancelled_while_more_fills(
+    decided_after_it_s: float, broken: list[str]
+) -> None:
+    async def story(world: World) -> None:
+        scene: Scene = world.safety.scene
+        contract_id, leg = await buy_with_a_stop(world)
+        second = PlaceBody(
+            account_id=ACCOUNT_ID,
+            contract_id=contract_id,
+            type=WireOrderType.STOP,
+            side=1,
+            size=1,
+            stop_price=leg.stop_price,
+        )
+        traded = asyncio.Event()
+        world.truth.on_trade = lambda _trade, _before: traded.set()
+        await asyncio.sleep(TOLD_S)
+        world.venue.exchange.place_by_others(second)
+        world.venue.exchange.place_manual(
+            ACCOUNT_ID, contract_id, type=WireOrderType.MARKET, side=0, size=1
+        )
+        await asyncio.wait_for(traded.wait(), 1.0)
+        decided_s = world.now_s() + decided_after_it_s
+        scene.decided_s = lambda _kind, _about: decided_s
+        CoverRules(scene, naked_limit_s=NEVER_S).on_cancel(leg.id)
+
+    assert rules(play(story)) == broken
+
+
+# -- a liquidation that has to wait ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("halted", "left"), [(True, []), (False, ["a liquidation is under way"])])
+def test_a_liquidation_may_wait_for_an_order_whose_market_is_closed(
+    halted: bool,  # noqa: FBT001 - a column of the table
+    left: list[str],
+) -> None:
+    found: list[str] = []
+
+    async def story(world: World) -> None:
+        contract_id = world.venue.contract_ids["MES"]
+        bid, tick = world.venue.touch(contract_id)
+        rests = PlaceBody(
+            account_id=ACCOUNT_ID,
+            contract_id=contract_id,
+            type=WireOrderType.LIMIT,
+            side=0,
+            size=1,
+            limit_price=bid - 100 * tick,
+        )
+        world.venue.exchange.place_by_others(rests)
+        await asyncio.sleep(LEGS_S)
+        await guard_of(world).liquidate(reason="enough", operator="storm operator")
+        world.venue.halt(contract_id, halted=halted)
+        found.extend(world.differences())
+
+    play(story)
+    assert found == left
 
 
 # -- a guard that falls ----------------------------------------------------------------------------

@@ -1,11 +1,13 @@
 """Seeds that always run: one of each weather, those that ever failed, and the digest's promise."""
 
 import hashlib
+import itertools
 import json
 import os
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,17 @@ def test_the_digest_is_the_same_in_another_process_with_other_hashes() -> None:
         )
         digests.add(json.loads(done.stdout)["digest"])
     assert digests == {run_seed(16, hours=0.01).digest}
+
+
+def test_the_digest_is_the_same_on_a_computer_on_which_it_takes_a_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    digest = run_seed(45, hours=0.01).digest
+    slow_s = itertools.count(0, 60)
+    monkeypatch.setattr(time, "monotonic", lambda: float(next(slow_s)))
+    monkeypatch.setattr("aiohttp.connector.monotonic", time.monotonic)
+
+    assert run_seed(45, hours=0.01).digest == digest
 
 
 def test_another_seed_is_another_story() -> None:

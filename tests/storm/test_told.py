@@ -7,7 +7,7 @@ from tests.core.builders import MES, a_policy, a_trade
 from backstop.adapters.projectx.wire import TradeRow
 from backstop.adapters.projectx_server.venue import UserEvent
 from backstop.core.engine import new_book
-from backstop.storm.told import Told
+from backstop.storm.told import Told, may_be_held
 from backstop.storm.truth import NEWS_S, Truth
 
 BUY, SELL = 0, 1
@@ -45,6 +45,9 @@ class Scene:
 
     def since_s(self) -> float | None:
         return self.told.since_s(MES)
+
+    def may_be_held(self) -> set[int]:
+        return set(may_be_held(self.truth, self.book, MES))
 
 
 def test_a_contract_that_never_traded_is_known() -> None:
@@ -112,3 +115,25 @@ def test_old_news_are_forgotten_once_they_were_told_and_not_before() -> None:
     scene.look()
     assert scene.truth.held_of_late(MES) == {0}
     assert scene.told.was_complete(MES, 0.0)
+
+
+# -- what may be held by all that was told ---------------------------------------------------------
+
+
+def test_what_may_be_held_is_what_was_before_the_first_trade_that_was_not_told_and_since() -> None:
+    scene = Scene()
+    for number, side in ((1, BUY), (2, BUY), (3, SELL), (4, SELL), (5, SELL)):
+        scene.trade(number, side)
+    scene.tell(1)
+    scene.tell(2)
+    scene.tell(4)
+
+    assert scene.may_be_held() == {2, 1, 0, -1}
+    scene.tell(3)
+    assert scene.may_be_held() == {0, -1}
+    scene.tell(5)
+    assert scene.may_be_held() == {-1}
+
+
+def test_what_was_never_held_of_a_contract_is_nothing() -> None:
+    assert Scene().may_be_held() == {0}

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.projectx.gateway import ProjectXGateway
 from backstop.adapters.state_file import CURRENT
-from backstop.app.state_layout import AUDIT_DATABASE
+from backstop.adapters.state_layout import AUDIT_DATABASE
 from backstop.config.secret import Secret
 from benchmarks.figures import Figure, Goal, Of, percentile
 from benchmarks.guard import SYMBOL, side

@@ -8,6 +8,7 @@ from decimal import Decimal
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from backstop.app.exposure_limits import exposure_limits
 from backstop.core.book import Book
 from backstop.core.engine import new_book, step
 from backstop.core.execution_proof import (
@@ -17,7 +18,6 @@ from backstop.core.execution_proof import (
     signed_bundle,
     signed_bytes,
 )
-from backstop.core.exposure import ExposureLimits
 from backstop.core.policy import Policy
 from backstop.core.step import DecisionKind
 from backstop.domain.broker import (
@@ -215,7 +215,7 @@ def opening_policy() -> Policy:
         execute=True,
         stop_required=False,
         duplicate_window_ns=0,
-        exposure_limits=ExposureLimits.from_settings(
+        exposure_limits=exposure_limits(
             risk_budget=budget,
             max_correlation_exposure=Decimal("0.7"),
             es_nq_max_combined_exposure=budget,

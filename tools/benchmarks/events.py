@@ -20,8 +20,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from backstop.adapters.state_layout import AUDIT_DATABASE
 from backstop.app.critical_system_manager import CriticalSystemManager
-from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.domain.events import TradeReported
 from benchmarks.figures import Figure, Goal, Of, percentile
 from benchmarks.guard import a_guard, filled, side

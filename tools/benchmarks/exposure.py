@@ -8,12 +8,12 @@ from itertools import combinations
 
 from msgspec.structs import replace
 
+from backstop.app.exposure_limits import exposure_limits
 from backstop.core.account_rules.limits import AccountLimits
 from backstop.core.bars import BAR_US, Bar
 from backstop.core.book import Book
 from backstop.core.correlation_estimator import CorrelationEstimator
 from backstop.core.engine import new_book, step
-from backstop.core.exposure import ExposureLimits
 from backstop.core.instrument_table import contract_profile
 from backstop.core.policy import Policy
 from backstop.core.portfolio import exposure_denials
@@ -444,7 +444,7 @@ def _policy(symbols: tuple[str, ...], account_limits: AccountLimits | None) -> P
         prevents_self_trades=True,
         max_repeated_executions=100,
         max_orders_per_second=1_000_000,
-        exposure_limits=ExposureLimits.from_settings(
+        exposure_limits=exposure_limits(
             risk_budget=budget,
             max_correlation_exposure=Decimal("0.7"),
             es_nq_max_combined_exposure=budget,

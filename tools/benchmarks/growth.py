@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backstop.adapters.state_file import GENERATIONS
-from backstop.app.state_layout import AUDIT_DATABASE
+from backstop.adapters.state_layout import AUDIT_DATABASE
 from benchmarks.audit import check_in_a_process
 from benchmarks.decisions import World, opening_policy
 from benchmarks.exposure import ACCOUNT_LIMITS, Held, MovedPrices, bar_us, judged, took_us

@@ -12,7 +12,7 @@ from backstop.adapters.clock import SystemClock, boot_id
 from backstop.adapters.sqlite.past_archive import PAST_DATABASE
 from backstop.adapters.state_file import StateFiles
 from backstop.app.audit_trail import AuditTrail
-from backstop.app.codec import COMMAND_KIND, EVENT_KIND, encode
+from backstop.app.codec import encode
 from backstop.app.journal_fold import policy_batch
 from backstop.app.loop import DecisionLoop
 from backstop.app.past_orders import PastOrders
@@ -33,6 +33,7 @@ from backstop.domain.events import (
 )
 from backstop.domain.order import OrderRequest, OrderType, Side
 from backstop.domain.quote import Mark, Quote
+from backstop.domain.record_kind import RecordKind
 from backstop.ports import JournalBatch, JournalRecord
 from benchmarks.decisions import ACCOUNT, CONTRACT, PRICE, START_US, opening_facts, opening_policy
 
@@ -121,7 +122,8 @@ class RecordMaker:
             self._now_ns += EVENT_NS
             result = step(self.book, fact, self._now_ns)
             self.past.keep(result.let_go)
-            payloads = [(EVENT_KIND, fact), *((COMMAND_KIND, it) for it in result.commands)]
+            commands = ((RecordKind.COMMAND, it) for it in result.commands)
+            payloads = [(RecordKind.EVENT, fact), *commands]
             records = tuple(
                 JournalRecord(
                     seq=seq,

@@ -117,7 +117,7 @@ def install() -> None:
         python = python_of(client)
         if not python.exists():
             folder = WORK / client.environment
-            subprocess.run([sys.executable, "-m", "venv", folder], check=True)  # noqa: S603
+            subprocess.run([sys.executable, "-m", "venv", folder], check=True)  # noqa: S603 - our own
         subprocess.run(  # noqa: S603 - fixed arguments
             [python, "-m", "pip", "install", "--quiet", "-r", HERE / client.requirements],
             check=True, timeout=INSTALL_S,

@@ -7,14 +7,19 @@ travel through the pipe and stand in no command line.
 
 import asyncio
 import os
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
+from backstop.adapters.machine import machine
 from backstop.adapters.stop_signals import kept_back
 from backstop.domain.commands import Severity
 from backstop.errors import AlertCourierError
@@ -26,6 +31,15 @@ LINE_BYTES_MAX = 64 * 1024
 
 CLOSE_LIMIT_S = 3.0
 """How long the courier may still deliver after nothing more is to come."""
+
+HAND_OVER_LIMIT_S = 0.3
+"""How long a guard that stops waits for its last letters to be taken; the courier reads them at
+once, unless it is still being loaded."""
+
+
+TAKE_LIMIT_S = 30.0
+"""After so long without taking a letter a courier counts as hanging, and is ended: another is
+started. Loading takes seconds, and a whole pipe of letters waits for it without anybody's time."""
 
 
 class Addresses(Struct, frozen=True, kw_only=True):
@@ -42,7 +56,7 @@ NOT_FOR_COURIERS = ("TOPSTEPX_", "BACKSTOP_", "AZURE_", "AWS_", "CREDENTIALS_DIR
 """How names of variables begin that hold credentials, or lead to them."""
 
 
-class Letter(Struct, frozen=True, kw_only=True):
+class Letter(Struct, frozen=True, kw_only=True, tag="letter"):
     """One alert to deliver.
 
     A critical one goes to every channel, another to the first that takes it.
@@ -71,18 +85,35 @@ class Delivery(Struct, frozen=True, kw_only=True):
     reach: bool = False
 
 
-_encode = msgspec.json.Encoder().encode
+class Leave(Struct, frozen=True, kw_only=True, tag="leave"):
+    """The last line of one who does not wait: so long may deliveries go on, in seconds."""
+
+    limit_s: float
+
+
+_ENCODER = msgspec.json.Encoder()
 _delivery = msgspec.json.Decoder(Delivery)
+_END = b""
+"""Among lines: no more follow."""
 
 
 class AlertCourier:
-    """One running courier; use as an async context manager."""
+    """One running courier; as an async context manager it is ended with the block.
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    Threads of our own read and write its pipes. Those of the event loop would end it together with
+    the loop, in the midst of the last words of a guard.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
+        self._loop = asyncio.get_running_loop()
+        self._said: asyncio.Queue[bytes] = asyncio.Queue()  # it says a few words on each letter
+        self._ended = asyncio.Event()
+        self._writing = machine().line("alert letters")
+        machine().start_thread(self._read, name="alert deliveries")
 
     @classmethod
-    async def start(cls, urls: Sequence[str], *, looks_out: bool = False) -> Self:
+    def start(cls, urls: Sequence[str], *, looks_out: bool = False) -> Self:
         """Start the process and tell it where alerts go.
 
         With ``looks_out`` the deliveries also say which channels can be reached at all: for one
@@ -91,23 +122,21 @@ class AlertCourier:
         Raises:
             AlertCourierError: the process cannot be started.
         """
+        addresses = _line(Addresses(urls=tuple(map(_sayable, urls)), looks_out=looks_out))
         try:
             # A stop that is told to the whole group must not end it: what was handed over is
             # delivered, and it ends when nothing more is to come, or we are gone.
             with kept_back():
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable,
-                    "-m",
-                    COURIER_MODULE,
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    limit=LINE_BYTES_MAX,
+                process = subprocess.Popen(  # noqa: S603 - our own program
+                    [sys.executable, "-m", COURIER_MODULE],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
                     env=_environment(),
                 )
         except OSError as error:
             raise AlertCourierError(f"it cannot be started: {error}") from error
         courier = cls(process)
-        await courier._write(Addresses(urls=tuple(urls), looks_out=looks_out))
+        courier._writing.put(partial(courier._write, addresses))
         return courier
 
     async def __aenter__(self) -> Self:
@@ -124,39 +153,116 @@ class AlertCourier:
     async def send(self, letter: Letter) -> None:
         """Hand over one alert; what becomes of it comes out of ``deliveries``.
 
+        A caller that is cancelled meanwhile has handed it over all the same.
+
         Raises:
-            AlertCourierError: the process has ended.
+            AlertCourierError: the process has ended, or took nothing for TAKE_LIMIT_S.
         """
-        await self._write(letter)
+        taken: asyncio.Future[bool] = self._loop.create_future()
+        self._writing.put(partial(self._write, _letter_line(letter), taken))
+        try:
+            async with asyncio.timeout(TAKE_LIMIT_S):
+                is_taken = await taken
+        except TimeoutError as error:
+            self._process.kill()  # it also lets go of the thread that writes
+            raise AlertCourierError(f"it took nothing for {TAKE_LIMIT_S:g} s") from error
+        if not is_taken:
+            raise AlertCourierError("it has ended")
 
     async def deliveries(self) -> AsyncIterator[Delivery]:
-        """Yield what became of each try, until the process ends."""
-        assert self._process.stdout is not None  # noqa: S101 - it was started with a pipe
-        while line := await self._process.stdout.readline():
-            yield _delivery.decode(line)
+        """Yield what became of each try, until the process ends.
 
-    async def finish(self) -> None:
+        Raises:
+            AlertCourierError: what it says is no such word.
+        """
+        while (line := await self._said.get()) != _END:
+            try:
+                delivery = _delivery.decode(line)
+            except msgspec.DecodeError as error:
+                raise AlertCourierError(f"it says what is no delivery: {error}") from error
+            yield delivery
+        self._said.put_nowait(_END)
+
+    def finish(self) -> None:
         """Say that nothing more is to come; what was handed over is still delivered."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        self._writing.stop(self._hang_up)
 
     async def close(self) -> None:
         """Let it deliver what it has for a moment, then end it."""
-        await self.finish()
+        self.finish()
         try:
             async with asyncio.timeout(CLOSE_LIMIT_S):
-                await self._process.wait()
+                await self._ended.wait()
         except TimeoutError:
             self._process.kill()
-            await self._process.wait()
+            await self._ended.wait()
 
-    async def _write(self, line: Addresses | Letter) -> None:
-        assert self._process.stdin is not None  # noqa: S101 - it was started with a pipe
-        self._process.stdin.write(_encode(line) + b"\n")
+    async def leave(self, letters: Iterable[Letter] = ()) -> bool:
+        """Hand over the last letters, and let it deliver them by itself, for CLOSE_LIMIT_S at most.
+
+        Returns:
+            Whether it took them all; it has HAND_OVER_LIMIT_S for that.
+        """
+        taken: asyncio.Future[bool] = self._loop.create_future()
+        for letter in letters:
+            self._writing.put(partial(self._write, _letter_line(letter)))
+        self._writing.put(partial(self._write, _line(Leave(limit_s=CLOSE_LIMIT_S)), taken))
+        self.finish()
         try:
-            await self._process.stdin.drain()
-        except (BrokenPipeError, ConnectionResetError) as error:
-            raise AlertCourierError("it has ended") from error
+            async with asyncio.timeout(HAND_OVER_LIMIT_S):
+                return await taken
+        except TimeoutError:
+            return False
+
+    # -- beside the event loop ---------------------------------------------------------------------
+
+    def _write(self, line: bytes, taken: "asyncio.Future[bool] | None" = None) -> None:
+        written = True
+        try:
+            assert self._process.stdin is not None  # noqa: S101 - it was started with a pipe
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
+        except OSError:
+            written = False  # it has ended
+        if taken is not None:
+            self._tell(_settle, taken, written)
+
+    def _hang_up(self) -> None:
+        with suppress(OSError):  # it has ended, and took not everything
+            assert self._process.stdin is not None  # noqa: S101 - it was started with a pipe
+            self._process.stdin.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - it was started with a pipe
+        with self._process.stdout as said:
+            while line := said.readline(LINE_BYTES_MAX):
+                self._tell(self._said.put_nowait, line)
+        self._process.wait()
+        self._tell(self._said.put_nowait, _END)
+        self._tell(self._ended.set)
+
+    def _tell(self, hear: Callable[..., object], *what: object) -> None:
+        with suppress(RuntimeError):  # the loop has ended, and with it everyone who waited
+            self._loop.call_soon_threadsafe(hear, *what)
+
+
+def _line(said: Addresses | Letter | Leave) -> bytes:
+    """Return what is written of it; made before it is handed on: a thread has nobody to tell."""
+    return _ENCODER.encode(said) + b"\n"
+
+
+def _letter_line(letter: Letter) -> bytes:
+    return _line(replace(letter, title=_sayable(letter.title), body=_sayable(letter.body)))
+
+
+def _sayable(text: str) -> str:
+    """Return ``text`` with a question mark for what no encoding has, as in some names of files."""
+    return text.encode(errors="replace").decode()
+
+
+def _settle(waiter: "asyncio.Future[bool]", answer: bool) -> None:  # noqa: FBT001 - a callback
+    if not waiter.done():
+        waiter.set_result(answer)
 
 
 def _environment() -> dict[str, str]:

@@ -45,11 +45,6 @@ def trade_date(utc_us: int) -> date:
     return day
 
 
-def next_trading_day_utc_us(utc_us: int) -> int:
-    """Return when the next trading day begins, microseconds UTC; Monday's begins on Friday."""
-    return utc_us_at(trade_date(utc_us), OPENS)
-
-
 def session_on(group: MarketGroup, day: date) -> Session | None:
     """Return the session of ``group`` that bears the date ``day``; None when there is none."""
     if day.weekday() >= _SATURDAY:

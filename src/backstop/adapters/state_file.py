@@ -1,29 +1,31 @@
 """``trading_state.json``: the newest checkpoint of the state, with generations before it.
 
-The file is JSON in four lines. The first names the format. The second is the heartbeat, as wide as
-ever, so that it is renewed in place ten times a second while nothing else changes: it is not worth
-an fsync, and has a check of its own. The third is the SHA-256 of everything below it, the fourth
-what was true when it was written.
-
 A new checkpoint is a new file: written, on disk, then given its name, then the name on disk. The
 one before becomes ``trading_state.backup.json``, and one of some time ago stays as
 ``trading_state.older.json``. A file that cannot be read is never written over: it is kept aside.
 One that knows more than the record is taken out of the generations, until the record has it.
 """
 
-import hashlib
-import re
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-import msgspec
 from msgspec import Struct
 
 from backstop.adapters.disk import REPLACES_OPEN_FILES, Disk
-from backstop.domain.utc import utc_text
+from backstop.adapters.kept_aside import kept_aside, next_kept_name
+from backstop.adapters.state_format import (
+    BEGINNING_BYTES,
+    HEARTBEAT_OFFSET,
+    Checkpoint,
+    Heartbeat,
+    checkpoint_in,
+    file_content,
+    heartbeat_in,
+    heartbeat_line,
+    stated_seq,
+)
 from backstop.errors import StateFileError, StateFolderError
 
 CURRENT = "trading_state.json"
@@ -34,12 +36,7 @@ TAKEN = "trading_state.taken.json"
 """No generation any more: a state that knows more than the record, on its way into it."""
 _NEW = "trading_state.new"
 _SPARE = "trading_state.spare"
-
-FORMAT = 1
-"""Of the file as a whole; a program reads only the one it knows."""
-
-HEARTBEAT_WIDTH = 400
-"""Characters of the second line: the largest numbers fit, and it lies in the first disk sector."""
+_KEPT_STEM = "trading_state"
 
 FILE_BYTES_MAX = 64 * 2**20
 """A thousand times the usual; what is larger is not read into memory."""
@@ -50,78 +47,6 @@ KEPT_ASIDE_MAX = 5
 OLDER_AFTER_US = 600 * 1_000_000
 """The oldest generation is renewed this often: old enough to be from before a fault, new enough
 for its journal tail to be short."""
-
-BEGINNING_BYTES = 1024
-"""Enough of a file's beginning to hold everything that comes before its texts of any length."""
-
-_SEQ = re.compile(rb'"state":\{"journal_seq":(\d{1,19}),')
-_SAYS_NOTHING = 10**20
-_PREFIX = b"backstop trading state\n"
-
-
-class Heartbeat(Struct, frozen=True, kw_only=True):
-    """The last sign of life of the process that wrote the file.
-
-    Attributes:
-        utc_us: when, by the time of day.
-        monotonic_ns: when, by the clock of this boot.
-        boot_id: the boot of the machine; its monotonic times mean nothing in another one.
-        guarded_utc_us: when the account was guarded last; a process that ends before it has read
-            it, and before it has waited a while for a broker that cannot be reached, takes this
-            over from the one before. 0: never.
-        guarded_monotonic_ns: likewise; 0 when that was in another boot.
-        journal_seq: the newest record that was durable.
-        steps: facts handled: work done, so that a stuck loop cannot look alive.
-    """
-
-    utc_us: int
-    monotonic_ns: int
-    boot_id: str
-    guarded_utc_us: int
-    guarded_monotonic_ns: int
-    journal_seq: int
-    steps: int
-
-
-class TreeState(Struct, frozen=True, kw_only=True):
-    """The audit log's tree up to some record: how many leaves, and its peaks as hex."""
-
-    size: int
-    peaks: tuple[str, ...]
-
-
-class Checkpoint(Struct, frozen=True, kw_only=True):
-    """What was true when the file was written.
-
-    Attributes:
-        journal_seq: the record that it is current to; the rest of the state is in later ones.
-        account_id: the account.
-        record: the leaf hash of the journal's first record, as hex: which record it belongs to.
-        software: the version of Backstop that wrote it.
-        machine: the host's name.
-        boot_id: the boot of the machine in which it was written.
-        process_id: the process that wrote it.
-        utc_us: when, by the time of day.
-        monotonic_ns: when, by the clock of that boot.
-        archive_seq: what had left the book up to this record is in the archive of past orders.
-        tree: the audit log's tree at or before that record.
-        clean_stop: a person stopped the process, and this is the last that it wrote.
-        book: the state itself, as JSON.
-    """
-
-    journal_seq: int
-    account_id: int
-    record: str
-    software: str
-    machine: str
-    boot_id: str
-    process_id: int
-    utc_us: int
-    monotonic_ns: int
-    archive_seq: int
-    tree: TreeState
-    clean_stop: bool = False
-    book: msgspec.Raw
 
 
 class Generation(Struct, frozen=True, kw_only=True):
@@ -174,7 +99,7 @@ class StateFiles:
     def heartbeats(self) -> tuple[Heartbeat, ...]:
         """Return every heartbeat that holds, also of files whose rest does not."""
         files = (*self._newest_first(), self.folder / TAKEN)
-        beats = (_heartbeat(_beginning(path)) for path in files)
+        beats = (heartbeat_in(_beginning(path)) for path in files)
         return tuple(beat for beat in beats if beat is not None)
 
     def _newest_first(self) -> list[Path]:
@@ -185,7 +110,7 @@ class StateFiles:
         say nothing come first: it takes no time to find out what is wrong with them.
         """
         there = [path for path in map(self.folder.joinpath, GENERATIONS) if self._exists(path)]
-        return sorted(there, key=lambda path: _stated_seq(_beginning(path)), reverse=True)
+        return sorted(there, key=lambda path: stated_seq(_beginning(path)), reverse=True)
 
     def _exists(self, path: Path) -> bool:
         try:
@@ -199,8 +124,8 @@ class StateFiles:
         heartbeat = None
         try:
             content = _content(path)
-            heartbeat = _heartbeat(content)
-            checkpoint = _checkpoint(path, content)
+            heartbeat = heartbeat_in(content)
+            checkpoint = checkpoint_in(path, content)
         except StateFileError as fault:
             return Generation(path=path, heartbeat=heartbeat, fault=fault)
         owner = checkpoint.account_id
@@ -290,7 +215,7 @@ class StateFiles:
         if self._open is None or _identity(self._current) != self._identity:
             return False
         try:
-            self._disk.write(self._open, heartbeat_line(heartbeat), offset=len(_FIRST_LINE))
+            self._disk.write(self._open, heartbeat_line(heartbeat), offset=HEARTBEAT_OFFSET)
         except OSError as error:
             raise _cannot_write(self._current, error) from error
         return True
@@ -313,10 +238,9 @@ class StateFiles:
         Raises:
             StateFolderError: it cannot be renamed; nothing is written over it.
         """
-        kept = sorted(self.folder.glob("trading_state-*.bad"))
-        number = 1 + max((int(it.stem.rpartition("-")[2]) for it in kept), default=0)
-        target = self.folder / f"trading_state-{number:06}.bad"
         try:
+            kept = kept_aside(self.folder, _KEPT_STEM)
+            target = next_kept_name(self.folder, _KEPT_STEM)
             for oldest in kept[: max(0, len(kept) - KEPT_ASIDE_MAX + 1)]:
                 oldest.unlink()
             self._disk.replace(path, target)
@@ -336,50 +260,6 @@ class StateFiles:
                 self._disk.close(descriptor)
 
 
-# -- the file as bytes ---------------------------------------------------------------------------
-
-_FIRST_LINE = b'{"format":%d,\n' % FORMAT
-_CHECKSUM_START = b'"checksum":"'
-_CHECKSUM_END = b'",\n'
-_STATE_START, _STATE_END = b'"state":', b"}\n"
-_encoder = msgspec.json.Encoder()
-_checkpoints: msgspec.json.Decoder[Checkpoint] = msgspec.json.Decoder(Checkpoint)
-_heartbeats: msgspec.json.Decoder[Heartbeat] = msgspec.json.Decoder(Heartbeat)
-
-
-def file_content(checkpoint: Checkpoint, heartbeat: Heartbeat) -> bytes:
-    """Return the whole file."""
-    body = _STATE_START + _encoder.encode(checkpoint) + _STATE_END
-    checksum = hashlib.sha256(_PREFIX + _FIRST_LINE + body).hexdigest().encode()
-    return b"".join(
-        (_FIRST_LINE, heartbeat_line(heartbeat), _CHECKSUM_START, checksum, _CHECKSUM_END, body)
-    )
-
-
-def heartbeat_line(heartbeat: Heartbeat) -> bytes:
-    """Return the second line: always HEARTBEAT_WIDTH bytes, the last of them a newline."""
-    beat = _encoder.encode(heartbeat)
-    line = b'"heartbeat":%b,"heartbeat_at":"%b","heartbeat_crc32":"%08x",' % (
-        beat,
-        utc_text(heartbeat.utc_us).encode(),
-        zlib.crc32(beat),
-    )
-    return line.ljust(HEARTBEAT_WIDTH - 1) + b"\n"
-
-
-def _heartbeat(content: bytes) -> Heartbeat | None:
-    """Return the heartbeat of a file, also of one whose rest cannot be used; None if torn."""
-    start = len(_FIRST_LINE)
-    line = content[start : start + HEARTBEAT_WIDTH]
-    beat, comma, rest = line.removeprefix(b'"heartbeat":').partition(b',"heartbeat_at":')
-    if not comma or b'"heartbeat_crc32":"%08x",' % zlib.crc32(beat) not in rest:
-        return None
-    try:
-        return _heartbeats.decode(beat)
-    except msgspec.MsgspecError:
-        return None
-
-
 def _beginning(path: Path) -> bytes:
     """Return what comes before the state itself; nothing where it cannot be read."""
     try:
@@ -389,11 +269,6 @@ def _beginning(path: Path) -> bytes:
         return b""
 
 
-def _stated_seq(beginning: bytes) -> int:
-    found = _SEQ.search(beginning)
-    return _SAYS_NOTHING if found is None else int(found.group(1))
-
-
 def _content(path: Path) -> bytes:
     try:
         if path.stat().st_size > FILE_BYTES_MAX:
@@ -401,54 +276,6 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise StateFileError(str(path), f"it cannot be read: {error}") from error
-
-
-def _checkpoint(path: Path, content: bytes) -> Checkpoint:
-    """Return what the file says, once all of it holds; the first thing that does not is named."""
-    _check_whole(path, content)
-    start = len(_FIRST_LINE) + HEARTBEAT_WIDTH
-    start += len(_CHECKSUM_START) if content.startswith(_CHECKSUM_START, start) else 0
-    end = content.find(_CHECKSUM_END, start)
-    if end < 0:
-        raise StateFileError(str(path), "it is cut off before its checksum")
-    # Read where it lies: every copy of a large state is time that a start takes.
-    body = memoryview(content)[end + len(_CHECKSUM_END) :]
-    hashed = hashlib.sha256(_PREFIX + _FIRST_LINE)
-    hashed.update(body)
-    if hashed.hexdigest().encode() != content[start:end]:
-        cut = "" if content.endswith(_STATE_END) else " and its end is missing"
-        raise StateFileError(
-            str(path), f"its checksum does not fit{cut}: it is torn or was changed"
-        )
-    try:
-        return _checkpoints.decode(body[len(_STATE_START) : -len(_STATE_END)])
-    except msgspec.MsgspecError as error:
-        raise StateFileError(str(path), f"it is of another version of Backstop: {error}") from error
-
-
-def _check_whole(path: Path, content: bytes) -> None:
-    where = str(path)
-    if not content:
-        raise StateFileError(where, "it is empty: a crash came before its first byte was on disk")
-    if not content.strip(b"\0"):
-        raise StateFileError(where, "it holds nothing but NUL bytes, as a power cut leaves them")
-    if content.startswith(_FIRST_LINE):
-        return
-    if b"\0" in content[: len(_FIRST_LINE)]:
-        raise StateFileError(where, "it begins with NUL bytes, as a power cut leaves them")
-    number = _format(content)
-    if number is None:
-        raise StateFileError(where, "it is no state of Backstop, or its beginning is gone")
-    age = "a newer" if number > FORMAT else "an older"
-    raise StateFileError(
-        where, f"it has format {number}, of {age} Backstop; this one reads format {FORMAT}"
-    )
-
-
-def _format(content: bytes) -> int | None:
-    first, newline, _ = content.partition(b",\n")
-    digits = first.removeprefix(b'{"format":')
-    return int(digits) if newline and digits != first and digits.isdigit() else None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -17,16 +17,15 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from backstop.adapters.state_layout import AUDIT_DATABASE, CHECKPOINT_FOLDER, CRASH_FOLDER
 from backstop.errors import StateFolderError
 
-_RECORD = "audit.db"
-
 _BELIEVED = (
-    *(_RECORD, "audit.db-wal", "audit.db-shm"),
+    *(AUDIT_DATABASE, f"{AUDIT_DATABASE}-wal", f"{AUDIT_DATABASE}-shm"),
     *("trading_state.json", "trading_state.backup.json"),
     *("trading_state.older.json", "trading_state.taken.json"),
     *("past_orders.db", "past_orders.db-wal", "past_orders.db-shm"),
-    *("checkpoints", "crash"),
+    *(CHECKPOINT_FOLDER, CRASH_FOLDER),
 )
 """What the guard believes, or tells of the account; the keys have a check of their own."""
 
@@ -241,7 +240,7 @@ def check_usable(folder: Path) -> None:
 def _check_access(folder: Path) -> None:
     for path, needed in (
         (folder, os.R_OK | os.W_OK | os.X_OK),
-        (folder / _RECORD, os.R_OK | os.W_OK),
+        (folder / AUDIT_DATABASE, os.R_OK | os.W_OK),
     ):
         if not path.exists() or os.access(path, needed):
             continue

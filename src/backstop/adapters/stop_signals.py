@@ -2,8 +2,12 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the watchdog does without event loops, and must stay small
+    from asyncio import AbstractEventLoop
 
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
@@ -37,3 +41,14 @@ def ignore_stop_signals() -> None:
     """
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def call_at_stop_signals(loop: "AbstractEventLoop", stop: Callable[[], None]) -> None:
+    """Have ``loop`` call ``stop`` at each of them; one that is ignored stays so, as nohup wants."""
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            continue
+        try:
+            loop.add_signal_handler(number, stop)
+        except NotImplementedError:  # Windows has no signals on the event loop
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))

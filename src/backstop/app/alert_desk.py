@@ -9,6 +9,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from backstop.adapters.alert_courier import AlertCourier, Delivery, Letter
 from backstop.config.secret import Secret
@@ -144,17 +145,23 @@ class AlertDesk:
             self.dropped += 1
 
     async def run(self) -> None:
-        """Deliver until cancelled; a courier that ends is started again."""
-        if not self._urls:
-            return
+        """Deliver until cancelled; a courier that ends is started again.
+
+        At the end it is given what waits, and delivers that by itself: no stop waits for a service.
+        """
+        if self._urls:
+            try:
+                await self._deliver()
+            finally:
+                self._say_left()
+
+    async def _deliver(self) -> None:
         pause_s = RESTART_PAUSE_S
         while True:
             began_ns = self._clock.monotonic_ns()
             try:
-                async with await AlertCourier.start(
-                    [url.reveal() for url in self._urls], looks_out=True
-                ) as courier:
-                    await self._serve(courier)
+                courier = AlertCourier.start([url.reveal() for url in self._urls], looks_out=True)
+                await self._serve(courier)
             except AlertCourierError as error:
                 self._tell(0, f"the courier is down: {error}")
             if self._clock.monotonic_ns() - began_ns > RESTART_PAUSE_MAX_S * 1e9:
@@ -168,21 +175,49 @@ class AlertDesk:
             self._tell(0, "")
             while not reading.done():
                 self._flush_gathered()
-                while self._waiting:
-                    place = next(iter(self._waiting))
-                    await courier.send(self._waiting[place])
-                    self._waiting.pop(place, None)
+                await self._send_waiting(courier)
                 self._arrived.clear()
-                arrived = asyncio.create_task(self._arrived.wait())
-                await asyncio.wait(
-                    (arrived, reading),
-                    timeout=self._wait_s(),
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                arrived.cancel()
-            raise AlertCourierError("it ended by itself")
+                await self._arrived_or(reading)
+            await reading
+        except asyncio.CancelledError:
+            self._flush_gathered(all_of_it=True)
+            if await courier.leave(self._waiting.values()):
+                self._waiting.clear()
+            raise
+        except AlertCourierError:
+            await courier.leave()
+            raise
         finally:
             reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _send_waiting(self, courier: AlertCourier) -> None:
+        while self._waiting:
+            place, letter = self._waiting.popitem(last=False)
+            try:
+                await courier.send(letter)
+            except AlertCourierError:
+                self._waiting[place] = letter  # the next courier has it first
+                self._waiting.move_to_end(place, last=False)
+                raise
+
+    async def _arrived_or(self, reading: "asyncio.Task[NoReturn]") -> None:
+        """Wait for an alert, for the time of what is gathered, or for the end of the courier."""
+        arrived = asyncio.create_task(self._arrived.wait())
+        try:
+            await asyncio.wait(
+                (arrived, reading), timeout=self._wait_s(), return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            arrived.cancel()
+
+    def _say_left(self) -> None:
+        """Name what nobody was told of before the end; the next guard raises what is still so."""
+        self._flush_gathered(all_of_it=True)
+        if self._waiting:
+            titles = ", ".join(letter.title for letter in self._waiting.values())
+            fault = f"{len(self._waiting)} not sent before the stop: {titles}"
+            self._tell(0, fault[:BODY_CHARS_MAX])
 
     def _wait_s(self) -> float | None:
         due = [it.due_ns for it in self._gathered.values()]
@@ -190,16 +225,17 @@ class AlertDesk:
             return None
         return max(0, min(due) - self._clock.monotonic_ns()) / 1e9
 
-    def _flush_gathered(self) -> None:
+    def _flush_gathered(self, *, all_of_it: bool = False) -> None:
         now_ns = self._clock.monotonic_ns()
-        for code in [code for code, it in self._gathered.items() if now_ns >= it.due_ns]:
+        due = [code for code, it in self._gathered.items() if all_of_it or now_ns >= it.due_ns]
+        for code in due:
             worst, count = self._gathered[code].worst, self._gathered[code].count
             del self._gathered[code]
             if worst is not None:
                 self._gathered[code] = _Gathered(sent=worst.severity, due_ns=now_ns + GATHER_NS)
                 self._enqueue(worst, more=count)
 
-    async def _book_deliveries(self, courier: AlertCourier) -> None:
+    async def _book_deliveries(self, courier: AlertCourier) -> NoReturn:
         async for delivery in courier.deliveries():
             if delivery.reach:
                 self._book_reach(delivery)
@@ -214,6 +250,7 @@ class AlertDesk:
             if delivery.delivered:
                 self._unreached.pop(delivery.channel, None)
             self._tell(delivery.channel, fault and f"channel {delivery.channel}: {fault}")
+        raise AlertCourierError("it ended by itself")
 
     def _book_reach(self, delivery: Delivery) -> None:
         """Note whether a channel answers: a doubt, for nothing was to be delivered."""

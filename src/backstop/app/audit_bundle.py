@@ -15,24 +15,21 @@ from msgspec import Struct
 
 from backstop.adapters.sqlite.audit_store import AuditStore, StoredOrder, StoredRecord
 from backstop.adapters.sqlite.evidence_copy import readable
+from backstop.adapters.state_layout import AUDIT_DATABASE
 from backstop.app.audit_reading import RecordView, record_view
-from backstop.app.codec import POLICY_KIND, ROTATION_KIND, decode_policy
 from backstop.app.journal_fold import decisions
-from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.core.audit_log import ChunkedTree
 from backstop.core.checkpoint import CheckpointError, parse
 from backstop.core.engine import new_book
+from backstop.core.record_fold import decode_policy
 from backstop.core.step import Step
-from backstop.errors import BackstopError, StateFolderError, TamperedRecordError
+from backstop.domain.record_kind import RecordKind
+from backstop.errors import NoBundleError, StateFolderError, TamperedRecordError
 
 FORMAT = "backstop.audit-bundle.v1"
 
 MAX_RECORDS = 5000
 """Records of one order; an order with 2000 fills has fewer, and the bundle stays below 16 MiB."""
-
-
-class NoProofError(BackstopError):
-    """The order is on record, and there is nothing yet that could be proven of it."""
 
 
 class IncludedRecord(Struct, frozen=True, kw_only=True):
@@ -63,7 +60,7 @@ def order_bundle(state_folder: Path, order_id: str) -> bytes:
     """Return the bundle of the order with this client order id or broker order id, as JSON.
 
     Raises:
-        NoProofError: it has no execution proof yet.
+        NoBundleError: it has no execution proof yet.
         StateFolderError: there is no such order, or no usable record.
     """
     with readable(state_folder / AUDIT_DATABASE) as path, AuditStore(path) as store:
@@ -83,14 +80,12 @@ def order_bundle(state_folder: Path, order_id: str) -> bytes:
             )
 
         seqs = _seqs_of(store, order)
+        rotations = [seq for seq, _ in store.payloads(RecordKind.KEY_ROTATION)]
         bundle = AuditBundle(
             format=FORMAT,
             execution=msgspec.Raw(str(order.execution_proof).encode()),
             records=tuple(included(it) for it in _records(store, seqs)),
-            rotations=tuple(
-                included(it)
-                for it in _records(store, [seq for seq, _ in store.payloads(ROTATION_KIND)])
-            ),
+            rotations=tuple(included(it) for it in _records(store, rotations)),
             checkpoint=note,
         )
     return msgspec.json.encode(bundle)
@@ -103,11 +98,11 @@ def _order(store: AuditStore, order_id: str) -> StoredOrder:
             f"No recorded order has the id {order_id}. 'backstop audit orders' lists them."
         )
     if order.client_order_id is None:
-        raise NoProofError(
+        raise NoBundleError(
             f"Order {order_id} was not placed by Backstop; only its fills are on record."
         )
     if order.execution_proof is None:
-        raise NoProofError(
+        raise NoBundleError(
             f"Order {order_id} is {order.status} and has no execution proof. A proof is made when "
             "an order with fills is finished."
         )
@@ -125,14 +120,14 @@ def _seqs_of(store: AuditStore, order: StoredOrder) -> list[int]:
     """Return the numbers of all records of the facts that tell of an order."""
     records = (record.as_written() for record in store.records())
     first = next(records)
-    if first.kind != POLICY_KIND:
+    if first.kind != RecordKind.POLICY:
         raise StateFolderError("The record is of a version that this one cannot follow.")
     seqs: list[int] = []
     for decided in decisions(new_book(decode_policy(first)), records):
         if _tells_of(decided.result, order):
             seqs.extend(record.seq for record in decided.records)
         if len(seqs) > MAX_RECORDS:
-            raise NoProofError(
+            raise NoBundleError(
                 f"Order {order.client_order_id} has more than {MAX_RECORDS} records; "
                 "'backstop audit export' writes them all."
             )

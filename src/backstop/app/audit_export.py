@@ -19,8 +19,8 @@ from backstop.adapters.folders import sync_folder
 from backstop.adapters.signing import PUBLIC_KEY_FILE
 from backstop.adapters.sqlite.audit_store import AuditStore, StoredFill, StoredOrder
 from backstop.adapters.sqlite.evidence_copy import readable
+from backstop.adapters.state_layout import AUDIT_DATABASE, KEY_FOLDER
 from backstop.app.audit_reading import record_view
-from backstop.app.state_layout import AUDIT_DATABASE, KEY_FOLDER
 from backstop.app.tree_check import recomputed_leaf
 from backstop.core import canonical_json
 from backstop.core.audit_log import Frontier

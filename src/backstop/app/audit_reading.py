@@ -22,7 +22,7 @@ class RecordView(Struct, frozen=True, kw_only=True):
 
     Attributes:
         seq: its place; the leaf of the Merkle tree has the index ``seq`` - 1.
-        kind: event, command, proof, policy or key-rotation.
+        kind: event, command, proof, policy, key-rotation or state.
         epoch: number of the right to send under which it was written.
         monotonic_ns: as text, because readers of JSON round numbers as large as this.
         utc_us: microseconds since 1970.

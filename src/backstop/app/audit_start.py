@@ -16,8 +16,7 @@ from backstop.adapters.key_folder import discard_next, open_next, promote_next
 from backstop.adapters.signing import AuditKeys
 from backstop.adapters.sqlite.audit_store import AuditStore
 from backstop.adapters.sqlite.schema import FIRST_SEQ, damaged, way_out
-from backstop.app.codec import ROTATION_KIND
-from backstop.app.state_layout import AUDIT_DATABASE, KEY_FOLDER
+from backstop.adapters.state_layout import AUDIT_DATABASE, KEY_FOLDER
 from backstop.app.tree_check import (
     check_head,
     checked_key_chain,
@@ -30,6 +29,7 @@ from backstop.core.audit_log import Frontier
 from backstop.core.checkpoint import parse
 from backstop.core.key_rotation import KeyChain
 from backstop.core.merkle import EMPTY_ROOT
+from backstop.domain.record_kind import RecordKind
 from backstop.errors import RecordGoneError, StateFolderError, TamperedRecordError
 
 WHOLE_CHECK_RECORDS = 200
@@ -173,7 +173,7 @@ def _read_whole(
 ) -> CheckedStart:
     """Read every record, and check that it is what was signed; errors as ``checked_start``."""
     key_folder = state_folder / KEY_FOLDER
-    rotations = store.payloads(ROTATION_KIND)
+    rotations = store.payloads(RecordKind.KEY_ROTATION)
     keys = present_keys(key_folder, rotations, account=account)
     signers = checked_key_chain(
         rotations, newest=keys.public_key().public_bytes_raw(), account=account

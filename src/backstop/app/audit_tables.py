@@ -23,12 +23,13 @@ from backstop.adapters.sqlite.audit_store import (
     table_columns,
 )
 from backstop.adapters.sqlite.schema import scratch
-from backstop.app.codec import decode_fact
+from backstop.adapters.state_layout import AUDIT_DATABASE
 from backstop.app.journal_fold import Decided, decisions
 from backstop.app.proofs import proof_document, with_proof
 from backstop.core.book import Book
 from backstop.core.execution_proof import proof_fault
 from backstop.core.key_rotation import KeyChain
+from backstop.core.record_fold import decode_fact
 from backstop.domain.events import JournalRecovered
 from backstop.domain.utc import utc_text
 from backstop.errors import TamperedRecordError
@@ -82,7 +83,8 @@ def check_layout(store: AuditStore) -> None:
     with closing(scratch()) as expected:
         if store.layout() != layout(expected):
             raise TamperedRecordError(
-                "audit.db", "its tables, indexes, views or triggers are not those of this layout"
+                AUDIT_DATABASE,
+                "its tables, indexes, views or triggers are not those of this layout",
             )
 
 

@@ -7,18 +7,18 @@ signed head over all records, and heads that are durable are also written outsid
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Protocol, Self
 
 from backstop.adapters.checkpoints import CheckpointAddress, CheckpointFolder
-from backstop.adapters.machine import machine
 from backstop.adapters.signing import AuditKeys
 from backstop.adapters.sqlite.audit_store import AuditStore
 from backstop.adapters.sqlite.journal import SqliteJournal
 from backstop.adapters.sqlite.schema import FIRST_SEQ
 from backstop.adapters.sqlite.write_ahead_log import has_log
+from backstop.adapters.state_layout import AUDIT_DATABASE, CHECKPOINT_FOLDER
 from backstop.app.audit_start import (
     CheckedStart,
     KnownTree,
@@ -28,7 +28,7 @@ from backstop.app.audit_start import (
     refused,
 )
 from backstop.app.commit_waits import CommitWaits
-from backstop.app.state_layout import AUDIT_DATABASE, CHECKPOINT_FOLDER
+from backstop.app.daemon_thread import in_daemon_thread
 from backstop.core.audit_log import Frontier
 from backstop.core.checkpoint import (
     Checkpoint,
@@ -38,7 +38,7 @@ from backstop.core.checkpoint import (
     signature_identity,
 )
 from backstop.core.journal_leaf import leaf_hash
-from backstop.errors import BackstopError, JournalError, TamperedRecordError
+from backstop.errors import BackstopError, TamperedRecordError
 from backstop.ports import Clock, JournalBatch, JournalRecord, Told
 
 CHECKPOINT_RECORDS = 1000
@@ -57,9 +57,9 @@ TREES_KEPT = 64
 """Newest signed trees in memory: the loop hears of a commit long before as many others are made. If
 it was held up for so long, its next checkpoint goes on with an older tree."""
 
-CLOSE_LIMIT_S = 2.5
-"""For the last checkpoint outside: a disk that hangs holds up no end, and the second place has two
-seconds. What it lacks is covered by the first checkpoint of the next start."""
+CLOSE_LIMIT_S = 0.75
+"""For the last checkpoint outside: neither a disk that hangs nor a second place far away holds up
+an end. What they lack is covered by the first checkpoint of the next start."""
 
 CHECKPOINTS_FAULT = "audit checkpoints"
 SLOW_FAULT = "journal speed"
@@ -343,7 +343,7 @@ class AuditTrail:
         faults = []
         for place in self._places:
             try:
-                await _off_the_loop(partial(place.append, note))
+                await in_daemon_thread(partial(place.append, note), name="checkpoint")
             except BackstopError as error:
                 faults.append(str(error))
         if faults:
@@ -365,44 +365,28 @@ class AuditTrail:
         Raises:
             JournalError: the disk did not take the rest in time.
         """
-        failure: JournalError | None = None
         try:
-            await self._journal.close()
-        except JournalError as error:
-            failure = error
+            await self.close_journal()
+        finally:
+            await self.close_outside()
+
+    async def close_journal(self, *, within_s: float | None = None) -> None:
+        """Write down what is pending; ``close_outside`` is to follow.
+
+        Args:
+            within_s: how long it may take; None: as long as the journal allows.
+
+        Raises:
+            JournalError: the disk did not take the rest in time.
+        """
+        await self._journal.close(within_s=within_s)
+
+    async def close_outside(self, *, within_s: float | None = None) -> None:
+        """Write the last checkpoint, within CLOSE_LIMIT_S and ``within_s``, whichever is less."""
+        limit_s = CLOSE_LIMIT_S if within_s is None else min(CLOSE_LIMIT_S, within_s)
         if self._journal.signed_head not in {None, self._written}:
             try:
-                async with asyncio.timeout(CLOSE_LIMIT_S):
+                async with asyncio.timeout(limit_s):
                     await self._write_outside()
             except TimeoutError:
-                self._fault(
-                    CHECKPOINTS_FAULT, f"the last one was not taken within {CLOSE_LIMIT_S:g} s"
-                )
-        if failure is not None:
-            raise failure
-
-
-async def _off_the_loop(work: Callable[[], None]) -> None:
-    """Run ``work`` on a thread of its own, which a process that must end does not wait for."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def settle(error: BaseException | None) -> None:
-        if done.done():
-            return
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
-
-    def run() -> None:
-        failure: BaseException | None = None
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 - whoever waits hears of every failure
-            failure = error
-        with suppress(RuntimeError):  # the loop has ended, and with it everyone who waited
-            loop.call_soon_threadsafe(settle, failure)
-
-    machine().start_thread(run, name="checkpoint")
-    await done
+                self._fault(CHECKPOINTS_FAULT, f"the last one was not taken within {limit_s:.3g} s")

@@ -16,9 +16,8 @@ from backstop.adapters.key_folder import next_public_key
 from backstop.adapters.signing import PUBLIC_KEY_FILE, load_public_key
 from backstop.adapters.sqlite.audit_store import AuditStore, StoredRecord
 from backstop.adapters.sqlite.evidence_copy import readable
+from backstop.adapters.state_layout import AUDIT_DATABASE, CHECKPOINT_FOLDER, KEY_FOLDER
 from backstop.app.audit_tables import OutageOnRecord, check_layout, check_tables
-from backstop.app.codec import POLICY_KIND, ROTATION_KIND, decode_policy
-from backstop.app.state_layout import AUDIT_DATABASE, CHECKPOINT_FOLDER, KEY_FOLDER
 from backstop.app.tree_check import (
     NoteSource,
     Walked,
@@ -34,6 +33,8 @@ from backstop.core.book import Book
 from backstop.core.checkpoint import log_origin
 from backstop.core.engine import new_book
 from backstop.core.key_rotation import KeyChain, key_name
+from backstop.core.record_fold import decode_policy
+from backstop.domain.record_kind import RecordKind
 from backstop.errors import DamagedDatabaseError, StateFolderError, TamperedRecordError
 
 Progress = Callable[[str, int, int], None]
@@ -132,7 +133,7 @@ class _Check:
         self._on_book = on_book
 
     def key_chain(self, key_folder: Path, public_key: Path | None) -> KeyChain:
-        rotations = self._store.payloads(ROTATION_KIND)
+        rotations = self._store.payloads(RecordKind.KEY_ROTATION)
         trusted = key_folder / PUBLIC_KEY_FILE if public_key is None else public_key
         if not trusted.is_file():
             raise StateFolderError(
@@ -164,7 +165,7 @@ class _Check:
     def tables(self, walked: Walked, chain: KeyChain) -> AuditReport:
         records = (record.as_written() for record in self._stored("tables"))
         first = next(records)
-        if first.kind != POLICY_KIND:
+        if first.kind != RecordKind.POLICY:
             raise StateFolderError(
                 "The record does not begin with the rules of the process that wrote it: it is of "
                 "a version that this one cannot follow."

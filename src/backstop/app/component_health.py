@@ -19,6 +19,10 @@ class ComponentHealth:
         """The present faults by component; empty when everything is well."""
         return dict(self._faults)
 
+    def begin_anew(self) -> None:
+        """Forget what was not well: of a guard that starts, nothing is known yet."""
+        self._faults.clear()
+
     def reporter(self, component: str) -> Callable[[str], None]:
         """Return what a component tells its fault to; an empty text says it is well again."""
 

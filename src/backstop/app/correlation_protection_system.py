@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from backstop.app.guard_part import READY_LIMIT_S, GuardPart, until
+from backstop.app.wish_checks import check_contracts, checked_wait_s
 from backstop.core.correlation_protection import LimitReading
 from backstop.core.exposure import LimitName
 from backstop.core.exposure_snapshot import ExposureSnapshot, exposure_snapshot
@@ -22,6 +23,7 @@ from backstop.core.instrument_table import contract_profile
 from backstop.core.portfolio import exposure_denials
 from backstop.domain.denial import Denial
 from backstop.domain.order import OrderIntent, OrderType, Side
+from backstop.domain.wish_terms import QUANTITY_MAX
 from backstop.errors import DomainError, GatewayUnreachableError, SettingError
 
 if TYPE_CHECKING:
@@ -80,21 +82,23 @@ class CorrelationProtectionSystem(GuardPart):
             timeout_s: how long to wait for it after the first contact with the gateway.
 
         Raises:
+            DomainError: ``timeout_s`` is no finite number of seconds; nothing was started.
             SetupError: settings, state folder, keys, or another guard on the account.
             SettingError: CORRELATION_PROTECTION_ENABLE is 0.
             LoginRefusedError: the gateway refuses the credentials.
             GatewayUnreachableError: it was not there within ``timeout_s``.
         """
-        await self._ready(timeout_s=timeout_s)
+        wait_s = checked_wait_s(timeout_s)
+        await self._ready(timeout_s=wait_s)
         guard = self.guard
         if guard.book.policy.exposure_limits is None:
             raise SettingError(self.SWITCH, "is off", f"1 {self.PURPOSE}")
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(wait_s):
                 await until(guard, lambda: guard.book.estimate is not None)
         except TimeoutError:
             raise GatewayUnreachableError(
-                f"No volatility was estimated within {timeout_s:g} s. Entries are refused "
+                f"No volatility was estimated within {wait_s:g} s. Entries are refused "
                 "meanwhile; the guard goes on trying."
             ) from None
 
@@ -113,8 +117,7 @@ class CorrelationProtectionSystem(GuardPart):
         Raises:
             DomainError: no contract goes by ``symbol``, or the quantity is no number of contracts.
         """
-        if type(quantity) is not int or quantity < 1:
-            raise DomainError(f"A position of {quantity!r} contracts cannot be judged.")
+        check_contracts("quantity", quantity)
         guard, instrument = self.guard, self._instrument(symbol)
         intent = OrderIntent(
             client_order_id="what-if",
@@ -151,10 +154,10 @@ class CorrelationProtectionSystem(GuardPart):
             GatewayUnreachableError: the broker does not show it; says what it shows instead, which
                 is what counts.
         """
-        if type(quantity) is not int:
-            raise DomainError(f"A position of {quantity!r} contracts cannot be counted.")
+        check_contracts("quantity", quantity, least=-QUANTITY_MAX)
         guard, contract_id = self.guard, self._instrument(symbol).contract_id
-        wait_s = guard.book.policy.execution_timeout_ns / 1e9 if timeout_s is None else timeout_s
+        wait_s = guard.book.policy.execution_timeout_ns / 1e9
+        wait_s = wait_s if timeout_s is None else checked_wait_s(timeout_s)
         try:
             async with asyncio.timeout(wait_s):
                 await until(guard, lambda: self._is_held(contract_id, quantity))

@@ -19,8 +19,8 @@ from typing import Any
 from backstop import __version__
 from backstop.adapters.crash_folder import CrashFolder, CrashReport, Redact
 from backstop.adapters.sqlite.last_records import last_records
+from backstop.adapters.state_layout import AUDIT_DATABASE, CRASH_FOLDER
 from backstop.app.critical_system_manager import CriticalSystemManager
-from backstop.app.state_layout import AUDIT_DATABASE, CRASH_FOLDER
 
 RECORDS_SHOWN = 200
 """Newest journal records in a dump: more than a minute of a busy account."""

@@ -36,6 +36,7 @@ from backstop.app.recovery_review import RecoveryReport
 from backstop.app.set_up import of_guard
 from backstop.app.watch_link import WatchLink, WatchReport
 from backstop.app.wiring import Parts
+from backstop.app.wish_checks import check_strategy
 from backstop.config.secret import Secret
 from backstop.config.settings import Settings, refuse_split_gateway
 from backstop.core.book import Book
@@ -83,6 +84,7 @@ class CriticalSystemManager:
         self.comes_back = False  # likewise: at once, in place of a guard that failed
         self.on_begun: Callable[[], None] = lambda: None  # hears once it can be asked
         self.bot_hubs: tuple[BotHub, ...] = ()  # set by whoever puts a gateway in front of us
+        self.hosted_strategies: set[str] = set()  # names; set by whoever hosts them
         self._on_note = on_note
         self._life: GuardLife | None = None  # stays after the end: what was known can be read
         self._is_open = False
@@ -139,6 +141,7 @@ class CriticalSystemManager:
             raise SetupError(STARTED)
         refuse_split_gateway(self.settings)
         self._is_open = True
+        self._health.begin_anew()
         try:
             self._life = life = GuardLife(
                 self.settings,
@@ -172,10 +175,12 @@ class CriticalSystemManager:
         Raises:
             JournalError: the disk did not take the rest in time; all else is closed all the same.
         """
-        if self._is_open and self._life is not None:
-            await self._life.end(by_person=by_person)
-        self._is_open = False
-        await self._closing.aclose()
+        try:
+            if self._is_open and self._life is not None:
+                await self._life.end(by_person=by_person)
+        finally:  # also when there is no time left: the state is what the next start needs
+            self._is_open = False
+            await self._closing.aclose()
 
     # -- orders ----------------------------------------------------------------------------------
 
@@ -226,7 +231,10 @@ class CriticalSystemManager:
         await self.decisions.order_changed(client_order_id)
 
     async def cancel_order(self, client_order_id: str, *, reason: str) -> Decision:
-        """Ask the venue to cancel an order; what comes of it shows in the order."""
+        """Ask the venue to cancel an order, and again until it is over or the venue says no.
+
+        What comes of it shows in the order.
+        """
         return await self._started().orders.cancel(client_order_id, reason=reason)
 
     async def modify_order(
@@ -234,16 +242,27 @@ class CriticalSystemManager:
         client_order_id: str,
         *,
         quantity: int | None,
-        limit_price: Decimal | None,
-        stop_price: Decimal | None,
+        limit_price: Decimal | int | None,
+        stop_price: Decimal | int | None,
     ) -> Decision:
-        """Ask the venue to change an order; prices go to the tick as for a new order."""
+        """Ask the venue to change an order; returned when it answered, or did not.
+
+        Prices go to the tick as for a new order. What the venue refuses is NOT_POSSIBLE, with its
+        words; what it took and does not show yet is in the order's ``change``.
+
+        Raises:
+            DomainError: a price is no exact number; nothing was done.
+        """
         return await self._started().orders.modify(
             client_order_id, quantity=quantity, limit_price=limit_price, stop_price=stop_price
         )
 
-    async def change_leg(self, broker_order_id: int, *, price: Decimal | None) -> Decision:
-        """Ask the venue to move a leg of a bracket to ``price``, or with None to cancel it."""
+    async def change_leg(self, broker_order_id: int, *, price: Decimal | int | None) -> Decision:
+        """Ask the venue to move a leg of a bracket to ``price``, or with None to cancel it.
+
+        Raises:
+            DomainError: the price is no exact number; nothing was done.
+        """
         return await self._started().orders.change_leg(broker_order_id, price=price)
 
     async def verify_execution(
@@ -276,8 +295,10 @@ class CriticalSystemManager:
         """Record what a strategy needs to go on after a restart, if it changed.
 
         Raises:
-            DomainError: the state holds something else than whole numbers, text and None.
+            DomainError: the state holds something else than whole numbers, text and None, or more
+                than goes on record; or no strategy can go by the name.
         """
+        check_strategy(strategy_id)
         if self.book.strategy_states.get(strategy_id) != state:
             saved = StrategySaved(utc_us=self.clock.utc_us(), strategy_id=strategy_id, state=state)
             self.decisions.put(recordable(saved))
@@ -289,8 +310,8 @@ class CriticalSystemManager:
         symbol: str,
         quantity: int,
         *,
-        stop_price: Decimal,
-        take_profit_price: Decimal | None = None,
+        stop_price: Decimal | int,
+        take_profit_price: Decimal | int | None = None,
     ) -> Decision:
         """Record where a position that the broker shows is to be taken out, and put that in place.
 
@@ -304,12 +325,13 @@ class CriticalSystemManager:
         self,
         symbol: str,
         *,
-        stop_price: Decimal | None = None,
-        take_profit_price: Decimal | None = None,
+        stop_price: Decimal | int | None = None,
+        take_profit_price: Decimal | int | None = None,
     ) -> Decision:
         """Give a position a stop and a target; a level that is None stays as it is.
 
         Raises:
+            DomainError: a price is no exact number; nothing was done.
             JournalError: it could not be made durable, and nothing was sent.
         """
         return await self._started().protection.protect(
@@ -327,6 +349,7 @@ class CriticalSystemManager:
         """Close a position, or ``quantity`` contracts of it, at the market; never flips it.
 
         Raises:
+            DomainError: nobody is named, or no reason is; nothing was done.
             JournalError: it could not be made durable, and nothing was sent.
         """
         return await self._started().operator.close_position(
@@ -351,23 +374,39 @@ class CriticalSystemManager:
     # -- the operator's acts ---------------------------------------------------------------------
 
     async def halt(self, *, reason: str, operator: str) -> Decision:
-        """Block new exposure until a person resumes; exits stay possible."""
+        """Block new exposure until a person resumes; exits stay possible.
+
+        Raises:
+            DomainError: nobody is named, or no reason is; nothing was done.
+        """
         return await self._started().operator.halt(reason=reason, operator=operator)
 
     async def resume(self, *, reason: str, operator: str) -> Decision:
-        """Lift what a person or a machine latched; refused while an order is UNKNOWN."""
+        """Lift what a person or a machine latched.
+
+        Refused while the kill file is there, which would latch again at once, while an order is
+        UNKNOWN, a liquidation is not flat, or the record is not sound.
+
+        Raises:
+            DomainError: nobody is named, or no reason is; nothing was done.
+        """
         return await self._started().operator.resume(reason=reason, operator=operator)
 
     async def change_limits(
         self,
         *,
-        daily_loss: Decimal | None = None,
-        trailing_loss: Decimal | None = None,
-        max_position: Decimal | None = None,
+        daily_loss: Decimal | int | None = None,
+        trailing_loss: Decimal | int | None = None,
+        max_position: Decimal | int | None = None,
         reason: str = "",
         operator: str = "",
     ) -> Decision:
-        """Change limits of the account, in dollars and minis; to loosen one takes a person."""
+        """Change limits of the account, in dollars and minis; to loosen one takes a person.
+
+        Raises:
+            DomainError: no limit is named, one is no exact number, or what is said of who asks and
+                why is no such text; nothing was done.
+        """
         return await self._started().operator.change_limits(
             daily_loss=daily_loss,
             trailing_loss=trailing_loss,
@@ -380,6 +419,7 @@ class CriticalSystemManager:
         """Take the account flat, or the contract that ``symbol`` stands for; ``liquidation`` tells.
 
         Raises:
+            DomainError: nobody is named, or no reason is; nothing was done.
             JournalError: it could not be made durable, and something of it was held back.
         """
         return await self._started().operator.liquidate(
@@ -391,7 +431,11 @@ class CriticalSystemManager:
         return self.book.liquidations.get(liquidation_id)
 
     async def acknowledge_alert(self, alert_id: int, *, operator: str) -> Decision:
-        """Note that a person has read an alert; it lifts no latch."""
+        """Note that a person has read an alert; it lifts no latch.
+
+        Raises:
+            DomainError: nobody is named; nothing was done.
+        """
         return await self._started().operator.acknowledge_alert(alert_id, operator=operator)
 
     def deliveries(self, alert_id: int) -> tuple[Delivery, ...]:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from backstop.adapters.machine import machine
+from backstop.app.waiter import answer, refuse
 
 _Result = TypeVar("_Result")
 
@@ -19,18 +20,14 @@ async def in_daemon_thread(work: Callable[[], _Result], *, name: str) -> _Result
     loop = asyncio.get_running_loop()
     answered: asyncio.Future[_Result] = loop.create_future()
 
-    def settle(settled: Callable[[], None]) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(lambda: None if answered.done() else settled())
-
     def run() -> None:
-        try:
-            result = work()
-        except Exception as error:  # noqa: BLE001 - raised where it is waited for
-            failure = error
-            settle(lambda: answered.set_exception(failure))
-        else:
-            settle(lambda: answered.set_result(result))
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            try:
+                result = work()
+            except Exception as error:  # noqa: BLE001 - raised where it is waited for
+                loop.call_soon_threadsafe(refuse, answered, error)
+            else:
+                loop.call_soon_threadsafe(answer, answered, result)
 
     machine().start_thread(run, name=name)
     return await answered

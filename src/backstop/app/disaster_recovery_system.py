@@ -17,13 +17,16 @@ from msgspec import Struct
 
 from backstop.app.guard_part import READY_LIMIT_S, GuardPart, until
 from backstop.app.recovery_review import RecoveryReport
+from backstop.app.wish_checks import checked_price, checked_wait_s, shown
 from backstop.core.book import Book
 from backstop.core.liquidation import LiquidationState, Remaining
 from backstop.core.liquidation_scope import contract_for, remaining
 from backstop.core.protection_situation import Protection, protection_of
+from backstop.core.protection_wishes import levels_in_ticks
 from backstop.core.step import Decision, DecisionKind
 from backstop.core.trading_state import TradingState
-from backstop.errors import DomainError, GatewayUnreachableError
+from backstop.domain.wish_terms import QUANTITY_MAX
+from backstop.errors import DomainError, GatewayUnreachableError, InvariantError
 
 if TYPE_CHECKING:
     from backstop.app.critical_system_manager import CriticalSystemManager
@@ -94,6 +97,7 @@ class DisasterRecoverySystem(GuardPart):
             timeout_s: how long to wait for it after the first contact with the gateway.
 
         Raises:
+            DomainError: ``timeout_s`` is no finite number of seconds; nothing was started.
             SetupError: settings, state folder, keys, or another guard on the account.
             LoginRefusedError: the gateway refuses the credentials.
             GatewayUnreachableError: the account could not be read within ``timeout_s``.
@@ -109,18 +113,24 @@ class DisasterRecoverySystem(GuardPart):
             timeout_s: how long to wait for it.
 
         Raises:
+            DomainError: ``timeout_s`` is no finite number of seconds.
             GatewayUnreachableError: it was not over by then; says what is still open. The guard
                 goes on, and stops at the venue stay.
+            InvariantError: a bug of ours: there is no report. The guard goes on likewise.
         """
-        guard = self.guard
+        wait_s, guard = checked_wait_s(timeout_s), self.guard
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(wait_s):
                 await guard.account_read()
-                await until(guard, lambda: guard.recovery is not None and _is_settled(guard))
+                await until(guard, lambda: _is_reported(guard) and _is_settled(guard))
         except TimeoutError:
-            raise GatewayUnreachableError(_unfinished(guard, timeout_s)) from None
+            raise GatewayUnreachableError(_unfinished(guard, wait_s)) from None
         report = guard.recovery
-        assert report is not None  # noqa: S101 - it was waited for
+        if report is None:
+            raise InvariantError(
+                f"What the last stop left behind cannot be told: {guard.parts.review.failure}. "
+                "The guard has acted on it all the same: `backstop status` shows what is held now."
+            )
         book, now_ns = guard.book, guard.now_ns()
         return Recovered(
             report=report,
@@ -134,8 +144,8 @@ class DisasterRecoverySystem(GuardPart):
         symbol: str,
         quantity: int,
         *,
-        stop_price: Decimal,
-        take_profit_price: Decimal | None = None,
+        stop_price: Decimal | int,
+        take_profit_price: Decimal | int | None = None,
         timeout_s: float | None = None,
     ) -> Decision:
         """Record where a position is to be taken out, and have that in place from now on.
@@ -161,19 +171,27 @@ class DisasterRecoverySystem(GuardPart):
             DomainError: an argument is not what its type says.
             JournalError: it could not be made durable, and nothing was sent.
         """
-        _check(quantity, stop_price, take_profit_price)
+        _check(quantity)
+        stop = checked_price("stop_price", stop_price)
+        target = checked_price("take_profit_price", take_profit_price)
         guard = self.guard
         contract_id = contract_for(guard.book, symbol)
         if contract_id is None:
             return Decision(kind=DecisionKind.UNKNOWN_SYMBOL, message=f"no contract: {symbol}")
         if not guard.book.policy.protects:
             return _not_possible(f"{self.SWITCH} is 0: nothing would be protected")
+        instrument = guard.book.instruments.get(contract_id)
+        if instrument is not None:
+            levels = levels_in_ticks(instrument, quantity, stop, target)
+            if isinstance(levels, Decision):
+                return levels  # what can be no price is not waited for
 
         def is_held() -> bool:
             view = guard.book.position(contract_id)
             return view.quantity == quantity and view.is_settled
 
-        wait_s = guard.book.policy.execution_timeout_ns / 1e9 if timeout_s is None else timeout_s
+        wait_s = guard.book.policy.execution_timeout_ns / 1e9
+        wait_s = wait_s if timeout_s is None else checked_wait_s(timeout_s)
         try:
             async with asyncio.timeout(wait_s):
                 await until(guard, is_held)
@@ -184,9 +202,7 @@ class DisasterRecoverySystem(GuardPart):
                 f"the {quantity:+d} that were to be added. Nothing was recorded; what is held "
                 "stays protected as it was"
             )
-        return await guard.protect_position(
-            contract_id, stop_price=stop_price, take_profit_price=take_profit_price
-        )
+        return await guard.protect_position(contract_id, stop_price=stop, take_profit_price=target)
 
     async def emergency_liquidation(
         self,
@@ -207,9 +223,11 @@ class DisasterRecoverySystem(GuardPart):
             timeout_s: how long to follow it; the guard goes on with it afterwards.
 
         Raises:
+            DomainError: nobody is named, no reason is, or ``timeout_s`` is no finite number of
+                seconds; nothing was begun.
             JournalError: it could not be made durable, and something of it was held back.
         """
-        guard = self.guard
+        wait_s, guard = checked_wait_s(timeout_s), self.guard
         decision = await guard.liquidate(reason=reason, operator=operator, symbol=symbol)
         name = decision.liquidation_id
         if name is None:
@@ -220,16 +238,20 @@ class DisasterRecoverySystem(GuardPart):
             return run.is_finished or not run.sends
 
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(wait_s):
                 await until(guard, is_over)
         except TimeoutError:
             pass  # how far it came is what is told
         await guard.decisions.recorded()
-        return _end(guard.book, name, timeout_s)
+        return _end(guard.book, name, wait_s)
 
 
 def _held(book: Book) -> list[str]:
     return [view.contract_id for view in book.positions.values() if view.quantity]
+
+
+def _is_reported(guard: "CriticalSystemManager") -> bool:
+    return guard.recovery is not None or guard.parts.review.failure is not None
 
 
 def _is_settled(guard: "CriticalSystemManager") -> bool:
@@ -255,13 +277,10 @@ def _unfinished(guard: "CriticalSystemManager", waited_s: float) -> str:
     )
 
 
-def _check(quantity: int, *prices: Decimal | None) -> None:
-    """Refuse what is no number of contracts and what is no price: a bot may pass anything."""
-    if type(quantity) is not int or not quantity:
-        raise DomainError(f"A position of {quantity!r} contracts cannot be added.")
-    for price in prices:
-        if price is not None and not isinstance(price, Decimal):
-            raise DomainError(f"{price!r} is no price: levels are Decimal, exactly as meant.")
+def _check(quantity: int) -> None:
+    """Refuse what is no number of contracts: a bot may pass anything."""
+    if type(quantity) is not int or not 1 <= abs(quantity) <= QUANTITY_MAX:
+        raise DomainError(f"A position of {shown(quantity)} contracts cannot be added.")
 
 
 def _not_possible(message: str) -> Decision:

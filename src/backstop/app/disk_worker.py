@@ -9,8 +9,13 @@ from contextlib import suppress
 from typing import Generic, TypeVar
 
 from backstop.adapters.machine import machine
+from backstop.app.waiter import answer, refuse
 
 T = TypeVar("T")
+
+
+def _nothing() -> None:
+    """Nobody has anything to do at the end."""
 
 
 class _Job(Generic[T]):
@@ -22,24 +27,13 @@ class _Job(Generic[T]):
         self.done: asyncio.Future[T] = self._loop.create_future()
 
     def run(self) -> None:
-        failure: Exception | None = None
-        try:
-            result = self._work()
-        except Exception as error:  # noqa: BLE001 - whoever waits hears of every failure
-            failure = error
         with suppress(RuntimeError):  # the loop has ended, and with it everyone who waited
-            if failure is not None:
-                self._loop.call_soon_threadsafe(self._settle_failure, failure)
+            try:
+                result = self._work()
+            except Exception as error:  # noqa: BLE001 - whoever waits hears of every failure
+                self._loop.call_soon_threadsafe(refuse, self.done, error)
             else:
-                self._loop.call_soon_threadsafe(self._settle, result)
-
-    def _settle(self, result: T) -> None:
-        if not self.done.done():
-            self.done.set_result(result)
-
-    def _settle_failure(self, failure: Exception) -> None:
-        if not self.done.done():
-            self.done.set_exception(failure)
+                self._loop.call_soon_threadsafe(answer, self.done, result)
 
 
 class DiskWorker:
@@ -54,6 +48,12 @@ class DiskWorker:
         self._line.put(job.run)
         return await job.done
 
-    def close(self) -> None:
-        """Let the line end when it has done what it was given."""
-        self._line.stop()
+    def close(self, at_the_end: Callable[[], None] = _nothing) -> "asyncio.Future[None]":
+        """Let the line end when it has done what it was given, and then ``at_the_end``.
+
+        Returns:
+            What is done by then. Nobody has to wait for it, and a process that ends does not.
+        """
+        last = _Job(at_the_end)
+        self._line.stop(last.run)
+        return last.done

@@ -8,6 +8,7 @@ from backstop.core.policy import Policy
 from backstop.domain.commands import (
     AuditAccount,
     CancelOrder,
+    Change,
     ClosePosition,
     LookUpOrder,
     ModifyOrder,
@@ -15,19 +16,9 @@ from backstop.domain.commands import (
     RaiseAlert,
     Request,
 )
-from backstop.domain.events import (
-    AccountAudited,
-    Answer,
-    CancelAnswered,
-    Fact,
-    ModifyAnswered,
-    OrderLookedUp,
-    PlaceAnswered,
-    PositionCloseAnswered,
-)
+from backstop.domain.events import AccountAudited, Fact, OrderLookedUp
+from backstop.domain.not_sent import not_sent
 from backstop.ports import Clock, FactSink, Gateway
-
-Change = PlaceOrder | CancelOrder | ModifyOrder | ClosePosition
 
 ORDINARY_MAX = 200
 """Reads and entries under way at once. The gateway takes 200 calls a minute: what comes on top
@@ -109,7 +100,7 @@ class Dispatcher:
         if self._put is None:
             return
         if isinstance(command, Change):
-            self._put(self.not_sent(command, why))
+            self._put(self._not_sent(command, why))
         else:
             self._put(self._not_read(command, why))
 
@@ -145,7 +136,7 @@ class Dispatcher:
     async def _carry_out(self, command: Change | LookUpOrder | AuditAccount) -> None:
         if isinstance(command, Change):
             closed = self._closed_gate() or await self._stopped_entry(command)
-            fact = self.not_sent(command, closed) if closed else await self._change(command)
+            fact = self._not_sent(command, closed) if closed else await self._change(command)
         else:
             fact = await self._read(command)
         if self._put is not None:
@@ -163,38 +154,8 @@ class Dispatcher:
         is_entry = isinstance(command, PlaceOrder) and not command.reduces_risk
         return await self._entry_stop() if is_entry and self._entry_stop is not None else ""
 
-    def not_sent(self, command: Change, why: str) -> Fact:
-        """Return the answer to a request of which no byte left this machine."""
-        utc_us = self._clock.utc_us()
-        match command:
-            case PlaceOrder():
-                return PlaceAnswered(
-                    utc_us=utc_us,
-                    client_order_id=command.client_order_id,
-                    answer=Answer.NOT_SENT,
-                    message=why,
-                )
-            case CancelOrder():
-                return CancelAnswered(
-                    utc_us=utc_us,
-                    broker_order_id=command.broker_order_id,
-                    answer=Answer.NOT_SENT,
-                    message=why,
-                )
-            case ModifyOrder():
-                return ModifyAnswered(
-                    utc_us=utc_us,
-                    broker_order_id=command.broker_order_id,
-                    answer=Answer.NOT_SENT,
-                    message=why,
-                )
-            case ClosePosition():
-                return PositionCloseAnswered(
-                    utc_us=utc_us,
-                    contract_id=command.contract_id,
-                    answer=Answer.NOT_SENT,
-                    message=why,
-                )
+    def _not_sent(self, command: Change, why: str) -> Fact:
+        return not_sent(command, utc_us=self._clock.utc_us(), message=why)
 
     async def _change(self, command: Change) -> Fact:
         match command:

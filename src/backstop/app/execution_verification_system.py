@@ -13,6 +13,7 @@ import asyncio
 from decimal import Decimal
 
 from backstop.app.guard_part import READY_LIMIT_S, GuardPart
+from backstop.app.wish_checks import check_contracts, checked_slippage, checked_wait_s
 from backstop.core.execution_verdict import Verdict, Verification, verify
 from backstop.core.step import Decision
 from backstop.core.tracked_order import TrackedOrder, final_quantity
@@ -45,6 +46,7 @@ class ExecutionVerificationSystem(GuardPart):
             timeout_s: how long to wait for it after the first contact with the gateway.
 
         Raises:
+            DomainError: ``timeout_s`` is no finite number of seconds; nothing was started.
             SetupError: settings, state folder, keys, or another guard on the account.
             LoginRefusedError: the gateway refuses the credentials.
             GatewayUnreachableError: the account could not be read within ``timeout_s``.
@@ -98,8 +100,8 @@ class ExecutionVerificationSystem(GuardPart):
 
         Args:
             order_id: the client order id, or the venue's number as text.
-            expected_quantity: contracts that should have been filled; all of the order, as it was
-                last changed, if None.
+            expected_quantity: contracts that should have been filled, 0 for none; all of the
+                order, as it was last changed, if None.
             max_slippage: adverse ticks allowed; MAX_SLIPPAGE_TICKS if None.
             timeout_s: how long to wait for a verdict other than UNKNOWN; EXECUTION_TIMEOUT_SECONDS
                 if None.
@@ -108,11 +110,16 @@ class ExecutionVerificationSystem(GuardPart):
             VERIFIED, BREACH, REFUTED or UNKNOWN, each with its reason.
 
         Raises:
+            DomainError: an argument is no number of contracts, of ticks, or of seconds.
             UnknownOrderError: no order goes by ``order_id``.
         """
         guard, policy = self.guard, self.guard.book.policy
-        wait_s = policy.execution_timeout_ns / 1e9 if timeout_s is None else timeout_s
-        slippage = policy.max_slippage_ticks if max_slippage is None else Decimal(max_slippage)
+        wait_s = policy.execution_timeout_ns / 1e9
+        wait_s = wait_s if timeout_s is None else checked_wait_s(timeout_s)
+        slippage = policy.max_slippage_ticks
+        slippage = slippage if max_slippage is None else checked_slippage(max_slippage)
+        if expected_quantity is not None:
+            check_contracts("expected_quantity", expected_quantity, least=0)
         name = (await self._order(order_id)).client_order_id
 
         async def judged() -> Verification:

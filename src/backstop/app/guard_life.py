@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 from backstop.adapters.log import Redactor
+from backstop.adapters.state_layout import AUDIT_DATABASE
 from backstop.app.alert_desk import AlertDesk
 from backstop.app.bot_desk import BotDesk
 from backstop.app.component_health import ComponentHealth
@@ -19,7 +20,6 @@ from backstop.app.order_desk import OrderDesk
 from backstop.app.order_records import OrderRecords
 from backstop.app.protection_desk import ProtectionDesk
 from backstop.app.quote_board import QuoteBoard
-from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.app.wiring import Outlets, wired
 from backstop.config.settings import Settings
 from backstop.core.step import Note, Tag
@@ -102,7 +102,7 @@ class GuardLife:
         )
         closing.callback(self.records.close)
         self.protection = ProtectionDesk(parts.loop, quotes=quotes, clock=clock)
-        self.operator = OperatorDesk(parts.loop, clock=clock)
+        self.operator = OperatorDesk(parts.loop, kill_file=parts.kill_file, clock=clock)
         self.orders = OrderDesk(
             parts.loop,
             quotes=quotes,
@@ -182,13 +182,17 @@ class GuardLife:
         )
 
     async def end(self, *, by_person: bool) -> None:
-        """End what keeps it going, and say whether the next start follows a crash."""
-        if self._tasks is not None:
-            by_person = by_person and not self._tasks.have_ended
-            await self._tasks.cancel()
+        """End what keeps it going, and say whether the next start follows a crash.
+
+        That is said first: whatever is slow to end, the last state tells the truth about this stop.
+        """
+        tasks = self._tasks
+        self.parts.state.begin_to_close()
+        self.parts.state.clean_stop = by_person and (tasks is None or not tasks.have_ended)
+        if tasks is not None:
+            await tasks.cancel()
             self._tasks = None
         await self.parts.link.close()
-        self.parts.state.clean_stop = by_person
 
     async def failed(self) -> None:
         """Wait for ever, or raise what ended one of the guard's own tasks."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from backstop.app.wish_checks import checked_wait_s
 from backstop.config.settings import Settings
 from backstop.errors import GatewayUnreachableError, SettingError, SetupError
 
@@ -81,15 +82,17 @@ class GuardPart:
         """Start a guard if there is none, and wait until it has read the account.
 
         Raises:
+            DomainError: ``timeout_s`` is no finite number of seconds; nothing was started.
             SetupError: settings, state folder, keys, or another guard on the account.
             LoginRefusedError: the gateway refuses the credentials.
             GatewayUnreachableError: the account could not be read within ``timeout_s``.
         """
+        wait_s = checked_wait_s(timeout_s)
         if self._guard is None:
             self._guard = await self._started_guard()
         guard = self._guard
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(wait_s):
                 await guard.account_read()
         except TimeoutError:
             why = "; ".join(guard.book.state_reasons(guard.now_ns()))
@@ -97,7 +100,7 @@ class GuardPart:
                 self._guard = None
                 await guard.close()
             raise GatewayUnreachableError(
-                f"{self.NOT_READY} yet after {timeout_s:g} s: {why}. Nothing was sent."
+                f"{self.NOT_READY} yet after {wait_s:g} s: {why}. Nothing was sent."
             ) from None
 
     async def _started_guard(self) -> "CriticalSystemManager":

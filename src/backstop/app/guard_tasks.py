@@ -42,6 +42,11 @@ ACCOUNT_FIRST_S = 5.0
 """How long the market's history waits for the account to be read at the start."""
 
 
+END_LIMIT_S = 0.5
+"""How long the tasks may take to end: a venue that does not answer the end of a connection must not
+take the time in which the state is written."""
+
+
 class GuardTasks:
     """Runs what keeps a guard going, as one task group."""
 
@@ -141,9 +146,9 @@ class GuardTasks:
         await asyncio.shield(self._task)
 
     async def cancel(self) -> None:
-        """End all of them, and wait until they have ended."""
+        """End all of them; one that is slow to say good-bye does so beside what follows."""
         self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.wait({self._task}, timeout=END_LIMIT_S)
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:

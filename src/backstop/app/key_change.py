@@ -12,11 +12,12 @@ from msgspec import Struct
 
 from backstop.adapters.key_folder import make_next, promote_next
 from backstop.adapters.sqlite.audit_store import AuditStore
+from backstop.adapters.state_layout import AUDIT_DATABASE, KEY_FOLDER
 from backstop.app.audit_trail import AuditTrail
-from backstop.app.codec import EVENT_KIND, ROTATION_KIND, decode_fact
-from backstop.app.state_layout import AUDIT_DATABASE, KEY_FOLDER
 from backstop.core.key_rotation import Rotation, payload, signed_bytes
+from backstop.core.record_fold import decode_fact
 from backstop.domain.events import GuardStarted
+from backstop.domain.record_kind import RecordKind
 from backstop.errors import StateFolderError
 from backstop.ports import Clock, JournalBatch, JournalRecord
 
@@ -45,7 +46,7 @@ def recorded_writer(state_folder: Path) -> RecordWriter:
     """
     with AuditStore(state_folder / AUDIT_DATABASE, checked=False) as store:
         account = store.account()
-        for record in store.newest(kind=EVENT_KIND, containing=GuardStarted.__name__):
+        for record in store.newest(kind=RecordKind.EVENT, containing=GuardStarted.__name__):
             fact = decode_fact(record.as_written())
             if isinstance(fact, GuardStarted):
                 return RecordWriter(account=str(account), gateway_host=fact.gateway_host)
@@ -81,7 +82,7 @@ async def _rotate(
         message = signed_bytes(rotation)
         record = JournalRecord(
             seq=rotation.seq,
-            kind=ROTATION_KIND,
+            kind=RecordKind.KEY_ROTATION,
             monotonic_ns=clock.monotonic_ns(),
             utc_us=rotation.utc_us,
             payload=payload(

@@ -6,9 +6,11 @@ about an order, and once more before an entry leaves, if the disk kept it for lo
 """
 
 import asyncio
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
+from backstop.app.daemon_thread import in_daemon_thread
 from backstop.domain.events import HaltRequested
 from backstop.ports import Clock, FactSink
 
@@ -36,7 +38,7 @@ class KillFile:
         self._on_fault = on_fault
         self._sink: FactSink | None = None
         self._halted_by: Callable[[str], bool] = lambda _: False
-        self._looking: asyncio.Task[tuple[bool, str]] | None = None
+        self._looking: asyncio.Task[tuple[str, str]] | None = None
         self._seen_away_ns: int | None = None  # when the newest look for a decision began
 
     def bind(self, sink: FactSink, *, halted_by: Callable[[str], bool]) -> None:
@@ -67,34 +69,34 @@ class KillFile:
         return await self._why_not()
 
     async def _why_not(self) -> str:
-        there, fault = await self._look_in_time()
+        why, fault = await self._look_in_time()
         self._on_fault(fault)
-        if not there:
-            return ""
-        why = f"the file {self._path} is there"
-        if self._sink is not None and not self._halted_by(OPERATOR):
+        if why and self._sink is not None and not self._halted_by(OPERATOR):
             self._sink(HaltRequested(utc_us=self._clock.utc_us(), reason=why, operator=OPERATOR))
         return why
 
-    async def _look_in_time(self) -> tuple[bool, str]:
-        # In a thread: a folder on a drive that hangs must not stop the guard. While one look
-        # hangs, no other is begun.
+    async def _look_in_time(self) -> tuple[str, str]:
+        # In a thread: a folder on a drive that hangs must stop neither the guard nor its end.
+        # While one look hangs, no other is begun.
         hangs = self._looking is not None and not self._looking.done()
         if not hangs:
-            self._looking = asyncio.create_task(asyncio.to_thread(self._look), name="kill file")
+            look = in_daemon_thread(self._look, name="kill file")
+            self._looking = asyncio.create_task(look, name="kill file")
         looking = self._looking
         assert looking is not None  # noqa: S101 - made above
         await asyncio.wait({looking}, timeout=LOOK_LIMIT_S)
         if looking.done():
             return looking.result()
-        return False, f"nobody can say whether {self._path} is there: its drive does not answer"
+        return "", f"nobody can say whether {self._path} is there: its drive does not answer"
 
-    def _look(self) -> tuple[bool, str]:
-        """Return whether the file is there, and why nobody can say."""
+    def _look(self) -> tuple[str, str]:
+        """Return what is there, in words, and why nobody can say; empty: nothing of the kind."""
         try:
-            self._path.lstat()
+            found = self._path.lstat()
         except (FileNotFoundError, NotADirectoryError):
-            return False, ""
+            return "", ""
         except OSError as error:
-            return False, f"nobody can say whether {self._path} is there: {error.strerror}"
-        return True, ""
+            return "", f"nobody can say whether {self._path} is there: {error.strerror}"
+        if stat.S_ISDIR(found.st_mode):
+            return f"{self._path} is there: a folder, and KILL_FILE names the file that halts", ""
+        return f"the file {self._path} is there", ""

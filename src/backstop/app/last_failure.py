@@ -90,11 +90,10 @@ def _place(failure: BaseException) -> str:
 def _written(path: Path, line: str) -> None:
     """Put one line on disk, whole or not at all."""
     temporary = path.with_suffix(".new")
-    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(file, line.encode())
-        os.fsync(file)
-    finally:
-        os.close(file)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:  # which writes the bytes as they are on Windows too
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)
     sync_folder(path.parent)

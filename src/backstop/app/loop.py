@@ -15,21 +15,23 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from backstop.app.codec import POLICY_KIND, decode_fact, decode_policy, recordable
+from backstop.app.codec import recordable
 from backstop.app.deadline import DeadlineTimer
 from backstop.app.dispatch import Dispatcher
 from backstop.app.followers import Followers, StepFollower
-from backstop.app.journal_fold import fold, policy_batch
+from backstop.app.journal_fold import policy_batch
 from backstop.app.outage import Outage
 from backstop.app.past_orders import PastOrders
 from backstop.app.pending_step import PendingStep
 from backstop.app.proofs import ProofMaker
 from backstop.app.recording import Recorder
+from backstop.app.waiter import refuse
 from backstop.app.watchers import Wanted, Watchers
 from backstop.core.book import Book
 from backstop.core.clock_readings import is_clock_news
 from backstop.core.engine import condensed, next_deadline_ns, step
 from backstop.core.pre_trade import judge
+from backstop.core.record_fold import decode_fact, decode_policy, fold
 from backstop.core.step import Decision, DecisionKind, Note, Step
 from backstop.core.tracked_order import TrackedOrder
 from backstop.core.undecided import settling
@@ -43,7 +45,8 @@ from backstop.domain.events import (
     TimerFired,
     VenueClockRead,
 )
-from backstop.errors import JournalError, StateFolderError
+from backstop.domain.record_kind import RecordKind
+from backstop.errors import JournalError, JournalFullError, StateFolderError
 from backstop.ports import Clock, JournalRecord, WritableJournal
 
 MAX_QUEUED_FACTS = 100_000
@@ -114,11 +117,13 @@ class DecisionLoop:
         self._taken = 0  # facts out of the queue, since the start
         self._unreleased: deque[PendingStep] = deque()
         self._early: list[tuple[PendingStep, JournalError | None]] = []  # told before ``run``
-        self._outage = Outage(clock=clock, not_sent=dispatcher.not_sent, put=self.put)
+        self._outage = Outage(clock=clock, put=self.put)
         self._watchers = Watchers()
         self._followers = Followers()
         self._running: asyncio.Future[None] | None = None
+        self._broken: BaseException | None = None  # what ends ``run``: nothing more is handled
         self._closing = False  # nothing more is handled; the last record is on its way
+        self._unexplained = False  # the book has changed, and the journal was not given why
         self._ended = False
         self._turn_due = False
         self._in_haste = False  # what was handed to the journal is to be written at once
@@ -133,7 +138,8 @@ class DecisionLoop:
     @property
     def beyond_record(self) -> bool:
         """What the book knows does not follow from the record any more: no state to keep."""
-        return self._closing or bool(self._outage.lost)
+        is_torn = self._unexplained or self._broken is not None
+        return is_torn or self._closing or bool(self._outage.lost)
 
     # -- in ----------------------------------------------------------------------------------
 
@@ -160,8 +166,11 @@ class DecisionLoop:
         if self._ended:
             return  # what the broker still says is read at the next start
         if len(self._queue) >= MAX_QUEUED_FACTS:
-            # To drop a fact would falsify the book; to stop is safe, the watchdog takes over.
-            raise JournalError(f"{MAX_QUEUED_FACTS} facts are waiting: the guard does not keep up.")
+            # To drop a fact would falsify the book; to stop is safe, the watchdog takes over. To
+            # raise alone would end only the task that brought the fact.
+            error = JournalError(f"{MAX_QUEUED_FACTS} facts are waiting: the guard lags behind.")
+            self._fail(error)
+            raise error
         self._queue.append((fact, asker))
         self._have_a_turn()
 
@@ -206,7 +215,7 @@ class DecisionLoop:
         policy, moment_ns = self.book.policy, self._clock.monotonic_ns()
         for record in records:
             moment_ns = record.monotonic_ns
-            if record.kind == POLICY_KIND:
+            if record.kind == RecordKind.POLICY:
                 self.book.policy = decode_policy(record)
                 batch = policy_batch(
                     self.book.policy,
@@ -232,9 +241,11 @@ class DecisionLoop:
     # -- the one writer ----------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Handle facts and deadlines until cancelled."""
+        """Handle facts and deadlines until cancelled; raises what made the loop unsound."""
         self._running = asyncio.get_running_loop().create_future()
         try:
+            if self._broken is not None:
+                raise self._broken
             for pending, error in self._early:
                 self._told(pending, error)
             self._early.clear()
@@ -253,14 +264,14 @@ class DecisionLoop:
         waiting += [pending.asker for pending in self._unreleased]
         self._queue.clear()
         for asker in waiting:
-            if asker is not None and not asker.done():
-                asker.set_exception(_stopped())
+            refuse(asker, _stopped())
         self._watchers.end(_stopped)
 
     def _fail(self, error: BaseException) -> None:
-        """End ``run`` with ``error``: the loop itself is not sound any more."""
-        if self._running is not None and not self._running.done():
-            self._running.set_exception(error)
+        """End ``run`` with ``error``, now or as it begins: the loop is not sound any more."""
+        if self._broken is None:
+            self._broken = error
+            refuse(self._running, error)
 
     def _have_a_turn(self) -> None:
         """See to it that what is queued is handled when the event loop comes round."""
@@ -270,7 +281,7 @@ class DecisionLoop:
 
     def _turn(self) -> None:
         self._turn_due = False
-        if self._ended or self._closing:
+        if self._ended or self._closing or self._broken is not None:
             return
         self.turns += 1
         try:
@@ -279,9 +290,10 @@ class DecisionLoop:
                 self._handle(first, None)
             until_ns = self._clock.monotonic_ns() + TURN_NS
             for _ in range(min(len(self._queue), FACTS_PER_TURN)):
-                fact, asker = self._queue.popleft()
+                # It leaves the queue once it is handled: if that fails, who asked is refused there.
+                self._handle(*self._queue[0])
+                self._queue.popleft()
                 self._taken += 1
-                self._handle(fact, asker)
                 if self._clock.monotonic_ns() >= until_ns:
                     break
             self._write()
@@ -338,7 +350,7 @@ class DecisionLoop:
                     self._step(doubt, None, acted_ns=acted_ns)
                 if asker is not None and not self._is_exit(fact):
                     # It may be, or be about, an order of the past: nobody can tell.
-                    asker.set_exception(JournalError(str(error)))
+                    refuse(asker, JournalError(str(error)))
                     return
             if recalled is not None:
                 self._step(recalled, None, acted_ns=acted_ns)
@@ -369,6 +381,7 @@ class DecisionLoop:
         acted_ns: int | None = None,
     ) -> None:
         now_ns = self._clock.monotonic_ns() if acted_ns is None else acted_ns
+        self._unexplained = True  # for good, if anything fails before the journal has it
         result = step(self.book, fact, now_ns)
         self._keep_past(result)
         self.steps += 1
@@ -385,6 +398,7 @@ class DecisionLoop:
         self.on_step()
         self._followers.stepped(fact, self.steps)
         self._journal.submit(batch, partial(self._told, pending))
+        self._unexplained = False
 
     # -- out ---------------------------------------------------------------------------------
 
@@ -393,7 +407,9 @@ class DecisionLoop:
         if self._running is None:
             self._early.append((pending, error))
             return
-        if self._ended:
+        if self._ended or self._broken is not None:
+            # Nobody is told, but a step that no record will have is still in the book.
+            self._unexplained |= isinstance(error, JournalFullError)
             return
         try:
             if pending.left:
@@ -408,21 +424,26 @@ class DecisionLoop:
             self._followers.released(released)
             self._watchers.released(released)
         except Exception as failure:  # noqa: BLE001 - a callback has nobody else to tell
+            pending.refuse(_stopped())
             self._fail(failure)
 
     def _release(self, pending: PendingStep) -> None:
         result = pending.result
         if pending.proofs:
             self._recorder.keep(pending.proofs)
-        for command in result.commands:
-            if isinstance(command, PlaceOrder):
-                self.put(
-                    OrderDispatched(
-                        utc_us=self._clock.utc_us(), client_order_id=command.client_order_id
+        try:
+            for command in result.commands:
+                if isinstance(command, PlaceOrder):
+                    self.put(
+                        OrderDispatched(
+                            utc_us=self._clock.utc_us(), client_order_id=command.client_order_id
+                        )
                     )
-                )
-            self._dispatcher.dispatch(command)
-        pending.answer(result.decision or _ACCEPTED)
+                self._dispatcher.dispatch(command)
+        finally:
+            # Also when the guard fails in the midst of it: the decision holds, and who took it for
+            # refused would ask again for what may have left.
+            pending.answer(result.decision or _ACCEPTED)
         self._watchers.changed(result.changed)
         for note in result.notes:
             self._on_note(note)

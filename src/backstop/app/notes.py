@@ -17,8 +17,17 @@ def log_note(note: Note, *, seq: int) -> None:
             logger.info(note.name, seq=seq, **note.fields)
 
 
+FAILURE_TEXT_MAX = 2000
+"""Characters of a failure that are kept: some carry whole documents, and it goes into alerts."""
+
+
 def failure_text(error: BaseException) -> str:
-    """Return what failed as one line; of failures that came together, the first."""
+    """Return what failed as one line that UTF-8 can carry; of failures together, the first."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"
+    try:
+        said = str(error)
+    except Exception as unsayable:  # noqa: BLE001 - it may be of somebody else's class
+        said = f"(it cannot say: {type(unsayable).__name__})"
+    line = " ".join(f"{type(error).__name__}: {said}".split())[:FAILURE_TEXT_MAX]
+    return line.encode(errors="replace").decode()

@@ -5,15 +5,14 @@ not hold a position open. Everything else of a step is answered as never sent. E
 until its records are on disk after all, or certain never to be.
 """
 
-from collections.abc import Callable
-
 from msgspec.structs import replace
 
-from backstop.app.dispatch import Change
 from backstop.app.pending_step import PendingStep
 from backstop.core.book import Book
 from backstop.core.unrecorded import may_leave_unrecorded, needs_record
-from backstop.domain.events import Fact, JournalFailed, JournalRecovered
+from backstop.domain.commands import Change
+from backstop.domain.events import JournalFailed, JournalRecovered
+from backstop.domain.not_sent import not_sent
 from backstop.errors import JournalError, JournalFullError
 from backstop.ports import Clock, FactSink
 
@@ -27,19 +26,15 @@ class Outage:
         reason: why the disk takes nothing; None while there is no outage.
     """
 
-    def __init__(
-        self, *, clock: Clock, not_sent: Callable[[Change, str], Fact], put: FactSink
-    ) -> None:
+    def __init__(self, *, clock: Clock, put: FactSink) -> None:
         """Prepare; there is none.
 
         Args:
             clock: for the times of what is told of it.
-            not_sent: makes the answer to a request that did not leave, with the reason.
-            put: takes such answers, and the fact that it began.
+            put: takes the answers to requests that did not leave, and the fact that it began.
         """
         self.reason: str | None = None
         self._clock = clock
-        self._not_sent = not_sent
         self._put = put
         self._began_utc_us = 0
         self._waiting = 0
@@ -64,7 +59,8 @@ class Outage:
         withheld = [it for it in result.commands if not may_leave_unrecorded(book, it)]
         for command in withheld:
             if isinstance(command, Change):
-                self._put(self._not_sent(command, NOT_DURABLE))
+                utc_us = self._clock.utc_us()
+                self._put(not_sent(command, utc_us=utc_us, message=NOT_DURABLE))
         if withheld or needs_record(pending.fact, result.decision):
             left = tuple(it for it in result.commands if it not in withheld)
             pending.result = replace(result, commands=left)

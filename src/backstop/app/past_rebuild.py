@@ -11,19 +11,17 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
-from backstop.adapters.machine import machine
 from backstop.adapters.sqlite.journal_view import JournalView
 from backstop.adapters.sqlite.past_archive import PastArchive
 from backstop.app.audit_trail import AuditTrail
-from backstop.app.codec import decode_policy
-from backstop.app.journal_fold import fold
+from backstop.app.daemon_thread import in_daemon_thread
 from backstop.app.past_orders import PastOrders, archive_row
 from backstop.core.book import Book
 from backstop.core.engine import new_book
 from backstop.core.journal_leaf import leaf_hash
 from backstop.core.past import PastOrder
+from backstop.core.record_fold import decode_policy, fold
 from backstop.domain.events import Fact, PastUnreadable
 from backstop.errors import BackstopError, StateFolderError
 from backstop.ports import Clock, JournalRecord
@@ -81,30 +79,15 @@ class PastRebuild:
 
     async def _made_again(self) -> PastArchive | str:
         """Return the new archive, or why there is none; the work is done on its own thread."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[PastArchive | str] = loop.create_future()
-
-        def settle(made: PastArchive | str) -> None:
-            if not done.done():
-                done.set_result(made)
-
-        def work() -> None:
-            made: PastArchive | str
-            try:
-                made = self._make()
-            except BackstopError as error:
-                made = str(error)
-            except Exception as error:  # noqa: BLE001 - a damaged journal may break any reader
-                made = f"{type(error).__name__}: {error}"
-            with suppress(RuntimeError):  # the loop has ended, and with it everyone who waited
-                loop.call_soon_threadsafe(settle, made)
-
-        machine().start_thread(work, name="past orders")
         try:
-            return await done
+            return await in_daemon_thread(self._make, name="past orders")
         except asyncio.CancelledError:
             self._stopped.set()
             raise
+        except BackstopError as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001 - a damaged journal may break any reader
+            return f"{type(error).__name__}: {error}"
 
     def _make(self) -> PastArchive:
         """Fold the journal as far as it is on disk now, and archive what leaves the book."""

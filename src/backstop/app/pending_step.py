@@ -2,6 +2,7 @@
 
 import asyncio
 
+from backstop.app.waiter import answer, refuse
 from backstop.core.step import Decision, Step
 from backstop.domain.events import Fact
 
@@ -41,10 +42,8 @@ class PendingStep:
 
     def answer(self, decision: Decision) -> None:
         """Tell whoever asked, unless they have heard or gone."""
-        if self.asker is not None and not self.asker.done():
-            self.asker.set_result(decision)
+        answer(self.asker, decision)
 
     def refuse(self, error: Exception) -> None:
         """Tell whoever asked that there is no decision, likewise."""
-        if self.asker is not None and not self.asker.done():
-            self.asker.set_exception(error)
+        refuse(self.asker, error)

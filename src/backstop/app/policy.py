@@ -2,10 +2,10 @@
 
 from decimal import Decimal
 
+from backstop.app.exposure_limits import exposure_limits
 from backstop.config.choices import Calendar
 from backstop.config.settings import Settings
 from backstop.core.account_rules.limits import TENTHS, AccountLimits
-from backstop.core.exposure import ExposureLimits
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS, Policy
 from backstop.domain.numbers import micros
 
@@ -63,7 +63,7 @@ def policy_from_settings(settings: Settings) -> Policy:
     """Return what the core enforces for ``settings``."""
     limits = None
     if settings.correlation_protection_enable:
-        limits = ExposureLimits.from_settings(
+        limits = exposure_limits(
             risk_budget=settings.risk_budget,
             max_correlation_exposure=settings.max_correlation_exposure,
             es_nq_max_combined_exposure=settings.es_nq_max_combined_exposure,

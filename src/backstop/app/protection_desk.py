@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from backstop.app.loop import DecisionLoop
 from backstop.app.quote_board import QuoteBoard
+from backstop.app.wish_checks import checked_price
 from backstop.core.liquidation_scope import contract_for
 from backstop.core.order_waits import has_to_wait, is_trading
 from backstop.core.protection_situation import is_in_place
@@ -39,13 +40,20 @@ class ProtectionDesk:
         self._clock = clock
 
     async def protect(
-        self, symbol: str, *, stop_price: Decimal | None, take_profit_price: Decimal | None
+        self,
+        symbol: str,
+        *,
+        stop_price: Decimal | int | None,
+        take_profit_price: Decimal | int | None,
     ) -> Decision:
         """Give a position these levels; returns when they stand at the venue, or will not.
 
         Raises:
+            DomainError: a price is no exact number.
             JournalError: it could not be made durable, and nothing was sent.
         """
+        stop_price = checked_price("stop_price", stop_price)
+        take_profit_price = checked_price("take_profit_price", take_profit_price)
         book = self._loop.book
         contract_id = contract_for(book, symbol)
         instrument = None if contract_id is None else book.instruments.get(contract_id)

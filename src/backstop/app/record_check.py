@@ -12,19 +12,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
 
 from backstop.adapters.checkpoints import CheckpointFolder
-from backstop.adapters.machine import machine
 from backstop.adapters.sqlite.audit_store import LOWEST_SEQ, AuditStore, StoredRecord
 from backstop.adapters.sqlite.schema import FIRST_SEQ, damaged, one_line
+from backstop.adapters.state_layout import AUDIT_DATABASE, CHECKPOINT_FOLDER
 from backstop.app.audit_start import CheckedStart
-from backstop.app.codec import ROTATION_KIND
-from backstop.app.state_layout import AUDIT_DATABASE, CHECKPOINT_FOLDER
+from backstop.app.daemon_thread import in_daemon_thread
 from backstop.app.tree_check import NoteSource, checked_key_chain, checked_leaves, walk
 from backstop.core.checkpoint import log_origin, parse
+from backstop.domain.record_kind import RecordKind
 from backstop.errors import DamagedDatabaseError, StateFolderError, TamperedRecordError
 
 RECORDS_AT_ONCE = 250
@@ -106,24 +107,15 @@ class RecordCheck:
     async def _checked(self) -> _Outcome:
         """Check once, on a thread of its own, which a process that must end does not wait for."""
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[_Outcome] = loop.create_future()
-
-        def settle(outcome: _Outcome) -> None:
-            if not done.done():
-                done.set_result(outcome)
 
         def structure_is_sound() -> None:
-            with suppress(RuntimeError):  # likewise
+            with suppress(RuntimeError):  # the loop has ended, and with it everyone who waited
                 loop.call_soon_threadsafe(self._on_structure)
 
-        def work() -> None:
-            outcome = self._outcome(structure_is_sound)
-            with suppress(RuntimeError):  # the loop has ended, and with it everyone who waited
-                loop.call_soon_threadsafe(settle, outcome)
-
-        machine().start_thread(work, name="record check")
         try:
-            return await done
+            return await in_daemon_thread(
+                partial(self._outcome, structure_is_sound), name="record check"
+            )
         except asyncio.CancelledError:
             self._stopped.set()
             raise
@@ -150,7 +142,7 @@ class RecordCheck:
             structure_is_sound()
             newest = start.keys.public_key().public_bytes_raw()
             chain = checked_key_chain(
-                store.payloads(ROTATION_KIND), newest=newest, account=self._account
+                store.payloads(RecordKind.KEY_ROTATION), newest=newest, account=self._account
             )
             outside = CheckpointFolder(self._state_folder / CHECKPOINT_FOLDER)
             walked = walk(

@@ -1,10 +1,11 @@
 """A step as the journal takes it: the fact, what followed from it, the rows, the signed proofs."""
 
-from backstop.app.codec import COMMAND_KIND, EVENT_KIND, PROOF_KIND, encode
+from backstop.app.codec import encode
 from backstop.app.proofs import ProofMaker, with_proof
 from backstop.core.book import Book
 from backstop.core.step import Step
 from backstop.domain.events import Fact
+from backstop.domain.record_kind import RecordKind
 from backstop.ports import Clock, JournalBatch, JournalRecord
 
 PROOFS_KEPT = 2_000
@@ -32,13 +33,13 @@ class Recorder:
             now_ns: the monotonic time that the step was made at.
         """
         utc_us = self._clock.utc_us()
-        payloads = [(EVENT_KIND, encode(fact))]
-        payloads.extend((COMMAND_KIND, encode(command)) for command in result.commands)
+        payloads = [(RecordKind.EVENT, encode(fact))]
+        payloads.extend((RecordKind.COMMAND, encode(command)) for command in result.commands)
         order_rows = result.order_rows
         proofs: dict[str, bytes] = {}
         for client_order_id in result.proofs_due:
             proof = self._proofs.make(book, client_order_id, journal_seq=seq)
-            payloads.append((PROOF_KIND, proof))
+            payloads.append((RecordKind.PROOF, proof))
             proofs[client_order_id] = proof
             order_rows = with_proof(book, order_rows, client_order_id, proof)
         records = tuple(

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from backstop.app.notes import failure_text
 from backstop.app.state_start import Before
 from backstop.core.book import Book
 from backstop.core.disaster_recovery import Downtime, RecoveryPlan, recovery_plan
@@ -42,6 +43,7 @@ class RecoveryReview:
 
     Attributes:
         report: of this process; None before the account was read.
+        failure: why there will be none; None while there may be one.
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class RecoveryReview:
         liquidate_after_ms: int | None,
         clock: Clock,
         on_note: Callable[[Note], None],
+        on_fault: Callable[[str], None],
     ) -> None:
         """Keep the state of ``book`` as it is now, before the first fact of this process."""
         self.report: RecoveryReport | None = None
+        self.failure: str | None = None
         self._book = book
         self._before = captured(book)
         self._downtime = downtime_of(before)
@@ -63,6 +67,7 @@ class RecoveryReview:
         self._liquidate_after_ms = liquidate_after_ms
         self._clock = clock
         self._on_note = on_note
+        self._on_fault = on_fault
         self._reviewing: asyncio.Task[None] | None = None
 
     def listening(self, sink: FactSink) -> FactSink:
@@ -77,6 +82,19 @@ class RecoveryReview:
         return put
 
     async def _review(self, picture: AccountPicture) -> None:
+        """Report; a bug in here changes nothing for the account, and is told."""
+        try:
+            self.report = await self._reviewed(picture)
+            for note in notes_of(self.report.plan):
+                self._on_note(note)
+        except Exception as error:  # noqa: BLE001 - a task that nobody waits for
+            self.failure = failure_text(error)
+            self._on_fault(f"what was different at the start cannot be told: {self.failure}")
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": "the review of the recovery failed", "exception": error}
+            )
+
+    async def _reviewed(self, picture: AccountPicture) -> RecoveryReport:
         # A copy of the book lives through a few seconds: not on the event loop's time.
         plan = await asyncio.to_thread(
             recovery_plan,
@@ -86,9 +104,7 @@ class RecoveryReview:
             liquidate_after_ms=self._liquidate_after_ms,
             now_ns=self._clock.monotonic_ns(),
         )
-        self.report = RecoveryReport(at_utc_us=picture.utc_us, source=self._source, plan=plan)
-        for note in notes_of(plan):
-            self._on_note(note)
+        return RecoveryReport(at_utc_us=picture.utc_us, source=self._source, plan=plan)
 
 
 def downtime_of(before: Before) -> Downtime:

@@ -12,15 +12,17 @@ from backstop.adapters.disk_probe import look_at_disk
 from backstop.adapters.projectx.set_up_probe import GatewayProbe
 from backstop.adapters.sqlite.record_owner import check_owner
 from backstop.adapters.state_folder import openings
+from backstop.adapters.state_layout import AUDIT_DATABASE
 from backstop.app.commit_waits import BOUNDS_S, CommitWaits
 from backstop.app.market_sessions import schedule
 from backstop.app.policy import policy_from_settings
-from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.config.settings import Settings, refuse_split_gateway
 from backstop.core.book import Book
 from backstop.core.freshness import stale_after_ns
 from backstop.core.market_hours import Hours, is_busy, session_of, take
 from backstop.core.policy import MILLISECOND_NS, Policy
+from backstop.core.venue_clock import offset_of
+from backstop.domain.clock import ClockReading
 from backstop.domain.events import Hub
 from backstop.domain.set_up import (
     AccountLook,
@@ -91,9 +93,19 @@ async def looked_at(
 
 
 def _clock(found: GatewayLook, policy: Policy) -> ClockLook | None:
-    if found.offset_ms is None and (found.login is None or found.login.fault):
+    if not found.clock_readings and (found.login is None or found.login.fault):
         return None  # nobody answered, so nothing was said of the time
-    return ClockLook(offset_ms=found.offset_ms, limit_ms=policy.clock_offset_max_us // 1000)
+    return _clock_by(found.clock_readings, policy)
+
+
+def _clock_by(readings: tuple[ClockReading, ...], policy: Policy) -> ClockLook:
+    limit_ms = policy.clock_offset_max_us // 1000
+    if not readings:
+        return ClockLook(offset_ms=None, limit_ms=limit_ms)
+    offset_us, uncertainty_us = offset_of(readings)
+    return ClockLook(
+        offset_ms=offset_us // 1000, limit_ms=limit_ms, uncertainty_ms=uncertainty_us // 1000
+    )
 
 
 def _data(found: GatewayLook, policy: Policy, hours: Hours, *, utc_us: int) -> tuple[DataLook, ...]:
@@ -214,11 +226,7 @@ def _disk_of(waits: CommitWaits, folder: Path) -> DiskLook:
 
 
 def _clock_of(book: Book) -> ClockLook:
-    readings = book.venue_clock.readings
-    return ClockLook(
-        offset_ms=readings[-1].offset_us // 1000 if readings else None,
-        limit_ms=book.policy.clock_offset_max_us // 1000,
-    )
+    return _clock_by(book.venue_clock.readings, book.policy)
 
 
 def _login_of(book: Book, faults: dict[str, str]) -> LoginLook | None:

@@ -4,39 +4,44 @@ Nothing is decided about the account here. What comes out is the book as the las
 the journal to go on with, and how that process ended.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from backstop.adapters.machine import machine
-from backstop.adapters.record_aside import records_aside, set_record_aside
-from backstop.adapters.signing import PUBLIC_KEY_FILE
+from backstop.adapters.record_aside import records_aside
 from backstop.adapters.sqlite.past_archive import PAST_DATABASE
 from backstop.adapters.state_file import StateFiles
 from backstop.adapters.state_folder import Opening, close_state_folder
-from backstop.app.audit_trail import AuditTrail
+from backstop.adapters.state_layout import AUDIT_DATABASE
 from backstop.app.audit_trail import FaultSink as ComponentFaultSink
-from backstop.app.journal_fold import fold, policy_batch
+from backstop.app.journal_fold import policy_batch
 from backstop.app.loop import DecisionLoop
 from backstop.app.past_orders import PastOrders
 from backstop.app.past_rebuild import PastRebuild
-from backstop.app.state_layout import AUDIT_DATABASE, CHECKPOINT_FOLDER, KEY_FOLDER
+from backstop.app.record_opening import open_record
+from backstop.app.state_persistence import CLOSE_LIMIT_S as STATE_LIMIT_S
 from backstop.app.state_persistence import FaultSink, Process, StatePersistence
 from backstop.app.state_start import NOTHING, WHOLE_JOURNAL, Ahead, Before, StateSearch
 from backstop.core.book import Book
 from backstop.core.engine import new_book
 from backstop.core.policy import Policy
+from backstop.core.record_fold import fold
 from backstop.core.step import Note, Tag
-from backstop.core.taken_state import TAKEN_STATE_KIND, payload_of
+from backstop.core.taken_state import payload_of
 from backstop.domain.commands import Severity
-from backstop.domain.numbers import count_text
-from backstop.errors import RecordGoneError, StateFileError
+from backstop.domain.record_kind import RecordKind
+from backstop.errors import StateFileError
 from backstop.ports import Clock, JournalBatch, JournalRecord
 
 PAST_ORDERS_AT_ONCE = 500
 """Orders that leave the book during a replay, before they are put on disk: bounds the memory."""
+
+CLOSE_LIMIT_S = 3.5
+"""From the begin of a stop until all of it is closed. One limit for what comes one after the other:
+a disk that is slow once finds the time that nothing else has used."""
 
 
 class OpenedState:
@@ -45,7 +50,7 @@ class OpenedState:
     Attributes:
         trail: the journal to go on with.
         past: what has left the book.
-        before: how the process before this one ended.
+        before: how the process before this one ended; all of it is known after ``replay_into``.
         source: where the book is from, for people.
         openings: what of the folder was open to other users of this machine.
         records_lost: how many records are gone that were on disk once: a torn file, an older copy.
@@ -68,10 +73,6 @@ class OpenedState:
     ) -> None:
         """Open everything; what cannot be used is kept aside and named.
 
-        So is what is left of a record that is gone, and a new one begins: nothing of it could be
-        gone on with, and a position may wait for its guard. A record that is there and does not
-        hold is another matter: to begin anew beside it is for a person to decide.
-
         ``comes_back``: a guard was here a moment ago, so modes that a person is to mend before a
         first start hold up nothing.
 
@@ -82,6 +83,8 @@ class OpenedState:
         self.clean_stop = False
         self._clock = clock
         self._on_note = on_note
+        self._closed_by_s: float | None = None  # by the event loop's clock: a stop has begun
+        self._persistence: StatePersistence | None = None
         self.openings = close_state_folder(folder, refuse=not comes_back)
         for found in self.openings:
             self._say_open(found)
@@ -93,63 +96,57 @@ class OpenedState:
             boot_id=host.boot_id(),
             process_id=host.process_id,
         )
-        self._persistence: StatePersistence | None = None
         self.past = PastOrders(folder / PAST_DATABASE)
         search = StateSearch(self._files, self.past, account_id=account_id)
-        opened = partial(
-            AuditTrail.open,
+        record = open_record(
             folder,
-            account=str(account_id),
+            account_id=account_id,
             epoch=epoch,
             clock=clock,
             mirror=mirror,
             on_fault=on_fault,
             known=search.trees,
         )
-        signed = 0
-        self.record_kept = ""
-        try:
-            self.trail = opened()
-        except RecordGoneError as gone:
-            signed = gone.size
-            far = mirror / f"backstop-{account_id}" if isinstance(mirror, Path) else None
-            kept = _begin_anew(folder, mirror=far, utc_us=clock.utc_us())
-            self.record_kept = (
-                f"{count_text(signed, 'record')} with the root {gone.root} had been signed, and "
-                f"none is left: what was beside them is kept in {kept.name}, and a new record "
-                "begins."
-            )
-            self.trail = opened()
+        self.trail, self.record_kept = record.trail, record.kept
+        self._find_book(search)
+        newest_seq = self._newest_seq(search, signed=record.signed)
+        search.set_aside(self._say_set_aside)
+        self.records_lost = max(0, newest_seq - self.trail.start.size)
+        if self.records_lost:
+            self._say_lost(newest_seq)
+
+    def _find_book(self, search: StateSearch) -> None:
+        """Take the newest book there is, and see how the process before this one ended."""
         start = self.trail.start
-        chosen = search.book(size=start.size, known=start.known)
         self._book: Book | None = None
         self._next_seq = 1
         self.source = WHOLE_JOURNAL if start.size else NOTHING
-        checkpoint = None
+        chosen = search.book(size=start.size, known=start.known)
         if chosen is not None:
             self._book, checkpoint, self.source = chosen
             self._next_seq = checkpoint.journal_seq + 1
         self._ahead = search.ahead(start.record, start.size)
         self.before: Before = search.before(
-            checkpoint,
-            size=start.size,
-            clock=clock,
-            boot_id=self._process.boot_id,
-            ahead=None if self._ahead is None else self._ahead.checkpoint,
+            size=start.size, clock=self._clock, boot_id=self._process.boot_id, ahead=self._ahead
         )
+
+    def _newest_seq(self, search: StateSearch, *, signed: int) -> int:
+        """Return the newest entry that anything says was on record, and prepare to go on from it.
+
+        ``signed`` entries of a record that is gone were.
+        """
+        start = self.trail.start
         newest_seq = max(signed, search.newest_seq(start.record))
         if self._ahead is not None:
             # What a start before this one took may be in the record, or what it latched may not be.
-            newest_seq = max(newest_seq, start.size + 1)
             self.source = self._ahead.source
             search.take_out(self._ahead)
-        elif not start.size and not newest_seq and (aside := records_aside(folder)):
+            return max(newest_seq, start.size + 1)
+        if not start.size and not newest_seq and (aside := records_aside(self._files.folder)):
             # A start before this one set the record aside, and died before the new one began.
             self.record_kept = f"What is left of the record before is kept in {aside[-1].name}."
-            newest_seq = 1
-        search.set_aside(self._say_set_aside)
-        self.records_lost = 0
-        self._say_lost(newest_seq, size=start.size)
+            return 1
+        return newest_seq
 
     @property
     def process_id(self) -> int:
@@ -174,6 +171,7 @@ class OpenedState:
         loop.book.policy = policy
         if self._ahead is not None:
             self._take(self._ahead, loop.book, policy)
+        self.before = self.before.told_by(loop.book)
         self._on_note(
             Note(
                 tag=Tag.CRITICAL_SYSTEM,
@@ -195,7 +193,7 @@ class OpenedState:
         rules = policy_batch(policy, seq=seq, monotonic_ns=now_ns, utc_us=utc_us).records
         state = JournalRecord(
             seq=seq + len(rules),
-            kind=TAKEN_STATE_KIND,
+            kind=RecordKind.STATE,
             monotonic_ns=now_ns,
             utc_us=utc_us,
             payload=payload_of(taken),
@@ -238,6 +236,29 @@ class OpenedState:
             past=self.past, trail=self.trail, tell=loop.put, clock=self._clock, book=loop.book
         )
 
+    def begin_to_close(self) -> None:
+        """Let the time run in which all is to be closed; ``close_journal`` does, if nobody did."""
+        if self._closed_by_s is None:
+            self._closed_by_s = asyncio.get_running_loop().time() + CLOSE_LIMIT_S
+
+    def _left_s(self) -> float:
+        self.begin_to_close()
+        assert self._closed_by_s is not None  # noqa: S101 - it has begun by now
+        return max(0.0, self._closed_by_s - asyncio.get_running_loop().time())
+
+    async def close_journal(self) -> None:
+        """Write down what is pending, within all the time but that for the last checkpoint.
+
+        Raises:
+            JournalError: the disk did not take the rest in time.
+        """
+        within_s = max(0.0, self._left_s() - STATE_LIMIT_S)
+        await self.trail.close_journal(within_s=within_s)
+
+    async def close_outside(self) -> None:
+        """Write down outside how far the record goes, in what time is left."""
+        await self.trail.close_outside(within_s=self._left_s())
+
     async def close(self) -> None:
         """Write the last checkpoint and close the files; the journal is closed already."""
         if self._persistence is not None:
@@ -245,11 +266,9 @@ class OpenedState:
         else:
             self.past.close()
 
-    def _say_lost(self, newest_seq: int, *, size: int) -> None:
+    def _say_lost(self, newest_seq: int) -> None:
         """State in full which records are gone; the alert follows from the first fact."""
-        if newest_seq <= size:
-            return
-        self.records_lost = newest_seq - size
+        size = self.trail.start.size
         self._on_note(
             Note(
                 tag=Tag.CRITICAL,
@@ -291,15 +310,3 @@ class OpenedState:
                 severity=Severity.WARNING,
             )
         )
-
-
-def _begin_anew(folder: Path, *, mirror: Path | None, utc_us: int) -> Path:
-    """Set aside what is left of a record that is gone; returns the folder that holds it."""
-    files = (AUDIT_DATABASE, f"{AUDIT_DATABASE}-wal", f"{AUDIT_DATABASE}-shm")
-    return set_record_aside(
-        folder,
-        parts=(*files, CHECKPOINT_FOLDER),
-        copies=(f"{KEY_FOLDER}/{PUBLIC_KEY_FILE}",),
-        mirror=mirror,
-        utc_us=utc_us,
-    )

@@ -16,7 +16,8 @@ import msgspec
 from msgspec import Struct
 
 from backstop import __version__
-from backstop.adapters.state_file import Checkpoint, Heartbeat, StateFiles, TreeState
+from backstop.adapters.state_file import StateFiles
+from backstop.adapters.state_format import Checkpoint, Heartbeat, TreeState
 from backstop.app.audit_start import KnownTree
 from backstop.app.audit_trail import AuditTrail
 from backstop.app.disk_worker import DiskWorker
@@ -172,18 +173,23 @@ class StatePersistence:
 
         ``clean_stop``: a person stopped the guard; the next one then knows that this was no crash.
         """
+        until_s = asyncio.get_running_loop().time() + CLOSE_LIMIT_S
         try:
-            async with asyncio.timeout(CLOSE_LIMIT_S):
-                state = self._capture()
-                if self._may_be_kept and self._trail.durable_seq >= state.seq:
-                    await self._write(state, clean_stop=clean_stop)
+            async with asyncio.timeout_at(until_s):
+                if self._may_be_kept and self._trail.durable_seq >= self._newest_seq:
+                    await self._write(self._capture(), clean_stop=clean_stop)
         except (StateFolderError, TimeoutError) as error:
             # Nothing is lost: the journal has it, only the next start takes it for a crash.
             self._on_fault(str(error) or "the disk did not take the last state in time")
         finally:
-            self._worker.close()
-            self._files.close()
-            self._past.close()
+            # Its own thread closes them: when time was up, it is still at work in there.
+            closed = self._worker.close(self._close_files)
+            left_s = until_s - asyncio.get_running_loop().time()
+            await asyncio.wait({closed}, timeout=max(0, left_s))
+
+    def _close_files(self) -> None:
+        self._files.close()
+        self._past.close()
 
     @property
     def _keeps_guarding(self) -> bool:
@@ -203,7 +209,10 @@ class StatePersistence:
 
     @property
     def _may_be_kept(self) -> bool:
-        """The state follows from the record, and the record is not known to be waiting."""
+        """The state follows from the record, and the record is not known to be waiting.
+
+        A guard that failed in the midst of a fact leaves no state: the next one reads the journal.
+        """
         return self._loop.failure is None and not self._loop.beyond_record
 
     def _capture(self) -> _Captured:

@@ -12,14 +12,14 @@ from backstop.adapters.sqlite.record_owner import refuse_other_owner
 from backstop.adapters.sqlite.schema import FIRST_SEQ
 from backstop.adapters.state_file import StateFiles
 from backstop.adapters.state_folder import check_state_folder
+from backstop.adapters.state_layout import AUDIT_DATABASE
 from backstop.app.audit_start import KnownTree, tree_is_of
-from backstop.app.journal_fold import fold
 from backstop.app.past_orders import PastOrders
-from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.app.state_start import NOTHING, WHOLE_JOURNAL, Before, StateSearch
 from backstop.core.book import Book
 from backstop.core.engine import new_book
 from backstop.core.policy import Policy
+from backstop.core.record_fold import fold
 from backstop.ports import Clock
 
 
@@ -57,7 +57,7 @@ def read_state(folder: Path, policy: Policy, *, clock: Clock) -> tuple[Book, Sta
         size = 0 if store is None else store.last_seq()
         first = None if store is None else store.leaf_hash(FIRST_SEQ)
         chosen = search.book(size=size, known=_known_tree(store, search))
-        book, next_seq, checkpoint = new_book(policy), 1, None
+        book, next_seq = new_book(policy), 1
         source = WHOLE_JOURNAL if size else NOTHING
         if chosen is not None:
             book, checkpoint, source = chosen
@@ -73,13 +73,7 @@ def read_state(folder: Path, policy: Policy, *, clock: Clock) -> tuple[Book, Sta
         source=source,
         records=size,
         replayed=size - next_seq + 1,
-        before=search.before(
-            checkpoint,
-            size=size,
-            clock=clock,
-            boot_id=boot_id(),
-            ahead=None if ahead is None else ahead.checkpoint,
-        ),
+        before=search.before(size=size, clock=clock, boot_id=boot_id(), ahead=ahead).told_by(book),
         faults=tuple(str(fault) for fault in search.faults.values()),
     )
 

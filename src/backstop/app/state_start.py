@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from backstop import __version__
 from backstop.adapters.sqlite.past_archive import PAST_DATABASE
-from backstop.adapters.state_file import TAKEN, Checkpoint, Generation, Heartbeat, StateFiles
+from backstop.adapters.state_file import TAKEN, Generation, StateFiles
+from backstop.adapters.state_format import Checkpoint, Heartbeat
+from backstop.adapters.state_layout import AUDIT_DATABASE
 from backstop.app.audit_start import KnownTree
 from backstop.app.past_orders import PastOrders
-from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.core.book import Book
 from backstop.core.policy import MILLISECOND_NS
 from backstop.core.taken_state import TakenState, taken_state
@@ -74,10 +75,10 @@ class Guarded(Struct, frozen=True, kw_only=True):
 
 
 class Before(Struct, frozen=True, kw_only=True):
-    """How the process before this one ended.
+    """How the last process that guarded the account ended.
 
     Attributes:
-        stop: by whom or what.
+        stop: by whom or what; UNKNOWN: the record tells.
         guarded: when the account was guarded last.
         downtime_ms: how long it was not; None when nothing tells.
         wall_clock: that is a difference of times of day.
@@ -87,6 +88,13 @@ class Before(Struct, frozen=True, kw_only=True):
     guarded: Guarded
     downtime_ms: int | None
     wall_clock: bool
+
+    def told_by(self, book: Book) -> "Before":
+        """Return it as ``book`` tells, which is the state with all that was recorded after it."""
+        if self.stop is not StopKind.UNKNOWN:
+            return self
+        unsaid = book.ends_as is StopKind.UNKNOWN
+        return replace(self, stop=StopKind.CRASH if unsaid else book.ends_as)
 
 
 class StateSearch:
@@ -190,7 +198,7 @@ class StateSearch:
         if found.checkpoint is None:
             return None
         try:
-            book = book_of(found.path, found.checkpoint)
+            book = _as_it_ended(found.path, found.checkpoint)
         except StateFileError as fault:
             self.faults[found.path] = fault
             return None
@@ -202,16 +210,11 @@ class StateSearch:
         if ahead.path.name != TAKEN:
             self._files.take_out(ahead.path)
 
-    def before(
-        self,
-        chosen: Checkpoint | None,
-        *,
-        size: int,
-        clock: Clock,
-        boot_id: str,
-        ahead: Checkpoint | None = None,
-    ) -> Before:
-        """Return what the folder tells of the process before this one."""
+    def before(self, *, size: int, clock: Clock, boot_id: str, ahead: Ahead | None) -> Before:
+        """Return what the files tell of the process before this one; before any is set aside.
+
+        ``size`` is the number of entries of the record, ``ahead`` a state that knows more than it.
+        """
         beats = self._files.heartbeats()
         newest = max(beats, key=lambda beat: beat.utc_us, default=None)
         downtime_ms, wall_clock = _downtime(newest, clock=clock, boot_id=boot_id)
@@ -222,25 +225,22 @@ class StateSearch:
                 utc_us=newest.guarded_utc_us,
                 monotonic_ns=newest.guarded_monotonic_ns if in_this_boot else 0,
             )
-        stop = StopKind.CRASH
-        if ahead is not None:
-            stop = StopKind.CLEAN if ahead.clean_stop else StopKind.CRASH
-        elif not self._read and not size:
+        stop = StopKind.UNKNOWN
+        if ahead is None and not self._read and not size:
             stop = StopKind.FIRST
-        elif any(self._is_end(it, chosen, size=size) for it in self._read):
+        elif ahead is None and any(self._is_end(it, size) for it in self._read):
             stop = StopKind.CLEAN
         return Before(stop=stop, guarded=guarded, downtime_ms=downtime_ms, wall_clock=wall_clock)
 
-    def _is_end(self, found: Generation, chosen: Checkpoint | None, *, size: int) -> bool:
+    def _is_end(self, found: Generation, size: int) -> bool:
         """Say whether a clean stop wrote this last, and nothing has been recorded since.
 
-        Its state may be one of another version, which is not read: whoever stops a guard to put a
-        newer one in its place has not crashed.
+        Its state may have the form of another version, which is not read: whoever stops a guard to
+        put a newer one in its place has not crashed.
         """
         last = found.checkpoint
-        if last is None or not last.clean_stop or last.journal_seq != size:
-            return False
-        return last is chosen or (last.software != __version__ and _is_of(found, self._record))
+        ends = last is not None and last.clean_stop and last.journal_seq == size
+        return ends and _is_of(found, self._record)
 
     def newest_seq(self, record: str) -> int:
         """Return the newest entry of ``record`` that a file says was on disk; 0: none says so.
@@ -262,11 +262,19 @@ class StateSearch:
 
 def _book(path: Path, checkpoint: Checkpoint, past: PastOrders) -> Book:
     """Return the book of a checkpoint whose checksum holds; raises StateFileError."""
-    book = book_of(path, checkpoint)
+    book = _as_it_ended(path, checkpoint)
     if past.is_behind(checkpoint.archive_seq):
         raise StateFileError(
             str(path), f"{PAST_DATABASE} beside it lacks orders that have left this state"
         )
+    return book
+
+
+def _as_it_ended(path: Path, checkpoint: Checkpoint) -> Book:
+    """Return the book of a checkpoint, which may be the last word of a clean stop."""
+    book = book_of(path, checkpoint)
+    if checkpoint.clean_stop:
+        book.ends_as = StopKind.CLEAN
     return book
 
 

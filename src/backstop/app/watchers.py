@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 
+from backstop.app.waiter import answer, refuse
 from backstop.core.tracked_order import TrackedOrder
 
 Wanted = Callable[[TrackedOrder], bool]
@@ -53,30 +54,25 @@ class Watchers:
         for order in orders:
             for wanted, watcher in self._of_orders.get(order.client_order_id, ()):
                 if not watcher.done() and wanted(order):
-                    watcher.set_result(order)
+                    answer(watcher, order)
 
     def released(self, steps: int) -> None:
         """Wake who waits for at most ``steps`` releases, and who waits for any."""
         woken, self._of_steps = self._of_steps, []
         for stepped in woken:
-            if not stepped.done():
-                stepped.set_result(None)
+            answer(stepped, None)
         waiting = self._of_releases
         while waiting and waiting[0][0] <= steps:
             _, waiter = waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
+            answer(waiter, None)
 
     def end(self, stopped: Callable[[], Exception]) -> None:
         """Let nobody wait for what will not come."""
         for _, watcher in (each for watches in self._of_orders.values() for each in watches):
-            if not watcher.done():
-                watcher.set_exception(stopped())
+            refuse(watcher, stopped())
         for waiter in self._of_steps:
-            if not waiter.done():
-                waiter.set_exception(stopped())
+            refuse(waiter, stopped())
         self._of_steps.clear()
         for _, waiter in self._of_releases:
-            if not waiter.done():
-                waiter.set_result(None)
+            answer(waiter, None)
         self._of_releases.clear()

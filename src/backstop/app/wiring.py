@@ -15,9 +15,11 @@ from backstop.adapters.lock import AccountLock
 from backstop.adapters.projectx.gateway import ProjectXGateway
 from backstop.adapters.projectx.hubs import ProjectXHubs
 from backstop.adapters.projectx.signalr import HubTimings
+from backstop.adapters.state_layout import AUDIT_DATABASE
 from backstop.app.audit_reading import AuditReading
 from backstop.app.audit_trail import AuditTrail
 from backstop.app.broker_link import BrokerLink
+from backstop.app.contract_watch import is_wanted
 from backstop.app.dispatch import Dispatcher
 from backstop.app.emergency_import import take_over_emergency_run
 from backstop.app.journal_fold import policy_batch
@@ -31,7 +33,6 @@ from backstop.app.quote_board import QuoteBoard
 from backstop.app.record_check import RecordCheck
 from backstop.app.recovery_review import RecoveryReview
 from backstop.app.state_alarm import StateAlarm
-from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.app.state_opening import OpenedState
 from backstop.app.state_persistence import STATE_FAULT, StatePersistence
 from backstop.config.settings import Settings
@@ -41,7 +42,7 @@ from backstop.core.step import Note
 from backstop.domain.commands import RaiseAlert
 from backstop.domain.events import GuardStarted, RecordFoundSound, RecordFoundUnsound
 from backstop.domain.hub_contest import REST_S
-from backstop.ports import Clock
+from backstop.ports import Clock, FactSink
 
 RECORD_FAULT = "audit record"
 FIRST_EPOCH = 1
@@ -96,26 +97,10 @@ def wired(
     lock = AccountLock(gateway_host=host, account=str(settings.account_id))
     lock.acquire()
     closing.callback(lock.release)
-    state = OpenedState(
-        settings.state_folder,
-        account_id=settings.account_id,
-        epoch=FIRST_EPOCH,
-        clock=clock,
-        mirror=settings.checkpoint_mirror,
-        on_fault=outlets.say_fault,
-        on_note=outlets.note,
-        comes_back=comes_back,
-    )
-    trail = state.trail
-    closing.push_async_callback(state.close)  # after the journal, which it is about
-    closing.push_async_callback(trail.close)
+    state = _opened(settings, clock=clock, outlets=outlets, closing=closing, comes_back=comes_back)
     policy = policy_from_settings(settings)
-    gateway = ProjectXGateway(
-        api_url=settings.api_url,
-        user_name=settings.user_name,
-        api_key=settings.api_key,
-        token=settings.token,
-        spare_key=settings.emergency_api_key,
+    gateway = _gateway(
+        settings,
         clock=clock,
         strike=outlets.strike,
         sink=lambda fact: loop.put(fact),  # noqa: PLW0108 - the loop is made further down
@@ -134,10 +119,10 @@ def wired(
     closing.push_async_callback(dispatcher.close)
     loop = DecisionLoop(
         book=state.new_book(policy),
-        journal=trail,
+        journal=state.trail,
         clock=clock,
         dispatcher=dispatcher,
-        proofs=ProofMaker(trail.keys),
+        proofs=ProofMaker(state.trail.keys),
         on_note=outlets.note,
         past=state.past,
     )
@@ -149,14 +134,7 @@ def wired(
     gateway.budget.kept = lambda purpose: calls_kept(loop.book, purpose)
     state.replay_into(loop, policy)
     take_over_emergency_run(loop, settings.state_folder, lock.path, clock=clock)
-    review = RecoveryReview(
-        loop.book,
-        before=state.before,
-        source=state.source,
-        liquidate_after_ms=policy.liquidate_after_ms,
-        clock=clock,
-        on_note=outlets.note,
-    )
+    review = _review(loop, state, policy, clock=clock, outlets=outlets)
     dispatcher.bind(review.listening(loop.put))
     _begin(loop, state, policy, clock=clock, host=host)
     return Parts(
@@ -168,32 +146,53 @@ def wired(
             interval_ns=settings.state_persistence_interval_ns,
             on_fault=StateAlarm(report=outlets.fault(STATE_FAULT), put=loop.put, clock=clock).hear,
         ),
-        record_check=RecordCheck(
-            settings.state_folder,
-            account=str(settings.account_id),
-            start=trail.start,
-            standing=loop.book.record_finding,
-            on_structure=partial(_record_looked_through, loop, clock),
-            on_finding=partial(_record_checked, loop, clock),
-            on_fault=outlets.fault(RECORD_FAULT),
-        ),
-        trail=trail,
-        reading=AuditReading(
-            settings.state_folder / AUDIT_DATABASE,
-            public_key=trail.keys.public_key().public_bytes_raw(),
-            key_id=trail.keys.key_id,
-        ),
+        record_check=_record_check(settings, state.trail, loop, clock=clock, outlets=outlets),
+        trail=state.trail,
+        reading=_reading(settings, state.trail),
         loop=loop,
         gateway=gateway,
         link=_link(settings, policy, gateway, loop, clock=clock, quotes=quotes, outlets=outlets),
-        risk=MarketRisk(
-            clock=clock,
-            read_bars=gateway.bars,
-            sink=loop.put,
-            on_fault=outlets.fault("market history"),
-            update_interval_s=settings.correlation_update_s,
-            marks=quotes.marks,
-        ),
+        risk=_risk(settings, gateway, loop, clock=clock, quotes=quotes, outlets=outlets),
+    )
+
+
+def _opened(
+    settings: Settings,
+    *,
+    clock: Clock,
+    outlets: Outlets,
+    closing: AsyncExitStack,
+    comes_back: bool,
+) -> OpenedState:
+    state = OpenedState(
+        settings.state_folder,
+        account_id=settings.account_id,
+        epoch=FIRST_EPOCH,
+        clock=clock,
+        mirror=settings.checkpoint_mirror,
+        on_fault=outlets.say_fault,
+        on_note=outlets.note,
+        comes_back=comes_back,
+    )
+    # In reverse: the journal, the state that is about it, and last what may be slow and far away.
+    closing.push_async_callback(state.close_outside)
+    closing.push_async_callback(state.close)
+    closing.push_async_callback(state.close_journal)
+    return state
+
+
+def _gateway(
+    settings: Settings, *, clock: Clock, strike: Callable[[bytes], bytes], sink: FactSink
+) -> ProjectXGateway:
+    return ProjectXGateway(
+        api_url=settings.api_url,
+        user_name=settings.user_name,
+        api_key=settings.api_key,
+        token=settings.token,
+        spare_key=settings.emergency_api_key,
+        clock=clock,
+        strike=strike,
+        sink=sink,
     )
 
 
@@ -230,6 +229,34 @@ def _begin(
     )
 
 
+def _review(
+    loop: DecisionLoop, state: OpenedState, policy: Policy, *, clock: Clock, outlets: Outlets
+) -> RecoveryReview:
+    return RecoveryReview(
+        loop.book,
+        before=state.before,
+        source=state.source,
+        liquidate_after_ms=policy.liquidate_after_ms,
+        clock=clock,
+        on_note=outlets.note,
+        on_fault=outlets.fault("recovery report"),
+    )
+
+
+def _record_check(
+    settings: Settings, trail: AuditTrail, loop: DecisionLoop, *, clock: Clock, outlets: Outlets
+) -> RecordCheck:
+    return RecordCheck(
+        settings.state_folder,
+        account=str(settings.account_id),
+        start=trail.start,
+        standing=loop.book.record_finding,
+        on_structure=partial(_record_looked_through, loop, clock),
+        on_finding=partial(_record_checked, loop, clock),
+        on_fault=outlets.fault(RECORD_FAULT),
+    )
+
+
 def _record_looked_through(loop: DecisionLoop, clock: Clock) -> None:
     """Tell the core that the structure of the record is sound, if it waits for that."""
     if loop.book.record_unread:
@@ -242,6 +269,14 @@ def _record_checked(loop: DecisionLoop, clock: Clock, finding: str) -> None:
         loop.put(RecordFoundUnsound(utc_us=clock.utc_us(), finding=finding))
     elif loop.book.record_finding:
         loop.put(RecordFoundSound(utc_us=clock.utc_us()))
+
+
+def _reading(settings: Settings, trail: AuditTrail) -> AuditReading:
+    return AuditReading(
+        settings.state_folder / AUDIT_DATABASE,
+        public_key=trail.keys.public_key().public_bytes_raw(),
+        key_id=trail.keys.key_id,
+    )
 
 
 def _link(
@@ -261,6 +296,7 @@ def _link(
             market_hub_url=settings.market_hub_url,
             account_id=policy.account_id,
             contract_ids=(),
+            is_wanted=partial(is_wanted, loop.book),
             tokens=gateway.session,
             clock=clock,
             sink=loop.put,
@@ -274,4 +310,23 @@ def _link(
         symbols=policy.symbols,
         sink=loop.put,
         on_fault=outlets.fault("gateway"),
+    )
+
+
+def _risk(
+    settings: Settings,
+    gateway: ProjectXGateway,
+    loop: DecisionLoop,
+    *,
+    clock: Clock,
+    quotes: QuoteBoard,
+    outlets: Outlets,
+) -> MarketRisk:
+    return MarketRisk(
+        clock=clock,
+        read_bars=gateway.bars,
+        sink=loop.put,
+        on_fault=outlets.fault("market history"),
+        update_interval_s=settings.correlation_update_s,
+        marks=quotes.marks,
     )

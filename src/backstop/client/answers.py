@@ -21,6 +21,25 @@ class Fill(Struct, frozen=True, kw_only=True):
     time: datetime
 
 
+class AskedCancel(Struct, frozen=True, kw_only=True):
+    """The end of an order was asked for; ``asks_again``: the guard asks until it is over."""
+
+    reason: str
+    answer: str | None
+    message: str
+    asks_again: bool
+
+
+class AskedChange(Struct, frozen=True, kw_only=True):
+    """What an order was asked to become, and the venue does not show yet, or refused."""
+
+    quantity: int | None
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    answer: str | None
+    message: str
+
+
 class Order(Struct, frozen=True, kw_only=True):
     """One order by its newest evidence; ``state`` as the reference of order states lists them."""
 
@@ -36,6 +55,8 @@ class Order(Struct, frozen=True, kw_only=True):
     fills: tuple[Fill, ...]
     strategy_id: str | None = None
     venue_message: str | None = None
+    cancel: AskedCancel | None = None
+    change: AskedChange | None = None
 
 
 class ProtectiveOrder(Struct, frozen=True, kw_only=True):

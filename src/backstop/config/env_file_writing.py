@@ -6,6 +6,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from backstop.adapters.folders import sync_folder
 from backstop.config.env_file import read_env_file, read_lines
 from backstop.errors import SetupError
 
@@ -58,11 +59,6 @@ def _replace(path: Path, text: str) -> None:
             with suppress(OSError):
                 Path(name).unlink()
             raise
-        if os.name == "posix":
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+        sync_folder(path.parent)
     except OSError as error:
         raise SetupError(f"{path} cannot be written: {error.strerror}.") from error

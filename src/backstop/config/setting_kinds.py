@@ -97,8 +97,9 @@ def account_number() -> Kind:
     in_range = whole(1, 2**31 - 1)
 
     def parse(text: str) -> object:
+        digits = "" if text.startswith("+") else text  # an account's number bears no sign
         try:
-            return in_range.parse(text)
+            return in_range.parse(digits)
         except ValueError:
             raise ValueError("the value is not an account's number; its name is none") from None
 
@@ -251,7 +252,10 @@ def gateway_url() -> Kind:
     def parse(text: str) -> str:
         return _private_url(text).removesuffix("/api").rstrip("/")
 
-    allowed = "https:// and a host, or http:// and this machine, without user, query or /api"
+    allowed = (
+        "https:// and a host, or http:// and this machine, without user or query; /api at its end "
+        "is taken off"
+    )
     return Kind(type_name="URL", allowed=allowed, parse=parse)
 
 

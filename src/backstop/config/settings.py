@@ -223,11 +223,6 @@ class Settings(Struct, frozen=True, kw_only=True):
         return urlsplit(self.api_url).netloc
 
     @property
-    def is_real(self) -> bool:
-        """The gateway is not on this machine: what is sent there may cost money."""
-        return not all(is_loopback_url(url) for url in self.gateway_urls.values())
-
-    @property
     def unprotected(self) -> tuple[str, ...]:
         """The components that are switched off, by the setting that does it."""
         switches = {

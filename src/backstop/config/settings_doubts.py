@@ -9,6 +9,10 @@ from typing import Any
 
 from backstop.adapters.loopback import is_loopback_host, is_loopback_url
 from backstop.config.choices import Calendar
+from backstop.config.secret import Secret
+
+API_TOKEN_LENGTH_MIN = 16
+"""Characters of a token that nobody guesses: 60 bits, be each of them only one of fourteen."""
 
 _COMPONENTS = {
     "EXECUTION_VERIFICATION_ENABLE": (
@@ -41,6 +45,23 @@ def _open_interface(members: Mapping[str, Any]) -> Iterator[str]:
             f"BACKSTOP_LISTEN opens the API on {listen.host} without TLS: "
             "the token travels readable"
         )
+    token = members["api_token"]
+    if token is not None and is_guessable(token):
+        yield (
+            f"BACKSTOP_API_TOKEN has {length_text(token)}, so it can be guessed; whoever has it "
+            f"trades and takes the account flat. Use {API_TOKEN_LENGTH_MIN} or more, at random"
+        )
+
+
+def is_guessable(token: Secret) -> bool:
+    """Say whether a token of the API is too short to keep anybody out."""
+    return len(token.reveal()) < API_TOKEN_LENGTH_MIN
+
+
+def length_text(token: Secret) -> str:
+    """Return how long a token is, in words."""
+    length = len(token.reveal())
+    return "1 character" if length == 1 else f"{length} characters"
 
 
 def _switched_off(members: Mapping[str, Any]) -> Iterator[str]:

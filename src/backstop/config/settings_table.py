@@ -125,7 +125,7 @@ _GATEWAY = (
         "TOPSTEPX_API_URL",
         "api_url",
         kinds.gateway_url(),
-        "The root of the ProjectX gateway, without /api.",
+        "The root of the ProjectX gateway: what comes before /api.",
         default="https://api.topstepx.com",
     ),
     _setting(
@@ -517,7 +517,8 @@ _ORDERS = (
         "stale_quote_ns",
         kinds.duration_ns("100", "3600000", unit_ns=_MILLISECOND_NS),
         "Without a message for this long, a contract's entries are refused.",
-        default_words="30000",
+        default_words="30000; 2000 for the S&P and Nasdaq families while the stock market is open, "
+        "08:30 to 15:00 in Chicago",
         unit="milliseconds",
     ),
     _setting(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from backstop.core.book import Book
+from backstop.core.fills_to_come import quantity_to_come
 from backstop.core.positions import SNAPSHOT_LAG_NS, PositionView
 from backstop.core.protection_record import AwaitedFill
 from backstop.core.step import Workbench
@@ -18,21 +19,10 @@ def evident_quantity(book: Book, view: PositionView) -> int:
     """Return the signed position with the fills that rows tell of and no trade has shown yet.
 
     Where rows and trades of the position differ, the row is the newer word and says the total.
-    What reads have moved the ledger by, because no trade explained it, are such fills: they count
-    there and not once more.
     """
     if not book.recovered or not view.is_agreed:
         return view.quantity
-    quantity, unexplained = view.quantity, view.adjustment
-    for fill in book.protection.awaited.values():
-        if fill.contract_id != view.contract_id:
-            continue
-        quantity += fill.quantity
-        if fill.quantity * unexplained > 0 and fill.told_utc_us <= view.adjusted_utc_us:
-            counted = min(abs(fill.quantity), abs(unexplained)) * (1 if unexplained > 0 else -1)
-            quantity -= counted
-            unexplained -= counted
-    return quantity
+    return quantity_to_come(book, view)
 
 
 def await_fills(work: Workbench) -> None:
@@ -44,21 +34,32 @@ def await_fills(work: Workbench) -> None:
         if row.status is BrokerStatus.FILLED:
             told = max(told, row.quantity)  # rows of old samples lack the filled quantity
         lacking = told - counted
-        if lacking <= 0:
-            awaited.pop(row.broker_order_id, None)
-            continue
         held = awaited.get(row.broker_order_id)
-        awaited[row.broker_order_id] = AwaitedFill(
-            contract_id=row.contract_id,
-            quantity=lacking * row.side.sign,
-            since_ns=work.now_ns if held is None else held.since_ns,
-            told_utc_us=row.updated_utc_us,
-        )
+        if lacking > 0:
+            awaited[row.broker_order_id] = AwaitedFill(
+                contract_id=row.contract_id,
+                quantity=lacking * row.side.sign,
+                since_ns=work.now_ns if held is None else held.since_ns,
+                told_utc_us=row.updated_utc_us,
+            )
+        elif held is not None:
+            del awaited[row.broker_order_id]
+        if awaited.get(row.broker_order_id) != held:
+            book.changed.note(row.contract_id)
     for broker_order_id, fill in list(awaited.items()):
-        view = book.position(fill.contract_id)
-        if view.is_proven and view.agreed_ns >= fill.since_ns + SNAPSHOT_LAG_NS:
-            # Reads that were sent long after the fill agree without its trade.
+        if _is_read_without(book, fill):
             del awaited[broker_order_id]
+            book.changed.note(fill.contract_id)
+
+
+def _is_read_without(book: Book, fill: AwaitedFill) -> bool:
+    """Say whether reads that were sent long after a fill agree without its trade."""
+    view = book.position(fill.contract_id)
+    newest_ns = view.agreed_ns
+    if view.is_proven_late:
+        # The reads that agree since then are not noted in it; one that does not would be.
+        newest_ns = max(newest_ns, book.audit.complete_sent_ns)
+    return view.is_proven and newest_ns >= fill.since_ns + SNAPSHOT_LAG_NS
 
 
 def _touched_rows(work: Workbench) -> Iterator[tuple[BrokerOrder, int]]:

@@ -15,9 +15,11 @@ from backstop.core.account_rules.limits import AccountLimits, in_force
 from backstop.core.account_rules.record import AccountRecord
 from backstop.core.account_rules.sums import AccountSums
 from backstop.core.alerts import AlertBoard
+from backstop.core.asked_changes import AskedCancel
 from backstop.core.bot_record import Bot
 from backstop.core.by_contract import LiveOrders, Positions
 from backstop.core.contract_facts import KeptFacts
+from backstop.core.counted_trades import CountedTrades
 from backstop.core.drop_copy_record import DropCopyRecord
 from backstop.core.exposure import LimitName
 from backstop.core.external_record import ExternalRecord
@@ -41,8 +43,8 @@ from backstop.core.trading_state import (
     trading_state,
 )
 from backstop.core.venue_clock import VenueClock
-from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerStatus, BrokerTrade
-from backstop.domain.events import RiskEstimated
+from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerStatus
+from backstop.domain.events import RiskEstimated, StopKind
 from backstop.domain.instrument import Instrument
 from backstop.domain.order import LegRole, OrderRequest, OrderType, Side
 
@@ -63,6 +65,9 @@ ORDERS_KEPT = 20_000
 
 TRADES_KEPT = 200_000
 """Trade ids in memory; the audit table's primary key guards against older ones."""
+
+CANCEL_AGAIN_NS = 2 * SECOND_NS
+"""How long a cancel may take before it is asked for again; later ones may have longer pauses."""
 
 LATCHES_KEPT = 32
 """Different causes of a halt that are remembered; one is enough to stay halted."""
@@ -92,19 +97,23 @@ class Wake(StrEnum):
     HALTING = "HALTING"  # a cancel of an entry is asked for again
     DROP_COPY = "DROP_COPY"  # orders of a bot that trades by itself are judged
     HOURS = "HOURS"  # a session opens or ends, or what may not be held over it
+    CANCELS = "CANCELS"  # a cancel that somebody asked for is asked for again
+    EXITS = "EXITS"  # exits beyond their position are looked at
     BLINDNESS = "BLINDNESS"  # both hubs have been away for too long with an order in doubt
 
 
 class VenueOrder(Struct, frozen=True, kw_only=True):
     """An order of the venue that no request of ours placed by itself: a bracket leg, or foreign.
 
-    ``owner`` is the client id of the entry a leg belongs to; None marks a foreign order.
+    ``owner`` is the client id of the entry a leg belongs to; None marks a foreign order. ``cancel``
+    is kept of a leg whose bot wants it over.
     """
 
     row: BrokerOrder
     owner: str | None = None
     role: LegRole | None = None
     levels_seen: LevelHistory = LevelHistory()
+    cancel: AskedCancel | None = None
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -123,6 +132,13 @@ class Search(Struct, frozen=True, kw_only=True):
 
     times: int = 0
     due_ns: int = 0  # when it is asked for again
+
+
+class AskedSize(Struct, frozen=True, kw_only=True):
+    """The size of an order, filled contracts included, that was asked for, and when."""
+
+    quantity: int
+    asked_ns: int
 
 
 class Unclear(Struct, frozen=True, kw_only=True):
@@ -163,6 +179,7 @@ class AuditClock:
     reach_back_utc_us: int = 0  # the next audit starts this early; 0: at the cursor
     asked: bool = False  # somebody wants the next audit early
     hurries: int = 0  # early audits in a row; each next one waits twice as long
+    paced_ns: int = 0  # until when reads of a steady pace would have been the same number
 
 
 @dataclass(slots=True)
@@ -190,7 +207,7 @@ class Book:
     venue_orders: OrderedDict[int, VenueOrder] = field(default_factory=OrderedDict)
     live_venue: LiveOrders[int] = field(default_factory=LiveOrders)  # ids of those that can fill
     unlisted: dict[int, int] = field(default_factory=dict)  # of those: audits that lacked it
-    trades: OrderedDict[int, BrokerTrade] = field(default_factory=OrderedDict)
+    trades: CountedTrades = field(default_factory=CountedTrades)
     trades_of: dict[int, tuple[int, ...]] = field(default_factory=dict)  # broker order -> trades
     kept_trades: dict[int, str] = field(
         default_factory=dict
@@ -218,17 +235,18 @@ class Book:
     counters: Counters = field(default_factory=Counters)
     alerts: AlertBoard = field(default_factory=AlertBoard)
     recovered: bool = False
+    ends_as: StopKind = StopKind.UNKNOWN  # how this process ends if it never gets to say so
     left_alone_ms: int = 0  # nobody guarded for so long, too long; 0 once it was acted on
     standstills: int = 0  # how often this process was found not to have run
     orders_forgotten: int = 0  # finished orders that only the record still knows
     missing: dict[str, Search] = field(default_factory=dict)  # orders that no list shows
-    aligned: dict[int, None] = field(default_factory=dict)  # legs that were set to their level once
-    asked: dict[int, int] = field(
+    aligned: dict[int, None] = field(default_factory=dict)  # what was set to its level once
+    cancel_asked_ns: dict[int, int] = field(
         default_factory=dict
     )  # broker order -> when we asked to cancel it
-    asked_sizes: dict[int, tuple[int, int]] = field(
+    asked_sizes: dict[int, AskedSize] = field(
         default_factory=dict
-    )  # broker order -> the size, filled contracts included, that a bot asked for, and when
+    )  # broker order -> the newest size that a bot asked for
     unclear: dict[int, Unclear] = field(default_factory=dict)  # live broker order -> its requests
     trade_date: str = ""  # the trading day that runs; empty until one was told
     breaches: dict[str, str | None] = field(
@@ -253,6 +271,9 @@ class Book:
         default_factory=dict
     )  # strategy, contract and side -> when orders began to fill, monotonic, of the last minute
     strategy_states: dict[str, dict[str, str | int | None]] = field(default_factory=dict)
+    abandoned_by: dict[str, str] = field(
+        default_factory=dict
+    )  # client order id -> the strategy that failed and left it
     bots: dict[str, Bot] = field(default_factory=dict)
     doubt: PastDoubt = field(default_factory=PastDoubt)
     record_unread: bool = False  # nobody has looked through its structure since the start
@@ -406,13 +427,7 @@ class Book:
         reducing_side = Side.SELL if position > 0 else Side.BUY
         close = self.closes.get(contract_id)
         closing = close.wanted if close is not None and close.may_be_filling else 0
-        ours = sum(
-            order.open_quantity
-            for order in self.live_orders(contract_id)
-            if order.intent.side is reducing_side
-            and order.role is None
-            and order.intent.type not in STOP_TYPES
-        )
+        ours = sum(order.open_quantity for order in self.exits_of(contract_id, position))
         foreign = sum(
             row.quantity - row.filled_quantity
             for row in (leg.row for leg in self.live_legs(contract_id) if leg.owner is None)
@@ -424,6 +439,17 @@ class Book:
             and not (self.policy.is_drop_copy and row.type is OrderType.LIMIT)
         )
         return closing + ours + foreign
+
+    def exits_of(self, contract_id: str, position: int) -> Iterator[TrackedOrder]:
+        """Yield our unfinished exits of ``position``, protective orders and stops excepted."""
+        for order in self.live_orders(contract_id):
+            intent = order.intent
+            if (
+                intent.side.sign * position < 0
+                and order.role is None
+                and intent.type not in STOP_TYPES
+            ):
+                yield order
 
     def stop_cover(self, contract_id: str, position: int) -> int:
         """Return contracts of ``position`` that working stops at the venue would close."""

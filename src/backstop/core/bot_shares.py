@@ -35,6 +35,18 @@ def share_of(book: Book, bot_id: str, contract_id: str) -> int:
     return held if abs(held) < abs(position) else position
 
 
+def shares_of(book: Book, bot_id: str) -> tuple[tuple[str, int], ...]:
+    """Return the contracts of which ``bot_id`` has a share, with the share."""
+    found = ((name, share_of(book, bot_id, name)) for name in book.positions)
+    return tuple((name, share) for name, share in found if share)
+
+
+def shares_text(book: Book, bot_id: str) -> str:
+    """Return what ``bot_id`` has to answer for, for people; empty: nothing."""
+    shares = shares_of(book, bot_id)
+    return ", ".join(f"{share:+d} {book.symbol_of(name)}" for name, share in shares)
+
+
 def _held(book: Book, contract_id: str) -> dict[str, int]:
     """Return the signed contracts of each strategy since the position was last flat."""
     held: dict[str, int] = {}

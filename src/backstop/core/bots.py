@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from backstop.core.bot_record import BOTS_MAX, Bot
-from backstop.core.bot_shares import share_of, strategy_of
+from backstop.core.bot_shares import share_of, shares_of, shares_text, strategy_of
 from backstop.core.liquidation_scope import unfinished
 from backstop.core.position_close import close_requested
 from backstop.core.step import Decision, DecisionKind, Tag, Workbench
@@ -91,9 +91,9 @@ def _fell_silent(work: Workbench, bot: Bot, event: BotFellSilent) -> None:
     since_utc_us = event.utc_us - event.silent_ms * 1000
     bot = replace(bot, state=BotState.SILENT, silent_utc_us=since_utc_us)
     book.bots[bot.bot_id] = bot
-    shares = _shares(work, bot.bot_id)
+    shares = shares_of(book, bot.bot_id)
     live = sum(1 for order in book.live_orders() if order.request.strategy_id == bot.bot_id)
-    open_text = ", ".join(f"{share:+d} {book.symbol_of(name)}" for name, share in shares)
+    open_text = shares_text(book, bot.bot_id)
     work.alert(
         Severity.CRITICAL if shares or live else Severity.WARNING,
         AlertCode.BOT_SILENT,
@@ -119,7 +119,7 @@ def _what_follows(bot: Bot) -> str:
 
 def _given_up(work: Workbench, bot: Bot, event: BotGivenUp) -> None:
     book = work.book
-    shares = _shares(work, bot.bot_id)
+    shares = shares_of(book, bot.bot_id)
     to_close = tuple(contract_id for contract_id, _ in shares)
     book.bots[bot.bot_id] = replace(bot, state=BotState.GIVEN_UP, to_close=to_close)
     what = ", ".join(
@@ -140,13 +140,6 @@ def _closing_text(work: Workbench, what: str) -> str:
     if not work.book.policy.sends:
         return f"The gate is closed, so nothing is sent. It would have closed {what}."
     return f"Its share is closed: {what}."
-
-
-def _shares(work: Workbench, bot_id: str) -> tuple[tuple[str, int], ...]:
-    """Return the contracts that a bot has a share of, with the share."""
-    book = work.book
-    found = ((name, share_of(book, bot_id, name)) for name in book.positions)
-    return tuple((name, share) for name, share in found if share)
 
 
 # -- in every step -------------------------------------------------------------------------------

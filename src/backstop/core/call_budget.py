@@ -9,8 +9,9 @@ from typing import assert_never
 
 from backstop.core.book import Book
 from backstop.core.closed_market import TRIES
+from backstop.core.closing import is_executing
 from backstop.core.contract_end import is_given_up
-from backstop.core.liquidation import CloseAttempt, Liquidation
+from backstop.core.liquidation import CloseAttempt, Liquidation, LiquidationState
 from backstop.core.liquidation_scope import open_quantity, unfinished, views
 from backstop.domain.call_purpose import CallPurpose
 from backstop.domain.events import Answer
@@ -71,10 +72,10 @@ def call_reserve(book: Book) -> int:
     Orders are all that can still fill, protective ones and those of others included. While reads
     are urgent, theirs and those of what is asked again are kept as well; while an account or a
     contract is being liquidated, nearly all are kept for that, until all that is left is to wait
-    for a market that is closed, for a venue that has refused a close a dozen times, or for it to
-    settle a month that has ended.
+    for a market that is closed, for a venue that has refused a close a dozen times, for orders that
+    it does not end, or for it to settle a month that has ended.
     """
-    if book.liquidating and any(_needs_all(book, run) for run in unfinished(book)):
+    if pauses_for_liquidation(book):
         return RESERVE_WHILE_LIQUIDATING
     orders = len(book.live) + len(book.live_venue)
     kept = BASE_RESERVE + RESERVE_PER_POSITION * len(book.positions.held) + orders
@@ -83,16 +84,40 @@ def call_reserve(book: Book) -> int:
     return min(RESERVE_MAX, kept)
 
 
+def pauses_for_liquidation(book: Book) -> bool:
+    """Say whether everything else pauses for a liquidation that can get on."""
+    return bool(book.liquidating) and any(_needs_all(book, run) for run in unfinished(book))
+
+
 def _needs_all(book: Book, run: Liquidation) -> bool:
-    """Say whether a run can get on now, so that everything else pauses for it."""
+    """Say whether a run can get on now, so that everything else pauses for it.
+
+    One that only waits for orders to end has all calls until a person had to be told: over a
+    weekend nobody can cancel what is pending in a closed market, also a close of somebody else.
+    """
     if not run.latches:
         return False
-    held = [view.contract_id for view in views(book, run) if open_quantity(view)]
-    closes = (book.closes.get(contract_id) for contract_id in held)
-    return not held or any(
-        it is None or not (it.waits_for_market or is_given_up(it) or _is_worn_out(it))
-        for it in closes
+    is_stuck = run.state is LiquidationState.ESCALATED
+    held = [view.contract_id for view in views(book, run) if open_quantity(book, view)]
+    if not held:
+        return not is_stuck
+    return not all(
+        _waits(book, contract_id) or (is_stuck and _is_being_worked(book, contract_id))
+        for contract_id in held
     )
+
+
+def _waits(book: Book, contract_id: str) -> bool:
+    """Say whether the close of a position has to wait for its market, or for the venue."""
+    attempt = book.closes.get(contract_id)
+    return attempt is not None and (
+        attempt.waits_for_market or is_given_up(attempt) or _is_worn_out(attempt)
+    )
+
+
+def _is_being_worked(book: Book, contract_id: str) -> bool:
+    """Say whether an order is there that no close may run into: it has to end first."""
+    return any(is_executing(book, row) for row in book.working_rows(contract_id))
 
 
 def _is_worn_out(attempt: CloseAttempt) -> bool:

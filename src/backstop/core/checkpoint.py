@@ -123,12 +123,6 @@ def note_of(text: str, identity: SignatureIdentity, signature: bytes) -> str:
     return f"{text}\n{_SIGNATURE_PREFIX}{identity.name} {value}\n"
 
 
-def signed_note(checkpoint: Checkpoint, *, public_key: bytes, signature: bytes) -> str:
-    """Return the note: ``signature`` by ``public_key`` is over ``note_text``, in UTF-8."""
-    identity = signature_identity(checkpoint.origin, public_key)
-    return note_of(note_text(checkpoint), identity, signature)
-
-
 def parse(note: str) -> SignedCheckpoint:
     """Take a note apart; that it is signed by the right key is still to be checked.
 

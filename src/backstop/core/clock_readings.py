@@ -59,7 +59,7 @@ def clock_read(work: Workbench, event: VenueClockRead) -> None:
 def _known(work: Workbench, zero: Span) -> None:
     book, clock = work.book, work.book.venue_clock
     before = clock.zero
-    clock.show(zero)
+    clock.show(zero, now_ns=work.now_ns)
     if before is not None:
         _set_back(work, before.earliest_us - zero.earliest_us)
     now = clock.at(work.now_ns)

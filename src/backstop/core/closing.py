@@ -43,7 +43,7 @@ _UNRESOLVED = frozenset({OrderState.INTENDED, OrderState.SENT, OrderState.UNKNOW
 def close_contract(work: Workbench, run: Liquidation, contract_id: str) -> None:
     """Have the venue close what is open of one contract, if nothing else may be closing it."""
     book = work.book
-    position = open_quantity(book.position(contract_id))
+    position = open_quantity(book, book.position(contract_id))
     _tell_flipped(work, run, contract_id, position)
     attempt = tell_ended(work, run, contract_id, position)
     wanted = min(abs(position) - run.keep, run.quantity or abs(position))

@@ -31,12 +31,14 @@ class ContractFacts(Struct, frozen=True, kw_only=True):
 
     Attributes:
         exits: contracts of all unfinished exits of its position, protective orders excepted.
+        closes_to_come: contracts of it that rows alone say other orders have closed.
         best_bid: of the limits to buy on the account, the one at the highest price; None: none.
         best_offer: of the limits to sell, the one at the lowest.
         leftovers: why no entry may go in while a stop of an earlier position works.
     """
 
     exits: int = 0
+    closes_to_come: int = 0
     best_bid: RestingLimit | None = None
     best_offer: RestingLimit | None = None
     leftovers: tuple[Denial, ...] = ()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from backstop.core.book import Book
 from backstop.core.contract_facts import ContractFacts, RestingLimit
+from backstop.core.fills_to_come import closes_to_come
 from backstop.core.leftovers import leftover_denials
 from backstop.core.tracked_order import possible_ticks
 from backstop.domain.broker import BrokerStatus
@@ -36,9 +37,10 @@ def facts_of(book: Book, contract_id: str) -> ContractFacts:
 
 def contract_facts(book: Book, contract_id: str) -> ContractFacts:
     """Work out what holds of one contract."""
-    best = _best_limits(book, contract_id)
+    best, view = _best_limits(book, contract_id), book.position(contract_id)
     return ContractFacts(
-        exits=book.open_exits(contract_id, book.position(contract_id).quantity),
+        exits=book.open_exits(contract_id, view.quantity),
+        closes_to_come=closes_to_come(book, view),
         best_bid=best.get(Side.BUY),
         best_offer=best.get(Side.SELL),
         leftovers=leftover_denials(book, contract_id),

@@ -66,11 +66,6 @@ class ExposureReport(Struct, frozen=True, kw_only=True):
         """The readings above their limit: nothing that increases them may be added."""
         return tuple(reading for reading in self.readings if reading.is_breached)
 
-    def tightest(self, limit: LimitName) -> LimitReading | None:
-        """Return the reading of ``limit`` with the least room, or None if nothing is measured."""
-        readings = [reading for reading in self.readings if reading.limit is limit]
-        return min(readings, key=lambda reading: reading.headroom_micros, default=None)
-
 
 def evaluate(
     exposures: Sequence[FamilyExposure], correlations: CorrelationView, limits: ExposureLimits

@@ -346,7 +346,9 @@ class _Comparison:
         """Yield a stop or target that ended without a fill although its position is open."""
         number, positions = row.broker_order_id, self._picture.positions or ()
         change = self._book.protection.changes.get(number)
-        asked = number in self._book.asked or (change is not None and change.quantity == 0)
+        asked = number in self._book.cancel_asked_ns or (
+            change is not None and change.quantity == 0
+        )
         ended = not row.status.is_live and row.status is not BrokerStatus.FILLED
         held = sum(it.quantity for it in positions if it.contract_id == row.contract_id)
         if ended and not asked and held * row.side.sign < 0:

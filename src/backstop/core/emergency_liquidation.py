@@ -204,7 +204,7 @@ def _with_read(work: Workbench, run: Liquidation, event: AccountAudited) -> Liqu
 
 def _read_pause_ns(work: Workbench, run: Liquidation) -> int:
     """Return the pause before the next read: short while it is all that a proof waits for."""
-    closed = (view for view in views(work.book, run) if not open_quantity(view))
+    closed = (view for view in views(work.book, run) if not open_quantity(work.book, view))
     if any(view.agreed_reads and not view.is_proven for view in closed):
         return SETTLE_NS
     return pause_ns(run.looks)

@@ -6,7 +6,14 @@ the same commands. At replay the commands are dropped, for they were carried out
 
 from msgspec.structs import replace
 
-from backstop.core import emergency_liquidation, lifecycle, order_changes, supervision, wishes
+from backstop.core import (
+    emergency_liquidation,
+    lifecycle,
+    order_changes,
+    protection_changes,
+    supervision,
+    wishes,
+)
 from backstop.core import execution_verification as verification
 from backstop.core.account_rules.bookkeeping import follow_the_money
 from backstop.core.account_rules.changes import limits_change_requested
@@ -20,12 +27,15 @@ from backstop.core.book import (
 )
 from backstop.core.bots import bot_changed, bot_registered, bot_signed_off, close_for_bots
 from backstop.core.call_budget import reads_are_urgent
+from backstop.core.cancels_followed import cancel_again, cancel_answered, cancels_restarted
 from backstop.core.catastrophe import watch_for_blindness
+from backstop.core.changes_followed import change_answered, changes_restarted
 from backstop.core.clock_readings import clock_read, now_us
 from backstop.core.closing import close_answered
 from backstop.core.contradictions import freeze_entries
 from backstop.core.drop_copy import market_noted, watch_bot
 from backstop.core.evidence import apply_order_step, ask_for_audit, contradiction
+from backstop.core.exits_beyond import shrink_exits
 from backstop.core.exposure_watch import watch_exposure
 from backstop.core.external_trading import watch_others
 from backstop.core.foreign_entries import cancel_entries_of_bot
@@ -33,7 +43,11 @@ from backstop.core.forgetting import forget_the_oldest, past_recalled
 from backstop.core.halting import cancel_entries_while_halted
 from backstop.core.hours_kept import keep_hours, sessions_scheduled
 from backstop.core.journal_outage import journal_changed, state_file_failed
-from backstop.core.left_alone import left_alone, liquidate_what_was_left_alone
+from backstop.core.left_alone import (
+    left_alone,
+    liquidate_what_was_left_alone,
+    note_guarding,
+)
 from backstop.core.leg_changes import leg_change_requested
 from backstop.core.lifecycle import MACHINE
 from backstop.core.limit_trials import limits_tried
@@ -44,12 +58,12 @@ from backstop.core.policy import SECOND_NS, Policy
 from backstop.core.position_close import close_requested
 from backstop.core.position_evidence import book_position_row
 from backstop.core.protection import protect, protection_restarted
-from backstop.core.protection_changes import change_answered
 from backstop.core.protection_wishes import (
     brackets_answered,
     protection_requested,
     stop_given_up,
 )
+from backstop.core.read_pace import note_read, read_due_ns
 from backstop.core.reconciliation import book_audit, book_look_up, condensed
 from backstop.core.record_soundness import record_checked
 from backstop.core.registered_orders import order_registered
@@ -60,6 +74,7 @@ from backstop.core.standing_latches import latches_handed_over, records_lost
 from backstop.core.standstill import stood_still
 from backstop.core.start_findings import tell_unreached
 from backstop.core.step import Step, Tag, Workbench
+from backstop.core.strategies import strategy_failed
 from backstop.core.trade_evidence import book_trade, recount_trades
 from backstop.core.undecided import past_changed
 from backstop.core.venue_clock import LOOK_BACK_US
@@ -124,6 +139,7 @@ from backstop.domain.events import (
     SessionEvicted,
     SessionsScheduled,
     StateFileFailed,
+    StrategyFailed,
     StrategySaved,
     TimerFired,
     TradeReported,
@@ -155,7 +171,7 @@ def next_deadline_ns(book: Book) -> int:
     if book.audit.requested_ns:
         due.append(book.audit.requested_ns + AUDIT_ANSWER_LIMIT_NS)
     elif book.audit.due_ns:
-        due.append(book.audit.due_ns)
+        due.append(read_due_ns(book))
     due.extend(book.wakes.values())
     return min(due, default=0)
 
@@ -172,6 +188,7 @@ def step(book: Book, event: Fact, now_ns: int) -> Step:
             work, cause=found.cause, operator=MACHINE, contract_id=found.contract_id
         )
     watch_bot(work, event)
+    note_guarding(work, event)
     liquidate_what_was_left_alone(work)
     follow_the_money(work, event)
     keep_account_rules(work, event)
@@ -181,6 +198,8 @@ def step(book: Book, event: Fact, now_ns: int) -> Step:
     watch_for_blindness(work)
     cancel_entries_while_halted(work)
     cancel_entries_of_bot(work)
+    shrink_exits(work)
+    cancel_again(work)
     emergency_liquidation.advance(work, event)
     freeze_entries(work)
     remind(work)
@@ -294,6 +313,8 @@ def _apply_life(work: Workbench, event: LifeFact) -> None:
             emergency_liquidation.restarted(work)
             protection_restarted(work)
             moves_restarted(work)
+            changes_restarted(work)
+            cancels_restarted(work)
             left_alone(work, event)
             records_lost(work, event)
         case GuardStoodStill():
@@ -324,6 +345,8 @@ def _apply_life(work: Workbench, event: LifeFact) -> None:
             supervision.watchdog_changed(work, event)
         case BotFellSilent() | BotGivenUp() | BotReturned():
             bot_changed(work, event)
+        case StrategyFailed():
+            strategy_failed(work, event)
         case VenueClockRead():
             clock_read(work, event)
         case TradingDayBegan():
@@ -384,8 +407,11 @@ def _change_answered(work: Workbench, event: CancelAnswered | ModifyAnswered) ->
         message=event.message,
     )
     note_answer(work, event)
-    change_answered(work, event)
-    if isinstance(event, ModifyAnswered):
+    protection_changes.change_answered(work, event)
+    if isinstance(event, CancelAnswered):
+        cancel_answered(work, event)
+    else:
+        change_answered(work, event)
         level_answered(work, event)
         move_answered(work, event)
         order_changes.size_answered(work, event)
@@ -412,8 +438,9 @@ def _look_at_clocks(work: Workbench) -> None:
     clock = work.book.audit
     if clock.requested_ns and work.now_ns < clock.requested_ns + AUDIT_ANSWER_LIMIT_NS:
         return
-    if not clock.due_ns or work.now_ns < clock.due_ns:
+    if not clock.due_ns or work.now_ns < read_due_ns(work.book):
         return
+    note_read(clock, now_ns=work.now_ns)
     clock.requested_ns = work.now_ns
     clock.due_ns = work.now_ns + AUDIT_INTERVAL_NS
     clock.hurries = min(clock.hurries + 1, HURRIES_MAX) if clock.asked else 0
@@ -445,7 +472,7 @@ def _finish(work: Workbench) -> Step:
         touched = book.venue_orders[broker_order_id]
         row = venue_row(
             touched,
-            _symbol(book, touched.row.contract_id),
+            book.symbol_of(touched.row.contract_id),
             trades=_trades(book, broker_order_id),
         )
         rows[row.order_id] = row
@@ -454,7 +481,7 @@ def _finish(work: Workbench) -> Step:
         if order_id in rows or trade.broker_order_id in book.client_of_broker_id:
             continue
         venue_order = book.venue_orders.get(trade.broker_order_id)
-        symbol = _symbol(book, trade.contract_id)
+        symbol = book.symbol_of(trade.contract_id)
         trades = _trades(book, trade.broker_order_id)
         if venue_order is not None:
             rows[order_id] = venue_row(venue_order, symbol, trades=trades)
@@ -479,11 +506,6 @@ def rows_of_everything(book: Book, *, now_ns: int, utc_us: int) -> Step:
     work.new_trades = dict(book.trades)
     rows = _finish(work)
     return Step(order_rows=rows.order_rows, fill_rows=rows.fill_rows)
-
-
-def _symbol(book: Book, contract_id: str) -> str:
-    instrument = book.instruments.get(contract_id)
-    return contract_id if instrument is None else instrument.symbol
 
 
 def _trades(book: Book, broker_order_id: int) -> tuple[BrokerTrade, ...]:

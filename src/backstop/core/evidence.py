@@ -114,6 +114,7 @@ def book_venue_order(work: Workbench, row: BrokerOrder) -> None:
         owner=owner,
         role=role,
         levels_seen=with_row(seen, row, believed.type, believed.side),
+        cancel=None if held is None else held.cancel,
     )
     if held == venue_order:
         return
@@ -121,7 +122,13 @@ def book_venue_order(work: Workbench, row: BrokerOrder) -> None:
     if believed.status.is_live:
         book.live_venue[row.broker_order_id] = believed.contract_id
     else:
-        for by_id in (book.live_venue, book.unlisted, book.asked, book.aligned, book.unclear):
+        for by_id in (
+            book.live_venue,
+            book.unlisted,
+            book.cancel_asked_ns,
+            book.aligned,
+            book.unclear,
+        ):
             by_id.pop(row.broker_order_id, None)
     work.touched_venue_orders[row.broker_order_id] = None
     book.changed.note(row.contract_id)

@@ -18,7 +18,7 @@ from msgspec import Struct
 from backstop.core import canonical_json
 from backstop.core.checkpoint import SignatureCheck
 from backstop.core.key_rotation import key_name
-from backstop.domain.numbers import average, fraction_text, money, plain
+from backstop.domain.numbers import average, decimal_text, fraction_text, money
 from backstop.domain.order import OrderState, OrderType, Side
 from backstop.domain.utc import utc_text
 from backstop.errors import InvariantError
@@ -116,8 +116,8 @@ def execution_proof(order: ProofOrder) -> dict[str, object]:
             "side": order.side.value,
             "type": order.type.value,
             "quantity": order.quantity,
-            "limit_price": _price_text(order.limit_price),
-            "stop_price": _price_text(order.stop_price),
+            "limit_price": decimal_text(order.limit_price),
+            "stop_price": decimal_text(order.stop_price),
             "state": order.state.value,
             "intended_time": utc_text(order.intended_utc_us),
         },
@@ -195,7 +195,7 @@ def _check(order: ProofOrder, fills: list[ProofFill]) -> None:
 def _fill_document(fill: ProofFill) -> dict[str, object]:
     return {
         "fill_id": str(fill.fill_id),
-        "price": _price_text(fill.price),
+        "price": decimal_text(fill.price),
         "quantity": fill.quantity,
         "time": utc_text(fill.utc_us),
         "fees": _money_text(fill.fees_micros),
@@ -220,15 +220,15 @@ def _slippage_document(order: ProofOrder, fills: list[ProofFill]) -> dict[str, o
     paid = average((fill.price, fill.quantity) for fill in fills) or Fraction(0)
     asked = average((level, fill.quantity) for fill, level in known) or Fraction(0)
     ticks = (paid - asked) * order.side.sign / Fraction(order.tick_size)
-    levels = {str(fill.fill_id): _price_text(level) for fill, level in known}
-    measured_from: dict[str, object] = {"reference_price": _price_text(known[0][1])}
+    levels = {str(fill.fill_id): decimal_text(level) for fill, level in known}
+    measured_from: dict[str, object] = {"reference_price": decimal_text(known[0][1])}
     if len(set(levels.values())) > 1:
         measured_from = {"reference_prices": levels}
     return {
         **measured_from,
-        "tick_size": _price_text(order.tick_size),
+        "tick_size": decimal_text(order.tick_size),
         "ticks": _fraction_document(ticks),
-        "max_ticks": _price_text(order.max_slippage_ticks),
+        "max_ticks": decimal_text(order.max_slippage_ticks),
         "breach": ticks > Fraction(order.max_slippage_ticks),
     }
 
@@ -239,10 +239,6 @@ def _fraction_document(value: Fraction) -> dict[str, object]:
         "denominator": str(value.denominator),
         "decimal": fraction_text(value),
     }
-
-
-def _price_text(price: Decimal | None) -> str | None:
-    return None if price is None else f"{plain(price):f}"
 
 
 @lru_cache(maxsize=256)  # every fill of an order costs the same

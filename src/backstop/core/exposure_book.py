@@ -76,11 +76,6 @@ class ExposureBook:
         for exposure in exposures:
             self._put(exposure)
 
-    def set_correlations(self, correlations: CorrelationView) -> None:
-        """Judge by ``correlations`` from now on; costs one step per pair."""
-        self._correlations = correlations
-        self._rebuild(self.exposures)
-
     def check(self, *, symbol: str, side: Side, quantity: int) -> tuple[Denial, ...]:
         """Return why an order is refused, one denial per limit; nothing if it may go.
 

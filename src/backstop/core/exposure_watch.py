@@ -1,8 +1,8 @@
 """Exposure limits between orders: they are looked at when the market moves.
 
-A breach that the market makes refuses what would increase it, for every order is judged by what
-holds then. It is told to a person here; it takes the account flat only where that was asked for,
-and never because something is not known.
+A breach without a trade, by the market or by a limit that was tightened, refuses what would
+increase it, for every order is judged by what holds then. It is told to a person here; it takes the
+account flat only where that was asked for, and never because something is not known.
 """
 
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ _CLOSES = {
 
 
 def watch_exposure(work: Workbench, event: RiskEstimated) -> None:
-    """Tell a person of limits that the market has broken, and of those that hold again."""
+    """Tell a person of limits that were broken without a trade, and of those that hold again."""
     book = work.book
     limits = book.policy.exposure_limits
     if limits is None or not event.marks:
@@ -53,8 +53,8 @@ def watch_exposure(work: Workbench, event: RiskEstimated) -> None:
             work.alert(
                 Severity.CRITICAL,
                 AlertCode.EXPOSURE_LIMIT_BROKEN,
-                f"The market has moved: {what}. Orders that would add to it are refused; "
-                f"{_CLOSES[book.policy.liquidates_breaches]}.",
+                f"Without any trade {what}: the market has moved, or a setting has. Orders that "
+                f"would add to it are refused; {_CLOSES[book.policy.liquidates_breaches]}.",
             )
         if book.policy.liquidates_breaches and _is_measured(judged, event):
             cause = f"exposure beyond its limit: {what}"

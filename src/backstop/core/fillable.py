@@ -3,13 +3,18 @@
 Protective legs up to the position they protect count zero; legs beyond it, and foreign orders,
 could open a position and count like any order. Of a bot that trades by itself its stops and targets
 are legs too, be they brackets or orders of their own.
+
+A fill that only a row tells of has happened, or it has not: until its trade is here both count. A
+stop of a position that such a fill has closed could open one.
 """
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from backstop.core.fills_to_come import contracts_to_come, fill_to_come, quantity_to_come
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.order import LegRole, OrderType, Side
 
@@ -71,17 +76,65 @@ def of_bot_order(venue_order: "VenueOrder", position: int) -> Fillable:
     )
 
 
+def contracts_in_reach(book: "Book") -> dict[str, None]:
+    """Return every contract that is held, or could be."""
+    return dict.fromkeys(
+        (
+            *(view.contract_id for view in book.positions.values() if any(view.possible)),
+            *book.live.contracts(),
+            *book.live_venue.contracts(),
+            *contracts_to_come(book),
+        )
+    )
+
+
+def is_in_reach(book: "Book", contract_id: str) -> bool:
+    """Say whether something is held in a contract, or could be."""
+    return (
+        contract_id in book.live.contracts()
+        or contract_id in book.live_venue.contracts()
+        or any(book.position(contract_id).possible)
+        or contract_id in contracts_to_come(book)
+    )
+
+
+def reach_of(book: "Book", contract_id: str) -> tuple[int, int]:
+    """Return what one contract's position could become at the worst: least and most, signed."""
+    view = book.position(contract_id)
+    ends = reach(fillables_of(book, contract_id), view.possible)
+    if contract_id not in contracts_to_come(book):
+        return ends
+    held = quantity_to_come(book, view)
+    least, most = reach(_fillables(book, contract_id, held, filled_as_told=True), (held,))
+    return min(least, ends[0]), max(most, ends[1])
+
+
 def fillables_of(book: "Book", contract_id: str) -> tuple[Fillable, ...]:
     """Return what could fill of every order of one contract."""
-    ours = map(of_order, book.live_orders(contract_id))
+    return _fillables(book, contract_id, book.position(contract_id).quantity, filled_as_told=False)
+
+
+def _fillables(
+    book: "Book", contract_id: str, position: int, *, filled_as_told: bool
+) -> tuple[Fillable, ...]:
+    """Return it at a position; ``filled_as_told``: of ours, only what their rows leave open."""
+    ours = [of_order(order) for order in book.live_orders(contract_id)]
+    if filled_as_told:
+        ours = [_as_told(book, order) for order in book.live_orders(contract_id)]
     if not book.policy.is_drop_copy:
         return (*ours, *map(of_venue_order, book.live_legs(contract_id)))
-    position = book.position(contract_id).quantity
     others = (
         of_bot_order(it, position) if it.owner is None else of_venue_order(it)
         for it in book.live_legs(contract_id)
     )
     return (*ours, *others)
+
+
+def _as_told(book: "Book", order: TrackedOrder) -> Fillable:
+    """Return what could fill of an order of ours after all that its row says has filled."""
+    fillable = of_order(order)
+    left = fillable.quantity - fill_to_come(book, order.broker_order_id)
+    return replace(fillable, quantity=max(0, left))
 
 
 def reach(fillables: Iterable[Fillable], possible: Iterable[int]) -> tuple[int, int]:

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from backstop.core.book import STOP_TYPES, Book, VenueOrder, Wake
+from backstop.core.book import CANCEL_AGAIN_NS, STOP_TYPES, Book, VenueOrder, Wake
 from backstop.core.clock_readings import now_us
 from backstop.core.external_record import TaggedOrder, WorkingForeign
 from backstop.core.lifecycle import MACHINE, latched
-from backstop.core.policy import SECOND_NS
 from backstop.core.protection_evidence import is_target_of_bot
 from backstop.core.step import Workbench
 from backstop.core.trading_state import Latch, LatchKind
@@ -24,7 +23,6 @@ from backstop.domain.external import ExternalPositionPolicy
 from backstop.domain.numbers import count_text, plain
 from backstop.domain.order import TAG_PREFIX
 
-CANCEL_AGAIN_NS = 2 * SECOND_NS
 CANCEL_DOUBLINGS_MAX = 5
 """Pauses between the cancels of one order double up to a minute: the venue counts our calls."""
 
@@ -219,7 +217,7 @@ def cancel_foreign(work: Workbench, row: BrokerOrder, *, reason: str, why: str) 
     book.external.working[number] = replace(
         book.external.working[number], cancels=cancels + 1, due_ns=work.now_ns + pause_ns
     )
-    book.asked[number] = work.now_ns
+    book.cancel_asked_ns[number] = work.now_ns
     work.commands.append(
         CancelOrder(account_id=row.account_id, broker_order_id=number, reason=reason)
     )
@@ -251,7 +249,7 @@ def cut_foreign(work: Workbench, broker_order_id: int, *, to_quantity: int) -> b
         cancel_foreign(work, held.row, reason="the position has its stops", why=why)
         book.wake(Wake.PROTECTION, book.external.working[broker_order_id].due_ns)
         return True
-    if broker_order_id not in book.asked:
+    if broker_order_id not in book.cancel_asked_ns:
         act = f"cut to {count_text(to_quantity, 'contract')}" if to_quantity else "cancelled"
         work.alert(
             Severity.WARNING,

@@ -16,6 +16,7 @@ from backstop.core.entry_gate import (
     mode_denials,
     state_denials,
 )
+from backstop.core.exits_in_question import exit_denials, told_closed_denials
 from backstop.core.freshness import account_age_denials, reference_denials, stale_after_ns
 from backstop.core.order_brackets import (
     bracket_denials,
@@ -26,7 +27,7 @@ from backstop.core.order_brackets import (
     with_offset_legs,
 )
 from backstop.core.order_limits import collar_denials, size_denials
-from backstop.core.order_numbers import number_faults, on_the_tick
+from backstop.core.order_numbers import countable, number_faults, on_the_tick
 from backstop.core.order_pace import budget_denials, pace_denials
 from backstop.core.policy import Policy
 from backstop.core.trading_state import TradingState
@@ -41,17 +42,21 @@ class Exposure(Struct, frozen=True, kw_only=True):
     """What the contract of an order already holds and could hold, in contracts.
 
     ``position`` is signed. ``exits`` are working, in-flight and UNKNOWN orders that would reduce
-    it, protective legs excepted.
+    it, protective legs excepted. ``in_question`` are contracts, signed and not in ``position``,
+    that may be held or gone: reads of one moment alone say so. ``closes_to_come`` are contracts of
+    ``position`` that rows alone say other orders have closed.
     """
 
     position: int = 0
     exits: int = 0
+    in_question: int = 0
+    closes_to_come: int = 0
 
     def closable(self, side: Side) -> int:
         """Return how many contracts an order of ``side`` could close and open none."""
         if self.position * side.sign >= 0:
             return 0
-        return max(0, abs(self.position) - self.exits)
+        return max(0, abs(self.position) - self.exits - self.closes_to_come)
 
 
 class Circumstances(Struct, frozen=True, kw_only=True):
@@ -74,7 +79,8 @@ class Circumstances(Struct, frozen=True, kw_only=True):
 class Assessment(Struct, frozen=True, kw_only=True):
     """The decision about one order: approved when ``denials`` is empty.
 
-    ``gate`` says what keeps an approved order from being sent. ``entry_ticks`` is the price the
+    ``gate`` says what keeps an approved order from being sent. ``reducing`` says that it was held
+    only to what an exit is held to. ``entry_ticks`` is the price the
     bracket is measured from; ``reward_ticks`` and ``risk_ticks`` give the R multiple.
     ``prices_known`` is False when a price of the order is none: nothing that needs one was judged.
     """
@@ -98,8 +104,11 @@ class Assessment(Struct, frozen=True, kw_only=True):
 
     @property
     def r_multiple(self) -> str | None:
-        """Reward for one unit of risk, from the rounded prices, as text."""
-        if not self.risk_ticks or self.reward_ticks is None:
+        """Reward for one unit of risk, from the rounded prices, as text; None where none is risked.
+
+        A stop on the wrong side risks nothing, and two wrong sides make no right one.
+        """
+        if self.risk_ticks is None or self.risk_ticks <= 0 or self.reward_ticks is None:
             return None
         return ratio_text(self.reward_ticks, self.risk_ticks)
 
@@ -107,7 +116,7 @@ class Assessment(Struct, frozen=True, kw_only=True):
 def assess(request: OrderRequest, around: Circumstances, policy: Policy) -> Assessment:
     """Judge ``request``; the prices of the returned intent are rounded to the tick."""
     instrument = around.instrument
-    faults = number_faults(request, instrument)
+    faults, request = number_faults(request, instrument), countable(request)
     prices_known = not faults or all(it.code is DenialCode.QUANTITY_INVALID for it in faults)
     stops = (request.stop_loss_price, request.stop_loss_offset_ticks, policy.default_stop_ticks)
     has_stop = any(it is not None for it in stops)
@@ -117,10 +126,14 @@ def assess(request: OrderRequest, around: Circumstances, policy: Policy) -> Asse
         )
     intent = on_the_tick(request, instrument, policy)
     gate = gate_denial(policy)
-    if _is_reducing(intent, around.exposure):
+    is_exit = _is_reducing(intent, around.exposure)
+    in_question = () if is_exit else _in_question(intent, around.exposure)
+    if is_exit or in_question:
         # Protective legs around an exit would open a position of their own.
         bare = replace(intent, stop_loss_ticks=None, take_profit_ticks=None)
-        return Assessment(intent=bare, denials=faults, gate=gate, reducing=True, entry_ticks=None)
+        denials = (*faults, *in_question)
+        return Assessment(intent=bare, denials=denials, gate=gate, reducing=True, entry_ticks=None)
+    exits_only = _exits_only(request, around.exposure)
     entry_ticks = _entry_ticks(intent, around) if prices_known else None
     intent = with_offset_legs(intent, request, entry_ticks)
     intent = with_default_stop(intent, entry_ticks, policy)
@@ -134,6 +147,7 @@ def assess(request: OrderRequest, around: Circumstances, policy: Policy) -> Asse
         *list_denials(instrument, policy),
         *around.hours,
         *faults,
+        *exits_only,
         *_flip(intent, around.exposure, policy),
         *bracket_denials(risk_ticks, reward_ticks),
         *reward_denials(risk_ticks, reward_ticks, policy),
@@ -173,7 +187,39 @@ def freshness_denials(side: Side, around: Circumstances, policy: Policy) -> tupl
 
 def _is_reducing(intent: OrderIntent, exposure: Exposure) -> bool:
     opposite = exposure.position * intent.side.sign < 0
-    return opposite and intent.quantity <= abs(exposure.position) - exposure.exits
+    return opposite and intent.quantity <= exposure.closable(intent.side)
+
+
+def _in_question(intent: OrderIntent, exposure: Exposure) -> tuple[Denial, ...]:
+    closable = exposure.closable(intent.side)
+    return exit_denials(
+        intent, held=exposure.position, in_question=exposure.in_question, closable=closable
+    ) or told_closed_denials(
+        intent,
+        held=exposure.position,
+        exits=exposure.exits,
+        closes_to_come=exposure.closes_to_come,
+        closable=closable,
+    )
+
+
+def _exits_only(request: OrderRequest, exposure: Exposure) -> tuple[Denial, ...]:
+    if not request.exit_only:
+        return ()
+    closable = exposure.closable(request.side)
+    return (
+        Denial(
+            code=DenialCode.STALE_REFERENCE,
+            message=(
+                f"no price of {request.symbol} was known that this order could go by, so it may "
+                f"only close what is held; {request.side} {request.quantity} is more than the "
+                f"{count_text(closable, 'contract')} that it could close"
+            ),
+            value=str(request.quantity),
+            limit=str(closable),
+            max_quantity=closable,
+        ),
+    )
 
 
 def _entry_ticks(intent: OrderIntent, around: Circumstances) -> int | None:

@@ -1,25 +1,23 @@
 """No order of ours that could open or enlarge a position stays working when none may be taken on.
 
 While a latch halts, when the calendar says that positions have to be left soon, when a rule of the
-account says that its day is over, and of a bot that gives no sign of life. One exception: an entry
-that has become a stop which a position cannot do without. It shrinks to the position instead.
+account says that its day is over, of a bot that gives no sign of life, and of a strategy that has
+failed. One exception: an entry that has become a stop which a position cannot do without. It
+shrinks to the position instead. What was let through as an exit is cut by ``exits_beyond``.
 """
 
 from collections.abc import Iterator
 
-from backstop.core.book import Book, Wake
+from backstop.core.book import CANCEL_AGAIN_NS, Book, Wake
 from backstop.core.bot_entries import withdrawn_entry
 from backstop.core.hours_kept import entry_barred
-from backstop.core.policy import SECOND_NS
 from backstop.core.protection_evidence import is_adoptable
 from backstop.core.step import Workbench
 from backstop.core.stop_withdrawal import is_missed
+from backstop.core.strategies import abandoned_entry, abandons_entries
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.commands import CancelOrder
 from backstop.domain.order import OrderState
-
-CANCEL_AGAIN_NS = 2 * SECOND_NS
-"""How long a cancel may take before it is asked for again."""
 
 
 def cancel_entries_while_halted(work: Workbench) -> None:
@@ -35,9 +33,9 @@ def cancel_entries_while_halted(work: Workbench) -> None:
         unsure = order.state is OrderState.UNKNOWN or not order.is_shown
         if broker_order_id is None or unsure:
             continue  # what it is called will be another fact, and a look at it
-        asked_ns = book.asked.get(broker_order_id)
+        asked_ns = book.cancel_asked_ns.get(broker_order_id)
         if asked_ns is None or work.now_ns >= asked_ns + CANCEL_AGAIN_NS:
-            book.asked[broker_order_id] = asked_ns = work.now_ns
+            book.cancel_asked_ns[broker_order_id] = asked_ns = work.now_ns
             work.commands.append(
                 CancelOrder(
                     account_id=order.intent.account_id,
@@ -54,12 +52,24 @@ def _halted_entries(work: Workbench) -> Iterator[tuple[TrackedOrder, str]]:
     if not _may_bar_entries(book):
         return
     for order in list(book.live_orders()):
-        cause = entry_bar(book, order.intent.contract_id) or withdrawn_entry(book, order)
+        cause = (
+            entry_bar(book, order.intent.contract_id)
+            or withdrawn_entry(book, order)
+            or abandoned_entry(book, order)
+        )
         # A stop that is larger than its position for a moment must not be taken away whole.
         if cause is None or order.role is not None or book.is_exit(order):
             continue
-        if not _shrinks(book, order):
+        if not _shrinks(book, order) and not _is_cut(book, order):
             yield order, cause
+
+
+def _is_cut(book: Book, order: TrackedOrder) -> bool:
+    """Say whether a bot's exit is made as small as its position once that is certain.
+
+    Its own fill is told in two facts: with one of them heard it looks too large, and is not.
+    """
+    return order.reduces_risk and order.role is None and book.policy.protects
 
 
 def _shrinks(book: Book, order: TrackedOrder) -> bool:
@@ -87,4 +97,5 @@ def _may_bar_entries(book: Book) -> bool:
         or (book.latches and any(latch.kind.halts for latch in book.latches))
         or book.account_rules.entry_barred(book.trade_date)
         or (book.bots and any(bot.withdraws_entries for bot in book.bots.values()))
+        or (book.abandoned_by and abandons_entries(book))
     )

@@ -36,6 +36,7 @@ NO_FINDINGS = frozenset(
         DenialCode.BRACKET_TOO_CLOSE,
         DenialCode.STOP_REQUIRED,  # a position that has none in time is a finding of its own
         DenialCode.PROTECTION_LEFTOVER,
+        DenialCode.POSITION_IN_QUESTION,
         DenialCode.SESSION_UNKNOWN,
         DenialCode.STALE_REFERENCE,
         DenialCode.STALE_ACCOUNT,
@@ -137,6 +138,8 @@ def _without(book: Book, numbers: Iterable[int]) -> Iterator[None]:
     }
     views = {it.row.contract_id: book.position(it.row.contract_id) for it in rows.values()}
     moved = dict.fromkeys(views, 0)
+    awaited = book.protection.awaited
+    to_come = {number: awaited.pop(number) for number in rows if number in awaited}
     first: dict[str, int] = {}  # contract -> the oldest trade of those orders
     for number, held in rows.items():
         # All that was ordered counts as filled: so nothing of it could fill any more.
@@ -161,6 +164,7 @@ def _without(book: Book, numbers: Iterable[int]) -> Iterator[None]:
     finally:
         for number, held in rows.items():
             book.venue_orders[number] = held
+        awaited.update(to_come)
         for contract_id, signed in moved.items():
             if signed:
                 book.positions[contract_id] = views[contract_id]

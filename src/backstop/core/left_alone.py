@@ -11,7 +11,15 @@ from backstop.core.lifecycle import MACHINE
 from backstop.core.liquidation_scope import open_quantity
 from backstop.core.policy import Policy
 from backstop.core.step import Tag, Workbench
-from backstop.domain.events import GuardStarted, StopKind
+from backstop.domain.events import (
+    AccountAudited,
+    Fact,
+    GuardStarted,
+    OrderReported,
+    PositionReported,
+    StopKind,
+    TradeReported,
+)
 
 MILLISECONDS_PER_SECOND = 1000
 
@@ -41,9 +49,31 @@ def alone_ms(before: Book, stop: StopKind, downtime_ms: int | None, *, after_ms:
     return max(owed_ms, (downtime_ms or 0) if too_long else 0)
 
 
+def note_guarding(work: Workbench, event: Fact) -> None:
+    """Have this process count as a guard from the first moment that it hears of the account.
+
+    If it ends without a word after that, it is a crash. One that was refused, that was killed while
+    the gateway said nothing, has not guarded anything: how the one before ended stands.
+    """
+    if work.book.ends_as is not StopKind.CRASH and _tells_of_the_account(event):
+        work.book.ends_as = StopKind.CRASH
+
+
+def _tells_of_the_account(event: Fact) -> bool:
+    match event:
+        case PositionReported() | OrderReported() | TradeReported():
+            return True
+        case AccountAudited():
+            parts = (event.positions, event.live_orders, event.orders, event.trades)
+            return any(part is not None for part in parts)
+        case _:
+            return False
+
+
 def left_alone(work: Workbench, event: GuardStarted) -> None:
     """Note at a start that nobody guarded for too long; what is held is not known yet."""
     policy: Policy = work.book.policy
+    work.book.ends_as = event.stop
     work.book.left_alone_ms = alone_ms(
         work.book, event.stop, event.downtime_ms, after_ms=policy.liquidate_after_ms
     )
@@ -57,8 +87,10 @@ def left_alone(work: Workbench, event: GuardStarted) -> None:
 
 def left_alone_for(work: Workbench, unguarded_ms: int) -> None:
     """Note that this process did not run for a while; what is held has to be read first."""
-    after_ms = work.book.policy.liquidate_after_ms
-    if after_ms is not None and unguarded_ms > after_ms:
+    too_long = is_too_long(
+        work.book.ends_as, unguarded_ms, after_ms=work.book.policy.liquidate_after_ms
+    )
+    if too_long:
         work.book.left_alone_ms = unguarded_ms
 
 
@@ -69,7 +101,7 @@ def liquidate_what_was_left_alone(work: Workbench) -> None:
         return
     alone_ms, book.left_alone_ms = book.left_alone_ms, 0
     seconds = f"{alone_ms / MILLISECONDS_PER_SECOND:.1f} s"
-    if not any(open_quantity(view) for view in book.positions.values()):
+    if not any(open_quantity(book, view) for view in book.positions.values()):
         work.note(Tag.CRITICAL_SYSTEM, "left_alone_and_flat", downtime_ms=alone_ms)
         return
     begin(

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from backstop.core.book import Book, VenueOrder, Wake
 from backstop.core.evidence import ask_for_audit
+from backstop.core.fills_to_come import quantity_to_come
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.positions import Knowledge, PositionView
 from backstop.core.step import Tag, Workbench
@@ -44,11 +45,11 @@ def leftovers(book: Book, contract_id: str) -> Iterator[Leftover]:
     view = book.positions.get(contract_id)
     if view is None:
         return
-    untouched = book.policy.leaves_bot_alone
+    untouched, to_come = book.policy.leaves_bot_alone, quantity_to_come(book, view)
     for held in book.live_legs(contract_id):
-        if held.owner is not None and _protects_nothing(held.row, view):
+        if held.owner is not None and _protects_nothing(held.row, view, to_come):
             yield Leftover(row=held.row, owner=held.owner)
-        elif _is_leg_of_bot(book, held) and _protects_nothing(held.row, view):
+        elif _is_leg_of_bot(book, held) and _protects_nothing(held.row, view, to_come):
             yield Leftover(row=held.row, is_bot_s=True)
     if not book.policy.protects:
         return
@@ -56,11 +57,11 @@ def leftovers(book: Book, contract_id: str) -> Iterator[Leftover]:
         row = order.venue
         if order.role is None or row is None or row.contract_id != contract_id:
             continue
-        if _protects_nothing(row, view):
+        if _protects_nothing(row, view, to_come):
             yield Leftover(row=row)
     for number in () if untouched else book.protection.record(contract_id).leftovers:
         row = _live_row(book, number)
-        if row is not None and _protects_nothing(row, view):
+        if row is not None and _protects_nothing(row, view, to_come):
             yield Leftover(row=row, is_bot_s=book.policy.is_drop_copy)
 
 
@@ -71,16 +72,21 @@ def _is_leg_of_bot(book: Book, held: VenueOrder) -> bool:
     return swept and held.owner is None and held.row.is_leg
 
 
-def _protects_nothing(row: BrokerOrder, view: PositionView) -> bool:
+def _protects_nothing(row: BrokerOrder, view: PositionView, to_come: int) -> bool:
     """Say whether an open order would open or enlarge a position if it filled.
 
     No witness may speak of a position that it would close: neither one late row of the position nor
-    reads that nothing else explains may take the only stop away.
+    reads that nothing else explains may take the only stop away, nor may a trade that is late.
+
+    Args:
+        row: of the order.
+        view: what is believed of the position.
+        to_come: what its trades add up to once all of them are here, signed.
     """
     if row.status is not BrokerStatus.OPEN or view.in_question * row.side.sign < 0:
         return False
     sign = row.side.sign
-    if view.ledger * sign < 0 or (view.differing or 0) * sign < 0:
+    if any(held * sign < 0 for held in (view.ledger, view.differing or 0, to_come)):
         return False
     if view.quantity == 0:
         return view.ledger == 0  # trades and rows agree
@@ -169,7 +175,7 @@ def _is_counted(book: Book, entry: TrackedOrder) -> bool:
 
 
 def _may_ask(work: Workbench, broker_order_id: int) -> bool:
-    asked = work.book.asked
+    asked = work.book.cancel_asked_ns
     last_ns = asked.get(broker_order_id)
     if last_ns is not None and work.now_ns - last_ns < ASK_AGAIN_NS:
         return False

@@ -7,6 +7,7 @@ only while new exposure is possible, and never away from a position that needs i
 from msgspec.structs import replace
 
 from backstop.core.book import STOP_TYPES, Book, VenueOrder
+from backstop.core.cancels_followed import ask_cancel
 from backstop.core.entry_gate import gate_denial
 from backstop.core.order_numbers import level_faults
 from backstop.core.protection_levels import level_ticks
@@ -14,7 +15,6 @@ from backstop.core.protective_orders import move_order
 from backstop.core.step import Decision, DecisionKind, Workbench
 from backstop.core.stop_withdrawal import stop_withdrawal_denials, widening_denials
 from backstop.domain.broker import BrokerStatus
-from backstop.domain.commands import CancelOrder
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.events import LegChangeRequested
 from backstop.domain.instrument import Instrument
@@ -43,14 +43,7 @@ def leg_change_requested(work: Workbench, event: LegChangeRequested) -> None:
         work.decision = Decision(kind=DecisionKind.REFUSED, denials=denials)
         return
     if event.ticks is None:
-        book.asked[event.broker_order_id] = work.now_ns
-        work.commands.append(
-            CancelOrder(
-                account_id=leg.row.account_id,
-                broker_order_id=event.broker_order_id,
-                reason="asked for",
-            )
-        )
+        ask_cancel(work, leg.row, event.broker_order_id, reason="asked for")
     else:
         # The leg is its owner's from now on, wherever the venue first put it.
         book.aligned.setdefault(event.broker_order_id)

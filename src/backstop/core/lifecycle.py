@@ -43,7 +43,7 @@ def hub_changed(work: Workbench, event: HubConnected | HubLost | SessionEvicted)
         "hub_connected" if up else "hub_lost",
         hub=str(event.hub),
         generation=event.generation,
-        reason=getattr(event, "reason", getattr(event, "message", "")),
+        reason=_reason(event),
     )
     if event.hub is Hub.MARKET:
         if links.market_up and not up:
@@ -65,10 +65,27 @@ def hub_changed(work: Workbench, event: HubConnected | HubLost | SessionEvicted)
         work.alert(
             Severity.CRITICAL,
             AlertCode.SESSION_EVICTED,
-            "The gateway sent GatewayLogout: another login may have taken this session. "
-            "Entries wait until the account has been read again.",
+            f"The gateway sent GatewayLogout on the {event.hub.lower()} hub: another login may "
+            f"have taken this session. {_EVICTED[event.hub]}",
         )
         _count_eviction(work, event)
+
+
+_EVICTED = {
+    Hub.USER: "Entries wait until the account has been read again.",
+    Hub.MARKET: "Entries wait until prices are heard again.",
+}
+"""What entries wait for after an eviction, by the hub that it came on."""
+
+
+def _reason(event: HubConnected | HubLost | SessionEvicted) -> str:
+    match event:
+        case HubConnected():
+            return ""
+        case HubLost():
+            return event.reason
+        case SessionEvicted():
+            return event.message
 
 
 def _count_eviction(work: Workbench, event: SessionEvicted) -> None:
@@ -116,11 +133,11 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.recovered = False
     book.standstills = 0
     book.audit.requested_ns = book.audit.due_ns = 0
-    book.audit.hurries = 0
+    book.audit.hurries = book.audit.paced_ns = 0
     book.audit.complete_ns = book.audit.complete_sent_ns = 0
     book.wakes.clear()
     book.wake(Wake.ALERTS, work.now_ns + REPEAT_NS)
-    book.asked.clear()
+    book.cancel_asked_ns.clear()
     book.asked_sizes.clear()
     book.unclear.clear()
     book.missing.clear()

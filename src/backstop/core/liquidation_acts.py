@@ -1,6 +1,6 @@
 """What a liquidation asks of the venue, in its order: entries, positions, and then all the rest."""
 
-from backstop.core.book import STOP_TYPES
+from backstop.core.book import CANCEL_AGAIN_NS, STOP_TYPES
 from backstop.core.closing import close_contract, is_executing, resting_remainders
 from backstop.core.liquidation import DOUBLINGS_MAX, Liquidation
 from backstop.core.liquidation_scope import (
@@ -15,7 +15,6 @@ from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.commands import CancelOrder
 from backstop.domain.events import Answer
 
-CANCEL_AGAIN_NS = 2 * SECOND_NS
 CANCEL_AGAIN_MAX_NS = 20 * SECOND_NS
 """Pauses between two cancels of one order, growing: each costs a call, and there may be many."""
 
@@ -62,7 +61,7 @@ def _may_protect(work: Workbench, row: BrokerOrder) -> bool:
     if row.status is BrokerStatus.SUSPENDED:
         return True  # it begins to work with its entry, and that one is being cancelled
     attempt = book.closes.get(row.contract_id)
-    held = open_quantity(book.position(row.contract_id))
+    held = open_quantity(book, book.position(row.contract_id))
     held = held or (attempt.quantity if attempt is not None else 0)
     if held * row.side.sign > 0 or (not held and not _is_guard(work, row)):
         return False
@@ -76,7 +75,7 @@ def _is_guard(work: Workbench, row: BrokerOrder) -> bool:
 
 
 def _cancel(work: Workbench, run: Liquidation, row: BrokerOrder) -> None:
-    asked = work.book.asked
+    asked = work.book.cancel_asked_ns
     asked_ns = asked.get(row.broker_order_id)
     again_ns = min(CANCEL_AGAIN_NS << min(run.looks // 2, DOUBLINGS_MAX), CANCEL_AGAIN_MAX_NS)
     if asked_ns is not None and work.now_ns < asked_ns + again_ns:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from backstop.core.book import STOP_TYPES, Book
+from backstop.core.fills_to_come import contracts_to_come, quantity_to_come
 from backstop.core.liquidation import Liquidation, Remaining, RemainingKind
 from backstop.core.positions import PositionView
 from backstop.core.tracked_order import TrackedOrder
@@ -25,11 +26,11 @@ def remaining(book: Book, run: Liquidation) -> tuple[Remaining, ...]:
         Remaining(
             kind=RemainingKind.POSITION,
             contract_id=view.contract_id,
-            quantity=open_quantity(view),
+            quantity=open_quantity(book, view),
             status=str(view.knowledge),
         )
         for view in views(book, run)
-        if not _is_flat(view)
+        if not _is_flat(book, view)
     )
     return (*positions, *_orders_left(book, run))
 
@@ -45,7 +46,7 @@ def would_send(book: Book, run: Liquidation) -> tuple[CancelOrder | ClosePositio
             reason=run.causes[0].text,
         )
         for view in views(book, run)
-        if open_quantity(view)
+        if open_quantity(book, view)
     )
     if run.is_partial:
         return closes
@@ -57,7 +58,7 @@ def would_send(book: Book, run: Liquidation) -> tuple[CancelOrder | ClosePositio
             broker_order_id=row.broker_order_id,
             reason=run.causes[0].text,
         )
-        held = open_quantity(book.position(row.contract_id))
+        held = open_quantity(book, book.position(row.contract_id))
         (others if held * row.side.sign < 0 else entries).append(cancel)
     return (*entries, *closes, *others)
 
@@ -107,9 +108,9 @@ def is_of_close(book: Book, row: BrokerOrder) -> bool:
     )
 
 
-def open_quantity(view: PositionView) -> int:
+def open_quantity(book: Book, view: PositionView) -> int:
     """Return the signed contracts that any witness speaks of: to close too often harms nobody."""
-    return view.quantity or view.differing or view.in_question
+    return view.quantity or view.differing or view.in_question or quantity_to_come(book, view)
 
 
 def is_proven_flat(book: Book, contract_id: str) -> bool:
@@ -118,7 +119,9 @@ def is_proven_flat(book: Book, contract_id: str) -> bool:
     A contract that no trade, no row and no read ever named has never been held.
     """
     view = book.positions.get(contract_id)
-    return view is None or (_is_flat(view) and view.is_proven)
+    if view is None:
+        return contract_id not in contracts_to_come(book)
+    return _is_flat(book, view) and view.is_proven
 
 
 def contract_for(book: Book, symbol: str) -> str | None:
@@ -128,7 +131,7 @@ def contract_for(book: Book, symbol: str) -> str | None:
     held is known by its id even where the gateway no longer lists it.
     """
     active = book.contract_of.get(symbol, symbol)
-    held = [view.contract_id for view in book.positions.values() if open_quantity(view)]
+    held = [view.contract_id for view in book.positions.values() if open_quantity(book, view)]
     if active in held:
         return active
     for contract_id in held:
@@ -156,8 +159,9 @@ def closing_denials(book: Book, contract_id: str) -> tuple[Denial, ...]:
     )
 
 
-def _is_flat(view: PositionView) -> bool:
-    return not view.quantity and not view.ledger and view.is_settled
+def _is_flat(book: Book, view: PositionView) -> bool:
+    nothing_held = not view.quantity and not view.ledger and view.is_settled
+    return nothing_held and not quantity_to_come(book, view)
 
 
 def _orders_left(book: Book, run: Liquidation) -> Iterator[Remaining]:

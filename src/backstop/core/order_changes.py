@@ -6,7 +6,10 @@ would be; one that takes risk away goes the short way of everything that does: n
 
 from msgspec.structs import replace
 
-from backstop.core.book import Book
+from backstop.core.asked_changes import AskedChange
+from backstop.core.book import AskedSize, Book
+from backstop.core.cancels_followed import ask_cancel
+from backstop.core.changes_followed import change_asked
 from backstop.core.moves_followed import move_asked
 from backstop.core.order_brackets import bracket_faults
 from backstop.core.order_numbers import level_faults
@@ -14,7 +17,7 @@ from backstop.core.pre_trade import judge, remember_entry
 from backstop.core.step import Decision, DecisionKind, Workbench
 from backstop.core.stop_withdrawal import order_widening_denials, withdrawal_denials
 from backstop.core.tracked_order import TrackedOrder, final_quantity, possible_ticks
-from backstop.domain.commands import CancelOrder, ModifyOrder
+from backstop.domain.commands import ModifyOrder
 from backstop.domain.denial import Denial
 from backstop.domain.events import (
     Answer,
@@ -29,7 +32,7 @@ from backstop.domain.order import OrderIntent, OrderRequest, OrderType
 
 
 def cancel_requested(work: Workbench, event: CancelRequested) -> None:
-    """Ask the venue to cancel an order of ours; what it answers is another fact."""
+    """Ask the venue to cancel an order of ours, and again until it is over or the venue says no."""
     order = work.book.orders.get(event.client_order_id)
     refused = _unchangeable(work, order, event.client_order_id)
     if refused is not None or order is None or order.broker_order_id is None:
@@ -39,15 +42,9 @@ def cancel_requested(work: Workbench, event: CancelRequested) -> None:
     if denials:
         work.decision = Decision(kind=DecisionKind.REFUSED, order=order, denials=denials)
         return
-    work.book.asked[order.broker_order_id] = work.now_ns
-    work.commands.append(
-        CancelOrder(
-            account_id=order.intent.account_id,
-            broker_order_id=order.broker_order_id,
-            reason=event.reason,
-        )
-    )
-    work.decision = Decision(kind=DecisionKind.ACCEPTED, order=order)
+    ask_cancel(work, order.venue, order.broker_order_id, reason=event.reason)
+    kept = work.book.orders[order.client_order_id]
+    work.decision = Decision(kind=DecisionKind.ACCEPTED, order=kept)
 
 
 def modify_requested(work: Workbench, event: ModifyRequested) -> None:
@@ -76,7 +73,8 @@ def modify_requested(work: Workbench, event: ModifyRequested) -> None:
             remember_entry(work.book, _moved(order, event, instrument), work.now_ns, moved=True)
         move_asked(work, order, instrument.price(level))
     if event.quantity is not None:
-        work.book.asked_sizes[order.broker_order_id] = (event.quantity, work.now_ns)
+        size = AskedSize(quantity=event.quantity, asked_ns=work.now_ns)
+        work.book.asked_sizes[order.broker_order_id] = size
     work.commands.append(
         ModifyOrder(
             account_id=order.intent.account_id,
@@ -87,6 +85,10 @@ def modify_requested(work: Workbench, event: ModifyRequested) -> None:
             reason="asked for",
         )
     )
+    change = AskedChange(
+        reason="asked for", quantity=event.quantity, limit_ticks=limit, stop_ticks=stop
+    )
+    change_asked(work, order.client_order_id, change)
     kept = work.book.orders[order.client_order_id]
     work.decision = Decision(kind=DecisionKind.ACCEPTED, order=kept)
 

@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from backstop.core.book import Book
+from backstop.core.changes_followed import change_shown
 from backstop.core.evidence import (
     apply_order_step,
     book_venue_order,
@@ -78,6 +79,7 @@ def book_order_row(work: Workbench, row: BrokerOrder) -> None:
         return
     apply_order_step(work, found)
     row_shown(work, client_order_id)
+    change_shown(work, client_order_id)
     now = book.orders[client_order_id]
     if not _has_its_trades(book, now):
         recount_trades(work, now, cause="trades of the order")

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
+from msgspec.structs import replace
+
 from backstop.core.policy import Policy
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.instrument import (
@@ -13,28 +15,15 @@ from backstop.domain.instrument import (
 )
 from backstop.domain.numbers import plain
 from backstop.domain.order import OrderIntent, OrderRequest, OrderType
+from backstop.domain.wish_terms import QUANTITY_MAX, is_bounded
 
 OFFSET_TICKS_MAX = 100_000
 """No contract moves so far from one session to the next; a larger number is a level, no offset."""
 
-QUANTITY_MAX = 2**31 - 1
-"""The venue's size is a 32-bit number; the limits that matter are far below."""
-
 
 def number_faults(request: OrderRequest, instrument: Instrument) -> tuple[Denial, ...]:
     """Return what is wrong with the quantity and the prices of ``request``, all of it."""
-    faults: list[Denial] = []
-    if not 1 <= request.quantity <= QUANTITY_MAX:
-        allowed = f"1 to {QUANTITY_MAX}"
-        faults.append(
-            Denial(
-                code=DenialCode.QUANTITY_INVALID,
-                message=f"quantity is {request.quantity}; it must be a whole number, {allowed}",
-                value=str(request.quantity),
-                limit=allowed,
-                max_quantity=QUANTITY_MAX,
-            )
-        )
+    faults: list[Denial] = [*quantity_faults(request.quantity)]
     type_ = request.type
     if (request.limit_price is not None) is not type_.has_limit:
         faults.append(_misplaced("limit_price", request.limit_price, type_))
@@ -45,6 +34,32 @@ def number_faults(request: OrderRequest, instrument: Instrument) -> tuple[Denial
             faults.append(_no_price(name, price, instrument))
     faults.extend(_offset_faults(request))
     return tuple(faults)
+
+
+def quantity_faults(quantity: int) -> tuple[Denial, ...]:
+    """Return what is wrong with a number of contracts that somebody asks for."""
+    if 1 <= quantity <= QUANTITY_MAX:
+        return ()
+    allowed = f"1 to {QUANTITY_MAX}"
+    return (
+        Denial(
+            code=DenialCode.QUANTITY_INVALID,
+            message=f"quantity is {quantity}; it must be a whole number, {allowed}",
+            value=str(quantity),
+            limit=allowed,
+            max_quantity=QUANTITY_MAX,
+        ),
+    )
+
+
+def countable(request: OrderRequest) -> OrderRequest:
+    """Return ``request`` with a quantity that can be calculated with, where its own is none.
+
+    So that the other rules can be asked about it all the same.
+    """
+    if abs(request.quantity) <= QUANTITY_MAX:
+        return request
+    return replace(request, quantity=QUANTITY_MAX if request.quantity > 0 else -QUANTITY_MAX)
 
 
 def _offset_faults(request: OrderRequest) -> Iterator[Denial]:
@@ -145,11 +160,10 @@ def _is_price(price: Decimal, instrument: Instrument) -> bool:
 
 def _has_ticks(price: Decimal, instrument: Instrument) -> bool:
     """Say whether a number can be put into ticks at all, below zero included."""
-    if not price.is_finite():
+    if not is_bounded(price):
         return False
     if price in instrument.known_levels:
         return True
-    # Compared, not divided: a quotient can leave the range of a Decimal.
     return not _is_fine(price) and abs(price) <= PRICE_LIMIT_TICKS * instrument.tick_size
 
 

@@ -8,6 +8,7 @@ fate, is not waited for: the order is judged as things are.
 """
 
 from backstop.core.book import Book
+from backstop.core.fills_to_come import closes_to_come
 from backstop.core.leftovers import leftovers
 from backstop.core.liquidation_scope import unfinished
 from backstop.core.order_month import instrument_of_order
@@ -27,7 +28,7 @@ def has_to_wait(book: Book, request: OrderRequest, *, now_ns: int) -> bool:
     view = book.position(contract_id)
     # Compared, not asked: what a bot sent is checked for its types when it is decided about.
     closes = (view.quantity > 0 and side == Side.SELL) or (view.quantity < 0 and side == Side.BUY)
-    unseen = view.closed_unseen(now_ns)
+    unseen = max(view.closed_unseen(now_ns), closes_to_come(book, view))
     if closes:
         exits = book.open_exits(contract_id, view.quantity) + unseen
         if request.quantity <= abs(view.quantity) - exits:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from backstop.core.book import Book
 from backstop.core.estimate_age import volatilities_now
 from backstop.core.exposure import FamilyExposure, Holding, family_exposures
-from backstop.core.fillable import fillables_of
+from backstop.core.fillable import contracts_in_reach
 from backstop.core.standing_exposure import holding
 from backstop.domain.denial import Denial
 from backstop.domain.order import OrderIntent
@@ -20,18 +20,10 @@ from backstop.domain.quote import Mark
 def holdings(book: Book, marks: Iterable[Mark], *, candidate: str | None = None) -> list[Holding]:
     """Return what each contract contributes; ``candidate`` is included even when it is flat."""
     prices: Mapping[str, Decimal] = {mark.contract_id: mark.price for mark in marks}
-    contracts = dict.fromkeys(
-        (
-            *(view.contract_id for view in book.positions.values() if any(view.possible)),
-            *book.live.contracts(),
-            *book.live_venue.contracts(),
-            *(() if candidate is None else (candidate,)),
-        )
-    )
-    return [
-        holding(book, contract_id, fillables_of(book, contract_id), prices.get(contract_id))
-        for contract_id in contracts
-    ]
+    contracts = contracts_in_reach(book)
+    if candidate is not None:
+        contracts[candidate] = None
+    return [holding(book, contract_id, prices.get(contract_id)) for contract_id in contracts]
 
 
 def exposures(

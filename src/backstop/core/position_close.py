@@ -7,6 +7,7 @@ once: what may have been closed is never asked for again, for more than was want
 from backstop.core.closing import is_executing
 from backstop.core.contract_end import try_again
 from backstop.core.entry_gate import gate_denial
+from backstop.core.fills_to_come import held_by_any_word
 from backstop.core.liquidation import Cause, CloseAttempt, Liquidation, LiquidationState
 from backstop.core.liquidation_register import joined, put_on_record, running
 from backstop.core.liquidation_scope import open_quantity
@@ -29,18 +30,19 @@ def close_requested(work: Workbench, event: CloseRequested) -> None:
         _accept(work, joined(work, run, cause, event.contract_id, latches=False))
         return
     view = book.position(event.contract_id)
-    closable = max(0, abs(view.quantity) - book.open_exits(event.contract_id, view.quantity))
+    held = held_by_any_word(book, view)
+    closable = max(0, abs(held) - book.open_exits(event.contract_id, held))
     gate = gate_denial(book.policy)
     if event.quantity is not None and event.quantity > closable:
-        _refuse(work, event, _beyond(event.quantity, closable, view.quantity))
+        _refuse(work, event, _beyond(event.quantity, closable, held))
     elif gate is not None:
         _refuse(work, event, gate)
     elif run is not None:
         message = f"{run.liquidation_id} is closing a part of the position; ask again after it"
         work.decision = Decision(kind=DecisionKind.NOT_POSSIBLE, message=message)
-    elif not view.quantity and view.is_proven:
+    elif not held and view.is_proven:
         work.decision = Decision(kind=DecisionKind.ACCEPTED, message="it is flat already")
-    elif event.quantity is None or event.quantity == abs(view.quantity):
+    elif event.quantity is None or event.quantity == abs(held):
         _accept(work, put_on_record(work, cause, event.contract_id, latches=False))
     else:
         keep = closable - event.quantity
@@ -55,7 +57,7 @@ def part_ended(work: Workbench, run: Liquidation) -> LiquidationState | None:
     book, contract_id = work.book, run.contract_id or ""
     attempt, view = book.closes.get(contract_id), book.position(contract_id)
     under_way = attempt is not None and attempt.may_be_filling
-    if not under_way and view.is_proven and abs(view.quantity) <= run.keep:
+    if not under_way and view.is_proven and abs(held_by_any_word(book, view)) <= run.keep:
         return LiquidationState.DONE  # it was closed, by whomever
     if attempt is None:
         return None
@@ -68,7 +70,7 @@ def part_ended(work: Workbench, run: Liquidation) -> LiquidationState | None:
 
 
 def _tell_incomplete(work: Workbench, run: Liquidation, attempt: CloseAttempt) -> None:
-    now = open_quantity(work.book.position(attempt.contract_id))
+    now = open_quantity(work.book, work.book.position(attempt.contract_id))
     if abs(now) <= abs(attempt.quantity) - attempt.wanted:
         return
     work.alert(

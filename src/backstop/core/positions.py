@@ -69,6 +69,7 @@ class PositionView(Struct, frozen=True, kw_only=True):
         row_utc_us: that time when its newest row came: the row has every trade that is older.
         taken: signed contracts that were held, and that reads alone said were gone.
         taken_ns: when the newest of those reads was sent; 0: a later one agreed.
+        turned: signed contracts the other way that the same reads found in their place.
     """
 
     contract_id: str
@@ -92,6 +93,7 @@ class PositionView(Struct, frozen=True, kw_only=True):
     row_utc_us: int = 0
     taken: int = 0
     taken_ns: int = 0
+    turned: int = 0
 
     @property
     def ledger(self) -> int:
@@ -111,7 +113,15 @@ class PositionView(Struct, frozen=True, kw_only=True):
         alone took away may still be there.
         """
         told = (self.quantity,) if self.is_agreed else (self.quantity, self.ledger)
-        return (*told, self.ledger + self.taken) if self.in_question else told
+        return (*told, self.if_reads_err) if self.in_question else told
+
+    @property
+    def if_reads_err(self) -> int:
+        """Signed contracts that are held if the reads that alone took some away are wrong.
+
+        Then what they found the other way is not there either.
+        """
+        return self.ledger + self.in_question - self.turned if self.in_question else self.ledger
 
     @property
     def in_question(self) -> int:
@@ -191,6 +201,7 @@ def after_trade(
         _exited(view, signed_quantity, now_ns),
         taken=taken,
         taken_ns=view.taken_ns if taken else 0,
+        turned=view.turned if taken else 0,
         traded=view.traded + signed_quantity,
         adjustment=view.adjustment - explained,
         evidence_ns=max(view.evidence_ns, now_ns),
@@ -265,6 +276,7 @@ def after_row(
         # It says the same as the reads did: they are not alone any more.
         taken=0 if quantity == view.ledger else view.taken,
         taken_ns=0 if quantity == view.ledger else view.taken_ns,
+        turned=0 if quantity == view.ledger else view.turned,
     )
 
 
@@ -304,6 +316,7 @@ def after_read(
         view,
         taken=gone,
         taken_ns=sent_ns if gone else 0,
+        turned=quantity if quantity * gone < 0 else 0,
         quantity=quantity,
         average_price=price,
         knowledge=Knowledge.KNOWN,
@@ -322,7 +335,7 @@ def _taken(view: PositionView, quantity: int, closed: int) -> int:
 
     ``closed`` of the contracts that were held are explained by something else.
     """
-    held = view.ledger + view.in_question
+    held = view.if_reads_err
     left = quantity if held * quantity > 0 else 0
     sign = 1 if held > 0 else -1
     return sign * max(0, abs(held) - abs(left) - closed)

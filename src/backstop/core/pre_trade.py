@@ -16,6 +16,7 @@ from backstop.core.bot_limits import bot_limit_denials
 from backstop.core.call_budget import call_reserve
 from backstop.core.clock_readings import clock_denials
 from backstop.core.contract_standing import facts_of
+from backstop.core.exits_in_question import held_at_most, held_for_sure
 from backstop.core.guardrails import (
     Assessment,
     Circumstances,
@@ -27,13 +28,16 @@ from backstop.core.largest_quantity import with_largest
 from backstop.core.liquidation_scope import closing_denials
 from backstop.core.market_hours import market_now
 from backstop.core.order_month import instrument_of_order
+from backstop.core.order_numbers import countable
 from backstop.core.own_orders import self_trade_denials
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.portfolio import exposure_denials
 from backstop.core.repeated_executions import repetition_denials
 from backstop.core.tracked_order import TrackedOrder
 from backstop.core.trading_state import ACTIVE, state_reasons, trading_state
+from backstop.domain.denial import Denial
 from backstop.domain.events import OrderRequested
+from backstop.domain.instrument import Instrument
 from backstop.domain.order import OrderRequest
 
 
@@ -53,35 +57,74 @@ def judge(
     instrument = instrument_of_order(book, request)
     if instrument is None:
         return None
-    contract_id, policy = instrument.contract_id, book.policy
-    view, facts = book.position(contract_id), facts_of(book, contract_id)
-    stale_ns = book.account_stale_ns(now_ns)
-    ready = book.readiness(now_ns)
+    around = _circumstances(book, wish, instrument, now_ns=now_ns, instead_of=instead_of)
+    assessment = assess(request, around, book.policy)
+    if assessment.reducing:
+        return assessment
+    counted = replace(wish, request=countable(request))
+    found = _entry_denials(book, counted, around, assessment, now_ns=now_ns, instead_of=instead_of)
+    denials = assessment.denials + found
+    if not denials:
+        return assessment
+    closable = around.exposure.closable(request.side)
+    return replace(assessment, denials=with_largest(denials, closable))
+
+
+def _circumstances(
+    book: Book,
+    wish: OrderRequested,
+    instrument: Instrument,
+    *,
+    now_ns: int,
+    instead_of: TrackedOrder | None,
+) -> Circumstances:
+    """Return what the rules that know no book look at."""
+    contract_id, ready = instrument.contract_id, book.readiness(now_ns)
     state = trading_state(ready, contract_id)
-    spare_calls = wish.spare_calls
-    hours, busy = market_now(book.hours, instrument, policy, wish.utc_us)
-    exposure = Exposure(
-        position=view.quantity,
-        exits=facts.exits + view.closed_unseen(now_ns) - _own_exit(instead_of, view.quantity),
-    )
-    around = Circumstances(
+    stale_ns, spare_calls = book.account_stale_ns(now_ns), wish.spare_calls
+    hours, busy = market_now(book.hours, instrument, book.policy, wish.utc_us)
+    return Circumstances(
         trading_state=state,
         state_reasons=() if state is ACTIVE else state_reasons(ready, contract_id),
         instrument=instrument,
         reference=wish.reference,
-        exposure=exposure,
-        look_alike=_look_alike(book, request, now_ns),
-        recent_entries=_recent_entries(book, request, now_ns),
+        exposure=_exposure(book, contract_id, now_ns=now_ns, instead_of=instead_of),
+        look_alike=_look_alike(book, wish.request, now_ns),
+        recent_entries=_recent_entries(book, wish.request, now_ns),
         spare_calls=spare_calls,
         call_reserve=0 if spare_calls is None else call_reserve(book),
         account_stale_ms=None if stale_ns is None else stale_ns // MILLISECOND_NS,
         hours=hours,
         busy=busy,
     )
-    assessment = assess(request, around, policy)
-    if assessment.reducing:
-        return assessment
-    denials = (
+
+
+def _exposure(
+    book: Book, contract_id: str, *, now_ns: int, instead_of: TrackedOrder | None
+) -> Exposure:
+    view, facts = book.position(contract_id), facts_of(book, contract_id)
+    held, unseen = held_for_sure(view), view.closed_unseen(now_ns)
+    return Exposure(
+        position=held,
+        exits=facts.exits + unseen - _own_exit(instead_of, view.quantity),
+        closes_to_come=max(0, facts.closes_to_come - unseen),
+        in_question=held_at_most(view) - held,
+    )
+
+
+def _entry_denials(
+    book: Book,
+    wish: OrderRequested,
+    around: Circumstances,
+    assessment: Assessment,
+    *,
+    now_ns: int,
+    instead_of: TrackedOrder | None,
+) -> tuple[Denial, ...]:
+    """Return why an order that does not reduce is refused by what only the book knows."""
+    request, instrument = wish.request, around.instrument
+    contract_id = instrument.contract_id
+    return (
         *bot_limit_denials(book, wish, instrument, now_ns=now_ns, instead_of=instead_of),
         *bot_denials(book, request.strategy_id),
         *self_trade_denials(
@@ -109,9 +152,9 @@ def judge(
             instead_of=instead_of,
         ),
         *clock_denials(book),
-        *freshness_denials(request.side, around, policy),
+        *freshness_denials(request.side, around, book.policy),
         *closing_denials(book, contract_id),
-        *facts.leftovers,
+        *facts_of(book, contract_id).leftovers,
         *exposure_denials(
             book,
             assessment.intent,
@@ -120,11 +163,6 @@ def judge(
             counted=0 if instead_of is None else instead_of.open_quantity,
         ),
     )
-    denials = assessment.denials + denials
-    if not denials:
-        return assessment
-    closable = exposure.closable(request.side)
-    return replace(assessment, denials=with_largest(denials, closable))
 
 
 def _own_exit(order: TrackedOrder | None, position: int) -> int:

@@ -1,21 +1,22 @@
 """Moves of protective orders in place: asked for, answered, followed until the venue shows them.
 
 A leg is measured from the fill by the venue, so it can stand off the asked level: it is moved there
-once. An order is never taken away to be moved; while the venue thinks, it protects where it stands.
+once. So is an order of ours that was on its way when another level was asked for. An order is never
+taken away to be moved; while the venue thinks, it protects where it stands.
 """
 
 from msgspec.structs import replace
 
 from backstop.core.book import Book, VenueOrder, Wake
 from backstop.core.leftovers import ASK_AGAIN_NS
-from backstop.core.policy import MILLISECOND_NS
+from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.protection_levels import is_measured, level_ticks, moved_levels, row_of
 from backstop.core.protection_record import Change
 from backstop.core.protective_orders import move_order
 from backstop.core.repeated_requests import pause_ns
 from backstop.core.step import Workbench
 from backstop.domain.alert_code import AlertCode
-from backstop.domain.broker import BrokerStatus
+from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.commands import Severity
 from backstop.domain.events import Answer, CancelAnswered, ModifyAnswered
 from backstop.domain.instrument import Instrument
@@ -25,9 +26,12 @@ END_TOLD_NS = 100 * MILLISECOND_NS
 """Pause before a refusal is believed to be about a level: the word of an order's end takes some
 20 ms."""
 
+SHRINK_AGAIN_NS = 5 * SECOND_NS
+"""Pause before an order that was not made smaller is asked to shrink again, if it still has to."""
+
 
 def align_legs(work: Workbench, contract_id: str) -> None:
-    """Move legs that the venue measured from the fill to the level that was asked for."""
+    """Move what stands for the first time, and not at the level that was asked for, to that one."""
     book = work.book
     instrument = book.instruments.get(contract_id)
     if instrument is None or not book.policy.sends:
@@ -38,6 +42,9 @@ def align_legs(work: Workbench, contract_id: str) -> None:
     for leg in book.live_legs(contract_id):
         if leg.owner is not None and leg.row.status is BrokerStatus.OPEN:
             _align(work, leg, instrument)
+    for order in book.live_orders(contract_id):
+        if order.role is not None and order.venue is not None:
+            _align_own(work, order.venue, order.role, instrument)
 
 
 def _align(work: Workbench, leg: VenueOrder, instrument: Instrument) -> None:
@@ -62,6 +69,23 @@ def _align(work: Workbench, leg: VenueOrder, instrument: Instrument) -> None:
         ticks=asked,
         reason="the leg follows the asked level, not the fill",
     )
+
+
+def _align_own(work: Workbench, row: BrokerOrder, role: LegRole, instrument: Instrument) -> None:
+    """Move an order of ours that another level was asked for while it was on its way."""
+    book, number = work.book, row.broker_order_id
+    stop = role is LegRole.STOP_LOSS
+    stands = level_ticks(row.stop_price if stop else row.limit_price, instrument)
+    if row.status is not BrokerStatus.OPEN or stands is None or number in book.aligned:
+        return
+    book.aligned[number] = None
+    record = book.protection.record(row.contract_id)
+    asked = record.stop_ticks if stop else record.target_ticks
+    of_lots = (lot.stop_ticks if stop else lot.target_ticks for lot in record.lots)
+    if asked is None or row.side.sign != -record.sign or stands in {asked, *of_lots}:
+        return
+    reason = "this level was asked for while it was on its way"
+    move_order(work, number, instrument, role=role, ticks=asked, reason=reason)
 
 
 def _asked_ticks(book: Book, leg: VenueOrder, role: LegRole) -> int | None:
@@ -103,16 +127,16 @@ def _refused(work: Workbench, event: ModifyAnswered, change: Change) -> None:
     book, number = work.book, event.broker_order_id
     if change.quantity:
         _replace(book, change.contract_id, number)
-    if change.stop_ticks is None and change.target_ticks is None:
-        del book.protection.changes[number]
-        return
+    refused = replace(change, quantity=None, answer=Answer.NO, message=event.message)
+    pause_ns = END_TOLD_NS if _is_move(change) else SHRINK_AGAIN_NS
     book.protection.changes[number] = replace(
-        change,
-        quantity=None,
-        answer=Answer.NO,
-        message=event.message,
-        asked_ns=work.now_ns + END_TOLD_NS - ASK_AGAIN_NS,
+        refused, asked_ns=work.now_ns + pause_ns - ASK_AGAIN_NS
     )
+
+
+def _is_move(change: Change) -> bool:
+    """Say whether a change is of a level, and not of a size alone."""
+    return (change.stop_ticks, change.target_ticks) != (None, None)
 
 
 def _stays(work: Workbench, number: int, change: Change) -> None:
@@ -161,10 +185,10 @@ def changes_after_restart(work: Workbench) -> None:
     """
     changes = work.book.protection.changes
     for number, change in tuple(changes.items()):
-        if change.stop_ticks is None and change.target_ticks is None:
-            del changes[number]
-        else:
+        if _is_move(change):
             changes[number] = replace(change, quantity=None, answer=None, asked_ns=work.now_ns)
+        else:
+            del changes[number]
 
 
 def follow_changes(work: Workbench, contract_id: str) -> None:
@@ -181,12 +205,17 @@ def follow_changes(work: Workbench, contract_id: str) -> None:
             book.wake(Wake.PROTECTION, due_ns)
             continue
         if change.answer is Answer.NO:
-            _stays(work, number, change)
+            if _is_move(change):
+                _stays(work, number, change)
+            else:
+                del book.protection.changes[number]
             continue
         if change.quantity is not None:
             del book.protection.changes[number]
             if not change.quantity and change.answer is not Answer.NOT_SENT:
-                book.asked[number] = work.now_ns  # it may be gone, whatever is still shown
+                book.cancel_asked_ns[number] = (
+                    work.now_ns
+                )  # it may be gone, whatever is still shown
             if change.quantity and change.answer is Answer.YES:
                 _replace(book, contract_id, number)
         if not any(view.possible) and not view.ledger:

@@ -251,7 +251,9 @@ def _with_adopted(work: Workbench, record: ProtectionRecord) -> ProtectionRecord
     """Count the stops of others that close the position, and let go of those that are done."""
     book = work.book
     rows = _foreign_rows(book, record.contract_id)
-    adoptable = [row for row in rows if is_adoptable(book, row, record.sign)]
+    adoptable = [
+        row for row in rows if is_adoptable(book, row, record.sign) and not _is_given_up(book, row)
+    ]
     if not adoptable and not record.adopted:
         return record
     instrument = book.instruments.get(record.contract_id)
@@ -276,6 +278,13 @@ def _with_adopted(work: Workbench, record: ProtectionRecord) -> ProtectionRecord
             adopted.pop(number)
             lots.pop(adopted_owner(number), None)
     return replace(_with_these(record, lots), adopted=tuple(adopted)[-LOTS_KEPT:])
+
+
+def _is_given_up(book: Book, row: BrokerOrder) -> bool:
+    """Say whether its bot takes a stop away where positions may go without one."""
+    name = book.client_of_broker_id.get(row.broker_order_id)
+    cancel = None if name is None else book.orders[name].cancel
+    return not book.policy.stop_required and cancel is not None and bool(cancel.due_ns)
 
 
 def _is_gone_unneeded(book: Book, record: ProtectionRecord, broker_order_id: int) -> bool:

@@ -62,6 +62,7 @@ def _own_level(
     number = row.broker_order_id
     if not row.status.is_live:
         book.protection.levels.pop(number, None)
+        book.aligned.pop(number, None)
         return record
     stop = order.role is LegRole.STOP_LOSS
     stands = level_ticks(row.stop_price if stop else row.limit_price, instrument)

@@ -76,28 +76,45 @@ def lacking(quantity: int, covers: Iterable[Cover], coming: Iterable[Cover]) -> 
     return max(0, quantity - staying - total(coming))
 
 
-def stop_cuts(quantity: int, stops: Sequence[Cover], *, sign: int) -> tuple[Cut, ...]:
+def stop_cuts(
+    quantity: int,
+    stops: Sequence[Cover],
+    *,
+    sign: int,
+    may_widen: bool = True,
+    asks_again: bool = False,
+) -> tuple[Cut, ...]:
     """Return how the stops of a position of ``quantity`` contracts shrink to it.
 
     First what leaves, then what others placed, then our own, then legs; among equals the one that
     is farthest from the market, so that what stays loses less. A level that was approved stays,
     wherever a stop of somebody else stands; one that nobody asked for is no better than theirs, so
     the level alone decides between those. Of a bot's own stops the newest stays: that is how a bot
-    moves one.
+    moves one. Where no move away from the market would be let through, the level alone decides
+    between all that were approved and those that nobody asked for: another order is no way around
+    that.
 
     Args:
         quantity: contracts of the position.
         stops: the working ones.
         sign: +1 for a long position, -1 for a short one.
+        may_widen: a stop may be moved away from the market now.
+        asks_again: what takes over may never come, so what did not shrink is asked once more.
     """
+    approved = any(stop.origin is not Origin.FOREIGN and not stop.made_up for stop in stops)
 
-    def first_to_go(stop: Cover) -> tuple[bool, Origin, bool, int, bool]:
-        near = stop.broker_order_id if stop.origin is Origin.BOT else sign * (stop.ticks or 0)
-        weight = Origin.FOREIGN if stop.made_up else stop.origin
+    def first_to_go(stop: Cover) -> tuple[bool, int, bool, int, bool, int]:
+        level, number = sign * (stop.ticks or 0), stop.broker_order_id
+        as_theirs = stop.made_up and (may_widen or not approved)
+        weight = Origin.FOREIGN if as_theirs else stop.origin
+        if not may_widen:
+            weight = min(weight, Origin.OWN)
+        elif stop.origin is Origin.BOT:
+            level = number
         # A stop of unknown level may be the nearest.
-        return (not stop.leaving, weight, stop.ticks is None, near, not stop.made_up)
+        return (not stop.leaving, weight, stop.ticks is None, level, not stop.made_up, stop.origin)
 
-    return _cuts(quantity, stops, sorted(stops, key=first_to_go))
+    return _cuts(quantity, stops, sorted(stops, key=first_to_go), asks_again=asks_again)
 
 
 def target_cuts(
@@ -121,7 +138,12 @@ def target_cuts(
 
 
 def _cuts(
-    quantity: int, covers: Sequence[Cover], ordered: Iterable[Cover], *, gaps: bool = False
+    quantity: int,
+    covers: Sequence[Cover],
+    ordered: Iterable[Cover],
+    *,
+    gaps: bool = False,
+    asks_again: bool = False,
 ) -> tuple[Cut, ...]:
     surplus = total(covers) - quantity
     if surplus <= 0:
@@ -133,7 +155,8 @@ def _cuts(
         if surplus <= 0:
             break
         allowed = surplus if gaps or cover.leaving else min(surplus, beyond)
-        less = cover.quantity if cover.leaving else min(cover.quantity, allowed)
+        whole = cover.leaving and not asks_again
+        less = cover.quantity if whole else min(cover.quantity, allowed)
         if less <= 0 or (less > surplus and not gaps):
             continue  # what cannot shrink stays whole until it can go whole
         surplus -= less

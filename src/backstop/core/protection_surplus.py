@@ -18,19 +18,23 @@ from backstop.core.protection_plan import (
     after_cuts,
     stop_cuts,
     target_cuts,
+    total,
 )
 from backstop.core.protection_record import ProtectionRecord
 from backstop.core.protection_situation import Situation
 from backstop.core.protective_orders import cut_order, working_targets
 from backstop.core.step import Workbench
+from backstop.core.stop_withdrawal import may_widen
+from backstop.domain.events import Answer
 from backstop.domain.external import ExternalPositionPolicy
+from backstop.domain.order import LegRole, OrderState
 
 
 def cut_surplus(work: Workbench, now: Situation) -> None:
     """Shrink stops and targets to the position, once it is certain that they are too many."""
     book = work.book
     targets = working_targets(book, now.record)
-    stops_cut = stop_cuts(now.quantity, _in_reach(book, now.stops), sign=now.record.sign)
+    stops_cut = _stop_cuts(work, now)
     targets_cut = target_cuts(
         now.quantity, targets, after_cuts(now.stops, stops_cut), sign=now.record.sign
     )
@@ -54,6 +58,30 @@ def cut_surplus(work: Workbench, now: Situation) -> None:
         cuts = tuple(cut for cut in cuts if cut.cover.origin is Origin.OWN)
     for cut in cuts:
         _cut(work, now.record, cut)
+
+
+def _stop_cuts(work: Workbench, now: Situation) -> tuple[Cut, ...]:
+    stops = _in_reach(work.book, now.stops)
+    if total(stops) <= now.quantity:
+        return ()
+    return stop_cuts(
+        now.quantity,
+        stops,
+        sign=now.record.sign,
+        may_widen=may_widen(work.book, now.contract_id, now_ns=work.now_ns),
+        asks_again=_may_never_be_replaced(work.book, now),
+    )
+
+
+def _may_never_be_replaced(book: Book, now: Situation) -> bool:
+    """Say whether a stop that is to take over is of unknown fate: it may never have arrived.
+
+    That takes 40 s and two reads to prove. What did not shrink before may do so now.
+    """
+    return any(
+        order.role is LegRole.STOP_LOSS and order.state is OrderState.UNKNOWN
+        for order in book.live_orders(now.contract_id)
+    )
 
 
 def _in_reach(book: Book, stops: tuple[Cover, ...]) -> tuple[Cover, ...]:
@@ -102,22 +130,32 @@ def _is_going(work: Workbench, now: Situation, cuts: tuple[Cut, ...]) -> bool:
 def _asked_ns(book: Book, stop: Cover) -> int | None:
     """Return when a stop was asked to go, or to be smaller than it is still shown."""
     number = stop.broker_order_id
-    size, asked_ns = book.asked_sizes.get(number, (0, None))
-    shrinks = asked_ns is not None and size < stop.quantity + stop.filled_quantity
-    return book.asked.get(number, asked_ns if shrinks else None)
+    asked = book.asked_sizes.get(number)
+    shrinks = asked is not None and asked.quantity < stop.quantity + stop.filled_quantity
+    return book.cancel_asked_ns.get(number, asked.asked_ns if asked and shrinks else None)
 
 
 def _cut(work: Workbench, record: ProtectionRecord, cut: Cut) -> None:
-    change = work.book.protection.changes.get(cut.cover.broker_order_id)
-    if change is not None and work.now_ns < change.asked_ns + ASK_AGAIN_NS:
-        return  # it is being changed: what comes of that is seen first
     number = cut.cover.broker_order_id
+    if _is_changing(work, cut):
+        return
     if cut.cover.origin is Origin.FOREIGN and cut_foreign(
         work, number, to_quantity=cut.to_quantity
     ):
         return
     cut_order(work, record, cut)
     work.book.wake(Wake.PROTECTION, work.now_ns + ASK_AGAIN_NS)
+
+
+def _is_changing(work: Workbench, cut: Cut) -> bool:
+    """Say whether an order is being changed: what comes of that is seen first.
+
+    One that was not made smaller may go whole meanwhile.
+    """
+    change = work.book.protection.changes.get(cut.cover.broker_order_id)
+    if change is None or (change.answer is Answer.NO and not cut.to_quantity):
+        return False
+    return work.now_ns < change.asked_ns + ASK_AGAIN_NS
 
 
 def _is_certain(book: Book, now: Situation, covers: tuple[Cover, ...]) -> bool:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from backstop.core.entry_gate import gate_denial
-from backstop.core.order_numbers import level_faults
+from backstop.core.order_numbers import level_faults, tickless_faults
 from backstop.core.protection_plan import Cover
 from backstop.core.protection_record import ProtectionRecord, adopted_owner
 from backstop.core.protection_situation import situation
@@ -41,14 +41,9 @@ def levels_in_ticks(
     so that the loss is never larger than asked for, the target to no worse price than asked.
     """
     rounding = Rounding.UP if position > 0 else Rounding.DOWN
-    for name, price in (("stop_price", stop_price), ("take_profit_price", take_profit_price)):
-        if price is not None and not price.is_finite():
-            denial = Denial(
-                code=DenialCode.PRICE_INVALID,
-                message=f"{name} {price} is not a price of {instrument.symbol}",
-                value=str(price),
-            )
-            return Decision(kind=DecisionKind.REFUSED, denials=(denial,))
+    asked = {"stop_price": stop_price, "take_profit_price": take_profit_price}
+    if faults := tickless_faults(asked, instrument):
+        return Decision(kind=DecisionKind.REFUSED, denials=faults)
     return (
         None if stop_price is None else instrument.rounded_ticks(stop_price, rounding),
         None
@@ -168,7 +163,7 @@ def _level_denials(
 
 
 def _widening_denials(work: Workbench, event: ProtectionRequested) -> tuple[Denial, ...]:
-    """Return why the stops that work may not be moved away from the market now."""
+    """Return why the stops that work, or will, may not be moved away from the market now."""
     if event.stop_ticks is None:
         return ()
     now = situation(work.book, event.contract_id)
@@ -176,7 +171,7 @@ def _widening_denials(work: Workbench, event: ProtectionRequested) -> tuple[Deni
         work.book,
         event.contract_id,
         sign=now.record.sign,
-        stands=(stop.ticks for stop in now.stops if stop.ticks is not None),
+        stands=(stop.ticks for stop in (*now.stops, *now.coming) if stop.ticks is not None),
         asked=event.stop_ticks,
         now_ns=work.now_ns,
     )

@@ -9,6 +9,7 @@ from collections.abc import Set as AbstractSet
 from msgspec.structs import replace
 
 from backstop.core.book import FIRST_LOOK_BACK_US, UNLISTED_READS_MAX, Book, Search
+from backstop.core.changes_followed import changes_read
 from backstop.core.clock_readings import covers, now_us, read_to_us
 from backstop.core.evidence import apply_order_step, ask_for_audit
 from backstop.core.execution_verification import Ask, OrderStep, looked_up
@@ -48,6 +49,7 @@ def book_audit(work: Workbench, event: AccountAudited) -> None:
         _search_missing(work, listed, sent_ns=event.sent_ns)
         _reach_for_unlisted(work, listed)
         orders_read(work, listed, sent_ns=event.sent_ns)
+        changes_read(work, listed, sent_ns=event.sent_ns)
         forget_what_is_over(work, listed, sent_ns=event.sent_ns)
     if event.positions is not None:
         _book_positions(work, event.positions, sent_ns=event.sent_ns)

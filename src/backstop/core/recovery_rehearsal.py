@@ -46,7 +46,7 @@ from backstop.domain.events import (
     TimerFired,
 )
 from backstop.domain.instrument import Instrument
-from backstop.domain.numbers import plain
+from backstop.domain.numbers import decimal_text
 from backstop.domain.order import OrderType, Side
 
 HORIZON_NS = 6 * SECOND_NS
@@ -296,7 +296,7 @@ class _Rehearsal:
                 yield PlannedAct(
                     act=Act.ADOPT_STOP,
                     quantity=row.quantity - row.filled_quantity,
-                    price=_text(row.stop_price),
+                    price=decimal_text(row.stop_price),
                     broker_order_id=row.broker_order_id,
                     reason="it works at the venue",
                 )
@@ -309,7 +309,7 @@ class _Rehearsal:
             case PlaceOrder():
                 kind = Act.PLACE_TARGET if command.type is OrderType.LIMIT else Act.CLOSE
                 return PlannedAct(
-                    act=kind, quantity=command.quantity, price=_text(command.limit_price)
+                    act=kind, quantity=command.quantity, price=decimal_text(command.limit_price)
                 )
             case ModifyOrder():
                 level = (
@@ -318,7 +318,7 @@ class _Rehearsal:
                 return PlannedAct(
                     act=Act.CHANGE_ORDER,
                     quantity=command.quantity,
-                    price=_text(level),
+                    price=decimal_text(level),
                     broker_order_id=command.broker_order_id,
                     reason=command.reason,
                 )
@@ -349,14 +349,14 @@ class _Rehearsal:
             return PlannedAct(
                 act=Act.PLACE_STOP,
                 quantity=command.quantity,
-                price=_text(level),
+                price=decimal_text(level),
                 reason="no working stop covers these contracts",
             )
         return PlannedAct(
             act=Act.CLOSE_PAST_STOP,
             quantity=command.quantity,
-            price=_text(level),
-            reason=f"the market is at {_text(market)}, past the recorded stop",
+            price=decimal_text(level),
+            reason=f"the market is at {decimal_text(market)}, past the recorded stop",
         )
 
 
@@ -365,7 +365,3 @@ def _is_repeated(command: Request, earlier: Request) -> bool:
     if isinstance(command, CancelOrder | ModifyOrder) and type(command) is type(earlier):
         return command.broker_order_id == getattr(earlier, "broker_order_id", None)
     return command == earlier
-
-
-def _text(price: Decimal | None) -> str | None:
-    return None if price is None else f"{plain(price):f}"

@@ -7,6 +7,7 @@ it, or what could not be looked at: nothing is concluded from that.
 from collections.abc import Iterator
 
 from backstop.core.check import Check, CheckName, CheckStatus
+from backstop.domain.clock import DATE_RESOLUTION_US
 from backstop.domain.events import Hub
 from backstop.domain.numbers import money
 from backstop.domain.set_up import (
@@ -78,7 +79,8 @@ def _clock(look: ClockLook) -> Check:
             finding="the gateway's answers do not say what time it is there",
             advice="An order that is looked for and not found stays UNKNOWN until they do.",
         )
-    off_ms = abs(offset_ms)
+    # Judged as entries are: what the answers took on their way is not held against a clock.
+    off_ms = abs(offset_ms) - max(0, look.uncertainty_ms - DATE_RESOLUTION_US // 2000)
     allowed = f"{limit_ms} ms are allowed" if limit_ms else "any offset is allowed"
     near_ms = limit_ms // CLOCK_NEAR_LIMIT if limit_ms else CLOCK_UNLIMITED_WARN_MS
     status, advice = CheckStatus.OK, ""
@@ -92,7 +94,8 @@ def _clock(look: ClockLook) -> Check:
         status=status,
         value=f"{offset_ms:+d}",
         unit="ms",
-        finding=f"the gateway's clock minus this computer's; {allowed}",
+        finding=f"the gateway's clock minus this computer's, true to {look.uncertainty_ms} ms; "
+        f"{allowed}",
         advice=advice,
     )
 

@@ -5,7 +5,6 @@ say, and only what changed since the last use is looked at again. The result is 
 scratch in ``portfolio``; when it was used last, and for what, makes no difference.
 """
 
-from collections.abc import Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from backstop.core.exposure import (
     unit_risk_micros,
 )
 from backstop.core.exposure_book import ExposureBook
-from backstop.core.fillable import Fillable, fillables_of, reach
+from backstop.core.fillable import contracts_in_reach, is_in_reach, reach_of
 from backstop.core.instrument_table import contract_profile
 from backstop.domain.denial import Denial
 from backstop.domain.order import OrderIntent, Side
@@ -32,13 +31,11 @@ if TYPE_CHECKING:
     from backstop.domain.events import RiskEstimated
 
 
-def holding(
-    book: "Book", contract_id: str, fillables: Iterable[Fillable], price: Decimal | None
-) -> Holding:
+def holding(book: "Book", contract_id: str, price: Decimal | None) -> Holding:
     """Return what one contract contributes; without a ``price`` its own average one counts."""
     instrument = book.instruments.get(contract_id)
     view = book.position(contract_id)
-    least, most = reach(fillables, view.possible)
+    least, most = reach_of(book, contract_id)
     return Holding(
         symbol=contract_id if instrument is None else instrument.symbol,
         price=view.average_price if price is None else price,
@@ -143,9 +140,7 @@ class StandingExposure:
         self._seen = book.changed.version
         self._contracts.clear()
         self._family_of.clear()
-        for contract_id in dict.fromkeys(
-            (*book.positions, *book.live.contracts(), *book.live_venue.contracts())
-        ):
+        for contract_id in contracts_in_reach(book):
             self._take_contract(book, contract_id)
         self._judged = ExposureBook(
             limits,
@@ -161,7 +156,7 @@ class StandingExposure:
         if before is not None:
             del self._contracts[before][contract_id]
             touched.append(before)
-        if _counts(book, contract_id):
+        if is_in_reach(book, contract_id):
             family = contract_profile(book.symbol_of(contract_id)).family
             self._family_of[contract_id] = family
             self._contracts.setdefault(family, {})[contract_id] = None
@@ -209,7 +204,7 @@ class StandingExposure:
         if not contracts:
             return FamilyExposure(family=family, unit_risk_micros=None)
         (exposure,) = family_exposures(
-            [holding(book, it, fillables_of(book, it), self._price(it)) for it in contracts],
+            [holding(book, it, self._price(it)) for it in contracts],
             self._sigma_ppm,
         )
         return exposure
@@ -217,15 +212,6 @@ class StandingExposure:
     def _price(self, contract_id: str) -> Decimal | None:
         mark = self._prices.get(contract_id)
         return None if mark is None else mark.price
-
-
-def _counts(book: "Book", contract_id: str) -> bool:
-    """Say whether something is held in a contract, or could be."""
-    return (
-        contract_id in book.live.contracts()
-        or contract_id in book.live_venue.contracts()
-        or any(book.position(contract_id).possible)
-    )
 
 
 def _without(exposure: FamilyExposure, symbol: str, side: Side, contracts: int) -> FamilyExposure:

@@ -22,9 +22,11 @@ from msgspec import Struct
 
 from backstop.core.book import Book
 from backstop.core.by_contract import LiveOrders, Positions
+from backstop.core.counted_trades import CountedTrades
 from backstop.core.noted import Noted
 from backstop.core.positions import PositionView
 from backstop.core.protection_record import ProtectionRecord, ProtectionRecords
+from backstop.domain.broker import BrokerTrade
 
 LEFT_OUT: dict[str, str] = {
     "changed": "it is for those who follow the other members; nobody has looked at a new book yet",
@@ -101,6 +103,8 @@ def form_of(kind: Any, where: str, *, longest: int | None = None) -> _Form:
         return _mapping(LiveOrders, arguments[0], str, where=where)
     if kind is Positions:
         return _mapping(Positions, str, PositionView, where=where)
+    if kind is CountedTrades:
+        return _mapping(CountedTrades, int, BrokerTrade, where=where)
     if kind is ProtectionRecords:
         return _mapping(ProtectionRecords, str, ProtectionRecord, where=where)
     if origin is deque:

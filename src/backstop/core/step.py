@@ -152,7 +152,7 @@ class Workbench:
         if order.state in TERMINAL_STATES:
             book.live.pop(name, None)
             book.missing.pop(name, None)
-            book.asked.pop(order.broker_order_id or 0, None)
+            book.cancel_asked_ns.pop(order.broker_order_id or 0, None)
             book.asked_sizes.pop(order.broker_order_id or 0, None)
             book.unclear.pop(order.broker_order_id or 0, None)
         else:

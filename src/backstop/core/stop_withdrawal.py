@@ -9,7 +9,9 @@ from collections.abc import Iterable
 
 from backstop.core.book import STOP_TYPES, Book
 from backstop.core.entry_gate import state_denials
+from backstop.core.fills_to_come import quantity_to_come
 from backstop.core.tracked_order import TrackedOrder, levels
+from backstop.domain.broker import BrokerOrder
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.instrument import Instrument, Rounding
 from backstop.domain.numbers import count_text
@@ -52,8 +54,17 @@ def stop_withdrawal_denials(
     if not held:
         return ()
     left = _left_working(book, contract_id, side, broker_order_id, left_of_it=left_of_it)
-    if left + _closing(book, contract_id, side) >= held:
-        return ()
+    closing = _closing(book, contract_id, side)
+    if left + closing >= held:
+        return _displacement_denials(
+            book,
+            contract_id,
+            side,
+            broker_order_id,
+            left_of_it=left_of_it,
+            held=held - closing,
+            now_ns=now_ns,
+        )
     if not book.policy.stop_required:
         return _exposure_denials(book, contract_id, now_ns=now_ns)
     return (
@@ -67,6 +78,33 @@ def stop_withdrawal_denials(
             limit=str(held),
         ),
     )
+
+
+def _displacement_denials(
+    book: Book,
+    contract_id: str,
+    side: Side,
+    broker_order_id: int | None,
+    *,
+    left_of_it: int,
+    held: int,
+    now_ns: int,
+) -> tuple[Denial, ...]:
+    """Return why a stop cannot make room for others that lose more: that is to move it away."""
+    denials = _exposure_denials(book, contract_id, now_ns=now_ns)
+    stops = book.working_stops(contract_id, -side.sign) if denials else ()
+    stop = next((it for it in stops if it.broker_order_id == broker_order_id), None)
+    if stop is None:
+        return ()
+    left = _left_working(
+        book, contract_id, side, broker_order_id, left_of_it=left_of_it, as_near_as=stop
+    )
+    return () if left >= held else denials
+
+
+def may_widen(book: Book, contract_id: str, *, now_ns: int) -> bool:
+    """Say whether a stop of a contract may be moved away from the market now."""
+    return not state_denials(book.trading_state(now_ns, contract_id), (), book.policy)
 
 
 def is_missed(book: Book, order: TrackedOrder) -> bool:
@@ -124,33 +162,51 @@ def order_widening_denials(
 
 
 def _left_working(
-    book: Book, contract_id: str, side: Side, broker_order_id: int | None, *, left_of_it: int
+    book: Book,
+    contract_id: str,
+    side: Side,
+    broker_order_id: int | None,
+    *,
+    left_of_it: int,
+    as_near_as: BrokerOrder | None = None,
 ) -> int:
     """Return the contracts that stops cover when all that was asked about them has come.
 
     A stop that is being taken away may be gone before this one is, and one that is being cut may
-    be smaller, also while the venue has not shown it.
+    be smaller, also while the venue has not shown it. With ``as_near_as`` only those count that
+    are no farther from the market than that one, or of which nobody knows it.
     """
     left = 0
     for row in book.working_stops(contract_id, -side.sign):
         number = row.broker_order_id
-        size, _ = book.asked_sizes.get(number, (row.quantity, 0))
+        if as_near_as is not None and _is_farther(row, as_near_as):
+            continue
+        asked = book.asked_sizes.get(number)
+        size = row.quantity if asked is None else asked.quantity
         change = book.protection.changes.get(number)
         if change is not None and change.quantity is not None:
             size = min(size, change.quantity)
         stays = max(0, min(size, row.quantity) - row.filled_quantity)
         if number == broker_order_id:
             stays = min(stays, left_of_it)
-        elif number in book.asked:
+        elif number in book.cancel_asked_ns:
             stays = 0
         left += stays
     return left
 
 
+def _is_farther(stop: BrokerOrder, than: BrokerOrder) -> bool:
+    """Say whether ``stop`` loses more; one of unknown level, which trails, may be the nearest."""
+    if stop.stop_price is None:
+        return False
+    return than.stop_price is None or (than.stop_price - stop.stop_price) * stop.side.sign < 0
+
+
 def _held_against(book: Book, contract_id: str, side: Side) -> int:
     """Return the contracts that an order of ``side`` may be protecting, by any witness."""
     view = book.position(contract_id)
-    return max(0, *(-held * side.sign for held in (*view.possible, view.ledger)))
+    told = (*view.possible, view.ledger, quantity_to_come(book, view))
+    return max(0, *(-held * side.sign for held in told))
 
 
 def _closing(book: Book, contract_id: str, side: Side) -> int:

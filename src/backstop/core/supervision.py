@@ -1,6 +1,7 @@
 """The guard's side of being watched: what it does without a watchdog, and what it tells one."""
 
 from backstop.core.book import Book
+from backstop.core.fills_to_come import contracts_to_come
 from backstop.core.positions import Knowledge
 from backstop.core.step import Tag, Workbench
 from backstop.domain.alert_code import AlertCode
@@ -32,9 +33,11 @@ def holdings(book: Book) -> Holdings:
     """Return whether the account could hold a position while this guard is away.
 
     A resting entry counts as open: it may fill at any time. Nothing is taken for flat that has not
-    been read since the links were last trusted.
+    been read since the links were last trusted, of which only reads of one moment say that it is
+    gone, or of which a row tells that it has filled.
     """
-    open_position = any(view.quantity for view in book.positions.values())
+    open_position = any(any(view.possible) for view in book.positions.values())
+    open_position = open_position or bool(contracts_to_come(book))
     could_open = any(not book.is_exit(order) for order in book.live_orders())
     if open_position or could_open:
         return Holdings.OPEN

@@ -23,9 +23,6 @@ from backstop.core.step import Step
 from backstop.domain.events import LatchesHandedOver
 from backstop.domain.standing_latch import StandingLatch
 
-TAKEN_STATE_KIND = "state"
-"""The journal's kind of such an entry."""
-
 
 class TakenState(Struct, frozen=True, kw_only=True):
     """What is on record of it.

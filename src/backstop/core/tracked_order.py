@@ -7,6 +7,7 @@ from functools import cached_property
 from msgspec import Struct
 from msgspec.structs import replace
 
+from backstop.core.asked_changes import AskedCancel, AskedChange, AskedCut
 from backstop.core.order_moves import OrderMoves
 from backstop.core.reference_levels import LevelHistory
 from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
@@ -67,6 +68,8 @@ class TrackedOrder(Struct, frozen=True, kw_only=True, dict=True):
             an order that is not what was registered.
         attempts: looks taken in the present state, for growing pauses.
         told_as: side, size and contract of a row that names it and cannot be of it; empty: none.
+        cancel: its end was asked for; None: it was not.
+        change: another size or level was asked for, and is not shown yet or was refused.
     """
 
     request: OrderRequest
@@ -96,6 +99,9 @@ class TrackedOrder(Struct, frozen=True, kw_only=True, dict=True):
     lookups: int = 0
     first_absent_ns: int = 0
     told_as: str = ""
+    cancel: AskedCancel | None = None
+    change: AskedChange | None = None
+    cut: AskedCut | None = None
 
     @property
     def client_order_id(self) -> str:

@@ -89,6 +89,8 @@ def book_trade(work: Workbench, trade: BrokerTrade, *, seen_ns: int | None = Non
     )
     order = _order_of(work, trade)
     if order is not None:
+        if held is None and not order.registered:  # of another's order nobody knows when it left
+            book.venue_clock.heard(trade.created_utc_us, after_ns=order.sent_ns, now_ns=work.now_ns)
         recount_trades(work, order, cause=f"trade {trade.trade_id}")
     elif trade.broker_order_id not in book.venue_orders:
         # An order we have not heard of: the position counts at once, its order is read.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from backstop.domain.clock import ClockReading
+from backstop.domain.clock import DATE_RESOLUTION_US, ClockReading
 
 READS = 3
 """How many of the newest answers are looked at: one of them may be odd, or slow."""
@@ -42,6 +42,14 @@ class Span(Struct, frozen=True, kw_only=True):
         """Return the bounds ``by_us`` later."""
         return Span(earliest_us=self.earliest_us + by_us, latest_us=self.latest_us + by_us)
 
+    def wider(self, by_us: int) -> "Span":
+        """Return the bounds ``by_us`` farther out on either side."""
+        return Span(earliest_us=self.earliest_us - by_us, latest_us=self.latest_us + by_us)
+
+    def meets(self, other: "Span") -> bool:
+        """Say whether one time lies within both."""
+        return self.earliest_us <= other.latest_us and other.earliest_us <= self.latest_us
+
     def joined(self, other: "Span") -> "Span":
         """Return the bounds that hold whichever of the two is true."""
         return Span(
@@ -57,7 +65,10 @@ class VenueClock:
     Attributes:
         readings: the newest ones that were told of, oldest first; empty: its time is not known.
         zero: the venue's time at the monotonic time 0, by the newest readings there ever were.
-        stamps: the same by all readings of this process, before steps and after them.
+        stamps: the same by all readings of this process, before steps and after them; by the newest
+            alone once trades have shown that their stamps go by it.
+        stepped_ns: monotonic time of the newest reading that made ``stamps`` wider; 0: none did.
+        fitting: trades in a row since then whose stamps go by ``zero``.
         told: something was heard, be it that the answers do not say the time.
         is_off: our time of day is farther from the venue's than is allowed.
     """
@@ -65,15 +76,18 @@ class VenueClock:
     readings: tuple[ClockReading, ...] = ()
     zero: Span | None = None
     stamps: Span | None = None
+    stepped_ns: int = 0
+    fitting: int = 0
     told: bool = False
     is_off: bool = False
 
     def restart(self) -> None:
         """Forget everything: the monotonic clock may be that of another boot."""
         self.readings, self.zero, self.stamps = (), None, None
+        self.stepped_ns = self.fitting = 0
         self.told, self.is_off = False, False
 
-    def show(self, zero: Span) -> None:
+    def show(self, zero: Span, *, now_ns: int) -> None:
         """Go by ``zero`` from now on.
 
         A clock that drifts is one clock. Where it was set, what was stamped before goes by the old
@@ -90,7 +104,28 @@ class VenueClock:
                 earliest_us=self.stamps.earliest_us + earlier_us,
                 latest_us=self.stamps.latest_us + later_us,
             )
+        else:
+            self.stepped_ns, self.fitting = now_ns, 0
         self.stamps = self.stamps.joined(zero)
+
+    def heard(self, stamp_us: int, *, after_ns: int, now_ns: int) -> None:
+        """Learn from the stamp of a trade that was made between two monotonic times.
+
+        Where it can only be by ``zero``, READS times in a row, trades are stamped by the clock that
+        answers. What was stamped before the step matters until that clock is past all of it.
+        """
+        zero, stamps = self.zero, self.stamps
+        if zero is None or stamps is None or not 0 < self.stepped_ns <= after_ns:
+            return
+        wide = zero.wider(TOLERANCE_US)
+        by = Span(earliest_us=stamp_us - now_ns // 1000, latest_us=stamp_us - after_ns // 1000)
+        if not wide.meets(by):
+            self.fitting = 0
+        elif wide.joined(by) == wide:
+            self.fitting += 1
+        old_us = stamps.latest_us + self.stepped_ns // 1000
+        if self.fitting >= READS and old_us <= zero.earliest_us + now_ns // 1000:
+            self.stamps, self.stepped_ns, self.fitting = zero, 0, 0
 
     def at(self, moment_ns: int) -> Span | None:
         """Return the venue's time at a monotonic time of this process; None: nobody knows."""
@@ -103,10 +138,7 @@ class VenueClock:
     def _at(self, zero: Span | None, moment_ns: int) -> Span | None:
         if zero is None or not self.readings:
             return None
-        wide = Span(
-            earliest_us=zero.earliest_us - TOLERANCE_US, latest_us=zero.latest_us + TOLERANCE_US
-        )
-        return wide.later(moment_ns // 1000)
+        return zero.wider(TOLERANCE_US).later(moment_ns // 1000)
 
 
 def zero_of(readings: tuple[ClockReading, ...]) -> Span:
@@ -120,6 +152,18 @@ def zero_of(readings: tuple[ClockReading, ...]) -> Span:
     if max(earliest) <= min(latest):
         return Span(earliest_us=max(earliest), latest_us=min(latest))
     return Span(earliest_us=min(earliest), latest_us=max(latest))
+
+
+def offset_of(readings: tuple[ClockReading, ...]) -> tuple[int, int]:
+    """Return the venue's time of day minus ours by all ``readings``, and to what it is true, in us.
+
+    A slow answer alone says little; beside quicker ones it changes nothing. No more is claimed than
+    one answer without any delay would say: servers cache the header.
+    """
+    bounds = zero_of(readings)
+    width_us = bounds.latest_us - bounds.earliest_us
+    offset_us = bounds.earliest_us + width_us // 2 - ours_at_zero_us(readings[-1])
+    return offset_us, max(width_us, DATE_RESOLUTION_US) // 2
 
 
 def cautious_us(venue_us: int, *, ours_us: int) -> int:

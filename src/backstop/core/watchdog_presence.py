@@ -67,11 +67,6 @@ class Presence(Struct, frozen=True, kw_only=True):
     attempts: int = 0
     why: str = ""
 
-    @property
-    def is_there(self) -> bool:
-        """A watchdog can be relied on."""
-        return self.lost_ns is None
-
 
 PresenceStep = tuple[Presence, PresenceVerdict]
 

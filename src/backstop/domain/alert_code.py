@@ -87,6 +87,8 @@ class AlertCode(StrEnum):
     """The venue shows one number for two orders of ours."""
     ORDER_VANISHED = "ORDER_VANISHED"
     """An order that should work is in no list, and no search says how it ended."""
+    ORDER_STAYS = "ORDER_STAYS"
+    """The venue did not end an order, although it was asked several times."""
     OVERFILL = "OVERFILL"
     """Trades add up to more contracts than an order asked for."""
     TRADE_MISMATCHED = "TRADE_MISMATCHED"
@@ -112,7 +114,7 @@ class AlertCode(StrEnum):
     LIMIT_LOOSENED = "LIMIT_LOOSENED"
     """Somebody loosened a limit of the account."""
     EXPOSURE_LIMIT_BROKEN = "EXPOSURE_LIMIT_BROKEN"
-    """The market moved what is held beyond an exposure limit."""
+    """What is held came beyond an exposure limit without a trade."""
     LIMIT_BROKEN = "LIMIT_BROKEN"
     """A limit let a test order through that it has to refuse."""
     SLIPPAGE_BREACH = "SLIPPAGE_BREACH"
@@ -127,6 +129,9 @@ class AlertCode(StrEnum):
     """A bot stayed silent for too long; its share of each position is being closed."""
     BOT_RETURNED = "BOT_RETURNED"
     """A silent bot is back."""
+
+    STRATEGY_FAILED = "STRATEGY_FAILED"
+    """A hosted strategy has failed; its entries are being cancelled."""
 
     # -- the guard, its machine and its links ----------------------------------------------------
     EMERGENCY = "EMERGENCY"

@@ -129,6 +129,9 @@ class RaiseAlert(Command, frozen=True, kw_only=True, tag=True):
     repeat: int = 0
 
 
+Change = PlaceOrder | CancelOrder | ModifyOrder | ClosePosition
+"""What is meant to change something at the venue."""
+
 Request = (
     PlaceOrder | CancelOrder | ModifyOrder | ClosePosition | LookUpOrder | AuditAccount | RaiseAlert
 )

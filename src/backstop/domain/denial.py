@@ -84,6 +84,8 @@ class DenialCode(StrEnum):
     """The price of an entry is farther from the market than `PRICE_COLLAR_PERCENT` permits."""
     POSITION_FLIP = "POSITION_FLIP"
     """The order goes beyond closing the position, and `ALLOW_FLIP` is off."""
+    POSITION_IN_QUESTION = "POSITION_IN_QUESTION"
+    """Reads or a row alone say that what it closes is gone: the close call passes meanwhile."""
     POSITION_CLOSING = "POSITION_CLOSING"
     """The position of the contract is being closed; an entry would be closed with it."""
     DUPLICATE_ORDER = "DUPLICATE_ORDER"

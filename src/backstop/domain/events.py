@@ -65,9 +65,12 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="kind", tag=True):
 
 
 class StopKind(StrEnum):
-    """How the process before this one ended, as far as its state folder tells."""
+    """How the last process that guarded the account ended, as far as its state folder tells.
 
-    FIRST = "FIRST"  # there was none: the folder held nothing
+    One that never heard of the account, for its start was refused, is none of them.
+    """
+
+    FIRST = "FIRST"  # there was none
     CLEAN = "CLEAN"  # a person stopped it, and it wrote that down before it ended
     CRASH = "CRASH"  # it wrote nothing down: a crash, a kill, a power cut
     UNKNOWN = "UNKNOWN"  # records of before such ends were told apart
@@ -209,6 +212,13 @@ class StrategySaved(Event, frozen=True, kw_only=True, tag=True):
 
     strategy_id: str
     state: dict[str, str | int | None]
+
+
+class StrategyFailed(Event, frozen=True, kw_only=True, tag=True):
+    """A hosted strategy has ended by a failure; ``reason`` is one line of text."""
+
+    strategy_id: str
+    reason: str
 
 
 class TimerFired(Event, frozen=True, kw_only=True, tag=True):
@@ -703,6 +713,7 @@ LifeFact = (
     | BotFellSilent
     | BotGivenUp
     | BotReturned
+    | StrategyFailed
     | HubConnected
     | HubLost
     | SessionEvicted

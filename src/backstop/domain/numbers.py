@@ -8,8 +8,13 @@ MICROS = 1_000_000
 """Millionths in one unit of money."""
 
 
+DIGITS_MAX = 5000
+"""More than a number can have that Python writes as text at all."""
+
 _EXACT = Context(prec=200, traps=[Inexact])
 """Far more digits than any price times any quantity has; a loss of one would raise."""
+
+_WIDE = Context(prec=DIGITS_MAX)
 
 
 def average(priced: Iterable[tuple[Decimal, int]]) -> Fraction | None:
@@ -40,13 +45,24 @@ def micros(amount: Decimal) -> int:
 
 def money(amount_micros: int) -> Decimal:
     """Return millionths as a Decimal amount, exactly, without needless zeros."""
-    return plain(Decimal(amount_micros) / MICROS)
+    return plain(_WIDE.scaleb(Decimal(amount_micros), -6))
 
 
 def plain(number: Decimal) -> Decimal:
-    """Return ``number`` without trailing zeros and never in exponent form."""
-    normal = number.normalize()
-    return normal.quantize(Decimal(1)) if normal.as_tuple().exponent > 0 else normal  # type: ignore[operator]
+    """Return ``number`` without trailing zeros and never in exponent form.
+
+    One that nobody could write out, which is no amount of anything, stays as it is.
+    """
+    if not number.is_finite() or number.adjusted() >= DIGITS_MAX:
+        return number
+    normal = _WIDE.normalize(number)
+    whole = normal.as_tuple().exponent > 0  # type: ignore[operator]
+    return _WIDE.quantize(normal, Decimal(1)) if whole else normal
+
+
+def decimal_text(number: Decimal | None) -> str | None:
+    """Return ``number``, a price for example, as plain decimal text; None where there is none."""
+    return None if number is None else f"{plain(number):f}"
 
 
 def fraction_text(value: Fraction, *, places: int = 9) -> str:

@@ -138,7 +138,7 @@ class OrderRequest(Struct, frozen=True, kw_only=True):
     A leg is asked for by its price, or by its offset: signed ticks from the price at which the
     order fills, below it negative. The venue measures offsets itself, and the leg stays there; a
     stop with ``stop_loss_trails`` follows the market at that distance instead, as the venue moves
-    it.
+    it. An order that is ``exit_only`` is refused where it would do more than close a position.
     """
 
     client_order_id: str
@@ -154,6 +154,7 @@ class OrderRequest(Struct, frozen=True, kw_only=True):
     stop_loss_offset_ticks: int | None = None
     take_profit_offset_ticks: int | None = None
     stop_loss_trails: bool = False
+    exit_only: bool = False
 
 
 class OrderIntent(Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from backstop.domain.clock import DATE_RESOLUTION_US, ClockReading
 from backstop.domain.events import Hub
 
 
@@ -23,6 +24,7 @@ class ClockLook(Struct, frozen=True, kw_only=True):
 
     offset_ms: int | None
     limit_ms: int  # 0: any offset is allowed
+    uncertainty_ms: int = DATE_RESOLUTION_US // 2000  # the offset is true to that
 
 
 class DiskLook(Struct, frozen=True, kw_only=True):
@@ -92,14 +94,14 @@ class GatewayLook(Struct, frozen=True, kw_only=True):
     """What one session at the gateway showed; None and empty: it did not come to that.
 
     Attributes:
-        offset_ms: the gateway's time of day minus ours; None: its answers do not say it.
+        clock_readings: what its answers said of its time, oldest first; empty: they do not say it.
         ages_ms: of the newest quote by symbol; None: there was none.
         listened_ms: how long quotes were waited for, at most.
         unknown_symbols: no active contract goes by them.
         not_looked: why it did not come to the rest.
     """
 
-    offset_ms: int | None = None
+    clock_readings: tuple[ClockReading, ...] = ()
     login: LoginLook | None = None
     account: AccountLook | None = None
     hubs: tuple[HubLook, ...] = ()

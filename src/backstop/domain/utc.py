@@ -28,7 +28,11 @@ def utc_us_of(text: str) -> int:
     Raises:
         ValueError: the text is not ISO-8601.
     """
-    moment = datetime.fromisoformat(text)
+    return microseconds(datetime.fromisoformat(text))
+
+
+def microseconds(moment: datetime) -> int:
+    """Return ``moment`` in microseconds since 1970; without an offset it means UTC."""
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return (moment - _EPOCH) // _MICROSECOND

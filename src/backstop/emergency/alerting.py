@@ -91,12 +91,12 @@ class AlertPost:
 
     async def _run(self) -> None:
         try:
-            async with await AlertCourier.start([url.reveal() for url in self._urls]) as courier:
+            async with AlertCourier.start([url.reveal() for url in self._urls]) as courier:
                 reading = asyncio.create_task(self._book(courier))
                 try:
                     while (letter := await self._letters.get()) is not None:
                         await courier.send(letter)
-                    await courier.finish()
+                    courier.finish()
                     await reading
                 finally:
                     reading.cancel()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from backstop import __version__
-from backstop.adapters.state_file import Checkpoint
+from backstop.adapters.state_format import Checkpoint
 from backstop.core.book import Book
 from backstop.core.state_checkpoint import decoded, encoded, restored
 from backstop.errors import StateFileError

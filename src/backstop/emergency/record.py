@@ -9,31 +9,25 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from backstop.adapters.sqlite.audit_store import AuditStore
 from backstop.adapters.sqlite.journal_view import JournalView
 from backstop.adapters.sqlite.schema import FIRST_SEQ
 from backstop.adapters.state_file import StateFiles
+from backstop.adapters.state_layout import AUDIT_DATABASE
 from backstop.core.book import Book
-from backstop.core.engine import new_book, step
+from backstop.core.engine import new_book
 from backstop.core.journal_leaf import leaf_hash
 from backstop.core.policy import Policy
-from backstop.core.taken_state import TAKEN_STATE_KIND, fold_taken
-from backstop.domain.events import Fact
+from backstop.core.record_fold import fold
 from backstop.emergency.checkpoint_book import book_of, check_record
-from backstop.emergency.spool import EVENT_KIND, POLICY_KIND, Spooled
+from backstop.emergency.spool import Spooled
 from backstop.errors import BackstopError, StateFileError
 from backstop.ports import JournalRecord
 
 READ_LIMIT_S = 5.0
 """A record that takes longer is not waited for: positions are open meanwhile."""
-
-AUDIT_DATABASE = "audit.db"
-
-_facts: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
-_policies: msgspec.json.Decoder[Policy] = msgspec.json.Decoder(Policy)
 
 
 class Recorded(Struct, frozen=True, kw_only=True):
@@ -127,9 +121,4 @@ class _Reading:
         for record in records:
             if self.given_up:
                 return
-            if record.kind == EVENT_KIND:
-                step(book, _facts.decode(record.payload), record.monotonic_ns)
-            elif record.kind == POLICY_KIND:
-                book.policy = _policies.decode(record.payload)
-            elif record.kind == TAKEN_STATE_KIND:
-                fold_taken(book, record.payload, now_ns=record.monotonic_ns, utc_us=record.utc_us)
+            fold(book, record)

@@ -5,29 +5,21 @@ Only what cuts risk leaves here: an order that would be placed is answered as no
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeAlias
 
 from backstop.domain.commands import (
     AuditAccount,
     CancelOrder,
+    Change,
     ClosePosition,
     LookUpOrder,
     ModifyOrder,
     PlaceOrder,
 )
-from backstop.domain.events import (
-    Answer,
-    CancelAnswered,
-    Fact,
-    ModifyAnswered,
-    PlaceAnswered,
-    PositionCloseAnswered,
-)
+from backstop.domain.events import Fact
+from backstop.domain.not_sent import not_sent
 from backstop.ports import Clock, FactSink, Gateway
 
-Asked: TypeAlias = (
-    PlaceOrder | CancelOrder | ModifyOrder | ClosePosition | LookUpOrder | AuditAccount
-)
+Asked = Change | LookUpOrder | AuditAccount
 
 NO_RIGHT = "this process does not hold the right to send for the account"
 NOT_HERE = "a liquidation places and moves no orders"
@@ -83,41 +75,20 @@ class Requests:
         self._sink(await self._answer(request))
 
     async def _answer(self, request: Asked) -> Fact:
-        gateway, utc_us = self._gateway, self._clock.utc_us()
+        gateway = self._gateway
         match request:
             case AuditAccount():
                 return await gateway.audit_account(request)
             case LookUpOrder():
                 return await gateway.look_up_order(request)
+            case PlaceOrder() | ModifyOrder():
+                return self._not_sent(request, NOT_HERE)
+            case _ if not self._may_send():
+                return self._not_sent(request, NO_RIGHT)
             case CancelOrder():
-                if self._may_send():
-                    return await gateway.cancel_order(request)
-                return CancelAnswered(
-                    utc_us=utc_us,
-                    broker_order_id=request.broker_order_id,
-                    answer=Answer.NOT_SENT,
-                    message=NO_RIGHT,
-                )
+                return await gateway.cancel_order(request)
             case ClosePosition():
-                if self._may_send():
-                    return await gateway.close_position(request)
-                return PositionCloseAnswered(
-                    utc_us=utc_us,
-                    contract_id=request.contract_id,
-                    answer=Answer.NOT_SENT,
-                    message=NO_RIGHT,
-                )
-            case ModifyOrder():
-                return ModifyAnswered(
-                    utc_us=utc_us,
-                    broker_order_id=request.broker_order_id,
-                    answer=Answer.NOT_SENT,
-                    message=NOT_HERE,
-                )
-            case PlaceOrder():
-                return PlaceAnswered(
-                    utc_us=utc_us,
-                    client_order_id=request.client_order_id,
-                    answer=Answer.NOT_SENT,
-                    message=NOT_HERE,
-                )
+                return await gateway.close_position(request)
+
+    def _not_sent(self, request: Change, why: str) -> Fact:
+        return not_sent(request, utc_us=self._clock.utc_us(), message=why)

@@ -10,14 +10,18 @@ without: a full disk must not hold a position open.
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from hashlib import sha256
+from io import FileIO
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
+from backstop.adapters.folders import sync_folder
 from backstop.core.policy import Policy
 from backstop.domain.events import Fact
+from backstop.domain.record_kind import RecordKind
 from backstop.ports import JournalRecord
 
 LOCK_CHARACTERS = 16
@@ -25,9 +29,6 @@ LOCK_CHARACTERS = 16
 
 SPOOL_BYTES_MAX = 64 * 1024 * 1024
 """A run writes a few hundred rows; a larger file is none of ours, and is not read into memory."""
-
-EVENT_KIND, POLICY_KIND = "event", "policy"
-"""Kinds of records, as the journal calls them."""
 
 
 class _Row(Struct, frozen=True, kw_only=True):
@@ -130,11 +131,11 @@ class Spool:
         self.fault = ""
         self.path = places[0]
         self._places = list(places)
-        self._file: int | None = None
+        self._file: FileIO | None = None
 
     def put(self, value: Fact | Policy, *, monotonic_ns: int, utc_us: int) -> None:
         """Put one row on disk, in the first place that takes it; never raises for a disk."""
-        kind = POLICY_KIND if isinstance(value, Policy) else EVENT_KIND
+        kind = RecordKind.POLICY if isinstance(value, Policy) else RecordKind.EVENT
         payload = msgspec.Raw(_encode(value))
         row = _Row(kind=kind, monotonic_ns=monotonic_ns, utc_us=utc_us, payload=payload)
         data = _encode(row) + b"\n"
@@ -152,34 +153,26 @@ class Spool:
         """Close the file."""
         if self._file is not None:
             file, self._file = self._file, None
-            os.close(file)
+            file.close()
 
     def _append(self, data: bytes) -> None:
         if self._file is None:
             self.path = self._places[0]
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            self._file = FileIO(self.path, "a+", opener=partial(os.open, mode=0o600))
             _end_torn_row(self._file)
-            _keep_name(self.path.parent)
+            with suppress(OSError):  # not every file system can, and the row counts
+                sync_folder(self.path.parent)
         left = memoryview(data)
         while left:
-            left = left[os.write(self._file, left) :]
-        os.fsync(self._file)
+            left = left[self._file.write(left) :]
+        os.fsync(self._file.fileno())
 
 
-def _end_torn_row(file: int) -> None:
+def _end_torn_row(file: FileIO) -> None:
     """Cut a row that a dying process did not finish: nothing left because of it."""
-    size = os.fstat(file).st_size
-    if size and os.pread(file, 1, size - 1) != b"\n":
-        tail = os.pread(file, size, 0)
-        os.ftruncate(file, tail.rfind(b"\n") + 1)
-
-
-def _keep_name(folder: Path) -> None:
-    """Have the name of a new file survive a power cut as well."""
-    with suppress(OSError):  # not every system lets a folder be opened
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - 1, 0))
+    if file.readall() not in {b"", b"\n"}:
+        file.seek(0)
+        file.truncate(file.readall().rfind(b"\n") + 1)

@@ -1,12 +1,12 @@
 """The verbs on alerts: read them, acknowledge one, try whether they arrive."""
 
 import asyncio
-import getpass
 from typing import Annotated, Any
 
 import typer
 
 from backstop.adapters.alert_courier import AlertCourier, Delivery, Letter
+from backstop.adapters.login_name import login_name
 from backstop.config.settings import Settings
 from backstop.domain.alert_code import runbook_page
 from backstop.domain.commands import Severity
@@ -81,7 +81,7 @@ def ack(
     as_json: AsJson = False,
 ) -> None:
     """Say that you have read an alert. It lifts no latch: 'backstop resume' does."""
-    name = operator or getpass.getuser()
+    name = operator or login_name()
     reply = guard_client().call("POST", f"/v1/alerts/{alert_id}/ack?operator={_quoted(name)}")
     body = checked(reply.status, reply.body)
     if as_json:
@@ -142,9 +142,9 @@ async def _tried(urls: list[str]) -> list[Delivery]:
         body="This is a test of the alert channels. Nothing has happened.",
     )
     results: list[Delivery] = []
-    async with await AlertCourier.start(urls) as courier:
+    async with AlertCourier.start(urls) as courier:
         await courier.send(letter)
-        await courier.finish()
+        courier.finish()
         try:
             async with asyncio.timeout(TEST_LIMIT_S):
                 async for delivery in courier.deliveries():

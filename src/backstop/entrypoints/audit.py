@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from backstop.adapters.sqlite.schema import open_for_reading
+from backstop.adapters.state_layout import AUDIT_DATABASE
 from backstop.entrypoints.audit_check import export, prove, rotate, verify
 from backstop.entrypoints.place import state_folder
 from backstop.entrypoints.terminal import columns, say, say_json
@@ -47,7 +48,7 @@ def orders(
     ] = ORDERS_SHOWN,
     as_json: AsJson = False,
 ) -> None:
-    """List recorded orders, newest first."""
+    """List recorded orders, the last changed first."""
     rows = _rows(
         f"SELECT {_ORDER_COLUMNS} FROM OrderAudit ORDER BY JournalSeq DESC LIMIT ?",  # noqa: S608 - a constant
         (limit,),
@@ -112,7 +113,7 @@ def _shown(name: str, value: object, order_id: str) -> object:
 
 
 def _rows(query: str, parameters: Sequence[object]) -> list[dict[str, Any]]:
-    path: Path = state_folder() / "audit.db"
+    path: Path = state_folder() / AUDIT_DATABASE
     with closing(open_for_reading(path)) as connection:
         connection.row_factory = sqlite3.Row
         return [dict(row) for row in connection.execute(query, parameters)]

@@ -11,16 +11,16 @@ import typer
 
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.lock import AccountLock
-from backstop.app.audit_bundle import NoProofError, order_bundle
+from backstop.adapters.state_layout import AUDIT_DATABASE
+from backstop.app.audit_bundle import order_bundle
 from backstop.app.audit_export import ExportRefusedError, export_record
 from backstop.app.audit_verification import AuditReport, verify_record
 from backstop.app.key_change import recorded_writer, rotate_key
-from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.config.settings import Settings
 from backstop.domain.numbers import count_text
 from backstop.entrypoints.place import state_folder
 from backstop.entrypoints.terminal import complain, progress, say, say_json
-from backstop.errors import BackstopError, DamagedDatabaseError, TamperedRecordError
+from backstop.errors import BackstopError, DamagedDatabaseError, NoBundleError, TamperedRecordError
 
 REFUSED = 1
 """Exit code of a record that does not hold, and of a proof that cannot be given."""
@@ -78,7 +78,7 @@ def prove(
     """Write a bundle that proves an order to others: 'backstop-verify BUNDLE --key audit.pub'."""
     try:
         bundle = order_bundle(state_folder(), order)
-    except NoProofError as error:
+    except NoBundleError as error:
         raise _refused(error) from None
     if out is None:
         say(bundle.decode())

@@ -16,12 +16,12 @@ from backstop.adapters.bot_credentials import (
 )
 from backstop.domain.bot import BotLimits
 from backstop.domain.utc import utc_text
+from backstop.domain.wish_terms import QUANTITY_MAX
 from backstop.entrypoints.place import guard_client, state_folder
 from backstop.entrypoints.reading import ago, checked
 from backstop.entrypoints.terminal import columns, say, say_json
 from backstop.errors import SetupError
 
-QUANTITY_MAX = 2**31 - 1
 ORDERS_MAX = 1000
 ENTRIES_PER_SECOND_MAX = 100
 """Bounds on limits: above them the settings of the guard decide anyway."""
@@ -123,8 +123,7 @@ def add(
 def remove(name: Name) -> None:
     """Revoke a bot's key and tokens; a running guard knows it at once. Orders stay as they are."""
     if not BotCredentials(state_folder()).remove(name):
-        say(f"There is no bot {name}; 'backstop bots list' shows them.")
-        raise typer.Exit(1)
+        raise SetupError(f"There is no bot {name}; 'backstop bots list' shows them.")
     say(f"{name} is removed: its key and its tokens are no good any more.")
 
 

@@ -1,24 +1,30 @@
-"""Delivers alerts, in a process of its own: the other end of ``adapters.alert_courier``."""
+"""Delivers alerts, in a process of its own: the other end of ``adapters.alert_courier``.
 
+What it says of deliveries is all that may leave by its output: each line there is read as one. So
+what a service's library prints goes where complaints go.
+"""
+
+import os
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from threading import Lock, Timer
+from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
-from backstop.adapters.alert_courier import Addresses, Delivery, Letter
+from backstop.adapters.alert_courier import Addresses, Delivery, Leave, Letter
 from backstop.adapters.stop_signals import ignore_stop_signals
-from backstop.adapters.unblocked_output import unblock_output
+from backstop.adapters.unblocked_output import UnblockedOutput, unblock_output
 from backstop.domain.commands import Severity
 from backstop.entrypoints.alert_reach import Lookout
 
 DELIVERIES_AT_ONCE = 4
 """A service that hangs must not hold up the others."""
 
-_say_lock = Lock()
+Say = Callable[[Delivery], None]
 
 
 class Channel(NamedTuple):
@@ -29,14 +35,75 @@ class Channel(NamedTuple):
     sender: Any
 
 
-def say(delivery: Delivery) -> None:
-    """Write one line; deliveries end on several threads."""
-    with _say_lock:
-        sys.stdout.buffer.write(msgspec.json.encode(delivery) + b"\n")
-        sys.stdout.buffer.flush()
+class Speech:
+    """What is said of deliveries: one line each; they end on several threads."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._lock = Lock()
+
+    @classmethod
+    def on_output(cls) -> "Speech":
+        """Keep the output of this process for it alone; others that print there complain."""
+        own = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+        sys.stdout.flush()
+        with suppress(OSError, ValueError):  # there may be no place for complaints
+            os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        sys.stdout = sys.stderr
+        return cls(own)
+
+    def say(self, delivery: Delivery) -> None:
+        """Write one line, if anybody still listens."""
+        with self._lock, suppress(OSError):
+            self._out.write(msgspec.json.encode(delivery) + b"\n")
+            self._out.flush()
 
 
-def opened(urls: Sequence[str]) -> list[Channel]:
+class Deliveries:
+    """Letters on their way to the channels, some at once."""
+
+    def __init__(self, channels: Sequence[Channel], say: Say) -> None:
+        self._channels = channels
+        self._say = say
+        self._pool = ThreadPoolExecutor(max_workers=DELIVERIES_AT_ONCE)
+        self._begun: list[tuple[Letter, Future[None]]] = []
+
+    def begin(self, letter: Letter) -> None:
+        """Deliver ``letter`` to every channel, or to the first that takes it."""
+        self._begun = [(it, done) for it, done in self._begun if not done.done()]
+        groups = [self._channels]
+        if letter.severity is Severity.CRITICAL:
+            groups = [(channel,) for channel in self._channels]
+        for group in groups:
+            done = self._pool.submit(_to_the_first, group, letter, self._say)
+            self._begun.append((letter, done))
+
+    def end_within(self, limit_s: float) -> None:
+        """End this process after so many seconds, whatever is still on its way."""
+        timer = Timer(limit_s, self._give_up, (limit_s,))
+        timer.daemon = True
+        timer.start()
+
+    def end(self) -> None:
+        """Wait until all are delivered, or could not be."""
+        self._pool.shutdown()
+
+    def _give_up(self, limit_s: float) -> None:
+        titles = [letter.title for letter, done in self._begun if not done.done()]
+        line = {
+            "level": "error",
+            "component": "[CRITICAL]",
+            "event": "alerts_not_delivered",
+            "message": f"not delivered within {limit_s:g} s after the guard had stopped",
+            "titles": sorted(set(titles)),
+        }
+        sys.stderr.write(msgspec.json.encode(line).decode() + "\n")
+        if isinstance(sys.stderr, UnblockedOutput):
+            sys.stderr.drain()
+        os._exit(1)  # threads that wait for a service would keep the process
+
+
+def opened(urls: Sequence[str], say: Say) -> list[Channel]:
     """Return the channels that can be used, and say which cannot."""
     import apprise  # noqa: PLC0415 - 400 ms; nobody who only wants the types should pay for it
 
@@ -60,21 +127,26 @@ def opened(urls: Sequence[str]) -> list[Channel]:
     return channels
 
 
-def say_reach(channel: Channel, fault: str) -> None:
-    """Write whether a channel can be reached."""
-    say(
-        Delivery(
-            alert_id=0,
-            channel=channel.number,
-            service=channel.service,
-            delivered=not fault,
-            fault=fault,
-            reach=True,
+def _lookout(channels: Sequence[Channel], say: Say) -> Lookout:
+    """Begin to say whether each channel can be reached."""
+    by_number = {channel.number: channel for channel in channels}
+
+    def tell(number: int, fault: str) -> None:
+        say(
+            Delivery(
+                alert_id=0,
+                channel=number,
+                service=by_number[number].service,
+                delivered=not fault,
+                fault=fault,
+                reach=True,
+            )
         )
-    )
+
+    return Lookout.begin({number: it.sender for number, it in by_number.items()}, tell)
 
 
-def deliver(channel: Channel, letter: Letter) -> bool:
+def _deliver(channel: Channel, letter: Letter, say: Say) -> bool:
     """Try one channel, and say what became of it."""
     urgent = letter.severity is Severity.CRITICAL
     fault = ""
@@ -98,10 +170,10 @@ def deliver(channel: Channel, letter: Letter) -> bool:
     return bool(taken)
 
 
-def to_the_first(channels: Sequence[Channel], letter: Letter) -> None:
+def _to_the_first(channels: Sequence[Channel], letter: Letter, say: Say) -> None:
     """Try the channels in their order until one takes it."""
     for channel in channels:
-        if deliver(channel, letter):
+        if _deliver(channel, letter, say):
             return
 
 
@@ -109,26 +181,21 @@ def main() -> int:
     """Read addresses, then alerts, until there is nothing more to read."""
     ignore_stop_signals()  # it ends with the lines: whoever writes them says when
     unblock_output("stderr")  # where the services' own library complains
+    say = Speech.on_output().say
     lines = sys.stdin.buffer
     addresses = msgspec.json.decode(lines.readline(), type=Addresses)
-    channels = opened(addresses.urls)
-    lookout: Lookout | None = None
-    if addresses.looks_out:
-        by_number = {channel.number: channel for channel in channels}
-        lookout = Lookout.begin(
-            {channel.number: channel.sender for channel in channels},
-            lambda number, fault: say_reach(by_number[number], fault),
-        )
-    with ThreadPoolExecutor(max_workers=DELIVERIES_AT_ONCE) as pool:
-        for line in lines:
-            letter = msgspec.json.decode(line, type=Letter)
-            if letter.severity is Severity.CRITICAL:
-                for channel in channels:
-                    pool.submit(deliver, channel, letter)
-            else:
-                pool.submit(to_the_first, channels, letter)
-        if lookout is not None:
-            lookout.end()
+    channels = opened(addresses.urls, say)
+    lookout = _lookout(channels, say) if addresses.looks_out else None
+    deliveries = Deliveries(channels, say)
+    for line in lines:
+        word = msgspec.json.decode(line, type=Letter | Leave)
+        if isinstance(word, Letter):
+            deliveries.begin(word)
+        else:
+            deliveries.end_within(word.limit_s)
+    if lookout is not None:
+        lookout.end()
+    deliveries.end()
     return 0
 
 

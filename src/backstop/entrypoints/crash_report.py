@@ -17,7 +17,7 @@ from backstop.adapters.crash_folder import CrashFolder, CrashReport
 from backstop.adapters.log import Redactor
 from backstop.adapters.sqlite.last_records import last_records
 from backstop.adapters.stack_dump import bound_stacks, forget_stacks, read_stacks
-from backstop.app.state_layout import AUDIT_DATABASE, CRASH_FOLDER
+from backstop.adapters.state_layout import AUDIT_DATABASE, CRASH_FOLDER
 from backstop.config.settings import Settings
 from backstop.entrypoints.process_words import read_words
 from backstop.entrypoints.run_options import run_overrides

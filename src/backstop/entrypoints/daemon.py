@@ -10,7 +10,6 @@ import asyncio
 import errno
 import os
 import select
-import signal
 import socket
 import ssl
 import sys
@@ -30,16 +29,17 @@ from backstop.adapters.process_line import ProcessLine
 from backstop.adapters.process_title import rename_word
 from backstop.adapters.signing import get_ready
 from backstop.adapters.stack_dump import StackDump
-from backstop.adapters.stop_signals import STOP_SIGNALS, kept_back
+from backstop.adapters.state_layout import AUDIT_DATABASE, CRASH_FOLDER
+from backstop.adapters.stop_signals import call_at_stop_signals, kept_back
 from backstop.app.crash_reports import CrashReports, state_summary
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.app.heap import HeapKeeper
 from backstop.app.policy import liquidate_after_ns
 from backstop.app.stall_meter import StallMeter
-from backstop.app.state_layout import AUDIT_DATABASE, CRASH_FOLDER
 from backstop.app.watch_link import WatchLink
 from backstop.config.secret import Secret
 from backstop.config.settings import CALLS_PEOPLE, Settings
+from backstop.config.settings_doubts import API_TOKEN_LENGTH_MIN, is_guessable, length_text
 from backstop.core.supervision import holdings
 from backstop.core.watch_facts import Moment
 from backstop.domain.heartbeat import Armed, Begin, CleanStop, Hello, Holdings
@@ -57,8 +57,10 @@ from backstop.entrypoints.run_options import run_overrides
 from backstop.entrypoints.terminal import say_plainly as say
 from backstop.errors import BackstopError, InvariantError, SetupError
 
-STOP_LIMIT_S = 2.0
-"""How long the interface, and then the guard, may take to close: together well under 5 s."""
+INTERFACE_LIMIT_S = 1.2
+GUARD_LIMIT_S = 3.6
+"""How long the interface, and then the guard, may take to close: together under 5 s, and each is
+longer than all that is waited for inside."""
 
 LISTEN_BACKLOG = 128
 
@@ -120,7 +122,8 @@ class _Daemon:
         self._gateway: socket.socket | None = None  # where bots come in by the broker's own API
 
     async def run(self) -> None:
-        stop = _stop_at_signals()
+        stop = asyncio.Event()
+        call_at_stop_signals(asyncio.get_running_loop(), stop.set)
         settings, manager = self._settings, self._manager
         _check_exposure(settings)
         check_gateway_exposure(settings)
@@ -162,7 +165,7 @@ class _Daemon:
             finally:
                 with suppress(TimeoutError):
                     # What is not written by then is not lost: the next start reads the broker.
-                    async with asyncio.timeout(STOP_LIMIT_S):
+                    async with asyncio.timeout(GUARD_LIMIT_S):
                         await manager.close(by_person=stop.is_set())
 
     async def _begun(self, stop: asyncio.Event) -> asyncio.Task[None] | None:
@@ -176,7 +179,7 @@ class _Daemon:
         starting.add_done_callback(lambda _: begun.set())
         if not await _ends_before(stop, begun.wait()):
             starting.cancel()
-            await asyncio.wait({starting}, timeout=STOP_LIMIT_S)
+            await asyncio.wait({starting}, timeout=GUARD_LIMIT_S)
             return None
         if starting.done():
             await starting
@@ -223,7 +226,7 @@ class _Daemon:
                 await door.open()
             all_is_loaded()
             heap = asyncio.create_task(_heap_keeper(manager).run(), name="heap")
-            await _serve(server, stop, failing, watched)
+            await _serve(server, door, stop, failing, watched)
         finally:
             if heap is not None:
                 heap.cancel()
@@ -233,7 +236,7 @@ class _Daemon:
             if stop.is_set():
                 link.say_stopping()
             watched.cancel()
-            await asyncio.wait({failing}, timeout=STOP_LIMIT_S)
+            await asyncio.wait({failing}, timeout=GUARD_LIMIT_S)  # it may be closing a start
 
     def _hello(self) -> Hello:
         settings = self._settings
@@ -283,7 +286,11 @@ def _heap_keeper(manager: CriticalSystemManager) -> HeapKeeper:
 
 
 async def _serve(
-    server: Any, stop: asyncio.Event, failing: asyncio.Task[None], watched: asyncio.Task[None]
+    server: Any,
+    door: GatewayDoor | None,
+    stop: asyncio.Event,
+    failing: asyncio.Task[None],
+    watched: asyncio.Task[None],
 ) -> None:
     """Answer calls until the signal to stop, or until a part of the guard fails."""
     serving = asyncio.create_task(server.serve(), name="http")
@@ -300,7 +307,10 @@ async def _serve(
     finally:
         server.stop()
         stopping.cancel()
-        await asyncio.wait({serving}, timeout=STOP_LIMIT_S)
+        ending = {serving}
+        if door is not None:  # at the same time: bots and people have the same moment to end
+            ending.add(asyncio.create_task(door.close(), name="closing the gateway"))
+        await asyncio.wait(ending, timeout=INTERFACE_LIMIT_S)
         serving.cancel()
 
 
@@ -312,23 +322,10 @@ async def _ends_before(stop: asyncio.Event, work: Any) -> bool:
     stopping.cancel()
     if not working.done():
         working.cancel()
-        await asyncio.wait({working}, timeout=STOP_LIMIT_S)
+        await asyncio.wait({working}, timeout=INTERFACE_LIMIT_S)
         return False
     await working
     return True
-
-
-def _stop_at_signals() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in STOP_SIGNALS:
-        if signal.getsignal(number) is signal.SIG_IGN:
-            continue  # as nohup wants it
-        try:
-            loop.add_signal_handler(number, stop.set)
-        except NotImplementedError:  # Windows has no signals on the event loop
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-    return stop
 
 
 def _check_exposure(settings: Settings) -> None:
@@ -343,6 +340,12 @@ def _check_exposure(settings: Settings) -> None:
             ) from error
     if is_loopback_host(settings.listen.host):
         return
+    if settings.api_token is not None and is_guessable(settings.api_token):
+        raise SetupError(
+            f"BACKSTOP_LISTEN: {settings.listen.host} can be reached from other machines, and "
+            f"BACKSTOP_API_TOKEN has {length_text(settings.api_token)}: it can be guessed. "
+            f"{API_TOKEN_LENGTH_MIN} or more, at random, are allowed there."
+        )
     if settings.api_token is None or certificate is None:
         raise SetupError(
             f"BACKSTOP_LISTEN: {settings.listen.host} can be reached from other machines. Allowed "

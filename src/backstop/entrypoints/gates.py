@@ -10,6 +10,13 @@ DRY_RUN_BANNER = "DRY RUN: NOTHING IS SENT"
 EXECUTE_OFF_BANNER = "EXECUTE IS OFF: NOTHING IS SENT"
 OBSERVE_ONLY_BANNER = "OBSERVE ONLY: NOTHING IS SENT"
 
+COMMAND_THAT_SENDS = "DRY_RUN=0 EXECUTE=1 backstop liquidate --yes"
+"""What a person types to take the account flat who has just been told that nothing was sent; a
+guard in dry run has to be restarted with the same settings first."""
+
+SWITCH_THAT_SENDS = "CRITICAL_SYSTEM_ENABLE=1"
+"""Needed as well where the guard only observes."""
+
 
 class Gates(Struct, frozen=True, kw_only=True):
     """The two keys, and whether orders leave; ``banner`` says it in words.

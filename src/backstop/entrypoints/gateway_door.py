@@ -18,7 +18,7 @@ from backstop.errors import BackstopError, SetupError
 
 GATEWAY_SERVER = "backstop.entrypoints.gateway.server"
 
-STOP_LIMIT_S = 1.5
+STOP_LIMIT_S = 1.1
 """How long the calls of bots that are under way may take at a stop."""
 
 

@@ -3,12 +3,12 @@
 Both ask the running guard and print last what is true then.
 """
 
-import getpass
 from http import HTTPStatus
 from typing import Annotated, Any
 
 import typer
 
+from backstop.adapters.login_name import login_name
 from backstop.entrypoints.api_client import Reply
 from backstop.entrypoints.place import guard_client
 from backstop.entrypoints.reading import AsJson, checked
@@ -32,7 +32,7 @@ def halt(
 
     Ends with 0 when the guard is halted, 2 when no guard could be asked.
     """
-    name = operator or getpass.getuser()
+    name = operator or login_name()
     reply = guard_client().call("POST", "/v1/halt", {"reason": reason, "operator": name})
     body = checked(reply.status, reply.body)
     if as_json:

@@ -4,7 +4,6 @@ Ends with 0 only when it is proven that nothing is left. What is printed last is
 then, and what to do next.
 """
 
-import getpass
 import sys
 import time
 from typing import Annotated, Any
@@ -12,20 +11,22 @@ from typing import Annotated, Any
 import typer
 
 from backstop.adapters.clock import SystemClock
+from backstop.adapters.login_name import login_name
 from backstop.config.settings import CALLS_PEOPLE, Settings
 from backstop.emergency.runner import Wanted
 from backstop.entrypoints.answering_guard import SILENT_S, answering_guard
 from backstop.entrypoints.api_client import CALL_LIMIT_S, GuardClient
+from backstop.entrypoints.gates import COMMAND_THAT_SENDS
+from backstop.entrypoints.left_words import say_left
 from backstop.entrypoints.reading import checked
 from backstop.entrypoints.stand_alone import (
-    COMMAND_THAT_SENDS,
     can_act,
     confirmed,
     liquidate_alone,
     settings_that_log_in,
     would_be_sent,
 )
-from backstop.entrypoints.terminal import columns, complain, say, say_json
+from backstop.entrypoints.terminal import complain, say, say_json
 from backstop.errors import AlreadyRunningError, SetupError
 
 LIMIT_S = 75
@@ -69,7 +70,7 @@ def liquidate(
     ends_s = time.monotonic() + FOLLOWED_S
     wanted = Wanted(
         reason=reason,
-        operator=operator or getpass.getuser(),
+        operator=operator or login_name(),
         symbol=symbol.upper() if symbol is not None and "." not in symbol else symbol,
     )
     silences = 0
@@ -184,7 +185,7 @@ def _say_nothing_was_sent(begun: dict[str, Any]) -> None:
     gate = begun["gate"] or {"code": "", "message": "the gate was closed when it was asked for"}
     dry_run = gate["code"] == "GATE_DRY_RUN"
     say("DRY RUN: NOTHING WAS SENT." if dry_run else f"NOTHING WAS SENT: {gate['message']}.")
-    _say_left(begun["remaining"], nothing="nothing is open that the guard knows of")
+    say_left(begun["remaining"], nothing="nothing is open that the guard knows of")
     for command in begun["would_send"]:
         what = (
             f"close {command['contract_id']}"
@@ -229,7 +230,7 @@ def _followed(client: GuardClient, begun: dict[str, Any], *, ends_s: float) -> b
         say(f"NOT FLAT: the guard has not answered for {silent_s:.0f} s. Left, by its last words:")
     else:
         say(f"NOT FLAT after {FOLLOWED_S} s ({run['state']}). The guard goes on. Left:")
-    _say_left(run["remaining"], nothing="nothing is known to be left, but no reads have proven it")
+    say_left(run["remaining"], nothing="nothing is known to be left, but no reads have proven it")
     say(f"Look again: GET /v1/liquidations/{run['id']}, and look at the account itself.")
     return False
 
@@ -269,17 +270,3 @@ def _looked(client: GuardClient, run: dict[str, Any]) -> dict[str, Any] | None:
     except SetupError:
         return None  # it may be starting again
     return looked
-
-
-def _say_left(left: list[dict[str, Any]], *, nothing: str) -> None:
-    if not left:
-        say(nothing)
-        return
-    heads = ("STILL OPEN", "SYMBOL", "QTY", "SIDE", "STATUS", "ORDER")
-    say(columns(heads, map(_row, left)))
-
-
-def _row(it: dict[str, Any]) -> tuple[object, ...]:
-    quantity = f"{it['quantity']:+d}" if it["kind"] == "POSITION" else it["quantity"]
-    order = it["broker_order_id"] or it["client_order_id"]
-    return (it["kind"].lower(), it["symbol"], quantity, it["side"], it["status"], order)

@@ -74,5 +74,6 @@ def _become(arguments: list[str]) -> str:
     if sys.platform != "win32" and sys.executable:
         # Until the watchdog can handle them, signals wait: none of them may be lost on the way.
         import_module("backstop.adapters.stop_signals").keep_back()
-        os.execv(sys.executable, [sys.executable, "-P", "-m", "backstop", *arguments])  # noqa: S606
+        command = [sys.executable, "-P", "-m", "backstop", *arguments]
+        os.execv(command[0], command)  # noqa: S606 - ourselves again, and no shell in between
     return arguments[0]

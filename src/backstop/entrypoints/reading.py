@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from backstop.domain.numbers import fraction_text
+from backstop.domain.wish_terms import QUANTITY_MAX
 from backstop.entrypoints.api_client import GuardClient, GuardRefusedError
 from backstop.entrypoints.place import guard_client
 from backstop.entrypoints.terminal import columns, say, say_json
@@ -16,9 +17,6 @@ PriceOption = Annotated[str | None, typer.Option(help="A price in points, such a
 
 AVERAGE_PLACES = 4
 """Decimals of an average price for people: finer than any tick."""
-
-QUANTITY_MAX = 2**31 - 1
-"""The venue's size is a 32-bit number; the limits that matter are far below and give reasons."""
 
 DENIED = 1
 """Exit code of an order that would be refused."""

@@ -248,7 +248,7 @@ def _say_plan(plan: PlanView) -> None:
 
 def _stop_text(plan: PlanView) -> str:
     if plan.stop is StopKind.FIRST:
-        return "no guard has run with this state folder"
+        return "no guard of this state folder has read the account yet"
     how = "by a person" if plan.stop is StopKind.CLEAN else "by a crash"
     if plan.downtime_ms is None:
         return f"{how}; since when is not known"

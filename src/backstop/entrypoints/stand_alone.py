@@ -14,7 +14,6 @@ import typer
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.log import Redactor
 from backstop.config.settings import CALLS_PEOPLE, Settings, refuse_split_gateway
-from backstop.core.liquidation import Remaining
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import ClosePosition, RaiseAlert, Severity
 from backstop.emergency.alerting import AlertPost
@@ -25,13 +24,10 @@ from backstop.emergency.right_to_send import (
     turn_taken,
 )
 from backstop.emergency.runner import EmergencyLiquidation, Ended, Wanted, policy_of
-from backstop.entrypoints.gates import gates
-from backstop.entrypoints.terminal import columns, complain, say, say_json
+from backstop.entrypoints.gates import COMMAND_THAT_SENDS, SWITCH_THAT_SENDS, gates
+from backstop.entrypoints.left_words import say_left
+from backstop.entrypoints.terminal import complain, say, say_json
 from backstop.errors import AlreadyRunningError, SetupError, SetupFaults
-
-COMMAND_THAT_SENDS = "DRY_RUN=0 EXECUTE=1 backstop liquidate --yes"
-SWITCH_THAT_SENDS = "CRITICAL_SYSTEM_ENABLE=1"
-"""Needed as well where the guard only observes."""
 
 ALERTS_LIMIT_S = 10.0
 ALERTS_LAST_S = 2.0
@@ -227,24 +223,9 @@ def _say_nothing_was_sent(ended: Ended, *, observes: bool) -> None:
 def _say_left(ended: Ended) -> None:
     if not ended.known:
         say("The account could not be read: what the record tells may have changed since.")
-    if not ended.remaining:
-        known = "nothing is known to be left, but no two reads have proven it"
-        say(known if ended.sends or not ended.known else "nothing is open")
-        return
-    heads = ("STILL OPEN", "SYMBOL", "QTY", "SIDE", "STATUS", "ORDER")
-    say(columns(heads, [_row(it, ended.symbols) for it in ended.remaining]))
-
-
-def _row(it: Remaining, symbols: dict[str, str]) -> tuple[object, ...]:
-    position = it.side is None
-    return (
-        it.kind.lower(),
-        symbols.get(it.contract_id, it.contract_id),
-        f"{it.quantity:+d}" if position else it.quantity,
-        it.side,
-        it.status,
-        it.broker_order_id or it.client_order_id,
-    )
+    known = "nothing is known to be left, but no two reads have proven it"
+    nothing = known if ended.sends or not ended.known else "nothing is open"
+    say_left(_left_as_json(ended), nothing=nothing)
 
 
 def _as_json(ended: Ended) -> dict[str, Any]:
@@ -255,19 +236,7 @@ def _as_json(ended: Ended) -> dict[str, Any]:
         "account_read": ended.known,
         "id": ended.liquidation_id or None,
         "state": ended.state or None,
-        "remaining": [
-            {
-                "kind": str(it.kind),
-                "symbol": ended.symbols.get(it.contract_id, it.contract_id),
-                "contract_id": it.contract_id,
-                "quantity": it.quantity,
-                "side": None if it.side is None else str(it.side),
-                "status": it.status,
-                "broker_order_id": it.broker_order_id,
-                "client_order_id": it.client_order_id,
-            }
-            for it in ended.remaining
-        ],
+        "remaining": _left_as_json(ended),
         "would_send": [
             {"kind": "ClosePosition", "contract_id": it.contract_id}
             if isinstance(it, ClosePosition)
@@ -277,3 +246,19 @@ def _as_json(ended: Ended) -> dict[str, Any]:
         "message": ended.why,
         "notes": list(ended.notes),
     }
+
+
+def _left_as_json(ended: Ended) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": str(it.kind),
+            "symbol": ended.symbols.get(it.contract_id, it.contract_id),
+            "contract_id": it.contract_id,
+            "quantity": it.quantity,
+            "side": None if it.side is None else str(it.side),
+            "status": it.status,
+            "broker_order_id": it.broker_order_id,
+            "client_order_id": it.client_order_id,
+        }
+        for it in ended.remaining
+    ]

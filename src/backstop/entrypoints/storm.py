@@ -4,15 +4,19 @@ Needs no account, no network and no settings: everything is in this process, and
 virtual.
 """
 
+import math
+import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 import typer
 
+from backstop.storm.seed_files import seed_files
 from backstop.storm.seed_run import SeedResult, run_seed
 
 EXIT_GOOD, EXIT_FAILED, EXIT_UNUSABLE = 0, 1, 2
@@ -20,38 +24,68 @@ EXIT_GOOD, EXIT_FAILED, EXIT_UNUSABLE = 0, 1, 2
 SEEDS_MAX = 1_000_000
 """More than a machine gets through in a year."""
 
+HOURS_MAX: Final = 24 * 7
+"""A week of one seed takes an hour or more of one core; the market's week repeats."""
+
+WORKERS_MAX: Final = 61
+"""No more processes can be waited for at once on Windows."""
+
 NEWEST_SHOWN = 12
 """Of a failed seed: how the story ended."""
 
 
-def storm(  # noqa: PLR0917 - options of the command line, given by name
-    seeds: Annotated[str, typer.Option(help="First seed and the one after the last: 0:1000.")] = "",
-    seed: Annotated[int | None, typer.Option(help="One seed alone.")] = None,
+def storm(
+    *,
+    seeds: Annotated[
+        str,
+        typer.Option(help="First seed and the one after the last, as in 0:1000; 0:10 if not said."),
+    ] = "",
+    seed: Annotated[int | None, typer.Option(min=0, help="One seed alone.")] = None,
     hours: Annotated[float, typer.Option(help="Simulated hours of each seed.")] = 1.0,
-    trace: Annotated[bool, typer.Option(help="Tell the story of the seed.")] = False,  # noqa: FBT002
+    trace: Annotated[bool, typer.Option(help="Tell the story of each seed.")] = False,
     workers: Annotated[
-        int, typer.Option(help="Processes; 0: as many as there are processors.")
+        int,
+        typer.Option(min=0, max=WORKERS_MAX, help="Processes; 0: as many as there are processors."),
     ] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a seed.")] = False,  # noqa: FBT002
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="One JSON object a seed; a story goes to standard error."),
+    ] = False,
 ) -> None:
     """Simulate guard, venue, network, disk and clock, and ask after safety and liveness.
 
-    Ends with 0 when every seed passed, 1 when one did not.
+    Ends with 0 when every seed passed, 1 when one did not. Ctrl-C ends it, and it says how far it
+    came.
     """
     numbers = _numbers(seeds, seed)
-    if not hours > 0:
-        raise typer.BadParameter("more than 0 hours are needed", param_hint="--hours")
-    failed = 0
-    for result in _results(numbers, hours=hours, trace=trace, workers=workers):
-        failed += not result.passed
-        typer.echo(msgspec.json.encode(result).decode() if as_json else _line(result))
+    if not (math.isfinite(hours) and 0 < hours <= HOURS_MAX):
+        raise typer.BadParameter(
+            f"{hours:g} is not more than 0 hours and {HOURS_MAX} at most", param_hint="--hours"
+        )
+    played = failed = 0
+    # A polite stop takes the way of Ctrl-C, so that no folder of a seed is left in memory.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        for result in _results(numbers, hours=hours, trace=trace, workers=workers, quiet=as_json):
+            played += 1
+            failed += not result.passed
+            typer.echo(msgspec.json.encode(result).decode() if as_json else _line(result))
+    except KeyboardInterrupt:
+        typer.echo(f"Stopped after {played} of {_seeds(len(numbers))}, {failed} failed", err=True)
+        raise
     if not as_json:
-        typer.echo(f"{len(numbers)} seeds, {failed} failed")
+        typer.echo(f"{_seeds(played)}, {failed} failed")
     raise typer.Exit(EXIT_FAILED if failed else EXIT_GOOD)
+
+
+def _seeds(number: int) -> str:
+    return f"{number} seed{'s' * (number != 1)}"
 
 
 def _numbers(seeds: str, seed: int | None) -> range:
     if seed is not None:
+        if seeds:
+            raise typer.BadParameter("one seed or a range of them, not both", param_hint="--seed")
         return range(seed, seed + 1)
     first, colon, after = (seeds or "0:10").partition(":")
     if not colon or not first.isdecimal() or not after.isdecimal():
@@ -64,16 +98,33 @@ def _numbers(seeds: str, seed: int | None) -> range:
     return numbers
 
 
-def _results(numbers: range, *, hours: float, trace: bool, workers: int) -> Iterator[SeedResult]:
+def _results(
+    numbers: range, *, hours: float, trace: bool, workers: int, quiet: bool
+) -> Iterator[SeedResult]:
     if trace or len(numbers) == 1:
-        show = partial(typer.echo, err=False) if trace else None
+        show = partial(typer.echo, err=quiet) if trace else None
         for number in numbers:
             yield run_seed(number, hours=hours, show=show)
         return
     # A process for each seed: what a killed guard leaves behind is gone with it.
-    count = workers or os.cpu_count() or 1
-    with ProcessPoolExecutor(max_workers=count, max_tasks_per_child=1) as pool:
-        yield from pool.map(partial(run_seed, hours=hours), numbers)
+    count = min(workers or os.cpu_count() or 1, WORKERS_MAX)
+    with (
+        seed_files(seeds=count) as place,
+        ProcessPoolExecutor(count, max_tasks_per_child=1, initializer=_leave_stops) as pool,
+    ):
+        try:
+            yield from pool.map(partial(run_seed, hours=hours, place=place), numbers)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                child.kill()  # its files are in our folder
+            raise
+
+
+def _leave_stops() -> None:
+    """Leave Ctrl-C and polite stops, which all of a terminal get, to who shares the seeds out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _line(result: SeedResult) -> str:

@@ -51,9 +51,9 @@ def run(arguments: Sequence[str]) -> int:
 async def _delivered(urls: Sequence[str], letter: Letter) -> bool:
     """Say whether any service took the letter in time."""
     taken = False
-    async with await AlertCourier.start(urls) as courier:
+    async with AlertCourier.start(urls) as courier:
         await courier.send(letter)
-        await courier.finish()
+        courier.finish()
         try:
             async with asyncio.timeout(DELIVERY_LIMIT_S):
                 async for delivery in courier.deliveries():

@@ -6,7 +6,7 @@ inactive, so that a client can meet a contract that has rolled. Source: the gate
 EMD stands in the documentation of 2025 only and is left out.
 """
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 from msgspec import Struct
@@ -240,14 +240,6 @@ def listings(day: date) -> tuple[Listing, ...]:
     return tuple(found)
 
 
-def contract_table(day: date) -> tuple[ContractRow, ...]:
-    """Return every contract row of ``day``: the active months by id, then the ones before them."""
-    rows = listings(day)
-    active = sorted((listing.active for listing in rows), key=lambda row: row.id)
-    previous = sorted((listing.previous for listing in rows), key=lambda row: row.id)
-    return (*active, *previous)
-
-
 def find_product(symbol: str) -> Product | None:
     """Return the product that ``symbol`` names, or None.
 
@@ -268,11 +260,6 @@ def find_product(symbol: str) -> Product | None:
         if product is not None:
             return product
     return None
-
-
-def midnight_us(day: date) -> int:
-    """Return the start of ``day`` in microseconds since 1970 UTC."""
-    return int(datetime.combine(day, time(), UTC).timestamp()) * 1_000_000
 
 
 def _cycle(product: Product, year: int) -> list[Month]:

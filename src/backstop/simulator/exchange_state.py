@@ -8,6 +8,7 @@ from decimal import Decimal
 from random import Random
 
 from backstop.adapters.projectx_server.venue import EventSink, MarketEvent, UserEvent
+from backstop.domain.numbers import MICROS
 from backstop.simulator import rows
 from backstop.simulator.agenda import Action, Agenda
 from backstop.simulator.exchange_config import (
@@ -17,7 +18,6 @@ from backstop.simulator.exchange_config import (
     LatencyRange,
 )
 from backstop.simulator.records import (
-    MICROS,
     Account,
     Holding,
     Market,

@@ -7,7 +7,7 @@ kept in a bounded log and told to a callback. Delays run on the event loop's tim
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from random import Random
 
 from msgspec import Struct
@@ -91,7 +91,9 @@ class FaultPlan:
         on_applied: Callable[[FaultApplied], None] | None = None,
     ) -> None:
         self.seed = seed
-        self.rules: list[ActiveRule] = []
+        self._rules: list[ActiveRule] = []
+        # What may concern each call and event of the gateway, which are few; found when asked for.
+        self._concerning: dict[str, list[ActiveRule]] = {}
         self.applied: deque[FaultApplied] = deque(maxlen=APPLIED_MAX)
         self.applied_count = 0
         self._random = Random(seed)  # noqa: S311 - repeatable faults, no secrets
@@ -112,6 +114,11 @@ class FaultPlan:
 
     # -- rules ----------------------------------------------------------------------------------
 
+    @property
+    def rules(self) -> tuple[ActiveRule, ...]:
+        """Those that are in force, in their order; ``take_back`` ends some."""
+        return tuple(self._rules)
+
     def add(self, rules: Iterable[FaultRule]) -> list[ActiveRule]:
         """Put rules in force after those that are; ``on: now`` strikes at once and is gone.
 
@@ -119,7 +126,7 @@ class FaultPlan:
             SettingError: more rules than ``RULES_MAX``.
         """
         given = list(rules)
-        if len(self.rules) + len(given) > RULES_MAX:
+        if len(self._rules) + len(given) > RULES_MAX:
             raise SettingError("faults", "too many rules", f"at most {RULES_MAX} in force")
         added = []
         for rule in given:
@@ -131,8 +138,14 @@ class FaultPlan:
                 self._world.strike(rule)
                 self._note(active, _Occasion(on=NOW, is_call=False))
             else:
-                self.rules.append(active)
+                self._rules.append(active)
+        self._concerning.clear()
         return added
+
+    def take_back(self, rules: Collection[ActiveRule]) -> None:
+        """Take those of ``rules`` out of force that still are."""
+        self._rules[:] = [it for it in self._rules if it not in rules]
+        self._concerning.clear()
 
     def reseed(self, seed: int) -> None:
         """Begin the random choices anew."""
@@ -141,8 +154,9 @@ class FaultPlan:
 
     def heal(self) -> int:
         """Take every rule back, end silences, frozen feeds and skew; return how many rules."""
-        removed = len(self.rules)
-        self.rules.clear()
+        removed = len(self._rules)
+        self._rules.clear()
+        self._concerning.clear()
         self._world.heal()
         self._release_held()
         return removed
@@ -196,7 +210,7 @@ class FaultPlan:
 
     def _hit(self, occasion: _Occasion) -> FaultRule | None:
         """Return the first rule that strikes now; the rules after it do not count the occasion."""
-        for active in self.rules:
+        for active in self._rules_about(occasion):
             rule = active.rule
             if not _matches(rule, occasion):
                 continue
@@ -209,6 +223,15 @@ class FaultPlan:
             self._note(active, occasion)
             return rule
         return None
+
+    def _rules_about(self, occasion: _Occasion) -> list[ActiveRule]:
+        """Return the rules that wait for what happened, whatever else they ask for."""
+        found = self._concerning.get(occasion.on)
+        if found is None:
+            names = {occasion.on, ANY_CALL if occasion.is_call else ANY_EVENT}
+            found = [active for active in self._rules if active.rule.on in names]
+            self._concerning[occasion.on] = found
+        return found
 
     def _note(self, active: ActiveRule, occasion: _Occasion) -> None:
         self.applied_count += 1
@@ -265,9 +288,7 @@ class FaultPlan:
 
 
 def _matches(rule: FaultRule, occasion: _Occasion) -> bool:
-    any_of_its_kind = ANY_CALL if occasion.is_call else ANY_EVENT
-    if rule.on not in {occasion.on, any_of_its_kind}:
-        return False
+    """Say whether an occasion that a rule waits for is what it asks for."""
     # For a feed or connection fault these say what is struck, not what it waits for.
     targets = rule.act in CALL_KINDS or rule.act in EVENT_KINDS
     return (

@@ -3,6 +3,7 @@
 from functools import partial
 
 from backstop.adapters.projectx.wire import (
+    TAG_IN_USE,
     ModifyBody,
     PlaceBody,
     WireOrderStatus,
@@ -15,7 +16,6 @@ from backstop.simulator.exchange_config import DuplicateTag
 from backstop.simulator.exchange_state import ExchangeState
 from backstop.simulator.order_desk import OrderDesk, Ticket
 from backstop.simulator.place_rules import (
-    TAG_IN_USE,
     Refusal,
     judge,
     judge_modify,

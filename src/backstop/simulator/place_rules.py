@@ -10,6 +10,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from backstop.adapters.projectx.wire import (
+    TAG_IN_USE,
     Bracket,
     ModifyBody,
     PlaceBody,
@@ -39,7 +40,6 @@ MAX_TAG_LENGTH = 200
 MARKET_CLOSED = (
     "Trading is currently unavailable. The instrument is not in an active trading status."
 )
-TAG_IN_USE = "Specified custom tag is already in use: custom tag should be unique per account"
 POSITION_BRACKETS = (
     "Brackets cannot be used with Position Brackets. You must enable Auto OCO Brackets."
 )

@@ -113,7 +113,8 @@ def fold(points: Iterable[Point], width_us: int) -> list[Bar]:
 
 def _turning_points(bar: Bar, rng: Random) -> list[int]:
     """Return open, the two extremes in a likely order, and close; neighbours differ."""
-    rising = bar.close > bar.open or (bar.close == bar.open and rng.random() < 0.5)  # noqa: PLR2004
+    heads = bar.close == bar.open and rng.random() < 0.5  # noqa: PLR2004 - a fair coin
+    rising = bar.close > bar.open or heads
     # A rising bar more often makes its low first.
     low_first = rising == (rng.random() < 0.75)  # noqa: PLR2004 - three in four
     extremes = (bar.low, bar.high) if low_first else (bar.high, bar.low)

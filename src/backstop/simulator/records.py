@@ -18,9 +18,6 @@ from backstop.adapters.projectx.wire import (
 )
 from backstop.simulator.exchange_config import AccountSpec, BracketMode, ContractSpec
 
-MICROS = 1_000_000
-"""Millionths in one dollar."""
-
 NANOTICKS = 1_000_000_000
 """Parts of one tick in which an average price is kept: nine decimals, as the gateway prints."""
 

@@ -7,6 +7,7 @@ legs that work or ended; hub events go on carrying them. Source: recordings of l
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import replace
@@ -21,14 +22,20 @@ from backstop.adapters.projectx.wire import (
     WireOrderType,
     WirePositionType,
 )
-from backstop.simulator.records import MICROS, NANOTICKS, Account, Holding, Market, Order, Trade
+from backstop.simulator.records import NANOTICKS, Account, Holding, Market, Order, Trade
+
+SECONDS_KEPT = 4096
+"""Of which the text is known: rows of one answer, and those of the next, are of the same hour."""
+
+MICROSECONDS = 1_000_000
+"""Microseconds in one second."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def rest_time(us: int) -> str:
     """Return an instant as REST writes it: at most six digits, no trailing zeros."""
-    seconds, micros = divmod(us, MICROS)
+    seconds, micros = divmod(us, MICROSECONDS)
     whole = _whole_seconds(seconds)
     digits = f".{micros:06d}".rstrip("0") if micros else ""
     return f"{whole}{digits}+00:00"
@@ -39,11 +46,12 @@ def hub_time(us: int) -> str:
 
     The seventh digit is made up from the other six and is never zero, so it always shows.
     """
-    seconds, micros = divmod(us, MICROS)
+    seconds, micros = divmod(us, MICROSECONDS)
     whole = _whole_seconds(seconds)
     return f"{whole}.{micros:06d}{micros * 7 % 9 + 1}+00:00"
 
 
+@lru_cache(maxsize=SECONDS_KEPT)
 def _whole_seconds(seconds: int) -> str:
     """Return ``seconds`` since 1970 as ``2026-10-02T14:30:00``; strftime takes thrice the time."""
     return (_EPOCH + timedelta(seconds=seconds)).isoformat()[: len("2026-10-02T14:30:00")]

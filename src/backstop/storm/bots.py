@@ -2,20 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from decimal import Decimal
-from itertools import count
 from random import Random
 from typing import Final
 
 from msgspec.structs import replace
 
-from backstop.adapters.projectx.wire import PlaceBody, WireOrderType
+from backstop.adapters.projectx.wire import PlaceBody
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.core.positions import PositionView
 from backstop.core.step import Decision, DecisionKind
 from backstop.domain.order import OrderRequest, OrderState, OrderType, Side
-from backstop.domain.quote import Quote
 from backstop.errors import BackstopError
+from backstop.storm.drawn_orders import DrawnOrders, as_sent
 from backstop.storm.operators import OPERATOR
 from backstop.storm.story import Story
 from backstop.storm.venue import SYMBOLS
@@ -50,15 +48,8 @@ _WISHES: Final = (
 )
 
 
-_WIRE_TYPES: Final = {
-    OrderType.LIMIT: WireOrderType.LIMIT,
-    OrderType.MARKET: WireOrderType.MARKET,
-    OrderType.STOP: WireOrderType.STOP,
-}
-
-
 class Bot:
-    """One strategy; its names go on over restarts, as a bot's own counter would."""
+    """One strategy; it goes on over restarts of the guard."""
 
     def __init__(
         self,
@@ -88,14 +79,13 @@ class Bot:
         """
         self._on_decision = on_decision
         self._sends_itself = sends_itself
-        self._old_month = old_month
         self._name = name
         self._on_refused_exit = on_refused_exit
         self._chance = chance
         self._pause_s = pause_s
         self._story = story
         self._wants = wants
-        self._numbers = count(1)
+        self._orders = DrawnOrders(name, chance, old_month=old_month)
         self._newest: OrderRequest | None = None
 
     async def run(self, guard: CriticalSystemManager) -> None:
@@ -137,7 +127,7 @@ class Bot:
     # -- wishes ------------------------------------------------------------------------------
 
     async def _enter(self, guard: CriticalSystemManager) -> Decision | None:
-        request = self._request(guard, self._chance.choice(tuple(Side)))
+        request = self._orders.request(guard, self._chance.choice(tuple(Side)))
         if request is None:
             return None
         self._newest = request
@@ -146,7 +136,7 @@ class Bot:
     async def _burst(self, guard: CriticalSystemManager) -> Decision | None:
         """Ask for several entries at once: each alone may pass, and all together may not."""
         requests = [
-            self._request(
+            self._orders.request(
                 guard,
                 self._chance.choice(tuple(Side)),
                 symbol=self._chance.choice(MICROS),
@@ -167,18 +157,16 @@ class Bot:
 
     async def _double(self, guard: CriticalSystemManager) -> Decision | None:
         """Want the same twice at once, each time under another name."""
-        request = self._request(guard, self._chance.choice(tuple(Side)))
+        request = self._orders.request(guard, self._chance.choice(tuple(Side)))
         if request is None:
             return None
         self._tell("double", await guard.submit_order(request))
-        return await guard.submit_order(
-            replace(request, client_order_id=f"{self._name}-{next(self._numbers)}")
-        )
+        return await guard.submit_order(replace(request, client_order_id=self._orders.new_name()))
 
     async def _run_wild(self, guard: CriticalSystemManager) -> Decision | None:
         """Want a dozen small things within a second, as a loop does that never waits."""
         for place in range(12):
-            request = self._request(
+            request = self._orders.request(
                 guard, self._chance.choice(tuple(Side)), symbol=MICROS[place % 2], quantity=1
             )
             if request is not None:
@@ -187,7 +175,7 @@ class Bot:
 
     async def _send_itself(self, guard: CriticalSystemManager) -> Decision | None:
         """Register an order and send it past the guard, as a bot with a session of its own."""
-        request = self._request(guard, self._chance.choice(tuple(Side)), quantity=1)
+        request = self._orders.request(guard, self._chance.choice(tuple(Side)), quantity=1)
         if request is None or self._sends_itself is None:
             return None
         tag = f"{self._name}:{request.client_order_id}"
@@ -198,15 +186,12 @@ class Bot:
         decision = await guard.register_pending_order(request, custom_tag=tag)
         if decision.kind is DecisionKind.ACCEPTED:
             self._sends_itself(
-                PlaceBody(
+                as_sent(
+                    request,
                     account_id=guard.settings.account_id,
                     contract_id=instrument.contract_id,
-                    type=_WIRE_TYPES[request.type],
-                    side=0 if request.side is Side.BUY else 1,
                     size=2 if lies > 0.9 else 1,  # noqa: PLR2004 - one in ten is another order
-                    limit_price=request.limit_price,
-                    stop_price=request.stop_price,
-                    custom_tag=tag,
+                    tag=tag,
                 )
             )
         return decision
@@ -221,14 +206,16 @@ class Bot:
         """Want the same once more, and all there is room for, as if the first had never arrived."""
         if self._newest is None:
             return None
-        self._newest = replace(self._newest, client_order_id=f"{self._name}-{next(self._numbers)}")
+        self._newest = replace(self._newest, client_order_id=self._orders.new_name())
         self._tell("insist", await guard.submit_order(self._newest))
         return await self._fill_up(guard, self._newest.side)
 
     async def _lean(self, guard: CriticalSystemManager) -> Decision | None:
         """Rest an order far away, then want all there is room for on the other side of it."""
         side, symbol = self._chance.choice(tuple(Side)), self._chance.choice(MICROS)
-        request = self._request(guard, side, symbol=symbol, quantity=self._chance.randint(3, 12))
+        request = self._orders.request(
+            guard, side, symbol=symbol, quantity=self._chance.randint(3, 12)
+        )
         if request is None or request.stop_loss_price is None:
             return None
         tick = guard.book.instruments[guard.book.contract_of[symbol]].tick_size
@@ -250,7 +237,7 @@ class Bot:
         """Want too much, and then as much as the refusal says that there is room for."""
         side = side or self._chance.choice(tuple(Side))
         symbol = symbol or self._chance.choice(MICROS)
-        request = self._request(guard, side, symbol=symbol, quantity=TOO_MANY)
+        request = self._orders.request(guard, side, symbol=symbol, quantity=TOO_MANY)
         if request is None:
             return None
         decision = await guard.submit_order(request)
@@ -259,7 +246,7 @@ class Bot:
         if decision.kind is not DecisionKind.REFUSED or not most or None in rooms:
             return decision
         self._tell("fill_up", decision)
-        name = f"{self._name}-{next(self._numbers)}"
+        name = self._orders.new_name()
         return await guard.submit_order(replace(request, client_order_id=name, quantity=most))
 
     async def _exit(self, guard: CriticalSystemManager) -> Decision | None:
@@ -270,7 +257,9 @@ class Bot:
         symbol = guard.book.symbol_of(view.contract_id)
         side = Side.SELL if view.quantity > 0 else Side.BUY
         quantity = self._chance.randint(1, abs(view.quantity))
-        request = self._request(guard, side, symbol=symbol, quantity=quantity, protected=False)
+        request = self._orders.request(
+            guard, side, symbol=symbol, quantity=quantity, protected=False
+        )
         if request is None:
             return None
         alone = _nothing_else_closes(guard, view)
@@ -326,33 +315,11 @@ class Bot:
         )
 
     async def _nonsense(self, guard: CriticalSystemManager) -> Decision | None:
-        """Ask for what must be refused: no stop, a wrong side, far too much, nothing at all."""
-        request = self._request(guard, self._chance.choice(tuple(Side)))
+        """Ask for what must be refused."""
+        request = self._orders.request(guard, self._chance.choice(tuple(Side)))
         if request is None:
             return None
-        tick = guard.book.instruments[guard.book.contract_of[request.symbol]].tick_size
-        stop = request.stop_loss_price
-        odd: list[dict[str, object]] = [
-            {"type": OrderType.LIMIT, "limit_price": None, "stop_price": None},
-            {"type": OrderType.MARKET, "limit_price": stop, "stop_price": None},
-            {"stop_loss_price": None if stop is None else stop + tick / 3},
-            {"stop_loss_price": _nearer(request, 2 * tick), "take_profit_price": None},
-            {"take_profit_price": _nearer(request, -5 * tick)},
-            {"stop_loss_price": Decimal("Infinity")},
-            {"stop_loss_price": Decimal(-5)},
-            {"stop_loss_offset_ticks": 10**9},
-            {"quantity": 2**40},
-            {"quantity": 0},
-            {"quantity": -1},
-            {"quantity": 500},
-            {"symbol": "XYZ"},
-            {"symbol": self._old_month},
-            {"stop_loss_price": request.take_profit_price},
-            {"stop_loss_price": None, "take_profit_price": None},
-            {"limit_price": Decimal(1), "stop_price": None, "type": OrderType.LIMIT},
-            {"limit_price": Decimal("NaN"), "stop_price": None, "type": OrderType.LIMIT},
-        ]
-        return await guard.submit_order(replace(request, **self._chance.choice(odd)))
+        return await guard.submit_order(self._orders.odd(guard, request))
 
     async def _save(self, guard: CriticalSystemManager) -> Decision | None:
         guard.save_strategy(self._name, {"wishes": self._chance.randint(0, 9)})
@@ -372,46 +339,6 @@ class Bot:
             case _:
                 return await guard.acknowledge_alert(1, operator=OPERATOR)
 
-    # -- orders ------------------------------------------------------------------------------
-
-    def _request(
-        self,
-        guard: CriticalSystemManager,
-        side: Side,
-        *,
-        symbol: str | None = None,
-        quantity: int | None = None,
-        protected: bool = True,
-    ) -> OrderRequest | None:
-        symbol = symbol or self._chance.choice(SYMBOLS)
-        instrument = guard.book.instrument_for(symbol)
-        if instrument is None:
-            return None
-        quote = guard.quotes.reference(instrument.contract_id)
-        level = _level(quote)
-        if level is None:
-            return None
-        kind = self._chance.choice((
-            OrderType.MARKET, OrderType.MARKET, OrderType.LIMIT, OrderType.STOP,
-        ))  # fmt: skip
-        tick, sign = instrument.tick_size, side.sign
-        away = self._chance.randint(-2, 12) * tick
-        stop_away = self._chance.randint(8, 60) * tick
-        level += {OrderType.LIMIT: -sign, OrderType.STOP: sign}.get(kind, 0) * away
-        targets = self._chance.random() < 0.7  # noqa: PLR2004 - most entries have one
-        return OrderRequest(
-            client_order_id=f"{self._name}-{next(self._numbers)}",
-            symbol=symbol,
-            side=side,
-            quantity=quantity or self._chance.choice((1, 1, 1, 2, 3)),
-            type=kind,
-            limit_price=level if kind is OrderType.LIMIT else None,
-            stop_price=level if kind is OrderType.STOP else None,
-            stop_loss_price=level - sign * stop_away if protected else None,
-            take_profit_price=level + sign * 2 * stop_away if protected and targets else None,
-            strategy_id=self._name,
-        )
-
 
 def _somebody_is_in_doubt(guard: CriticalSystemManager) -> bool:
     return any(it.state is OrderState.UNKNOWN for it in guard.book.live_orders())
@@ -424,15 +351,3 @@ def _nothing_else_closes(guard: CriticalSystemManager, view: PositionView) -> bo
         and not guard.book.open_exits(view.contract_id, view.quantity)
         and not guard.book.liquidating
     )
-
-
-def _nearer(request: OrderRequest, away: Decimal) -> Decimal | None:
-    """Return a level ``away`` from where an order would enter, on the side of its stop."""
-    stop, level = request.stop_loss_price, request.limit_price or request.stop_price
-    if level is None or stop is None:
-        return stop
-    return level - request.side.sign * away
-
-
-def _level(quote: Quote | None) -> Decimal | None:
-    return None if quote is None else quote.bid

@@ -88,7 +88,7 @@ class Disasters:
         added = faults.add([KEY_REFUSED])
         self._now(FaultRule(on=NOW, act=FaultKind.KILL_TOKENS))
         await asyncio.sleep(seconds)
-        faults.rules[:] = [it for it in faults.rules if it not in added]
+        faults.take_back(added)
 
     def _now(self, rule: FaultRule) -> None:
         self._storm.venue.faults.add([rule])

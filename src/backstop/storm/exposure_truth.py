@@ -16,6 +16,7 @@ from backstop.adapters.projectx.wire import ModifyBody, OrderRow, PlaceBody
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.config.settings import Settings
 from backstop.storm.history import BAR_US, Close, FamilyBars
+from backstop.storm.told import may_be_held
 from backstop.storm.truth import STOPS, Truth, sign
 
 POINT_VALUES: Final = {"EP": 50.0, "MES": 5.0, "ENQ": 20.0, "MNQ": 2.0}
@@ -107,16 +108,21 @@ class ExposureWatch:
         self._reads_fail = reads_fail
         self._broke = broke
         self._decided: dict[str, float] = {}
-        self._protective: set[str] = set()  # tags of stops and targets that the guard placed
+        # Tags of stops and targets of the guard -> what may have been held when it placed them.
+        self._protective: dict[str, frozenset[int]] = {}
         self.looked = 0
 
     def decided(self, client_order_id: str) -> None:
         """Take note of the moment at which the guard let an order pass."""
         self._decided[client_order_id] = self._truth.now_s()
         guard = self._guard()
-        order = None if guard is None else guard.book.orders.get(client_order_id)
+        if guard is None:
+            return
+        order = guard.book.orders.get(client_order_id)
         if order is not None and order.role is not None:
-            self._protective.add(order.custom_tag)
+            self._protective.setdefault(
+                order.custom_tag, may_be_held(self._truth, guard.book, order.intent.contract_id)
+            )
 
     def on_place(self, body: PlaceBody) -> None:
         """Look at an order that reaches the venue from the guard, before it is there."""
@@ -190,10 +196,15 @@ class ExposureWatch:
         return decided_s is not None and self._truth.now_s() - decided_s < FRESH_S
 
     def _closes(self, body: PlaceBody) -> bool:
-        """Say whether an order does no more than take away from a position, or protects it."""
-        held = self._truth.positions.get(body.contract_id, 0)
-        against = held * sign(body.side) < 0
-        return against and (body.type in STOPS or body.size <= abs(held))
+        """Say whether an order does no more than take away from a position, or protects it.
+
+        The guard protects what is there by any word: that it is gone it may not have been told.
+        """
+        held = {self._truth.positions.get(body.contract_id, 0)}
+        held |= self._protective.get(body.custom_tag or "", frozenset())
+        return any(
+            it * sign(body.side) < 0 and (body.type in STOPS or body.size <= abs(it)) for it in held
+        )
 
     def _protects(self, row: OrderRow) -> bool:
         held = self._truth.positions.get(row.contract_id, 0)

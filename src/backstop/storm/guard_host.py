@@ -5,29 +5,22 @@ its watchdog starts another one. All of them are killed, frozen and suspended by
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from functools import partial
 from socket import socket
-from typing import Final, Protocol
-from urllib.parse import urlsplit
+from typing import Final
 
 from backstop.adapters.process_line import ProcessLine
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.app.notes import failure_text
-from backstop.app.policy import liquidate_after_ns
-from backstop.app.state_layout import AUDIT_DATABASE
-from backstop.app.watch_link import WatchLink
 from backstop.config.settings import Settings
 from backstop.core.step import Note
 from backstop.core.watch_facts import Moment
 from backstop.domain.alert_code import AlertCode
-from backstop.domain.heartbeat import Armed, Begin, CleanStop, Hello, Holdings
-from backstop.entrypoints.gateway_door import GatewayDoor
-from backstop.errors import BackstopError, GatewayError, JournalError, SetupError
 from backstop.ports import LiquidationOutcome
+from backstop.storm.guard_life import CLEAN_EXIT, GuardLife, Strategy
 from backstop.storm.machine import NumberedProcess, StormMachine
-from backstop.storm.network import BOTS_PORT, BoundSocket
 from backstop.storm.stand_alone import AskedGuard, StandAlone
 from backstop.storm.story import Story
 from backstop.storm.virtual_loop import EPOCH_S
@@ -47,15 +40,6 @@ AFTER_ACTS_S: Final = 5.0
 
 STOP_S: Final = 30.0
 """At the end everything has stopped by then."""
-
-CLEAN_EXIT, FAILED_EXIT, UNUSABLE_EXIT = 0, 1, 2
-
-
-class Strategy(Protocol):
-    """What trades through a guard."""
-
-    async def run(self, guard: CriticalSystemManager) -> None:
-        """Trade until cancelled."""
 
 
 class GuardHost:
@@ -89,13 +73,12 @@ class GuardHost:
         self.on_fall: Callable[[str], None] = lambda _why: None
         self.serves_bots = False
         self.neighbours: Callable[[], list[NumberedProcess]] = list
-        self._serving: NumberedProcess | None = None
         self._standstills = 0
         self._machine = machine
         self._settings = settings
         self._strategies = strategies
         self._story = story
-        self._guard: CriticalSystemManager | None = None
+        self._life: GuardLife | None = None
         self._gone: list[NumberedProcess] = []
         self._acting: list[tuple[NumberedProcess, StandAlone]] = []
         self._acted_s = -AFTER_ACTS_S
@@ -109,9 +92,8 @@ class GuardHost:
     @property
     def guard(self) -> CriticalSystemManager | None:
         """The guard while its process lives and it has started; None otherwise."""
-        if self.process is None or not self.process.alive or self._guard is None:
-            return None
-        return self._guard if self._guard.is_running else None
+        guard = self._started_guard()
+        return guard if _lives(self.process) and guard is not None and guard.is_running else None
 
     @property
     def is_frozen(self) -> bool:
@@ -120,10 +102,10 @@ class GuardHost:
 
     def serving(self) -> tuple[int, int] | None:
         """Return which guard serves bots now, and after how many standstills; None: none does."""
-        process = self._serving
-        if process is None or not process.alive or process.frozen:
+        life = self._life
+        if life is None or not life.serves or not life.process.alive or life.process.frozen:
             return None
-        return process.number, self._standstills
+        return life.process.number, self._standstills
 
     @property
     def acts_alone(self) -> bool:
@@ -164,14 +146,25 @@ class GuardHost:
         self.starts += 1
         process = self.process = self._machine.new_process(f"guard-{self.starts}")
         self.started_s = self._machine.loop.now_s - EPOCH_S
-        self._guard = None
         self.tell("start", number=self.starts)
         line = ProcessLine(end)
         process.at_death.append(line.close)
+        life = self._life = GuardLife(
+            process,
+            line,
+            clock=self._machine.clock,
+            settings=self._settings(),
+            strategies=self._strategies,
+            serves_bots=self.serves_bots,
+            story=self._story,
+            on_note=self.on_note,
+            on_fall=self.on_fall,
+            start_watchdog=partial(self._watchdog_for, process),
+        )
 
         async def live() -> None:
             await asyncio.sleep(self._loading_s())
-            await self._live(process, line)
+            await life.run()
 
         self._begin(process, live, None)
         return process
@@ -181,9 +174,9 @@ class GuardHost:
     ) -> None:
         """Start a process that takes the account flat; ``ended`` hears what became of it."""
         process = self._machine.new_process("liquidation")
-        asked = None
-        if guard_lives and self.process is not None and self._guard is not None:
-            asked = AskedGuard(self._machine, self.process, self._guard)
+        asked, guard = None, self._started_guard()
+        if guard_lives and self.process is not None and guard is not None:
+            asked = AskedGuard(self._machine, self.process, guard)
         act = StandAlone(
             self._settings(), self._machine.clock, on_alert=self.alert, say=self._said_alone
         )
@@ -210,8 +203,7 @@ class GuardHost:
 
     def moment(self) -> Moment:
         """Return both clocks of the machine."""
-        clock = self._machine.clock
-        return Moment(elapsed_ns=clock.monotonic_ns(), awake_ns=clock.awake_ns())
+        return self._machine.clock.moment()
 
     def utc_us(self) -> int:
         """Return the time of day."""
@@ -248,95 +240,9 @@ class GuardHost:
         if process is self.watchdog or process is self.process:
             self._down_until_s = max(self._down_until_s, self._machine.loop.now_s + RESTART_S)
 
-    def _bury_gone(self, process: NumberedProcess | None) -> None:
-        if process is not None:
-            self._gone.append(process)
-
-    # -- one guard -------------------------------------------------------------------------------
-
-    async def _live(self, process: NumberedProcess, line: ProcessLine) -> None:
-        """The life of one process; sets what it ends with."""
-        process.exit_code = FAILED_EXIT
-        begin = next((it for it in line.receive() if isinstance(it, Begin)), Begin())
-        settings = self._settings()
-        guard = CriticalSystemManager.from_settings(
-            settings, clock=self._machine.clock, on_note=self._note
-        )
-        guard.latches_before = begin.latches
-        guard.alerts_before = begin.alerts
-        stopping = asyncio.Event()
-        process.on_stop = stopping.set
-        hello = _hello(process, settings)
-        line.send(hello)
-        working: list[asyncio.Task[None]] = []
-        door = GatewayDoor(guard, BoundSocket(BOTS_PORT)) if self.serves_bots else None
-        try:
-            if await _comes_before(stopping, guard.initialize()):
-                self._guard = guard
-                if door is not None:
-                    await door.open()
-                    self._serving = process
-                link = self._link(process, line, hello, guard, stopping)
-                working.append(asyncio.create_task(link.run()))
-                working += [asyncio.create_task(it.run(guard)) for it in self._strategies]
-                working.append(asyncio.ensure_future(guard.failed()))
-                stop = asyncio.ensure_future(stopping.wait())
-                await asyncio.wait((stop, *working), return_when=asyncio.FIRST_COMPLETED)
-                stop.cancel()
-                for task in working:
-                    if task.done() and not task.cancelled():
-                        task.result()
-                link.say_stopping()
-            else:
-                line.send(CleanStop())
-            process.exit_code = CLEAN_EXIT
-        except Exception as error:  # noqa: BLE001 - the process ends, and says why
-            self._story.tell("guard", "ended", why=failure_text(error))
-            self._judge_end(process, error)
-            if isinstance(error, BackstopError):
-                process.exit_code = UNUSABLE_EXIT
-        finally:
-            self._guard = self._serving = None
-            for task in working:
-                task.cancel()
-            if door is not None:
-                await door.close()
-            try:
-                await guard.close(by_person=stopping.is_set())
-            except Exception as error:  # noqa: BLE001 - likewise
-                self._story.tell("guard", "closed_badly", why=failure_text(error))
-                self._judge_end(process, error)
-
-    def _judge_end(self, process: NumberedProcess, error: Exception) -> None:
-        """What a disk, a lock or a gateway does may end a guard; its own mistakes may not.
-
-        A dead process makes none: Python unwinds what is left of it when it is buried.
-        """
-        if process.alive and not isinstance(error, SetupError | GatewayError | JournalError):
-            self.on_fall(failure_text(error))
-
-    def _link(
-        self,
-        process: NumberedProcess,
-        line: ProcessLine,
-        hello: Hello,
-        guard: CriticalSystemManager,
-        stopping: asyncio.Event,
-    ) -> WatchLink:
-        link = WatchLink(
-            line,
-            hello=hello,
-            armed=Armed(host="127.0.0.1", port=1),
-            loop=guard.decisions,
-            clock=self._machine.clock,
-            moment=self.moment,
-            start_watchdog=partial(self._watchdog_for, process),
-            on_pulse=lambda: None,
-            on_stop=stopping.set,
-        )
-        guard.watch_link = link
-        link.say_armed()
-        return link
+    def _started_guard(self) -> CriticalSystemManager | None:
+        """Return the newest guard once it has started; its process may be dead."""
+        return None if self._life is None else self._life.guard
 
     def _watchdog_for(self, guard: NumberedProcess, end: socket) -> "_Child":
         """Start the watchdog that a guard asks for; it inherits its end of the line."""
@@ -346,8 +252,9 @@ class GuardHost:
         assert self.watchdog is not None  # noqa: S101 - started above
         return _Child(self.watchdog)
 
-    def _note(self, note: Note) -> None:
-        self.on_note(note)
+    def _bury_gone(self, process: NumberedProcess | None) -> None:
+        if process is not None:
+            self._gone.append(process)
 
     # -- what the storm does -------------------------------------------------------------------
 
@@ -427,7 +334,7 @@ class GuardHost:
         for process in (*self._gone, self.process, self.watchdog, *(it[0] for it in self._acting)):
             if process is not None:
                 process.bury()
-        self._guard = None
+        self._life = None
         self._gone.clear()
         self._acting.clear()
         self._tasks.clear()
@@ -450,29 +357,3 @@ class _Child:
 
 def _lives(process: NumberedProcess | None) -> bool:
     return process is not None and process.alive
-
-
-def _hello(process: NumberedProcess, settings: Settings) -> Hello:
-    before = (settings.state_folder / AUDIT_DATABASE).exists()
-    return Hello(
-        process_id=process.number,
-        account_id=settings.account_id,
-        gateway_host=urlsplit(settings.api_url).netloc,
-        state_folder=str(settings.state_folder),
-        liquidate_after_ns=liquidate_after_ns(settings),
-        holdings=Holdings.UNKNOWN if before else Holdings.NONE,
-    )
-
-
-async def _comes_before(stopping: asyncio.Event, work: Coroutine[None, None, None]) -> bool:
-    """Wait for ``work``; False when it was told to stop first, and then it is cancelled."""
-    working = asyncio.ensure_future(work)
-    stop = asyncio.ensure_future(stopping.wait())
-    await asyncio.wait((working, stop), return_when=asyncio.FIRST_COMPLETED)
-    stop.cancel()
-    if not working.done():
-        working.cancel()
-        await asyncio.wait((working,), timeout=2.0)
-        return False
-    await working
-    return True

@@ -62,4 +62,4 @@ class LateNews:
         faults = self._storm.venue.faults
         added = faults.add(rules)
         await asyncio.sleep(self._storm.chance.uniform(*WHILE_S))
-        faults.rules[:] = [it for it in faults.rules if it not in added]
+        faults.take_back(added)

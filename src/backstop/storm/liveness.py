@@ -62,7 +62,9 @@ def _what_takes_acts(book: Book, truth: Truth, trades: Callable[[str], bool]) ->
         ):
             yield f"leg {row.id} works, and {row.contract_id} is flat"
     held = dict(truth.open_positions())
-    if book.liquidating and all(map(trades, held)):
+    # It waits for what works as well: an order that is pending when its market closes stays that.
+    awaited = {*held, *(row.contract_id for row in truth.live.values())}
+    if book.liquidating and all(map(trades, awaited)):
         yield "a liquidation is under way"
     for contract_id, quantity in held.items():
         naked = truth.uncovered(contract_id)

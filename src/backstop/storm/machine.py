@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from backstop.adapters.machine import Machine, running_on
 from backstop.adapters.work_line import Work
+from backstop.core.watch_facts import Moment
 from backstop.storm.simulated_disk import SimulatedDisk
 from backstop.storm.virtual_loop import EPOCH_S, PROCESS, Process, VirtualLoop
 
@@ -49,6 +50,10 @@ class StormClock:
     def awake_ns(self) -> int:
         """Return the same without what was slept."""
         return self.monotonic_ns() - round(self._asleep_s * 1e6) * 1000
+
+    def moment(self) -> Moment:
+        """Return both."""
+        return Moment(elapsed_ns=self.monotonic_ns(), awake_ns=self.awake_ns())
 
     def utc_us(self) -> int:
         """Return the time of day as this computer believes it is."""

@@ -10,10 +10,10 @@ import msgspec
 
 from backstop.adapters.sqlite.audit_store import AuditStore
 from backstop.adapters.state_file import StateFiles
+from backstop.adapters.state_layout import AUDIT_DATABASE
 from backstop.app.audit_verification import verify_record
-from backstop.app.journal_fold import fold
-from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.core.book import Book
+from backstop.core.record_fold import fold
 from backstop.core.state_checkpoint import captured, encoded
 from backstop.emergency.checkpoint_book import book_of
 from backstop.errors import BackstopError

@@ -15,6 +15,7 @@ from backstop.simulator.fault_rules import FaultKind
 from backstop.storm.guard_host import GuardHost
 from backstop.storm.rules.beliefs import BeliefRules
 from backstop.storm.rules.cover import CoverRules
+from backstop.storm.rules.exits import ExitRules
 from backstop.storm.rules.exposure import ExposureRule
 from backstop.storm.rules.flips import FlipRules
 from backstop.storm.rules.latches import LatchRules
@@ -71,6 +72,7 @@ class SafetyWatch:
         # What others hold and order is not within our limits.
         self._exposure = None if crowded else ExposureRule(self.scene, max_tenths=max_tenths)
         self._cover = CoverRules(self.scene, naked_limit_s=naked_limit_s)
+        self._exits = ExitRules(self.scene)
         self._flips = FlipRules(self.scene)
         self._beliefs = BeliefRules(self.scene)
         self._reading = ReadingRule(self.scene)
@@ -151,6 +153,7 @@ class SafetyWatch:
         guard, able = self.scene.host.guard, self.scene.guard_is_able
         self.scene.told.look(None if guard is None else guard.book)
         self._cover.look(able=able)
+        self._exits.look(able=able)
         self._sending.look(able=able)
         self._reading.look(able=able)
         if guard is not None and able:

@@ -5,7 +5,6 @@ import gc
 import io
 import logging
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Coroutine
@@ -18,18 +17,17 @@ from typing import Any, Final
 from msgspec import Struct, structs
 
 from backstop.adapters.log import LogFormat, Redactor, configure_logging
+from backstop.storm.library_time import connections_age_by
 from backstop.storm.liveness import SETTLE_S
 from backstop.storm.network import Network, StormLoop
 from backstop.storm.plan import Plan, Weather, plan_of
 from backstop.storm.record import record_faults
 from backstop.storm.safety import Violation
+from backstop.storm.seed_files import folder_in, seed_files
 from backstop.storm.terms import Terms
 from backstop.storm.venue import ACCOUNT_ID
 from backstop.storm.virtual_loop import TimeStoodStillError
 from backstop.storm.world import World
-
-MEMORY_FOLDER: Final = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
-"""Files that no disk is waited for, where a system has such a place."""
 
 MOMENT_S: Final = 1e-6
 """Less than this is no time: added to the loop's, which is a float, it may be nothing."""
@@ -75,12 +73,15 @@ def run_seed(
     hours: float,
     show: Callable[[str], None] | None = None,
     first_fault: bool = False,
+    place: Path | None = None,
 ) -> SeedResult:
-    """Simulate ``hours`` of ``seed``, heal everything, and judge; see ``_storm``."""
+    """Simulate ``hours`` of ``seed``, heal everything, and judge; see ``_storm``.
+
+    ``place``: where the folder of its files is made; None: see ``seed_files``.
+    """
     began_s = time.process_time()
-    world = simulated(
-        plan_of(seed), partial(_storm, hours=hours, first_fault=first_fault), show=show
-    )
+    act = partial(_storm, hours=hours, first_fault=first_fault)
+    world = simulated(plan_of(seed), act, show=show, place=place)
     return _result(world, hours, cpu_s=time.process_time() - began_s)
 
 
@@ -90,10 +91,11 @@ def simulated(
     *,
     show: Callable[[str], None] | None = None,
     terms: Terms | None = None,
+    place: Path | None = None,
 ) -> World:
     """Make the world of ``plan``, let ``act`` happen to it, and return it when all is over.
 
-    ``terms`` None: those of the seed.
+    ``terms`` None: those of the seed; ``place`` as of ``run_seed``.
     """
     configure_logging(
         session_id="storm",
@@ -102,14 +104,14 @@ def simulated(
         level=logging.CRITICAL,
         stream=io.StringIO(),
     )
-    place = MEMORY_FOLDER if MEMORY_FOLDER.is_dir() else None
-    with tempfile.TemporaryDirectory(dir=place, prefix="backstop-storm-") as folder:
+    with seed_files() if place is None else folder_in(place) as folder:
         chance = Random(f"network/{plan.seed}")  # noqa: S311 - repeatable
         loop = StormLoop(Network(chance))
         try:
-            world = World(plan, loop, Path(folder), show=show, terms=terms)
+            world = World(plan, loop, folder, show=show, terms=terms)
             try:
-                loop.run_until_complete(act(world))
+                with connections_age_by(loop.time):
+                    loop.run_until_complete(act(world))
             except TimeStoodStillError as error:
                 world.safety.break_rule("time goes on", str(error))
         finally:

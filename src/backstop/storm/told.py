@@ -43,6 +43,21 @@ class Told:
         return since_s is not None and since_s <= at_s
 
 
+def may_be_held(truth: Truth, book: Book, contract_id: str) -> frozenset[int]:
+    """Return every position that a contract may have by all that ``book`` was told.
+
+    That is what is true, and what was before the first trade that it does not have or after any
+    since.
+    """
+    held = {truth.positions.get(contract_id, 0)}
+    untold = False
+    for news in truth.news.get(contract_id, ()):
+        untold = untold or not _is_told(book, news)
+        if untold:
+            held |= {news.before, news.after}
+    return frozenset(held)
+
+
 def _is_told(book: Book, news: TradeNews) -> bool:
     trade = book.trades.get(news.trade_id)
     if trade is None:

@@ -117,8 +117,7 @@ UNREACHED: Final[dict[str, dict[str, str]]] = {
         AlertCode.ALERT_CHANNEL_UNREACHED: "the guards of the storm have no alert addresses",
         AlertCode.LIMIT_BROKEN: "it takes a limit whose code is wrong: planted bugs alone have one",
         AlertCode.BOT_RETURNED: "the storm's bots register anew after each of their silences",
-        AlertCode.POSITION_HELD_OVER: "no storm keeps the guard from closing a position for the "
-        "whole hour between the time to be flat and the close",
+        AlertCode.STRATEGY_FAILED: "no guard of the storm hosts a strategy: its bots are others",
     },
     CLASSES: {"WRONG_ACCOUNT": "the simulated user has one account, and the guard is told of it"},
 }
@@ -160,6 +159,8 @@ RARE: Final[dict[str, dict[str, str]]] = {
         "INSTRUMENT_NOT_ACTIVE": "a guard has to start after the end of a month, and a bot has to "
         "want that month",
         "GATE_OBSERVE_ONLY": "one seed in eighty has a guard that only observes",
+        "POSITION_IN_QUESTION": "reads of one moment have to take a position away, and a bot has "
+        "to order just then what would close it",
         "STATE_STARTING": "a bot has to ask in the moment between the start of a guard and its "
         "first read of the contracts",
     },
@@ -168,8 +169,12 @@ RARE: Final[dict[str, dict[str, str]]] = {
         AlertCode.CONTRADICTION: "two facts about one order have to contradict each other; the "
         "simulated exchange tells old ones, and each of them was true once",
         AlertCode.LIMIT_LOOSENED: "a person has to change one limit twice, the second time to more",
+        AlertCode.POSITION_HELD_OVER: "a position has to come about after the close: by a trade "
+        "that is taken back then, or by an order that was on its way",
         AlertCode.ORDER_MISREGISTERED: "a bot that sends its orders itself has to register another "
         "one than it sends, before the venue has told of it",
+        AlertCode.ORDER_STAYS: "the line has to lose the cancels of one order four times in a row, "
+        "while its reads get through and show that it still works",
         AlertCode.SESSION_CONTESTED: "the user hub has to be taken again and again from a guard "
         "beside a bot that trades by itself: one seed in two hundred can have that",
     },

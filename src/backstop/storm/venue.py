@@ -1,8 +1,7 @@
 """The venue of the storm: exchange, market and gateway, with the true time of the loop.
 
 The exchange is the simulator's, the surface is the simulator's, served by the same server over the
-simulated network. Only the market is the storm's own: quick, wild where the seed says so, and
-closed when its hours or a halt say so.
+simulated network. Only the market is the storm's own, and closed when its hours or a halt say so.
 """
 
 import asyncio
@@ -10,26 +9,26 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
-from typing import Final, Protocol
+from typing import Final
 
 from aiohttp import web
 from msgspec.structs import replace
 
-from backstop.adapters.projectx.wire import ModifyBody, PlaceBody
 from backstop.adapters.projectx_server.app import GatewayServer
 from backstop.adapters.projectx_server.config import ServerConfig
-from backstop.adapters.projectx_server.interference import Call, Treatment
-from backstop.adapters.projectx_server.venue import MarketEvent, Outcome
-from backstop.simulator.contracts import Listing, listings
+from backstop.adapters.projectx_server.interference import Call
+from backstop.adapters.projectx_server.venue import MarketEvent
+from backstop.simulator.contracts import listings
 from backstop.simulator.exchange_config import AccountSpec, ContractSpec, ExchangeConfig
-from backstop.simulator.faults import FaultApplied, FaultPlan
+from backstop.simulator.faults import FaultApplied
 from backstop.simulator.rows import hub_time
 from backstop.simulator.sessions import is_open, next_change_us
 from backstop.storm.history import FamilyBars, StormHistory, past_of
-from backstop.storm.lagging_exchange import LaggingExchange
 from backstop.storm.machine import MICROS, true_utc_us
+from backstop.storm.market import Market
 from backstop.storm.network import PORT, StormLoop
 from backstop.storm.terms import Terms
+from backstop.storm.watched_gateway import CallWatch, WatchedExchange, WatchedFaults
 
 USER: Final = "storm"
 API_KEY: Final = "storm-key-0123456789"
@@ -51,103 +50,6 @@ TOUCH_SIZE: Final = 50
 
 OPENING_TICKS: Final = 80
 """How far the market may stand from its close when it opens again."""
-
-
-class Market:
-    """The price of one family: a walk in ticks, told for each of its contracts."""
-
-    def __init__(
-        self, chance: Random, family: str, contracts: list[Listing], ids: list[str], ticks: int
-    ) -> None:
-        self.ticks = ticks
-        self.family = family
-        self.contracts = [*zip(contracts, ids, strict=True)]
-        self._chance = chance
-
-    def step(self, wildness: float) -> None:
-        """Move on: mostly by a tick or two, now and then by a jump."""
-        roll = self._chance.random()
-        reach = 1 if roll < 0.7 else 3  # noqa: PLR2004 - the shape of the walk
-        if roll > 1.0 - 0.002 * wildness:
-            reach = int(20 + 60 * wildness)  # a gap, far through a stop
-        self.jump(reach)
-
-    def jump(self, reach: int) -> None:
-        """Move by up to so many ticks."""
-        self.ticks = max(1000, self.ticks + self._chance.randint(-reach, reach))
-
-
-class CallWatch(Protocol):
-    """Who looks at what reaches the exchange through the gateway."""
-
-    def on_place(self, body: PlaceBody) -> None:
-        """Look at an order."""
-
-    def on_modify(self, body: ModifyBody) -> None:
-        """Look at a change."""
-
-    def on_change(self, kind: str, key: int | str) -> None:
-        """Look at a cancel of an order, or a close of a contract's position."""
-
-
-class WatchedExchange(LaggingExchange):
-    """An exchange that shows the calls of the gateway's clients before it acts on them."""
-
-    watcher: CallWatch
-
-    def place(self, body: PlaceBody) -> Outcome:
-        """Show and act; an order by hand has no tag and is not shown."""
-        if body.custom_tag is not None:
-            self.watcher.on_place(body)
-        return super().place(body)
-
-    def place_by_others(self, body: PlaceBody) -> Outcome:
-        """Act for somebody else, also for one who has tags."""
-        return super().place(body)
-
-    def cancel_by_others(self, account_id: int, order_id: int) -> Outcome:
-        """Cancel for somebody else."""
-        return super().cancel(account_id, order_id)
-
-    def modify(self, body: ModifyBody) -> Outcome:
-        """Show and act."""
-        self.watcher.on_modify(body)
-        return super().modify(body)
-
-    def cancel(self, account_id: int, order_id: int) -> Outcome:
-        """Show and act."""
-        self.watcher.on_change("cancel", order_id)
-        return super().cancel(account_id, order_id)
-
-    def close_position(self, account_id: int, contract_id: str) -> Outcome:
-        """Show and act."""
-        self.watcher.on_change("close", contract_id)
-        return super().close_position(account_id, contract_id)
-
-    def partial_close(self, account_id: int, contract_id: str, size: int) -> Outcome:
-        """Show and act."""
-        self.watcher.on_change("close", contract_id)
-        return super().partial_close(account_id, contract_id, size)
-
-
-class WatchedFaults(FaultPlan):
-    """The fault layer, which shows every call that the server understood.
-
-    Attributes:
-        on_call: hears of each.
-        at_next_order: does something, once, right before the venue gets the next order.
-    """
-
-    on_call: Callable[[Call], None]
-    at_next_order: Callable[[], None] | None = None
-
-    def treat_call(self, call: Call) -> Treatment:
-        """Show the call, then say what happens to it."""
-        self.on_call(call)
-        if call.endpoint == "Order/place" and self.at_next_order is not None:
-            act, self.at_next_order = self.at_next_order, None
-            act()
-        return super().treat_call(call)
 
 
 class StormVenue:

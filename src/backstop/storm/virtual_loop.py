@@ -9,7 +9,7 @@ import asyncio
 import heapq
 from asyncio import events
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, Final
 from weakref import WeakSet
@@ -76,12 +76,11 @@ class Process:
         """Stop running it."""
         self._frozen = True
 
-    def thaw(self, loop: asyncio.AbstractEventLoop) -> None:
+    def thaw(self, loop: "VirtualLoop") -> None:
         """Go on running it, with all that became due meanwhile."""
         self._frozen = False
         held, self._held = self._held, []
-        for handle in held:
-            loop.call_soon(handle._run)  # noqa: SLF001 - the same kind of handle
+        loop.run_after_all(held)
 
     def bury(self) -> None:
         """Let go of what is left of it, at the end of the simulation."""
@@ -107,30 +106,6 @@ PROCESS: Final[ContextVar[Process | None]] = ContextVar("process", default=None)
 """The process that a context belongs to; None: the world around."""
 
 
-class _Handle(events.Handle):
-    """A callback that runs only while its process does."""
-
-    __slots__ = ()
-
-    def _run(self) -> None:
-        context: Context = self._context  # type: ignore[attr-defined]
-        process = context.get(PROCESS)
-        if process is None or process.may_run(self):
-            super()._run()
-
-
-class _Timer(events.TimerHandle):
-    """The same at a time."""
-
-    __slots__ = ()
-
-    def _run(self) -> None:
-        context: Context = self._context  # type: ignore[attr-defined]
-        process = context.get(PROCESS)
-        if process is None or process.may_run(self):
-            super()._run()
-
-
 def _new_task(
     loop: asyncio.AbstractEventLoop,
     coroutine: Coroutine[Any, Any, Any],
@@ -154,7 +129,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._spun = 0
         self._timers = 0
         # When, which of those of one moment was asked for first, and the timer.
-        self._due: list[tuple[float, int, _Timer]] = []
+        self._due: list[tuple[float, int, events.TimerHandle]] = []
         self._cancelled = 0
         self.failures: list[dict[str, Any]] = []
         self.set_exception_handler(lambda _loop, said: self.failures.append(said))
@@ -189,7 +164,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
             ready.append(timer)
         for _ in range(len(ready)):
             handle = ready.popleft()
-            if not handle._cancelled:  # noqa: SLF001 - likewise
+            if handle._cancelled:  # noqa: SLF001 - likewise
+                continue
+            process = handle._context.get(PROCESS)  # type: ignore[attr-defined] # noqa: SLF001
+            if process is None or process.may_run(handle):
                 handle._run()  # noqa: SLF001 - likewise
 
     def _pass_time(self) -> None:
@@ -201,7 +179,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if self._due[0][0] > self._now_s:
             self._now_s, self._spun = self._due[0][0], 0
 
-    def _next_due(self) -> "_Timer":
+    def _next_due(self) -> events.TimerHandle:
         timer = heapq.heappop(self._due)[2]
         self._cancelled -= timer.cancelled()
         return timer
@@ -221,9 +199,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> events.Handle:
         """Run ``callback`` after all that is ready."""
-        handle = _Handle(callback, args, self, context)
+        handle = events.Handle(callback, args, self, context)
         self._ready.append(handle)  # type: ignore[attr-defined]
         return handle
+
+    def run_after_all(self, handles: Iterable[events.Handle]) -> None:
+        """Run callbacks that were due before, after all that is ready."""
+        self._ready.extend(handles)  # type: ignore[attr-defined]
 
     def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -253,7 +235,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> events.TimerHandle:
         """Run ``callback`` at ``when``, by the time of the world."""
         self._timers += 1
-        timer = _Timer(when, callback, args, self, context)
+        timer = events.TimerHandle(when, callback, args, self, context)
         heapq.heappush(self._due, (when, self._timers, timer))
         timer._scheduled = True  # type: ignore[attr-defined] # noqa: SLF001 - as the base class does
         return timer

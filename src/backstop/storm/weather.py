@@ -141,7 +141,7 @@ class StormWeather:
         faults = self._storm.venue.faults
         added = faults.add(rules)
         await asyncio.sleep(for_s)
-        faults.rules[:] = [it for it in faults.rules if it not in added]
+        faults.take_back(added)
 
     async def _lose_an_order(self) -> None:
         """The next order arrives, and for a while nobody says so: no answer, no event, no list."""
@@ -163,7 +163,7 @@ class StormWeather:
         faults.at_next_order = None
         if placed.is_set():
             await asyncio.sleep(lost_s)
-            faults.rules[:] = [it for it in faults.rules if it not in added]
+            faults.take_back(added)
             storm.venue.lag(positions_s=storm.plan.positions_lag_s, lists_s=storm.plan.lists_lag_s)
 
     async def _lag_lists(self) -> None:

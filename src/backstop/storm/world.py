@@ -8,32 +8,22 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from backstop.adapters.projectx.wire import ModifyBody, PlaceBody
-from backstop.adapters.projectx_server.interference import Call
+from backstop.adapters.projectx.wire import PlaceBody
 from backstop.config.settings import Settings
-from backstop.core.step import Note
-from backstop.domain.alert_code import AlertCode
 from backstop.simulator.faults import FaultApplied
 from backstop.storm.bots import Bot
-from backstop.storm.coverage import ALERTS, DENIALS, TRANSITIONS, Reached, steps_of
-from backstop.storm.exposure_truth import ExposureWatch, Limits
+from backstop.storm.coverage import Reached
 from backstop.storm.gateway_bots.bot import Desk
 from backstop.storm.gateway_bots.host import GatewayBots, credentials_made
 from backstop.storm.gateway_bots.judge import BotsJudge
 from backstop.storm.guard_host import GuardHost
 from backstop.storm.hearts import Heart
+from backstop.storm.judges import Judges
 from backstop.storm.liveness import differences
 from backstop.storm.machine import MICROS, StormMachine
 from backstop.storm.network import HOST, PORT, StormLoop
 from backstop.storm.operators import Operator
 from backstop.storm.plan import Plan, Weather
-from backstop.storm.safety import (
-    LOOK_S,
-    NAKED_CALM_S,
-    NAKED_RESTLESS_S,
-    NAKED_STORM_S,
-    SafetyWatch,
-)
 from backstop.storm.story import Story
 from backstop.storm.struck import Storm
 from backstop.storm.terms import Terms, terms_of
@@ -41,9 +31,6 @@ from backstop.storm.truth import Truth
 from backstop.storm.venue import ACCOUNT_ID, API_KEY, USER, StormVenue
 from backstop.storm.virtual_loop import EPOCH_S
 from backstop.storm.weather import StormWeather
-
-COMPARE_S: Final = 60.0
-"""Between two looks at what the guard measured from the bars."""
 
 A_DAY_S: Final = 86_400
 
@@ -128,27 +115,22 @@ class World:
             for number in range(1, plan.bots)
         ]
         self.host = GuardHost(self.machine, self._settings, [*bots, *hearts, person], self.story)
-        self.host.on_note = self._on_note
-        self.host.on_alert = self._on_alert
-        self.host.on_fall = self._on_fall
-        self.safety = SafetyWatch(
-            self.truth,
-            self.host,
+        self.judges = Judges(
+            plan,
+            terms,
+            host=self.host,
+            machine=self.machine,
+            network=loop.network,
+            venue=self.venue,
+            truth=self.truth,
+            story=self.story,
+            reached=self._reached,
             now_s=self.now_s,
-            durable=self._is_durable,
-            decided_s=self._decided_s,
-            disk_troubled=self.machine.simulated_disk.was_troubled,
-            is_reachable=self._can_act,
-            naked_limit_s=_naked_limit_s(plan),
-            loses_messages=plan.has(Weather.GATEWAY, Weather.NETWORK),
-            max_tenths=terms.max_tenths,
-            crowded=plan.has(Weather.OTHERS),
         )
-        self._judge: BotsJudge | None = None
+        self.safety = self.judges.safety
         self.gateway_bots: GatewayBots | None = None
         if terms.bots_behind:
-            self._judge, self.gateway_bots = self._bots_behind()
-        self.exposure: ExposureWatch | None = None
+            self.judges.bots, self.gateway_bots = self._bots_behind()
         self._weather = StormWeather(
             Storm(
                 plan=plan,
@@ -172,13 +154,9 @@ class World:
 
     async def begin(self) -> None:
         """Open the venue and start the program; nothing goes wrong yet."""
-        self.venue.exchange.subscribe(self.truth.hear)
-        self.venue.exchange.subscribe(self._tell_event)
-        if not self.plan.has(Weather.OTHERS):
-            self.exposure = self._exposure_watch()
-        self.venue.watch(self._on_call, self)
+        self.judges.begin(self._settings())
         await self.venue.open()
-        works: list[Coroutine[Any, Any, None]] = [self.host.keep_running(), self._look()]
+        works: list[Coroutine[Any, Any, None]] = [self.host.keep_running(), self.judges.look()]
         if self.gateway_bots is not None:
             works.append(self.gateway_bots.keep_running())
         self._tasks = [asyncio.ensure_future(work) for work in works]
@@ -230,81 +208,9 @@ class World:
             left += self.gateway_bots.differences()
         return left
 
-    async def _look(self) -> None:
-        compare_s = COMPARE_S
-        while True:
-            await asyncio.sleep(LOOK_S)
-            self.safety.look()
-            if self.exposure is not None and self.now_s() >= compare_s:
-                compare_s = self.now_s() + COMPARE_S
-                self.exposure.compare_estimates()
-
-    # -- what reaches the exchange from the guard --------------------------------------------------
-
-    def on_place(self, body: PlaceBody) -> None:
-        """Have an order judged."""
-        self._gate_is_open(f"order {body.custom_tag}")
-        if self._judge is not None:
-            self._judge.on_place(body)
-        self.safety.on_place(body)
-        if self.exposure is not None:
-            self.exposure.on_place(body)
-
-    def on_modify(self, body: ModifyBody) -> None:
-        """Have a change judged."""
-        self._gate_is_open(f"a change of {body.order_id}")
-        self.safety.on_modify(body)
-        if self.exposure is not None:
-            self.exposure.on_modify(body)
-
-    def on_change(self, kind: str, key: int | str) -> None:
-        """Have a cancel or a close judged."""
-        self._gate_is_open(f"{kind} {key}")
-        self.safety.on_change(kind, key)
-
-    def _gate_is_open(self, what: str) -> None:
-        if not self.terms.sends:
-            self.safety.break_rule("never live by accident", f"{what} left, and the gate is closed")
-
-    def _is_durable(self, kind: str, about: str) -> bool:
-        """Say whether a command is on disk; who acts without a guard writes facts, not commands."""
-        if self.host.acts_alone and kind in {"cancel", "close"}:
-            return True
-        return self.machine.simulated_disk.is_durable(kind, about)
-
-    def _decided_s(self, kind: str, about: str) -> float | None:
-        decided_s = self.machine.simulated_disk.decided_s(kind, about)
-        return None if decided_s is None else decided_s - EPOCH_S
-
-    def _can_act(self) -> bool:
-        """Say whether a guard could do something about a position now."""
-        return (
-            self.terms.sends
-            and self._loop.network.is_up
-            and self.venue.lets_trade
-            and self.venue.lets_in
-            and self.venue.trades_all
-        )
-
-    def _exposure_watch(self) -> ExposureWatch | None:
-        settings = self._settings()
-        if not settings.correlation_protection_enable:
-            return None
-        return ExposureWatch(
-            self.truth,
-            limits=Limits.of(settings),
-            bars=self.venue.history.families,
-            guard=lambda: self.host.guard,
-            up_s=lambda: self.now_s() - self.host.started_s,
-            reads_fail=self.plan.has(Weather.GATEWAY, Weather.NETWORK, Weather.CRASH),
-            broke=self.safety.break_rule,
-        )
-
     def reached(self) -> dict[str, tuple[str, ...]]:
         """Return what of all that a guard can do was done, by kind."""
-        if self._judge is not None:
-            self._reached.add(DENIALS, self._judge.reached)
-        return self._reached.names()
+        return self.judges.names()
 
     # -- bots behind the gateway -------------------------------------------------------------------
 
@@ -362,75 +268,22 @@ class World:
             **self.terms.settings,
         )
 
-    def _on_note(self, note: Note) -> None:
-        self.safety.on_note(note)
-        if note.name == "order_state":
-            self._on_order(str(note.fields["client_order_id"]))
-        self._reached.hear(note)
-        if self.exposure is not None and note.name == "order_state":
-            self.exposure.decided(str(note.fields["client_order_id"]))
-        self.story.tell("guard", note.name, **note.fields)
+    # The judges look at all the others, and so are made last: until then nobody calls these.
 
-    def _on_order(self, name: str) -> None:
-        """Look at an order of which the state has changed."""
-        guard = self.host.guard
-        order = None if guard is None else guard.book.orders.get(name)
-        if order is None:
-            return
-        # A note tells of the first state before a step and of the last one after it.
-        self._reached.add(TRANSITIONS, steps_of(order))
-        if self._judge is not None:
-            self._judge.intended(name, order.custom_tag, order.request.strategy_id)
+    def _on_hours(self, what: str) -> None:
+        self.judges.on_hours(what)
+
+    def _on_fault(self, fault: FaultApplied) -> None:
+        self.judges.on_fault(fault)
+
+    def _on_refused_exit(self, why: str) -> None:
+        self.judges.on_refused_exit(why)
 
     def _send_by_bot(self, body: PlaceBody) -> None:
         """Send an order that a bot has registered; it is not the guard's."""
         outcome = self.venue.exchange.place_by_others(body)
         if outcome.order_id is not None:
             self.safety.foreign_orders.add(outcome.order_id)
-
-    def _on_refused_exit(self, why: str) -> None:
-        if self.terms.sends:
-            self.safety.break_rule("exits pass", why)
-
-    def _on_alert(self, code: AlertCode) -> None:
-        self._reached.add(ALERTS, (code,))
-
-    def _on_fall(self, why: str) -> None:
-        self.safety.break_rule("the guard does not fall", why)
-
-    def _on_hours(self, what: str) -> None:
-        self.safety.disturb()
-        self.story.tell("venue", what)
-
-    def _on_fault(self, fault: FaultApplied) -> None:
-        self.safety.on_fault(fault.on, fault.act)
-        self.story.tell("fault", str(fault.act), on=fault.on, tag=fault.tag or "-")
-
-    def _on_call(self, call: Call) -> None:
-        self.safety.on_call(call)
-
-    def _tell_event(self, event: Any) -> None:
-        target = event.target
-        if target == "GatewayUserOrder":
-            row = event.data
-            self.story.tell(
-                "venue", "order", id=row.id, status=row.status, side=row.side, size=row.size,
-                filled=row.fill_volume, tag=row.custom_tag,
-            )  # fmt: skip
-        elif target == "GatewayUserTrade":
-            row = event.data
-            held = self.truth.positions.get(row.contract_id)
-            self.story.tell(
-                "venue", "trade", id=row.id, order=row.order_id, side=row.side, size=row.size,
-                price=row.price, voided=row.voided, position=held,
-            )  # fmt: skip
-
-
-def _naked_limit_s(plan: Plan) -> float:
-    if plan.weather is Weather.CALM:
-        return NAKED_CALM_S
-    lossy = plan.has(Weather.GATEWAY, Weather.NETWORK)
-    return NAKED_STORM_S if lossy else NAKED_RESTLESS_S
 
 
 def _failure(said: dict[str, Any]) -> str:

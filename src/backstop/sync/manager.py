@@ -171,8 +171,8 @@ class CriticalSystemManager:
         client_order_id: str,
         *,
         quantity: int | None = None,
-        limit_price: Decimal | None = None,
-        stop_price: Decimal | None = None,
+        limit_price: Decimal | int | None = None,
+        stop_price: Decimal | int | None = None,
     ) -> Decision:
         """Ask the venue to change an order; prices go to the tick as for a new order."""
         return self.wait_for(
@@ -181,7 +181,7 @@ class CriticalSystemManager:
             )
         )
 
-    def change_leg(self, broker_order_id: int, *, price: Decimal | None) -> Decision:
+    def change_leg(self, broker_order_id: int, *, price: Decimal | int | None) -> Decision:
         """Ask the venue to move a leg of a bracket to ``price``, or with None to cancel it."""
         return self.wait_for(lambda guard: guard.change_leg(broker_order_id, price=price))
 
@@ -218,8 +218,8 @@ class CriticalSystemManager:
         symbol: str,
         quantity: int,
         *,
-        stop_price: Decimal,
-        take_profit_price: Decimal | None = None,
+        stop_price: Decimal | int,
+        take_profit_price: Decimal | int | None = None,
     ) -> Decision:
         """Record where a position that the broker shows is to be taken out, and do that."""
         return self.wait_for(
@@ -232,8 +232,8 @@ class CriticalSystemManager:
         self,
         symbol: str,
         *,
-        stop_price: Decimal | None = None,
-        take_profit_price: Decimal | None = None,
+        stop_price: Decimal | int | None = None,
+        take_profit_price: Decimal | int | None = None,
     ) -> Decision:
         """Give a position a stop and a target; a level that is None stays as it is."""
         return self.wait_for(
@@ -288,9 +288,9 @@ class CriticalSystemManager:
     def change_limits(
         self,
         *,
-        daily_loss: Decimal | None = None,
-        trailing_loss: Decimal | None = None,
-        max_position: Decimal | None = None,
+        daily_loss: Decimal | int | None = None,
+        trailing_loss: Decimal | int | None = None,
+        max_position: Decimal | int | None = None,
         reason: str = "",
         operator: str = "",
     ) -> Decision:

@@ -104,8 +104,8 @@ class DisasterRecoverySystem:
         symbol: str,
         quantity: int,
         *,
-        stop_price: Decimal,
-        take_profit_price: Decimal | None = None,
+        stop_price: Decimal | int,
+        take_profit_price: Decimal | int | None = None,
         timeout_s: float | None = None,
     ) -> Decision:
         """Record where a position is to be taken out, and have that in place from now on."""

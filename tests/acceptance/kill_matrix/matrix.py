@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.acceptance.kill_matrix.points import Case
 from tests.acceptance.kill_matrix.run import a_run
-from tests.acceptance.kill_matrix.stories import ClosedError, play
+from tests.acceptance.kill_matrix.stories import EndedError, play
 from tests.acceptance.kill_matrix.verdict import judge
 from tests.app.desk import ACCOUNTS, a_desk, a_venue
 
@@ -13,7 +13,8 @@ from backstop.simulator.process import Simulator
 
 ATTEMPTS = 3
 """On a machine so busy that a stop cannot be proven in time the guard closes the position, as it
-should, and the story ends before the death: it is played again."""
+should, and one whose hub was down for a moment hears of no fill: the story ends before the death
+and is played again."""
 
 DEATHS_MAX = len(ACCOUNTS) // ATTEMPTS
 """Deaths at one venue: each attempt has an account of its own."""
@@ -33,7 +34,7 @@ async def died_and_came_back(venue: Simulator, case: Case, folder: Path) -> None
         place = folder / str(attempt)
         place.mkdir()
         async with a_run(a_desk(venue, place), case, place) as run:
-            with suppress(ClosedError):
+            with suppress(EndedError):
                 await play(run)
             if run.struck:
                 await judge(run)

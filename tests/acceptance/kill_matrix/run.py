@@ -205,7 +205,7 @@ class Run:
             await asyncio.sleep(0)
         self.kill(self.case.victim)
         self.orders.with_name(self.orders.name + ".struck").touch()
-        faults.rules[:] = [active for active in faults.rules if active.rule.name != name]
+        faults.take_back([active for active in faults.rules if active.rule.name == name])
 
     @property
     def struck(self) -> bool:

@@ -35,15 +35,31 @@ def resting(run: Run) -> list[Any]:
     return [row for row in working(run.desk) if row["leg"] is None and row["type"] == LIMIT]
 
 
-class ClosedError(Exception):
+PASSED_BY_S = 25
+"""So long after a step a death of it may come: what writes or reads does so within seconds."""
+
+ON_THE_WAY_BACK = {"restart", "abandon"}
+"""Steps in which whoever is to die is started first: that takes as long as it takes."""
+
+
+class EndedError(Exception):
+    """The story ended before its death, and nobody is to blame."""
+
+
+class ClosedError(EndedError):
     """No stop could be proven to work in time, so the position was closed: protected or flat."""
+
+
+class PassedByError(EndedError):
+    """The step was done without a pass of the point: a hub that was down for a moment told of no
+    fill, and a read found it."""
 
 
 async def play(run: Run) -> None:
     """Play the story of the run's point; every step ends in what the exchange has to say of it.
 
     Raises:
-        ClosedError: the position was closed before the story came to its end.
+        EndedError: the story came to no end, or to its end without the death.
     """
     await TALES[run.case.point.story](run)
     assert run.struck, f"{run.case.name}: nobody came by this point"
@@ -208,12 +224,21 @@ def _watchdog(status: Any) -> int:
 
 
 async def until_struck(run: Run, step: str) -> None:
-    """Wait for the death, if it waits in this step."""
-    if run.case.point.step == step:
-        while not run.struck:
-            if step != "abandon":
-                await run.back()
-            await asyncio.sleep(LOOK_S)
+    """Wait for the death, if it waits in this step.
+
+    Raises:
+        PassedByError: it does not come any more.
+    """
+    if run.case.point.step != step:
+        return
+    try:
+        async with asyncio.timeout(None if step in ON_THE_WAY_BACK else PASSED_BY_S):
+            while not run.struck:
+                if step != "abandon":
+                    await run.back()
+                await asyncio.sleep(LOOK_S)
+    except TimeoutError:
+        raise PassedByError from None
 
 
 async def covered(run: Run, contracts: int) -> None:

@@ -22,9 +22,9 @@ from tests.app.desk import Desk, Guard, a_desk, a_venue, audited, until
 
 from backstop.adapters.checkpoints import CheckpointFolder
 from backstop.adapters.state_file import StateFiles
+from backstop.adapters.state_layout import AUDIT_DATABASE
 from backstop.app import state_opening
 from backstop.app.audit_verification import verify_record
-from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.core.step import DecisionKind
 from backstop.domain.order import OrderRequest, OrderState, OrderType, Side
 from backstop.simulator.process import Simulator

@@ -40,8 +40,8 @@ def cut_off(desk: Desk) -> None:
 
 def restored(desk: Desk, name: str = "outage") -> None:
     """Take back the faults of one name."""
-    rules = desk.venue.faults.rules
-    rules[:] = [active for active in rules if active.rule.name != name]
+    faults = desk.venue.faults
+    faults.take_back([active for active in faults.rules if active.rule.name == name])
 
 
 def struck(desk: Desk, act: FaultKind, *on: str) -> int:

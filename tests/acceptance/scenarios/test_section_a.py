@@ -403,13 +403,14 @@ async def test_a_change_that_crosses_partial_fills_fills_no_more_than_was_asked(
 
             desk.mischief("Order/modify", FaultKind.DELAY_REQUEST, delay_ms=300)
             touch = guard.request(Side.BUY, 3, OrderType.LIMIT, ticks=8).limit_price
-            changed = await guard.manager.modify_order(
-                name, quantity=3, limit_price=touch, stop_price=None
+            asking = asyncio.create_task(
+                guard.manager.modify_order(name, quantity=3, limit_price=touch, stop_price=None)
             )
-            assert changed.kind is DecisionKind.ACCEPTED, changed
             await until(lambda: desk.strikes(FaultKind.DELAY_REQUEST) == 1, "the change on its way")
             offer(guard, limit, quantity=1)
             await until(lambda: desk.orders()[0]["fillVolume"] == 2, desk.orders)
+            changed = await asking
+            assert changed.kind is DecisionKind.ACCEPTED, changed
             order = await guard.reaches(name, FILLED)
             await guard.agrees()
 

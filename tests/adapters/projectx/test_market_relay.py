@@ -8,7 +8,9 @@ from tests.adapters.projectx.test_hubs import MES, MNQ, listening, stay
 
 from backstop.adapters.projectx import market_relay
 from backstop.adapters.projectx.market_relay import MarketRelay
+from backstop.adapters.projectx.quote_book import CONTRACTS_MAX
 from backstop.domain.events import Hub, HubLost, PayloadRejected
+from backstop.errors import GatewayError
 
 DEPTH, QUOTE = "GatewayDepth", "GatewayQuote"
 OWN = [("SubscribeContractQuotes", [MES]), ("SubscribeContractTrades", [MES])]
@@ -206,6 +208,67 @@ async def test_a_contract_that_the_guard_begins_to_watch_is_handed_over(
     quotes = [target for target, arguments in market.now if arguments == [MNQ]]
     assert quotes.count("SubscribeContractQuotes") == 2
     assert quotes.count("UnsubscribeContractQuotes") == 1, "no stream twice on one connection"
+
+
+def a_month(number: int) -> str:
+    return f"CON.F.US.MCLE.{number}"
+
+
+async def test_a_month_of_the_past_makes_room_for_the_next_one(
+    hub: ScriptedHub, other_hub: ScriptedHub
+) -> None:
+    hub.scripts, market = [stay], Market(other_hub)
+    months = tuple(a_month(number) for number in range(CONTRACTS_MAX - 1))
+    wanted, heard_last = {MES, a_month(0)}, a_month(1)
+    async with listening(
+        hub, other_hub, contracts=(MES, *months), is_wanted=wanted.__contains__
+    ) as heard:
+        relay, passed = heard.hubs.relay, heard_by(heard.hubs.relay)
+        await until(lambda: heard.generations(Hub.MARKET) == [1])
+        for number in (1, *range(3, len(months)), 2):
+            await market.socket.event(QUOTE, a_month(number), {"bestBid": number})
+        await until(lambda: len(heard.quotes) == len(months) - 1)
+        relay.want(QUOTE, heard_last)
+        before = len(market.now)
+
+        await heard.hubs.add_contracts([MNQ, MES])
+        await until(lambda: relay.counts().streams == 1)
+
+        calls = market.now[before:]
+        for contract_id in (MNQ, heard_last):
+            await market.socket.event(QUOTE, contract_id, {"bestBid": 1})
+        await market.socket.event("GatewayTrade", heard_last, {"price": 1})
+        await until(lambda: passed and heard.quotes[-1][0].contract_id == MNQ)
+        assert heard.hubs.data_age_ms(heard_last) is None
+        assert heard.of(PayloadRejected) == [], "what was on its way is no fault"
+
+    assert sorted(calls) == [
+        ("SubscribeContractQuotes", [heard_last]),  # for a bot that wants it still
+        ("SubscribeContractQuotes", [MNQ]),
+        ("SubscribeContractTrades", [MNQ]),
+        ("UnsubscribeContractQuotes", [heard_last]),
+        ("UnsubscribeContractTrades", [heard_last]),
+    ]
+    assert calls.index(("UnsubscribeContractQuotes", [heard_last])) < calls.index(
+        ("SubscribeContractQuotes", [heard_last])
+    ), "twice would double it"
+
+
+async def test_one_contract_too_many_is_a_fault_that_names_the_limit_and_the_rest_goes_on(
+    hub: ScriptedHub, other_hub: ScriptedHub
+) -> None:
+    hub.scripts, market = [stay], Market(other_hub)
+    months = tuple(a_month(number) for number in range(CONTRACTS_MAX - 1))
+    async with listening(hub, other_hub, contracts=months) as heard:
+        await until(lambda: heard.generations(Hub.MARKET) == [1])
+
+        with pytest.raises(GatewayError, match=f"{MNQ} is not heard.* {CONTRACTS_MAX} contracts"):
+            await heard.hubs.add_contracts([MES, MNQ])
+
+        assert [call for call in market.now if call[1] == [MES]] == OWN
+        await market.socket.event(QUOTE, a_month(0), {"bestBid": 1})
+        await until(lambda: heard.quotes)
+        assert heard.generations(Hub.MARKET) == [1]
 
 
 def test_more_streams_than_a_hub_should_carry_are_not_taken() -> None:

@@ -101,17 +101,32 @@ async def test_a_call_that_never_left_is_given_back() -> None:
     assert budget.spare() == CALLS_MAX - 20
 
 
-async def test_a_429_pauses_everybody_and_urgent_calls_for_less() -> None:
+@pytest.mark.parametrize("purpose", [CUT_RISK, CallPurpose.PROVE])
+async def test_a_429_pauses_everybody_and_urgent_calls_for_less(purpose: CallPurpose) -> None:
     clock = ManualClock()
     budget = a_budget(clock)
 
     budget.refused()
 
     assert budget.spare() == 0
-    await budget.acquire(deadline_ns=clock.now_ns + SECOND_NS, purpose=CUT_RISK)
+    await budget.acquire(deadline_ns=clock.now_ns + SECOND_NS, purpose=purpose)
     assert clock.slept_s == [0.25]
+    budget.answered()
     await budget.acquire(deadline_ns=clock.now_ns + 10 * SECOND_NS)
     assert clock.slept_s == [0.25, 1.75]
+
+
+async def test_what_is_asked_again_waits_after_refusals_no_longer_than_its_own_pace() -> None:
+    """A cancel may have got no other answer than a 429, and its order must not outlive that."""
+    clock = ManualClock()
+    budget = a_budget(clock)
+    for _ in range(5):
+        budget.refused()
+
+    await budget.acquire(deadline_ns=clock.now_ns + 60 * SECOND_NS, purpose=CallPurpose.REPEAT)
+    budget.answered()
+    await budget.acquire(deadline_ns=clock.now_ns + 60 * SECOND_NS)
+    assert clock.slept_s == [8.0, 52.0]
 
 
 async def test_refusals_in_a_row_pause_longer_until_an_answer_comes() -> None:

@@ -421,6 +421,71 @@ async def test_a_changed_key_is_taken_up_beside_the_token_in_use(api: ScriptedAp
     assert told == []
 
 
+@pytest.mark.parametrize("verdict", [{"success": True}, {"success": False}])
+async def test_a_renewal_under_way_does_not_replace_a_token_that_was_changed_meanwhile(
+    api: ScriptedApi, verdict: dict[str, bool]
+) -> None:
+    asked, release, clock = asyncio.Event(), asyncio.Event(), MovableClock()
+    renewed, changed = make_jwt(lives_s=86_400, name="renewed"), make_jwt(lives_s=172_800, name="x")
+
+    async def slowly(_request: web.Request, _body: Any) -> web.StreamResponse:
+        asked.set()
+        await release.wait()
+        return web.json_response({**OK, "newToken": renewed, **verdict})
+
+    api.answer(VALIDATE, slowly)
+    async with a_session(api, clock) as session:
+        before = await session.token()
+        session.doubt(before)
+        waiting = asyncio.ensure_future(session.token())
+        await asyncio.wait_for(asked.wait(), 10)
+        session.adopt_token(Key(changed))
+        release.set()
+
+        assert (await waiting).reveal() == changed
+        assert (await session.token()).reveal() == changed
+    assert api.logins == 1, "what became of the token before is of no use to anybody"
+
+
+async def test_a_login_under_way_does_not_replace_a_token_that_was_changed_meanwhile(
+    api: ScriptedApi,
+) -> None:
+    asked, release = asyncio.Event(), asyncio.Event()
+    changed = make_jwt(lives_s=86_400, name="changed")
+
+    async def slowly(_request: web.Request, _body: Any) -> web.StreamResponse:
+        asked.set()
+        await release.wait()
+        return web.json_response({**OK, "token": make_jwt(lives_s=86_400)})
+
+    api.answer(LOGIN, slowly)
+    async with a_session(api, SystemClock()) as session:
+        waiting = asyncio.ensure_future(session.token())
+        await asyncio.wait_for(asked.wait(), 10)
+        session.adopt_token(Key(changed))
+        release.set()
+
+        assert (await waiting).reveal() == changed
+        assert (await session.token()).reveal() == changed
+
+
+async def test_a_changed_token_ends_a_refusal_once_the_gateway_accepts_it(api: ScriptedApi) -> None:
+    told: list[Refusal | None] = []
+    api.answer(
+        VALIDATE, {**OK, "success": False}, {**OK, "newToken": make_jwt(lives_s=86_400, name="new")}
+    )
+    secret = {"token": Key(make_jwt(lives_s=86_400, name="revoked")), "on_access": told.append}
+    async with a_session(api, SystemClock(), **secret) as session:
+        session.refuse(await session.token())
+        with pytest.raises(LoginRefusedError):
+            await session.token()
+
+        session.adopt_token(Key(make_jwt(lives_s=86_400, name="changed")))
+        await session.token()
+
+    assert [it is None for it in told] == [False, True]
+
+
 async def test_a_changed_key_ends_a_refusal_without_waiting_for_its_pause(
     api: ScriptedApi,
 ) -> None:

@@ -158,13 +158,26 @@ def test_times_are_cut_to_microseconds_and_read_as_utc_without_offset() -> None:
     assert to_utc_us("2026-10-02T16:31:07.600836+02:00") == 1790951467600836
 
 
-@pytest.mark.parametrize("price", ["1e400", "1e-400", "79228162514264337593543950336"])
+@pytest.mark.parametrize(
+    "price",
+    [
+        "1e400",
+        "1e-400",
+        "1e1000000",
+        "-1e1000000",
+        "1e99999999999999999999",
+        "1e-99999999999999999999",
+        "79228162514264337593543950336",
+    ],
+)
 def test_a_price_that_dot_net_cannot_hold_is_refused(price: str) -> None:
     text = json.dumps(PLACE | {"limitPrice": 0}).replace(
         '"limitPrice": 0', f'"limitPrice": {price}'
     )
 
     assert "$.limitPrice" in errors_of(text, PlaceBody)
+    unknown = text.replace("limitPrice", "somethingElse")
+    assert bind(unknown.encode(), PlaceBody, request_type="PlaceOrderRequest").limit_price is None
 
 
 JSON = st.recursive(

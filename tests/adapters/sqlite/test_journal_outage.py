@@ -338,3 +338,47 @@ async def test_a_disk_that_does_not_answer_counts_as_failed(
         await told.until(refused=[1, 2], durable=[1, 2])
 
         assert journal.failure is None
+
+
+class CoarseClock(asyncio.SelectorEventLoop):
+    """A loop whose clock moves in steps, as on Windows; it counts the looks for a stall."""
+
+    STEP_S = 0.03
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+
+    def time(self) -> float:
+        return super().time() // self.STEP_S * self.STEP_S
+
+    def call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, **given: Any
+    ) -> Any:
+        if getattr(callback, "__name__", "") == "_look_for_a_stall":
+            self.looks += 1
+            # A timer counts as due within a step of the clock.
+            return super().call_at(when - self.STEP_S, callback, *args, **given)
+        return super().call_at(when, callback, *args, **given)
+
+
+def test_a_clock_of_coarse_steps_does_not_make_the_look_for_a_stall_spin(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "STALL_LIMIT_S", 0.61)
+
+    async def stall() -> None:
+        told = Told()
+        async with a_journal(database) as journal:
+            with closing(sqlite3.connect(database, isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")  # until it ends the journal cannot commit
+                hand_in(journal, told, range(1, 2))
+                await told.until(refused=[1])
+                other.execute("ROLLBACK")
+            await told.until(refused=[1], durable=[1])
+
+    with asyncio.Runner(loop_factory=CoarseClock) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, CoarseClock)
+        runner.run(stall())
+        assert loop.looks < 10

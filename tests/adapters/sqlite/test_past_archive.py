@@ -163,6 +163,16 @@ def test_only_a_few_are_kept_aside(path: Path) -> None:
     assert len(list(path.parent.glob("*.bad"))) == KEPT_ASIDE_MAX
 
 
+def test_a_copy_that_a_person_laid_beside_it_is_in_nobodys_way(path: Path) -> None:
+    own = path.with_name(f"{path.stem}-before-upgrade.bad")
+    own.write_bytes(b"a person's")
+    for number in range(KEPT_ASIDE_MAX + 2):
+        PastArchive.anew(path, record=f"{number}").close()
+
+    assert own.read_bytes() == b"a person's"
+    assert len(list(path.parent.glob("*.bad"))) == KEPT_ASIDE_MAX + 1
+
+
 def test_an_archive_that_was_damaged_meanwhile_says_so(path: Path) -> None:
     archive = PastArchive.anew(path, record=RECORD)
     archive.add((a_row(number, value=b"v" * 500) for number in range(300)), seq=1)

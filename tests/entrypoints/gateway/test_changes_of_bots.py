@@ -14,6 +14,8 @@ from tests.entrypoints.gateway.bots import (
     row_of,
 )
 
+from backstop.simulator.fault_rules import FaultKind
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -131,3 +133,29 @@ async def test_positions_and_trades_are_those_of_the_account(front: Front, bot: 
     assert [(it["contractId"], it["type"], it["size"]) for it in rows] == [(bot.contract, 1, 2)]
     assert sum(it["size"] for it in trades if it["orderId"] == number) == 2
     assert [it["id"] for it in accounts] == [bot.account]
+
+
+async def test_a_cancel_that_the_venue_did_not_answer_is_pending_and_made_again(
+    front: Front, bot: Bot
+) -> None:
+    number = (await bot.place(kind=LIMIT, limitPrice=far_limit(front)))["orderId"]
+    front.desk.mischief("Order/cancel", FaultKind.RESET_BEFORE)
+
+    cancelled = await bot.ask("Order/cancel", orderId=number)
+
+    assert cancelled["errorCode"] == 4
+    assert "asks again" in cancelled["errorMessage"]
+    await until(lambda: front.truth_of(number)["status"] == "CANCELLED", "cancelled")
+
+
+async def test_the_venues_no_to_a_change_reaches_its_bot_in_its_words(
+    front: Front, bot: Bot
+) -> None:
+    price = far_limit(front)
+    number = (await bot.place(kind=LIMIT, limitPrice=price))["orderId"]
+    words = "Invalid limit price"
+    front.desk.mischief("Order/modify", FaultKind.ERROR_CODE, code=3, message=words)
+
+    moved = await bot.ask("Order/modify", orderId=number, limitPrice=price - 5)
+
+    assert (moved["errorCode"], moved["errorMessage"]) == (3, words)

@@ -3,14 +3,17 @@
 import pytest
 from tests.app.desk import until
 from tests.entrypoints.gateway.bots import (
+    BUY,
     LIMIT,
     SELL,
+    STOP,
     Bot,
     Front,
     entered,
     far_limit,
 )
 
+from backstop.app import undecided_wishes
 from backstop.domain.bot import BotLimits
 from backstop.entrypoints.gateway import bot_orders
 from backstop.simulator.fault_rules import FaultKind
@@ -105,3 +108,35 @@ async def test_while_nobody_knows_the_answer_says_so_and_a_repeat_never_doubles(
     known = await bot.place(customTag="in-doubt")
     assert "custom tag is already in use" in known["errorMessage"]
     assert len(front.true_orders_tagged("in-doubt")) == 1
+
+
+async def test_a_flood_is_answered_like_one_and_not_like_a_broken_disk(
+    front: Front, bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    price = far_limit(front)
+    number = (await bot.place(kind=LIMIT, limitPrice=price))["orderId"]
+    monkeypatch.setattr(undecided_wishes, "MAX_UNDECIDED", 0)
+    monkeypatch.setattr(undecided_wishes, "MAX_UNDECIDED_CUTS", 0)
+    tagged = {
+        "accountId": bot.account,
+        "contractId": bot.contract,
+        "type": LIMIT,
+        "side": BUY,
+        "size": 1,
+        "limitPrice": price - 2,
+        "customTag": "in-the-flood",
+        "stopLossBracket": {"ticks": -40, "type": STOP},
+    }
+    changed = {"accountId": bot.account, "orderId": number}
+
+    for path, body in (
+        ("Order/place", tagged),
+        ("Order/modify", changed | {"limitPrice": price - 1}),
+        ("Order/cancel", changed),
+    ):
+        refused = await bot.post(path, body)
+        assert (refused.status, refused.headers["Retry-After"]) == (429, "1"), path
+
+    monkeypatch.undo()
+    taken = await bot.call("Order/place", **tagged)
+    assert taken["success"] is True, taken

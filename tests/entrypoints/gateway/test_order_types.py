@@ -16,6 +16,7 @@ from tests.entrypoints.gateway.bots import (
 )
 
 from backstop.domain.order import OrderType
+from backstop.simulator.fault_rules import FaultKind
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -58,7 +59,32 @@ async def test_a_join_order_needs_a_price_to_join(front: Front, bot: Bot) -> Non
         del front.guard.book.instruments[gone]
 
     assert refused["errorCode"] == 2
-    assert refused["errorMessage"].startswith("STALE_REFERENCE: "), refused
+    assert refused["errorMessage"].startswith("STALE_REFERENCE: no price of "), refused
+
+
+async def test_a_join_order_that_closes_goes_at_the_market_where_no_price_is_known(
+    front: Front, bot: Bot
+) -> None:
+    await entered(front, bot, size=2)
+    quotes = front.guard.manager.quotes
+    front.desk.mischief("now", FaultKind.FREEZE_QUOTES)
+
+    def is_silent() -> bool:
+        quote = quotes.reference(bot.contract)
+        return quote is not None and quote.age_ms > 500  # none is on its way any more
+
+    await until(is_silent, "no price comes")
+    quotes.distrust()
+    entry = await bot.place(kind=JOIN_BID, size=1)
+    flip = await bot.place(kind=JOIN_ASK, side=SELL, size=3, stop=None)
+    out = await bot.place(kind=JOIN_ASK, side=SELL, size=2, stop=None)
+
+    for refused in (entry, flip):
+        assert refused["success"] is False
+        assert "STALE_REFERENCE: no price of " in refused["errorMessage"], refused
+    assert out["success"] is True, out
+    assert front.truth_of(out["orderId"])["type"] == "MARKET"
+    await until(lambda: front.true_position() == 0, "it is closed")
 
 
 async def test_a_trailing_stop_leg_protects_and_is_left_to_trail(front: Front, bot: Bot) -> None:

@@ -5,6 +5,8 @@ simulated venue, and bots on real sockets.
 """
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -29,10 +31,12 @@ from tests.entrypoints.gateway.hearing import Listener, breaches, listening
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.projectx.hubs import ProjectXHubs
 from backstop.adapters.projectx.session import BearerToken
-from backstop.adapters.projectx.wire import OrderRow, TradeRow
+from backstop.adapters.projectx.wire import OrderRow, TradeRow, WireOrderStatus
 from backstop.adapters.projectx.wire_rows import rest_time
 from backstop.adapters.projectx_server.json_rows import encode, hub_row
 from backstop.adapters.projectx_server.venue import MarketEvent, UserEvent
+from backstop.adapters.sqlite.past_archive import PAST_DATABASE
+from backstop.core import forgetting
 from backstop.domain.broker import BrokerOrder, BrokerPosition, BrokerStatus, BrokerTrade
 from backstop.domain.events import (
     AccountReported,
@@ -48,6 +52,7 @@ from backstop.domain.events import (
 from backstop.domain.order import OrderType, Side
 from backstop.domain.quote import Quote
 from backstop.entrypoints.gateway.user_events import UserEvents
+from backstop.entrypoints.gateway.user_events_reads import LEARNT_MAX
 from backstop.simulator.fault_rules import FaultKind, HubName
 
 over_sockets = pytest.mark.asyncio(loop_scope="module")
@@ -377,6 +382,31 @@ def test_nothing_leaves_before_its_step_is_on_disk() -> None:
 
     guard.source.released(8)
     assert guard.words() == ["Order"]
+
+
+def test_a_sink_that_fails_takes_nothing_from_the_others_and_is_a_gap() -> None:
+    guard = Told().start()
+    gaps: list[str] = []
+    guard.source = UserEvents(guard.book)
+    guard.source.on_gap = partial(gaps.append, "read anew")
+    guard.source.subscribe(broken)
+    guard.source.subscribe(guard.events.append)
+    Guard.feed(guard, OrderReported(utc_us=guard.utc_us, order=a_row(), source=Source.HUB))
+    guard.source.stepped(guard.history[-1][0], number=1)
+    Guard.feed(guard, TradeReported(utc_us=guard.utc_us, trade=a_trade(), source=Source.HUB))
+    guard.source.stepped(guard.history[-1][0], number=2)
+
+    with pytest.raises(ExceptionGroup, match="everybody") as raised:
+        guard.source.released(2)
+
+    assert guard.words()[:1] == ["Order"]
+    assert guard.words()[-1:] == ["Trade"], "of a later step, and it was told as well"
+    assert gaps == ["read anew"]
+    assert [str(it) for it in raised.value.exceptions] == ["broken connection"] * len(guard.events)
+
+
+def broken(_event: UserEvent | MarketEvent) -> None:
+    raise ConnectionError("broken connection")
 
 
 # -- any stream ----------------------------------------------------------------------------------
@@ -810,6 +840,63 @@ async def test_a_void_that_a_bot_reads_has_been_told_before(desk: Desk) -> None:
             assert await learning.trades([replace(trade, voided=True)])
             await listener.caught_up()
             assert [row["voided"] for row in listener.rows("Trade")] == [False, True]
+
+
+def an_order_of_others(front: Front, bot: Bot, number: int, **members: Any) -> OrderRow:
+    """Return a row of an order that was made just now and that the guard has not heard of."""
+    now = rest_time(SystemClock().utc_us())
+    shown: dict[str, Any] = {
+        "id": number,
+        "account_id": front.desk.account,
+        "contract_id": bot.contract,
+        "creation_timestamp": now,
+        "update_timestamp": now,
+        "status": int(WireOrderStatus.CANCELLED),
+        "type": LIMIT,
+        "side": BUY,
+        "size": 1,
+        "limit_price": Decimal(1000),
+        "fill_volume": 0,
+    }
+    return OrderRow(**(shown | members))
+
+
+@over_sockets
+async def test_what_a_bot_reads_of_many_orders_is_learnt_together(desk: Desk) -> None:
+    async with in_front(desk) as front:
+        bot, book = await front.bot(), front.guard.book
+        learning = front.gateway._reads._learning
+        rows = [an_order_of_others(front, bot, 3_990_000_100 + it) for it in range(LEARNT_MAX)]
+        before = front.guard.manager.commit_waits.cumulative()[-1]
+
+        await learning.orders(rows)
+
+        assert all(row.id in book.venue_orders for row in rows)
+        commits = front.guard.manager.commit_waits.cumulative()[-1] - before
+        assert commits < LEARNT_MAX // 4, "not one for each row: each waits for the disk"
+
+
+@over_sockets
+async def test_what_a_bot_reads_while_the_archive_is_unreadable_is_not_dropped(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forgetting, "FINISHED_KEPT", 1)
+    monkeypatch.setattr(forgetting, "STILL_READ_US", -(10**16))
+    async with in_front(desk) as front:
+        bot, book = await front.bot(), front.guard.book
+        learning = front.gateway._reads._learning
+        path, past = desk.folder / "state" / PAST_DATABASE, front.guard.manager.order_records._past
+        await learning.orders([an_order_of_others(front, bot, 3_990_000_400 + it) for it in (1, 2)])
+        await until(lambda: book.forgotten_order_id is not None, "one to leave the book")
+        await until(lambda: path.exists() and not past.waiting, "it in the archive")
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("ALTER TABLE PastKey RENAME TO Gone")
+
+        row = an_order_of_others(front, bot, 3_990_000_410, custom_tag="nobody-knows-it")
+        assert await learning.orders([row])
+
+        assert book.doubt.fault, "the archive was asked"
+        assert book.venue_orders[row.id].row.custom_tag == row.custom_tag
 
 
 @dataclass

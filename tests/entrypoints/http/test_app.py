@@ -112,6 +112,8 @@ async def test_status_shows_gates_limits_and_every_order_that_can_fill(desk: Any
     assert body["gates"]["banner"] == "DRY RUN: NOTHING IS SENT"
     assert body["limits"]["max_order_quantity"] == 7
     assert body["limits"]["max_order_notional"] is None
+    assert body["limits"]["stale_quote_ms"] == 30_000
+    assert body["limits"]["stale_quote_busy_ms"] is None, "one time for all"
     assert body["hours"]["enforced"] is False
     assert body["unknown_orders"] == []
     (foreign,) = body["working_orders"]

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from backstop.core.exposure import ExposureLimits
+from backstop.app.exposure_limits import exposure_limits
 from backstop.domain.broker import BrokerPosition
 from backstop.domain.events import (
     FamilyVolatility,
@@ -16,7 +16,7 @@ from backstop.domain.events import (
 )
 from backstop.domain.quote import Mark
 
-LIMITS = ExposureLimits.from_settings(
+LIMITS = exposure_limits(
     risk_budget=Decimal(10_000),
     max_correlation_exposure=Decimal("0.7"),
     es_nq_max_combined_exposure=Decimal(5000),
@@ -100,6 +100,22 @@ async def test_a_limit_that_the_market_has_broken_has_less_than_no_room(desk: An
 
     (combined,) = [it for it in said["limits"] if it["limit"] == "ES_NQ_COMBINED"]
     assert (combined["headroom"], combined["breached"]) == ("-1000.00", True)
+
+
+async def test_every_limit_is_shown_with_all_its_room_while_nothing_is_held(desk: Any) -> None:
+    async with desk.calling(a_guard(desk, quantity=0)) as caller:
+        _, said = await caller.ask("GET", "/v1/exposure")
+
+    shown = [(it["limit"], it["subject"]) for it in said["limits"]]
+    assert shown == [
+        ("CORRELATION", "ALL"),
+        ("ES_NQ_COMBINED", "ALL"),
+        ("DIRECTIONAL", "LONG"),
+        ("DIRECTIONAL", "SHORT"),
+        ("GROSS", "ALL"),
+    ]
+    assert all(it["headroom"] == it["allowed"] and it["value"] == "0.00" for it in said["limits"])
+    assert {it["limit"]: it["allowed"] for it in said["limits"]}["CORRELATION"] == "7000.00"
 
 
 async def test_without_limits_risk_is_shown_and_nothing_is_enforced(desk: Any) -> None:

@@ -69,4 +69,15 @@ async def test_a_change_of_nothing_is_refused(desk: Any) -> None:
     async with desk.calling(a_guard(desk)) as caller:
         status, body = await caller.ask("PATCH", "/v1/account/limits", json={})
 
-    assert (status, body["error"]["code"]) == (409, "NOT_POSSIBLE")
+    assert (status, body["error"]["code"]) == (422, "MISSING_MEMBER")
+    assert "daily_loss, trailing_loss and max_position" in body["error"]["message"]
+
+
+@pytest.mark.parametrize("field", ["operator", "reason"])
+async def test_who_asks_and_why_are_said_in_words_or_not_at_all(desk: Any, field: str) -> None:
+    async with desk.calling(a_guard(desk)) as caller:
+        blank = {"daily_loss": "900", field: "  "}
+        status, answer = await caller.ask("PATCH", "/v1/account/limits", json=blank)
+
+    error = answer["error"]
+    assert (status, error["code"], error["field"]) == (422, "INVALID_VALUE", field)

@@ -6,6 +6,7 @@ import pytest
 
 from backstop.entrypoints.http import pace
 from backstop.entrypoints.http.pace import Pace, takes_risk_away
+from backstop.errors import GuardBusyError
 
 
 def test_an_allowance_is_used_up_and_grows_again() -> None:
@@ -64,6 +65,20 @@ async def test_a_mad_caller_is_told_and_can_still_halt(
     assert again_s == "1"
     assert (halted, resumed) == (200, 429)
     assert guard.book.latches
+
+
+async def test_a_flood_that_the_guard_refuses_is_no_broken_disk(desk: Any) -> None:
+    guard = desk.guard()
+    guard.failure = GuardBusyError(256, 256, "in all")
+    async with (
+        desk.calling(guard) as caller,
+        caller.session.post(f"{caller.url}/v1/orders", json=desk.body()) as refused,
+    ):
+        error = (await refused.json())["error"]
+
+    assert (refused.status, refused.headers["Retry-After"]) == (429, "1")
+    assert error["code"] == "TOO_MANY_CALLS"
+    assert error["message"].startswith("256 wishes in all wait for a decision")
 
 
 async def test_strangers_do_not_use_up_the_operators_allowance(

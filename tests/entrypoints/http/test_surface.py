@@ -170,6 +170,11 @@ REFUSALS = (
     Line("POST", "/v1/resume", 422, ERROR, {"operator": " ", "reason": "blank"}),
     Line("POST", "/v1/halt", 422, ERROR, {}),
     Line("POST", "/v1/liquidate", 422, ERROR, {"reason": "no name"}),
+    *(
+        Line("POST", path, 422, ERROR, {**BY_ANN, member: " "})
+        for path in ("/v1/halt", "/v1/resume", "/v1/liquidate", "/v1/positions/MES/close")
+        for member in BY_ANN
+    ),
     Line("POST", "/v1/liquidate", 422, ERROR, {**BY_ANN, "symbol": "NOPE"}),
     Line("POST", "/v1/positions/NOPE/close", 422, ERROR, {}),
     Line("PUT", "/v1/positions/NOPE/protection", 422, ERROR, {"stop_price": "1"}),

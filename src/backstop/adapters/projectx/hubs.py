@@ -1,4 +1,4 @@
-"""Both hubs of the gateway, kept connected and subscribed for ever (``ports.Hubs``)."""
+"""Both hubs of the gateway, kept connected and subscribed for ever."""
 
 import asyncio
 import ssl
@@ -42,6 +42,7 @@ class ProjectXHubs:
         sink: FactSink,
         quotes: QuoteSink,
         expects_data: Callable[[str], bool] = lambda _contract_id: True,
+        is_wanted: Callable[[str], bool] = lambda _contract_id: True,
         silence: SilenceLimits | None = None,
         timings: HubTimings | None = None,
         negotiate: Negotiate = Negotiate.ASK,
@@ -60,6 +61,7 @@ class ProjectXHubs:
             sink: takes every fact, on the event loop, in order of arrival.
             quotes: takes every merged quote and the monotonic ns of its arrival.
             expects_data: whether a contract trades now, so that silence means a fault.
+            is_wanted: whether a contract has to be heard on, also when there are too many.
             silence: how long data may be missing.
             timings: deadlines and rhythms of the connections.
             negotiate: how connections begin.
@@ -86,6 +88,7 @@ class ProjectXHubs:
             quotes=quotes,
             reports=self._reports[Hub.MARKET],
             expects_data=expects_data,
+            is_wanted=is_wanted,
             limits=silence or SilenceLimits(),
             on_evicted=lambda words: self._evicted(Hub.MARKET, words),
             on_ready=self._relay_wake.set,
@@ -132,10 +135,20 @@ class ProjectXHubs:
                 tasks.create_task(self._announce(on_user_connected))
 
     async def add_contracts(self, contract_ids: Iterable[str]) -> None:
-        """Hear more contracts; on an open connection they are subscribed at once."""
-        fresh = [contract_id for contract_id in contract_ids if self._market.add(contract_id)]
-        if self._market.is_ready:
-            for contract_id in fresh:
+        """Hear more contracts; on an open connection they are subscribed at once.
+
+        Where there are too many, those make room that nobody wants any more: months of the past.
+
+        Raises:
+            GatewayError: there is no room for one, for all that are heard are wanted; those
+                before it are heard.
+        """
+        added = dict.fromkeys(contract_ids)
+        for contract_id in added:
+            spare = self._market.in_the_way_of(contract_id, besides=added)
+            if spare is not None:
+                await self._let_go(spare)
+            if self._market.add(contract_id) and self._market.is_ready:
                 await self._subscribe_anew(contract_id, is_joined=self.relay.hand_over(contract_id))
 
     def data_age_ms(self, contract_id: str) -> int | None:
@@ -173,6 +186,17 @@ class ProjectXHubs:
             await self._market.join(contract_id, invoke)
         except GatewayError as error:
             self._links[Hub.MARKET].rebuild(f"subscribing {contract_id} failed: {error}")
+
+    async def _let_go(self, contract_id: str) -> None:
+        """Hear a contract no more, but for others who want that."""
+        if self._market.is_ready:
+            try:
+                await self._market.leave(contract_id, self._links[Hub.MARKET].invoke)
+            except GatewayError as error:
+                # The next connection begins without it; nobody knows how it stands on this one.
+                self._links[Hub.MARKET].rebuild(f"leaving {contract_id} failed: {error}")
+        self._market.remove(contract_id)
+        self._relay_wake.set()
 
     async def _serve_relay(self) -> None:
         """Bring the market hub closer to what others want to hear, round by round."""

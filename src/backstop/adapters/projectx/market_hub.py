@@ -6,7 +6,7 @@ growing pauses, because a quiet night looks the same.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from msgspec import Raw, Struct
 
@@ -64,6 +64,7 @@ class MarketHub:
         quotes: QuoteSink,
         reports: HubReports,
         expects_data: Callable[[str], bool],
+        is_wanted: Callable[[str], bool],
         limits: SilenceLimits,
         on_evicted: Callable[[str], None],
         on_ready: Callable[[], None],
@@ -75,6 +76,7 @@ class MarketHub:
         self._quotes = quotes
         self._reports = reports
         self._expects_data = expects_data
+        self._is_wanted = is_wanted
         self._on_evicted = on_evicted
         self._on_ready = on_ready
         self._book = QuoteBook()
@@ -82,6 +84,7 @@ class MarketHub:
         self._hub_patience = _Patience(clock.monotonic_ns())
         self._generation = 0
         self._joined: set[str] = set()  # contracts subscribed on the open connection
+        self._left: set[str] = set()  # contracts let go of on it, of which some may be on its way
         self._is_ready = False
 
     @property
@@ -90,11 +93,34 @@ class MarketHub:
         return self._is_ready
 
     def add(self, contract_id: str) -> bool:
-        """Keep quotes of ``contract_id`` too; tell whether that is new."""
+        """Keep quotes of ``contract_id`` too; tell whether that is new.
+
+        Raises:
+            GatewayError: there is no room for it.
+        """
         is_new = not self._book.has(contract_id)
         self._book.add(contract_id)
+        self._left.discard(contract_id)
         self._contract_patience.setdefault(contract_id, _Patience(self._clock.monotonic_ns()))
         return is_new
+
+    def in_the_way_of(self, contract_id: str, *, besides: Collection[str]) -> str | None:
+        """Return the contract to let go of before ``contract_id`` is added.
+
+        It is the one that was silent for longest among those that nobody wants and that are not
+        ``besides`` it. None: there is room, or nothing that could make some.
+        """
+        if not self._book.lacks_room_for(contract_id):
+            return None
+        spare = (it for it in self._book.contract_ids if it not in besides)
+        return self._book.silent_longest(it for it in spare if not self._is_wanted(it))
+
+    def remove(self, contract_id: str) -> None:
+        """Keep nothing of ``contract_id`` any more, once it is unsubscribed."""
+        self._book.remove(contract_id)
+        self._contract_patience.pop(contract_id, None)
+        self._joined.discard(contract_id)
+        self._left.add(contract_id)
 
     def data_age_ms(self, contract_id: str) -> int | None:
         """Return how long ago the hub said something of the contract; None: never."""
@@ -120,6 +146,7 @@ class MarketHub:
         """Forget prices of the connection before: the hub sends only what changes."""
         self._generation = generation
         self._joined.clear()
+        self._left.clear()
         self.relay.begin()
         self._book.forget()
         self._reports.begin()
@@ -207,7 +234,8 @@ class MarketHub:
         contract_id = _contract_of(arguments)
         data = arguments[-1] if len(arguments) == _ARGUMENTS else None
         is_own = self._owns((target, contract_id))
-        if is_own or (target in _OWN_TARGETS and not self.relay.knows(contract_id)):
+        is_known = self.relay.knows(contract_id) or contract_id in self._left
+        if is_own or (target in _OWN_TARGETS and not is_known):
             self._on_prices(target, contract_id, arguments)
         if data is not None:
             self.relay.pass_on(target, contract_id, data)

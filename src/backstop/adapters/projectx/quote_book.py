@@ -5,6 +5,7 @@ After a drop everything is forgotten, because a bid from before the gap beside a
 would look like a fresh quote.
 """
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 import msgspec
@@ -13,10 +14,10 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from backstop.adapters.projectx import translate
 from backstop.adapters.projectx.wire import UNREADABLE
 from backstop.domain.quote import Quote
-from backstop.errors import GatewayAnswerError
+from backstop.errors import GatewayAnswerError, GatewayError
 
 CONTRACTS_MAX = 64
-"""The gateway offers about 50 products; a book for more is a mistake."""
+"""The gateway offers about 50 products; months of the past make room for those that follow."""
 
 _NS_PER_MS = 1_000_000
 
@@ -51,10 +52,31 @@ class QuoteBook:
         return tuple(self._quotes)
 
     def add(self, contract_id: str) -> None:
-        """Begin to keep ``contract_id``; raises ValueError when the book is full."""
-        if contract_id not in self._quotes and len(self._quotes) >= CONTRACTS_MAX:
-            raise ValueError(f"more than {CONTRACTS_MAX} contracts")
+        """Begin to keep ``contract_id``.
+
+        Raises:
+            GatewayError: the book is full.
+        """
+        if self.lacks_room_for(contract_id):
+            raise GatewayError(
+                f"The market of {contract_id} is not heard: the guard hears {CONTRACTS_MAX} "
+                "contracts, and each of them is traded, held or ordered. Name fewer symbols in "
+                "BACKSTOP_INSTRUMENTS. Entries in it are refused; exits go on."
+            )
         self._quotes.setdefault(contract_id, Quote(contract_id=contract_id))
+
+    def lacks_room_for(self, contract_id: str) -> bool:
+        """Tell whether ``contract_id`` can only be kept when another one is let go of."""
+        return contract_id not in self._quotes and len(self._quotes) >= CONTRACTS_MAX
+
+    def silent_longest(self, contract_ids: Iterable[str]) -> str | None:
+        """Return the one of them that was not heard for longest, or never; None: there is none."""
+        return min(contract_ids, key=lambda it: self._heard_ns.get(it, 0), default=None)
+
+    def remove(self, contract_id: str) -> None:
+        """Keep ``contract_id`` no longer."""
+        self._quotes.pop(contract_id, None)
+        self._heard_ns.pop(contract_id, None)
 
     def forget(self) -> None:
         """Drop all prices, for a new connection; the ages run on."""

@@ -33,6 +33,7 @@ that wait would leave in one moment, and be refused together."""
 
 _ORDINARY_PAUSES_NS = tuple(seconds * 1_000_000_000 for seconds in (2, 5, 10, 20, 60))
 _URGENT_PAUSES_NS = tuple(seconds * 250_000_000 for seconds in (1, 2, 4, 8, 8))
+_REPEAT_PAUSE_NS = 6_000_000_000  # with the 2 s of what is urgent: as long as its own slowest pace
 _RETRY_AFTER_MAX_NS = 120_000_000_000  # a longer wish would switch the guard off
 _NS_PER_S = 1_000_000_000
 
@@ -132,7 +133,7 @@ class RateBudget:
 
         Args:
             deadline_ns: monotonic time after which waiting makes no sense.
-            purpose: what the call is for; what is urgent waits less after a 429.
+            purpose: what the call is for; only what is ordinary waits long after a 429.
             bars: the call is for history bars, which have a window of their own.
             leave: so many calls more than are kept are left untouched: for others come first.
 
@@ -161,7 +162,8 @@ class RateBudget:
         """Note an answer 429: the gateway counts differently, so everybody pauses.
 
         Ordinary calls wait for ``retry_after_s`` where the gateway gave it, else longer at each
-        refusal in a row. Urgent calls wait at most 2 s: a flatten goes on knocking. Calls that were
+        refusal in a row. Urgent calls wait at most 2 s: a flatten goes on knocking; what is asked
+        again, perhaps because a refusal was all its answer, waits at most 8 s. Calls that were
         under way together are refused together: with their ``permit`` they count once.
         """
         if self._left_before_refusal(permit):
@@ -193,7 +195,11 @@ class RateBudget:
     def _due_ns(
         self, window: Window, *, keep: int, purpose: CallPurpose, now_ns: int
     ) -> int | None:
-        paused_ns = self._urgent_from_ns if purpose.is_urgent else self._ordinary_from_ns
+        paused_ns = self._ordinary_from_ns
+        if purpose.is_urgent:
+            paused_ns = self._urgent_from_ns
+        elif purpose is CallPurpose.REPEAT:
+            paused_ns = min(paused_ns, self._urgent_from_ns + _REPEAT_PAUSE_NS)
         if purpose is not CallPurpose.CUT_RISK:
             paused_ns = max(paused_ns, self._feeler_until_ns)
         if window.left(now_ns) > keep:

@@ -126,6 +126,7 @@ class Session:
         self._on_access = on_access
         self._told: Refusal | None = None
         self._token = None if token is None else self._timed(token.reveal())
+        self._is_given = token is not None  # by the operator, or it succeeds one that was
         self._refused_token = False
         self._in_doubt = False  # the token met a 403, and no renewal has shown yet what that means
         self._next_doubt_ns = 0
@@ -214,16 +215,22 @@ class Session:
     async def _adopted(self, api_key: RevealsSecret) -> BearerToken:
         fresh = await self._logged_in(api_key, urgent=True)
         self._api_key = api_key
-        self._token = fresh
+        self._token, self._is_given = fresh, False
         self._refused_token = self._in_doubt = False
         self._resting.clear()
         self._tell(None)
         return fresh
 
     def adopt_token(self, token: RevealsSecret) -> None:
-        """Go on with a changed token of the operator's; the next call shows whether it is good."""
-        self._token = self._timed(token.reveal())
-        self._refused_token = self._in_doubt = False
+        """Go on with a changed token of the operator's; the next call shows whether it is good.
+
+        A renewal that is under way for the one before does not replace it.
+        """
+        self._token, self._is_given = self._timed(token.reveal()), True
+        self._refused_token = False
+        # Who was told of a refusal hears that it is over once the gateway has renewed this one.
+        self._in_doubt = self._told is not None
+        self._next_renewal_ns = 0
         self._resting.clear()
 
     async def close(self) -> None:
@@ -246,10 +253,17 @@ class Session:
         fresh = None
         if held is not None and self._left_ns(held) > 0:
             fresh = await self._validate(held, urgent=urgent)
+            if self._token is not None and self._token is not held:
+                return self._token
             # A 403 here too: it was about us.
             self._refused_token |= fresh is None and self._in_doubt
         if fresh is None:
             fresh = await self._log_in(urgent=urgent)
+            if self._token is not None and self._token is not held:
+                return self._token
+            self._is_given = False
+        elif self._is_given:
+            self._tell(None)
         self._token = fresh
         self._refused_token = self._in_doubt = False
         self._next_renewal_ns = 0

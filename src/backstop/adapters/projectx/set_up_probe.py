@@ -71,7 +71,7 @@ class GatewayProbe:
                 await gateway.session.token()
         except (GatewayError, TimeoutError) as error:
             return GatewayLook(
-                offset_ms=gateway.venue_clock_offset_ms,
+                clock_readings=gateway.clock_readings,
                 login=_failed(error),
                 not_looked="there is no login",
             )
@@ -82,7 +82,7 @@ class GatewayProbe:
                 instruments = await gateway.instruments()
         except GatewayAnswerError as error:
             return GatewayLook(
-                offset_ms=gateway.venue_clock_offset_ms,
+                clock_readings=gateway.clock_readings,
                 login=login,
                 account=AccountLook(account_id=account_id, fault=_words(error)),
                 not_looked="there is no account to subscribe to",
@@ -90,14 +90,14 @@ class GatewayProbe:
         except (GatewayError, TimeoutError) as error:
             # A ready token shows only here that it is not good any more.
             return GatewayLook(
-                offset_ms=gateway.venue_clock_offset_ms,
+                clock_readings=gateway.clock_readings,
                 login=_failed(error),
                 not_looked="there is no login",
             )
         looked = await self._hubs(account_id, symbols, instruments)
         return replace(
             looked,
-            offset_ms=gateway.venue_clock_offset_ms,
+            clock_readings=gateway.clock_readings,
             login=login,
             account=AccountLook(
                 account_id=held.account_id,

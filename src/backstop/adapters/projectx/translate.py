@@ -46,6 +46,7 @@ from backstop.domain.broker import (
 from backstop.domain.commands import ModifyOrder, PlaceOrder
 from backstop.domain.instrument import Instrument
 from backstop.domain.order import OrderType, Side
+from backstop.domain.utc import microseconds, utc_us_of
 from backstop.errors import GatewayAnswerError
 
 ROW_BYTES_MAX = 16_384
@@ -210,7 +211,7 @@ def history_bars(rows: Row) -> tuple[HistoryBar, ...]:
         # Prices repeat: each is looked at once. What is no number may have no hash.
         for close in [bar.c for bar in bars if not bar.c.is_finite()] or {bar.c for bar in bars}:
             checked_number("c", close)
-        return tuple(HistoryBar(_microseconds(bar.t), bar.c) for bar in bars)
+        return tuple(HistoryBar(microseconds(bar.t), bar.c) for bar in bars)
     except UNREADABLE as error:
         raise GatewayAnswerError(f"bars: {error}") from error
 
@@ -257,7 +258,7 @@ def utc_us(text: str) -> int:
     The gateway writes the same instant with seven digits on the hubs and cut to six by REST, so
     cutting makes both agree. A time without offset is taken as UTC.
     """
-    return _microseconds(datetime.fromisoformat(text))
+    return utc_us_of(text)
 
 
 def timestamp(utc_us: int) -> str:
@@ -273,12 +274,6 @@ def row_text(row: Row) -> str:
 def rejected_text(payload: Row) -> str:
     """Return the beginning of a payload that broke its schema, for the record."""
     return row_text(bytes(payload)[: REJECTED_TEXT_CHARS_MAX * 4])[:REJECTED_TEXT_CHARS_MAX]
-
-
-def _microseconds(moment: datetime) -> int:
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // _MICROSECOND
 
 
 def _bounded(row: Row) -> bytes:

@@ -14,6 +14,9 @@ from msgspec import UNSET, Struct, UnsetType
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What decoding JSON from the other side may raise: wrong shape, not UTF-8, nested without end."""
 
+TAG_IN_USE = "Specified custom tag is already in use: custom tag should be unique per account"
+"""The message of a refused place call whose tag an earlier order has; in these very words."""
+
 
 class WireOrderType(IntEnum):
     """``type`` of an order row."""

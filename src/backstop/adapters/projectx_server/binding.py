@@ -11,7 +11,7 @@ that is unusual, is walked through for the place and the words of its fault.
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from json import JSONDecodeError, JSONDecoder
 from types import NoneType, UnionType
@@ -26,7 +26,18 @@ from backstop.adapters.projectx_server.json_problems import (
     unreadable,
 )
 
-_DECODER = JSONDecoder(parse_float=Decimal)
+_BEYOND = Decimal("Infinity")
+"""Stands for a number that JSON can write and nothing can hold: no member takes it."""
+
+
+def _number(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # twenty digits of exponent
+        return _BEYOND
+
+
+_DECODER = JSONDecoder(parse_float=_number)
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -42,7 +53,7 @@ def _no_number(word: str) -> NoReturn:
     raise ValueError(word)
 
 
-_WHOLE = JSONDecoder(parse_float=Decimal, parse_constant=_no_number, object_pairs_hook=_distinct)
+_WHOLE = JSONDecoder(parse_float=_number, parse_constant=_no_number, object_pairs_hook=_distinct)
 _SPACE = re.compile(r"[ \t\r\n]*")
 _DATE_TIME = re.compile(
     r"\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d{1,16})?)?(?:Z|[+-]\d\d:?\d\d)?)?"
@@ -350,11 +361,12 @@ def _is_decimal(value: Any) -> bool:
     """A number that fits .NET's decimal: 96 bits of digits, at most 28 of them after the point."""
     if not _is_int(value) and not isinstance(value, Decimal):
         return False
-    digits_after_point = 0
-    if isinstance(value, Decimal):
-        exponent = value.as_tuple().exponent
-        digits_after_point = -exponent if isinstance(exponent, int) else 0
-    return abs(value) < 2**96 and digits_after_point <= FRACTION_DIGITS_MAX
+    number = Decimal(value)
+    exponent = number.as_tuple().exponent
+    if not isinstance(exponent, int):
+        return False
+    # Without arithmetic, which would round to the digits of a context, or overflow in it.
+    return number.copy_abs() < 2**96 and -exponent <= FRACTION_DIGITS_MAX
 
 
 def _is_date_time(value: Any) -> bool:

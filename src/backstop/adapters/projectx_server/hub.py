@@ -70,7 +70,9 @@ class Hub:
         self._limits = limits
         self._paces: OrderedDict[str, Paced] = OrderedDict()
         self._groups: dict[Group, list[HubConnection]] = {}
-        self._negotiations = Negotiations(life_s=config.timings.negotiated_life_s)
+        self._negotiations = Negotiations(
+            life_s=config.timings.negotiated_life_s, monotonic_s=_now_s
+        )
 
     # -- HTTP -----------------------------------------------------------------------------------
 

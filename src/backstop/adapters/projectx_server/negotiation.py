@@ -1,7 +1,6 @@
 """Negotiated connection ids: what ``negotiate`` gives out and what a socket may claim."""
 
 import secrets
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import Enum
@@ -46,7 +45,7 @@ class Negotiations:
     a client takes its real time between the negotiation and the socket.
     """
 
-    def __init__(self, *, life_s: float, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, life_s: float, monotonic_s: Callable[[], float]) -> None:
         self._life_s = life_s
         self._monotonic_s = monotonic_s
         self._given: OrderedDict[str, _Given] = OrderedDict()

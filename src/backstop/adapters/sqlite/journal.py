@@ -32,8 +32,12 @@ memory. A full disk is noticed long before: a person is alerted at its first ref
 STALL_LIMIT_S = 2.0
 """A disk that has not answered for so long counts as failed: exits do not wait for it."""
 
+STALL_LOOK_S = 0.05
+"""Looks at a disk that does not answer come no closer together than this: a clock of coarse steps
+can call a wait over while less than one step of it is left."""
+
 CLOSE_DEADLINE_S = 3.0
-"""For the last commit; a stop has five seconds in all."""
+"""For the last commit, where whoever closes has no limit of its own for all that it closes."""
 
 CommitSink = Callable[[int, bool, float], None]
 """Hears of each commit: records, whether there were audit rows, seconds that the oldest waited."""
@@ -267,22 +271,26 @@ class SqliteJournal:
             self._full = False
             self.failure = None
 
-    async def close(self) -> None:
+    async def close(self, *, within_s: float | None = None) -> None:
         """Write what is pending and close the file.
 
+        Args:
+            within_s: how long it may take; None: CLOSE_DEADLINE_S.
+
         Raises:
-            JournalError: the disk did not take the rest, or not within CLOSE_DEADLINE_S.
+            JournalError: the disk did not take the rest, or not in time.
         """
+        limit_s = CLOSE_DEADLINE_S if within_s is None else within_s
         if not self._closed:
             self._look_beyond()
             self._closed = True
             self.flush()
             self._writer.stop()
-        ended = await self._writer.ended(CLOSE_DEADLINE_S)
+        ended = await self._writer.ended(limit_s)
         if not ended or self._waiting:
             raise JournalError(
                 f"The disk did not take the last {len(self._waiting)} decisions for {self.path} "
-                f"within {CLOSE_DEADLINE_S:g} s{_because(self.failure)}. They are lost."
+                f"within {limit_s:.3g} s{_because(self.failure)}. They are lost."
             )
 
     # -- out -------------------------------------------------------------------------------------
@@ -329,7 +337,7 @@ class SqliteJournal:
             self.failed(f"the disk has not answered for {STALL_LIMIT_S:g} s")
             return
         self._watching = True
-        loop.call_later(STALL_LIMIT_S - waited_s, self._look_for_a_stall)
+        loop.call_later(max(STALL_LIMIT_S - waited_s, STALL_LOOK_S), self._look_for_a_stall)
 
     def _own_loop(self) -> asyncio.AbstractEventLoop:
         loop = asyncio.get_running_loop()

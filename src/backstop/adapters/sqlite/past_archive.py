@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from msgspec import Struct
 
+from backstop.adapters.kept_aside import kept_aside, next_kept_name
 from backstop.adapters.sqlite.schema import READ_TIMEOUT_S, is_damage, one_line
 from backstop.adapters.sqlite.write_ahead_log import LOG_SUFFIX, PAGE_BYTES
 from backstop.errors import DamagedDatabaseError, StateFolderError
@@ -290,12 +291,11 @@ def _set_aside(path: Path) -> None:
     """Give an archive that is there, with its write-ahead log, a name of the past."""
     if not path.exists():
         return
-    kept = sorted(path.parent.glob(f"{path.stem}-*.bad"))
+    kept = kept_aside(path.parent, path.stem)
     for oldest in kept[: max(0, len(kept) - KEPT_ASIDE_MAX + 1)]:
         for suffix in ("", "-wal", "-shm"):
             oldest.with_name(oldest.name + suffix).unlink(missing_ok=True)
-    number = 1 + max((int(it.stem.rpartition("-")[2]) for it in kept), default=0)
-    target = path.with_name(f"{path.stem}-{number:06}.bad")
+    target = next_kept_name(path.parent, path.stem)
     for suffix in ("", "-wal", "-shm"):
         part = path.with_name(path.name + suffix)
         if part.exists():

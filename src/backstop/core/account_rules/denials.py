@@ -4,9 +4,8 @@ Exits never come here; ``pre_trade`` lets them pass before.
 """
 
 from collections.abc import Iterable
-from decimal import Decimal
 
-from backstop.core.account_rules.limits import TENTHS, AccountLimits
+from backstop.core.account_rules.limits import AccountLimits, minis_text
 from backstop.core.account_rules.record import AccountRecord
 from backstop.core.account_rules.risk import (
     contract_pending_micros,
@@ -26,7 +25,7 @@ from backstop.core.book import Book
 from backstop.core.tracked_order import TrackedOrder
 from backstop.core.trading_state import Condition
 from backstop.domain.denial import Denial, DenialCode
-from backstop.domain.numbers import money, plain
+from backstop.domain.numbers import money
 from backstop.domain.order import OrderIntent
 from backstop.domain.quote import Mark
 
@@ -127,17 +126,13 @@ def _position(
     return (
         Denial(
             code=DenialCode.POSITION_TOO_LARGE,
-            message=f"with everything that could fill, {_minis(reached)} minis would be held "
-            f"(a micro is a tenth); {_minis(limit)} are allowed",
-            value=_minis(reached),
-            limit=_minis(limit),
+            message=f"with everything that could fill, {minis_text(reached)} minis would be held "
+            f"(a micro is a tenth); {minis_text(limit)} are allowed",
+            value=minis_text(reached),
+            limit=minis_text(limit),
             max_quantity=max(0, room - before),
         ),
     )
-
-
-def _minis(tenths: int) -> str:
-    return f"{plain(Decimal(tenths) / TENTHS):f}"
 
 
 # -- how much may still be lost --------------------------------------------------------------------

@@ -4,15 +4,22 @@ Source of the rules: docs/reference/account-rules.md.
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 from enum import StrEnum
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from backstop.domain.numbers import plain
 from backstop.errors import DomainError
 
 TENTHS = 10
 """Tenths in one mini: a micro is a tenth of one."""
+
+
+def minis_text(tenths: int) -> str:
+    """Return tenths of a mini as minis, in plain decimal text."""
+    return f"{plain(Decimal(tenths) / TENTHS):f}"
 
 
 class LimitName(StrEnum):

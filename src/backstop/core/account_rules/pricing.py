@@ -22,10 +22,7 @@ def is_fresh(book: Book, mark: Mark, utc_us: int) -> bool:
 
 
 def held_marks(book: Book, marks: tuple[Mark, ...], *, utc_us: int) -> tuple[Mark, ...]:
-    """Return the fresh prices of what is held; none while no limit depends on them."""
-    limits = book.account_limits
-    if limits is None or not limits.bounds_losses:
-        return ()
+    """Return the fresh prices of what is held."""
     return tuple(
         mark
         for mark in marks
@@ -52,10 +49,11 @@ def _is_used_up(left_micros: int | None) -> bool:
 
 
 def is_price_news(book: Book, marks: tuple[Mark, ...], *, now_ns: int) -> bool:
-    """Say whether ``marks``, of what is held, tell something that the book should know."""
+    """Say whether ``marks``, of what is held, tell something that the book should know.
+
+    Without a limit on losses nothing hangs on them but what people and bots are shown.
+    """
     limits, prices = book.account_limits, book.account_rules.prices
-    if limits is None:
-        return False
     moved = [
         mark
         for mark in marks
@@ -65,6 +63,8 @@ def is_price_news(book: Book, marks: tuple[Mark, ...], *, now_ns: int) -> bool:
         return False
     if any(_is_due(book, mark, now_ns) for mark in moved):
         return True
+    if limits is None or not limits.bounds_losses:
+        return False
     change = standing(book, limits, marks).open_micros - standing(book, limits).open_micros
     least = min(it for it in (limits.daily_loss_micros, limits.trailing_loss_micros) if it)
     return abs(change) * SHARE >= least

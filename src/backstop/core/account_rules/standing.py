@@ -10,7 +10,7 @@ from backstop.core.account_rules.bookkeeping import open_micros
 from backstop.core.account_rules.limits import TENTHS, AccountLimits
 from backstop.core.account_rules.record import AccountRecord
 from backstop.core.book import Book
-from backstop.core.fillable import fillables_of, reach
+from backstop.core.fillable import contracts_in_reach, reach_of
 from backstop.core.instrument_table import CONTRACTS
 from backstop.domain.quote import Mark
 
@@ -196,17 +196,10 @@ def position_tenths(ranges: Mapping[str, Range], book: Book) -> int:
 
 def ranges_of(book: Book) -> dict[str, Range]:
     """Return the range of every contract that is held or could be."""
-    contracts = dict.fromkeys(
-        (
-            *(view.contract_id for view in book.positions.values() if any(view.possible)),
-            *book.live.contracts(),
-            *book.live_venue.contracts(),
-        )
-    )
-    return {contract_id: range_of(book, contract_id) for contract_id in contracts}
+    return {contract_id: range_of(book, contract_id) for contract_id in contracts_in_reach(book)}
 
 
 def range_of(book: Book, contract_id: str) -> Range:
     """Return the range of one contract."""
-    least, most = reach(fillables_of(book, contract_id), book.position(contract_id).possible)
+    least, most = reach_of(book, contract_id)
     return Range(low=least, high=most)

@@ -4,7 +4,6 @@ Nothing of the environment and no file of settings is read: the demo cannot touc
 """
 
 import asyncio
-import signal
 import tempfile
 import time
 from collections.abc import Awaitable, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from backstop.adapters.log import LogFormat, configure_logging
+from backstop.adapters.stop_signals import call_at_stop_signals
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.app.orchestrator_agent import OrchestratorAgent
 from backstop.app.strategies.momentum import Momentum
@@ -132,8 +132,7 @@ class Demo:
         """Trade until Ctrl-C, with a fault now and then, then compare the books."""
         started = time.monotonic()
         stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        call_at_stop_signals(asyncio.get_running_loop(), stop.set)
         async with self._simulator(LIVE_SPEED) as simulator, self._manager(simulator) as manager:
             story = Story(simulator.faults, say=self.view.say)
             self.view.watch(manager)

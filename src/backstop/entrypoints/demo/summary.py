@@ -12,8 +12,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from backstop.adapters.state_layout import AUDIT_DATABASE
 from backstop.app.critical_system_manager import CriticalSystemManager
-from backstop.app.state_layout import AUDIT_DATABASE
 from backstop.core.execution_verdict import Verdict
 from backstop.domain.order import TAG_PREFIX
 
@@ -171,7 +171,8 @@ def _proof_fault(manager: CriticalSystemManager, client_order_id: str) -> str:
             [sys.executable, "-m", "backstop.verifier.backstop_verify", file, "--key", public_key],
             capture_output=True,
             check=False,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=PROOF_CHECK_LIMIT_S,
         )
     if done.returncode == 0:

@@ -5,6 +5,7 @@ from typing import Protocol
 from backstop.adapters.projectx_server.venue import Outcome
 from backstop.app.order_desk import OrderDesk
 from backstop.core.book import Book
+from backstop.core.fills_to_come import held_by_any_word
 from backstop.core.step import Decision, DecisionKind
 from backstop.domain.events import Answer, CloseRefusal, PositionCloseAnswered
 from backstop.entrypoints.gateway.refusals import (
@@ -68,13 +69,14 @@ class BotCloses:
         if contract_id not in book.instruments and contract_id not in book.positions:
             return Outcome(code=CloseCode.CONTRACT_NOT_FOUND)
         view = book.position(contract_id)
-        if (size or 1) > abs(view.quantity):
+        if (size or 1) > abs(held_by_any_word(book, view)):
             # An entry that was answered just now may have filled, and nobody have said so yet.
             await self._guard.order_desk.traded(contract_id)
             view = book.position(contract_id)
-        if not view.quantity and view.is_settled:
+        held = held_by_any_word(book, view)
+        if not held and view.is_settled:
             return Outcome(code=CloseCode.POSITION_NOT_FOUND)
-        if size is not None and not 0 < size <= abs(view.quantity):
+        if size is not None and not 0 < size <= abs(held):
             return Outcome(code=codes.size)
         under_way = book.closes.get(contract_id)
         is_filling = under_way is not None and under_way.may_be_filling

@@ -10,7 +10,7 @@ import uuid
 from decimal import Decimal
 from typing import Protocol
 
-from backstop.adapters.projectx.wire import ModifyBody, PlaceBody
+from backstop.adapters.projectx.wire import TAG_IN_USE, ModifyBody, PlaceBody
 from backstop.adapters.projectx_server.venue import Outcome
 from backstop.app.order_desk import OrderDesk
 from backstop.app.order_records import OrderRecords
@@ -52,15 +52,15 @@ PLACE_WAIT_S = 20.0
 Most clients wait 30 s for an answer; the broker's silence is UNKNOWN after 8 s, and a search for
 the order that succeeds at once tells it after 10 s more."""
 
-TAG_IN_USE = (
-    "Specified custom tag is already in use: custom tag should be unique per account"  # its words
-)
 TRAILS_BY_ITSELF = (
     "a trailing stop is not moved by hand, because nobody shows how far from the market it would "
     "stand: place another stop, and the guard takes this one away as soon as that one works"
 )
 REASON_WAIT_S = 1.0
 """How long a rejection that the venue's stream told first waits for the answer that says why."""
+
+NOT_SENT = "NOT_SENT"
+"""What the answer to a change begins with that did not leave this machine."""
 
 _UNDECIDED = frozenset({OrderState.INTENDED, OrderState.SENT, OrderState.UNKNOWN})
 
@@ -222,7 +222,7 @@ class BotOrders:
                 )
             except JournalError as error:
                 return not_recorded(ChangeCode.REJECTED, error)
-            return await self._changed(decision, answer)
+            return _repeated_cancel(await self._changed(decision, answer))
 
     async def modify(self, body: ModifyBody) -> Outcome:
         """Have an order of the bot changed, or a leg of one moved."""
@@ -248,7 +248,7 @@ class BotOrders:
         """Change an order; a size that it has already is no wish."""
         order = self._guard.book.orders.get(name)
         held = None if order is None or order.venue is None else order.venue.quantity
-        return await self._guard.order_desk.modify(
+        return await self._guard.order_desk.decide_change(
             name,
             quantity=None if body.size == held else body.size,
             limit_price=body.limit_price if type_ is OrderType.LIMIT else None,
@@ -284,7 +284,7 @@ class BotOrders:
                 return Outcome(code=told.code or ChangeCode.REJECTED, message=told.message or None)
             case Answer.NOT_SENT if told is not None:
                 return Outcome(
-                    code=ChangeCode.REJECTED, message=f"NOT_SENT: {told.message}; nothing changed"
+                    code=ChangeCode.REJECTED, message=f"{NOT_SENT}: {told.message}; nothing changed"
                 )
             case _:
                 return Outcome(
@@ -306,6 +306,18 @@ class BotOrders:
         if not found.is_live:
             return Outcome(code=ChangeCode.REJECTED, message="the order is finished already")
         return None
+
+
+def _repeated_cancel(outcome: Outcome) -> Outcome:
+    """Return the answer to a cancel: where it is not known what came of it, the guard asks on."""
+    unsent = (outcome.message or "").startswith(NOT_SENT)
+    if outcome.code != ChangeCode.PENDING and not unsent:
+        return outcome
+    return Outcome(
+        code=ChangeCode.PENDING,
+        message="UNKNOWN: the venue did not answer; the guard asks again until the order is over "
+        "or the venue says no: read the order",
+    )
 
 
 def _is_decided(order: TrackedOrder) -> bool:

@@ -2,7 +2,8 @@
 
 A join order is a limit order at the best price of its own side. The gateway would read that price
 when the order arrives; here the guard names it, the one that it has heard last, so that the order
-is judged, sent and measured at a price that is known.
+is judged, sent and measured at a price that is known. Where no price is known, nobody enters by it;
+who wants out gets out at the market, for data that is missing must not hold a position open.
 """
 
 from decimal import Decimal
@@ -31,15 +32,12 @@ def order_request(
     Prices that the type of the order does not take are left out, as the gateway does. Ticks of
     brackets stay what they are: signed, and from the fill. ``quote`` is the market of the contract.
     """
+    cannot_join = False
     type_, side, limit_price = ORDER_TYPE.get(body.type), SIDE.get(body.side), body.limit_price
     if side is not None and body.type == _JOINS[side]:
-        type_, limit_price = OrderType.LIMIT, _best(quote, side)
-        if limit_price is None:
-            return no(
-                PlaceCode.REJECTED,
-                DenialCode.STALE_REFERENCE,
-                f"no best price of {body.contract_id} is known, so there is none to join",
-            )
+        limit_price = _best(quote, side)
+        cannot_join = limit_price is None
+        type_ = OrderType.MARKET if cannot_join else OrderType.LIMIT
     if type_ is None or side is None:
         return _not_supported(
             f"type {body.type} with side {body.side}; limit (1), market (2), stop (4) and "
@@ -62,6 +60,7 @@ def order_request(
         stop_loss_offset_ticks=_ticks(stop_loss),
         take_profit_offset_ticks=_ticks(take_profit),
         stop_loss_trails=stop_loss is not None and stop_loss.type == WireOrderType.TRAILING_STOP,
+        exit_only=cannot_join,
     )
 
 

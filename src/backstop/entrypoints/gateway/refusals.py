@@ -7,13 +7,16 @@ where the broker said no, is the broker's own.
 from collections.abc import Iterable
 from enum import IntEnum
 
-from backstop.adapters.projectx_server.venue import Outcome
+from backstop.adapters.projectx_server.venue import Outcome, VenueBusyError
 from backstop.core.step import Decision
 from backstop.domain.denial import Denial, DenialCode
-from backstop.errors import JournalError
+from backstop.errors import GuardBusyError, JournalError
 
 NOT_ON_RECORD = "RECORD_UNAVAILABLE"
 """Begins the no to a wish that could not be made durable: nothing of it was sent."""
+
+FLOOD_PASSES_S = 1
+"""How long a bot is told to wait that asked in the midst of a flood: it is decided by then."""
 
 
 class PlaceCode(IntEnum):
@@ -87,5 +90,11 @@ def no(code: int, why: DenialCode, message: str) -> Outcome:
 
 
 def not_recorded(code: int, error: JournalError) -> Outcome:
-    """Return the no to a wish that is not on disk."""
+    """Return the no to a wish that is not on disk.
+
+    Raises:
+        VenueBusyError: there were too many wishes at once, and the disk is well.
+    """
+    if isinstance(error, GuardBusyError):
+        raise VenueBusyError(FLOOD_PASSES_S) from error
     return Outcome(code=code, message=f"{NOT_ON_RECORD}: {error} Nothing was sent.")

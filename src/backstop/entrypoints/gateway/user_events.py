@@ -120,12 +120,27 @@ class UserEvents:
         self._let_go()
 
     def released(self, number: int) -> None:
-        """Send what the steps up to ``number`` brought."""
+        """Send what the steps up to ``number`` brought: a sink that fails holds up no other.
+
+        Raises:
+            ExceptionGroup: what sinks raised, after everything was sent to all of them.
+        """
+        failures: list[Exception] = []
         while self._ready and self._ready[0][0] <= number:
             _, events = self._ready.popleft()
             for event in events:
-                for sink in self._sinks:
-                    sink(event)
+                failures += self._sent(event)
+        if failures:
+            self.on_gap()
+            raise ExceptionGroup("events did not reach everybody", failures)
+
+    def _sent(self, event: UserEvent) -> Iterator[Exception]:
+        """Send one event to all sinks; yields what those raised that fail."""
+        for sink in self._sinks:
+            try:
+                sink(event)
+            except Exception as error:  # noqa: BLE001 - told once the others have theirs
+                yield error
 
     def _events(self, fact: Fact) -> Iterator[UserEvent]:
         match fact:
@@ -243,6 +258,8 @@ class UserEvents:
         view = self._book.positions.get(contract_id)
         if view is None or not view.is_agreed or self._awaits_trades(contract_id):
             return
+        if view.in_question:
+            return  # nobody knows whether it is closed; what is read of the venue says what it says
         told = self._positions.get(contract_id, _ToldPosition(quantity=0))
         row = self._rows.get(contract_id)
         if view.quantity == 0:

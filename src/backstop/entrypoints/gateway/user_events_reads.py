@@ -29,7 +29,7 @@ from backstop.entrypoints.gateway.held_rows import completed, orders_held, trade
 from backstop.entrypoints.gateway.upstream_reads import Upstream, UpstreamReads
 from backstop.entrypoints.gateway.user_events import UserEvents
 from backstop.entrypoints.gateway.user_events_rows import held_order
-from backstop.errors import GatewayAnswerError, JournalError
+from backstop.errors import GatewayAnswerError
 from backstop.ports import Clock
 
 LEARNT_MAX: Final = 200
@@ -100,10 +100,13 @@ class LearningReads:
         await self._loop.recorded()
 
     async def _learn(self, facts: Iterable[Fact]) -> None:
-        # What the disk does not take is told all the same, once it was decided upon.
-        for fact in list(facts)[-LEARNT_MAX:]:
-            with suppress(JournalError):
-                await self._loop.decide(fact)
+        # Put, not asked: what nobody waits for is held while it cannot be judged, and all of it
+        # shares a commit. What the disk does not take is told all the same, once it was handled.
+        news = list(facts)[-LEARNT_MAX:]
+        for fact in news:
+            self._loop.put(fact)
+        if news:
+            await self._loop.caught_up()
         await self._loop.recorded()
 
     def _unknown_orders(self, rows: Sequence[OrderRow]) -> Iterable[Fact]:

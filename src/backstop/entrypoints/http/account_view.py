@@ -1,10 +1,8 @@
 """Where the account stands against its own rules, for status pages."""
 
-from decimal import Decimal
-
 from msgspec import Struct
 
-from backstop.core.account_rules.limits import TENTHS, AccountLimits
+from backstop.core.account_rules.limits import AccountLimits, minis_text
 from backstop.core.account_rules.standing import (
     FloorOrigin,
     position_tenths,
@@ -12,7 +10,7 @@ from backstop.core.account_rules.standing import (
     standing,
 )
 from backstop.core.book import Book
-from backstop.domain.numbers import money, plain
+from backstop.domain.numbers import money
 from backstop.domain.utc import utc_text
 
 
@@ -92,10 +90,10 @@ def account_view(book: Book, *, now_ns: int) -> AccountView:
             high_close=_dollars(now.floor.high_close_micros),
             remaining=_dollars(now.floor_left_micros),
         ),
-        position=_minis(position_tenths(ranges_of(book), book)),
+        position=minis_text(position_tenths(ranges_of(book), book)),
         max_position=None
         if limits.max_position_tenths is None
-        else _minis(limits.max_position_tenths),
+        else minis_text(limits.max_position_tenths),
         locked=record.lock_cause if today and record.locked_on == today else None,
         firm_liquidated=bool(today) and record.firm_closed_on == today,
         losing_stops_in_a_row=record.stops_in_a_row,
@@ -109,7 +107,7 @@ def _changes(book: Book) -> tuple[LimitChangeView, ...]:
     return tuple(
         LimitChangeView(
             limit=str(name),
-            value=_minis(change.value)
+            value=minis_text(change.value)
             if name.member == "max_position_tenths"
             else f"{money(change.value):f}",
             operator=change.operator,
@@ -123,7 +121,3 @@ def _changes(book: Book) -> tuple[LimitChangeView, ...]:
 
 def _dollars(amount_micros: int | None) -> str | None:
     return None if amount_micros is None else f"{money(amount_micros):f}"
-
-
-def _minis(tenths: int) -> str:
-    return f"{plain(Decimal(tenths) / TENTHS):f}"

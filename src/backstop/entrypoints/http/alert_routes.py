@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from fastapi import FastAPI, Path, Query, Request
-from msgspec import Meta, Struct
+from msgspec import Struct
 from starlette.responses import Response
 
 from backstop.adapters.alert_courier import Delivery
@@ -12,21 +12,19 @@ from backstop.core.step import DecisionKind
 from backstop.domain.alert_code import runbook_page
 from backstop.domain.commands import Severity
 from backstop.domain.utc import utc_text
+from backstop.domain.wish_terms import OPERATOR_LENGTH_MAX
 from backstop.entrypoints.http.answers import json_answer
 from backstop.entrypoints.http.bodies import read_body
 from backstop.entrypoints.http.errors import ApiError, ErrorCode, echo
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.models import Body
 from backstop.entrypoints.http.openapi import described
+from backstop.entrypoints.http.people import UNNAMED_OPERATOR, Operator
 
 ALERTS_SHOWN = 100
 ALERTS_SHOWN_MAX = 1_000
 ALERT_ID_MAX = 2**53
 """Every reader of JSON keeps numbers up to it exactly."""
-
-OPERATOR_LENGTH_MAX = 64
-DEFAULT_OPERATOR = "api"
-"""Who acknowledged, where the caller does not say."""
 
 _ERRORS = (401, 403)
 
@@ -34,18 +32,7 @@ _ERRORS = (401, 403)
 class AcknowledgeBody(Body, frozen=True, kw_only=True):
     """Who has read it, as every other call takes a name; it goes before one in the address."""
 
-    operator: (
-        Annotated[
-            str,
-            Meta(
-                pattern=r"\S",
-                max_length=OPERATOR_LENGTH_MAX,
-                description=f"who has read it, in 1 to {OPERATOR_LENGTH_MAX} printable characters, "
-                "not blank",
-            ),
-        ]
-        | None
-    ) = None
+    operator: Operator | None = None
 
 
 class DeliveryView(Struct, frozen=True, kw_only=True):
@@ -117,7 +104,7 @@ def add_alert_routes(api: FastAPI, guard: Guard) -> None:
         alert_id: Annotated[int, Path(ge=1, le=ALERT_ID_MAX)],
         operator: Annotated[
             str, Query(min_length=1, max_length=OPERATOR_LENGTH_MAX)
-        ] = DEFAULT_OPERATOR,
+        ] = UNNAMED_OPERATOR,
     ) -> Response:
         """Say that a person has read an alert; it lifts no latch and re-arms nothing."""
         if not operator.isprintable() or not operator.strip():

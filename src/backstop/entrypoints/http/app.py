@@ -29,17 +29,19 @@ from backstop.entrypoints.http.liquidation_views import LIQUIDATION_SHAPES
 from backstop.entrypoints.http.metrics import add_metrics_route
 from backstop.entrypoints.http.openapi import components, described
 from backstop.entrypoints.http.order_routes import ORDER_SHAPES, add_order_routes
+from backstop.entrypoints.http.pace import RETRY_AFTER_S
 from backstop.entrypoints.http.protection_routes import (
     PROTECTION_SHAPES,
     add_protection_routes,
 )
+from backstop.entrypoints.http.query_words import refused_value
 from backstop.entrypoints.http.recovery_routes import RECOVERY_SHAPES, add_recovery_routes
 from backstop.entrypoints.http.status import HealthView, StatusView, health_view, status_view
 from backstop.entrypoints.http.views import (
     PositionList,
     position_rows,
 )
-from backstop.errors import GatewayError, JournalError, StateFolderError
+from backstop.errors import GatewayError, GuardBusyError, JournalError, StateFolderError
 
 _ERRORS = (401, 403)
 
@@ -139,12 +141,8 @@ def _add_error_handlers(api: FastAPI) -> None:
         return _error_answer(error)
 
     @api.exception_handler(RequestValidationError)
-    async def bad_query(_: Request, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        name = str(first["loc"][-1])
-        return _error_answer(
-            ApiError(422, ErrorCode.INVALID_VALUE, f"{name}: {first['msg']}", field=name)
-        )
+    async def bad_query(request: Request, error: RequestValidationError) -> Response:
+        return _error_answer(refused_value(request, error))
 
     @api.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> Response:
@@ -166,6 +164,12 @@ def _add_error_handlers(api: FastAPI) -> None:
         return _error_answer(
             ApiError(503, ErrorCode.RECORD_UNAVAILABLE, f"{error} Nothing was sent.")
         )
+
+    @api.exception_handler(GuardBusyError)
+    async def busy(_: Request, error: GuardBusyError) -> Response:
+        answer = _error_answer(ApiError(429, ErrorCode.TOO_MANY_CALLS, str(error)))
+        answer.headers["Retry-After"] = str(RETRY_AFTER_S)
+        return answer
 
     @api.exception_handler(StateFolderError)
     async def unreadable(_: Request, error: StateFolderError) -> Response:

@@ -4,7 +4,7 @@ What they answer stands on disk already and is read on a thread of its own: no q
 past holds up what happens now.
 """
 
-import asyncio
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -18,6 +18,7 @@ from backstop.app.audit_reading import (
     RecordPage,
 )
 from backstop.entrypoints.http.answers import json_answer
+from backstop.entrypoints.http.disk_reads import DiskReads
 from backstop.entrypoints.http.errors import ApiError, ErrorCode
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.openapi import described
@@ -35,6 +36,7 @@ _ERRORS = (401, 403)
 
 def add_audit_routes(api: FastAPI, guard: Guard) -> None:
     """Add the calls to ``api``."""
+    reads = DiskReads()
 
     @api.get(
         "/v1/audit/checkpoint",
@@ -42,7 +44,7 @@ def add_audit_routes(api: FastAPI, guard: Guard) -> None:
     )
     async def checkpoint(request: Request) -> Response:
         """Give the newest signed checkpoint; with ``Accept: text/plain`` the signed note alone."""
-        found = await asyncio.to_thread(guard.audit.checkpoint)
+        found = await reads.read(guard.audit.checkpoint)
         if found is None:
             raise ApiError(404, ErrorCode.NOT_FOUND, "nothing has been recorded yet")
         if request.headers.get("accept", "").startswith(_NOTE):
@@ -60,7 +62,7 @@ def add_audit_routes(api: FastAPI, guard: Guard) -> None:
             """Read and write down: a large page is no work for the event loop either."""
             return msgspec.json.encode(guard.audit.records(first_seq=first_seq, limit=limit))
 
-        return Response(await asyncio.to_thread(page), media_type="application/json")
+        return Response(await reads.read(page), media_type="application/json")
 
     @api.get(
         "/v1/audit/proof/{seq}",
@@ -68,7 +70,7 @@ def add_audit_routes(api: FastAPI, guard: Guard) -> None:
     )
     async def proof(seq: Annotated[int, Path(ge=1, le=SEQ_MAX)]) -> Response:
         """Prove that a journal record is in the tree of the newest checkpoint."""
-        found = await asyncio.to_thread(guard.audit.inclusion, seq)
+        found = await reads.read(partial(guard.audit.inclusion, seq))
         if found is None:
             raise ApiError(
                 404, ErrorCode.NOT_FOUND, f"the log has no record {seq} yet", field="seq"

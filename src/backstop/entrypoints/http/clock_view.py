@@ -3,8 +3,7 @@
 from msgspec import Struct
 
 from backstop.core.book import Book
-from backstop.core.venue_clock import zero_of
-from backstop.domain.clock import DATE_RESOLUTION_US
+from backstop.core.venue_clock import offset_of
 
 
 class ClockView(Struct, frozen=True, kw_only=True):
@@ -24,12 +23,10 @@ class ClockView(Struct, frozen=True, kw_only=True):
 def clock_view(book: Book) -> ClockView:
     """Return what the book knows of the two clocks."""
     clock, limit_us = book.venue_clock, book.policy.clock_offset_max_us
-    known = bool(clock.readings)
-    bounds = zero_of(clock.readings) if known else None
-    width_us = None if bounds is None else bounds.latest_us - bounds.earliest_us
+    known = offset_of(clock.readings) if clock.readings else None
     return ClockView(
-        offset_ms=clock.readings[-1].offset_us // 1000 if known else None,
-        uncertainty_ms=None if width_us is None else max(width_us, DATE_RESOLUTION_US) // 2000,
+        offset_ms=None if known is None else known[0] // 1000,
+        uncertainty_ms=None if known is None else known[1] // 1000,
         limit_ms=limit_us // 1000,
         blocks_entries=clock.is_off,
     )

@@ -8,6 +8,7 @@ or thirty, and a reader that begins at the beginning holds up nobody.
 import asyncio
 from base64 import b64decode
 from collections import deque
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -15,6 +16,7 @@ from msgspec import Struct
 
 from backstop.app.audit_reading import AuditReading, RecordView
 from backstop.domain.utc import utc_text
+from backstop.entrypoints.http.disk_reads import DiskReads
 
 RECORDS_PER_READ = 200
 
@@ -29,9 +31,9 @@ GAP = "gap"
 class EventView(Struct, frozen=True, kw_only=True):
     """One record of the journal, as the ``data`` of an event; the stream's ``id`` is ``seq``.
 
-    ``record`` is event, command, proof, policy or key-rotation. ``payload`` is what was recorded;
-    the ``kind`` in it names the fact or the command, and is the stream's ``event`` too. With
-    ``record`` gap it is a Gap: ``seq`` is the last number that is missing.
+    ``record`` is event, command, proof, policy, key-rotation or state. ``payload`` is what was
+    recorded; the ``kind`` in it names the fact or the command, and is the stream's ``event`` too.
+    With ``record`` gap it is a Gap: ``seq`` is the last number that is missing.
     """
 
     seq: int
@@ -78,6 +80,7 @@ class EventTail:
         self._shared: deque[tuple[int, bytes]] = deque()  # without a hole between
         self._shared_bytes = 0
         self._reading = asyncio.Lock()
+        self._reads = DiskReads()
 
     async def after(self, next_seq: int) -> Told | None:
         """Return what is on disk from ``next_seq`` on, a page at most; None while that is nothing.
@@ -93,7 +96,7 @@ class EventTail:
             told = self._from_shared(next_seq)  # another reader has read it meanwhile
             if told is not None:
                 return told
-            events = await asyncio.to_thread(self._read, next_seq)
+            events = await self._reads.read(partial(self._read, next_seq))
         self._share(next_seq, events)
         if not events:
             return None

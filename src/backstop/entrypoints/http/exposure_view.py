@@ -49,7 +49,8 @@ class FamilyVolatilityView(Struct, frozen=True, kw_only=True):
 class LimitView(Struct, frozen=True, kw_only=True):
     """One limit as it stands: ``headroom`` is what is left of it, negative in a breach.
 
-    ``subject`` is a family, ``LONG``, ``SHORT`` or ``ALL``.
+    ``subject`` is a family, ``LONG``, ``SHORT`` or ``ALL``, which also stands for the families
+    where none of them has exposure that the limit is about.
     """
 
     limit: LimitName
@@ -109,10 +110,9 @@ def add_exposure_routes(api: FastAPI, guard: Guard) -> None:
 
 def exposure_view(snapshot: ExposureSnapshot) -> ExposureView:
     """Return ``snapshot`` as the interface shows it."""
-    enforced = snapshot.limits is not None
     return ExposureView(
         at=utc_text(snapshot.utc_us),
-        enforced=enforced,
+        enforced=snapshot.limits is not None,
         roots=tuple(_root(root) for root in snapshot.roots),
         volatilities=tuple(
             FamilyVolatilityView(
@@ -123,7 +123,7 @@ def exposure_view(snapshot: ExposureSnapshot) -> ExposureView:
             )
             for it in snapshot.volatilities
         ),
-        limits=tuple(_limit(it) for it in snapshot.report.readings) if enforced else (),
+        limits=_limit_views(snapshot),
         unpriced=snapshot.report.unpriced,
     )
 
@@ -143,6 +143,24 @@ def _root(root: RootRisk) -> RootExposure:
         worst_long=risk(root.worst_long),
         worst_short=risk(root.worst_short),
     )
+
+
+def _limit_views(snapshot: ExposureSnapshot) -> tuple[LimitView, ...]:
+    """Return every limit: one that no family takes anything of is shown as well, with all room."""
+    limits = snapshot.limits
+    if limits is None:
+        return ()
+    readings = snapshot.report.readings
+    used = {it.limit for it in readings}
+    unused = (
+        LimitReading(limit=limit, subject="ALL", value_micros=0, limit_micros=limit_micros)
+        for limit, limit_micros in (
+            (LimitName.CORRELATION, limits.correlation_micros),
+            (LimitName.ES_NQ_COMBINED, limits.es_nq_combined_micros),
+        )
+        if limit not in used
+    )
+    return tuple(_limit(it) for it in (*unused, *readings))
 
 
 def _limit(reading: LimitReading) -> LimitView:

@@ -105,9 +105,9 @@ class Guard(Protocol):
     async def change_limits(
         self,
         *,
-        daily_loss: Decimal | None = None,
-        trailing_loss: Decimal | None = None,
-        max_position: Decimal | None = None,
+        daily_loss: Decimal | int | None = None,
+        trailing_loss: Decimal | int | None = None,
+        max_position: Decimal | int | None = None,
         reason: str = "",
         operator: str = "",
     ) -> Decision:
@@ -130,8 +130,8 @@ class Guard(Protocol):
         self,
         symbol: str,
         *,
-        stop_price: Decimal | None = None,
-        take_profit_price: Decimal | None = None,
+        stop_price: Decimal | int | None = None,
+        take_profit_price: Decimal | int | None = None,
     ) -> Decision:
         """Give a position a stop and a target; a level that is None stays as it is."""
 
@@ -140,8 +140,8 @@ class Guard(Protocol):
         client_order_id: str,
         *,
         quantity: int | None,
-        limit_price: Decimal | None,
-        stop_price: Decimal | None,
+        limit_price: Decimal | int | None,
+        stop_price: Decimal | int | None,
     ) -> Decision:
         """Ask the venue to change an order."""
 

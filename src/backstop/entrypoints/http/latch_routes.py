@@ -1,9 +1,7 @@
 """The calls by which a person stops new exposure and lets it through again."""
 
-from typing import Annotated
-
 from fastapi import FastAPI, Request
-from msgspec import Meta, Struct
+from msgspec import Struct
 from starlette.responses import Response
 
 from backstop.core.book import Book
@@ -16,30 +14,7 @@ from backstop.entrypoints.http.errors import ApiError, ErrorCode
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.models import Body
 from backstop.entrypoints.http.openapi import described
-
-REASON_LENGTH_MAX = 500
-OPERATOR_LENGTH_MAX = 64
-UNNAMED_OPERATOR = "api"
-"""Who halts where the caller does not say: a stop is never refused for want of a name."""
-
-_NOT_BLANK = r"\S"
-
-Reason = Annotated[
-    str,
-    Meta(
-        pattern=_NOT_BLANK,
-        max_length=REASON_LENGTH_MAX,
-        description=f"why, in 1 to {REASON_LENGTH_MAX} printable characters, not blank",
-    ),
-]
-Operator = Annotated[
-    str,
-    Meta(
-        pattern=_NOT_BLANK,
-        max_length=OPERATOR_LENGTH_MAX,
-        description=f"who asks, in 1 to {OPERATOR_LENGTH_MAX} printable characters, not blank",
-    ),
-]
+from backstop.entrypoints.http.people import UNNAMED_OPERATOR, Operator, Reason
 
 
 class HaltBody(Body, frozen=True, kw_only=True):

@@ -8,25 +8,29 @@ from msgspec import Meta, Struct
 from starlette.responses import Response
 
 from backstop.core.step import DecisionKind
+from backstop.domain.wish_terms import (
+    DOLLARS_MAX,
+    DOLLARS_MIN,
+    MINIS_MAX,
+    MINIS_MIN,
+    OPERATOR_LENGTH_MAX,
+    OPERATOR_TERMS,
+    REASON_LENGTH_MAX,
+    REASON_TERMS,
+    is_operator,
+    is_reason,
+)
 from backstop.entrypoints.http.account_view import AccountView, account_view
 from backstop.entrypoints.http.answers import json_answer
 from backstop.entrypoints.http.bodies import read_body
 from backstop.entrypoints.http.errors import ApiError, ErrorCode
 from backstop.entrypoints.http.guard import Guard
-from backstop.entrypoints.http.latch_routes import OPERATOR_LENGTH_MAX, REASON_LENGTH_MAX
 from backstop.entrypoints.http.models import Body
 from backstop.entrypoints.http.openapi import described
 
-LARGEST_DOLLARS = Decimal(1_000_000_000)
-LARGEST_MINIS = Decimal(100_000)
-SMALLEST_DOLLARS = Decimal("0.01")
-SMALLEST_MINIS = Decimal("0.1")
-
-Dollars = Annotated[
-    Decimal, Meta(description=f"dollars as text, {SMALLEST_DOLLARS} to {LARGEST_DOLLARS}")
-]
+Dollars = Annotated[Decimal, Meta(description=f"dollars as text, {DOLLARS_MIN} to {DOLLARS_MAX}")]
 Minis = Annotated[
-    Decimal, Meta(description=f"minis as text, {SMALLEST_MINIS} to {LARGEST_MINIS}, one decimal")
+    Decimal, Meta(description=f"minis as text, {MINIS_MIN} to {MINIS_MAX}, one decimal")
 ]
 
 
@@ -55,11 +59,26 @@ class LimitsBody(Body, frozen=True, kw_only=True):
     ] = ""
 
     def check(self) -> None:
-        """Raise ApiError for a limit that is none."""
+        """Raise ApiError for a limit that is none, and where none is named."""
+        if self.daily_loss is None and self.trailing_loss is None and self.max_position is None:
+            raise ApiError(
+                422,
+                ErrorCode.MISSING_MEMBER,
+                "no limit is named; at least one of daily_loss, trailing_loss and max_position is "
+                "needed",
+            )
+        for field, said, is_said, terms in (
+            ("operator", self.operator, is_operator, OPERATOR_TERMS),
+            ("reason", self.reason, is_reason, REASON_TERMS),
+        ):
+            if said and not is_said(said):
+                raise ApiError(
+                    422, ErrorCode.INVALID_VALUE, f"{field} must be {terms}", field=field
+                )
         for field, value, least, most in (
-            ("daily_loss", self.daily_loss, SMALLEST_DOLLARS, LARGEST_DOLLARS),
-            ("trailing_loss", self.trailing_loss, SMALLEST_DOLLARS, LARGEST_DOLLARS),
-            ("max_position", self.max_position, SMALLEST_MINIS, LARGEST_MINIS),
+            ("daily_loss", self.daily_loss, DOLLARS_MIN, DOLLARS_MAX),
+            ("trailing_loss", self.trailing_loss, DOLLARS_MIN, DOLLARS_MAX),
+            ("max_position", self.max_position, MINIS_MIN, MINIS_MAX),
         ):
             if value is None:
                 continue

@@ -1,8 +1,6 @@
 """What the interface shows of liquidations and closes, and what it takes to ask for one."""
 
-from typing import Annotated
-
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from backstop.core.book import Book
 from backstop.core.entry_gate import gate_denial
@@ -13,58 +11,29 @@ from backstop.domain.commands import CancelOrder, ClosePosition
 from backstop.domain.denial import Denial
 from backstop.domain.order import Side
 from backstop.domain.utc import utc_text
-from backstop.entrypoints.http.errors import ApiError, ErrorCode
+from backstop.entrypoints.gates import COMMAND_THAT_SENDS
 from backstop.entrypoints.http.models import Body, Quantity, Symbol
+from backstop.entrypoints.http.people import UNNAMED_OPERATOR, Operator, Reason
 from backstop.entrypoints.http.views import PositionRow
 
-REASON_LENGTH_MAX = 500
-OPERATOR_LENGTH_MAX = 64
-DEFAULT_OPERATOR = "api"
 DEFAULT_REASON = "asked for over the API"
-"""Who closes a position and why, where the caller does not say."""
-
-COMMAND_THAT_SENDS = "DRY_RUN=0 EXECUTE=1 backstop liquidate --yes"
-"""What a person types to take the account flat who has just been told that nothing was sent; a
-guard in dry run has to be restarted with the same settings first."""
-
-_Reason = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=REASON_LENGTH_MAX,
-        description=f"why, in 1 to {REASON_LENGTH_MAX} printable characters",
-    ),
-]
-_Operator = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=OPERATOR_LENGTH_MAX,
-        description=f"who asks, in 1 to {OPERATOR_LENGTH_MAX} printable characters",
-    ),
-]
+"""Why a position is closed, where the caller does not say."""
 
 
 class LiquidateBody(Body, frozen=True, kw_only=True):
     """Who wants the account flat, and why; with ``symbol`` only that contract."""
 
-    reason: _Reason
-    operator: _Operator
+    reason: Reason
+    operator: Operator
     symbol: Symbol | None = None
-
-    def check(self) -> None:
-        """Refuse a reason or a name that says nothing."""
-        for name in ("reason", "operator"):
-            if not getattr(self, name).strip():
-                raise ApiError(422, ErrorCode.INVALID_VALUE, f"{name} is blank", field=name)
 
 
 class CloseBody(Body, frozen=True, kw_only=True):
     """How much of a position to close; all of it when ``quantity`` is left out."""
 
     quantity: Quantity | None = None
-    reason: _Reason = DEFAULT_REASON
-    operator: _Operator = DEFAULT_OPERATOR
+    reason: Reason = DEFAULT_REASON
+    operator: Operator = UNNAMED_OPERATOR
 
 
 class CauseView(Struct, frozen=True, kw_only=True):
@@ -156,7 +125,7 @@ def liquidation_view(book: Book, run: Liquidation) -> LiquidationView:
         state=run.state,
         causes=tuple(cause.text for cause in run.causes),
         remaining=tuple(_remaining(book, it) for it in left),
-        symbol=None if run.contract_id is None else _symbol(book, run.contract_id),
+        symbol=None if run.contract_id is None else book.symbol_of(run.contract_id),
         contract_id=run.contract_id,
         quantity=run.quantity,
         latches=run.latches,
@@ -211,7 +180,7 @@ def _refusal(run: Liquidation) -> str:
 def _remaining(book: Book, it: Remaining) -> RemainingView:
     return RemainingView(
         kind=it.kind,
-        symbol=_symbol(book, it.contract_id),
+        symbol=book.symbol_of(it.contract_id),
         contract_id=it.contract_id,
         quantity=it.quantity,
         side=it.side,
@@ -219,8 +188,3 @@ def _remaining(book: Book, it: Remaining) -> RemainingView:
         broker_order_id=it.broker_order_id,
         client_order_id=it.client_order_id,
     )
-
-
-def _symbol(book: Book, contract_id: str) -> str:
-    instrument = book.instruments.get(contract_id)
-    return contract_id if instrument is None else instrument.symbol

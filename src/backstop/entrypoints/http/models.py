@@ -17,15 +17,17 @@ import msgspec
 from msgspec import Meta, Struct
 
 from backstop.domain.order import OrderRequest, OrderType, Side
+from backstop.domain.wish_terms import (
+    CLIENT_ORDER_ID_PATTERN,
+    CLIENT_ORDER_ID_TERMS,
+    NUMBER_EXPONENT_MAX,
+    NUMBER_PLACES_MAX,
+    QUANTITY_MAX,
+    STRATEGY_ID_LENGTH_MAX,
+    STRATEGY_ID_TERMS,
+    is_bounded,
+)
 from backstop.entrypoints.http.errors import ApiError, ErrorCode, echo
-
-CLIENT_ORDER_ID_LENGTH_MAX = 64
-QUANTITY_MAX = 2**31 - 1
-"""The venue's size is a 32-bit number; the limits that matter are far below and give reasons."""
-
-NUMBER_EXPONENT_MAX = 9
-NUMBER_PLACES_MAX = 30
-"""Bounds on written numbers: arithmetic on ``1e999999`` would cost memory or overflow."""
 
 VERIFY_TIMEOUT_S_MAX = 60
 """Longest wait for a verdict in one call; a caller that wants more asks again."""
@@ -36,8 +38,8 @@ WHAT_IF_ID = "what-if"
 ClientOrderId = Annotated[
     str,
     Meta(
-        pattern=rf"^\S{{1,{CLIENT_ORDER_ID_LENGTH_MAX}}}$",
-        description=f"1 to {CLIENT_ORDER_ID_LENGTH_MAX} printable characters without spaces",
+        pattern=CLIENT_ORDER_ID_PATTERN,
+        description=CLIENT_ORDER_ID_TERMS,
     ),
 ]
 Symbol = Annotated[
@@ -62,7 +64,7 @@ Price = Annotated[
     ),
 ]
 StrategyId = Annotated[
-    str, Meta(min_length=1, max_length=64, description="1 to 64 printable characters")
+    str, Meta(min_length=1, max_length=STRATEGY_ID_LENGTH_MAX, description=STRATEGY_ID_TERMS)
 ]
 
 
@@ -256,22 +258,13 @@ def _check_values(body: Body, written: dict[str, Any]) -> None:
         value = getattr(body, name)
         if isinstance(value, str) and not value.isprintable():
             _refuse_value(type(body), name, _shown(raw))
-        if isinstance(value, Decimal) and not (_is_bounded(value) and _is_number_text(raw)):
+        if isinstance(value, Decimal) and not (is_bounded(value) and _is_number_text(raw)):
             _refuse_value(type(body), name, _shown(raw))
 
 
 def _is_number_text(raw: object) -> bool:
     """Refuse what Decimal would read as a number and a person would not, such as ``50_00``."""
     return not isinstance(raw, str) or _NUMBER_TEXT.fullmatch(raw) is not None
-
-
-def _is_bounded(number: Decimal) -> bool:
-    exponent = number.as_tuple().exponent
-    return (
-        isinstance(exponent, int)  # NaN and the infinities have none
-        and exponent >= -NUMBER_PLACES_MAX
-        and number.adjusted() <= NUMBER_EXPONENT_MAX
-    )
 
 
 def _refuse_value(body_type: type[Body], name: str, shown: str) -> NoReturn:

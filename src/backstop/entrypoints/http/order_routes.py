@@ -137,7 +137,11 @@ def _add_changes(api: FastAPI, guard: Guard) -> None:
         ),
     )
     async def modify(client_order_id: str, request: Request) -> Response:
-        """Ask the venue to lower the quantity or move the price of a working order."""
+        """Ask the venue to lower the quantity or move the price of a working order.
+
+        Answers when the venue did, or when its silence is UNKNOWN. What it refuses is a 409 in its
+        words.
+        """
         name, body = unquote(client_order_id), await read_body(request, ModifyBody)
         decision = await guard.modify_order(
             name,
@@ -154,9 +158,9 @@ def _add_changes(api: FastAPI, guard: Guard) -> None:
         ),
     )
     async def cancel(client_order_id: str) -> Response:
-        """Ask the venue to cancel an order; what comes of it shows in the order.
+        """Ask the venue to cancel an order, and again until it is over or the venue says no.
 
-        The stop that a position needs is not cancelled.
+        What comes of it shows in the order. The stop that a position needs is not cancelled.
         """
         name = unquote(client_order_id)
         return changed(guard.book, name, await guard.cancel_order(name, reason=CANCEL_REASON))

@@ -18,7 +18,7 @@ from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.without_secrets import WithoutSecrets
 
 KEEP_ALIVE_S = 30
-STOP_LIMIT_S = 2
+STOP_LIMIT_S = 1
 """How long calls under way may take at a stop; an order among them stays in the record."""
 
 

@@ -9,10 +9,9 @@ from backstop.app.policy import PPM_IN_PERCENT
 from backstop.core.book import Book, VenueOrder
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS, Policy
 from backstop.core.protection_situation import Protection as PositionProtection
-from backstop.core.realised import realised
 from backstop.core.trading_state import TradingState
 from backstop.domain.broker import BrokerOrder, BrokerStatus
-from backstop.domain.numbers import money, plain
+from backstop.domain.numbers import decimal_text, money, plain
 from backstop.domain.order import OrderState, OrderType, Side
 from backstop.entrypoints.gates import Gates, gates
 from backstop.entrypoints.http.account_view import AccountView, account_view
@@ -28,7 +27,6 @@ from backstop.entrypoints.http.views import (
     PositionRow,
     order_records,
     position_rows,
-    price_text,
 )
 
 
@@ -71,7 +69,11 @@ class ExposureLimitsView(Struct, frozen=True, kw_only=True):
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """What bounds a new order; ``exposure`` is null while correlation protection is off."""
+    """What bounds a new order; ``exposure`` is null while correlation protection is off.
+
+    ``stale_quote_busy_ms`` holds instead of ``stale_quote_ms`` for the S&P and Nasdaq families
+    while the stock market is open; null: one time for all.
+    """
 
     symbols: tuple[str, ...]
     max_order_quantity: int
@@ -82,6 +84,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     duplicate_window_ms: int
     min_r_multiple: str | None
     stale_quote_ms: int
+    stale_quote_busy_ms: int | None
     execution_timeout_s: str
     max_slippage_ticks: str
     exposure: ExposureLimitsView | None
@@ -250,20 +253,19 @@ def _role(held: VenueOrder) -> str:
 def _working(
     book: Book, row: BrokerOrder, client_order_id: str | None, role: str, tag: str | None
 ) -> WorkingOrder:
-    instrument = book.instruments.get(row.contract_id)
     return WorkingOrder(
         broker_order_id=row.broker_order_id,
         client_order_id=client_order_id,
         role=role,
         tag=tag,
-        symbol=row.contract_id if instrument is None else instrument.symbol,
+        symbol=book.symbol_of(row.contract_id),
         contract_id=row.contract_id,
         side=row.side,
         quantity=row.quantity,
         filled_quantity=row.filled_quantity,
         type=row.type,
-        limit_price=price_text(row.limit_price),
-        stop_price=price_text(row.stop_price),
+        limit_price=decimal_text(row.limit_price),
+        stop_price=decimal_text(row.stop_price),
         status=row.status,
     )
 
@@ -285,6 +287,9 @@ def _limits(policy: Policy) -> Limits:
         duplicate_window_ms=policy.duplicate_window_ns // MILLISECOND_NS,
         min_r_multiple=None if wanted is None else f"{plain(wanted):f}",
         stale_quote_ms=policy.stale_quote_ns // MILLISECOND_NS,
+        stale_quote_busy_ms=None
+        if policy.busy_quote_ns is None
+        else policy.busy_quote_ns // MILLISECOND_NS,
         execution_timeout_s=f"{policy.execution_timeout_ns / SECOND_NS:g}",
         max_slippage_ticks=f"{plain(policy.max_slippage_ticks):f}",
         exposure=None
@@ -321,7 +326,7 @@ def _protection(book: Book, positions: tuple[PositionRow, ...]) -> Protection:
 
 
 def _realised(book: Book) -> Realised:
-    result = realised(book.trades.values()) + book.past_result
+    result = book.trades.result + book.past_result
     return Realised(
         gross=f"{money(result.gross_micros):f}",
         costs=f"{money(result.costs_micros):f}",

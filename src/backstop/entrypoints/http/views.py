@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from backstop.core.book import Book, VenueOrder
 from backstop.core.execution_verdict import Verdict, Verification
+from backstop.core.exits_in_question import held_at_most
 from backstop.core.guardrails import Assessment
 from backstop.core.past import PastOrder
 from backstop.core.positions import Knowledge, PositionView
@@ -18,8 +19,9 @@ from backstop.core.protection_situation import Protection, protection_of
 from backstop.core.tracked_order import TrackedOrder, final_quantity, levels
 from backstop.domain.broker import BrokerOrder, BrokerStatus, BrokerTrade
 from backstop.domain.denial import Denial
+from backstop.domain.events import Answer
 from backstop.domain.instrument import Instrument
-from backstop.domain.numbers import fraction_text, plain
+from backstop.domain.numbers import decimal_text, fraction_text, plain
 from backstop.domain.order import LegRole, OrderState, OrderType, Rejection, Side
 from backstop.domain.utc import utc_text
 
@@ -55,10 +57,39 @@ class LegRecord(Struct, frozen=True, kw_only=True):
     price: str | None
 
 
+class CancelRecord(Struct, frozen=True, kw_only=True):
+    """The end of an order was asked for ``times`` times, and why.
+
+    ``answer`` is the newest of the venue, in its words ``message``; null: none yet. ``asks_again``:
+    the guard asks until the order is over.
+    """
+
+    reason: str
+    times: int
+    answer: Answer | None
+    message: str
+    asks_again: bool
+
+
+class ChangeRecord(Struct, frozen=True, kw_only=True):
+    """What an order was asked to become and the venue does not show yet, or refused.
+
+    Null members stay as they are. ``answer`` and ``message`` are as for a cancel.
+    """
+
+    reason: str
+    quantity: int | None
+    limit_price: str | None
+    stop_price: str | None
+    answer: Answer | None
+    message: str
+
+
 class OrderRecord(Struct, frozen=True, kw_only=True):
     """One order of ours; quantity and level prices are those it has now, on the tick.
 
-    A change that the venue shows is in them; the trailing level and the bracket are as sent.
+    A change that the venue shows is in them, and one that it does not show yet is in ``change``.
+    The trailing level and the bracket are as sent.
     ``rejection`` says what kind of no a REJECTED order got.
     """
 
@@ -79,6 +110,8 @@ class OrderRecord(Struct, frozen=True, kw_only=True):
     average_price: str | None
     fills: tuple[FillRecord, ...]
     venue_message: str
+    cancel: CancelRecord | None
+    change: ChangeRecord | None
     rejection: Rejection | None
     transitions: tuple[TransitionRecord, ...]
     custom_tag: str
@@ -106,12 +139,15 @@ class PositionRow(Struct, frozen=True, kw_only=True):
     """One position. ``stop`` is the working stop that would be hit first, ``stops`` are all.
 
     ``quantity`` is signed; ``naked_ms`` says for how long the stops have not covered it, 0 while
-    they do, and ``naked_ms_max`` for how long they did not at most, since it was opened.
+    they do, and ``naked_ms_max`` for how long they did not at most, since it was opened. Of
+    ``in_question`` contracts, which are in ``quantity``, only reads of one moment say that they are
+    gone; while there are any, ``knowledge`` is UNKNOWN.
     """
 
     symbol: str
     contract_id: str
     quantity: int
+    in_question: int
     average_price: str | None
     stop: ProtectiveOrder | None
     target: ProtectiveOrder | None
@@ -163,14 +199,9 @@ class VerificationView(Struct, frozen=True, kw_only=True):
 # -- numbers -------------------------------------------------------------------------------------
 
 
-def price_text(price: Decimal | None) -> str | None:
-    """Return a price in points as plain decimal text."""
-    return None if price is None else f"{plain(price):f}"
-
-
 def level_text(instrument: Instrument | None, ticks: int | None) -> str | None:
     """Return a level in ticks as a price in points."""
-    return None if instrument is None or ticks is None else price_text(instrument.price(ticks))
+    return None if instrument is None or ticks is None else decimal_text(instrument.price(ticks))
 
 
 # -- orders --------------------------------------------------------------------------------------
@@ -202,8 +233,8 @@ def _order_record(book: Book, order: TrackedOrder, legs: Iterable[LegRecord]) ->
         side=intent.side,
         quantity=final_quantity(order),
         type=intent.type,
-        limit_price=None if limit is None else price_text(limit),
-        stop_price=None if stop is None else price_text(stop),
+        limit_price=None if limit is None else decimal_text(limit),
+        stop_price=None if stop is None else decimal_text(stop),
         stop_loss_price=level_text(instrument, intent.stop_loss_ticks),
         take_profit_price=level_text(instrument, intent.take_profit_ticks),
         strategy_id=intent.strategy_id,
@@ -212,6 +243,8 @@ def _order_record(book: Book, order: TrackedOrder, legs: Iterable[LegRecord]) ->
         average_price=None if average is None else fraction_text(average),
         fills=tuple(_fill(trade) for trade in order.fills),
         venue_message=order.venue_message,
+        cancel=_cancel(order),
+        change=_change(order, instrument),
         rejection=order.rejection if order.state is OrderState.REJECTED else None,
         transitions=tuple(
             TransitionRecord(
@@ -225,6 +258,33 @@ def _order_record(book: Book, order: TrackedOrder, legs: Iterable[LegRecord]) ->
         custom_tag=order.custom_tag,
         requested_at=utc_text(order.requested_utc_us),
         legs=tuple(legs),
+    )
+
+
+def _cancel(order: TrackedOrder) -> CancelRecord | None:
+    asked = order.cancel
+    if asked is None:
+        return None
+    return CancelRecord(
+        reason=asked.reason,
+        times=asked.times,
+        answer=asked.answer,
+        message=asked.message,
+        asks_again=bool(asked.due_ns) and not order.is_terminal,
+    )
+
+
+def _change(order: TrackedOrder, instrument: Instrument | None) -> ChangeRecord | None:
+    asked = order.change
+    if asked is None:
+        return None
+    return ChangeRecord(
+        reason=asked.reason,
+        quantity=asked.quantity,
+        limit_price=level_text(instrument, asked.limit_ticks),
+        stop_price=level_text(instrument, asked.stop_ticks),
+        answer=asked.answer,
+        message=asked.message,
     )
 
 
@@ -273,7 +333,7 @@ def _leg(leg: VenueOrder) -> LegRecord:
         status=row.status,
         quantity=row.quantity,
         filled_quantity=row.filled_quantity,
-        price=price_text(row.stop_price if row.limit_price is None else row.limit_price),
+        price=decimal_text(row.stop_price if row.limit_price is None else row.limit_price),
     )
 
 
@@ -285,40 +345,54 @@ def position_rows(book: Book, *, now_ns: int) -> tuple[PositionRow, ...]:
     return tuple(
         position_row(book, view, now_ns=now_ns)
         for view in book.positions.values()
-        if view.quantity or view.ledger or view.knowledge is not Knowledge.KNOWN
+        if view.quantity or view.ledger or view.in_question or not _is_known(view)
     )
 
 
 def position_row(book: Book, view: PositionView, *, now_ns: int) -> PositionRow:
     """Return one position with the orders that protect it, also a flat one."""
-    instrument = book.instruments.get(view.contract_id)
-    stops = tuple(_protective(row) for row in _working_stops(book, view))
-    targets = tuple(_protective(row) for row in _working_targets(book, view))
+    held = held_at_most(view)
+    stops = tuple(_protective(row) for row in _working_stops(book, view.contract_id, held))
+    targets = tuple(_protective(row) for row in _working_targets(book, view.contract_id, held))
     naked_ns = now_ns - view.naked_since_ns if view.naked_since_ns else 0
     naked_max_ns = max(naked_ns, book.protection.record(view.contract_id).naked_max_ns)
     return PositionRow(
-        symbol=view.contract_id if instrument is None else instrument.symbol,
+        symbol=book.symbol_of(view.contract_id),
         contract_id=view.contract_id,
-        quantity=view.quantity,
-        average_price=price_text(view.average_price) if view.quantity else None,
+        quantity=held,
+        in_question=view.in_question,
+        average_price=decimal_text(view.average_price) if view.quantity else None,
         stop=stops[0] if stops else None,
         target=targets[0] if targets else None,
-        knowledge=view.knowledge,
+        knowledge=Knowledge.UNKNOWN if view.in_question else view.knowledge,
         naked_ms=naked_ns // NANOSECONDS_PER_MS,
         naked_ms_max=naked_max_ns // NANOSECONDS_PER_MS,
-        protection=protection_of(book, view.contract_id),
+        protection=_protection(book, view, stops),
         stops=stops,
         targets=targets,
     )
 
 
-def _working_stops(book: Book, view: PositionView) -> list[BrokerOrder]:
-    """Return the stops that would close the position, the one that is hit first in front."""
-    side = Side.SELL if view.quantity > 0 else Side.BUY
+def _is_known(view: PositionView) -> bool:
+    return view.knowledge is Knowledge.KNOWN
+
+
+def _protection(book: Book, view: PositionView, stops: Iterable[ProtectiveOrder]) -> Protection:
+    """Return how a position stands; what is in question is not repaired, but it may lack a stop."""
+    found = protection_of(book, view.contract_id)
+    covered = sum(stop.quantity for stop in stops)
+    if view.in_question and found is Protection.PROTECTED and covered < abs(held_at_most(view)):
+        return Protection.UNPROTECTED
+    return found
+
+
+def _working_stops(book: Book, contract_id: str, held: int) -> list[BrokerOrder]:
+    """Return the stops that would close ``held``, the one that is hit first in front."""
+    side = Side.SELL if held > 0 else Side.BUY
     rows = [
         row
-        for row in book.working_rows(view.contract_id)
-        if view.quantity
+        for row in book.working_rows(contract_id)
+        if held
         and row.side is side
         and row.status is BrokerStatus.OPEN
         and row.type in {OrderType.STOP, OrderType.TRAILING_STOP}
@@ -326,21 +400,19 @@ def _working_stops(book: Book, view: PositionView) -> list[BrokerOrder]:
     return sorted(rows, key=lambda row: side.sign * (row.stop_price or Decimal(0)))
 
 
-def _working_targets(book: Book, view: PositionView) -> list[BrokerOrder]:
-    """Return the targets of the position, the one that is hit first in front."""
-    side = Side.SELL if view.quantity > 0 else Side.BUY
-    legs = book.live_legs(view.contract_id)
-    ours = (order for order in book.live_orders() if order.role is LegRole.TAKE_PROFIT)
+def _working_targets(book: Book, contract_id: str, held: int) -> list[BrokerOrder]:
+    """Return the targets of ``held``, the one that is hit first in front."""
+    side = Side.SELL if held > 0 else Side.BUY
+    legs = book.live_legs(contract_id)
+    live = book.live_orders(contract_id)
+    ours = (order for order in live if order.role is LegRole.TAKE_PROFIT)
     rows = [
         row
         for row in (
             *(leg.row for leg in legs if leg.role is LegRole.TAKE_PROFIT),
             *(order.venue for order in ours if order.venue is not None),
         )
-        if view.quantity
-        and row.contract_id == view.contract_id
-        and row.side is side
-        and row.status is BrokerStatus.OPEN
+        if held and row.side is side and row.status is BrokerStatus.OPEN
     ]
     return sorted(rows, key=lambda row: -side.sign * (row.limit_price or Decimal(0)))
 
@@ -348,7 +420,7 @@ def _working_targets(book: Book, view: PositionView) -> list[BrokerOrder]:
 def _protective(row: BrokerOrder) -> ProtectiveOrder:
     return ProtectiveOrder(
         broker_order_id=row.broker_order_id,
-        price=price_text(row.stop_price if row.limit_price is None else row.limit_price),
+        price=decimal_text(row.stop_price if row.limit_price is None else row.limit_price),
         quantity=row.quantity - row.filled_quantity,
         type=row.type,
     )

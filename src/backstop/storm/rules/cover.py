@@ -10,10 +10,6 @@ SURPLUS_S: Final = 45.0
 """How long legs may be larger than the position: what is certain takes two reads; nothing is lost
 by it unless the market comes."""
 
-SURPLUS_LOSSY_S: Final = 90.0
-"""Likewise where messages get lost: a stop whose successor is of unknown fate stays as it is until
-that has never arrived, which takes 40 s and two reads that may fail."""
-
 CANCEL_RACE_S: Final = 1.5
 """A position that is younger may have come about while the cancel of its stop was on its way."""
 
@@ -37,7 +33,6 @@ class CoverRules:
         self._naked_limit_s = naked_limit_s
         self._naked_s: dict[str, float] = {}
         self._surplus_s: dict[str, float] = {}
-        self._surplus_limit_s = SURPLUS_LOSSY_S if scene.loses_messages else SURPLUS_S
         self._flat_s: dict[str, float] = {}
 
     def on_cancel(self, order_id: int) -> None:
@@ -55,7 +50,7 @@ class CoverRules:
         if self._scene.was_told_flat:
             return
         left = truth.stop_cover(row.contract_id, without=order_id)
-        if left < abs(position):
+        if left < min(abs(held) for held in self._held_since_decided(row, position)):
             self._scene.break_rule(
                 "protected or flat",
                 f"stop {order_id} was cancelled, and only {left} of {position} {row.contract_id} "
@@ -79,6 +74,16 @@ class CoverRules:
             and decided_s > opened_s + TOLD_S
             and since_s < opened_s + ONE_MOMENT_S
         )
+
+    def _held_since_decided(self, row: OrderRow, position: int) -> set[int]:
+        """Return what was held when a cancel was decided, and since: what fills on its way counts.
+
+        The legs of an entry begin to work a moment after it has filled.
+        """
+        decided_s = self._scene.decided_s("cancel", str(row.id))
+        if decided_s is None:
+            return {position}
+        return self._scene.truth.held_of_late(row.contract_id, since_s=decided_s)
 
     def on_trade(self, row: OrderRow | None, contract_id: str, *, before: int, after: int) -> None:
         """Look at a leg that opened a position, long after the one that it belonged to."""
@@ -138,7 +143,7 @@ class CoverRules:
             return
         before_s = self._surplus_s.get(contract_id, 0.0)
         since_s = self._surplus_s[contract_id] = before_s + LOOK_S
-        if before_s <= self._surplus_limit_s < since_s:
+        if before_s <= SURPLUS_S < since_s:
             self._scene.break_rule(
                 "no leg outlives its position",
                 f"stops of {legs} work for {held} {contract_id} since {since_s:g} s",

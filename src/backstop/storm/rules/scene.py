@@ -49,6 +49,7 @@ class Scene:
         durable: says whether a command about an order or a contract is on disk.
         decided_s: says since when it is; None: it is not.
         exits: tags of orders that only reduced, by what the guard knew when it let them pass.
+        bare_exits: tags of orders of bots that were let through as exits, without a stop.
         loses_messages: the weather loses answers and events.
     """
 
@@ -76,6 +77,7 @@ class Scene:
         self.disturbed_s = now_s()
         self.foreign_orders: set[int] = set()
         self.exits: set[str] = set()
+        self.bare_exits: set[str] = set()
         self._is_reachable = is_reachable
         self._denied_s: deque[float] = deque((-DENIED_S, -DENIED_S), maxlen=2)
 
@@ -93,6 +95,8 @@ class Scene:
         )
         if guard is not None and order is not None and guard.book.is_exit(order):
             self.exits.add(order.custom_tag)
+        if order is not None and order.reduces_risk:
+            self.bare_exits.add(order.custom_tag)
 
     def positions_denied(self) -> None:
         """A read of positions was answered with an empty list, whatever is held."""

@@ -60,6 +60,7 @@ const SENTENCES = {
   BotSignedOff: (it) => [PLAIN, `Bot ${it.bot_id} signed off`],
   BotFellSilent: (it) => [WARN, `Bot ${it.bot_id} is silent for ${duration(it.silent_ms)}`],
   BotGivenUp: (it) => [BAD, `Bot ${it.bot_id} is given up`],
+  StrategyFailed: (it) => [BAD, `Strategy ${it.strategy_id} failed: ${it.reason}`],
   BotReturned: (it) => [GOOD, `Bot ${it.bot_id} is back`],
 
   OrderRequested: ({ request: it }) => [PLAIN, `${wish(it)} asked for as ${it.client_order_id}`],

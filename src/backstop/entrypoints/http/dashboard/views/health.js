@@ -57,7 +57,7 @@ function beats(store, stale) {
       good: readMs !== null && readMs < ACCOUNT_LATE_MS,
       value: readMs === null ? "never" : ago(readMs),
     },
-    { name: "venue clock", good: !clock.blocks_entries, value: offset(clock.offset_ms) },
+    { name: "venue clock", good: !clock.blocks_entries, value: offset(clock) },
     { name: "longest stall", value: duration(heartbeats.event_loop_stall_ms_max) },
     {
       name: "guard restarts",
@@ -71,9 +71,12 @@ function ago(ms) {
   return ms === null ? NOTHING : `${duration(ms)} ago`;
 }
 
-function offset(ms) {
+/** How far the venue's clock is from ours; within what the answers leave open, it is not. */
+function offset({ offset_ms: ms, uncertainty_ms: within_ms }) {
   if (ms === null) return "not known";
-  return `${duration(Math.abs(ms))} ${ms < 0 ? "behind" : "ahead"}`;
+  const within = `± ${duration(within_ms)}`;
+  if (Math.abs(ms) <= within_ms) return `agrees ${within}`;
+  return `${duration(Math.abs(ms))} ${ms < 0 ? "behind" : "ahead"} ${within}`;
 }
 
 /** One line; without `good` it is a fact that is neither well nor unwell. */

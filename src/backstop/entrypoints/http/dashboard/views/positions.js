@@ -52,6 +52,7 @@ function Row({ it }) {
     </td>
     <td data-label="Known">
       <span class="badge" data-badge=${it.knowledge} title=${KNOWLEDGE[it.knowledge]}>${it.knowledge}</span>
+      ${it.in_question !== 0 && html`<span class="dim small"> ${Math.abs(it.in_question)} in question</span>`}
     </td>
   </tr>`;
 }

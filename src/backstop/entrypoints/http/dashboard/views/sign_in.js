@@ -15,8 +15,9 @@ export class SignIn extends Component {
     return html`<main class="sign-in">
       <h1>Backstop</h1>
       <p role="alert">${why}</p>
-      <p>Open the address that <code>backstop run</code> printed, or paste the token: it is in
-        <code>BACKSTOP_API_TOKEN</code>, or in the file <code>api_token</code> of the state folder.</p>
+      <p>Open the address that <code>backstop run</code> printed, or paste the token:
+        it is in <code>BACKSTOP_API_TOKEN</code>, or in the file <code>api_token</code> of the state
+        folder.</p>
       <form onSubmit=${this.#submit}>
         <label>Token
           <input id="token" type="password" autocomplete="off" spellcheck=${false} autofocus
