@@ -146,9 +146,12 @@ async def test_before_the_beginning_everything_says_what_to_do(desk: Desk) -> No
 
 async def test_nothing_is_left_of_a_guard_that_has_ended(desk: Desk) -> None:
     """No task, no thread, no socket, no file: measured from the end of a first one to the next."""
+    threads = _threads()
     async with desk.guard() as guard:
         await guard.enter(quantity=1)
-    await until(lambda: not _tasks(), _tasks)
+    await until(
+        lambda: _threads() <= threads and not _tasks(), lambda: (_threads() - threads, _tasks())
+    )
     before = _held()
 
     async with desk.guard() as guard:
@@ -192,11 +195,12 @@ def _tasks() -> list[str]:
 
 
 def _held() -> set[str]:
-    """Return threads by name, and how many descriptors are open, as one set of words.
-
-    Threads of the event loop's own pool stay until the loop ends: that is the program's business.
-    """
-    threads = {it.name for it in threading.enumerate() if not it.name.startswith("asyncio_")}
+    """Return threads by name, and how many descriptors are open, as one set of words."""
     folder = next(it for it in (Path("/proc/self/fd"), Path("/dev/fd")) if it.exists())
     descriptors = range(sum(1 for _ in folder.iterdir()))
-    return threads | {f"descriptor {number}" for number in descriptors}
+    return _threads() | {f"descriptor {number}" for number in descriptors}
+
+
+def _threads() -> set[str]:
+    """Return threads by name, but for the event loop's own pool, whose end is the program's affair."""
+    return {it.name for it in threading.enumerate() if not it.name.startswith("asyncio_")}

@@ -253,6 +253,8 @@ async def test_an_hours_sleep_of_the_computer_is_over_for_every_deadline_at_once
     clock = SetClock()
     async with desk.guard(clock=clock) as guard:
         order = await guard.enter(quantity=1)
+        await until(lambda: stop_legs(desk) == 1, "the stop is at the exchange")
+        await guard.agrees()
         audits = guard.book.audit.complete_sent_ns
         cut_off(desk)
         later(guard, clock, 3600)
