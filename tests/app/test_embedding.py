@@ -202,5 +202,5 @@ def _held() -> set[str]:
 
 
 def _threads() -> set[str]:
-    """Return threads by name, but for the event loop's own pool, whose end is the program's affair."""
+    """Return threads by name, but for the pool of the event loop, which ends with it."""
     return {it.name for it in threading.enumerate() if not it.name.startswith("asyncio_")}

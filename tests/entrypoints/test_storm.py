@@ -1,6 +1,8 @@
 """`backstop storm`: a line for each seed, a digest, an exit code."""
 
 import json
+import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from backstop.adapters.process_watch import watched_process
 from backstop.entrypoints.main import INTERRUPTED
 from backstop.entrypoints.storm import storm as verb
 from backstop.storm.mutations import MUTATIONS, planted
@@ -136,3 +139,37 @@ def test_a_stop_says_how_far_it_came_and_leaves_nothing_behind(
         assert process.returncode == INTERRUPTED
         assert (told, complained) == ("", f"Stopped after 0 of {of}, 0 failed\n")
         assert files() == []
+
+
+def test_nothing_is_played_on_when_who_shares_the_seeds_out_is_killed() -> None:
+    command = [sys.executable, "-m", "backstop", "storm", "--seeds", "20:30", "--workers", "2"]
+    with subprocess.Popen([*command, "--hours", "24"], stdout=subprocess.DEVNULL) as process:
+
+        def workers() -> list[int]:
+            """Return the processes that play, which name the folders of their seeds."""
+            folders = [
+                folder
+                for place in (MEMORY_FOLDER, Path(tempfile.gettempdir()))
+                for folder in place.glob(f"backstop-storm-{process.pid}-*/backstop-storm-*")
+            ]
+            return [int(folder.name.split("-")[2]) for folder in folders]
+
+        try:
+            ends_s = time.monotonic() + PATIENCE_S
+            while len(workers()) < 2 and time.monotonic() < ends_s:
+                time.sleep(0.02)
+            held = [watched_process(it) for it in workers()]
+            assert len(held) == 2
+        finally:
+            process.kill()
+    try:
+        for worker in held:
+            ended, _, _ = select.select([worker], [], [], PATIENCE_S)
+            assert ended == [worker]
+    finally:
+        for worker in held:
+            worker.kill()
+            worker.close()
+        for place in (MEMORY_FOLDER, Path(tempfile.gettempdir())):
+            for folder in place.glob(f"backstop-storm-{process.pid}-*"):
+                shutil.rmtree(folder)

@@ -8,9 +8,12 @@ import math
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
+from threading import Thread
+from types import FrameType
 from typing import Annotated, Final
 
 import msgspec
@@ -63,10 +66,13 @@ def storm(
             f"{hours:g} is not more than 0 hours and {HOURS_MAX} at most", param_hint="--hours"
         )
     played = failed = 0
-    # A polite stop takes the way of Ctrl-C, so that no folder of a seed is left in memory.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    alone = trace or len(numbers) == 1
     try:
-        for result in _results(numbers, hours=hours, trace=trace, workers=workers, quiet=as_json):
+        for result in (
+            _one_by_one(numbers, hours=hours, trace=trace, quiet=as_json)
+            if alone
+            else _shared_out(numbers, hours=hours, workers=workers)
+        ):
             played += 1
             failed += not result.passed
             typer.echo(msgspec.json.encode(result).decode() if as_json else _line(result))
@@ -98,19 +104,50 @@ def _numbers(seeds: str, seed: int | None) -> range:
     return numbers
 
 
-def _results(
-    numbers: range, *, hours: float, trace: bool, workers: int, quiet: bool
-) -> Iterator[SeedResult]:
-    if trace or len(numbers) == 1:
-        show = partial(typer.echo, err=quiet) if trace else None
+def _one_by_one(numbers: range, *, hours: float, trace: bool, quiet: bool) -> Iterator[SeedResult]:
+    """Play seeds in this process."""
+    show = partial(typer.echo, err=quiet) if trace else None
+    stop = _Stop()
+    with _handled_by(stop.heard):
         for number in numbers:
-            yield run_seed(number, hours=hours, show=show)
-        return
-    # A process for each seed: what a killed guard leaves behind is gone with it.
+            result = run_seed(number, hours=hours, show=show, stopped=lambda: stop.wanted)
+            if stop.wanted:  # too late for the seed to see
+                raise KeyboardInterrupt
+            yield result
+
+
+class _Stop:
+    """A stop that the simulation looks for: raised inside a callback, it might be caught there."""
+
+    def __init__(self) -> None:
+        self.wanted = False
+
+    def heard(self, number: int, frame: FrameType | None) -> None:
+        """Take note of the first; the next one ends whatever is running."""
+        if self.wanted:
+            signal.default_int_handler(number, frame)
+        self.wanted = True
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Have a polite stop take the way of Ctrl-C, so that no folder of a seed is left in memory."""
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    before = {kind: signal.signal(kind, handler) for kind in kinds}
+    try:
+        yield
+    finally:
+        for kind, handled in before.items():
+            signal.signal(kind, handled)
+
+
+def _shared_out(numbers: range, *, hours: float, workers: int) -> Iterator[SeedResult]:
+    """Play each seed in a process of its own: what a killed guard leaves behind goes with it."""
     count = min(workers or os.cpu_count() or 1, WORKERS_MAX)
     with (
+        _handled_by(signal.default_int_handler),
         seed_files(seeds=count) as place,
-        ProcessPoolExecutor(count, max_tasks_per_child=1, initializer=_leave_stops) as pool,
+        ProcessPoolExecutor(count, max_tasks_per_child=1, initializer=_begin_worker) as pool,
     ):
         try:
             yield from pool.map(partial(run_seed, hours=hours, place=place), numbers)
@@ -121,10 +158,18 @@ def _results(
             raise
 
 
-def _leave_stops() -> None:
-    """Leave Ctrl-C and polite stops, which all of a terminal get, to who shares the seeds out."""
+def _begin_worker() -> None:
+    """Leave stops, which all of a terminal get, to who shares the seeds out; end when it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Thread(target=_end_with_parent, name="parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(EXIT_FAILED)
 
 
 def _line(result: SeedResult) -> str:

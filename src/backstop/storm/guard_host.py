@@ -5,6 +5,7 @@ its watchdog starts another one. All of them are killed, frozen and suspended by
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from functools import partial
@@ -280,7 +281,7 @@ class GuardHost:
             self.watchdog.kill()
 
     def kill_all(self, *, down_s: float) -> None:
-        """Kill everything at once, as a power cut does."""
+        """Kill everything at once, as a power cut does, and start nothing for ``down_s``."""
         self._down_until_s = self._machine.loop.now_s + down_s
         for process in self._living():
             process.kill()
@@ -329,8 +330,7 @@ class GuardHost:
 
     def bury(self) -> None:
         """Let go of everything, at the very end."""
-        for living in self._living():
-            living.kill()
+        self.kill_all(down_s=math.inf)
         for process in (*self._gone, self.process, self.watchdog, *(it[0] for it in self._acting)):
             if process is not None:
                 process.bury()

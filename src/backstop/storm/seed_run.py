@@ -7,8 +7,8 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -17,7 +17,7 @@ from typing import Any, Final
 from msgspec import Struct, structs
 
 from backstop.adapters.log import LogFormat, Redactor, configure_logging
-from backstop.storm.library_time import connections_age_by
+from backstop.storm.connection_age import connections_age_by
 from backstop.storm.liveness import SETTLE_S
 from backstop.storm.network import Network, StormLoop
 from backstop.storm.plan import Plan, Weather, plan_of
@@ -74,14 +74,19 @@ def run_seed(
     show: Callable[[str], None] | None = None,
     first_fault: bool = False,
     place: Path | None = None,
+    stopped: Callable[[], bool] | None = None,
 ) -> SeedResult:
     """Simulate ``hours`` of ``seed``, heal everything, and judge; see ``_storm``.
 
-    ``place``: where the folder of its files is made; None: see ``seed_files``.
+    ``place``: where the folder of its files is made; None: see ``seed_files``. ``stopped`` says
+    whether a person wants it to end.
+
+    Raises:
+        KeyboardInterrupt: it was stopped.
     """
     began_s = time.process_time()
     act = partial(_storm, hours=hours, first_fault=first_fault)
-    world = simulated(plan_of(seed), act, show=show, place=place)
+    world = simulated(plan_of(seed), act, show=show, place=place, stopped=stopped)
     return _result(world, hours, cpu_s=time.process_time() - began_s)
 
 
@@ -92,10 +97,11 @@ def simulated(
     show: Callable[[str], None] | None = None,
     terms: Terms | None = None,
     place: Path | None = None,
+    stopped: Callable[[], bool] | None = None,
 ) -> World:
     """Make the world of ``plan``, let ``act`` happen to it, and return it when all is over.
 
-    ``terms`` None: those of the seed; ``place`` as of ``run_seed``.
+    ``terms`` None: those of the seed; ``place`` and ``stopped`` as of ``run_seed``.
     """
     configure_logging(
         session_id="storm",
@@ -105,29 +111,53 @@ def simulated(
         stream=io.StringIO(),
     )
     with seed_files() if place is None else folder_in(place) as folder:
-        chance = Random(f"network/{plan.seed}")  # noqa: S311 - repeatable
-        loop = StormLoop(Network(chance))
-        try:
-            world = World(plan, loop, folder, show=show, terms=terms)
-            try:
-                with connections_age_by(loop.time):
-                    loop.run_until_complete(act(world))
-            except TimeStoodStillError as error:
-                world.safety.break_rule("time goes on", str(error))
-        finally:
-            _end(loop)
-        _bury(world)
+        world = _over(plan, act, folder, show=show, terms=terms, stopped=stopped)
+        with _unheard():
+            if world is not None:
+                world.bury()
+            gc.collect()
+    if world is None:
+        raise KeyboardInterrupt
     return world
 
 
-def _bury(world: World) -> None:
+def _over(
+    plan: Plan,
+    act: Callable[[World], Coroutine[Any, Any, None]],
+    folder: Path,
+    *,
+    show: Callable[[str], None] | None,
+    terms: Terms | None,
+    stopped: Callable[[], bool] | None,
+) -> World | None:
+    """Return the world in which all is over; None: it was stopped."""
+    chance = Random(f"network/{plan.seed}")  # noqa: S311 - repeatable
+    loop = StormLoop(Network(chance))
+    if stopped is not None:
+        loop.stopped = stopped
+    try:
+        world = World(plan, loop, folder, show=show, terms=terms)
+        try:
+            with connections_age_by(loop.time):
+                loop.run_until_complete(act(world))
+        except TimeStoodStillError as error:
+            world.safety.break_rule("time goes on", str(error))
+        except KeyboardInterrupt:
+            world.break_off()
+            return None
+    finally:
+        _end(loop)
+    return world
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
     """Let go of the dead: their ``finally`` runs now, when nothing of it reaches anything."""
     hook, sys.unraisablehook = sys.unraisablehook, lambda _said: None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what was killed never closed its files
-            world.bury()
-            gc.collect()
+            yield
     finally:
         sys.unraisablehook = hook
 

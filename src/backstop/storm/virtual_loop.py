@@ -120,11 +120,21 @@ def _new_task(
     return task
 
 
+def _never() -> bool:
+    return False
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
-    """The loop of one simulation."""
+    """The loop of one simulation.
+
+    Attributes:
+        stopped: a person wants it to end; asked between callbacks, for what is raised inside one
+            is theirs to catch, and some go on after anything.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.stopped: Callable[[], bool] = _never
         self._now_s = EPOCH_S
         self._spun = 0
         self._timers = 0
@@ -151,7 +161,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Run what is ready, or else what is due next: it is that time then.
 
         Stands in for the method of the base class, which asks the system what it waits for.
+
+        Raises:
+            KeyboardInterrupt: a person wants it to end.
+            TimeStoodStillError: see there.
         """
+        if self.stopped():
+            self.stopped = _never
+            raise KeyboardInterrupt
         ready: deque[events.Handle] = self._ready  # type: ignore[attr-defined]
         if not ready:
             self._pass_time()

@@ -1,6 +1,7 @@
 """One seed: a venue, a machine with a guard and bots on it, the weather, and who judges."""
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from functools import partial
@@ -189,6 +190,12 @@ class World:
         await self.venue.close()
         for failure in self._loop.failures:
             self.safety.break_rule("no failure is lost", _failure(failure))
+
+    def break_off(self) -> None:
+        """Kill everything: nobody waits for its end."""
+        self.host.kill_all(down_s=math.inf)
+        if self.gateway_bots is not None:
+            self.gateway_bots.kill_all()
 
     def bury(self) -> None:
         """Let go of everything, at the very end."""
