@@ -51,20 +51,17 @@ def exit_denials(
         return ()
     sure = f"; an order of up to {closable}" if closable else ""
     return (
-        Denial(
-            code=DenialCode.POSITION_IN_QUESTION,
-            message=(
-                f"{intent.side} {intent.quantity} may open a position the other way: {at_most:+d} "
-                f"were held, and reads of one moment alone, without a trade, an order or an event, "
-                f"say that {in_question:+d} of them are gone. Their stops stay. Allowed now: to "
-                "close the position (POST /v1/positions/{symbol}/close, or the venue's own close "
-                f"call), which never closes more than is there{sure}. A read "
-                f"{count_text(LATER_NS // SECOND_NS, 'second')} after those decides, or a trade, "
-                "an order or an event before it"
-            ),
-            value=str(intent.quantity),
-            limit=str(closable),
-            max_quantity=closable,
+        Denial.of_quantity(
+            DenialCode.POSITION_IN_QUESTION,
+            f"{intent.side} {intent.quantity} may open a position the other way: {at_most:+d} "
+            f"were held, and reads of one moment alone, without a trade, an order or an event, "
+            f"say that {in_question:+d} of them are gone. Their stops stay. Allowed now: to "
+            "close the position (POST /v1/positions/{symbol}/close, or the venue's own close "
+            f"call), which never closes more than is there{sure}. A read "
+            f"{count_text(LATER_NS // SECOND_NS, 'second')} after those decides, or a trade, "
+            "an order or an event before it",
+            quantity=intent.quantity,
+            passes=closable,
         ),
     )
 
@@ -86,18 +83,15 @@ def told_closed_denials(
         return ()
     sure = f"; an order of up to {closable}" if closable else ""
     return (
-        Denial(
-            code=DenialCode.POSITION_IN_QUESTION,
-            message=(
-                f"{intent.side} {intent.quantity} may open a position the other way: {held:+d} are "
-                f"held by trades and positions, and the row of an order says that {closes_to_come} "
-                "of them are closed; its trade is not here yet. Allowed now: to close the position "
-                "(POST /v1/positions/{symbol}/close, or the venue's own close call), which never "
-                f"closes more than is there{sure}. The trade decides, or the reads of the next "
-                "seconds"
-            ),
-            value=str(intent.quantity),
-            limit=str(closable),
-            max_quantity=closable,
+        Denial.of_quantity(
+            DenialCode.POSITION_IN_QUESTION,
+            f"{intent.side} {intent.quantity} may open a position the other way: {held:+d} are "
+            f"held by trades and positions, and the row of an order says that {closes_to_come} "
+            "of them are closed; its trade is not here yet. Allowed now: to close the position "
+            "(POST /v1/positions/{symbol}/close, or the venue's own close call), which never "
+            f"closes more than is there{sure}. The trade decides, or the reads of the next "
+            "seconds",
+            quantity=intent.quantity,
+            passes=closable,
         ),
     )

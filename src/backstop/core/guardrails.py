@@ -208,16 +208,13 @@ def _exits_only(request: OrderRequest, exposure: Exposure) -> tuple[Denial, ...]
         return ()
     closable = exposure.closable(request.side)
     return (
-        Denial(
-            code=DenialCode.STALE_REFERENCE,
-            message=(
-                f"no price of {request.symbol} was known that this order could go by, so it may "
-                f"only close what is held; {request.side} {request.quantity} is more than the "
-                f"{count_text(closable, 'contract')} that it could close"
-            ),
-            value=str(request.quantity),
-            limit=str(closable),
-            max_quantity=closable,
+        Denial.of_quantity(
+            DenialCode.STALE_REFERENCE,
+            f"no price of {request.symbol} was known that this order could go by, so it may "
+            f"only close what is held; {request.side} {request.quantity} is more than the "
+            f"{count_text(closable, 'contract')} that it could close",
+            quantity=request.quantity,
+            passes=closable,
         ),
     )
 
@@ -240,15 +237,12 @@ def _flip(intent: OrderIntent, exposure: Exposure, policy: Policy) -> tuple[Deni
         return ()
     closable = exposure.closable(intent.side)
     return (
-        Denial(
-            code=DenialCode.POSITION_FLIP,
-            message=(
-                f"{intent.side} {intent.quantity} is more than the "
-                f"{count_text(closable, 'contract')} that can still close the position of "
-                f"{exposure.position:+d}; ALLOW_FLIP=1 permits it"
-            ),
-            value=str(intent.quantity),
-            limit=str(closable),
-            max_quantity=closable,
+        Denial.of_quantity(
+            DenialCode.POSITION_FLIP,
+            f"{intent.side} {intent.quantity} is more than the "
+            f"{count_text(closable, 'contract')} that can still close the position of "
+            f"{exposure.position:+d}; ALLOW_FLIP=1 permits it",
+            quantity=intent.quantity,
+            passes=closable,
         ),
     )

@@ -25,12 +25,11 @@ def size_denials(
     denials: list[Denial] = []
     if quantity > most:
         denials.append(
-            Denial(
-                code=DenialCode.SIZE_TOO_LARGE,
-                message=f"{quantity} contracts in one order; {most} are allowed",
-                value=str(quantity),
-                limit=str(most),
-                max_quantity=most,
+            Denial.of_quantity(
+                DenialCode.SIZE_TOO_LARGE,
+                f"{quantity} contracts in one order; {most} are allowed",
+                quantity=quantity,
+                passes=most,
             )
         )
     limit_micros = policy.max_order_notional_micros

@@ -83,13 +83,12 @@ def _tell_incomplete(work: Workbench, run: Liquidation, attempt: CloseAttempt) -
 
 
 def _beyond(quantity: int, closable: int, position: int) -> Denial:
-    return Denial(
-        code=DenialCode.POSITION_FLIP,
-        message=f"{quantity} is more than the {count_text(closable, 'contract')} that can still "
-        f"close the position of {position:+d}",
-        value=str(quantity),
-        limit=str(closable),
-        max_quantity=closable,
+    return Denial.of_quantity(
+        DenialCode.POSITION_FLIP,
+        f"{quantity} is more than the {count_text(closable, 'contract')} that can still close the "
+        f"position of {position:+d}",
+        quantity=quantity,
+        passes=closable,
     )
 
 

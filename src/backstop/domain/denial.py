@@ -1,6 +1,7 @@
 """Why Backstop refuses an order: one closed set of codes, each with the numbers behind it."""
 
 from enum import StrEnum
+from typing import Self
 
 from msgspec import Struct
 
@@ -141,3 +142,14 @@ class Denial(Struct, frozen=True, kw_only=True):
     limit: str | None = None
     value: str | None = None
     max_quantity: int | None = None
+
+    @classmethod
+    def of_quantity(cls, code: DenialCode, message: str, *, quantity: int, passes: int) -> Self:
+        """Return the refusal of ``quantity`` contracts where at most ``passes`` would pass."""
+        return cls(
+            code=code,
+            message=message,
+            value=str(quantity),
+            limit=str(passes),
+            max_quantity=passes,
+        )
