@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -224,27 +223,21 @@ async def test_a_channel_that_takes_an_alert_is_reached() -> None:
 
 async def test_a_courier_that_dies_is_started_again_and_loses_nothing_that_waits() -> None:
     async with receiving() as first, a_running_desk(first.url) as (desk, faults):
-        desk.put(an_alert())
-        await until(lambda: bool(first.took))
-        (courier,) = [
-            task
-            for task in asyncio.all_tasks()
-            if task.get_name() == "alert deliveries" and not task.done()
-        ]
-        assert courier is not None
-        process = _courier_of(courier)
-        process.kill()
-        await until(lambda: any("courier is down" in fault for fault in faults))
+        await _with_its_courier_down(desk, first, faults)
         desk.put(an_alert(alert_id=8, code="LATER"))
         await until(lambda: len(first.took) == 2)
 
         assert first.took[1]["title"].endswith("LATER")
 
 
-def _courier_of(task: "asyncio.Task[Any]") -> "subprocess.Popen[bytes]":
-    frame = task.get_stack()[0]
-    courier: AlertCourier = frame.f_locals["courier"]
-    return courier._process
+async def _with_its_courier_down(desk: AlertDesk, receiver: Receiver, faults: list[str]) -> None:
+    """Have a first alert delivered, then kill who delivers."""
+    desk.put(an_alert())
+    await until(lambda: bool(receiver.took))
+    (deliveries,) = [it for it in asyncio.all_tasks() if it.get_name() == "alert deliveries"]
+    courier: AlertCourier = deliveries.get_stack()[0].f_locals["courier"]
+    courier._process.kill()
+    await until(lambda: any("courier is down" in fault for fault in faults))
 
 
 async def test_a_flood_of_one_code_becomes_one_letter_that_counts(monkeypatch: Any) -> None:
@@ -341,11 +334,7 @@ async def test_what_a_slow_service_keeps_waiting_is_delivered_after_the_end_of_t
 
 async def test_what_no_courier_was_given_before_the_end_is_named() -> None:
     async with receiving() as first, a_running_desk(first.url) as (desk, faults):
-        desk.put(an_alert())
-        await until(lambda: bool(first.took))
-        (reading,) = [it for it in asyncio.all_tasks() if it.get_name() == "alert deliveries"]
-        _courier_of(reading).kill()
-        await until(lambda: any("courier is down" in fault for fault in faults))
+        await _with_its_courier_down(desk, first, faults)
         desk.put(an_alert(alert_id=8, code="LATER"))
 
     assert faults[-1] == "1 not sent before the stop: Backstop 42: CRITICAL LATER"
@@ -353,11 +342,7 @@ async def test_what_no_courier_was_given_before_the_end_is_named() -> None:
 
 async def test_what_was_gathered_for_a_courier_that_is_down_is_named_too() -> None:
     async with receiving() as first, a_running_desk(first.url) as (desk, faults):
-        desk.put(an_alert())
-        await until(lambda: bool(first.took))
-        (reading,) = [it for it in asyncio.all_tasks() if it.get_name() == "alert deliveries"]
-        _courier_of(reading).kill()
-        await until(lambda: any("courier is down" in fault for fault in faults))
+        await _with_its_courier_down(desk, first, faults)
         desk.put(an_alert(alert_id=8))
 
     assert faults[-1] == "1 not sent before the stop: Backstop 42: CRITICAL OVERFILL"

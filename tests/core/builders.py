@@ -279,6 +279,17 @@ class Guard:
         self.answer(Answer.YES, broker_order_id, client_order_id=client_order_id)
         return self.order(client_order_id)
 
+    def target(self, broker_order_id: int = 101) -> TrackedOrder:
+        """Have a limit order work that takes the profit of a long position of the bot alpha."""
+        return self.working(
+            broker_order_id,
+            client_order_id="target",
+            side=Side.SELL,
+            type=OrderType.LIMIT,
+            limit_price=Decimal(5010),
+            strategy_id="alpha",
+        )
+
     def row(self, **changes: Any) -> Step:
         return self.feed(
             OrderReported(utc_us=self.utc_us, order=a_row(**changes), source=Source.HUB)

@@ -59,6 +59,7 @@ from backstop.domain.events import (
     CancelAnswered,
     CancelRequested,
     CloseRefusal,
+    CloseRequested,
     Fact,
     Hub,
     HubConnected,
@@ -316,6 +317,18 @@ class World:
             )
         )
 
+    def close(self, quantity: int | None = None) -> Decision:
+        """Have a bot close the position, or contracts of it."""
+        return self.decide(
+            CloseRequested(
+                utc_us=self.guard.utc_us,
+                contract_id=MES,
+                reason="out",
+                operator="bot",
+                quantity=quantity,
+            )
+        )
+
     def move(self, broker_order_id: int, *, stop: float) -> None:
         """Have the trader move a stop on the firm's web page."""
         body = ModifyBody(
@@ -558,6 +571,15 @@ class World:
             else tuple(it for it in self._trades() if it.broker_order_id in ids),
         )
         self.later(REQUEST_MS, lambda: self.feed(fact))
+
+
+def with_a_resting_entry() -> tuple[World, str]:
+    """Return a world in which a limit order to buy 2 waits below the market, and its name."""
+    world = World().start()
+    levels: dict[str, Any] = {"type": OrderType.LIMIT, "limit_price": Decimal(4980)}
+    name = world.enter(quantity=2, stop=4950, **levels)
+    world.wait(200)
+    return world, name
 
 
 def _timed(since_ns: int | None, is_so: bool, now_ns: int) -> tuple[int | None, int]:  # noqa: FBT001 - the state itself

@@ -134,14 +134,7 @@ def test_working_entries_of_a_silent_bot_go_as_its_policy_says(
 def test_a_working_exit_of_a_silent_bot_stays() -> None:
     guard = a_guard(BotPolicy.STOP_ENTRIES)
     bought(guard)
-    guard.working(
-        101,
-        client_order_id="target",
-        side=Side.SELL,
-        type=OrderType.LIMIT,
-        limit_price=Decimal(5010),
-        strategy_id="alpha",
-    )
+    guard.target()
 
     fall_silent(guard)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from tests.core.protection_world import Request, World
+from tests.core.protection_world import Request, World, with_a_resting_entry
 
 from backstop.core.asked_changes import AskedCancel
 from backstop.core.cancels_followed import NEW_WISH_NS
@@ -21,14 +21,6 @@ LOST_BEFORE = Request(arrives=False, answered=False)
 LOST_AFTER = Request(answered=False)
 NOT_SENT = Request(leaves=False, arrives=False)
 FORGOTTEN = Request(forgotten=True)
-
-
-def resting() -> tuple[World, str]:
-    world = World().start()
-    levels: dict[str, Any] = {"type": OrderType.LIMIT, "limit_price": Decimal(4980)}
-    name = world.enter(quantity=2, stop=4950, **levels)
-    world.wait(200)
-    return world, name
 
 
 def first(fate: Request, times: int = 1) -> Callable[[Any], Request]:
@@ -50,7 +42,7 @@ def asked(world: World, name: str) -> AskedCancel:
 @pytest.mark.parametrize("fate", [LOST_BEFORE, NOT_SENT, FORGOTTEN])
 @pytest.mark.parametrize("times", [1, 3])
 def test_it_is_asked_for_again_until_the_order_is_over(fate: Request, times: int) -> None:
-    world, name = resting()
+    world, name = with_a_resting_entry()
     world.request = first(fate, times)
 
     assert world.cancel(name).kind is DecisionKind.ACCEPTED
@@ -63,7 +55,7 @@ def test_it_is_asked_for_again_until_the_order_is_over(fate: Request, times: int
 
 
 def test_one_that_worked_without_an_answer_is_not_asked_for_again() -> None:
-    world, name = resting()
+    world, name = with_a_resting_entry()
     world.request = first(LOST_AFTER)
 
     world.cancel(name)
@@ -74,7 +66,7 @@ def test_one_that_worked_without_an_answer_is_not_asked_for_again() -> None:
 
 
 def test_a_clear_no_is_kept_with_the_order_and_ends_the_asking() -> None:
-    world, name = resting()
+    world, name = with_a_resting_entry()
     world.request = lambda it: Request(refused="Nope" if isinstance(it, CancelOrder) else "")
 
     world.cancel(name)
@@ -86,7 +78,7 @@ def test_a_clear_no_is_kept_with_the_order_and_ends_the_asking() -> None:
 
 
 def test_what_is_asked_for_ever_is_asked_ever_more_slowly() -> None:
-    world, name = resting()
+    world, name = with_a_resting_entry()
     world.request = lambda it: LOST_BEFORE if isinstance(it, CancelOrder) else Request()
 
     world.cancel(name)
@@ -99,7 +91,7 @@ def test_what_is_asked_for_ever_is_asked_ever_more_slowly() -> None:
 
 
 def test_a_person_is_told_once_although_its_bot_keeps_asking_too() -> None:
-    world, name = resting()
+    world, name = with_a_resting_entry()
     world.request = lambda it: LOST_BEFORE if isinstance(it, CancelOrder) else Request()
 
     for _ in range(60):
@@ -110,7 +102,7 @@ def test_a_person_is_told_once_although_its_bot_keeps_asking_too() -> None:
 
 
 def test_a_bot_that_asks_once_more_puts_nothing_off() -> None:
-    world, name = resting()
+    world, name = with_a_resting_entry()
     world.request = lambda it: LOST_BEFORE if isinstance(it, CancelOrder) else Request()
     world.cancel(name)
     world.wait(200)
@@ -122,7 +114,7 @@ def test_a_bot_that_asks_once_more_puts_nothing_off() -> None:
 
 
 def test_what_was_refused_long_ago_is_another_wish() -> None:
-    world, name = resting()
+    world, name = with_a_resting_entry()
     world.request = lambda it: Request(refused="Nope" if isinstance(it, CancelOrder) else "")
     world.cancel(name)
     world.wait(NEW_WISH_NS // MILLISECOND_NS + 1_000)
@@ -135,7 +127,7 @@ def test_what_was_refused_long_ago_is_another_wish() -> None:
 
 
 def test_a_process_that_sends_nothing_asks_for_nothing_again() -> None:
-    world, name = resting()
+    world, name = with_a_resting_entry()
     world.request = lambda it: LOST_BEFORE if isinstance(it, CancelOrder) else Request()
     world.cancel(name)
     world.wait(1_000)
@@ -150,7 +142,7 @@ def test_a_process_that_sends_nothing_asks_for_nothing_again() -> None:
 
 
 def test_another_process_goes_on_asking() -> None:
-    world, name = resting()
+    world, name = with_a_resting_entry()
     world.request = first(LOST_BEFORE)
 
     world.cancel(name)

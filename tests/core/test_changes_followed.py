@@ -1,11 +1,10 @@
 """A change of a resting order stays with it until the venue shows it; so do the words of a no."""
 
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from tests.core.builders import a_quote
-from tests.core.protection_world import Request, World
+from tests.core.protection_world import Request, World, with_a_resting_entry
 
 from backstop.core.asked_changes import AskedChange
 from backstop.core.order_moves import LATE_NS
@@ -13,17 +12,8 @@ from backstop.core.policy import MILLISECOND_NS
 from backstop.core.step import DecisionKind
 from backstop.domain.commands import ModifyOrder
 from backstop.domain.events import Answer, ModifyRequested
-from backstop.domain.order import OrderType
 
 LOST_BEFORE = Request(arrives=False, answered=False)
-
-
-def resting() -> tuple[World, str]:
-    world = World().start()
-    levels: dict[str, Any] = {"type": OrderType.LIMIT, "limit_price": Decimal(4980)}
-    name = world.enter(quantity=2, stop=4950, **levels)
-    world.wait(200)
-    return world, name
 
 
 def change(world: World, name: str, **members: Any) -> None:
@@ -43,7 +33,7 @@ def fated(world: World, fate: Request) -> None:
 
 
 def test_what_is_asked_for_stays_until_it_is_shown() -> None:
-    world, name = resting()
+    world, name = with_a_resting_entry()
 
     change(world, name, limit_ticks=4979 * 4, quantity=1)
     found = kept(world, name)
@@ -64,7 +54,7 @@ def test_what_is_asked_for_stays_until_it_is_shown() -> None:
 def test_a_no_stays_with_its_words_until_the_next_change(
     fate: Request, answer: Answer, words: str
 ) -> None:
-    world, name = resting()
+    world, name = with_a_resting_entry()
     fated(world, fate)
 
     change(world, name, limit_ticks=4979 * 4)
@@ -81,7 +71,7 @@ def test_a_no_stays_with_its_words_until_the_next_change(
 
 
 def test_of_silence_reads_tell_what_came() -> None:
-    world, name = resting()
+    world, name = with_a_resting_entry()
     fated(world, LOST_BEFORE)
 
     change(world, name, limit_ticks=4979 * 4)
@@ -95,7 +85,7 @@ def test_of_silence_reads_tell_what_came() -> None:
 
 
 def test_another_process_reads_what_came_of_it() -> None:
-    world, name = resting()
+    world, name = with_a_resting_entry()
     fated(world, LOST_BEFORE)
 
     change(world, name, limit_ticks=4979 * 4)

@@ -14,9 +14,9 @@ from tests.core.test_guardrails import judged as assessed
 from backstop.core.guardrails import Assessment, Exposure
 from backstop.core.policy import SECOND_NS
 from backstop.core.pre_trade import judge
-from backstop.core.step import Decision, DecisionKind
+from backstop.core.step import DecisionKind
 from backstop.domain.denial import Denial, DenialCode
-from backstop.domain.events import CloseRequested, ModifyRequested, OrderRequested
+from backstop.domain.events import ModifyRequested, OrderRequested
 from backstop.domain.order import OrderType, Side
 from backstop.entrypoints.http.views import position_rows
 
@@ -82,18 +82,6 @@ def judged(world: World, side: Side, quantity: int) -> Assessment:
 
 def refusals(world: World, side: Side, quantity: int) -> tuple[Denial, ...]:
     return judged(world, side, quantity).denials
-
-
-def close(world: World, quantity: int | None = None) -> Decision:
-    return world.decide(
-        CloseRequested(
-            utc_us=world.guard.utc_us,
-            contract_id=MES,
-            reason="out",
-            operator="bot",
-            quantity=quantity,
-        )
-    )
 
 
 # -- orders ---------------------------------------------------------------------------------------
@@ -215,7 +203,7 @@ def test_a_close_is_taken_on_and_never_opens_a_position(
     reads: Any, left: int, quantity: int | None
 ) -> None:
     world = reads(left)
-    decision = close(world, quantity)
+    decision = world.close(quantity)
     assert decision.kind is DecisionKind.ACCEPTED, decision
     least = most = world.position()
     until_ns = world.guard.now_ns + 30 * SECOND_NS
@@ -230,7 +218,7 @@ def test_a_close_is_taken_on_and_never_opens_a_position(
 
 
 def test_more_than_was_held_cannot_be_closed() -> None:
-    decision = close(wrong_reads(), HELD + 1)
+    decision = wrong_reads().close(HELD + 1)
 
     (denial,) = decision.denials
     assert (denial.code, denial.max_quantity) == (DenialCode.POSITION_FLIP, HELD)

@@ -19,7 +19,7 @@ from backstop.core.pre_trade import judge
 from backstop.core.step import DecisionKind
 from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.denial import Denial, DenialCode
-from backstop.domain.events import CloseRequested, OrderRequested
+from backstop.domain.events import OrderRequested
 from backstop.domain.order import OrderRequest, Side
 
 HELD = 3
@@ -212,11 +212,7 @@ def test_no_order_that_passes_as_an_exit_turns_the_position_in_either_picture(
 @pytest.mark.parametrize("told", [stopped_out, wrongly_told])
 def test_a_close_is_taken_on_and_ends_flat(told: Any) -> None:
     world = told()
-    decision = world.decide(
-        CloseRequested(
-            utc_us=world.guard.utc_us, contract_id=MES, reason="out", operator="bot", quantity=None
-        )
-    )
+    decision = world.close()
     assert decision.kind is DecisionKind.ACCEPTED
     least, until_ns = world.position(), world.guard.now_ns + 30 * SECOND_NS
     while world.guard.now_ns < until_ns:

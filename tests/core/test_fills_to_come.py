@@ -9,12 +9,11 @@ from tests.core.protection_world import LOST, TOLD, Request, World
 from backstop.core.fills_to_come import closes_to_come, quantity_to_come
 from backstop.core.leftovers import leftover_denials
 from backstop.core.liquidation_scope import is_proven_flat
-from backstop.core.step import Decision
 from backstop.core.supervision import holdings
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import ClosePosition, PlaceOrder
 from backstop.domain.denial import DenialCode
-from backstop.domain.events import CloseRequested, LiquidationRequested, OrderReported, Source
+from backstop.domain.events import LiquidationRequested, OrderReported, Source
 from backstop.domain.heartbeat import Holdings
 from backstop.domain.order import Side
 
@@ -61,18 +60,6 @@ def wrongly_told() -> World:
     untrue = a_row(broker_order_id=99, status=BrokerStatus.FILLED, quantity=1, filled_quantity=1)
     world.feed(OrderReported(utc_us=world.guard.utc_us, order=untrue, source=Source.HUB))
     return world
-
-
-def close(world: World, quantity: int | None) -> Decision:
-    return world.decide(
-        CloseRequested(
-            utc_us=world.guard.utc_us,
-            contract_id=MES,
-            reason="out",
-            operator="bot",
-            quantity=quantity,
-        )
-    )
 
 
 def liquidate(world: World) -> None:
@@ -132,7 +119,7 @@ def test_a_liquidation_takes_its_stop_away_only_once_it_is_closed() -> None:
 def test_it_can_be_closed_before_anything_else_tells_of_it(quantity: int | None) -> None:
     world = filled_by_its_row_alone()
     world.wait(1_000)
-    decision = close(world, quantity)
+    decision = world.close(quantity)
     world.wait(1_000)
 
     left = 1 if quantity == 1 else 0
@@ -155,7 +142,7 @@ def test_a_liquidation_closes_it_at_once() -> None:
 
 
 def test_more_than_it_is_cannot_be_closed() -> None:
-    (denial,) = close(filled_by_its_row_alone(), 3).denials
+    (denial,) = filled_by_its_row_alone().close(3).denials
 
     assert (denial.code, denial.max_quantity) == (DenialCode.POSITION_FLIP, 2)
 
@@ -163,7 +150,7 @@ def test_more_than_it_is_cannot_be_closed() -> None:
 @pytest.mark.parametrize("quantity", [None, 1])
 def test_to_close_what_a_row_is_wrong_about_opens_nothing_and_ends(quantity: int | None) -> None:
     world = wrongly_told()
-    decision = close(world, quantity)
+    decision = world.close(quantity)
     world.wait(60_000)
 
     assert decision.liquidation_id is not None

@@ -10,7 +10,7 @@ from backstop.core.step import Step
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import CancelOrder, ClosePosition, RaiseAlert, Severity
 from backstop.domain.events import Answer, StrategyFailed
-from backstop.domain.order import OrderType, Side
+from backstop.domain.order import OrderType
 
 RESTING: dict[str, Any] = {"type": OrderType.LIMIT, "limit_price": Decimal(4990)}
 
@@ -72,14 +72,7 @@ def test_a_failed_strategy_that_left_nothing_is_a_warning() -> None:
 def test_an_exit_of_a_failed_strategy_stays_and_nothing_is_closed() -> None:
     guard = Guard().start()
     holding(guard)
-    guard.working(
-        101,
-        client_order_id="target",
-        side=Side.SELL,
-        type=OrderType.LIMIT,
-        limit_price=Decimal(5010),
-        strategy_id="alpha",
-    )
+    guard.target()
 
     fail(guard)
 
