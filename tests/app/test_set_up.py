@@ -158,7 +158,7 @@ async def test_a_symbol_that_no_contract_goes_by_is_named(desk: Desk) -> None:
     found = await looked(desk, BACKSTOP_INSTRUMENTS="MES,XYZ")
 
     assert found[CheckName.DATA].status is FAIL
-    assert "XYZ: no active contract" in found[CheckName.DATA].finding
+    assert ", XYZ: no active contract" in found[CheckName.DATA].finding
 
 
 async def test_without_a_login_nothing_is_contacted(desk: Desk) -> None:
@@ -192,6 +192,14 @@ async def test_a_guard_tells_the_same_of_itself_without_another_login(desk: Desk
         assert [it.check for it in found] == list(CheckName)
         assert f"(process {os.getpid()})" in found[2].finding
         assert desk.strikes(FaultKind.DELAY_RESPONSE) == 1
+
+
+async def test_a_guard_names_a_symbol_that_no_contract_goes_by(desk: Desk) -> None:
+    async with desk.guard(BACKSTOP_INSTRUMENTS="MES,XYZ") as guard:
+        found = {it.check: it for it in checks(guard.manager.set_up())}
+
+    assert found[CheckName.DATA].status is FAIL
+    assert ", XYZ: no active contract" in found[CheckName.DATA].finding
 
 
 async def test_a_halted_guard_without_a_hub_says_so(desk: Desk) -> None:

@@ -200,7 +200,7 @@ def test_each_hub_has_a_line_of_its_own() -> None:
         (replace(ES, age_ms=None, limit_ms=30_000), WARN, "none within 3.0 s"),
         (replace(ES, age_ms=None, listened_ms=None), FAIL, "none yet"),
         (replace(ES, age_ms=None, is_open=False), WARN, "(closed)"),
-        (replace(ES, age_ms=None, fault="ES: no contract"), FAIL, "ES: no contract"),
+        (replace(ES, age_ms=None, fault="no contract"), FAIL, ", ES: no contract"),
     ],
 )
 def test_silence_is_a_fault_only_where_the_market_speaks(
@@ -211,6 +211,17 @@ def test_silence_is_a_fault_only_where_the_market_speaks(
     assert found.status is status
     assert words in found.finding
     assert "NQ 40 ms ago" in found.finding
+
+
+def test_a_symbol_without_a_contract_is_no_matter_of_the_data_subscription() -> None:
+    unknown = replace(ES, symbol="XYZ", age_ms=None, fault="no contract")
+    misnamed = check(CheckName.DATA, data=(ES, unknown))
+    both = check(CheckName.DATA, data=(replace(ES, age_ms=2_001), unknown))
+
+    assert "BACKSTOP_INSTRUMENTS" in misnamed.advice
+    assert "subscription" not in misnamed.advice
+    assert "BACKSTOP_INSTRUMENTS" in both.advice
+    assert "subscription" in both.advice
 
 
 @pytest.mark.parametrize(

@@ -111,22 +111,23 @@ def _clock_by(readings: tuple[ClockReading, ...], policy: Policy) -> ClockLook:
 def _data(found: GatewayLook, policy: Policy, hours: Hours, *, utc_us: int) -> tuple[DataLook, ...]:
     if not (found.ages_ms or found.unknown_symbols):
         return ()
-    unknown = tuple(
-        DataLook(
-            symbol=symbol,
-            age_ms=None,
-            limit_ms=0,
-            listened_ms=0,
-            is_open=True,
-            fault=f"{symbol}: no active contract goes by it (BACKSTOP_INSTRUMENTS)",
-        )
-        for symbol in found.unknown_symbols
-    )
+    unknown = tuple(_unknown_symbol(symbol) for symbol in found.unknown_symbols)
     heard = tuple(
         _symbol_look(symbol, age_ms, policy, hours, utc_us=utc_us, listened_ms=found.listened_ms)
         for symbol, age_ms in found.ages_ms.items()
     )
     return (*heard, *unknown)
+
+
+def _unknown_symbol(symbol: str) -> DataLook:
+    return DataLook(
+        symbol=symbol,
+        age_ms=None,
+        limit_ms=0,
+        listened_ms=0,
+        is_open=True,
+        fault="no active contract goes by it",
+    )
 
 
 def _symbol_look(
@@ -263,7 +264,10 @@ def _data_of(guard: "CriticalSystemManager") -> tuple[DataLook, ...]:
     looks = []
     for symbol in book.policy.symbols:
         contract_id = book.contract_of.get(symbol)
-        quote = None if contract_id is None else guard.quotes.reference(contract_id)
+        if contract_id is None:
+            looks.append(_unknown_symbol(symbol))
+            continue
+        quote = guard.quotes.reference(contract_id)
         looks.append(
             _symbol_look(
                 symbol,

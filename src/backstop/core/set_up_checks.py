@@ -259,7 +259,7 @@ def _hub(name: CheckName, look: HubLook) -> Check:
 
 def _data(looks: tuple[DataLook, ...]) -> Check:
     """Judge the symbol that is worst off; the finding names all of them."""
-    named = ", ".join(f"{it.symbol} {_age(it)}" for it in looks)
+    named = ", ".join(f"{it.symbol}{_age(it)}" for it in looks)
     statuses = {_data_status(it) for it in looks}
     ages = [it.age_ms for it in looks if it.age_ms is not None]
     silent = any(it.age_ms is None for it in looks)
@@ -267,7 +267,7 @@ def _data(looks: tuple[DataLook, ...]) -> Check:
     advice = ""
     if CheckStatus.FAIL in statuses:
         status = CheckStatus.FAIL
-        advice = "Entries into it are refused (STALE_REFERENCE). Check the data subscription."
+        advice = _data_advice(tuple(it for it in looks if _data_status(it) is CheckStatus.FAIL))
     elif CheckStatus.WARN in statuses:
         status = CheckStatus.WARN
         closed = all(not it.is_open for it in looks if _data_status(it) is CheckStatus.WARN)
@@ -286,6 +286,16 @@ def _data(looks: tuple[DataLook, ...]) -> Check:
     )
 
 
+def _data_advice(failed: tuple[DataLook, ...]) -> str:
+    advice = []
+    if any(not it.fault for it in failed):
+        advice.append("Entries into it are refused (STALE_REFERENCE). Check the data subscription.")
+    if nameless := [it.symbol for it in failed if it.fault]:
+        named = ", ".join(nameless)
+        advice.append(f"Orders for {named} are refused: correct BACKSTOP_INSTRUMENTS.")
+    return " ".join(advice)
+
+
 def _data_status(look: DataLook) -> CheckStatus:
     if look.fault:
         return CheckStatus.FAIL
@@ -298,12 +308,12 @@ def _data_status(look: DataLook) -> CheckStatus:
 
 def _age(look: DataLook) -> str:
     if look.fault:
-        return look.fault
+        return f": {look.fault}"
     closed = "" if look.is_open else " (closed)"
     if look.age_ms is None:
         within = "yet" if look.listened_ms is None else f"within {look.listened_ms / 1000:.1f} s"
-        return f"none {within}{closed}"
-    return f"{look.age_ms} ms ago{closed}"
+        return f" none {within}{closed}"
+    return f" {look.age_ms} ms ago{closed}"
 
 
 def _gates(look: GatesLook) -> Check:
