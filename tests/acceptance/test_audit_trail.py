@@ -105,6 +105,18 @@ async def test_an_export_never_writes_over_another(bench: Any) -> None:
     assert (bench.folder / "one" / "manifest.json").read_bytes() == kept
 
 
+@pytest.mark.usefixtures("state")
+async def test_an_export_goes_into_no_folder_that_is_used_for_something_else(bench: Any) -> None:
+    (bench.folder / "home").mkdir()
+    (bench.folder / "home" / "letter.txt").write_text("dear")
+    refused = await bench.call("audit", "export", "home")
+
+    assert refused.code == 1
+    assert "letter.txt" in refused.err
+    assert "new folder" in refused.err
+    assert [it.name for it in (bench.folder / "home").iterdir()] == ["letter.txt"]
+
+
 @pytest.mark.parametrize("damage", ["page", "newer"])
 async def test_a_start_on_a_database_it_cannot_use_is_refused(
     bench: Any, state: Path, story: Story, damage: str

@@ -3,12 +3,14 @@
 Segments of SEGMENT_RECORDS records each, one record a line in canonical JSON; a manifest that
 chains their hashes; the signed checkpoint and the public key; and both tables as CSV for people.
 The same record gives the same bytes, so a second export is a check of the first. A file that is
-there with other content is never written over.
+there with other content is never written over, and a folder with files that are no export is left
+as it is.
 """
 
 import csv
 import hashlib
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,12 +37,18 @@ SEGMENT_RECORDS = 10_000
 RECORDS_BETWEEN_REPORTS = 1_000
 """A person sees it move, and it costs nothing."""
 
+_OUR_NAMES = re.compile(
+    r"journal-\d{6,}\.jsonl|manifest\.json|checkpoint\.txt|(Order|Fill)Audit\.csv"
+    rf"|{re.escape(PUBLIC_KEY_FILE)}|\..*"
+)
+"""What may be in a folder before; hidden files are a desktop's, or what a killed export left."""
+
 _NO_SEGMENT = bytes(32)
 """What the chain of hashes begins with."""
 
 
 class ExportRefusedError(BackstopError):
-    """The folder holds files of another export; they are for keeping."""
+    """The folder holds files of another export, or of somebody else; they are for keeping."""
 
 
 class Exported(Struct, frozen=True, kw_only=True):
@@ -68,11 +76,12 @@ def export_record(
 
     Raises:
         TamperedRecordError: a record is not what was written, or not what was signed.
-        ExportRefusedError: ``target`` holds other files of the same names.
+        ExportRefusedError: ``target`` holds another export, or files that are none.
         StateFolderError: there is no usable record, or ``target`` cannot be written.
     """
     try:
         target.mkdir(parents=True, exist_ok=True)
+        _refuse_strangers(target)
         with readable(state_folder / AUDIT_DATABASE) as path, AuditStore(path) as store:
             store.freeze()
             exported = _Export(store, target, on_progress).write()
@@ -202,6 +211,16 @@ def _cell(value: Any) -> object:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _refuse_strangers(target: Path) -> None:
+    """Nobody tells six files that cannot be written from what was there before."""
+    strangers = (it.name for it in target.iterdir() if not _OUR_NAMES.fullmatch(it.name))
+    if first := min(strangers, default=None):
+        raise ExportRefusedError(
+            f"{target} has files that are no export, such as {first}. Nothing was written: "
+            "name a new folder, or an empty one."
+        )
 
 
 def _keep(path: Path, content: bytes) -> None:
