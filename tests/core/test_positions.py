@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.core.builders import MES, START_NS, START_US
 
 from backstop.core.policy import SECOND_NS
@@ -329,6 +330,69 @@ def test_a_late_trade_explains_no_more_than_was_adjusted() -> None:
     view = trade(an_adjusted_view(), 2, utc_us=START_US - 1)
 
     assert (view.quantity, view.adjustment) == (4, 0)
+
+
+def found_and_closed() -> PositionView:
+    """Return flat: reads found 3 that no trade explains, and at START_US 2 of them gone again."""
+    view = a_view()
+    for after, quantity in enumerate((3, 3, 1, 1)):
+        sent_ns = START_NS + after * SNAPSHOT_LAG_NS
+        view = after_read(view, quantity, PRICE, sent_ns=sent_ns, taken=AT_START, closed=3)[0]
+    assert (view.quantity, view.in_question) == (1, 0)
+    return view
+
+
+def test_what_reads_added_and_took_away_counts_towards_both_sides() -> None:
+    view = found_and_closed()
+
+    assert (view.adjustment, view.adjusted_both_ways) == (1, 2)
+    assert (view.adjusted_towards(1), view.adjusted_towards(-1)) == (3, 2)
+
+
+@pytest.mark.parametrize("trades", list(permutations((3, -2))) + list(permutations((1, 2, -1, -1))))
+def test_late_trades_of_an_entry_and_its_exit_move_nothing_one_by_one(trades: list[int]) -> None:
+    view = found_and_closed()
+    for quantity in trades:
+        view = trade(view, quantity, utc_us=START_US)
+        assert view.quantity == 1
+
+    assert (view.traded, view.adjustment, view.adjusted_both_ways) == (1, 0, 0)
+
+
+def test_a_trade_after_those_reads_is_a_new_contract() -> None:
+    view = trade(found_and_closed(), -1, utc_us=START_US + 1)
+
+    assert (view.quantity, view.adjusted_both_ways) == (0, 2)
+
+
+def test_a_trade_that_is_taken_back_is_news_whatever_reads_took_away() -> None:
+    view = replace(found_and_closed(), traded=4, adjustment=-3)
+    view = after_trade(view, 2, traded_utc_us=START_US, now_ns=START_NS, corrects=True)
+
+    assert view.quantity == 3
+
+
+def test_a_trade_of_about_the_time_of_those_reads_is_taken_for_theirs_and_read_again() -> None:
+    view = trade(replace(found_and_closed(), adjusted_from_utc_us=START_US - 2), -2)
+
+    assert (view.quantity, view.knowledge) == (1, Knowledge.STALE)
+
+
+def test_reads_of_which_nobody_knows_the_time_swallow_no_more_than_they_left() -> None:
+    """Every trade there will ever be may be older than they are."""
+    view = replace(found_and_closed(), adjusted_from_utc_us=0)
+
+    assert (view.adjusted_towards(1), view.adjusted_towards(-1)) == (1, 0)
+    assert trade(view, 3).quantity == 3
+    assert trade(view, -2).quantity == -1
+
+
+def test_what_reads_give_back_was_no_fill() -> None:
+    view = a_view(3)
+    for after, quantity in enumerate((1, 1, 3, 3)):
+        view = read(view, quantity, sent_ns=START_NS + after * SNAPSHOT_LAG_NS)
+
+    assert (view.quantity, view.adjustment, view.adjusted_both_ways) == (3, 0, 0)
 
 
 @given(

@@ -87,7 +87,7 @@ def _set_back(work: Workbench, by_us: int) -> None:
             back = replace(order, venue_from_us=order.venue_from_us - by_us)
             book.orders[order.client_order_id] = back
     for contract_id, view in book.positions.items():
-        if view.adjustment:
+        if view.adjustment or view.adjusted_both_ways:
             # What is stamped from now on may look older than the read that adjusted it.
             book.positions[contract_id] = replace(view, adjusted_from_utc_us=0)
 

@@ -15,15 +15,17 @@ def quantity_to_come(book: "Book", view: PositionView) -> int:
     What reads have moved the ledger by, because no trade explained it, are such fills: they count
     there and not once more.
     """
-    quantity, unexplained = view.ledger, view.adjustment
+    quantity = view.ledger
+    unexplained = {sign: view.adjusted_towards(sign) for sign in (1, -1)}
     for fill in book.protection.awaited.values():
         if fill.contract_id != view.contract_id:
             continue
         quantity += fill.quantity
-        if fill.quantity * unexplained > 0 and fill.told_utc_us <= view.adjusted_utc_us:
-            counted = min(abs(fill.quantity), abs(unexplained)) * (1 if unexplained > 0 else -1)
-            quantity -= counted
-            unexplained -= counted
+        if fill.told_utc_us <= view.adjusted_utc_us:
+            sign = 1 if fill.quantity > 0 else -1
+            counted = min(abs(fill.quantity), unexplained[sign])
+            quantity -= counted * sign
+            unexplained[sign] -= counted
     return quantity
 
 

@@ -53,6 +53,8 @@ class PositionView(Struct, frozen=True, kw_only=True):
         quantity: what we believe, signed contracts.
         traded: sum of all counted trades, signed.
         adjustment: what reconciliation added because no trade explained it.
+        adjusted_both_ways: contracts that it added and took away, of two fills whose trades are not
+            here; they cancel out in ``adjustment``, and their trades come one after the other.
         adjusted_utc_us: when, at the latest, in the venue's time; older trades explain it.
         adjusted_from_utc_us: and at the earliest: between the two nobody can tell whether a trade
             is in the adjustment.
@@ -78,6 +80,7 @@ class PositionView(Struct, frozen=True, kw_only=True):
     knowledge: Knowledge = Knowledge.UNKNOWN
     traded: int = 0
     adjustment: int = 0
+    adjusted_both_ways: int = 0
     adjusted_utc_us: int = 0
     adjusted_from_utc_us: int | None = None  # None: the two are one
     evidence_ns: int = 0
@@ -99,6 +102,23 @@ class PositionView(Struct, frozen=True, kw_only=True):
     def ledger(self) -> int:
         """Signed contracts that the trades and the adjustments add up to."""
         return self.traded + self.adjustment
+
+    def adjusted_towards(self, sign: int) -> int:
+        """Return the contracts of one sign that reads counted and no trade has explained.
+
+        While nobody knows when those reads were made, only what they left: the rest would swallow
+        every fill there will ever be.
+        """
+        return self.adjusted_net(sign) + (self.adjusted_both_ways if self.is_bounded else 0)
+
+    def adjusted_net(self, sign: int) -> int:
+        """Return the contracts of ``adjustment``, if it is of that sign."""
+        return abs(self.adjustment) if self.adjustment * sign > 0 else 0
+
+    @property
+    def is_bounded(self) -> bool:
+        """It is known, within bounds, when the reads were made that moved the ledger."""
+        return self.adjusted_from_utc_us != 0
 
     @property
     def is_agreed(self) -> bool:
@@ -185,9 +205,12 @@ def after_trade(
     # What reads had found before they took it away again is not in the adjustment any more.
     taken_again = view.in_question if view.in_question * signed_quantity > 0 else 0
     found = view.adjustment + taken_again
-    if found * signed_quantity > 0 and traded_utc_us <= view.adjusted_utc_us:
+    counted = abs(found) if found * signed_quantity > 0 else 0
+    if not (view.in_question or corrects):
+        counted = view.adjusted_towards(signed_quantity)
+    if counted and traded_utc_us <= view.adjusted_utc_us:
         # Reconciliation counted this trade before we had heard of it.
-        explained = min(abs(found), abs(signed_quantity))
+        explained = min(counted, abs(signed_quantity))
         explained = explained if signed_quantity > 0 else -explained
         if taken_again or not is_certain(view, traded_utc_us):
             view = distrusted(view)
@@ -197,27 +220,45 @@ def after_trade(
         explained, view = again, distrusted(view)
     known = view.in_question or explained  # else it is news, and what was gone is past
     taken = view.taken + _towards_zero(view.taken, explained) if known else 0
-    counted = replace(
+    after = replace(
         _exited(view, signed_quantity, now_ns),
         taken=taken,
         taken_ns=view.taken_ns if taken else 0,
         turned=view.turned if taken else 0,
         traded=view.traded + signed_quantity,
         adjustment=view.adjustment - explained,
+        adjusted_both_ways=_both_ways_without(view, explained),
         evidence_ns=max(view.evidence_ns, now_ns),
         differing=None,
         agreed_reads=0,
         newest_trade_utc_us=max(view.newest_trade_utc_us, traded_utc_us),
     )
     if was_agreed:
-        return replace(counted, quantity=counted.ledger)
-    if abs(view.quantity - counted.ledger) < distance:
+        return replace(after, quantity=after.ledger)
+    if abs(view.quantity - after.ledger) < distance:
         # A late trade that explains a row we already believe.
-        return counted
+        return after
     if traded_utc_us < view.row_utc_us and not corrects:
         # Told late, and the row came after a newer one: the row has it.
-        return counted
-    return replace(counted, quantity=view.quantity + signed_quantity - explained)
+        return after
+    return replace(after, quantity=view.quantity + signed_quantity - explained)
+
+
+def _both_ways_without(view: PositionView, explained: int) -> int:
+    """Return what reads added and took away again, after a trade that explains a part of it."""
+    beyond = max(0, abs(explained) - view.adjusted_net(explained))
+    return max(0, view.adjusted_both_ways - beyond)
+
+
+def _both_ways_with(view: PositionView, delta: int) -> int:
+    """Return it after reads that move the ledger by ``delta``, signed, not 0.
+
+    What they give back that reads alone had taken was no fill.
+    """
+    both_ways = view.adjusted_both_ways
+    towards, against = view.adjusted_net(delta) + both_ways, view.adjusted_net(-delta) + both_ways
+    given_back = min(abs(view.taken), abs(delta), against) if view.taken * delta > 0 else 0
+    return min(towards + abs(delta) - given_back, against - given_back)
 
 
 def _towards_zero(held: int, change: int) -> int:
@@ -243,7 +284,8 @@ def is_certain(view: PositionView, traded_utc_us: int) -> bool:
     Where it does not, it is taken to have it, and reads decide.
     """
     from_us = view.adjusted_from_utc_us
-    if not view.adjustment or from_us is None:
+    is_moved = view.adjustment or (view.is_bounded and view.adjusted_both_ways)
+    if not is_moved or from_us is None:
         return True
     return not from_us < traded_utc_us <= view.adjusted_utc_us
 
@@ -321,6 +363,7 @@ def after_read(
         average_price=price,
         knowledge=Knowledge.KNOWN,
         adjustment=view.adjustment + delta,
+        adjusted_both_ways=_both_ways_with(view, delta) if delta else view.adjusted_both_ways,
         adjusted_utc_us=taken.latest_us if delta else view.adjusted_utc_us,
         adjusted_from_utc_us=taken.earliest_us if delta else view.adjusted_from_utc_us,
         differing=None,

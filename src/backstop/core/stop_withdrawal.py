@@ -225,7 +225,7 @@ def _closing(book: Book, contract_id: str, side: Side) -> int:
         and exit_.intent.type is OrderType.MARKET
         and exit_.state in {OrderState.WORKING, OrderState.PARTIALLY_FILLED}
     )
-    return max(0, asked - max(0, book.position(contract_id).adjustment * side.sign))
+    return max(0, asked - book.position(contract_id).adjusted_towards(side.sign))
 
 
 def _exposure_denials(book: Book, contract_id: str, *, now_ns: int) -> tuple[Denial, ...]:

@@ -117,7 +117,7 @@ MUTATIONS: Final = (
         name="count a trade that a read explained once more",
         weather=Weather.GATEWAY,
         module="core.positions",
-        old="        explained = min(abs(found), abs(signed_quantity))\n",
+        old="        explained = min(counted, abs(signed_quantity))\n",
         new="        explained = 0\n",
     ),
     Mutation(

@@ -1,0 +1,126 @@
+"""A list of trades that lags: rows and reads tell of an entry and its exit, trades much later.
+
+Reads move the ledger by both, and what they add and take away cancels out. Neither the rows nor the
+trades count once more, in whatever order they come.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from tests.core.builders import MES, a_policy
+from tests.core.protection_world import LOST, TOLD, World
+
+from backstop.core.awaited_fills import evident_quantity
+from backstop.domain.commands import ClosePosition, PlaceOrder
+from backstop.domain.denial import DenialCode
+from backstop.domain.events import LegChangeRequested
+
+STEP_MS = 50
+
+
+@dataclass
+class LateTrades(World):
+    """A world in which no trade is pushed, and reads show one only ``late_ms`` after it was made.
+
+    ``believed`` are the positions, with the fills that rows tell of, that the guard has believed in
+    since the last exit.
+    """
+
+    late_ms: int = 0
+
+    def _trades(self) -> tuple[Any, ...]:
+        shown_us = self.guard.utc_us - self.late_ms * 1000
+        return tuple(it for it in super()._trades() if it.created_utc_us <= shown_us)
+
+    def believes(self, ms: int) -> set[tuple[int, int]]:
+        """Let time pass; return what was believed of the position, and about to be of it."""
+        found = set()
+        for _ in range(ms // STEP_MS):
+            self.wait(STEP_MS)
+            view = self.book.position(MES)
+            found.add((view.quantity, evident_quantity(self.book, view)))
+        return found
+
+
+def holding(quantity: int, *, late_ms: int, rows: bool = True) -> LateTrades:
+    """Return a world with a position that reads have found; ``rows``: the hub told of it too."""
+    world = LateTrades(policy=a_policy(protects=True, stop_required=True, default_stop_ticks=20))
+    world.start()
+    world.wait(2_000)
+    world.late_ms = late_ms
+    silent = {"GatewayUserTrade"} if rows else {"GatewayUserTrade", "GatewayUserPosition"}
+    world.tell = lambda target: LOST if target in silent else TOLD
+    world.enter(quantity=quantity, stop=4990)
+    world.wait(12_000)
+    view = world.book.position(MES)
+    assert (view.quantity, view.traded, view.adjustment) == (quantity, 0, quantity)
+    return world
+
+
+def stop_out(world: World) -> None:
+    """Have the stop fill, and the market come back: another one would rest at the venue."""
+    world.quote(4990)
+    world.wait(100)
+    world.quote(5000)
+
+
+def sell(world: World) -> None:
+    """Have the bot sell what it has."""
+    world.exit(2)
+
+
+EXITS = {"stopped": stop_out, "sold": sell}
+
+
+@pytest.mark.parametrize("exit_", EXITS)
+def test_the_row_of_an_entry_that_was_closed_again_opens_nothing(exit_: str) -> None:
+    """A stop for contracts that nobody holds would open a position when it fills."""
+    world = holding(2, late_ms=3_600_000)
+    EXITS[exit_](world)
+    world.wait(12_000)
+    placed = len(world.sent_of(PlaceOrder))
+    believed = world.believes(60_000)
+
+    assert believed == {(0, 0)}
+    assert len(world.sent_of(PlaceOrder)) == placed
+    assert world.sent_of(ClosePosition) == []
+    assert all(row["status"] != "OPEN" for row in world.orders())
+
+
+@pytest.mark.parametrize("exit_", EXITS)
+def test_the_trades_of_both_come_one_after_the_other_and_move_nothing(exit_: str) -> None:
+    world = holding(2, late_ms=45_000)
+    EXITS[exit_](world)
+    world.wait(12_000)
+    believed = world.believes(60_000)
+
+    view = world.book.position(MES)
+    assert believed == {(0, 0)}
+    assert (view.traded, view.adjustment, view.adjusted_both_ways) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("late_ms", [45_000, 3_600_000])
+@pytest.mark.parametrize("rows", [True, False])
+def test_what_is_left_after_an_exit_keeps_its_stop(late_ms: int, *, rows: bool) -> None:
+    world = holding(3, late_ms=late_ms, rows=rows)
+    world.exit(2)
+    world.wait(12_000)
+    world.naked_ns = 0
+    believed = world.believes(90_000)
+
+    assert believed == {(1, 1)}
+    assert world.stops() == [(1, Decimal(4990))]
+    assert world.naked_ns == 0
+
+
+def test_a_bot_cannot_take_the_stop_of_what_is_left_away() -> None:
+    """The exit has closed its contracts, although no trade shows it: it closes nothing more."""
+    world = holding(3, late_ms=3_600_000)
+    world.exit(2)
+    world.wait(12_000)
+    (stop,) = (row["id"] for row in world.orders() if row["status"] == "OPEN")
+    wish = LegChangeRequested(utc_us=world.guard.utc_us, broker_order_id=stop)
+
+    assert [it.code for it in world.decide(wish).denials] == [DenialCode.PROTECTION_REQUIRED]
