@@ -223,6 +223,20 @@ def test_an_order_gets_the_answer_of_a_book_that_nobody_asked_before(
         assert found == judge(restored(captured(guard.book)), wish, now_ns=guard.now_ns)
 
 
+def test_a_fill_that_only_a_row_tells_of_counts_also_in_sums_from_scratch() -> None:
+    """Nothing else is known of its contract: no position, and no order that could still fill."""
+    account = Account()
+    for act in (("start",), ("restart",), ("row", 1, BrokerStatus.FILLED)):
+        account.feed((act,))
+    book, utc_us = account.guard.book, account.guard.utc_us
+    assert book.account_limits is not None
+    assert MES not in book.positions
+
+    for at_us in (utc_us, utc_us + 2 * BUSY_FOR_US):
+        anew = restored(captured(book))
+        assert sums_now(anew, book.account_limits, account.marks, at_us).part(MES).high == 1
+
+
 def test_what_an_order_could_lose_counts_until_it_ends() -> None:
     account = Account()
     guard = account.guard

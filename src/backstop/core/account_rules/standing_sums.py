@@ -14,6 +14,7 @@ from backstop.core.account_rules.risk import contract_pending_micros
 from backstop.core.account_rules.standing import range_of, tenths_of
 from backstop.core.account_rules.sums import AccountSums, ContractPart
 from backstop.core.book import Book
+from backstop.core.fillable import contracts_in_reach
 from backstop.core.freshness import stale_after_ns
 from backstop.core.market_hours import is_busy, same_busyness
 from backstop.core.policy import MILLISECOND_NS
@@ -81,9 +82,7 @@ def _begun(book: Book, limits: AccountLimits, marks: tuple[Mark, ...], utc_us: i
         seen=book.changed.version,
     )
     _take_prices(sums, book, marks, utc_us, anew=())
-    for contract_id in dict.fromkeys(
-        (*book.positions, *book.live.contracts(), *book.live_venue.contracts())
-    ):
+    for contract_id in dict.fromkeys((*book.positions, *contracts_in_reach(book))):
         sums.put(contract_id, _part(sums, book, limits, contract_id))
     book.account_sums = sums
     return sums
