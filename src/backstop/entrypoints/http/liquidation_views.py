@@ -29,7 +29,11 @@ class LiquidateBody(Body, frozen=True, kw_only=True):
 
 
 class CloseBody(Body, frozen=True, kw_only=True):
-    """How much of a position to close; all of it when ``quantity`` is left out."""
+    """How much of a position to close; all of it when ``quantity`` is left out.
+
+    To close all of it also cancels the guard's entries that wait in the contract: one of them could
+    fill while the contract is proven flat. To close a part leaves them.
+    """
 
     quantity: Quantity | None = None
     reason: Reason = DEFAULT_REASON
