@@ -18,7 +18,7 @@ from backstop.storm.gateway_bots.judge import BotsJudge
 from backstop.storm.mutations import Mutation, planted
 from backstop.storm.plan import Weather, plan_of
 from backstop.storm.rules.beliefs import BeliefRules
-from backstop.storm.rules.cover import TOLD_S, CoverRules
+from backstop.storm.rules.cover import SURPLUS_S, TOLD_S, CoverRules
 from backstop.storm.rules.reading import CALLS_MAX, READS, UNREAD_S, WINDOW_S, ReadingRule
 from backstop.storm.rules.scene import DENIED_S, LOOK_S, SETTLED_S, Scene
 from backstop.storm.seed_run import simulated
@@ -225,6 +225,34 @@ def test_a_stop_that_was_one_too_many_is_cancelled_while_more_fills(
         decided_s = world.now_s() + decided_after_it_s
         scene.decided_s = lambda _kind, _about: decided_s
         CoverRules(scene, naked_limit_s=NEVER_S).on_cancel(leg.id)
+
+    assert rules(play(story)) == broken
+
+
+BROKEN = ["no leg outlives its position"]
+
+
+@pytest.mark.parametrize(
+    ("held_and_legs", "broken"),
+    [
+        ([(0, 1), (0, 1)], BROKEN),
+        ([(1, 2), (1, 2)], BROKEN),
+        ([(2, 3), (1, 3)], BROKEN),
+        ([(2, 3), (1, 2)], []),
+        ([(2, 3), (1, 2), (1, 2), (1, 2)], BROKEN),
+    ],
+)
+def test_legs_may_be_larger_than_what_is_held_as_long_as_as_much_was_held_meanwhile(
+    held_and_legs: list[tuple[int, int]], broken: list[str]
+) -> None:
+    async def story(world: World) -> None:
+        contract_id, leg = await buy_with_a_stop(world)
+        rule = CoverRules(world.safety.scene, naked_limit_s=NEVER_S)
+        for held, legs in held_and_legs:
+            world.truth.positions[contract_id] = held
+            world.truth.live[leg.id] = replace(leg, size=legs)
+            for _ in range(int(SURPLUS_S / LOOK_S) // 2 + 1):
+                rule.look(able=True)
 
     assert rules(play(story)) == broken
 

@@ -370,4 +370,11 @@ MISJUDGED: Final = (
         why="of the calls that the guard had spent, 16 had gone down with their connections; the "
         "judge allowed for 5, and took the guard for one that had calls left",
     ),
+    Misjudged(
+        seed=10119,
+        rule="no leg outlives its position",
+        why="trades were kept from the guard for half a minute; it cut the stops to what it was "
+        "told was held, and by then more had been closed. Legs are too large while they exceed all "
+        "that was held meanwhile, not what was held last",
+    ),
 )

@@ -1,5 +1,6 @@
 """Protected or flat: stops cover each position, stay with it, and go when it is gone."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from backstop.adapters.projectx.wire import OrderRow, WireOrderStatus
@@ -7,8 +8,8 @@ from backstop.storm.rules.scene import LOOK_S, OUR_LEG, RACE_S, Scene
 from backstop.storm.truth import STOPS, sign
 
 SURPLUS_S: Final = 45.0
-"""How long legs may be larger than the position: what is certain takes two reads; nothing is lost
-by it unless the market comes."""
+"""How long legs may be larger than all that was held meanwhile: what is certain takes two reads;
+nothing is lost by it unless the market comes."""
 
 CANCEL_RACE_S: Final = 1.5
 """A position that is younger may have come about while the cancel of its stop was on its way."""
@@ -18,6 +19,14 @@ TOLD_S: Final = 0.2
 
 ONE_MOMENT_S: Final = 0.1
 """A fill, and the legs that begin to work with it, come about within so long."""
+
+
+@dataclass
+class _Surplus:
+    """For how long legs are larger than the position, and the most that was held meanwhile."""
+
+    since_s: float = 0.0
+    held_most: int = 0
 
 
 class CoverRules:
@@ -32,7 +41,7 @@ class CoverRules:
         self._scene = scene
         self._naked_limit_s = naked_limit_s
         self._naked_s: dict[str, float] = {}
-        self._surplus_s: dict[str, float] = {}
+        self._surplus: dict[str, _Surplus] = {}
         self._flat_s: dict[str, float] = {}
 
     def on_cancel(self, order_id: int) -> None:
@@ -137,14 +146,19 @@ class CoverRules:
             and OUR_LEG.match(row.custom_tag or "")
         )
         if legs <= abs(held):
-            self._surplus_s.pop(contract_id, None)
+            self._surplus.pop(contract_id, None)
             return
         if not able:
             return
-        before_s = self._surplus_s.get(contract_id, 0.0)
-        since_s = self._surplus_s[contract_id] = before_s + LOOK_S
-        if before_s <= SURPLUS_S < since_s:
+        surplus = self._surplus.setdefault(contract_id, _Surplus())
+        surplus.since_s += LOOK_S
+        surplus.held_most = max(surplus.held_most, abs(held))
+        if surplus.since_s <= SURPLUS_S:
+            return
+        if legs > surplus.held_most:
             self._scene.break_rule(
                 "no leg outlives its position",
-                f"stops of {legs} work for {held} {contract_id} since {since_s:g} s",
+                f"stops of {legs} work for {held} {contract_id} since {surplus.since_s:g} s",
             )
+        # Of what was filled meanwhile nobody could know so long: it has as long again.
+        self._surplus[contract_id] = _Surplus()
