@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from backstop.core.awaited_fills import await_fills, evident_quantity
 from backstop.core.book import STOP_TYPES, Book, VenueOrder
+from backstop.core.positions import PositionView
 from backstop.core.protection_levels import (
     drop_done_changes,
     is_moving,
@@ -107,12 +108,10 @@ def _of_this_position(work: Workbench, record: ProtectionRecord) -> ProtectionRe
         sign = record.sign
     if not sign and view.in_question * record.sign > 0:
         sign = record.sign  # reads of one moment alone say that it is flat
-    if (sign, newest) == (record.sign, before_newest):
+    if (sign, newest) == (record.sign, before_newest) and record.set_aside is None:
         return record
-    if not record.sign:
+    if not record.sign or sign == record.sign:
         return _opened(work.book, replace(record, sign=sign, newest_trade_id=newest))
-    if sign == record.sign:
-        return replace(record, sign=sign, newest_trade_id=newest)
     # A fill that turns a position around belongs to the new one as well.
     after = newest if not sign else before_newest
     return ProtectionRecord(
@@ -123,14 +122,21 @@ def _of_this_position(work: Workbench, record: ProtectionRecord) -> ProtectionRe
         lots=tuple(lot for lot in record.lots if lot.sign == sign),
         leftovers=tuple(dict.fromkeys((*record.leftovers, *record.adopted))),
         replacing=record.replacing,
-        set_aside=_set_aside(record, newest) if view.taken * record.sign > 0 else None,
+        set_aside=_set_aside(record, newest, view),
     )
 
 
-def _set_aside(record: ProtectionRecord, newest_trade_id: int) -> SetAside:
+def _set_aside(
+    record: ProtectionRecord, newest_trade_id: int, view: PositionView
+) -> SetAside | None:
+    """Return what to keep: reads alone may be wrong, and the trade of an exit may be voided."""
+    by_reads = view.taken * record.sign > 0
+    if view.quantity and not by_reads:
+        return None
     return SetAside(
         sign=record.sign,
         newest_trade_id=newest_trade_id,
+        traded=None if by_reads else view.traded,
         after_trade_id=record.after_trade_id,
         lots=record.active_lots,
         stop_ticks=record.stop_ticks,
@@ -139,7 +145,11 @@ def _set_aside(record: ProtectionRecord, newest_trade_id: int) -> SetAside:
 
 
 def _opened(book: Book, record: ProtectionRecord) -> ProtectionRecord:
-    """Return the record of a position that is there, or there again: no trade had closed it."""
+    """Return the record of a position that is there, or there again.
+
+    What reads alone took away is there again with any row of it. What a trade closed is only where
+    such trades were voided; otherwise the trade that opened another position is on its way.
+    """
     kept = record.set_aside
     if kept is None:
         return record
@@ -147,6 +157,10 @@ def _opened(book: Book, record: ProtectionRecord) -> ProtectionRecord:
         return replace(record, set_aside=None)
     if not record.sign:
         return record
+    if kept.traded is not None:
+        voided = book.position(record.contract_id).traded - kept.traded
+        if voided * kept.sign <= 0:
+            return record
     lots = tuple(replace(lot, legs=_legs_now(book, lot)) for lot in kept.lots)
     return replace(
         record,

@@ -110,14 +110,17 @@ class Episode(Struct, frozen=True, kw_only=True):
 
 
 class SetAside(Struct, frozen=True, kw_only=True):
-    """What protected a position that is gone by the word of reads alone; it may come back.
+    """What protected a position that is gone; it may come back.
 
     ``newest_trade_id`` is of the contract's trades then: a later one says what became of it.
+    ``traded`` is what those added up to, signed: voided, they add up to the position again. It is
+    None where reads alone say that the position is gone.
     """
 
     sign: int
     newest_trade_id: int
     after_trade_id: int
+    traded: int | None = None
     lots: tuple[Lot, ...]
     stop_ticks: int | None = None
     target_ticks: int | None = None
@@ -143,7 +146,7 @@ class ProtectionRecord(Struct, frozen=True, kw_only=True):
         withheld: it was said what is not done because nothing is sent.
         declared: contracts of which a person was told that no stop is on record for them.
         doubted_ns: since when its witnesses differ about contracts that no stop covers; 0: no.
-        set_aside: of the position before, which no trade closed; None: a trade did.
+        set_aside: of the position before, where this contract is flat; None: there was none.
     """
 
     contract_id: str

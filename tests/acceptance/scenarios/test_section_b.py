@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from tests.acceptance.scenarios.stage import (
     alerts,
+    flat,
+    levels,
     net,
+    protected,
     recorded,
     restored,
     silence,
@@ -20,6 +23,7 @@ from tests.acceptance.scenarios.stage import (
 from tests.app.desk import Desk, a_desk, a_venue, audited, until
 
 from backstop.adapters.projectx.wire import WireOrderType, WireSide
+from backstop.core.protection_situation import is_in_place
 from backstop.core.realised import realised
 from backstop.core.trading_state import LatchKind
 from backstop.domain.denial import DenialCode
@@ -215,6 +219,29 @@ async def test_a_void_that_comes_first_leaves_nothing_to_count(desk: Desk) -> No
         assert guard.book.orders[order.client_order_id].filled_quantity == 0
         assert realised(guard.book.trades.values()).trades == 0
     assert fill_rows(desk) == []
+
+
+async def test_a_position_that_a_void_of_its_exit_opens_again_has_its_stop_again(
+    desk: Desk,
+) -> None:
+    async with desk.guard() as guard:
+        await guard.enter(quantity=2)
+        await protected(desk, 2)
+        contract_id = guard.instrument("MES").contract_id
+        await until(lambda: is_in_place(guard.book, contract_id), "its stop is where it is wanted")
+        before = levels(desk)
+        await guard.manager.close_position("MES")
+        await flat(desk)
+        await until(lambda: not guard.book.liquidating, "closed for good")
+        for trade in [it for it in trades(desk) if it["quantity"] < 0]:
+            desk.venue.exchange.bust_trade(trade["id"])
+        await until(lambda: net(desk) == 2, lambda: trades(desk))
+        await protected(desk, 2)
+        await guard.agrees()
+
+        assert levels(desk) == before
+        assert guard.book.latches == ()
+        assert alerts(guard) == []
 
 
 # -- B6 ------------------------------------------------------------------------------------------
