@@ -9,13 +9,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.core.builders import MES, a_policy
+from tests.core.builders import MES, a_policy, a_quote, a_request
 from tests.core.protection_world import LOST, TOLD, World
 
 from backstop.core.awaited_fills import evident_quantity
+from backstop.core.guardrails import Assessment
+from backstop.core.pre_trade import judge
 from backstop.domain.commands import ClosePosition, PlaceOrder
 from backstop.domain.denial import DenialCode
-from backstop.domain.events import LegChangeRequested
+from backstop.domain.events import LegChangeRequested, OrderRequested
+from backstop.domain.order import Side
 
 STEP_MS = 50
 
@@ -124,3 +127,79 @@ def test_a_bot_cannot_take_the_stop_of_what_is_left_away() -> None:
     wish = LegChangeRequested(utc_us=world.guard.utc_us, broker_order_id=stop)
 
     assert [it.code for it in world.decide(wish).denials] == [DenialCode.PROTECTION_REQUIRED]
+
+
+def filled_unheard(exit_: str) -> LateTrades:
+    """Return a world in which an entry and its exit filled, and only their rows have told of it."""
+    world = LateTrades(policy=a_policy(protects=True, stop_required=True, default_stop_ticks=20))
+    world.start()
+    world.wait(2_000)
+    world.late_ms, world.reads_fail = 20_000, True
+    world.tell = lambda target: TOLD if target == "GatewayUserOrder" else LOST
+    world.enter(quantity=2, stop=4990)
+    world.wait(4_000)
+    EXITS[exit_](world)
+    world.wait(2_000)
+    world.reads_fail = False
+    return world
+
+
+@pytest.mark.parametrize("exit_", EXITS)
+def test_what_came_and_went_between_two_reads_is_held_by_nobody(exit_: str) -> None:
+    """Reads agree with the trades that are known, none, and have both of those that are not."""
+    world = filled_unheard(exit_)
+    world.wait(5_000)
+    believed = world.believes(60_000)
+
+    assert believed == {(0, 0)}
+    assert len(world.sent_of(PlaceOrder)) == (2 if exit_ == "sold" else 1)
+    view = world.book.position(MES)
+    assert (view.traded, view.adjustment, view.adjusted_both_ways) == (0, 0, 0)
+
+
+def holding_known(quantity: int) -> LateTrades:
+    """Return a world with a position whose trades are known; none is told from now on."""
+    world = LateTrades(policy=a_policy(protects=True, stop_required=True))
+    world.start()
+    world.enter(quantity=quantity, stop=4990)
+    world.wait(6_000)
+    world.late_ms = 3_600_000
+    world.tell = lambda target: LOST if target == "GatewayUserTrade" else TOLD
+    return world
+
+
+def judged(world: World, quantity: int) -> Assessment:
+    wish = OrderRequested(
+        utc_us=world.guard.utc_us,
+        request=a_request(client_order_id="out", side=Side.SELL, quantity=quantity),
+        reference=a_quote(),
+    )
+    assessment = judge(world.book, wish, now_ns=world.guard.now_ns)
+    assert assessment is not None
+    return assessment
+
+
+def test_what_reads_left_of_a_position_can_be_sold_although_the_trade_before_is_missing() -> None:
+    """An exit that has filled by its row, and that reads have counted, closes nothing more."""
+    world = holding_known(3)
+    world.exit(2)
+    world.run_until(lambda: world.book.position(MES).adjustment == -2, "reads have counted it")
+    world.run_until(lambda: judged(world, 1).reducing, "what is left can be sold", limit_ms=15_000)
+
+    assert not judged(world, 1).denials
+    assert not judged(world, 2).reducing
+
+
+def test_an_exit_whose_fill_no_read_has_counted_still_counts() -> None:
+    """Somebody else closed what reads have counted."""
+    world = holding_known(5)
+    world.manual(2, Side.SELL, 2)
+    world.run_until(lambda: world.book.position(MES).adjustment == -2, "reads have counted it")
+    world.reads_fail = True
+    world.tell = lambda target: TOLD if target == "GatewayUserOrder" else LOST
+    world.exit(2)
+    world.wait(100)
+
+    assert (world.position(), world.book.position(MES).quantity) == (1, 3)
+    assert judged(world, 1).reducing
+    assert not judged(world, 2).reducing

@@ -7,7 +7,9 @@ others, and contracts of an entry that the venue calls filled are naked already.
 from collections.abc import Iterator
 from itertools import chain
 
+from backstop.core import positions
 from backstop.core.book import Book
+from backstop.core.clock_readings import read_span
 from backstop.core.fills_to_come import quantity_to_come
 from backstop.core.positions import SNAPSHOT_LAG_NS, PositionView
 from backstop.core.protection_record import AwaitedFill
@@ -46,20 +48,47 @@ def await_fills(work: Workbench) -> None:
             del awaited[row.broker_order_id]
         if awaited.get(row.broker_order_id) != held:
             book.changed.note(row.contract_id)
-    for broker_order_id, fill in list(awaited.items()):
-        if _is_read_without(book, fill):
-            del awaited[broker_order_id]
-            book.changed.note(fill.contract_id)
+    _let_go_of_what_was_read(work)
 
 
-def _is_read_without(book: Book, fill: AwaitedFill) -> bool:
-    """Say whether reads that were sent long after a fill agree without its trade."""
-    view = book.position(fill.contract_id)
-    newest_ns = view.agreed_ns
+def _let_go_of_what_was_read(work: Workbench) -> None:
+    """Await nothing that reads, sent long after they told of it, agree without."""
+    book = work.book
+    read: dict[str, dict[int, int]] = {}  # contract -> sign -> contracts
+    for number, fill in list(book.protection.awaited.items()):
+        newest_ns = _agreed_ns(book, book.position(fill.contract_id))
+        if newest_ns < fill.since_ns + SNAPSHOT_LAG_NS:
+            continue
+        del book.protection.awaited[number]
+        book.changed.note(fill.contract_id)
+        sign = 1 if fill.quantity > 0 else -1
+        read.setdefault(fill.contract_id, {1: 0, -1: 0})[sign] += abs(fill.quantity)
+    for contract_id, fills in read.items():
+        _count_both_ways(work, contract_id, fills)
+
+
+def _count_both_ways(work: Workbench, contract_id: str, fills: dict[int, int]) -> None:
+    """Remember that reads have fills of both sides in their total: they cancel out in it.
+
+    Of one side alone the row may have been wrong.
+    """
+    book = work.book
+    view = book.position(contract_id)
+    taken = read_span(work, _agreed_ns(book, view))
+    if taken is not None and fills[1] and fills[-1]:
+        book.positions[contract_id] = positions.counted_both_ways(
+            view, bought=fills[1], sold=fills[-1], taken=taken
+        )
+
+
+def _agreed_ns(book: Book, view: PositionView) -> int:
+    """Return when the newest read was sent that agrees with all that is known; 0: none does."""
+    if not view.is_proven:
+        return 0
     if view.is_proven_late:
         # The reads that agree since then are not noted in it; one that does not would be.
-        newest_ns = max(newest_ns, book.audit.complete_sent_ns)
-    return view.is_proven and newest_ns >= fill.since_ns + SNAPSHOT_LAG_NS
+        return max(view.agreed_ns, book.audit.complete_sent_ns)
+    return view.agreed_ns
 
 
 def _touched_rows(work: Workbench) -> Iterator[tuple[BrokerOrder, int]]:

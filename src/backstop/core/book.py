@@ -33,7 +33,7 @@ from backstop.core.protection_record import ProtectionBook
 from backstop.core.realised import RealisedResult
 from backstop.core.reference_levels import LevelHistory
 from backstop.core.standing_exposure import StandingExposure
-from backstop.core.tracked_order import TrackedOrder
+from backstop.core.tracked_order import TrackedOrder, told_quantity
 from backstop.core.trading_state import (
     Condition,
     Latch,
@@ -428,6 +428,7 @@ class Book:
         close = self.closes.get(contract_id)
         closing = close.wanted if close is not None and close.may_be_filling else 0
         ours = sum(order.open_quantity for order in self.exits_of(contract_id, position))
+        ours -= self._counted_exits(contract_id, reducing_side) if ours else 0
         foreign = sum(
             row.quantity - row.filled_quantity
             for row in (leg.row for leg in self.live_legs(contract_id) if leg.owner is None)
@@ -439,6 +440,19 @@ class Book:
             and not (self.policy.is_drop_copy and row.type is OrderType.LIMIT)
         )
         return closing + ours + foreign
+
+    def _counted_exits(self, contract_id: str, side: Side) -> int:
+        """Return contracts that unfinished exits of ``side`` have closed, by rows and by reads.
+
+        Their trades are missing, and no read has to come to know what is left of the position.
+        """
+        view = self.position(contract_id)
+        untraded = sum(
+            max(0, told_quantity(order) - order.filled_quantity - order.voided_quantity)
+            for order in self.exits_of(contract_id, -side.sign)
+            if (order.broker_order_id or 0) not in self.protection.awaited
+        )
+        return min(untraded, view.adjusted_towards(side.sign))
 
     def exits_of(self, contract_id: str, position: int) -> Iterator[TrackedOrder]:
         """Yield our unfinished exits of ``position``, protective orders and stops excepted."""

@@ -194,6 +194,17 @@ def snapshot_span(work: Workbench, sent_ns: int) -> Span:
     return Span(earliest_us=sent.earliest_us, latest_us=now.latest_us)
 
 
+def read_span(work: Workbench, sent_ns: int) -> Span | None:
+    """Return with what trades may be stamped of the moment at which a read of before was sent.
+
+    None: nobody knows the venue's time.
+    """
+    if not work.book.policy.measures_clock:
+        sent_us = work.utc_us - (work.now_ns - sent_ns) // 1000
+        return Span(earliest_us=sent_us, latest_us=sent_us)
+    return work.book.venue_clock.stamped_at(sent_ns)
+
+
 # -- where does a search begin? ------------------------------------------------------------------
 
 

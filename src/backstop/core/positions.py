@@ -373,6 +373,26 @@ def after_read(
     return adjusted, delta
 
 
+def counted_both_ways(view: PositionView, *, bought: int, sold: int, taken: Span) -> PositionView:
+    """Return the view after reads that agree, and have fills in them that no trade shows.
+
+    Args:
+        view: the position.
+        bought: contracts of those fills.
+        sold: likewise.
+        taken: the venue's time when the newest of those reads was sent.
+    """
+    both_ways = min(bought - view.adjusted_net(1), sold - view.adjusted_net(-1))
+    if both_ways <= view.adjusted_both_ways:
+        return view
+    return replace(
+        view,
+        adjusted_both_ways=both_ways,
+        adjusted_utc_us=max(view.adjusted_utc_us, taken.latest_us),
+        adjusted_from_utc_us=max(view.adjusted_from_utc_us or 0, taken.earliest_us),
+    )
+
+
 def _taken(view: PositionView, quantity: int, closed: int) -> int:
     """Return the signed contracts that are gone by reads alone, if those are right.
 
