@@ -141,7 +141,8 @@ class PositionRow(Struct, frozen=True, kw_only=True):
     ``quantity`` is signed; ``naked_ms`` says for how long the stops have not covered it, 0 while
     they do, and ``naked_ms_max`` for how long they did not at most, since it was opened. Of
     ``in_question`` contracts, which are in ``quantity``, only reads of one moment say that they are
-    gone; while there are any, ``knowledge`` is UNKNOWN.
+    gone; while there are any, ``knowledge`` is UNKNOWN. It is STALE while the user hub is not
+    trusted or the account could not be read (``ACCOUNT_STALE``).
     """
 
     symbol: str
@@ -364,13 +365,22 @@ def position_row(book: Book, view: PositionView, *, now_ns: int) -> PositionRow:
         average_price=decimal_text(view.average_price) if view.quantity else None,
         stop=stops[0] if stops else None,
         target=targets[0] if targets else None,
-        knowledge=Knowledge.UNKNOWN if view.in_question else view.knowledge,
+        knowledge=_knowledge(book, view, now_ns=now_ns),
         naked_ms=naked_ns // NANOSECONDS_PER_MS,
         naked_ms_max=naked_max_ns // NANOSECONDS_PER_MS,
         protection=_protection(book, view, stops),
         stops=stops,
         targets=targets,
     )
+
+
+def _knowledge(book: Book, view: PositionView, *, now_ns: int) -> Knowledge:
+    """Return how far it can be trusted; a hub that keeps silent shows in reads that fail alone."""
+    if view.in_question:
+        return Knowledge.UNKNOWN
+    if _is_known(view) and book.account_stale_ns(now_ns) is not None:
+        return Knowledge.STALE
+    return view.knowledge
 
 
 def _is_known(view: PositionView) -> bool:
