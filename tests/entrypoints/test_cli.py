@@ -60,6 +60,16 @@ async def test_status_names_a_liquidation_that_is_not_over(reading: Call, desk: 
     assert f"liquidation    {decision.liquidation_id} VERIFYING, 0 left" in told.out
 
 
+async def test_status_says_what_an_order_in_doubt_would_trade(reading: Call, desk: Any) -> None:
+    guard = desk.guard()
+    guard.answer = Answer.UNKNOWN
+    await guard.submit_order(desk.request())
+    told = await reading(guard, "status")
+
+    (line,) = (it for it in told.out.splitlines() if it.startswith("UNKNOWN ORDER"))
+    assert line == "UNKNOWN ORDER  entry-1 BUY 2 ES, without a clear answer: do not send it again"
+
+
 async def test_positions_of_a_flat_account_are_none(reading: Call, desk: Any) -> None:
     told = await reading(desk.guard(), "positions")
     parsed = await reading(desk.guard(), "positions", "--json")

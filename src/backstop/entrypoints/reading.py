@@ -52,7 +52,11 @@ def status(*, as_json: AsJson = False) -> None:
     _say_positions(body["positions"])
     _say_working(body["working_orders"])
     for order in body["unknown_orders"]:
-        say(f"UNKNOWN ORDER  {order['client_order_id']} {order['side']} {order['quantity']}")
+        wanted = f"{order['side']} {order['quantity']} {order['symbol']}"
+        say(
+            f"UNKNOWN ORDER  {order['client_order_id']} {wanted}, without a clear answer: "
+            "do not send it again"
+        )
 
 
 def positions(*, as_json: AsJson = False) -> None:
@@ -163,7 +167,7 @@ def _say_working(rows: list[dict[str, Any]]) -> None:
         return
     say(
         columns(
-            ("WORKING", "OF", "SYMBOL", "SIDE", "QTY", "TYPE", "LIMIT", "STOP", "TAG"),
+            ("WORKING", "OF", "SYMBOL", "SIDE", "QTY", "TYPE", "LIMIT", "STOP", "STATUS", "TAG"),
             (
                 (
                     row["broker_order_id"],
@@ -174,6 +178,7 @@ def _say_working(rows: list[dict[str, Any]]) -> None:
                     row["type"],
                     row["limit_price"],
                     row["stop_price"],
+                    row["status"],
                     row["tag"],
                 )
                 for row in rows
