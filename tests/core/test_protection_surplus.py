@@ -118,6 +118,26 @@ def test_a_change_that_the_venue_says_yes_to_and_forgets_is_made_by_another_orde
     assert world.naked_ns == 0
 
 
+def test_a_change_that_was_said_yes_to_and_is_shown_by_nothing_brings_no_second_stop() -> None:
+    """Silence does not say that it was forgotten: two stops would turn the position around."""
+    world = holding()
+    world.exit(1)
+    world.run_until(lambda: bool(world.sent_of(ModifyOrder)), "the stop is to shrink")
+    world.tell = lambda target: LOST if target == "GatewayUserOrder" else TOLD
+    world.reads_fail = True
+    world.wait(10 * AGAIN_MS)
+    asked = len(world.sent_of(ModifyOrder))
+
+    assert world.stops() == [(2, Decimal(4990))]
+    assert world.placed() == []
+
+    world.reads_fail = False
+    world.wait(3 * AGAIN_MS)
+    assert (world.stops(), world.placed()) == ([(2, Decimal(4990))], [])
+    assert len(world.sent_of(ModifyOrder)) == asked <= 2, "a stop and a target"
+    assert not world.book.protection.changes
+
+
 REFUSED = Request(refused="the order is being processed")
 FORGOTTEN = Request(forgotten=True)
 NEVER_ARRIVES = Request(arrives=False, answered=False)

@@ -5,9 +5,12 @@ once. So is an order of ours that was on its way when another level was asked fo
 taken away to be moved; while the venue thinks, it protects where it stands.
 """
 
+from collections.abc import Set as AbstractSet
+
 from msgspec.structs import replace
 
 from backstop.core.book import Book, VenueOrder, Wake
+from backstop.core.evidence import ask_for_audit
 from backstop.core.leftovers import ASK_AGAIN_NS
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.protection_levels import is_measured, level_ticks, moved_levels, row_of
@@ -191,6 +194,27 @@ def changes_after_restart(work: Workbench) -> None:
             del changes[number]
 
 
+def waits_to_be_shown(change: Change) -> bool:
+    """Say whether the venue has said yes to a size, and no list of later has shown it or another.
+
+    Silence does not say that it was forgotten: a stop in its place would be one too many.
+    """
+    if change.answer is not Answer.YES or not change.quantity:
+        return False
+    return change.unshown_ns < change.asked_ns + ASK_AGAIN_NS
+
+
+def sizes_read(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) -> None:
+    """Believe a list of live orders, asked for at ``sent_ns``, about the sizes that it shows."""
+    book = work.book
+    for number, change in tuple(book.protection.changes.items()):
+        row = row_of(book, number)
+        if row is None or number not in listed or change.quantity in {None, row.quantity}:
+            continue
+        book.protection.changes[number] = replace(change, unshown_ns=sent_ns)
+        work.touched_contracts[change.contract_id] = None
+
+
 def follow_changes(work: Workbench, contract_id: str) -> None:
     """Ask again for what the venue has not shown in time; what it ignores is replaced."""
     book = work.book
@@ -210,7 +234,10 @@ def follow_changes(work: Workbench, contract_id: str) -> None:
             else:
                 del book.protection.changes[number]
             continue
-        if change.quantity is not None:
+        if waits_to_be_shown(change):
+            ask_for_audit(work)
+            book.wake(Wake.PROTECTION, work.now_ns + ASK_AGAIN_NS)
+        elif change.quantity is not None:
             del book.protection.changes[number]
             if not change.quantity and change.answer is not Answer.NOT_SENT:
                 book.cancel_asked_ns[number] = (

@@ -185,6 +185,7 @@ class Change(Struct, frozen=True, kw_only=True):
     """A change of a protective order that the venue was asked for; None leaves a member as it is.
 
     ``quantity`` is the size asked for, filled contracts included; 0 asks for its end.
+    ``unshown_ns`` is when the newest list was asked for that shows the order in another size.
     """
 
     contract_id: str
@@ -194,6 +195,7 @@ class Change(Struct, frozen=True, kw_only=True):
     asked_ns: int
     answer: Answer | None = None
     message: str = ""
+    unshown_ns: int = 0
 
 
 class AwaitedFill(Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from backstop.core.evidence import ask_for_audit
 from backstop.core.execution_verification import REPLY_LIMIT_NS
 from backstop.core.foreign_orders import cut_foreign
 from backstop.core.leftovers import ASK_AGAIN_NS, ORPHAN_SETTLE_NS
+from backstop.core.protection_changes import waits_to_be_shown
 from backstop.core.protection_plan import (
     Cover,
     Cut,
@@ -22,7 +23,7 @@ from backstop.core.protection_plan import (
 )
 from backstop.core.protection_record import ProtectionRecord
 from backstop.core.protection_situation import Situation
-from backstop.core.protective_orders import cut_order, working_targets
+from backstop.core.protective_orders import cut_order, size_after, working_targets
 from backstop.core.step import Workbench
 from backstop.core.stop_withdrawal import may_widen
 from backstop.domain.events import Answer
@@ -155,6 +156,8 @@ def _is_changing(work: Workbench, cut: Cut) -> bool:
     change = work.book.protection.changes.get(cut.cover.broker_order_id)
     if change is None or (change.answer is Answer.NO and not cut.to_quantity):
         return False
+    if waits_to_be_shown(change) and change.quantity == size_after(cut):
+        return True
     return work.now_ns < change.asked_ns + ASK_AGAIN_NS
 
 

@@ -241,10 +241,15 @@ def _next_name(work: Workbench, contract_id: str) -> str:
             return name
 
 
+def size_after(cut: Cut) -> int:
+    """Return the size that an order is to have, filled contracts included; 0: it is to end."""
+    return cut.cover.filled_quantity + cut.to_quantity if cut.to_quantity else 0
+
+
 def cut_order(work: Workbench, record: ProtectionRecord, cut: Cut) -> None:
     """Ask the venue to let an order close fewer contracts, or to end it."""
     book, cover = work.book, cut.cover
-    size = cover.filled_quantity + cut.to_quantity if cut.to_quantity else 0
+    size = size_after(cut)
     held = book.protection.changes.get(cover.broker_order_id)
     change = Change(contract_id=record.contract_id, quantity=size, asked_ns=work.now_ns)
     if held is not None:
