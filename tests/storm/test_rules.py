@@ -199,9 +199,13 @@ def test_a_leg_that_began_to_work_with_its_position_is_not_cancelled_by_who_coul
     assert rules(play(story)) == broken
 
 
-@pytest.mark.parametrize(("decided_after_it_s", "broken"), [(-0.01, []), (0.01, [RULE])])
+@pytest.mark.parametrize(
+    ("decided_after_it_s", "cancelled_after_it_s", "broken"),
+    [(-0.01, 0.0, []), (0.01, 0.0, []), (-0.01, TOLD_S, []), (0.01, TOLD_S, [RULE])],
+    ids=["before it, at once", "untold", "before it, late", "told"],
+)
 def test_a_stop_that_was_one_too_many_is_cancelled_while_more_fills(
-    decided_after_it_s: float, broken: list[str]
+    decided_after_it_s: float, cancelled_after_it_s: float, broken: list[str]
 ) -> None:
     async def story(world: World) -> None:
         scene: Scene = world.safety.scene
@@ -224,6 +228,7 @@ def test_a_stop_that_was_one_too_many_is_cancelled_while_more_fills(
         await asyncio.wait_for(traded.wait(), 1.0)
         decided_s = world.now_s() + decided_after_it_s
         scene.decided_s = lambda _kind, _about: decided_s
+        await asyncio.sleep(cancelled_after_it_s)
         CoverRules(scene, naked_limit_s=NEVER_S).on_cancel(leg.id)
 
     assert rules(play(story)) == broken

@@ -377,4 +377,11 @@ MISJUDGED: Final = (
         "told was held, and by then more had been closed. Legs are too large while they exceed all "
         "that was held meanwhile, not what was held last",
     ),
+    Misjudged(
+        seed=10129,
+        rule="protected or flat",
+        why="by all that the guard was told a bot's own stop covered the position, so it took its "
+        "own away; a stranger had sold more, and no word of that had come. What may be held by all "
+        "that the guard was told is judged",
+    ),
 )

@@ -1,10 +1,12 @@
 """Protected or flat: stops cover each position, stay with it, and go when it is gone."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
 from backstop.adapters.projectx.wire import OrderRow, WireOrderStatus
 from backstop.storm.rules.scene import LOOK_S, OUR_LEG, RACE_S, Scene
+from backstop.storm.told import may_be_held
 from backstop.storm.truth import STOPS, sign
 
 SURPLUS_S: Final = 45.0
@@ -84,15 +86,18 @@ class CoverRules:
             and since_s < opened_s + ONE_MOMENT_S
         )
 
-    def _held_since_decided(self, row: OrderRow, position: int) -> set[int]:
+    def _held_since_decided(self, row: OrderRow, position: int) -> AbstractSet[int]:
         """Return what was held when a cancel was decided, and since: what fills on its way counts.
 
-        The legs of an entry begin to work a moment after it has filled.
+        So does what may be held by all that the guard was told. The legs of an entry begin to work
+        a moment after it has filled.
         """
-        decided_s = self._scene.decided_s("cancel", str(row.id))
+        scene, guard = self._scene, self._scene.host.guard
+        told = may_be_held(scene.truth, guard.book, row.contract_id) if guard else frozenset[int]()
+        decided_s = scene.decided_s("cancel", str(row.id))
         if decided_s is None:
-            return {position}
-        return self._scene.truth.held_of_late(row.contract_id, since_s=decided_s)
+            return told | {position}
+        return told | scene.truth.held_of_late(row.contract_id, since_s=decided_s)
 
     def on_trade(self, row: OrderRow | None, contract_id: str, *, before: int, after: int) -> None:
         """Look at a leg that opened a position, long after the one that it belonged to."""
