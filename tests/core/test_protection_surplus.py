@@ -138,6 +138,24 @@ def test_a_change_that_was_said_yes_to_and_is_shown_by_nothing_brings_no_second_
     assert not world.book.protection.changes
 
 
+def test_a_move_that_was_said_yes_to_and_is_shown_by_nothing_is_not_asked_for_again_and_again() -> (
+    None
+):
+    world = holding()
+    world.tell = lambda target: LOST if target == "GatewayUserOrder" else TOLD
+    world.reads_fail = True
+    world.protect(stop=4995)
+    world.wait(10 * AGAIN_MS)
+
+    assert world.stops() == [(3, Decimal(4995))]
+    assert len(world.sent_of(ModifyOrder)) == 1
+
+    world.reads_fail = False
+    world.wait(3 * AGAIN_MS)
+    assert not world.book.protection.changes
+    assert len(world.sent_of(ModifyOrder)) == 1
+
+
 REFUSED = Request(refused="the order is being processed")
 FORGOTTEN = Request(forgotten=True)
 NEVER_ARRIVES = Request(arrives=False, answered=False)

@@ -13,7 +13,7 @@ from backstop.core.book import Book, VenueOrder, Wake
 from backstop.core.evidence import ask_for_audit
 from backstop.core.leftovers import ASK_AGAIN_NS
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
-from backstop.core.protection_levels import is_measured, level_ticks, moved_levels, row_of
+from backstop.core.protection_levels import is_measured, is_shown, level_ticks, moved_levels, row_of
 from backstop.core.protection_record import Change
 from backstop.core.protective_orders import move_order
 from backstop.core.repeated_requests import pause_ns
@@ -195,21 +195,22 @@ def changes_after_restart(work: Workbench) -> None:
 
 
 def waits_to_be_shown(change: Change) -> bool:
-    """Say whether the venue has said yes to a size, and no list of later has shown it or another.
+    """Say whether the venue has said yes, and no list of later shows what it did.
 
-    Silence does not say that it was forgotten: a stop in its place would be one too many.
+    Silence does not say that it was forgotten: a stop in its place would be one too many, and to
+    ask again is a call that something else may need.
     """
-    if change.answer is not Answer.YES or not change.quantity:
+    if change.answer is not Answer.YES or change.quantity == 0:
         return False
     return change.unshown_ns < change.asked_ns + ASK_AGAIN_NS
 
 
-def sizes_read(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) -> None:
-    """Believe a list of live orders, asked for at ``sent_ns``, about the sizes that it shows."""
+def protection_read(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) -> None:
+    """Believe a list of live orders, asked for at ``sent_ns``, about changes that it lacks."""
     book = work.book
     for number, change in tuple(book.protection.changes.items()):
         row = row_of(book, number)
-        if row is None or number not in listed or change.quantity in {None, row.quantity}:
+        if row is None or number not in listed or is_shown(book, change, row):
             continue
         book.protection.changes[number] = replace(change, unshown_ns=sent_ns)
         work.touched_contracts[change.contract_id] = None
@@ -237,7 +238,8 @@ def follow_changes(work: Workbench, contract_id: str) -> None:
         if waits_to_be_shown(change):
             ask_for_audit(work)
             book.wake(Wake.PROTECTION, work.now_ns + ASK_AGAIN_NS)
-        elif change.quantity is not None:
+            continue
+        if change.quantity is not None:
             del book.protection.changes[number]
             if not change.quantity and change.answer is not Answer.NOT_SENT:
                 book.cancel_asked_ns[number] = (

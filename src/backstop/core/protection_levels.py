@@ -9,7 +9,7 @@ from decimal import Decimal
 from msgspec.structs import replace
 
 from backstop.core.book import Book
-from backstop.core.protection_record import Lot, ProtectionRecord
+from backstop.core.protection_record import Change, Lot, ProtectionRecord
 from backstop.core.step import Workbench
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.broker import BrokerOrder, BrokerStatus
@@ -137,14 +137,18 @@ def drop_done_changes(work: Workbench) -> None:
         change, row = book.protection.changes.get(number), row_of(book, number)
         if change is None or row is None or not row.status.is_live:
             continue
-        instrument = book.instruments.get(row.contract_id)
-        stop = level_ticks(row.stop_price, instrument)
-        limit = level_ticks(row.limit_price, instrument)
-        sized = change.quantity in {None, row.quantity}
-        placed = change.stop_ticks in {None, stop} and change.target_ticks in {None, limit}
-        if sized and placed:
+        if is_shown(book, change, row):
             del book.protection.changes[number]
             book.unclear.pop(number, None)
+
+
+def is_shown(book: Book, change: Change, row: BrokerOrder) -> bool:
+    """Say whether the row of a working order has the size and the levels that were asked for."""
+    instrument = book.instruments.get(row.contract_id)
+    stop = level_ticks(row.stop_price, instrument)
+    limit = level_ticks(row.limit_price, instrument)
+    sized = change.quantity in {None, row.quantity}
+    return sized and change.stop_ticks in {None, stop} and change.target_ticks in {None, limit}
 
 
 def drop_ended_changes(work: Workbench) -> None:

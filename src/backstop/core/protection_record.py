@@ -185,7 +185,7 @@ class Change(Struct, frozen=True, kw_only=True):
     """A change of a protective order that the venue was asked for; None leaves a member as it is.
 
     ``quantity`` is the size asked for, filled contracts included; 0 asks for its end.
-    ``unshown_ns`` is when the newest list was asked for that shows the order in another size.
+    ``unshown_ns`` is when the newest list was asked for that shows the order without it.
     """
 
     contract_id: str

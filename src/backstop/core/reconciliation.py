@@ -18,7 +18,7 @@ from backstop.core.moves_followed import orders_read
 from backstop.core.order_evidence import book_order_row
 from backstop.core.policy import SECOND_NS
 from backstop.core.position_evidence import book_position_read
-from backstop.core.protection_changes import sizes_read
+from backstop.core.protection_changes import protection_read
 from backstop.core.repeated_requests import forget_what_is_over
 from backstop.core.step import Tag, Workbench
 from backstop.core.trade_evidence import book_trade
@@ -51,7 +51,7 @@ def book_audit(work: Workbench, event: AccountAudited) -> None:
         _reach_for_unlisted(work, listed)
         orders_read(work, listed, sent_ns=event.sent_ns)
         changes_read(work, listed, sent_ns=event.sent_ns)
-        sizes_read(work, listed, sent_ns=event.sent_ns)
+        protection_read(work, listed, sent_ns=event.sent_ns)
         forget_what_is_over(work, listed, sent_ns=event.sent_ns)
     if event.positions is not None:
         _book_positions(work, event.positions, sent_ns=event.sent_ns)
