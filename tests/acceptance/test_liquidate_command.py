@@ -60,6 +60,26 @@ async def test_liquidate_ends_with_0_once_the_account_is_proven_flat(bench: Any)
     assert listed["liquidations"][0]["causes"] == ["fire"]
 
 
+async def test_liquidate_says_why_nothing_gets_closed(bench: Any) -> None:
+    """The words of the venue, and what no stop covers, decide what a person does meanwhile."""
+    async with bench.venue() as venue, bench.guard(**SENDING) as guard:
+        await guard.active()
+        await bought_by_hand(bench, venue)
+        await guard.until("/v1/positions", lambda said: bool(said["positions"]))
+        rule = {"on": "Position/closeContract", "act": "error_code", "code": 2, "count": 3}
+        async with bench.session.post(
+            f"{venue.url}/_simulator/faults", json={**rule, "message": "not now"}
+        ) as answer:
+            assert answer.status < 300
+        at = {"BACKSTOP_LISTEN": guard.url.removeprefix("http://")}
+        done = await bench.call("liquidate", "--yes", "--reason", "fire", **at)
+
+    assert done.code == 0, done
+    (closing,) = (it for it in done.out.splitlines() if "not now" in it)
+    assert closing.startswith("CLOSING")
+    assert "NO stop works for +2" in closing
+
+
 async def test_liquidate_in_dry_run_ends_with_1_and_says_first_that_nothing_was_sent(
     bench: Any,
 ) -> None:

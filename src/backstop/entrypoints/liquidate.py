@@ -202,14 +202,14 @@ def _followed(client: GuardClient, begun: dict[str, Any], *, ends_s: float) -> b
 
     None when the guard has not answered for ``SILENT_S``, and this process can act in its place.
     """
-    shown: tuple[object, ...] = ()
+    shown = ""
     run, heard_s, told_silent = begun, time.monotonic(), False
     say(f"{run['id']}: begun")
     while True:
-        now = (run["state"], len(run["remaining"]))
-        if now != shown:
+        now = f"{run['state']:<10} {len(run['remaining'])} left: {run['message']}"
+        if now != shown and run["state"] != "FLAT":
             shown = now
-            say(f"{run['state']:<10} {len(run['remaining'])} left")
+            say(now)
         if run["state"] == "FLAT":
             say(f"FLAT: {run['message']}.")
             say("Entries stay refused until: backstop resume --reason R --operator O")
