@@ -24,7 +24,7 @@ from backstop.app.audit_verification import verify_record
 from backstop.app.key_change import rotate_key
 from backstop.core.checkpoint import parse
 from backstop.domain.audit import AuditRow
-from backstop.errors import StateFolderError
+from backstop.errors import RecordGoneError, StateFolderError
 from backstop.ports import JournalBatch, JournalRecord
 
 ORDER = AuditRow(
@@ -124,6 +124,25 @@ async def test_a_record_replaced_by_an_empty_database_is_refused(tmp_path: Path)
         AuditTrail.open(tmp_path, account="42", epoch=2, clock=SystemClock())
 
     assert (tmp_path / "audit.db").read_bytes() == before
+
+
+async def test_checkpoints_that_nobody_can_read_hide_no_record_that_is_gone(tmp_path: Path) -> None:
+    async with a_trail(tmp_path) as trail:
+        await append(trail)
+    (tmp_path / "audit.db").unlink()
+    (kept,) = (tmp_path / "checkpoints").iterdir()
+    whole = kept.read_text(encoding="utf-8")
+    broken = whole.replace("backstop", "back\x01stop")
+
+    def opened() -> AuditTrail:
+        return AuditTrail.open(tmp_path, account="42", epoch=2, clock=SystemClock())
+
+    kept.write_text(broken, encoding="utf-8")
+    with pytest.raises(StateFolderError, match=r"it holds a control character.*move this folder"):
+        opened()
+    kept.write_text(whole + broken, encoding="utf-8")
+    with pytest.raises(RecordGoneError, match=r"it is gone, and .* has checkpoints of it"):
+        opened()
 
 
 async def test_an_order_is_covered_outside_at_once(tmp_path: Path) -> None:

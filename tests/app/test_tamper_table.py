@@ -159,6 +159,12 @@ def delete_database(folder: Path, _: Story) -> None:
     (folder / "audit.db").unlink()
 
 
+def empty_database(folder: Path, _: Story) -> None:
+    """Leave what a copy of the file without its ``-wal`` can be: tables, and nothing in them."""
+    for table in ("FillAudit", "OrderAudit", "Journal", "TreeHead"):
+        change(folder, f"DELETE FROM {table}")  # noqa: S608 - of this list
+
+
 def rewrite_leaf(folder: Path, _: Story) -> None:
     payload = ask(folder, "SELECT payload FROM Journal WHERE seq = ?", REWRITTEN)[0][0]
     change(
@@ -338,6 +344,8 @@ TABLE = (
               "record|signed head|checkpoint"),
     Tampering("`audit.db` deleted beside `checkpoints/`", "the folders that are left",
               delete_database, "audit.db: it is gone"),
+    Tampering("`audit.db` emptied beside `checkpoints/`", "the checkpoints outside the database",
+              empty_database, "audit.db: it holds no record"),
     Tampering("`checkpoints/` deleted", "its absence: a record always has checkpoints",
               delete_checkpoints, "checkpoints: it is gone"),
     Tampering("all checkpoints taken out of their files", "their absence, likewise",
@@ -455,7 +463,7 @@ def test_a_start_from_a_checkpoint_hides_nothing(
         finding = asyncio.run(start_from_the_checkpoint(state, story))
     except StateFolderError:
         return
-    if row.act is delete_database:
+    if row.act in {delete_database, empty_database}:
         assert "lost" in finding
         assert (state / "audit.db").exists(), "a new record has begun"
         (kept,) = state.glob("record-*")

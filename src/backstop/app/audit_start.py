@@ -26,7 +26,7 @@ from backstop.app.tree_check import (
     walk,
 )
 from backstop.core.audit_log import Frontier
-from backstop.core.checkpoint import parse
+from backstop.core.checkpoint import Checkpoint, CheckpointError, parse
 from backstop.core.key_rotation import KeyChain
 from backstop.core.merkle import EMPTY_ROOT
 from backstop.domain.record_kind import RecordKind
@@ -151,15 +151,26 @@ def checked_start(
 def _expect_no_promise(database: Path, folders: Sequence[CheckpointFolder], *, found: str) -> None:
     """Raise RecordGoneError where a checkpoint is of records, and there are none."""
     for folder in folders:
-        newest = max(
-            (parse(note).checkpoint for note in folder.notes()),
-            key=lambda it: it.size,
-            default=None,
-        )
+        promised, unreadable = _checkpoints_in(folder)
+        newest = max(promised, key=lambda it: it.size, default=None)
         if newest is not None and newest.size:
             finding = f"{found}, and {folder.folder} has checkpoints of it"
-            told = refused(database.parent, TamperedRecordError(str(database), finding))
-            raise RecordGoneError(str(told), size=newest.size, root=newest.root.hex())
+            gone = refused(database.parent, TamperedRecordError(str(database), finding))
+            raise RecordGoneError(str(gone), size=newest.size, root=newest.root.hex())
+        if unreadable:
+            finding = f"{unreadable}, so nobody knows what was signed: move this folder as well"
+            raise refused(database.parent, TamperedRecordError(str(folder.folder), finding))
+
+
+def _checkpoints_in(folder: CheckpointFolder) -> tuple[list[Checkpoint], str]:
+    """Return the checkpoints of a folder, and the fault of one that cannot be read."""
+    promised, unreadable = [], ""
+    for note in folder.notes():
+        try:
+            promised.append(parse(note).checkpoint)
+        except CheckpointError as error:
+            unreadable = str(error)
+    return promised, unreadable
 
 
 def _read_whole(

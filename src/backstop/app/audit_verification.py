@@ -26,6 +26,7 @@ from backstop.app.tree_check import (
     checked_leaves,
     file_source,
     folder_source,
+    largest_size,
     no_checkpoints,
     walk,
 )
@@ -107,11 +108,11 @@ def verify_record(
             raise DamagedDatabaseError(f"{database} is damaged: {fault}. It was not changed.")
         check_layout(store)
         account = store.account()
+        sources = [folder_source(outside), *(file_source(it) for it in checkpoints)]
         if account is None:
-            raise StateFolderError(f"{database} holds no record yet.")
+            raise _empty(database, sources)
         if CheckpointFolder(outside).newest() is None:
             raise no_checkpoints(outside, records=store.last_seq())
-        sources = [folder_source(outside), *(file_source(it) for it in checkpoints)]
         if isinstance(mirror, Path):
             sources.append(folder_source(mirror / f"backstop-{account}"))
         check = _Check(store, account, on_progress, on_book)
@@ -191,6 +192,16 @@ class _Check:
             yield record
             if done % PROGRESS_RECORDS == 0 or done == total:
                 self._on_progress(what, done, total)
+
+
+def _empty(database: Path, sources: list[NoteSource]) -> StateFolderError:
+    """Return what to raise where there is no record: a checkpoint of one proves that it is gone."""
+    for source in sources:
+        size = largest_size(source)
+        if size:
+            found = f"it holds no record, and {source.name} has a checkpoint of size {size}"
+            return TamperedRecordError(str(database), found)
+    return StateFolderError(f"{database} holds no record yet.")
 
 
 def _missing(state_folder: Path, database: Path) -> StateFolderError:

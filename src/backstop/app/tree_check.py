@@ -57,6 +57,15 @@ def file_source(path: Path) -> NoteSource:
     return NoteSource(name=str(path), notes=notes_in(path))
 
 
+def largest_size(source: NoteSource) -> int:
+    """Return of how many records the largest checkpoint of a place is; 0 where it has none.
+
+    Raises:
+        TamperedRecordError: one of them is no checkpoint.
+    """
+    return max((_parsed(note, source.name).checkpoint.size for note in source.notes), default=0)
+
+
 def no_checkpoints(folder: Path, *, records: int) -> TamperedRecordError:
     """Return what to raise where no checkpoint is left: the first is written before any record."""
     gone = "it holds no checkpoint" if folder.is_dir() else "it is gone"
