@@ -15,6 +15,9 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
 from tests.acceptance.conftest import TOKEN, Bench, RunningGuard
 
+from backstop.simulator.contracts import listings
+from backstop.simulator.sessions import trade_date
+
 PATIENCE_MS = 30_000
 """For whatever must show; nothing waits this long when all is well."""
 
@@ -194,6 +197,24 @@ class Scene:
 
         said = await self.guard.until("/v1/positions", stands)
         return dict(said["positions"][0])
+
+    async def by_hand(self, symbol: str, quantity: int) -> None:
+        """Have somebody else buy: nobody laid a stop for it."""
+        today = trade_date((await self.truth())["nowUs"])
+        _, status = await self.guard.ask("GET", "/v1/status")
+        order = {
+            "account_id": status["account_id"],
+            "contract_id": next(
+                it.active.id for it in listings(today) if f".{symbol}." in it.active.id
+            ),
+            "type": 2,
+            "side": 0,
+            "size": quantity,
+        }
+        async with self.bench.session.post(
+            f"{self.venue_url}/_simulator/manual-order", json=order
+        ) as answer:
+            assert answer.status < 300, await answer.text()
 
     async def mischief(self, **rule: Any) -> None:
         """Have the gateway do something wrong."""

@@ -304,6 +304,23 @@ async def test_nothing_is_cut_off_at_any_width(bench: Bench, view: View, *, halt
                 await expect(view.locate(f"#{name}")).to_be_in_viewport(ratio=1)
 
 
+async def test_the_badge_of_a_bare_position_stays_inside_its_panel(
+    bench: Bench, view: View
+) -> None:
+    """The longest word of all is on the worst day."""
+    async with playing(bench) as scene:
+        await scene.by_hand("MES", 2)
+        await view.open(scene.url)
+        badge = view.locate("#positions .badge", has_text="UNPROTECTED")
+        for width in (371, 390, 430, 700):
+            await view.page.set_viewport_size({"width": width, "height": 844})
+            inside = await badge.evaluate(
+                """(it) => it.getBoundingClientRect().right
+                  <= it.closest("tbody").getBoundingClientRect().right"""
+            )
+            assert (width, inside) == (width, True)
+
+
 async def test_a_finger_that_slides_off_lets_go(bench: Bench, browser: Browser) -> None:
     async with (
         playing(bench) as scene,
