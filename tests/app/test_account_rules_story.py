@@ -7,6 +7,7 @@ import pytest
 from tests.app.desk import Desk, Guard, audited, until
 from tests.app.market import trade_at
 
+from backstop.adapters.projectx_server.venue import MarketEvent
 from backstop.core.account_rules.standing import FloorOrigin, Standing, standing
 from backstop.core.step import DecisionKind
 from backstop.core.trading_state import Condition
@@ -24,6 +25,10 @@ def now(guard: Guard) -> Standing:
     limits = guard.book.account_limits
     assert limits is not None
     return standing(guard.book, limits)
+
+
+def conditions(guard: Guard) -> tuple[Condition, ...]:
+    return guard.book.readiness(guard.manager.now_ns()).conditions
 
 
 def balance_micros(desk: Desk) -> int:
@@ -47,6 +52,29 @@ async def test_realised_open_and_fees_come_to_the_venues_balance(desk: Desk) -> 
         assert now(guard).open_micros == 0
         assert now(guard).realised_micros == balance_micros(desk) - BALANCE * DOLLAR
         assert now(guard).realised_micros < 0, "there are fees at least"
+
+
+@pytest.mark.parametrize("price", ["0", "1"])
+async def test_one_print_that_the_touch_contradicts_closes_nothing(desk: Desk, price: str) -> None:
+    async with desk.guard(MAX_DAILY_LOSS=3_000) as guard:
+        await guard.enter(quantity=2)
+        await guard.holds(2)
+        contract_id = guard.instrument("MES").contract_id
+        data = {"symbol": contract_id, "lastPrice": Decimal(price)}
+        bad = MarketEvent(target="GatewayQuote", contract_id=contract_id, data=data)
+        seen: set[Decimal | None] = set()
+
+        def is_seen() -> bool:
+            desk.venue.exchange.publish(bad)  # until it is the newest for once when we look
+            quote = guard.manager.quotes.reference(contract_id)
+            seen.add(None if quote is None else quote.last)
+            return Decimal(price) in seen
+
+        await until(is_seen, lambda: seen)
+        await guard.agrees()
+
+        assert Condition.DAILY_LOSS_LOCK not in conditions(guard)
+        assert guard.position() == 2
 
 
 async def test_a_new_state_folder_reads_the_day_from_the_venues_records(

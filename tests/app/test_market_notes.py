@@ -49,7 +49,8 @@ def noted(guard: Guard, fact: Fact) -> MarketNoted | None:
     clock = SystemClock()
     board = QuoteBoard(clock)
     board.put(a_quote(), clock.monotonic_ns())
-    board.put(a_quote(contract_id=NQ, last=Decimal(21000)), clock.monotonic_ns())
+    price = Decimal(21000)
+    board.put(a_quote(contract_id=NQ, bid=price, ask=price, last=price), clock.monotonic_ns())
     return MarketNotes(quotes=board, clock=clock).before(guard.book, fact)
 
 

@@ -67,6 +67,16 @@ def test_a_mark_is_the_last_trade_else_the_middle_of_the_touch() -> None:
     )
 
 
+def test_a_print_that_its_touch_contradicts_marks_nothing() -> None:
+    clock = JumpingClock()
+    board = QuoteBoard(clock)
+    for last in (Decimal(5000), Decimal(0)):
+        quote = a_quote(bid=Decimal(5000), ask=Decimal("5000.25"), last=last)
+        board.put(quote, clock.monotonic_ns())
+
+    assert board.marks() == (Mark(contract_id=MES, price=Decimal(5000)),)
+
+
 async def test_whoever_waits_for_a_change_hears_of_the_next_quote() -> None:
     clock = JumpingClock()
     board = QuoteBoard(clock)

@@ -4,6 +4,7 @@ import asyncio
 
 from msgspec.structs import replace
 
+from backstop.core.believed_price import Believed, believed
 from backstop.core.policy import MILLISECOND_NS
 from backstop.domain.quote import Mark, Quote
 from backstop.ports import Clock
@@ -18,12 +19,14 @@ class QuoteBoard:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._quotes: dict[str, tuple[Quote, int]] = {}
+        self._believed: dict[str, Believed] = {}
         self._trusted_from_ns = 0
         self._changed = asyncio.Event()
 
     def put(self, quote: Quote, arrived_ns: int) -> None:
         """Take the newest merged quote of one contract."""
         self._quotes[quote.contract_id] = (quote, arrived_ns)
+        self._believed[quote.contract_id] = believed(self._believed.get(quote.contract_id), quote)
         self._changed.set()
 
     def distrust(self) -> None:
@@ -42,13 +45,14 @@ class QuoteBoard:
         return replace(quote, age_ms=age_ms)
 
     def marks(self) -> tuple[Mark, ...]:
-        """Return the last price of every contract: its last trade, else the middle of its touch."""
+        """Return what every contract is worth: its last trade, else the middle of its touch.
+
+        A last trade that the touch contradicts counts when another print says so too.
+        """
         found: list[Mark] = []
         now_ns = self._clock.monotonic_ns()
         for quote, arrived_ns in self._quotes.values():
-            price = quote.last
-            if price is None and quote.bid is not None and quote.ask is not None:
-                price = (quote.bid + quote.ask) / 2
+            price = self._believed[quote.contract_id].price
             if price is not None and arrived_ns >= self._trusted_from_ns:
                 age_ms = max(0, now_ns - arrived_ns) // MILLISECOND_NS
                 found.append(Mark(contract_id=quote.contract_id, price=price, age_ms=age_ms))
