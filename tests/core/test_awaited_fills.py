@@ -97,3 +97,17 @@ def test_of_two_fills_that_reads_counted_in_part_the_rest_is_awaited() -> None:
             trades=(a_trade(quantity=3),),
         )
     assert evident(guard) == 0
+
+
+def test_an_exit_that_is_told_later_than_its_entry_is_not_awaited_alone() -> None:
+    """Reads have both: to await the younger one a moment longer would be to believe it alone."""
+    guard = Guard().start()
+    guard.working(quantity=2)
+    guard.row(status=BrokerStatus.FILLED, quantity=2, filled_quantity=2)
+    told = []
+    for after_ms in (2_000, 300, 300, 300, 300, 5_000):
+        guard.audit(after_ms=after_ms, orders=(an_exit(),))
+        told.append(evident(guard))
+
+    assert told == [0, 0, 0, 0, 0, 0]
+    assert guard.book.protection.awaited == {}

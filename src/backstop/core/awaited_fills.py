@@ -10,7 +10,7 @@ from itertools import chain
 from backstop.core import positions
 from backstop.core.book import Book
 from backstop.core.clock_readings import read_span
-from backstop.core.fills_to_come import quantity_to_come
+from backstop.core.fills_to_come import contracts_to_come, quantity_to_come
 from backstop.core.positions import SNAPSHOT_LAG_NS, PositionView
 from backstop.core.protection_record import AwaitedFill
 from backstop.core.step import Workbench
@@ -52,32 +52,36 @@ def await_fills(work: Workbench) -> None:
 
 
 def _let_go_of_what_was_read(work: Workbench) -> None:
-    """Await nothing that reads, sent long after they told of it, agree without."""
-    book = work.book
-    read: dict[str, dict[int, int]] = {}  # contract -> sign -> contracts
-    for number, fill in list(book.protection.awaited.items()):
-        newest_ns = _agreed_ns(book, book.position(fill.contract_id))
-        if newest_ns < fill.since_ns + SNAPSHOT_LAG_NS:
+    """Await nothing of a contract that reads, sent long after all of it was told, agree without.
+
+    An entry and its exit are let go together: one of them alone would seem to have moved what both
+    have left as it was.
+    """
+    book, awaited = work.book, work.book.protection.awaited
+    for contract_id in contracts_to_come(book):
+        fills = {number: it for number, it in awaited.items() if it.contract_id == contract_id}
+        newest_ns = _agreed_ns(book, book.position(contract_id))
+        if newest_ns < max(it.since_ns for it in fills.values()) + SNAPSHOT_LAG_NS:
             continue
-        del book.protection.awaited[number]
-        book.changed.note(fill.contract_id)
-        sign = 1 if fill.quantity > 0 else -1
-        read.setdefault(fill.contract_id, {1: 0, -1: 0})[sign] += abs(fill.quantity)
-    for contract_id, fills in read.items():
-        _count_both_ways(work, contract_id, fills)
+        for number in fills:
+            del awaited[number]
+        book.changed.note(contract_id)
+        _count_both_ways(work, contract_id, [it.quantity for it in fills.values()])
 
 
-def _count_both_ways(work: Workbench, contract_id: str, fills: dict[int, int]) -> None:
+def _count_both_ways(work: Workbench, contract_id: str, fills: list[int]) -> None:
     """Remember that reads have fills of both sides in their total: they cancel out in it.
 
     Of one side alone the row may have been wrong.
     """
     book = work.book
     view = book.position(contract_id)
+    bought = sum(signed for signed in fills if signed > 0)
+    sold = -sum(signed for signed in fills if signed < 0)
     taken = read_span(work, _agreed_ns(book, view))
-    if taken is not None and fills[1] and fills[-1]:
+    if taken is not None and bought and sold:
         book.positions[contract_id] = positions.counted_both_ways(
-            view, bought=fills[1], sold=fills[-1], taken=taken
+            view, bought=bought, sold=sold, taken=taken
         )
 
 
