@@ -321,6 +321,20 @@ async def test_the_badge_of_a_bare_position_stays_inside_its_panel(
             assert (width, inside) == (width, True)
 
 
+async def test_for_how_long_a_position_was_bare_is_told_in_units_that_a_person_reads(
+    bench: Bench, view: View
+) -> None:
+    async with playing(bench) as scene:
+        await scene.by_hand("MES", 1)
+        await scene.guard.until(
+            "/v1/status", lambda said: said["protection"]["naked_ms_max"] >= 1_000
+        )
+        await scene.guard.ask("POST", "/v1/positions/MES/close", {})
+        await view.open(scene.url)
+        figure = view.locate(".figure", has_text="Naked")
+        await expect(figure).to_contain_text(re.compile(r"longest ever \d+(\.\d)? s"))
+
+
 async def test_a_finger_that_slides_off_lets_go(bench: Bench, browser: Browser) -> None:
     async with (
         playing(bench) as scene,

@@ -1,7 +1,7 @@
 // The account in a line: what it is worth, what the day brought, what may still be lost.
 
 import { html } from "../html.js";
-import { dollars, NOTHING, signOf } from "../numbers.js";
+import { dollars, duration, NOTHING, signOf } from "../numbers.js";
 
 export function Figures({ status }) {
   const { account, unknown_orders: unknown, protection } = status;
@@ -18,7 +18,7 @@ export function Figures({ status }) {
     <${Figure} name="To the floor" value=${dollars(account.floor?.remaining)}
       more=${account.floor ? `floor ${dollars(account.floor.floor)}` : "no limit set"} />
     <${Figure} name="Naked" value=${naked} tone=${naked ? "bad" : "calm"}
-      more=${naked ? protection.naked.map((it) => it.symbol).join(", ") : `longest ever ${protection.naked_ms_max} ms`} />
+      more=${naked ? protection.naked.map((it) => it.symbol).join(", ") : `longest ever ${duration(protection.naked_ms_max)}`} />
     <${Figure} name="Unknown orders" value=${unknown.length} tone=${unknown.length ? "bad" : "calm"}
       more=${unknown.length ? "may be working, filled or absent" : "every order is accounted for"} />
   </dl>`;
