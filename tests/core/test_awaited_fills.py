@@ -111,3 +111,30 @@ def test_an_exit_that_is_told_later_than_its_entry_is_not_awaited_alone() -> Non
 
     assert told == [0, 0, 0, 0, 0, 0]
     assert guard.book.protection.awaited == {}
+
+
+def test_an_entry_that_is_looked_at_again_is_not_awaited_beside_an_older_adjustment() -> None:
+    """Reads have moved the ledger by another sale: that says nothing about this one."""
+    guard = holding_three()
+    guard.working(broker_order_id=301, client_order_id="c2", quantity=2)
+    reads_say_one(guard)
+    for after_ms in (1_500, 400):
+        guard.audit(after_ms=after_ms, positions=(a_position(1),))
+    assert guard.book.protection.awaited == {}
+    now_us = guard.utc_us
+    sold = an_exit(broker_order_id=302, updated_utc_us=now_us)
+    guard.row(
+        broker_order_id=301,
+        status=BrokerStatus.FILLED,
+        quantity=2,
+        filled_quantity=2,
+        updated_utc_us=now_us,
+    )
+    for after_ms in (100, 1_500, 400):
+        guard.audit(after_ms=after_ms, orders=(sold,), positions=(a_position(1),))
+    assert guard.book.protection.awaited == {}
+
+    for _ in range(8):
+        guard.until_due()
+        assert evident(guard) == 1
+    assert 301 in guard.book.protection.awaited

@@ -10,10 +10,11 @@ from itertools import chain
 from backstop.core import positions
 from backstop.core.book import Book
 from backstop.core.clock_readings import read_span
-from backstop.core.fills_to_come import contracts_to_come, quantity_to_come
+from backstop.core.fills_to_come import contracts_to_come, quantity_to_come, uncounted
 from backstop.core.positions import SNAPSHOT_LAG_NS, PositionView
 from backstop.core.protection_record import AwaitedFill
 from backstop.core.step import Workbench
+from backstop.core.venue_clock import Span
 from backstop.domain.broker import BrokerOrder, BrokerStatus
 
 
@@ -63,26 +64,26 @@ def _let_go_of_what_was_read(work: Workbench) -> None:
         newest_ns = _agreed_ns(book, book.position(contract_id))
         if newest_ns < max(it.since_ns for it in fills.values()) + SNAPSHOT_LAG_NS:
             continue
+        _count_both_ways(
+            work, contract_id, told_utc_us=max(it.told_utc_us for it in fills.values())
+        )
         for number in fills:
             del awaited[number]
         book.changed.note(contract_id)
-        _count_both_ways(work, contract_id, [it.quantity for it in fills.values()])
 
 
-def _count_both_ways(work: Workbench, contract_id: str, fills: list[int]) -> None:
+def _count_both_ways(work: Workbench, contract_id: str, *, told_utc_us: int) -> None:
     """Remember that reads have fills of both sides in their total: they cancel out in it.
 
     Of one side alone the row may have been wrong.
     """
     book = work.book
     view = book.position(contract_id)
-    bought = sum(signed for signed in fills if signed > 0)
-    sold = -sum(signed for signed in fills if signed < 0)
+    contracts = min(uncounted(book, view))
     taken = read_span(work, _agreed_ns(book, view))
-    if taken is not None and bought and sold:
-        book.positions[contract_id] = positions.counted_both_ways(
-            view, bought=bought, sold=sold, taken=taken
-        )
+    if taken is not None and contracts:
+        taken = Span(earliest_us=taken.earliest_us, latest_us=max(taken.latest_us, told_utc_us))
+        book.positions[contract_id] = positions.counted_both_ways(view, contracts, taken=taken)
 
 
 def _agreed_ns(book: Book, view: PositionView) -> int:

@@ -15,18 +15,24 @@ def quantity_to_come(book: "Book", view: PositionView) -> int:
     What reads have moved the ledger by, because no trade explained it, are such fills: they count
     there and not once more.
     """
-    quantity = view.ledger
-    unexplained = {sign: view.adjusted_towards(sign) for sign in (1, -1)}
+    bought, sold = uncounted(book, view)
+    return view.ledger + bought - sold
+
+
+def uncounted(book: "Book", view: PositionView) -> tuple[int, int]:
+    """Return how many contracts rows say were bought, and sold, that the ledger has not in it."""
+    missing = {1: 0, -1: 0}
+    unexplained = {sign: view.adjusted_towards(sign) for sign in missing}
     for fill in book.protection.awaited.values():
         if fill.contract_id != view.contract_id:
             continue
-        quantity += fill.quantity
+        number, sign = abs(fill.quantity), 1 if fill.quantity > 0 else -1
         if fill.told_utc_us <= view.adjusted_utc_us:
-            sign = 1 if fill.quantity > 0 else -1
-            counted = min(abs(fill.quantity), unexplained[sign])
-            quantity -= counted * sign
+            counted = min(number, unexplained[sign])
+            number -= counted
             unexplained[sign] -= counted
-    return quantity
+        missing[sign] += number
+    return missing[1], missing[-1]
 
 
 def held_by_any_word(book: "Book", view: PositionView) -> int:

@@ -373,21 +373,17 @@ def after_read(
     return adjusted, delta
 
 
-def counted_both_ways(view: PositionView, *, bought: int, sold: int, taken: Span) -> PositionView:
+def counted_both_ways(view: PositionView, contracts: int, *, taken: Span) -> PositionView:
     """Return the view after reads that agree, and have fills in them that no trade shows.
 
     Args:
         view: the position.
-        bought: contracts of those fills.
-        sold: likewise.
+        contracts: so many were bought, and as many sold, that the ledger had not in it.
         taken: the venue's time when the newest of those reads was sent.
     """
-    both_ways = min(bought - view.adjusted_net(1), sold - view.adjusted_net(-1))
-    if both_ways <= view.adjusted_both_ways:
-        return view
     return replace(
         view,
-        adjusted_both_ways=both_ways,
+        adjusted_both_ways=view.adjusted_both_ways + contracts,
         adjusted_utc_us=max(view.adjusted_utc_us, taken.latest_us),
         adjusted_from_utc_us=max(view.adjusted_from_utc_us or 0, taken.earliest_us),
     )
