@@ -1,6 +1,7 @@
 """Flat by the word of reads alone: it takes a later one, and what comes back is closed as well."""
 
 import pytest
+from msgspec.structs import replace
 from tests.core.builders import MES, a_policy, replayed
 from tests.core.protection_world import Request, World
 
@@ -92,6 +93,26 @@ def test_what_is_there_again_while_the_latch_stands_is_taken_flat_again(
     assert first in again.causes[0].text
     assert not world.stops()
     assert replayed(world.policy, world.guard.history)[0] == world.book
+
+
+def test_a_rehearsal_closes_nothing_because_of_a_liquidation_that_a_person_has_resumed() -> None:
+    """Its latch is not that of the one before: what is held was entered since, and stays."""
+    world = World().start()
+    world.enter(quantity=3, stop=4990)
+    world.wait(2_000)
+    first = liquidate(world)
+    world.run_until(lambda: run_of(world, first).is_finished, "it is over")
+    world.decide(ResumeRequested(utc_us=world.guard.utc_us, operator="Jo", reason="seen"))
+    world.enter(quantity=2, stop=4990)
+    world.wait(6_000)
+    sending = world.book.policy
+    world.book.policy = replace(sending, dry_run=True)
+    rehearsed = liquidate(world)
+    world.book.policy = sending
+    world.wait(15_000)
+
+    assert list(world.book.liquidations) == [first, rehearsed]
+    assert world.position() == 2
 
 
 def test_a_close_that_the_venue_took_needs_no_later_read() -> None:

@@ -12,7 +12,7 @@ from backstop.core.liquidation_register import put_on_record
 from backstop.core.liquidation_scope import unfinished
 from backstop.core.positions import PositionView
 from backstop.core.step import Workbench
-from backstop.core.trading_state import LatchKind
+from backstop.core.trading_state import Latch, LatchKind
 
 
 def begin_again(work: Workbench) -> None:
@@ -33,12 +33,24 @@ def begin_again(work: Workbench) -> None:
 
 def _newest_over(book: Book, contract_id: str) -> Liquidation | None:
     """Return the newest liquidation that took a contract flat, if its latch stands."""
-    latched = any(
-        it.kind is LatchKind.LIQUIDATION and it.contract_id in {None, contract_id}
-        for it in book.latches
-    )
     runs = (run for run in reversed(book.liquidations.values()) if run.latches and run.is_finished)
-    return next((run for run in runs if run.covers(contract_id)), None) if latched else None
+    newest = next((run for run in runs if run.covers(contract_id)), None)
+    if newest is None:
+        return None
+    stands = any(it.binds(contract_id) and _is_its_latch(it, newest) for it in book.latches)
+    return newest if stands else None
+
+
+def _is_its_latch(latch: Latch, run: Liquidation) -> bool:
+    """Say whether a latch is older than the end of ``run``, or of one of its causes.
+
+    One that came later, such as that of a rehearsal, does not say that anything was taken flat: a
+    person had resumed, and what is held was entered since. The causes are for a clock that jumped.
+    """
+    if latch.kind is not LatchKind.LIQUIDATION:
+        return False
+    asked = Cause(text=latch.cause, operator=latch.operator, utc_us=latch.utc_us)
+    return run.ended_utc_us is None or latch.utc_us <= run.ended_utc_us or asked in run.causes
 
 
 def _is_back(book: Book, view: PositionView, before: Liquidation) -> bool:
