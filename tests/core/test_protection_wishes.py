@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.core.builders import MES, a_policy, a_quote, an_instrument
+from tests.core.builders import MES, a_policy, a_position, a_quote, an_instrument
 from tests.core.protection_world import LOST, TOLD, Request, World
 
 from backstop.core.leftovers import ASK_AGAIN_NS
@@ -14,7 +14,7 @@ from backstop.core.protection_wishes import levels_in_ticks
 from backstop.core.step import Decision, DecisionKind
 from backstop.domain.commands import ModifyOrder, PlaceOrder, RaiseAlert
 from backstop.domain.denial import DenialCode
-from backstop.domain.events import HaltRequested, ProtectionRequested
+from backstop.domain.events import HaltRequested, PositionReported, ProtectionRequested, Source
 from backstop.domain.order import OrderState, OrderType, Side
 from backstop.simulator.exchange_config import BracketMode
 
@@ -524,6 +524,21 @@ def test_no_target_is_placed_before_the_stops_are_complete() -> None:
     world.wait(900)
 
     assert [it.type for it in world.placed()] == [OrderType.STOP]
+
+
+def test_a_row_that_no_trade_explains_brings_a_stop_and_no_target() -> None:
+    """One too many would open the opposite as soon as the price is there."""
+    world = with_our_target()
+    world.reads_fail = True
+    row = a_position(4)
+    world.feed(PositionReported(utc_us=world.guard.utc_us, position=row, source=Source.HUB))
+    world.wait(3_000)
+    assert world.cover() == 4
+    assert world.targets() == [(2, Decimal(5020))]
+
+    world.reads_fail = False
+    world.wait(10_000)
+    assert (world.targets(), world.cover()) == ([(2, Decimal(5020))], 2)
 
 
 def test_a_target_of_ours_that_its_owner_takes_away_stays_away() -> None:

@@ -123,6 +123,12 @@ def situation(book: Book, contract_id: str) -> Situation:
     )
 
 
+def is_settled(book: Book, now: Situation) -> bool:
+    """Say whether all witnesses say the same about what is held, and no fill is awaited."""
+    awaited = book.protection.awaited.values()
+    return now.view.is_settled and all(it.contract_id != now.contract_id for it in awaited)
+
+
 def situation_again(book: Book, before: Situation) -> Situation:
     """Return what is true now; ``before`` itself if nothing was done about the contract since.
 

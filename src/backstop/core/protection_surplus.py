@@ -22,7 +22,7 @@ from backstop.core.protection_plan import (
     total,
 )
 from backstop.core.protection_record import ProtectionRecord
-from backstop.core.protection_situation import Situation
+from backstop.core.protection_situation import Situation, is_settled
 from backstop.core.protective_orders import cut_order, size_after, working_targets
 from backstop.core.step import Workbench
 from backstop.core.stop_withdrawal import may_widen
@@ -169,8 +169,7 @@ def _is_certain(book: Book, now: Situation, covers: tuple[Cover, ...]) -> bool:
     view = now.view
     if view.is_proven:
         return True
-    awaited = book.protection.awaited.values()
-    if not view.is_settled or any(it.contract_id == now.contract_id for it in awaited):
+    if not is_settled(book, now):
         return False
     return all(
         cover.quantity + cover.filled_quantity <= _filled(book, now.record, cover.owner)

@@ -8,9 +8,11 @@ fills, the stops shrink, and the other way round.
 from msgspec.structs import replace
 
 from backstop.core.book import Wake
+from backstop.core.evidence import ask_for_audit
+from backstop.core.leftovers import ASK_AGAIN_NS
 from backstop.core.protection_plan import Origin, Share, total
 from backstop.core.protection_record import ProtectionRecord
-from backstop.core.protection_situation import Situation
+from backstop.core.protection_situation import Situation, is_settled
 from backstop.core.protective_orders import coming, place_protective, working_targets
 from backstop.core.repeated_requests import TRY_AGAIN_NS
 from backstop.core.step import Tag, Workbench
@@ -32,6 +34,11 @@ def restore_targets(work: Workbench, now: Situation) -> None:
         return
     if work.now_ns < record.episode.try_again_ns:
         book.wake(Wake.PROTECTION, record.episode.try_again_ns)
+        return
+    if not is_settled(book, now):
+        # A target too many opens the opposite at once, and to be without one is no danger.
+        ask_for_audit(work)
+        book.wake(Wake.PROTECTION, work.now_ns + ASK_AGAIN_NS)
         return
     for share in shares:
         order = place_protective(
