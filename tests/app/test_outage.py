@@ -6,9 +6,11 @@ answers that the sync failed.
 
 import asyncio
 import json
+import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,6 +87,37 @@ async def test_entries_wait_for_the_disk_and_are_possible_again_by_themselves(de
         assert codes(guard).count("JOURNAL_RECOVERED") == 1
         assert "journal" not in guard.manager.components
     assert verify_record(desk.folder / "state").outages[0].lost == 0
+
+
+async def test_a_record_that_is_taken_away_from_under_its_guard_stops_entries_and_no_exit(
+    desk: Desk,
+) -> None:
+    """A deleted file goes on taking records, and whatever was sent on their word is forgotten."""
+    state = desk.folder / "state"
+    async with desk.guard() as guard:
+        await guard.enter(quantity=2)
+        await guard.agrees()
+        state.rename(desk.folder / "away")
+        await refused(guard)
+        await guard.enter(Side.SELL, 1, protected=False)
+        assert len(desk.orders()) == 2
+        await until(lambda: "JOURNAL_FAILED" in codes(guard), lambda: codes(guard))
+        assert "deleted, moved or replaced" in guard.manager.components["journal"]
+
+        await until(lambda: _is_put_back(desk.folder / "away", state), "the folder is back")
+        await guard.ready()
+        await recovered(guard)
+        await guard.enter(quantity=1)
+        await guard.agrees()
+    assert verify_record(state).outages[0].lost == 0
+
+
+def _is_put_back(away: Path, state: Path) -> bool:
+    """Put the folder where it was, over what the guard has begun there meanwhile."""
+    shutil.rmtree(state, ignore_errors=True)
+    with suppress(OSError):
+        away.rename(state)
+    return not away.exists()
 
 
 async def test_what_left_unrecorded_is_on_record_in_the_end_and_in_order(desk: Desk) -> None:

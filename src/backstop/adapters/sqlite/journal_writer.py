@@ -61,6 +61,7 @@ class JournalWriter:
     ) -> None:
         self._connection = connection
         self._path = path
+        self._file = _file_at(path)
         self._intake = intake
         self._account = account
         self._last_seq = last_seq  # of the newest record that is known to be durable
@@ -141,6 +142,7 @@ class JournalWriter:
 
     def _write(self, group: Group) -> None:
         """Write ``group`` in one transaction."""
+        self._expect_the_file()
         execute = self._connection.execute
         execute("BEGIN IMMEDIATE")
         try:
@@ -157,6 +159,17 @@ class JournalWriter:
                 execute("ROLLBACK")
             raise
 
+    def _expect_the_file(self) -> None:
+        """Refuse to write what nobody could find: a deleted file goes on taking records.
+
+        They are gone with the process, and so would be whatever was sent on their word.
+        """
+        if self._file is not None and _file_at(self._path) != self._file:
+            raise StateFolderError(
+                f"{self._path} is not the file that was opened any more: it was deleted, moved or "
+                "replaced while this process writes it. Put the file back"
+            )
+
     def _write_rows(self, group: Group) -> None:
         last_seq = self._last_seq
         for batch in group.batches:
@@ -172,6 +185,7 @@ class JournalWriter:
 
     def _write_again(self, group: Group) -> None:
         """Begin with a new connection, find out what is there, and write what is not."""
+        self._expect_the_file()
         # The new one is opened before the old one is closed: the last connection to leave would
         # delete the log, and with it the room that is reserved there.
         connection = connect_again(self._path)
@@ -199,3 +213,12 @@ class JournalWriter:
         (busy, *_) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         if busy:
             raise StateFolderError(f"{self._path} is being read, so its log cannot be copied yet")
+
+
+def _file_at(path: Path) -> tuple[int, int] | None:
+    """Return which file goes by ``path``; None: none does that can be looked at."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
