@@ -106,6 +106,19 @@ def test_an_old_trade_is_not_counted_on_top_of_a_row_that_came_after_a_newer_one
     assert (newer.quantity, newer.ledger) == (-9, -12), "what is newer is not in the row"
 
 
+def test_an_old_trade_is_not_counted_on_top_of_a_row_that_came_long_after_it() -> None:
+    """Nothing newer is known; but no row is pushed so late that it lacks the trade."""
+    view = after_row(a_view(-2), 0, PRICE, now_ns=START_NS, has_until_utc_us=START_US)
+    assert (view.quantity, view.ledger) == (0, -2), "an entry of 3 and a close of 5 were not told"
+
+    found = trade(view, -3, utc_us=START_US - 1)
+    closed = trade(found, 5, utc_us=START_US + 1)
+
+    assert (found.quantity, found.ledger) == (0, -5), "nobody ever said three"
+    assert (closed.quantity, closed.ledger) == (0, 0)
+    assert trade(view, -3, utc_us=START_US).quantity == -3, "it may not be in the row"
+
+
 def test_an_old_trade_that_is_taken_back_now_is_taken_out_of_the_row() -> None:
     view = trade(a_view(3), 2, utc_us=START_US + 5)
     view = after_row(view, 6, PRICE, now_ns=START_NS)

@@ -203,3 +203,24 @@ def test_an_exit_whose_fill_no_read_has_counted_still_counts() -> None:
     assert (world.position(), world.book.position(MES).quantity) == (1, 3)
     assert judged(world, 1).reducing
     assert not judged(world, 2).reducing
+
+
+def test_a_late_trade_does_not_move_what_rows_have_said_long_after_it() -> None:
+    """The hub told of the whole position each time; the trades of an add and of the close are late.
+
+    The guard took a flat account for long, and gave it a stop.
+    """
+    world = holding_known(2)
+    world.reads_fail, world.late_ms = True, 5_000
+    world.enter(quantity=3, stop=4990)
+    world.wait(6_000)
+    world.manual(2, Side.SELL, 5)
+    world.wait(20)
+    view = world.book.position(MES)
+    assert (view.quantity, view.traded) == (0, 2)
+    world.reads_fail = False
+    placed = len(world.sent_of(PlaceOrder))
+    believed = {held for held, _ in world.believes(30_000)}
+
+    assert believed == {0}
+    assert len(world.sent_of(PlaceOrder)) == placed

@@ -84,12 +84,15 @@ def _set_back(work: Workbench, by_us: int) -> None:
         book.external.guarding_since_utc_us = max(1, since_us - by_us)
     for order in list(book.live_orders()):
         if order.venue_from_us is not None:
-            back = replace(order, venue_from_us=order.venue_from_us - by_us)
-            book.orders[order.client_order_id] = back
+            earlier = replace(order, venue_from_us=order.venue_from_us - by_us)
+            book.orders[order.client_order_id] = earlier
     for contract_id, view in book.positions.items():
+        # What is stamped from now on may look older than its row, or than reads that adjusted it.
+        back = replace(view, row_utc_us=max(0, view.row_utc_us - by_us))
         if view.adjustment or view.adjusted_both_ways:
-            # What is stamped from now on may look older than the read that adjusted it.
-            book.positions[contract_id] = replace(view, adjusted_from_utc_us=0)
+            back = replace(back, adjusted_from_utc_us=0)
+        if back != view:
+            book.positions[contract_id] = back
 
 
 def _read_again(book: Book, since_us: int) -> None:

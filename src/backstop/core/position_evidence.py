@@ -2,7 +2,7 @@
 
 from backstop.core import positions
 from backstop.core.book import FIRST_LOOK_BACK_US
-from backstop.core.clock_readings import now_us, snapshot_span
+from backstop.core.clock_readings import now_us, read_span, snapshot_span
 from backstop.core.closed_untraded import closed_untraded
 from backstop.core.evidence import (
     ask_for_audit,
@@ -20,8 +20,13 @@ def book_position_row(work: Workbench, row: BrokerPosition) -> None:
     book = work.book
     if is_foreign_account(work, row.account_id):
         return
+    late = read_span(work, work.now_ns - positions.LATE_ROW_NS)
     view = positions.after_row(
-        book.position(row.contract_id), row.quantity, row.average_price, now_ns=work.now_ns
+        book.position(row.contract_id),
+        row.quantity,
+        row.average_price,
+        now_ns=work.now_ns,
+        has_until_utc_us=0 if late is None else late.earliest_us,
     )
     book.positions[row.contract_id] = view
     work.touched_contracts[row.contract_id] = None

@@ -68,7 +68,8 @@ class PositionView(Struct, frozen=True, kw_only=True):
         exited_ns: when the newest trade that closed a part of it was known; 0: none ever.
         late_until_ns: so long its row is taken for one from before those exits; 0: it is none.
         newest_trade_utc_us: of its counted trades, in the venue's time.
-        row_utc_us: that time when its newest row came: the row has every trade that is older.
+        row_utc_us: its newest row has every trade that is older, in the venue's time: there was a
+            newer one when it came, or it came long after.
         taken: signed contracts that were held, and that reads alone said were gone.
         taken_ns: when the newest of those reads was sent; 0: a later one agreed.
         turned: signed contracts the other way that the same reads found in their place.
@@ -239,7 +240,7 @@ def after_trade(
         # A late trade that explains a row we already believe.
         return after
     if traded_utc_us < view.row_utc_us and not corrects:
-        # Told late, and the row came after a newer one: the row has it.
+        # Told late, and the row came after a newer one, or long after this one: the row has it.
         return after
     return replace(after, quantity=view.quantity + signed_quantity - explained)
 
@@ -297,9 +298,23 @@ def in_motion(view: PositionView, *, now_ns: int) -> PositionView:
 
 
 def after_row(
-    view: PositionView, quantity: int, average_price: Decimal, *, now_ns: int
+    view: PositionView,
+    quantity: int,
+    average_price: Decimal,
+    *,
+    now_ns: int,
+    has_until_utc_us: int = 0,
 ) -> PositionView:
-    """Believe a row that the hub pushed; it says the total."""
+    """Believe a row that the hub pushed; it says the total.
+
+    Args:
+        view: the position before it.
+        quantity: what it says, signed.
+        average_price: likewise.
+        now_ns: when it came.
+        has_until_utc_us: the venue's time LATE_ROW_NS before that, at the earliest: no row comes so
+            late that a trade from before then is not in it; 0: nobody knows.
+    """
     is_late = (
         now_ns - view.exited_ns < SNAPSHOT_LAG_NS
         and quantity * view.exited_from > 0
@@ -314,7 +329,7 @@ def after_row(
         evidence_ns=max(view.evidence_ns, now_ns),
         differing=None,
         agreed_reads=0,
-        row_utc_us=view.newest_trade_utc_us,
+        row_utc_us=max(view.newest_trade_utc_us, has_until_utc_us),
         # It says the same as the reads did: they are not alone any more.
         taken=0 if quantity == view.ledger else view.taken,
         taken_ns=0 if quantity == view.ledger else view.taken_ns,
