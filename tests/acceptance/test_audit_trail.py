@@ -211,6 +211,16 @@ async def test_an_order_without_fills_has_nothing_to_prove(bench: Any, state: Pa
     assert "no execution proof" in unproven.err
 
 
+@pytest.mark.usefixtures("state")
+@pytest.mark.parametrize("place", [".", "nowhere/proof.json"])
+async def test_a_bundle_that_has_no_place_to_go_is_unusable_input(bench: Any, place: str) -> None:
+    told = await bench.call("audit", "prove", "order-1", "--out", place)
+
+    assert (told.code, told.out) == (2, "")
+    assert f"{place} cannot be written" in told.err
+    assert "Traceback" not in told.err
+
+
 async def test_a_folder_without_a_record_cannot_be_checked(bench: Any) -> None:
     told = await bench.call("audit", "verify")
 

@@ -20,7 +20,13 @@ from backstop.config.settings import Settings
 from backstop.domain.numbers import count_text
 from backstop.entrypoints.place import state_folder
 from backstop.entrypoints.terminal import complain, progress, say, say_json
-from backstop.errors import BackstopError, DamagedDatabaseError, NoBundleError, TamperedRecordError
+from backstop.errors import (
+    BackstopError,
+    DamagedDatabaseError,
+    NoBundleError,
+    SetupError,
+    TamperedRecordError,
+)
 
 REFUSED = 1
 """Exit code of a record that does not hold, and of a proof that cannot be given."""
@@ -83,7 +89,13 @@ def prove(
     if out is None:
         say(bundle.decode())
         return
-    out.write_bytes(bundle + b"\n")
+    try:
+        out.write_bytes(bundle + b"\n")
+    except OSError as error:
+        raise SetupError(
+            f"{out} cannot be written: {error.strerror}. "
+            "Allowed for --out: a file in a folder that is there."
+        ) from error
     say(f"written: {out}")
 
 
