@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from tests.core.builders import ACCOUNT, MES, Guard, a_policy
 from tests.core.protection_world import Request, World
 
+from backstop.core.book import AUDIT_INTERVAL_NS, AUDIT_STALE_NS
 from backstop.core.call_budget import (
     ACTS_BASE,
     ACTS_PER_POSITION,
@@ -324,6 +325,23 @@ def test_calls_are_granted_by_what_they_are_for_however_much_is_held(
 
     assert kept == sorted(set(kept)), "each purpose leaves more than the one before it"
     assert kept[-1] <= RESERVE_MAX
+
+
+def test_an_account_that_nobody_has_read_of_late_is_read_urgently() -> None:
+    """What came about unheard may be naked; after a 429 ordinary reads wait for a minute."""
+    world = World().start()
+    first = world.sent_of(AuditAccount)[0]
+    assert first.urgent, "at a start nobody knows the account"
+    world.wait(10_000)
+    assert not world.sent_of(AuditAccount)[-1].urgent
+
+    world.reads_fail = True
+    world.wait((AUDIT_STALE_NS + 2 * AUDIT_INTERVAL_NS) // MILLISECOND_NS)
+    assert world.sent_of(AuditAccount)[-1].urgent
+
+    world.reads_fail = False
+    world.wait(2 * AUDIT_INTERVAL_NS // MILLISECOND_NS)
+    assert not world.sent_of(AuditAccount)[-1].urgent
 
 
 def test_the_account_is_read_urgently_while_a_request_is_without_a_clear_answer() -> None:

@@ -453,9 +453,17 @@ def _look_at_clocks(work: Workbench) -> None:
             reason="interval" if work.book.recovered else "recovery",
             account_id=work.book.policy.account_id,
             since_utc_us=since_us - LOOK_BACK_US,
-            urgent=reads_are_urgent(work.book),
+            urgent=_is_unread(work) or reads_are_urgent(work.book),
         )
     )
+
+
+def _is_unread(work: Workbench) -> bool:
+    """Say whether nobody knows the account, or not of late: what is there may lack a stop.
+
+    Such a read does not wait for a minute after a 429, as ordinary calls may have to.
+    """
+    return not work.book.recovered or work.book.account_stale_ns(work.now_ns) is not None
 
 
 # -- the end of a step ---------------------------------------------------------------------------
