@@ -19,6 +19,7 @@ from backstop.core.protection_repair import (
     SETTLE_NS,
 )
 from backstop.core.protection_situation import Protection, protection_of
+from backstop.core.protection_targets import QUIET_NS
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import (
     AuditAccount,
@@ -215,6 +216,8 @@ def test_a_bracket_that_a_partial_exit_drops_is_put_back() -> None:
 
     assert world.position() == 2
     assert world.stops() == [(2, Decimal(4990))]
+    assert world.targets() == []
+    world.wait(QUIET_NS // MILLISECOND_NS)
     assert world.targets() == [(2, Decimal(5020))]
     assert world.naked_ns < NAKED_LIMIT_NS
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from backstop.core.book import Wake
 from backstop.core.evidence import ask_for_audit
 from backstop.core.leftovers import ASK_AGAIN_NS
+from backstop.core.policy import SECOND_NS
 from backstop.core.protection_plan import Origin, Share, total
 from backstop.core.protection_record import ProtectionRecord
 from backstop.core.protection_situation import Situation, is_settled
@@ -20,6 +21,9 @@ from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import Severity
 from backstop.domain.order import LegRole, OrderState
+
+QUIET_NS = SECOND_NS
+"""Between the newest fill and a target: where one fills, others may have filled unheard."""
 
 _ENDED = frozenset({OrderState.CANCELLED, OrderState.EXPIRED, OrderState.REJECTED})
 
@@ -35,10 +39,13 @@ def restore_targets(work: Workbench, now: Situation) -> None:
     if work.now_ns < record.episode.try_again_ns:
         book.wake(Wake.PROTECTION, record.episode.try_again_ns)
         return
+    # A target too many opens the opposite at once, and to be without one is no danger.
     if not is_settled(book, now):
-        # A target too many opens the opposite at once, and to be without one is no danger.
         ask_for_audit(work)
         book.wake(Wake.PROTECTION, work.now_ns + ASK_AGAIN_NS)
+        return
+    if work.now_ns < now.view.evidence_ns + QUIET_NS:
+        book.wake(Wake.PROTECTION, now.view.evidence_ns + QUIET_NS)
         return
     for share in shares:
         order = place_protective(
