@@ -1,6 +1,7 @@
 """The right to send: one process per account, whatever happens to that process."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -152,6 +153,42 @@ def test_a_removed_lock_file_ends_the_right_to_send(tmp_path: Path) -> None:
         with a_lock(tmp_path) as second:
             assert second.is_held
             assert not first.is_held
+
+
+def test_who_asks_before_sending_takes_a_removed_lock_again(tmp_path: Path) -> None:
+    """A cleaner, or the end of a login session, gives the right to nobody."""
+    folder = tmp_path / "run"
+    with a_lock(folder) as first:
+        for gone in (first.path, folder):
+            first.path.unlink()
+            if gone == folder:
+                folder.rmdir()
+            assert first.keeps()
+            assert first.is_held
+            assert first.holder_process_id() == os.getpid()
+            with pytest.raises(AlreadyRunningError), a_lock(folder):
+                pass
+
+
+def test_a_right_that_somebody_else_took_meanwhile_is_lost_for_good(tmp_path: Path) -> None:
+    with a_lock(tmp_path) as first:
+        first.path.unlink()
+        with a_lock(tmp_path) as second:
+            assert not first.keeps()
+            assert second.keeps()
+        assert not first.keeps()
+
+
+def test_where_no_lock_can_be_made_nobody_else_has_one(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "backstop"
+    with a_lock(folder) as first:
+        shutil.rmtree(folder.parent)
+        folder.parent.write_text("no folder any more", encoding="utf-8")
+        assert first.keeps()
+
+        folder.parent.unlink()
+        with a_lock(folder):
+            assert not first.keeps()
 
 
 def test_the_folder_is_made_for_the_user_only(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The one place where requests leave: both keys of the gate and the right to send count here."""
 
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -8,6 +9,7 @@ import pytest
 from tests.app.desk import API_KEY, USER, Desk, until
 
 from backstop.adapters.clock import SystemClock
+from backstop.adapters.file_lock import try_lock
 from backstop.adapters.projectx.gateway import ProjectXGateway
 from backstop.app import dispatch
 from backstop.app.dispatch import SAME_CANCEL_MAX, Dispatcher
@@ -34,7 +36,8 @@ from backstop.domain.events import (
     PlaceAnswered,
     PositionCloseAnswered,
 )
-from backstop.domain.order import OrderType, Side
+from backstop.domain.order import OrderState, OrderType, Side
+from backstop.errors import AlreadyRunningError
 from backstop.simulator.fault_rules import FaultKind
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -151,6 +154,32 @@ async def test_who_lost_the_right_to_send_sends_nothing_more(desk: Desk) -> None
     assert before.answer is Answer.YES
     assert {fact.answer for fact in answers} == {Answer.NOT_SENT}  # type: ignore[union-attr]
     assert len(desk.orders()) == 1
+
+
+async def test_a_lock_that_a_cleaner_removed_keeps_no_exit_from_leaving(desk: Desk) -> None:
+    """The end of a login session empties the runtime folder under a guard that goes on."""
+    async with desk.guard() as guard:
+        await guard.enter(quantity=2)
+        (lock,) = desk.folder.rglob("*.lock")
+        shutil.rmtree(lock.parent)
+        await guard.manager.close_position("MES")
+        await until(lambda: guard.position() == 0, guard.position)
+        with pytest.raises(AlreadyRunningError):
+            async with desk.guard():
+                pass
+
+        def passes() -> bool:
+            assessment = guard.manager.validate_order(guard.request())
+            return assessment is not None and not assessment.denials
+
+        await until(passes, "entries pass")
+        # Another one was faster: from then on it is the one that sends, and this one says so.
+        lock.unlink()
+        with lock.open("w", encoding="ascii") as other:
+            assert try_lock(other.fileno())
+            refused = await guard.send(guard.request())
+            assert refused.state is OrderState.NOT_SUBMITTED
+            assert "another process took it" in guard.manager.components["right to send"]
 
 
 async def test_a_closed_gate_still_reads(desk: Desk) -> None:

@@ -66,7 +66,8 @@ class AccountLock:
     def is_held(self) -> bool:
         """We hold the lock, and its file is still the one that others would find.
 
-        False also when somebody removed the file: a second guard could then lock a new one.
+        False also when somebody removed the file: a second guard could then lock a new one. Before
+        something is sent, ``keeps`` is asked.
         """
         return self._descriptor is not None and _is_file_at(self._descriptor, self.path)
 
@@ -89,11 +90,30 @@ class AccountLock:
                 f"{self.path.parent}."
             ) from error
         self._descriptor = descriptor
-        computer = machine()
-        computer.at_death(self.release)
-        with suppress(OSError):  # a full disk: the number is for people, the lock holds without it
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{computer.process_id}\n".encode())
+        machine().at_death(self.release)
+        self._sign(descriptor)
+
+    def keeps(self) -> bool:
+        """Say whether we have the right to send now; take it again where its file was removed.
+
+        Cleaners remove files, and the end of a login session empties the runtime folder. That gives
+        the right to nobody: who locks the new file first has it. If that was somebody else, we have
+        lost it for good. Where no file can be made nobody else can have locked one either.
+        """
+        if self._descriptor is None or self.is_held:
+            return self._descriptor is not None
+        try:
+            _make_private(self.path.parent)
+            descriptor = self._locked_file()
+        except AlreadyRunningError:
+            self.release()
+            return False
+        except (OSError, StateFolderError):
+            return _is_missing(self.path)
+        os.close(self._descriptor)
+        self._descriptor = descriptor
+        self._sign(descriptor)
+        return True
 
     def holder_process_id(self) -> int | None:
         """Return the number of the process that took the lock last; None when nothing tells.
@@ -111,6 +131,11 @@ class AccountLock:
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             os.close(descriptor)
+
+    def _sign(self, descriptor: int) -> None:
+        with suppress(OSError):  # a full disk: the number is for people, the lock holds without it
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{machine().process_id}\n".encode())
 
     def _locked_file(self) -> int:
         for _ in range(MAX_REPLACED):
@@ -160,6 +185,13 @@ def _is_file_at(descriptor: int, path: Path) -> bool:
     except OSError:
         return False
     return (ours.st_dev, ours.st_ino) == (there.st_dev, there.st_ino)
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        return not path.exists()
+    except OSError:
+        return False
 
 
 def _make_private(folder: Path) -> None:

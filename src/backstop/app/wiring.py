@@ -111,7 +111,7 @@ def wired(
         gateway=gateway,
         clock=clock,
         policy=policy,
-        holds_right_to_send=lambda: lock.is_held,
+        holds_right_to_send=_right_to_send(lock, outlets.fault("right to send")),
         on_alert=outlets.alert,
         on_fault=outlets.fault("requests"),
         entry_stop=kill_file.look_again,
@@ -154,6 +154,17 @@ def wired(
         link=_link(settings, policy, gateway, loop, clock=clock, quotes=quotes, outlets=outlets),
         risk=_risk(settings, gateway, loop, clock=clock, quotes=quotes, outlets=outlets),
     )
+
+
+def _right_to_send(lock: AccountLock, tell: Callable[[str], None]) -> Callable[[], bool]:
+    """Return what is asked before every request; that it was lost is told."""
+
+    def holds() -> bool:
+        held = lock.keeps()
+        tell("" if held else f"another process took it: {lock.path}. Nothing of ours is sent.")
+        return held
+
+    return holds
 
 
 def _opened(

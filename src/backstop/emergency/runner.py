@@ -280,7 +280,7 @@ class EmergencyLiquidation:
             broker.gateway,
             clock=self._clock,
             sink=self._facts.put_nowait,
-            may_send=lambda: self._lock.is_held,
+            may_send=self._lock.keeps,
             say=self._note,
         )
         for request in self._early:
