@@ -117,6 +117,15 @@ async def test_an_export_goes_into_no_folder_that_is_used_for_something_else(ben
     assert [it.name for it in (bench.folder / "home").iterdir()] == ["letter.txt"]
 
 
+async def test_a_start_in_a_folder_that_cannot_be_looked_into_is_refused_once(bench: Any) -> None:
+    async with bench.venue():
+        told = await bench.call("run", BACKSTOP_STATE_DIR="x" * 300)
+
+    assert (told.code, told.out) == (2, "")
+    assert "File name too long" in told.err
+    assert "Traceback" not in told.err
+
+
 @pytest.mark.parametrize("damage", ["page", "newer"])
 async def test_a_start_on_a_database_it_cannot_use_is_refused(
     bench: Any, state: Path, story: Story, damage: str

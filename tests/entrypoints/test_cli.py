@@ -37,6 +37,21 @@ async def test_a_mistyped_verb_is_refused_with_the_one_that_was_meant(backstop: 
     assert "status" in outcome.err
 
 
+@pytest.mark.parametrize(
+    "words", ["audit verify", "audit orders", "audit rotate-key", "doctor --no-login"]
+)
+async def test_a_state_folder_that_cannot_be_looked_into_is_unusable_input(
+    backstop: Call, words: str
+) -> None:
+    """Not 1: nobody may take it for a record that does not hold."""
+    told = await backstop(*words.split(), BACKSTOP_STATE_DIR="x" * 300)
+
+    assert (told.code, told.out) == (2, "")
+    assert "File name too long" in told.err
+    assert "BACKSTOP_STATE_DIR" in told.err
+    assert "Traceback" not in told.err
+
+
 # -- asking a guard ------------------------------------------------------------------------------
 
 

@@ -92,6 +92,14 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _may_have_a_record(settings: Settings) -> bool:
+    """Say whether a record is there, or cannot be looked for: the start says what is wrong then."""
+    try:
+        return (settings.state_folder / AUDIT_DATABASE).exists()
+    except OSError:
+        return True
+
+
 def _told_to_begin(line: ProcessLine) -> Begin | None:
     """Wait for the word of the watchdog; None when it ends without one: nobody needs us."""
     while not line.ended:
@@ -240,14 +248,14 @@ class _Daemon:
 
     def _hello(self) -> Hello:
         settings = self._settings
-        # A record there means that an earlier guard may have left something open.
-        before = (settings.state_folder / AUDIT_DATABASE).exists()
+        before = _may_have_a_record(settings)
         return Hello(
             process_id=os.getpid(),
             account_id=settings.account_id,
             gateway_host=urlsplit(settings.api_url).netloc,
             state_folder=str(settings.state_folder),
             liquidate_after_ns=liquidate_after_ns(settings),
+            # A record there means that an earlier guard may have left something open.
             holdings=Holdings.UNKNOWN if before else Holdings.NONE,
             alerts=bool(settings.alert_urls),
         )

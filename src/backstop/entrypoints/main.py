@@ -64,6 +64,14 @@ def _run(arguments: list[str]) -> int:
         for line in str(error).splitlines():
             complain(f"backstop: {line}")
         return UNUSABLE
+    except OSError as error:
+        if error.filename is None or verb in UNATTENDED:
+            raise
+        complain(
+            f"backstop: {os.fsdecode(error.filename)} cannot be used: {error.strerror}. It has to "
+            "be a place that this user may use; for the state folder see BACKSTOP_STATE_DIR."
+        )
+        return UNUSABLE
     except KeyboardInterrupt:
         return INTERRUPTED
     return code
