@@ -80,6 +80,30 @@ async def test_waiting_beyond_the_deadline_is_refused_at_once() -> None:
     assert clock.slept_s == []
 
 
+async def test_a_pause_after_a_429_is_told_as_one() -> None:
+    clock = ManualClock()
+    budget = a_budget(clock, reserve=20)
+    budget.refused(retry_after_s=30.0)
+
+    with pytest.raises(BudgetSpentError, match=r"429 .* waits 30\.0 s more"):
+        await budget.acquire(deadline_ns=clock.now_ns + SECOND_NS)
+
+
+async def test_room_for_several_calls_is_waited_for_and_takes_none() -> None:
+    clock = ManualClock()
+    budget = a_budget(clock, reserve=0)
+    await spend(budget, clock, CALLS_MAX - 3)
+    purpose = CallPurpose.PROVE
+
+    await budget.room_for(3, purpose=purpose, deadline_ns=clock.now_ns)
+    with pytest.raises(BudgetSpentError):
+        await budget.room_for(4, purpose=purpose, deadline_ns=clock.now_ns + SECOND_NS)
+    await budget.room_for(4, purpose=purpose, deadline_ns=clock.now_ns + 90 * SECOND_NS)
+
+    assert clock.slept_s == [61.0]
+    assert budget.left() == CALLS_MAX
+
+
 async def test_bars_have_a_window_of_their_own() -> None:
     clock = ManualClock()
     budget = a_budget(clock)

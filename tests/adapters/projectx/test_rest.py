@@ -19,7 +19,7 @@ from tests.adapters.projectx.conftest import (
 )
 
 from backstop.adapters.projectx.broken_lists import REPORTS_MAX
-from backstop.adapters.projectx.gateway import ProjectXGateway
+from backstop.adapters.projectx.gateway import AUDIT_CALLS, ProjectXGateway
 from backstop.adapters.projectx.rate_budget import CALLS_MAX
 from backstop.adapters.projectx.rest import RestTimings
 from backstop.domain.broker import BrokerStatus
@@ -663,6 +663,28 @@ async def test_a_revoked_key_shows_at_the_first_403(
 
     assert "refuses a token that it has just given" in found.fault
     assert api.count("/api/Auth/validate") == 1
+
+
+async def test_a_picture_of_the_account_for_which_the_calls_are_lacking_is_not_begun(
+    api: ScriptedApi, gateway: ProjectXGateway
+) -> None:
+    """Two of its four lists prove nothing, and their calls are those that the next one needs."""
+    for path, rows in ((SEARCH, "orders"), (QUERY, "orders"), (TRADES, "trades")):
+        api.answer(path, {**OK, rows: [], "totalCount": 0})
+    api.answer(POSITIONS, {**OK, "positions": []})
+    command = AuditAccount(reason="test", account_id=ACCOUNT, since_utc_us=SINCE_US)
+    await gateway.audit_account(command)  # logs in
+    left = gateway.budget.left()
+
+    gateway.budget.kept = lambda _: left - AUDIT_CALLS + 1
+    lacking = await gateway.audit_account(command)
+    gateway.budget.kept = lambda _: left - AUDIT_CALLS
+    whole = await gateway.audit_account(command)
+
+    assert (lacking.orders, lacking.positions) == (None, None)
+    assert "budget is spent" in lacking.fault
+    assert (whole.orders, whole.positions, whole.fault) == ((), (), "")
+    assert api.count(SEARCH) == 2
 
 
 async def test_an_urgent_look_up_may_use_the_calls_that_are_kept(

@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 
 from backstop.adapters.projectx import translate
 from backstop.adapters.projectx.broken_lists import BrokenLists, UnreadableRowsError
-from backstop.adapters.projectx.rate_budget import RateBudget
+from backstop.adapters.projectx.rate_budget import BudgetSpentError, RateBudget
 from backstop.adapters.projectx.rest import LIVE_STATUSES, ProjectXRest, RestTimings
 from backstop.adapters.projectx.session import Refusal, RevealsSecret, Session
 from backstop.adapters.projectx.transport import HttpReply, Transport
@@ -41,6 +41,9 @@ from backstop.domain.instrument import Instrument
 from backstop.domain.order import LEG_SUFFIXES
 from backstop.errors import GatewayAnswerError, GatewayError
 from backstop.ports import Clock, FactSink
+
+AUDIT_CALLS = 4
+"""What one picture of the account takes where each list fits on a page."""
 
 LOOK_UP_MARGIN_US = 300_000_000
 """A look-up starts five minutes before the request: the two clocks may differ by minutes."""
@@ -277,9 +280,26 @@ class ProjectXGateway:
         return await _part(read)
 
     async def audit_account(self, command: AuditAccount, *, urgent: bool = False) -> AccountAudited:
-        """Read orders, live orders, trades and positions at once; a part that failed is None."""
+        """Read orders, live orders, trades and positions at once; a part that failed is None.
+
+        Nothing is read while there are not the calls for all of it: a picture with a part missing
+        proves nothing, and its calls are those that the next one would need.
+        """
         account_id, since_utc_us = command.account_id, command.since_utc_us
         purpose = _read_purpose(urgent=urgent or command.urgent)
+        try:
+            await self._rest.room_for(AUDIT_CALLS, purpose=purpose)
+        except BudgetSpentError as error:
+            return AccountAudited(
+                utc_us=self._clock.utc_us(),
+                reason=command.reason,
+                sent_ns=self._clock.monotonic_ns(),
+                orders=None,
+                live_orders=None,
+                trades=None,
+                positions=None,
+                fault=str(error),
+            )
         sent_ns = self._clock.monotonic_ns()
         orders, live, trades, positions = await asyncio.gather(
             self._listed(

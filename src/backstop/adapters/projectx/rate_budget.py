@@ -142,21 +142,46 @@ class RateBudget:
         """
         window = self._bars if bars else self._calls
         keep = leave if bars else self.kept(purpose) + leave
+        now_ns = await self._free(window, keep=keep, purpose=purpose, deadline_ns=deadline_ns)
+        window.take(now_ns)
+        if self._refusals and purpose is not CallPurpose.CUT_RISK:
+            self._feeler_until_ns = now_ns + FEELER_NS
+        return Permit(window, now_ns)
+
+    async def room_for(self, calls: int, *, purpose: CallPurpose, deadline_ns: int) -> None:
+        """Wait until so many calls may leave, and count none: for what is of no use in part.
+
+        Raises:
+            BudgetSpentError: they will not be free before the deadline; raised at once.
+        """
+        keep = self.kept(purpose) + calls - 1
+        await self._free(self._calls, keep=keep, purpose=purpose, deadline_ns=deadline_ns)
+
+    async def _free(
+        self, window: Window, *, keep: int, purpose: CallPurpose, deadline_ns: int
+    ) -> int:
+        """Return when a call may leave that leaves ``keep`` others, once it is that time."""
         while True:
             now_ns = self._clock.monotonic_ns()
             due_ns = self._due_ns(window, keep=keep, purpose=purpose, now_ns=now_ns)
             if due_ns is not None and due_ns <= now_ns:
-                window.take(now_ns)
-                if self._refusals and purpose is not CallPurpose.CUT_RISK:
-                    self._feeler_until_ns = now_ns + FEELER_NS
-                return Permit(window, now_ns)
+                return now_ns
             if due_ns is None or due_ns > deadline_ns:
-                raise BudgetSpentError(
-                    "The gateway's call budget is spent, so nothing was sent. "
-                    f"{window.left(now_ns)} calls are left, of which {keep} are kept for "
-                    "what comes first."
-                )
+                raise BudgetSpentError(self._why_not(window, keep, due_ns, now_ns))
             await self._sleep((due_ns - now_ns) / _NS_PER_S)
+
+    def _why_not(self, window: Window, keep: int, due_ns: int | None, now_ns: int) -> str:
+        left = window.left(now_ns)
+        if left > keep and due_ns is not None:
+            wait_s = (due_ns - now_ns) / _NS_PER_S
+            return (
+                "The gateway has answered 429 (too many calls), so nothing was sent: a call like "
+                f"this one waits {wait_s:.1f} s more."
+            )
+        return (
+            f"The gateway's call budget is spent, so nothing was sent. {left} calls are left, of "
+            f"which {keep} are kept for what comes first."
+        )
 
     def refused(self, *, retry_after_s: float | None = None, permit: Permit | None = None) -> None:
         """Note an answer 429: the gateway counts differently, so everybody pauses.

@@ -302,6 +302,15 @@ class ProjectXRest:
             await asyncio.sleep(0)
         return tuple(by_time[utc_us] for utc_us in sorted(by_time))
 
+    async def room_for(self, calls: int, *, purpose: CallPurpose) -> None:
+        """Wait until so many reads may leave together, no longer than one may take.
+
+        Raises:
+            BudgetSpentError: they may not.
+        """
+        deadline_ns = self._deadline_ns(self._timings.read_s)
+        await self._budget.room_for(calls, purpose=purpose, deadline_ns=deadline_ns)
+
     async def passed_on(self, path: str, body: object, *, bars: bool, leave: int) -> HttpReply:
         """Make one call for somebody else and return its answer as it is, whatever it says.
 
