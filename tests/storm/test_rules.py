@@ -19,6 +19,7 @@ from backstop.storm.mutations import Mutation, planted
 from backstop.storm.plan import Weather, plan_of
 from backstop.storm.rules.beliefs import BeliefRules
 from backstop.storm.rules.cover import SURPLUS_S, TOLD_S, CoverRules
+from backstop.storm.rules.exposure import ExposureRule
 from backstop.storm.rules.reading import CALLS_MAX, READS, UNREAD_S, WINDOW_S, ReadingRule
 from backstop.storm.rules.scene import DENIED_S, LOOK_S, SETTLED_S, Scene
 from backstop.storm.seed_run import simulated
@@ -258,6 +259,35 @@ def test_legs_may_be_larger_than_what_is_held_as_long_as_as_much_was_held_meanwh
             world.truth.live[leg.id] = replace(leg, size=legs)
             for _ in range(int(SURPLUS_S / LOOK_S) // 2 + 1):
                 rule.look(able=True)
+
+    assert rules(play(story)) == broken
+
+
+# -- the largest position --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("by_guard", "broken"), [(True, []), (False, ["within limits"])])
+def test_a_target_of_the_guard_enlarges_nothing_and_a_limit_order_of_a_bot_may(
+    by_guard: bool,  # noqa: FBT001 - a column of the table
+    broken: list[str],
+) -> None:
+    async def story(world: World) -> None:
+        scene: Scene = world.safety.scene
+        contract_id, leg = await buy_with_a_stop(world)
+        world.truth.live[leg.id] = replace(
+            leg, type=WireOrderType.LIMIT, size=5, custom_tag="bs-target"
+        )
+        if by_guard:
+            scene.protective.add("bs-target")
+        body = PlaceBody(
+            account_id=ACCOUNT_ID,
+            contract_id=contract_id,
+            type=WireOrderType.MARKET,
+            side=0,
+            size=1,
+            custom_tag="bs-more",
+        )
+        ExposureRule(scene, max_tenths=3).on_place(body)
 
     assert rules(play(story)) == broken
 

@@ -290,6 +290,43 @@ REGRESSIONS: Final = (
         mended="after a 429 only what is ordinary waits long (`adapters.projectx.rate_budget`)",
         test="adapters/projectx/test_rate_budget.py",
     ),
+    Regression(
+        seed=10116,
+        hours=0.02,
+        rule="within limits",
+        defect="four fills of one moment, the rows ahead of their trades: a target that an earlier "
+        "cut had cost came back for contracts that were gone, and opened three the other way",
+        mended="no target is placed while witnesses differ (`core.protection_targets`)",
+        test="core/test_protection_wishes.py",
+    ),
+    Regression(
+        seed=10125,
+        hours=0.17,
+        rule="protected or flat",
+        defect="after a 429 a minute passed without a read of the account, and what somebody had "
+        "bought unheard meanwhile had no stop",
+        mended="an account that nobody has read of late is read urgently (`core.engine`)",
+        test="core/test_repeated_requests.py",
+    ),
+    Regression(
+        seed=10134,
+        hours=0.13,
+        rule="halted",
+        defect="one of three targets filled in part, another was placed for what seemed to lack "
+        "one, and all of them filled",
+        mended="a target waits until a second has passed since the newest fill "
+        "(`core.protection_targets`)",
+        test="core/test_protection_repair.py",
+    ),
+    Regression(
+        seed=10145,
+        hours=0.1,
+        rule="protected or flat",
+        defect="few calls were left: each read of the account took two of them, came back in part "
+        "and proved nothing, for half a minute",
+        mended="a read for which the calls are lacking is not begun (`adapters.projectx.gateway`)",
+        test="adapters/projectx/test_rest.py",
+    ),
 )
 """In the order in which they were found."""
 
@@ -383,5 +420,11 @@ MISJUDGED: Final = (
         why="by all that the guard was told a bot's own stop covered the position, so it took its "
         "own away; a stranger had sold more, and no word of that had come. What may be held by all "
         "that the guard was told is judged",
+    ),
+    Misjudged(
+        seed=10132,
+        rule="within limits",
+        why="the guard's own target of a position counted as an entry in the largest position; in "
+        "the limits of money it had not since seed 4187",
     ),
 )

@@ -44,10 +44,12 @@ class ExposureRule:
             )
 
     def _could_open(self, row: OrderRow) -> bool:
+        """Say whether an order could open something: what protects a position does not."""
         # Also a stop of what was held before a trade that crossed the order on its way.
         since_s = self._scene.now_s() - RACE_S
         held = self._scene.truth.held_of_late(row.contract_id, since_s=since_s)
-        protects = row.type in STOPS and any(sign(row.side) * it < 0 for it in held)
+        may_protect = row.type in STOPS or row.custom_tag in self._scene.protective
+        protects = may_protect and any(sign(row.side) * it < 0 for it in held)
         is_leg = OUR_LEG.match(row.custom_tag or "") is not None
         return not is_leg and not protects and row.id not in self._scene.foreign_orders
 

@@ -50,6 +50,7 @@ class Scene:
         decided_s: says since when it is; None: it is not.
         exits: tags of orders that only reduced, by what the guard knew when it let them pass.
         bare_exits: tags of orders of bots that were let through as exits, without a stop.
+        protective: tags of stops and targets that the guard placed itself.
         loses_messages: the weather loses answers and events.
     """
 
@@ -78,6 +79,7 @@ class Scene:
         self.foreign_orders: set[int] = set()
         self.exits: set[str] = set()
         self.bare_exits: set[str] = set()
+        self.protective: set[str] = set()
         self._is_reachable = is_reachable
         self._denied_s: deque[float] = deque((-DENIED_S, -DENIED_S), maxlen=2)
 
@@ -97,6 +99,8 @@ class Scene:
             self.exits.add(order.custom_tag)
         if order is not None and order.reduces_risk:
             self.bare_exits.add(order.custom_tag)
+        if order is not None and order.role is not None:
+            self.protective.add(order.custom_tag)
 
     def positions_denied(self) -> None:
         """A read of positions was answered with an empty list, whatever is held."""
