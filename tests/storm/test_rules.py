@@ -21,7 +21,8 @@ from backstop.storm.rules.beliefs import BeliefRules
 from backstop.storm.rules.cover import SURPLUS_S, TOLD_S, CoverRules
 from backstop.storm.rules.exposure import ExposureRule
 from backstop.storm.rules.reading import CALLS_MAX, READS, UNREAD_S, WINDOW_S, ReadingRule
-from backstop.storm.rules.scene import DENIED_S, LOOK_S, SETTLED_S, Scene
+from backstop.storm.rules.scene import DENIED_S, LOOK_S, RACE_S, SETTLED_S, Scene
+from backstop.storm.rules.sending import SendingRules
 from backstop.storm.seed_run import simulated
 from backstop.storm.terms import Hours, Terms, terms_of
 from backstop.storm.truth import STOPS, Truth
@@ -259,6 +260,38 @@ def test_legs_may_be_larger_than_what_is_held_as_long_as_as_much_was_held_meanwh
             world.truth.live[leg.id] = replace(leg, size=legs)
             for _ in range(int(SURPLUS_S / LOOK_S) // 2 + 1):
                 rule.look(able=True)
+
+    assert rules(play(story)) == broken
+
+
+# -- entries of a halted guard ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("decided_after_s", "broken"),
+    [(-1.0, []), (RACE_S + 1.0, ["halted"]), (None, ["halted"])],
+)
+def test_an_entry_is_judged_by_when_it_was_decided_and_not_by_when_it_arrives(
+    decided_after_s: float | None, broken: list[str]
+) -> None:
+    async def story(world: World) -> None:
+        scene: Scene = world.safety.scene
+        rule, halted_s = SendingRules(scene), world.now_s()
+        await guard_of(world).halt(reason="enough", operator="Ann")
+        rule.look(able=True)
+        await asyncio.sleep(2 * RACE_S)
+        if decided_after_s is not None:
+            scene.decided_s = lambda _kind, _about: halted_s + decided_after_s
+        scene.durable = lambda _kind, _about: True
+        body = PlaceBody(
+            account_id=ACCOUNT_ID,
+            contract_id=world.venue.contract_ids["MES"],
+            type=WireOrderType.MARKET,
+            side=0,
+            size=1,
+            custom_tag="bs-entry",
+        )
+        rule.on_place(body)
 
     assert rules(play(story)) == broken
 

@@ -427,4 +427,10 @@ MISJUDGED: Final = (
         why="the guard's own target of a position counted as an entry in the largest position; in "
         "the limits of money it had not since seed 4187",
     ),
+    Misjudged(
+        seed=71001,
+        rule="halted",
+        why="an entry that had left before the halt arrived nine seconds after it; what counts is "
+        "when it was decided",
+    ),
 )

@@ -38,7 +38,9 @@ class SendingRules:
         if guard is None or since_s is None or not entry:
             return
         halted = guard.book.trading_state(guard.now_ns()) is TradingState.HALTED
-        if halted and scene.now_s() - since_s > RACE_S:
+        decided_s = scene.decided_s("place", tag)
+        # One that was decided before may be long on its way.
+        if halted and (scene.now_s() if decided_s is None else decided_s) - since_s > RACE_S:
             scene.break_rule("halted", f"entry {tag} left in state HALTED")
 
     def on_change(self, kind: str, key: int | str) -> None:
