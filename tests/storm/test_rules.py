@@ -25,7 +25,7 @@ from backstop.storm.rules.scene import DENIED_S, LOOK_S, RACE_S, SETTLED_S, Scen
 from backstop.storm.rules.sending import SendingRules
 from backstop.storm.seed_run import simulated
 from backstop.storm.terms import Hours, Terms, terms_of
-from backstop.storm.truth import STOPS, Truth
+from backstop.storm.truth import NEWS_S, STOPS, Truth
 from backstop.storm.venue import ACCOUNT_ID
 from backstop.storm.world import World
 
@@ -35,8 +35,10 @@ LEGS_S = 0.1
 """Of virtual time: by then an order has filled, and its legs work."""
 
 RULE = "protected or flat"
+INVENTED = "no position without proof"
 
 MANY_LOOKS = int(2 * UNREAD_S / LOOK_S)
+FEW_LOOKS = 4
 
 
 def play(story: Callable[[World], Awaitable[None]], *, ready_s: float = SETTLED_S + 1.0) -> World:
@@ -181,6 +183,34 @@ def test_two_empty_lists_are_believed_and_one_is_not_enough() -> None:
         assert not scene.was_told_flat
 
     assert rules(play(story)) == []
+
+
+@pytest.mark.parametrize(
+    ("empty_lists", "by_reads", "broken"),
+    [(2, True, []), (1, True, [INVENTED]), (2, False, [INVENTED])],
+    ids=["denied twice", "denied once", "trades that do not add up"],
+)
+def test_empty_lists_alone_may_make_nothing_of_what_has_long_been_held(
+    empty_lists: int, *, by_reads: bool, broken: list[str]
+) -> None:
+    async def story(world: World) -> None:
+        contract_id, _ = await buy_with_a_stop(world)
+        await asyncio.sleep(NEWS_S + LOOK_S)  # until nothing but this has been held of late
+        book = guard_of(world).book
+        view = book.positions[contract_id]
+        book.positions[contract_id] = (
+            replace(view, quantity=0, adjustment=-view.traded)
+            if by_reads
+            else replace(view, quantity=0, traded=0)
+        )
+        for _ in range(empty_lists):
+            world.safety.on_fault("Position/searchOpen", FaultKind.EMPTY_LIST)
+        rule = BeliefRules(world.safety.scene)
+        for _ in range(FEW_LOOKS):
+            rule.look(book)
+        world.host.kill(down_s=NEVER_S)
+
+    assert rules(play(story)) == broken
 
 
 # -- a leg that is taken away ----------------------------------------------------------------------

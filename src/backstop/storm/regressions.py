@@ -433,4 +433,12 @@ MISJUDGED: Final = (
         why="an entry that had left before the halt arrived nine seconds after it; what counts is "
         "when it was decided",
     ),
+    Misjudged(
+        seed=10175,
+        rule="no position without proof",
+        why="two reads, half a second apart, were answered with empty lists while a contract had "
+        "been held for two minutes. Two are believed: the guard said so, kept the stop, let "
+        "entries wait and closed what was there all the same. The same story, to the last digit "
+        "of its digest, passes",
+    ),
 )

@@ -3,6 +3,7 @@
 from typing import Final
 
 from backstop.core.book import Book
+from backstop.core.positions import PositionView
 from backstop.core.step import Note
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.order import OrderState
@@ -76,8 +77,20 @@ class BeliefRules:
         for contract_id, true in self._scene.truth.positions.items():
             view = book.positions.get(contract_id)
             believed = 0 if view is None else view.quantity
-            self._look_at_invention(contract_id, believed)
+            if self._was_read_away(view):
+                self._invented.pop(contract_id, None)
+            else:
+                self._look_at_invention(contract_id, believed)
             self._look_at_mistake(contract_id, believed, true)
+
+    def _was_read_away(self, view: PositionView | None) -> bool:
+        """Say whether empty lists moved a position to nothing: two are believed, true or not.
+
+        A sum of trades that comes to nothing is none of those, whatever the venue has said.
+        """
+        if view is None or view.adjustment == 0:
+            return False
+        return view.quantity == view.ledger == 0 and self._scene.was_told_flat
 
     def _look_at_invention(self, contract_id: str, believed: int) -> None:
         """A guard that knows every trade believes no position that there never was."""
