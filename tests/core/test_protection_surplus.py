@@ -669,3 +669,39 @@ def test_nothing_is_cut_while_a_bot_makes_a_stop_smaller() -> None:
 
     assert sum(quantity for quantity, _ in world.stops()) == 2
     assert world.naked_ns == 0
+
+
+def test_no_other_stop_is_cut_for_one_that_was_asked_to_go_and_may_be_gone() -> None:
+    """Its cancel worked, and nothing tells so: the stops that are left are needed, each of them."""
+    world = World(policy=a_policy(protects=True)).start()
+    world.enter(quantity=1, stop=4990)
+    world.wait(500)
+    world.tell = lambda target: LOST if target == "GatewayUserOrder" else TOLD
+    world.request = lambda it: Request(answered=not isinstance(it, CancelOrder))
+    world.enter(Side.SELL, 1, stop=None, type=OrderType.STOP, stop_price=Decimal(4985))
+    world.run_until(lambda: world.stops() == [(1, Decimal(4985))], "the leg is gone")
+    world.reads_fail = True
+    world.tell = lambda _: TOLD
+    world.enter(quantity=1, stop=4980)
+    world.wait(200)
+    world.naked_ns = 0
+    world.wait(REPLY_LIMIT_NS // MILLISECOND_NS + 5_000)
+
+    assert (world.position(), world.naked_ns) == (2, 0)
+
+
+def test_no_stop_is_cut_for_one_whose_trade_says_that_it_has_filled() -> None:
+    """Its row tells of it later, or never: by the trade it is no stop any more."""
+    world = World().start()
+    world.enter(quantity=1, stop=4990)
+    world.enter(quantity=1, stop=4980)
+    world.wait(500)
+    world.tell = lambda target: LOST if target == "GatewayUserOrder" else TOLD
+    world.reads_fail = True
+    world.naked_ns = 0
+    world.quote(4988)
+    world.wait(5_000)
+
+    assert world.position() == world.guard.position() == 1
+    assert world.stops() == [(1, Decimal(4980))]
+    assert world.naked_ns == 0

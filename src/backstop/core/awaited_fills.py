@@ -104,7 +104,7 @@ def _touched_rows(work: Workbench) -> Iterator[tuple[BrokerOrder, int]]:
         if order.venue is not None:
             yield order.venue, order.filled_quantity + order.voided_quantity
     for number in work.touched_venue_orders:
-        yield book.venue_orders[number].row, _traded(book, number)
+        yield book.venue_orders[number].row, book.traded(number)
 
 
 def _rows_of_new_trades(work: Workbench) -> Iterator[tuple[BrokerOrder, int]]:
@@ -112,9 +112,4 @@ def _rows_of_new_trades(work: Workbench) -> Iterator[tuple[BrokerOrder, int]]:
     for trade in work.new_trades.values():
         held = book.venue_orders.get(trade.broker_order_id)
         if held is not None:
-            yield held.row, _traded(book, trade.broker_order_id)
-
-
-def _traded(book: Book, broker_order_id: int) -> int:
-    trades = (book.trades.get(number) for number in book.trades_of.get(broker_order_id, ()))
-    return sum(trade.quantity for trade in trades if trade is not None)
+            yield held.row, book.traded(trade.broker_order_id)

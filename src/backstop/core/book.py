@@ -468,7 +468,7 @@ class Book:
     def stop_cover(self, contract_id: str, position: int) -> int:
         """Return contracts of ``position`` that working stops at the venue would close."""
         return sum(
-            row.quantity - row.filled_quantity for row in self.working_stops(contract_id, position)
+            row.quantity - self.filled_of(row) for row in self.working_stops(contract_id, position)
         )
 
     def working_stops(self, contract_id: str, position: int) -> Iterator[BrokerOrder]:
@@ -482,6 +482,18 @@ class Book:
             works = row.side is side and row.status is BrokerStatus.OPEN
             if works and row.type in STOP_TYPES and not self.is_unlisted(row.broker_order_id):
                 yield row
+
+    def filled_of(self, row: BrokerOrder) -> int:
+        """Return the contracts of an order that have filled, by its row or by its trades.
+
+        Either may be told long before the other; what has filled protects nothing any more.
+        """
+        return max(row.filled_quantity, min(row.quantity, self.traded(row.broker_order_id)))
+
+    def traded(self, broker_order_id: int) -> int:
+        """Return the contracts that all trades of an order show, voided ones included."""
+        trades = (self.trades.get(number) for number in self.trades_of.get(broker_order_id, ()))
+        return sum(trade.quantity for trade in trades if trade is not None)
 
     def is_unlisted(self, broker_order_id: int) -> bool:
         """Say whether no list of live orders shows an order, after every search for it."""

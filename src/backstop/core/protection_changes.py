@@ -9,12 +9,12 @@ from collections.abc import Set as AbstractSet
 
 from msgspec.structs import replace
 
-from backstop.core.book import Book, VenueOrder, Wake
+from backstop.core.book import STOP_TYPES, Book, VenueOrder, Wake
 from backstop.core.evidence import ask_for_audit
 from backstop.core.leftovers import ASK_AGAIN_NS
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.protection_levels import is_measured, is_shown, level_ticks, moved_levels, row_of
-from backstop.core.protection_record import Change
+from backstop.core.protection_record import LOTS_KEPT, Change
 from backstop.core.protective_orders import move_order
 from backstop.core.repeated_requests import pause_ns
 from backstop.core.step import Workbench
@@ -160,7 +160,7 @@ def _stays(work: Workbench, number: int, change: Change) -> None:
 def _replace(book: Book, contract_id: str, broker_order_id: int) -> None:
     record = book.protection.record(contract_id)
     if broker_order_id not in record.replacing:
-        replacing = (*record.replacing, broker_order_id)
+        replacing = (*record.replacing, broker_order_id)[-LOTS_KEPT:]
         book.protection.records[contract_id] = replace(record, replacing=replacing)
 
 
@@ -242,9 +242,10 @@ def follow_changes(work: Workbench, contract_id: str) -> None:
         if change.quantity is not None:
             del book.protection.changes[number]
             if not change.quantity and change.answer is not Answer.NOT_SENT:
-                book.cancel_asked_ns[number] = (
-                    work.now_ns
-                )  # it may be gone, whatever is still shown
+                book.cancel_asked_ns[number] = work.now_ns
+                row = row_of(book, number)
+                if row is not None and row.type in STOP_TYPES:
+                    _replace(book, contract_id, number)  # it may be gone, whatever is still shown
             if change.quantity and change.answer is Answer.YES:
                 _replace(book, contract_id, number)
         if not any(view.possible) and not view.ledger:

@@ -98,18 +98,27 @@ def _covers(
             continue
         instrument = book.instruments.get(row.contract_id)
         ticks = level_ticks(row.stop_price if stop else row.limit_price, instrument)
+        filled_quantity = book.filled_of(row)
+        if filled_quantity >= row.quantity:
+            continue
         cover = Cover(
             broker_order_id=row.broker_order_id,
-            quantity=row.quantity - row.filled_quantity,
-            filled_quantity=row.filled_quantity,
+            quantity=row.quantity - filled_quantity,
+            filled_quantity=filled_quantity,
             ticks=ticks,
             origin=origin,
             owner=owner,
-            leaving=row.broker_order_id in record.replacing,
+            leaving=_leaves(book, record, row.broker_order_id),
             trails=row.type is OrderType.TRAILING_STOP,
             made_up=stop and origin is Origin.OWN and not record.asks_for_stop(ticks),
         )
         yield cover, row
+
+
+def _leaves(book: Book, record: ProtectionRecord, number: int) -> bool:
+    """Say whether an order is to go, or was asked to: it may be gone, whatever is still shown."""
+    change = book.protection.changes.get(number)
+    return number in record.replacing or (change is not None and change.quantity == 0)
 
 
 def _protective_rows(

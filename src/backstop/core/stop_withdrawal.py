@@ -186,7 +186,7 @@ def _left_working(
         change = book.protection.changes.get(number)
         if change is not None and change.quantity is not None:
             size = min(size, change.quantity)
-        stays = max(0, min(size, row.quantity) - row.filled_quantity)
+        stays = max(0, min(size, row.quantity) - book.filled_of(row))
         if number == broker_order_id:
             stays = min(stays, left_of_it)
         elif number in book.cancel_asked_ns:

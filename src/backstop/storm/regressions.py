@@ -327,6 +327,25 @@ REGRESSIONS: Final = (
         mended="a read for which the calls are lacking is not begun (`adapters.projectx.gateway`)",
         test="adapters/projectx/test_rest.py",
     ),
+    Regression(
+        seed=10171,
+        hours=0.01,
+        rule="protected or flat",
+        defect="a stop too many was asked to go, the answer proved nothing, and it was gone; when "
+        "the position grew it still counted, and another stop was cut on its account",
+        mended="a stop that was asked to go counts for nothing that stays, and is the first to be "
+        "asked again (`core.protective_orders`)",
+        test="core/test_protection_surplus.py",
+    ),
+    Regression(
+        seed=10167,
+        hours=0.02,
+        rule="protected or flat",
+        defect="the trade of a stop was told and its row was lost: the stop still counted, one "
+        "stop seemed to be too many, and the one that was needed was cancelled",
+        mended="what trades show of a stop covers nothing any more (`core.book`)",
+        test="core/test_protection_surplus.py",
+    ),
 )
 """In the order in which they were found."""
 
