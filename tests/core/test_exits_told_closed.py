@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tests.core.builders import MES, a_policy, a_quote, a_request
+from tests.core.builders import MES, Guard, a_policy, a_position, a_quote, a_request
 from tests.core.protection_world import LOST, TOLD, Delivery, World
 from tests.core.test_guardrails import around
 from tests.core.test_guardrails import judged as assessed
@@ -16,10 +16,17 @@ from backstop.core.guardrails import Assessment, Exposure
 from backstop.core.order_waits import has_to_wait
 from backstop.core.policy import SECOND_NS
 from backstop.core.pre_trade import judge
-from backstop.core.step import DecisionKind
+from backstop.core.step import Decision, DecisionKind
 from backstop.domain.broker import BrokerOrder, BrokerStatus
+from backstop.domain.commands import ClosePosition
 from backstop.domain.denial import Denial, DenialCode
-from backstop.domain.events import OrderRequested
+from backstop.domain.events import (
+    Answer,
+    CloseRefusal,
+    CloseRequested,
+    OrderRequested,
+    PositionCloseAnswered,
+)
 from backstop.domain.order import OrderRequest, Side
 
 HELD = 3
@@ -232,3 +239,56 @@ def test_however_often_a_bot_asks_before_the_trade_is_here_the_position_never_tu
         world.decide(wish)
         world.wait(50)
         assert world.position() >= 0
+
+
+def told_to_close(answer: Answer = Answer.YES) -> Guard:
+    """Return a guard long 3 that has asked for a close, and heard nothing but ``answer``."""
+    guard = Guard().start()
+    guard.trade(broker_order_id=900, quantity=HELD)
+    guard.position_row(HELD)
+    guard.audit(positions=(a_position(HELD),), after_ms=6_000)
+    wish = CloseRequested(utc_us=guard.utc_us, contract_id=MES, reason="out", operator="bot")
+    guard.feed(wish)
+    close_answered(guard, answer)
+    return guard
+
+
+def close_answered(guard: Guard, answer: Answer) -> None:
+    refusal = CloseRefusal.NO_POSITION if answer is Answer.NO else None
+    told = PositionCloseAnswered(
+        utc_us=guard.utc_us, contract_id=MES, answer=answer, refusal=refusal
+    )
+    guard.feed(told, after_ms=50)
+
+
+def exits(guard: Guard) -> Decision:
+    return guard.submit(side=Side.SELL, quantity=HELD, stop_loss_price=None)
+
+
+@pytest.mark.parametrize("asked_again", [False, True])
+def test_an_exit_is_refused_while_a_close_that_was_taken_may_have_done_its_work(
+    *, asked_again: bool
+) -> None:
+    """One read lacks the position and nothing else tells of it: that proves neither."""
+    guard = told_to_close()
+    guard.audit(after_ms=3_000)
+    assert guard.position() == HELD
+    if asked_again:
+        assert len(guard.commands_of(ClosePosition)) == 2
+        close_answered(guard, Answer.NO)  # it has no such position
+
+    decision = exits(guard)
+    assert decision.kind is DecisionKind.REFUSED
+    assert DenialCode.POSITION_FLIP in {it.code for it in decision.denials}
+
+
+def test_an_exit_is_let_through_once_a_read_shows_that_a_close_did_nothing() -> None:
+    guard = told_to_close()
+    guard.audit(positions=(a_position(HELD),), after_ms=3_000)
+    close_answered(guard, Answer.NO)
+
+    assert exits(guard).kind is DecisionKind.ACCEPTED
+
+
+def test_an_exit_is_let_through_when_the_venue_refused_the_close() -> None:
+    assert exits(told_to_close(Answer.NO)).kind is DecisionKind.ACCEPTED

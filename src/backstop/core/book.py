@@ -419,14 +419,14 @@ class Book:
 
         A stop protects the position until something else closes it; counting it would refuse
         the very exit that is needed. So would a target that the guard placed. A close that the
-        venue was asked for counts as long as it may be filling. Exits of others count like ours:
-        the venue does not ask whose order it was that flipped the position.
+        venue was asked for counts until a read shows that the position still stands. Exits of
+        others count like ours: the venue does not ask whose order it was that flipped the position.
         """
         if position == 0:
             return 0
         reducing_side = Side.SELL if position > 0 else Side.BUY
         close = self.closes.get(contract_id)
-        closing = close.wanted if close is not None and close.may_be_filling else 0
+        closing = close.wanted if close is not None and close.may_have_closed else 0
         ours = sum(order.open_quantity for order in self.exits_of(contract_id, position))
         ours -= self._counted_exits(contract_id, reducing_side) if ours else 0
         foreign = sum(

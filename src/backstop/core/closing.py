@@ -49,8 +49,9 @@ def close_contract(work: Workbench, run: Liquidation, contract_id: str) -> None:
     wanted = min(abs(position) - run.keep, run.quantity or abs(position))
     if wanted <= 0 or not _may_close(work, run, contract_id, position):
         return
-    times, refusals, refusal, told_ended = 1, 0, None, False
+    times, refusals, refusal, told_ended, taken = 1, 0, None, False, False
     if attempt is not None and attempt.quantity == position:
+        taken = attempt.may_have_closed
         times += attempt.times
         refusals = attempt.refusals + attempt.is_refused_for_now
         refusal = attempt.refusal
@@ -64,6 +65,7 @@ def close_contract(work: Workbench, run: Liquidation, contract_id: str) -> None:
         times=times,
         refusals=refusals,
         refusal=refusal,
+        follows_taken=taken,
         told_ended=told_ended,
     )
     quantity = wanted if run.is_partial else None
@@ -113,8 +115,12 @@ def closes_looked_at(work: Workbench, event: AccountAudited) -> None:
     for contract_id, attempt in work.book.closes.items():
         due_ns = look_due_ns(attempt)
         if due_ns and event.sent_ns >= max(due_ns, work.book.position(contract_id).evidence_ns):
+            stands = any(
+                row.contract_id == contract_id and row.quantity * attempt.quantity > 0
+                for row in event.positions
+            )
             work.book.closes[contract_id] = replace(
-                attempt, looks=attempt.looks + 1, looked_ns=event.sent_ns
+                attempt, looks=attempt.looks + 1, looked_ns=event.sent_ns, stands=stands
             )
 
 

@@ -187,6 +187,8 @@ class CloseAttempt(Struct, frozen=True, kw_only=True):
         answered_ns: when the answer came, or the waiting for it ended.
         looks: fresh reads since then.
         looked_ns: when the newest of those was sent.
+        stands: the newest of those shows that something of the position is left.
+        follows_taken: the venue may have done a request before, and no read showed otherwise.
         told_flipped: a person was told that the position came out on the other side.
         told_ended: a person was told that the venue takes no orders for the contract month.
     """
@@ -203,6 +205,8 @@ class CloseAttempt(Struct, frozen=True, kw_only=True):
     answered_ns: int = 0
     looks: int = 0
     looked_ns: int = 0
+    stands: bool = False
+    follows_taken: bool = False
     told_flipped: bool = False
     told_ended: bool = False
 
@@ -215,6 +219,17 @@ class CloseAttempt(Struct, frozen=True, kw_only=True):
     def may_be_filling(self) -> bool:
         """An order that it made may be on its way to the market, or in it."""
         return self.needs_look and self.answer not in {Answer.NO, Answer.NOT_SENT}
+
+    @property
+    def may_have_closed(self) -> bool:
+        """It, or one before it, may be closing the position or have done so: no read shows it.
+
+        A read that lacks the position is no proof that it is gone, and none that it is there.
+        """
+        if self.may_be_filling:
+            return True
+        taken = self.follows_taken or self.answer not in {Answer.NO, Answer.NOT_SENT}
+        return taken and not self.stands
 
     @property
     def is_taken(self) -> bool:

@@ -346,6 +346,17 @@ REGRESSIONS: Final = (
         mended="what trades show of a stop covers nothing any more (`core.book`)",
         test="core/test_protection_surplus.py",
     ),
+    Regression(
+        seed=10204,
+        hours=0.02,
+        rule="within limits",
+        defect="a close was done, and every word of it lost; one read lacked the position, the "
+        "next close was answered with PositionNotFound, and a bot's exit of all of it was let "
+        "through: it opened the other side",
+        mended="a close that was taken counts as an exit until a read shows that the position "
+        "still stands (`core.liquidation`)",
+        test="core/test_exits_told_closed.py",
+    ),
 )
 """In the order in which they were found."""
 
