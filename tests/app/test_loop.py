@@ -28,12 +28,15 @@ from backstop.core.journal_leaf import leaf_hash
 from backstop.core.step import DecisionKind, Tag
 from backstop.domain.commands import RaiseAlert
 from backstop.domain.events import Fact, HaltRequested, TimerFired
-from backstop.domain.order import OrderState, OrderType, Side
+from backstop.domain.order import OrderRequest, OrderState, OrderType, Side
 from backstop.domain.record_kind import RecordKind
 from backstop.errors import InvariantError, JournalError
 from backstop.simulator.fault_rules import FaultKind
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+MARKET, SELL = 2, 1
+"""Numbers of the wire."""
 
 PINGS = 10
 """Ways to the venue and back: time enough for an order that does not wait for the disk."""
@@ -49,6 +52,10 @@ async def on_a_full_disk(desk: Desk) -> AsyncIterator[Guard]:
         await guard.manager.decisions.recorded()  # or the record of before is the one that fails
         with full_disk(guard):
             yield guard
+
+
+def a_far_exit(guard: Guard, ticks: int) -> OrderRequest:
+    return guard.request(Side.SELL, 1, OrderType.LIMIT, ticks=-ticks, protected=False)
 
 
 async def test_an_entry_is_refused_when_its_intent_cannot_be_written(desk: Desk) -> None:
@@ -85,6 +92,18 @@ async def test_a_halt_takes_entries_off_although_the_disk_is_full(desk: Desk) ->
         await guard.reaches("resting", OrderState.CANCELLED)
 
         assert guard.book.latches
+
+
+async def test_an_exit_too_many_is_taken_off_although_the_disk_is_full(desk: Desk) -> None:
+    """What its bot left at the venue would open a position the other way."""
+    async with on_a_full_disk(desk) as guard:
+        names = [(await guard.send(a_far_exit(guard, ticks))).client_order_id for ticks in (60, 80)]
+        contract_id = guard.instrument("MES").contract_id
+        desk.venue.exchange.place_manual(desk.account, contract_id, type=MARKET, side=SELL, size=1)
+        await guard.holds(1)
+        await guard.reaches(names[1], OrderState.CANCELLED)
+
+        assert guard.book.orders[names[0]].state is OrderState.WORKING
 
 
 async def test_what_protects_a_position_stays_when_the_disk_is_full(desk: Desk) -> None:

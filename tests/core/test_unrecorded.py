@@ -4,10 +4,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.core.builders import ACCOUNT, MES, Guard
+from tests.core.builders import ACCOUNT, MES, NQ, Guard
 
 from backstop.core.step import Decision, DecisionKind
 from backstop.core.unrecorded import may_leave_unrecorded, needs_record
+from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import (
     AuditAccount,
     CancelOrder,
@@ -97,6 +98,46 @@ def test_a_stop_that_another_one_replaces_may_be_cancelled() -> None:
     cancel = CancelOrder(account_id=ACCOUNT, broker_order_id=50, reason="replaced")
 
     assert may_leave_unrecorded(guard.book, cancel)
+
+
+@pytest.mark.parametrize("broker_order_id", [60, 61])
+def test_what_together_would_turn_the_position_round_may_be_cancelled(
+    *, broker_order_id: int
+) -> None:
+    guard = guarded()
+    exit_ = {"type": OrderType.LIMIT, "side": Side.SELL, "limit_price": Decimal(5010)}
+    guard.row(broker_order_id=61, quantity=1, **exit_)
+    cancel = CancelOrder(account_id=ACCOUNT, broker_order_id=broker_order_id, reason="too many")
+
+    assert may_leave_unrecorded(guard.book, cancel)
+
+
+def test_an_exit_that_is_larger_than_what_is_left_of_its_position_may_be_cancelled() -> None:
+    guard = guarded()
+    guard.position_row(1)
+    cancel = CancelOrder(account_id=ACCOUNT, broker_order_id=60, reason="it cannot shrink")
+
+    assert may_leave_unrecorded(guard.book, cancel)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"status": BrokerStatus.SUSPENDED, "limit_price": Decimal(5020)},
+        {"side": Side.BUY, "limit_price": Decimal(4970)},
+        {"type": OrderType.STOP, "stop_price": Decimal(4990)},
+        {"type": None, "stop_price": Decimal(4990), "limit_price": Decimal(4989)},
+        {"contract_id": NQ, "limit_price": Decimal(5020)},
+    ],
+    ids=["waits for its entry", "an entry", "a stop", "a stop-limit", "of another contract"],
+)
+def test_a_target_stays_while_nothing_else_closes_what_it_does(other: dict[str, Any]) -> None:
+    guard = guarded()
+    row = {"type": OrderType.LIMIT, "side": Side.SELL, "quantity": 2} | other
+    guard.row(broker_order_id=61, **row)
+    cancel = CancelOrder(account_id=ACCOUNT, broker_order_id=60, reason="why not")
+
+    assert not may_leave_unrecorded(guard.book, cancel)
 
 
 @pytest.mark.parametrize(

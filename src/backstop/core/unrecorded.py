@@ -4,12 +4,12 @@ A full disk must not hold a position open, and must not let a new one be opened.
 """
 
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from backstop.core.book import STOP_TYPES, Book
 from backstop.core.entry_gate import STATE_DENIALS
 from backstop.core.step import Decision
-from backstop.domain.broker import BrokerOrder
+from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.commands import (
     AuditAccount,
     CancelOrder,
@@ -22,6 +22,9 @@ from backstop.domain.commands import (
 )
 from backstop.domain.events import Fact, OrderRegistered
 from backstop.domain.order import OrderType, Side
+
+NO_STOPS: Final = frozenset({OrderType.MARKET, OrderType.LIMIT})
+"""What closes without protecting; an order of a type that is not known may be a stop."""
 
 
 class _Held(NamedTuple):
@@ -64,7 +67,8 @@ def needs_record(fact: Fact, decision: Decision | None) -> bool:
 def _protects_no_longer(book: Book, broker_order_id: int) -> bool:
     """Say whether nothing is left that the order would take off: its cancel cuts risk, or none.
 
-    A stop may go as well when the others cover the whole position.
+    A stop may go as well when the others cover the whole position, and an exit or a target while
+    together they close more than is held: what is too much of them would open another position.
     """
     held = _held(book, broker_order_id)
     if held is None:
@@ -72,8 +76,22 @@ def _protects_no_longer(book: Book, broker_order_id: int) -> bool:
     position = book.position(held.contract_id).quantity
     if position * held.side.sign >= 0:
         return True
+    if held.type in NO_STOPS:
+        return _closed_without_stops(book, held) > abs(position)
     without = book.stop_cover(held.contract_id, position) - held.quantity + held.filled_quantity
     return held.type in STOP_TYPES and without >= abs(position)
+
+
+def _closed_without_stops(book: Book, like: _Held) -> int:
+    """Return the contracts that working exits and targets on the side of ``like`` would close."""
+    return sum(
+        row.quantity - book.filled_of(row)
+        for row in book.working_rows(like.contract_id)
+        if row.side is like.side
+        and row.status is BrokerStatus.OPEN
+        and row.type in NO_STOPS
+        and not book.is_unlisted(row.broker_order_id)
+    )
 
 
 def _adds_no_risk(book: Book, command: ModifyOrder) -> bool:

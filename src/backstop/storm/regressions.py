@@ -357,6 +357,16 @@ REGRESSIONS: Final = (
         "still stands (`core.liquidation`)",
         test="core/test_exits_told_closed.py",
     ),
+    Regression(
+        seed=10166,
+        hours=0.09,
+        rule="no exit outlives its position",
+        defect="a stop had closed a part of the position while the disk took nothing: exits and "
+        "targets that were one too many stayed for 46 s, for their cancels waited for the disk",
+        mended="cancels of what closes more than is held leave without a record "
+        "(`core.unrecorded`)",
+        test="core/test_unrecorded.py",
+    ),
 )
 """In the order in which they were found."""
 
