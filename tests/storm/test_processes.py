@@ -1,6 +1,7 @@
 """Watchdog, guard and liquidation as processes of the simulated computer: each does its part."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -11,7 +12,7 @@ from backstop.domain.alert_code import AlertCode
 from backstop.emergency.right_to_send import lock_of_account
 from backstop.errors import AlreadyRunningError
 from backstop.storm.coverage import ALERTS
-from backstop.storm.machine import NumberedProcess
+from backstop.storm.machine import PROCESSES_KEPT, NumberedProcess
 from backstop.storm.network import HOST, PORT
 from backstop.storm.plan import plan_of
 from backstop.storm.seed_run import simulated
@@ -139,6 +140,27 @@ def test_a_second_process_does_not_get_the_right_to_send() -> None:
         assert [f"process {number}" in text for text in refused] == [True]
 
     play(story)
+
+
+def test_a_killed_liquidation_is_not_unwound_while_the_others_live() -> None:
+    async def story(world: World) -> None:
+        for _ in range(2):  # the second is started when the first is dead
+            world.host.liquidate("a test", lambda _outcome: None, guard_lives=True)
+            world.host.kill_all(down_s=0.0)
+        for _ in range(PROCESSES_KEPT):
+            world.machine.new_process("another")
+        await asyncio.sleep(READY_S)
+        gc.collect()
+
+    play(story)
+
+
+def test_a_killed_guard_has_no_more_to_say_when_it_is_buried() -> None:
+    async def story(world: World) -> None:
+        world.host.kill(down_s=0.0)
+        await asyncio.sleep(READY_S)
+
+    assert play(story).story.counts["guard closed_badly"] == 0
 
 
 def test_the_market_keeps_its_hours() -> None:

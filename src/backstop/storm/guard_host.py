@@ -181,6 +181,8 @@ class GuardHost:
         act = StandAlone(
             self._settings(), self._machine.clock, on_alert=self.alert, say=self._said_alone
         )
+        # The dead ones are kept until all is over: collected now, their ``finally`` would run.
+        self._gone += [it for it, _act in self._acting if not it.alive]
         self._acting = [it for it in self._acting if it[0].alive]
         self._acting.append((process, act))
 

@@ -124,8 +124,7 @@ class GuardLife:
                 self._line.send(CleanStop())
             self.process.exit_code = CLEAN_EXIT
         except Exception as error:  # noqa: BLE001 - the process ends, and says why
-            self._story.tell("guard", "ended", why=failure_text(error))
-            self._judge_end(error)
+            self._ends_by("ended", error)
             if isinstance(error, BackstopError):
                 self.process.exit_code = UNUSABLE_EXIT
         finally:
@@ -137,15 +136,18 @@ class GuardLife:
             try:
                 await guard.close(by_person=stopping.is_set())
             except Exception as error:  # noqa: BLE001 - likewise
-                self._story.tell("guard", "closed_badly", why=failure_text(error))
-                self._judge_end(error)
+                self._ends_by("closed_badly", error)
 
-    def _judge_end(self, error: Exception) -> None:
+    def _ends_by(self, what: str, error: Exception) -> None:
         """What a disk, a lock or a gateway does may end a guard; its own mistakes may not.
 
-        A dead process makes none: Python unwinds what is left of it when it is buried.
+        A dead process makes none, and has no more to say: Python unwinds what is left of it when
+        it is buried, in an order that no seed decides.
         """
-        if self.process.alive and not isinstance(error, SetupError | GatewayError | JournalError):
+        if not self.process.alive:
+            return
+        self._story.tell("guard", what, why=failure_text(error))
+        if not isinstance(error, SetupError | GatewayError | JournalError):
             self._on_fall(failure_text(error))
 
     def _link(

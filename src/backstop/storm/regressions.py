@@ -481,4 +481,12 @@ MISJUDGED: Final = (
         "entries wait and closed what was there all the same. The same story, to the last digit "
         "of its digest, passes",
     ),
+    Misjudged(
+        seed=10177,
+        rule="no failure is lost",
+        why="the world let go of a liquidation that a power cut had killed when the next one "
+        "began, and Python unwound it minutes later, in the middle of the story: a task destroyed "
+        "and a session unclosed that no living process had. The dead are kept until all is over: "
+        "the same story, line for line, passes",
+    ),
 )
