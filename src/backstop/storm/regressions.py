@@ -367,6 +367,16 @@ REGRESSIONS: Final = (
         "(`core.unrecorded`)",
         test="core/test_unrecorded.py",
     ),
+    Regression(
+        seed=10218,
+        hours=0.02,
+        rule="the account is read",
+        defect="reads that were given up while the line was down, and no byte of them had left, "
+        "counted as calls: the account was not read for a while after it was back",
+        mended="a call of which no byte left costs nothing, however it ended "
+        "(`adapters.projectx.transport`)",
+        test="adapters/projectx/test_rest.py",
+    ),
 )
 """In the order in which they were found."""
 

@@ -269,6 +269,47 @@ async def test_a_failed_tls_handshake_is_proof_that_nothing_was_sent(
     assert b"bs-abc" not in heard
 
 
+async def test_a_read_that_ends_while_it_is_being_connected_costs_no_call(
+    clock: SystemClock,
+) -> None:
+    """A line that is down takes the first packets of a connection and answers nothing."""
+    over = asyncio.Event()
+
+    async def says_nothing(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await over.wait()
+        writer.close()
+
+    server = await asyncio.start_server(says_nothing, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server:
+        url = f"https://127.0.0.1:{port}"
+        async with a_gateway(url, clock, token=Key(make_jwt(lives_s=9_000))) as gateway:
+            spare = gateway.budget.spare()
+            with pytest.raises(GatewayUnreachableError):
+                await gateway.instruments()
+            assert gateway.budget.spare() == spare
+        over.set()
+
+
+async def test_a_call_that_left_and_was_given_up_costs_one(
+    api: ScriptedApi, gateway: ProjectXGateway
+) -> None:
+    arrived = asyncio.Event()
+
+    async def hear(request: web.Request, body: Any) -> web.StreamResponse:
+        arrived.set()
+        return await never_answer(request, body)
+
+    api.answer(CONTRACTS, hear)
+    spare = gateway.budget.spare()
+    asked = asyncio.ensure_future(gateway.instruments())
+    await arrived.wait()
+    asked.cancel()
+    await asyncio.wait([asked])
+
+    assert gateway.budget.spare() == spare - api.count(CONTRACTS) - api.logins
+
+
 async def test_a_login_that_fails_means_that_nothing_was_sent(
     api: ScriptedApi, gateway: ProjectXGateway
 ) -> None:

@@ -388,13 +388,13 @@ class ProjectXRest:
         self, path: str, body: object, token: BearerToken, permit: Permit, *, deadline_ns: int
     ) -> HttpReply:
         """Make one HTTP exchange and tell session and budget what they learn from it."""
-        try:
-            reply = await self._transport.exchange(
-                path, _encode(body), headers=token.headers(), deadline_ns=deadline_ns
-            )
-        except NothingSentError:
-            permit.give_back()
-            raise
+        reply = await self._transport.exchange(
+            path,
+            _encode(body),
+            headers=token.headers(),
+            deadline_ns=deadline_ns,
+            on_unsent=permit.give_back,
+        )
         if reply.status == _UNAUTHORIZED:
             self._session.refuse(token)
         if reply.status == _FORBIDDEN:

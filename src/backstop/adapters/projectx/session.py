@@ -350,7 +350,9 @@ class Session:
         deadline_ns = self._clock.monotonic_ns() + CALL_TIMEOUT_S * _NS_PER_S
         purpose = CallPurpose.CUT_RISK if urgent else CallPurpose.ORDINARY
         permit = await self._budget.acquire(deadline_ns=deadline_ns, purpose=purpose)
-        reply = await self._transport.exchange(path, body, headers=headers, deadline_ns=deadline_ns)
+        reply = await self._transport.exchange(
+            path, body, headers=headers, deadline_ns=deadline_ns, on_unsent=permit.give_back
+        )
         if reply.status == _TOO_MANY:
             self._budget.refused(retry_after_s=reply.retry_after_s, permit=permit)
         else:

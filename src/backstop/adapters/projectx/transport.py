@@ -119,7 +119,13 @@ class Transport:
         return tuple(look for look in self._looks if look is not None)
 
     async def exchange(
-        self, path: str, body: bytes, *, headers: Mapping[str, str], deadline_ns: int
+        self,
+        path: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str],
+        deadline_ns: int,
+        on_unsent: Callable[[], None] = lambda: None,
     ) -> HttpReply:
         """Send one POST and read its whole answer.
 
@@ -128,6 +134,7 @@ class Transport:
             body: JSON.
             headers: for example the authorization; they never show in an error.
             deadline_ns: monotonic time at which the exchange is given up.
+            on_unsent: called when it ends, also by being cancelled, before any byte left.
 
         Raises:
             NothingSentError: no byte of the request left; the gateway cannot know of it.
@@ -148,6 +155,8 @@ class Transport:
         finally:
             self._in_flight -= 1
             self._used_ns = self._clock.monotonic_ns()
+            if not progress.connected:
+                on_unsent()
 
     async def _post(
         self,
