@@ -377,6 +377,16 @@ REGRESSIONS: Final = (
         "(`adapters.projectx.transport`)",
         test="adapters/projectx/test_rest.py",
     ),
+    Regression(
+        seed=10237,
+        hours=0.02,
+        rule="the account is read",
+        defect="urgent calls were answered again, and the pause of a minute after several 429 "
+        "went on for every other read",
+        mended="an answer ends the long pause, unless the gateway named it "
+        "(`adapters.projectx.rate_budget`)",
+        test="adapters/projectx/test_rate_budget.py",
+    ),
 )
 """In the order in which they were found."""
 

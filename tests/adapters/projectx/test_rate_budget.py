@@ -148,9 +148,24 @@ async def test_what_is_asked_again_waits_after_refusals_no_longer_than_its_own_p
         budget.refused()
 
     await budget.acquire(deadline_ns=clock.now_ns + 60 * SECOND_NS, purpose=CallPurpose.REPEAT)
-    budget.answered()
+    assert clock.slept_s == [8.0]
+
+
+@pytest.mark.parametrize(("told_s", "left_s"), [(None, []), (60.0, [52.0])])
+async def test_an_answer_ends_the_long_pause_unless_the_gateway_named_it(
+    told_s: float | None, left_s: list[float]
+) -> None:
+    """Else the account stays unread while the gateway takes calls again."""
+    clock = ManualClock()
+    budget = a_budget(clock)
+    for _ in range(5):
+        budget.refused(retry_after_s=told_s)
+    clock.now_ns += 8 * SECOND_NS
+    urgent = await budget.acquire(deadline_ns=clock.now_ns, purpose=CUT_RISK)
+    budget.answered(urgent)
+
     await budget.acquire(deadline_ns=clock.now_ns + 60 * SECOND_NS)
-    assert clock.slept_s == [8.0, 52.0]
+    assert clock.slept_s == left_s
 
 
 async def test_refusals_in_a_row_pause_longer_until_an_answer_comes() -> None:

@@ -109,6 +109,7 @@ class RateBudget:
         self._refusals = 0  # answers 429 in a row
         self._refused_ns: int | None = None  # when the newest of them was noted
         self._ordinary_from_ns = 0
+        self._guessed_ns: int | None = None  # refusal after which nobody said how long to wait
         self._urgent_from_ns = 0
         self._feeler_until_ns = 0
 
@@ -197,6 +198,7 @@ class RateBudget:
         step = min(self._refusals, len(_ORDINARY_PAUSES_NS) - 1)
         self._refusals += 1
         pause_ns = _ORDINARY_PAUSES_NS[step]
+        self._guessed_ns = now_ns if retry_after_s is None else None
         if retry_after_s is not None:
             pause_ns = min(max(int(retry_after_s * _NS_PER_S), 0), _RETRY_AFTER_MAX_NS)
         self._ordinary_from_ns = max(self._ordinary_from_ns, now_ns + pause_ns)
@@ -205,10 +207,14 @@ class RateBudget:
     def answered(self, permit: Permit | None = None) -> None:
         """Note an answer that was not 429: the next refusal starts with the short pause.
 
-        One to a call that was under way when another was refused says nothing about now.
+        A long pause was a guess, unless the gateway named it; an answer ends that one as well. One
+        to a call that was under way when another was refused says nothing about now.
         """
         if self._left_before_refusal(permit):
             return
+        if self._guessed_ns is not None:
+            short_ns = self._guessed_ns + _ORDINARY_PAUSES_NS[0]
+            self._ordinary_from_ns = min(self._ordinary_from_ns, short_ns)
         self._refusals = 0
         self._feeler_until_ns = 0
 
