@@ -264,6 +264,9 @@ class Bot:
             return None
         alone = _nothing_else_closes(guard, view)
         decision = await guard.submit_order(request)
+        # Somebody else may have wanted the same in the same moment, and come first.
+        now = guard.book.position(view.contract_id)
+        alone = alone and now.quantity == view.quantity and _nothing_else_closes(guard, now)
         if alone and decision.kind is DecisionKind.REFUSED and request.type is OrderType.MARKET:
             codes = ",".join(str(denial.code) for denial in decision.denials)
             self._on_refused_exit(f"{side} {quantity} of {view.quantity} {symbol}: {codes}")

@@ -509,4 +509,10 @@ MISJUDGED: Final = (
         "and a session unclosed that no living process had. The dead are kept until all is over: "
         "the same story, line for line, passes",
     ),
+    Misjudged(
+        seed=10242,
+        rule="exits pass",
+        why="two bots wanted to close the same contract in the same moment, and the second was "
+        "refused because of the first; what else closes is looked at after the decision, too",
+    ),
 )
