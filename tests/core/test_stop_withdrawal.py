@@ -343,6 +343,24 @@ def test_a_close_that_reads_have_counted_closes_nothing_of_what_is_left() -> Non
     assert codes(cancel(guard)) == [DenialCode.PROTECTION_REQUIRED]
 
 
+def test_a_part_that_was_closed_closes_nothing_of_what_is_left() -> None:
+    """Its trade is on record, and no read has come since: the rest needs its stop."""
+    guard = a_guard(2)
+    a_stop(guard)
+    guard.feed(
+        CloseRequested(
+            utc_us=guard.utc_us, contract_id=MES, reason="out", operator="bot", quantity=1
+        )
+    )
+    guard.feed(PositionCloseAnswered(utc_us=guard.utc_us, contract_id=MES, answer=Answer.YES))
+    guard.trade(trade_id=8, broker_order_id=950, side=Side.SELL, quantity=1)
+    guard.position_row(1)
+
+    assert codes(cancel(guard)) == [DenialCode.PROTECTION_REQUIRED]
+    out = guard.submit(client_order_id="rest", side=Side.SELL, quantity=1, stop_loss_price=None)
+    assert out.kind is DecisionKind.ACCEPTED, "all that is left can be closed"
+
+
 def test_where_positions_may_go_without_a_stop_it_is_judged_like_an_entry() -> None:
     guard = a_guard(stop_required=False)
     a_stop(guard)

@@ -426,7 +426,7 @@ class Book:
             return 0
         reducing_side = Side.SELL if position > 0 else Side.BUY
         close = self.closes.get(contract_id)
-        closing = close.wanted if close is not None and close.may_have_closed else 0
+        closing = self.left_of(close) if close is not None and close.may_have_closed else 0
         ours = sum(order.open_quantity for order in self.exits_of(contract_id, position))
         ours -= self._counted_exits(contract_id, reducing_side) if ours else 0
         foreign = sum(
@@ -440,6 +440,16 @@ class Book:
             and not (self.policy.is_drop_copy and row.type is OrderType.LIMIT)
         )
         return closing + ours + foreign
+
+    def left_of(self, close: CloseAttempt) -> int:
+        """Return the contracts of a close that no trade of its order has shown yet."""
+        of_it = (
+            number
+            for own in self.external.closes
+            if own.contract_id == close.contract_id and own.asked_ns == close.sent_ns
+            for number, _ in own.claims
+        )
+        return max(0, close.wanted - sum(self.traded(number) for number in of_it))
 
     def _counted_exits(self, contract_id: str, side: Side) -> int:
         """Return contracts that unfinished exits of ``side`` have closed, by rows and by reads.

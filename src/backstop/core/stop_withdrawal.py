@@ -217,7 +217,7 @@ def _closing(book: Book, contract_id: str, side: Side) -> int:
     """
     close = book.closes.get(contract_id)
     # Not what is on its way or UNKNOWN: it may never have arrived.
-    asked = close.wanted if close is not None and close.is_taken else 0
+    asked = book.left_of(close) if close is not None and close.is_taken else 0
     asked += sum(
         exit_.open_quantity
         for exit_ in book.live_orders(contract_id)

@@ -387,6 +387,15 @@ REGRESSIONS: Final = (
         "(`adapters.projectx.rate_budget`)",
         test="adapters/projectx/test_rate_budget.py",
     ),
+    Regression(
+        seed=10264,
+        hours=0.02,
+        rule="protected or flat",
+        defect="a part of a position had been closed, its trade was booked and no read had come "
+        "for half a minute: the close still counted, and a bot was let take the only stop away",
+        mended="what a trade shows of a close is done (`core.book`)",
+        test="core/test_stop_withdrawal.py",
+    ),
 )
 """In the order in which they were found."""
 
