@@ -10,7 +10,13 @@ from backstop.core.book import AUDIT_INTERVAL_NS, Book
 from backstop.core.engine import next_deadline_ns
 from backstop.core.liquidation import pause_ns
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
-from backstop.core.read_pace import READ_EVERY_NS, READS_AT_ONCE, note_read, read_due_ns
+from backstop.core.read_pace import (
+    READ_EVERY_NS,
+    READS_AT_ONCE,
+    READS_AT_ONCE_LIQUIDATING,
+    note_read,
+    read_due_ns,
+)
 from backstop.domain.commands import AuditAccount
 from backstop.domain.events import (
     AccountAudited,
@@ -91,6 +97,16 @@ def test_a_pause_gives_the_reads_at_once_back() -> None:
         book.audit.due_ns = later_ns
         assert read_due_ns(book) == later_ns
         note_read(book.audit, now_ns=later_ns)
+
+
+def test_what_a_liquidation_read_at_once_is_followed_by_no_silence() -> None:
+    book, now_ns = Book(policy=a_policy()), 10**15
+    for _ in range(READS_AT_ONCE_LIQUIDATING):
+        note_read(book.audit, now_ns=now_ns)
+    for number in range(1, 4):
+        book.audit.due_ns = now_ns
+        assert read_due_ns(book) == now_ns + number * AUDIT_INTERVAL_NS
+        note_read(book.audit, now_ns=read_due_ns(book))
 
 
 def test_what_nobody_asks_for_is_not_due() -> None:

@@ -180,6 +180,7 @@ class AuditClock:
     asked: bool = False  # somebody wants the next audit early
     hurries: int = 0  # early audits in a row; each next one waits twice as long
     paced_ns: int = 0  # until when reads of a steady pace would have been the same number
+    read_ns: int = 0  # when the newest one was asked for
 
 
 @dataclass(slots=True)

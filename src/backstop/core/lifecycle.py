@@ -133,7 +133,7 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.recovered = False
     book.standstills = 0
     book.audit.requested_ns = book.audit.due_ns = 0
-    book.audit.hurries = book.audit.paced_ns = 0
+    book.audit.hurries = book.audit.paced_ns = book.audit.read_ns = 0
     book.audit.complete_ns = book.audit.complete_sent_ns = 0
     book.wakes.clear()
     book.wake(Wake.ALERTS, work.now_ns + REPEAT_NS)

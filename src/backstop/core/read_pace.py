@@ -7,7 +7,7 @@ a quarter of a minute nothing could be read any more for the rest of it.
 
 from typing import Final
 
-from backstop.core.book import AuditClock, Book
+from backstop.core.book import AUDIT_INTERVAL_NS, AuditClock, Book
 from backstop.core.call_budget import pauses_for_liquidation
 from backstop.core.policy import SECOND_NS
 
@@ -29,9 +29,12 @@ def read_due_ns(book: Book) -> int:
     if not clock.due_ns:
         return 0
     at_once = READS_AT_ONCE_LIQUIDATING if pauses_for_liquidation(book) else READS_AT_ONCE
-    return max(clock.due_ns, clock.paced_ns - (at_once - 1) * READ_EVERY_NS)
+    paced_ns = clock.paced_ns - (at_once - 1) * READ_EVERY_NS
+    # What a liquidation read at once is not made up for by silence after it.
+    return max(clock.due_ns, min(paced_ns, clock.read_ns + AUDIT_INTERVAL_NS))
 
 
 def note_read(clock: AuditClock, *, now_ns: int) -> None:
     """Count a read that is asked for now."""
     clock.paced_ns = max(clock.paced_ns, now_ns) + READ_EVERY_NS
+    clock.read_ns = now_ns

@@ -396,6 +396,15 @@ REGRESSIONS: Final = (
         mended="what a trade shows of a close is done (`core.book`)",
         test="core/test_stop_withdrawal.py",
     ),
+    Regression(
+        seed=10277,
+        hours=0.02,
+        rule="the account is read",
+        defect="after a liquidation that had read the account 28 times at once it was not read at "
+        "all for up to 24 s, until a steady pace would have caught up",
+        mended="an account at rest is read every 5 s, whatever was read before (`core.read_pace`)",
+        test="core/test_read_pace.py",
+    ),
 )
 """In the order in which they were found."""
 
