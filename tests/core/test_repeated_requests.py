@@ -22,6 +22,7 @@ from backstop.core.evidence import LOOKS_FIRST
 from backstop.core.leftovers import ASK_AGAIN_NS
 from backstop.core.order_moves import LATE_NS
 from backstop.core.policy import MILLISECOND_NS
+from backstop.core.positions import SNAPSHOT_LAG_NS
 from backstop.core.protection_record import Change
 from backstop.core.repeated_requests import CANCEL_PAUSE_MAX_NS, TIMES_MAX, TRY_AGAIN_NS, marked
 from backstop.domain.broker import BrokerStatus
@@ -242,6 +243,62 @@ def test_an_order_that_a_late_read_still_lists_was_not_changed_by_what_was_asked
     assert (STOP not in guard.book.unclear) is over
 
 
+def cancel_of_stop(guard: Guard) -> CancelOrder:
+    """Return a cancel of the stop as the guard would send it now."""
+    cancel = CancelOrder(account_id=ACCOUNT, broker_order_id=STOP, reason="test")
+    marked_cancel = marked(guard.book, (cancel,))[0]
+    assert isinstance(marked_cancel, CancelOrder)
+    return marked_cancel
+
+
+@pytest.mark.parametrize(
+    ("listed", "late_ms", "repeats"), [(True, 0, False), (True, -1, True), (False, 0, True)]
+)
+def test_what_a_read_shows_untouched_since_is_as_urgent_to_cancel_as_at_first(
+    listed: bool,  # noqa: FBT001 - a parameter of the case
+    late_ms: int,
+    *,
+    repeats: bool,
+) -> None:
+    """That read has ended nothing: to wait behind the next ones would be to wait for ever."""
+    guard = a_guard()
+    answer(guard, Answer.UNKNOWN, cancel=True)
+    stop = guard.book.venue_orders[STOP].row
+    guard.now_ns += SNAPSHOT_LAG_NS + late_ms * MILLISECOND_NS
+    guard.audit(
+        after_ms=0, sent_ns=guard.now_ns, live_orders=(stop,) if listed else (), positions=None
+    )
+
+    assert cancel_of_stop(guard).repeats is repeats
+
+
+@pytest.mark.parametrize(("said", "repeats"), [(Answer.NOT_SENT, False), (Answer.UNKNOWN, True)])
+def test_each_such_read_lets_one_request_through_that_may_arrive(
+    said: Answer, *, repeats: bool
+) -> None:
+    guard = a_guard()
+    answer(guard, Answer.UNKNOWN, cancel=True)
+    stop = guard.book.venue_orders[STOP].row
+    guard.now_ns += SNAPSHOT_LAG_NS
+    guard.audit(after_ms=0, sent_ns=guard.now_ns, live_orders=(stop,), positions=None)
+
+    answer(guard, said, cancel=True)
+
+    assert cancel_of_stop(guard).repeats is repeats
+
+
+def test_what_never_left_puts_off_nothing_that_a_read_says_of_what_did() -> None:
+    """While no call is left, each try ends that way, every two seconds."""
+    guard = a_guard()
+    answer(guard, Answer.UNKNOWN, cancel=True)
+    stop = guard.book.venue_orders[STOP].row
+    guard.now_ns += LATE_NS
+    answer(guard, Answer.NOT_SENT, cancel=True)
+    guard.audit(after_ms=0, sent_ns=guard.now_ns, live_orders=(stop,), positions=None)
+
+    assert STOP not in guard.book.unclear
+
+
 def test_what_is_said_of_an_order_that_is_gone_is_not_kept() -> None:
     guard = Guard().start()
     guard.feed(CancelAnswered(utc_us=guard.utc_us, broker_order_id=5, answer=Answer.UNKNOWN))
@@ -321,7 +378,7 @@ def test_calls_are_granted_by_what_they_are_for_however_much_is_held(
     if unclear:
         answer(guard, Answer.UNKNOWN, cancel=True)
 
-    kept = [calls_kept(guard.book, purpose) for purpose in CallPurpose]
+    kept = [calls_kept(guard.book, it) for it in CallPurpose]
 
     assert kept == sorted(set(kept)), "each purpose leaves more than the one before it"
     assert kept[-1] <= RESERVE_MAX

@@ -144,12 +144,14 @@ class AskedSize(Struct, frozen=True, kw_only=True):
 class Unclear(Struct, frozen=True, kw_only=True):
     """Requests about one order without a clear answer, in a row; ``left``: one may have arrived.
 
-    ``last_ns`` is when the last of them was answered, or given up; monotonic.
+    ``last_ns`` is when the last that may have was answered, or given up; monotonic. ``is_shown``: a
+    read that was sent since then shows the order as if nothing had been asked.
     """
 
     times: int = 0
     left: bool = False
     last_ns: int = 0
+    is_shown: bool = False
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from backstop.core.order_evidence import book_order_row
 from backstop.core.policy import SECOND_NS
 from backstop.core.position_evidence import book_position_read
 from backstop.core.protection_changes import protection_read
-from backstop.core.repeated_requests import forget_what_is_over
+from backstop.core.repeated_requests import unclear_read
 from backstop.core.step import Tag, Workbench
 from backstop.core.trade_evidence import book_trade
 from backstop.core.unowned_fills import number_that_may_be
@@ -52,7 +52,7 @@ def book_audit(work: Workbench, event: AccountAudited) -> None:
         orders_read(work, listed, sent_ns=event.sent_ns)
         changes_read(work, listed, sent_ns=event.sent_ns)
         protection_read(work, listed, sent_ns=event.sent_ns)
-        forget_what_is_over(work, listed, sent_ns=event.sent_ns)
+        unclear_read(work, listed, sent_ns=event.sent_ns)
     if event.positions is not None:
         _book_positions(work, event.positions, sent_ns=event.sent_ns)
     parts = (event.orders, event.live_orders, event.trades, event.positions)

@@ -2,8 +2,10 @@
 
 The venue has no clear no for an order that is gone, and a line that is down answers nothing: what
 ends such a request is a read that shows the order as it is. So each next one waits longer, and
-leaves calls for the reads (``core.call_budget``). The count begins anew with a clear answer, with
-the effect at the venue, with the end of the order, and when a late read shows that it goes on.
+leaves calls for the reads (``core.call_budget``), until one of those shows the order as it was: a
+leg that nothing stands behind must not work for a minute because one cancel was lost on its way.
+The count begins anew with a clear answer, with the effect at the venue, with the end of the order,
+and when a late read shows that it goes on.
 """
 
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ from backstop.core.book import Book, Unclear
 from backstop.core.leftovers import ASK_AGAIN_NS
 from backstop.core.order_moves import LATE_NS
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
+from backstop.core.positions import SNAPSHOT_LAG_NS
 from backstop.core.protection_levels import row_of
 from backstop.core.step import Workbench
 from backstop.domain.commands import CancelOrder, ModifyOrder, Request
@@ -41,23 +44,28 @@ def note_answer(work: Workbench, event: CancelAnswered | ModifyAnswered) -> None
         book.unclear.pop(number, None)
         return
     held = book.unclear.get(number, Unclear())
-    book.unclear[number] = Unclear(
-        times=min(held.times + 1, TIMES_MAX),
-        left=held.left or event.answer is not Answer.NOT_SENT,
-        last_ns=work.now_ns,
-    )
+    times = min(held.times + 1, TIMES_MAX)
+    if held.left and event.answer is Answer.NOT_SENT:
+        book.unclear[number] = replace(held, times=times)
+        return
+    left = event.answer is not Answer.NOT_SENT
+    book.unclear[number] = Unclear(times=times, left=left, last_ns=work.now_ns)
 
 
-def forget_what_is_over(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) -> None:
-    """Forget requests that can have no effect any more, about orders that still are ``listed``.
+def unclear_read(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) -> None:
+    """Hold requests about orders that still are ``listed`` against a read sent at ``sent_ns``.
 
-    ``listed`` are all live orders by a read that was sent at ``sent_ns``. Nobody need ask again for
-    what a bot wanted once: without an end its answer would keep every read urgent all day.
+    ``listed`` are all live orders. What can have no effect any more is forgotten: nobody need ask
+    again for what a bot wanted once, and without an end its answer would keep every read urgent all
+    day. Of what can, the read has ended nothing: the next request need not wait behind more reads.
     """
     unclear = work.book.unclear
     for number in [it for it in unclear if it in listed]:
-        if sent_ns >= unclear[number].last_ns + LATE_NS:
+        held = unclear[number]
+        if sent_ns >= held.last_ns + LATE_NS:
             del unclear[number]
+        elif sent_ns >= held.last_ns + SNAPSHOT_LAG_NS:
+            unclear[number] = replace(held, is_shown=True)
 
 
 def pause_ns(book: Book, event: CancelAnswered | ModifyAnswered) -> int:
@@ -87,4 +95,4 @@ def _repeats(book: Book, command: CancelOrder | ModifyOrder) -> bool:
     if isinstance(command, CancelOrder) and command.reduces_risk:
         return False
     held = book.unclear.get(command.broker_order_id)
-    return held is not None and held.left
+    return held is not None and held.left and not held.is_shown

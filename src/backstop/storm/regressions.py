@@ -405,6 +405,17 @@ REGRESSIONS: Final = (
         mended="an account at rest is read every 5 s, whatever was read before (`core.read_pace`)",
         test="core/test_read_pace.py",
     ),
+    Regression(
+        seed=10163,
+        hours=0.97,
+        rule="no leg outlives its position",
+        defect="the cancel of a leg was lost on its way; the next ones left all calls that there "
+        "were to reads, which took them every time and showed the leg at work, and each that never "
+        "left put off the end of that",
+        mended="what a read shows as it was is as urgent to cancel as at first "
+        "(`core.repeated_requests`)",
+        test="core/test_repeated_requests.py",
+    ),
 )
 """In the order in which they were found."""
 
