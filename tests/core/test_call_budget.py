@@ -4,16 +4,25 @@ import pytest
 from tests.core.builders import MES, NQ, Guard, a_quote, a_request
 from tests.core.liquidation_world import Fate, World
 
-from backstop.core.call_budget import RESERVE_MAX, RESERVE_WHILE_LIQUIDATING, call_reserve
+from backstop.adapters.projectx.gateway import AUDIT_CALLS
+from backstop.core.call_budget import (
+    READS_OF_CLOSE,
+    RESERVE_MAX,
+    RESERVE_WHILE_LIQUIDATING,
+    call_reserve,
+    calls_kept,
+)
 from backstop.core.closed_market import TRIES
-from backstop.core.liquidation import LiquidationState
+from backstop.core.liquidation import CloseAttempt, LiquidationState
 from backstop.core.policy import SECOND_NS
+from backstop.core.positions import SNAPSHOT_LAG_NS
 from backstop.core.pre_trade import judge
 from backstop.core.step import Decision
 from backstop.domain.broker import BrokerStatus
-from backstop.domain.commands import CancelOrder
+from backstop.domain.call_purpose import CallPurpose
+from backstop.domain.commands import AuditAccount, CancelOrder, ClosePosition, Command
 from backstop.domain.denial import DenialCode
-from backstop.domain.events import Answer, CloseRefusal, OrderRequested
+from backstop.domain.events import Answer, CloseRefusal, CloseRequested, OrderRequested
 from backstop.domain.order import OrderType, Side
 
 
@@ -138,6 +147,84 @@ def test_a_month_that_takes_no_orders_keeps_no_calls_from_the_account() -> None:
     world.run(lambda: world.guard.book.closes[MES].told_ended, limit_s=60)
 
     assert max(kept_for(world, 60)) <= RESERVE_MAX
+
+
+def kept_from_reads(world: World) -> int:
+    return calls_kept(world.guard.book, CallPurpose.PROVE, now_ns=world.guard.now_ns)
+
+
+class ShortOfCalls(World):
+    """A venue that takes only ``left`` calls more, as the guard counts them."""
+
+    left = 10**6
+
+    def receive(self, command: Command) -> None:
+        match command:
+            case AuditAccount() if self.left - AUDIT_CALLS < kept_from_reads(self):
+                self.failed_reads = [True]
+            case AuditAccount():
+                self.left -= AUDIT_CALLS
+            case ClosePosition():
+                assert self.left, "no call is left to close with"
+                self.left -= 1
+            case _:
+                pass
+        super().receive(command)
+
+
+@pytest.mark.parametrize("others", [0, 5, 20])
+def test_a_close_of_unknown_fate_is_made_again_with_the_calls_that_were_kept_for_it(
+    others: int,
+) -> None:
+    """Reads tell whether it may be; to keep calls for it from them would be to keep them idle."""
+    world = ShortOfCalls(fates=[Fate(answer=Answer.UNKNOWN, arrives=False)])
+    world.hold(2, stop=False)
+    for number in range(others):
+        world.hold(1, f"CON.F.US.X{number}.Z26")
+    world.start()
+    world.left = kept_from_reads(world) + 1  # a call for the first close
+    world.liquidate(MES)
+
+    world.run(lambda: not world.positions[MES], limit_s=10)
+
+    assert not world.positions[MES]
+    assert not world.doubled
+    assert world.left > others, "to protect or close what is held beside it"
+
+
+def wait_for_an_unknown_close(world: World) -> CloseAttempt:
+    closes = world.guard.book.closes
+    world.run(lambda: MES in closes and closes[MES].answer is Answer.UNKNOWN, limit_s=20)
+    return closes[MES]
+
+
+def test_only_a_read_that_can_tell_takes_of_what_is_kept_for_the_close() -> None:
+    """One that is sent right after the close may show the account as it was before."""
+    world = World(fates=[Fate(answer=Answer.UNKNOWN, arrives=False)]).hold(2).start()
+    before = kept_from_reads(world)
+    world.liquidate()
+    close = wait_for_an_unknown_close(world)
+    assert kept_from_reads(world) == before
+
+    world.guard.now_ns = close.answered_ns + SNAPSHOT_LAG_NS
+    assert kept_from_reads(world) == before - READS_OF_CLOSE
+    world.run(lambda: world.guard.book.closes[MES].times > 1)
+    assert kept_from_reads(world) == before
+
+
+def test_the_close_of_a_part_is_not_made_again_and_takes_nothing_of_what_is_kept() -> None:
+    world = World(fates=[Fate(answer=Answer.UNKNOWN, arrives=False)]).hold(2).start()
+    before = kept_from_reads(world)
+    world.feed(
+        CloseRequested(
+            utc_us=world.guard.utc_us, contract_id=MES, reason="out", operator="bot", quantity=1
+        )
+    )
+    close = wait_for_an_unknown_close(world)
+
+    world.guard.now_ns = close.answered_ns + SNAPSHOT_LAG_NS
+    assert close.needs_look
+    assert kept_from_reads(world) == before
 
 
 # -- entries that are refused for their sake -------------------------------------------------------

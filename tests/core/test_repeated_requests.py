@@ -359,7 +359,7 @@ def test_what_is_repeated_leaves_the_calls_of_reads_and_reads_those_of_acts() ->
     guard = a_guard()
     answer(guard, Answer.UNKNOWN, cancel=True)
 
-    assert [calls_kept(guard.book, it) for it in CallPurpose] == [
+    assert [calls_kept(guard.book, it, now_ns=guard.now_ns) for it in CallPurpose] == [
         0,
         READS_BEGIN,
         READS_BEGIN + READS_KEPT,
@@ -378,7 +378,7 @@ def test_calls_are_granted_by_what_they_are_for_however_much_is_held(
     if unclear:
         answer(guard, Answer.UNKNOWN, cancel=True)
 
-    kept = [calls_kept(guard.book, it) for it in CallPurpose]
+    kept = [calls_kept(guard.book, it, now_ns=guard.now_ns) for it in CallPurpose]
 
     assert kept == sorted(set(kept)), "each purpose leaves more than the one before it"
     assert kept[-1] <= RESERVE_MAX

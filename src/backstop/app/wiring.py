@@ -131,7 +131,9 @@ def wired(
     kill_file.bind(
         loop.put, halted_by=lambda who: any(it.operator == who for it in loop.book.latches)
     )
-    gateway.budget.kept = lambda purpose: calls_kept(loop.book, purpose)
+    gateway.budget.kept = lambda purpose: calls_kept(
+        loop.book, purpose, now_ns=clock.monotonic_ns()
+    )
     state.replay_into(loop, policy)
     take_over_emergency_run(loop, settings.state_folder, lock.path, clock=clock)
     review = _review(loop, state, policy, clock=clock, outlets=outlets)

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from backstop.core.book import Book
 from backstop.core.closed_market import TRIES
-from backstop.core.closing import is_executing
+from backstop.core.closing import is_executing, look_due_ns
 from backstop.core.contract_end import is_given_up
 from backstop.core.liquidation import CloseAttempt, Liquidation, LiquidationState
 from backstop.core.liquidation_scope import open_quantity, unfinished, views
@@ -35,6 +35,10 @@ ACTS_MAX = 40
 """Kept from urgent reads: a stop or a close for each position, the cancels that it takes, a login.
 More is not, for what is closed has to be seen as well."""
 
+READS_OF_CLOSE = 8
+"""Of them, what reads may take once a close waits for what they say: two pictures of the account.
+Nothing else ends that wait, and calls that lie idle close nothing."""
+
 READS_KEPT = 24
 """Kept from what is asked again while its end must be read: six reads of the account."""
 
@@ -42,13 +46,13 @@ REPEATS_KEPT = 8
 """Kept from ordinary calls meanwhile, for what is asked again: two searches, or a few cancels."""
 
 
-def calls_kept(book: Book, purpose: CallPurpose) -> int:
-    """Return the calls that one for ``purpose`` leaves to those that come before it."""
+def calls_kept(book: Book, purpose: CallPurpose, *, now_ns: int) -> int:
+    """Return the calls that one for ``purpose`` leaves now to those that come before it."""
     match purpose:
         case CallPurpose.CUT_RISK:
             return 0
         case CallPurpose.PROVE:
-            return _acts(book)
+            return _acts(book) - READS_OF_CLOSE * _a_close_waits(book, now_ns)
         case CallPurpose.REPEAT:
             return min(_acts(book) + READS_KEPT, call_reserve(book) - 1)
         case CallPurpose.ORDINARY:
@@ -127,3 +131,17 @@ def _is_worn_out(attempt: CloseAttempt) -> bool:
 
 def _acts(book: Book) -> int:
     return min(ACTS_MAX, ACTS_BASE + ACTS_PER_POSITION * len(book.positions.held))
+
+
+def _a_close_waits(book: Book, now_ns: int) -> bool:
+    """Say whether a close has to wait for a read, and one that is made now would be that.
+
+    The close of a part is not made again, whatever a read says.
+    """
+    runs = [run for run in unfinished(book) if not run.is_partial]
+    return any(
+        0 < look_due_ns(attempt) <= now_ns
+        and open_quantity(book, book.position(contract_id))
+        and any(run.covers(contract_id) for run in runs)
+        for contract_id, attempt in book.closes.items()
+    )
