@@ -98,6 +98,7 @@ def test_every_heartbeat_has_the_same_width() -> None:
         guarded_monotonic_ns=huge,
         journal_seq=huge,
         steps=huge,
+        calls=(15,) * 13,  # two hundred in all are more than there can be
     )
     assert len(heartbeat_line(a_beat(0))) == len(heartbeat_line(largest)) == HEARTBEAT_WIDTH
 

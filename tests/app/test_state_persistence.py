@@ -25,6 +25,7 @@ from tests.app.state_folders import (
 
 from backstop.adapters.disk import Disk
 from backstop.adapters.machine import Machine, running_on
+from backstop.adapters.projectx.rate_budget import CALLS_MAX
 from backstop.adapters.state_file import BACKUP, CURRENT, OLDER, StateFiles
 from backstop.app import loop, state_persistence
 from backstop.app.recording import Recorder
@@ -41,6 +42,15 @@ def is_kept(desk: Desk, bars: int) -> bool:
 
 
 # -- current -------------------------------------------------------------------------------------
+
+
+async def test_a_guard_that_comes_back_counts_the_calls_of_the_one_before(desk: Desk) -> None:
+    """The gateway does, for a minute: else what is kept for a close is there on paper alone."""
+    async with desk.guard() as guard:
+        left = guard.manager.parts.gateway.budget.left()
+        await written(guard)
+    async with desk.guard(ready=False) as again:
+        assert again.manager.parts.gateway.budget.left() <= left < CALLS_MAX
 
 
 async def test_what_happened_is_in_the_file_and_equals_the_journal(desk: Desk) -> None:

@@ -6,6 +6,7 @@ from tests.core.liquidation_world import Fate, World
 
 from backstop.adapters.projectx.gateway import AUDIT_CALLS
 from backstop.core.call_budget import (
+    ACTS_PER_POSITION,
     READS_OF_CLOSE,
     RESERVE_MAX,
     RESERVE_WHILE_LIQUIDATING,
@@ -225,6 +226,19 @@ def test_the_close_of_a_part_is_not_made_again_and_takes_nothing_of_what_is_kept
     world.guard.now_ns = close.answered_ns + SNAPSHOT_LAG_NS
     assert close.needs_look
     assert kept_from_reads(world) == before
+
+
+def test_at_a_start_nearly_every_call_is_there_to_log_in_and_to_read_the_account_with() -> None:
+    """The process before may have left few, and nobody knows what to do with what was kept."""
+    world = World().hold(2).start()
+    name = world.liquidate()
+    world.restart()
+    book, now_ns = world.guard.book, world.guard.now_ns
+
+    assert not world.liquidation(name).is_finished
+    for purpose in (CallPurpose.ORDINARY, CallPurpose.PROVE):
+        assert calls_kept(book, purpose, now_ns=now_ns) == ACTS_PER_POSITION
+    assert calls_kept(book, CallPurpose.REPEAT, now_ns=now_ns) > ACTS_PER_POSITION
 
 
 # -- entries that are refused for their sake -------------------------------------------------------

@@ -51,6 +51,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
         guarded_monotonic_ns: likewise; 0 when that was in another boot.
         journal_seq: the newest record that was durable.
         steps: facts handled: work done, so that a stuck loop cannot look alive.
+        calls: what the gateway may still count against the next process; ``RateBudget.made``.
     """
 
     utc_us: int
@@ -60,6 +61,7 @@ class Heartbeat(Struct, frozen=True, kw_only=True):
     guarded_monotonic_ns: int
     journal_seq: int
     steps: int
+    calls: tuple[int, ...] = ()
 
 
 class TreeState(Struct, frozen=True, kw_only=True):

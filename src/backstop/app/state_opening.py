@@ -213,7 +213,12 @@ class OpenedState:
                 self.past.written(waiting)
 
     def keep(
-        self, loop: DecisionLoop, *, interval_ns: int, on_fault: FaultSink
+        self,
+        loop: DecisionLoop,
+        *,
+        interval_ns: int,
+        calls_made: Callable[[], tuple[int, ...]],
+        on_fault: FaultSink,
     ) -> StatePersistence:
         """Return what writes the state down from now on; it is closed together with this."""
         self._persistence = StatePersistence(
@@ -225,6 +230,7 @@ class OpenedState:
             guarded=self.before.guarded,
             clock=self._clock,
             interval_ns=interval_ns,
+            calls_made=calls_made,
             on_fault=on_fault,
             on_set_aside=self._say_set_aside,
         )

@@ -107,6 +107,7 @@ class StatePersistence:
         guarded: Guarded,
         clock: Clock,
         interval_ns: int,
+        calls_made: Callable[[], tuple[int, ...]],
         on_fault: FaultSink,
         on_set_aside: SetAsideSink,
     ) -> None:
@@ -120,6 +121,7 @@ class StatePersistence:
         self._guarded = guarded
         self._clock = clock
         self._interval_s = interval_ns / 1e9
+        self._calls_made = calls_made
         self._on_fault = on_fault
         self._on_set_aside = on_set_aside
         self._began_s: float | None = None  # by the event loop's clock: the first beat
@@ -255,6 +257,7 @@ class StatePersistence:
             guarded_monotonic_ns=self._guarded.monotonic_ns,
             journal_seq=self._trail.durable_seq,
             steps=self._loop.steps,
+            calls=self._calls_made(),
         )
 
     def _keep_unusable(self) -> list[tuple[StateFileError, Path]]:

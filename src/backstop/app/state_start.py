@@ -82,12 +82,16 @@ class Before(Struct, frozen=True, kw_only=True):
         guarded: when the account was guarded last.
         downtime_ms: how long it was not; None when nothing tells.
         wall_clock: that is a difference of times of day.
+        calls: of the gateway, that it had made by ``calls_ns``; none of another boot.
+        calls_ns: monotonic.
     """
 
     stop: StopKind
     guarded: Guarded
     downtime_ms: int | None
     wall_clock: bool
+    calls: tuple[int, ...] = ()
+    calls_ns: int = 0
 
     def told_by(self, book: Book) -> "Before":
         """Return it as ``book`` tells, which is the state with all that was recorded after it."""
@@ -219,8 +223,8 @@ class StateSearch:
         newest = max(beats, key=lambda beat: beat.utc_us, default=None)
         downtime_ms, wall_clock = _downtime(newest, clock=clock, boot_id=boot_id)
         guarded = Guarded()
+        in_this_boot = newest is not None and newest.boot_id == boot_id
         if newest is not None:
-            in_this_boot = newest.boot_id == boot_id
             guarded = Guarded(
                 utc_us=newest.guarded_utc_us,
                 monotonic_ns=newest.guarded_monotonic_ns if in_this_boot else 0,
@@ -230,7 +234,14 @@ class StateSearch:
             stop = StopKind.FIRST
         elif ahead is None and any(self._is_end(it, size) for it in self._read):
             stop = StopKind.CLEAN
-        return Before(stop=stop, guarded=guarded, downtime_ms=downtime_ms, wall_clock=wall_clock)
+        return Before(
+            stop=stop,
+            guarded=guarded,
+            downtime_ms=downtime_ms,
+            wall_clock=wall_clock,
+            calls=newest.calls if newest is not None and in_this_boot else (),
+            calls_ns=newest.monotonic_ns if newest is not None else 0,
+        )
 
     def _is_end(self, found: Generation, size: int) -> bool:
         """Say whether a clean stop wrote this last, and nothing has been recorded since.

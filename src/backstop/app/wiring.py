@@ -131,6 +131,7 @@ def wired(
     kill_file.bind(
         loop.put, halted_by=lambda who: any(it.operator == who for it in loop.book.latches)
     )
+    gateway.budget.inherit(state.before.calls, until_ns=state.before.calls_ns)
     gateway.budget.kept = lambda purpose: calls_kept(
         loop.book, purpose, now_ns=clock.monotonic_ns()
     )
@@ -146,6 +147,7 @@ def wired(
         persistence=state.keep(
             loop,
             interval_ns=settings.state_persistence_interval_ns,
+            calls_made=gateway.budget.made,
             on_fault=StateAlarm(report=outlets.fault(STATE_FAULT), put=loop.put, clock=clock).hear,
         ),
         record_check=_record_check(settings, state.trail, loop, clock=clock, outlets=outlets),

@@ -47,7 +47,13 @@ REPEATS_KEPT = 8
 
 
 def calls_kept(book: Book, purpose: CallPurpose, *, now_ns: int) -> int:
-    """Return the calls that one for ``purpose`` leaves now to those that come before it."""
+    """Return the calls that one for ``purpose`` leaves now to those that come before it.
+
+    At a start no act is found to be needed before the account has been read, and the process before
+    may have left few calls: the way to that read leaves only those of a close for each position.
+    """
+    if not book.recovered and purpose in {CallPurpose.PROVE, CallPurpose.ORDINARY}:
+        return min(ACTS_MAX, ACTS_PER_POSITION * len(book.positions.held))
     match purpose:
         case CallPurpose.CUT_RISK:
             return 0

@@ -416,6 +416,18 @@ REGRESSIONS: Final = (
         "(`core.repeated_requests`)",
         test="core/test_repeated_requests.py",
     ),
+    Regression(
+        seed=10163,
+        hours=0.54,
+        rule="protected or flat",
+        defect="a guard that came back counted two hundred calls anew, and the gateway did not: it "
+        "searched until all were gone. The answer to a close was lost, and nothing could be read, "
+        "without which it is not made again; what was kept for closes was kept from those reads",
+        mended="the state file tells how many calls were made "
+        "(`adapters.projectx.rate_budget`); reads that a close waits for may use what is kept for "
+        "it (`core.call_budget`)",
+        test="core/test_call_budget.py",
+    ),
 )
 """In the order in which they were found."""
 

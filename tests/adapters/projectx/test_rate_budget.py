@@ -6,7 +6,10 @@ from tests.adapters.projectx.conftest import ManualClock
 from backstop.adapters.projectx.rate_budget import (
     BARS_MAX,
     CALLS_MAX,
+    CALLS_WINDOW_NS,
     FEELER_NS,
+    SLICE_NS,
+    WINDOW_MARGIN_NS,
     BudgetSpentError,
     RateBudget,
 )
@@ -282,3 +285,63 @@ async def test_many_waiting_callers_never_overdraw_the_window() -> None:
     )
 
     assert sum(isinstance(result, BudgetSpentError) for result in results) == 4
+
+
+# -- the calls of the process before ---------------------------------------------------------------
+
+
+async def test_a_process_counts_the_calls_of_the_one_before_for_as_long_as_the_gateway_does() -> (
+    None
+):
+    """The gateway counts by user: a guard that comes back has no two hundred calls anew."""
+    clock = ManualClock()
+    before = a_budget(clock)
+    for _ in range(5):
+        await spend(before, clock, 10)
+        clock.now_ns += 10 * SECOND_NS
+    after = a_budget(clock)
+
+    after.inherit(before.made(), until_ns=clock.now_ns)
+
+    assert after.left() == before.left() == CALLS_MAX - 50
+    for _ in range(14):
+        clock.now_ns += SLICE_NS
+        assert after.left() <= before.left() <= after.left() + 10
+    assert after.left() == CALLS_MAX
+    await spend(after, clock, 3)
+    assert after.left() == CALLS_MAX - 3
+
+
+async def test_no_call_of_another_process_is_forgotten_before_the_gateway_forgets_it() -> None:
+    clock = ManualClock()
+    before, after = a_budget(clock), a_budget(clock)
+    await spend(before, clock, 1)
+    clock.now_ns += SLICE_NS - 1
+    after.inherit(before.made(), until_ns=clock.now_ns)
+
+    clock.now_ns += CALLS_WINDOW_NS + WINDOW_MARGIN_NS - 1
+    assert before.left() == CALLS_MAX
+    assert after.left() == CALLS_MAX - 1
+    clock.now_ns += 1
+    assert after.left() == CALLS_MAX
+
+
+async def test_what_one_process_tells_the_next_covers_the_whole_window() -> None:
+    clock = ManualClock()
+    before = a_budget(clock)
+    await spend(before, clock, CALLS_MAX - 20)
+    clock.now_ns += CALLS_WINDOW_NS + WINDOW_MARGIN_NS - 1
+
+    assert sum(before.made()) == before.made()[-1] == CALLS_MAX - 20
+    clock.now_ns += 1
+    assert sum(before.made()) == 0
+
+
+async def test_more_calls_than_there_are_at_all_are_none_left() -> None:
+    clock = ManualClock()
+    budget = a_budget(clock)
+    await spend(budget, clock, 5)
+
+    budget.inherit((10**9, 10**9), until_ns=clock.now_ns)
+
+    assert budget.left() == 0

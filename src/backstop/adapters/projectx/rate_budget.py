@@ -6,12 +6,13 @@ call leaves as many untouched as are ``kept`` from its purpose; what cuts risk m
 How many that are is not decided here: it follows from positions and orders.
 
 A call is remembered a little longer than the gateway's window: it counts calls when they arrive,
-and one that travels fast must not land in the window of one that travelled slowly.
+and one that travels fast must not land in the window of one that travelled slowly. The window is
+the user's, not the process's: what one process has made is told to the next.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from backstop.domain.call_purpose import CallPurpose
 from backstop.errors import GatewayUnreachableError
@@ -23,6 +24,10 @@ BARS_MAX = 50
 BARS_WINDOW_NS = 30_000_000_000
 WINDOW_MARGIN_NS = 1_000_000_000
 """Longer than the difference between the slowest and the fastest way to the gateway."""
+
+SLICE_NS = 5_000_000_000
+"""How finely one process tells the next one when it made its calls; each counts as made at the end
+of its slice."""
 
 RESERVE_DEFAULT = 20
 """Calls that only urgent requests may use while nobody says how many it takes."""
@@ -62,6 +67,23 @@ class Window:
         if not 0 <= index < len(self._stamps):
             return None
         return self._stamps[index] + self._window_ns
+
+    def slices(self, now_ns: int) -> tuple[int, ...]:
+        """Return how many calls were made in each ``SLICE_NS`` until now, the newest first."""
+        self.left(now_ns)
+        counts = [0] * (-(-self._window_ns // SLICE_NS))
+        for stamp_ns in self._stamps:
+            counts[max(0, now_ns - stamp_ns) // SLICE_NS] += 1
+        return tuple(counts)
+
+    def inherit(self, slices: Sequence[int], *, until_ns: int) -> None:
+        """Count the calls of another process, by what its ``slices`` were at ``until_ns``."""
+        theirs = (
+            until_ns - age * SLICE_NS
+            for age, made in enumerate(slices)
+            for _ in range(min(made, self._calls_max))
+        )
+        self._stamps = deque(sorted((*theirs, *self._stamps))[-self._calls_max :])
 
     def take(self, now_ns: int) -> None:
         """Count one call."""
@@ -117,6 +139,14 @@ class RateBudget:
         """Return how many calls the gateway would take now; 0 while a 429 makes us pause."""
         now_ns = self._clock.monotonic_ns()
         return 0 if now_ns < self._ordinary_from_ns else self._calls.left(now_ns)
+
+    def made(self) -> tuple[int, ...]:
+        """Return the calls that may still count at the gateway, for ``inherit``; never many."""
+        return self._calls.slices(self._clock.monotonic_ns())
+
+    def inherit(self, made: Sequence[int], *, until_ns: int) -> None:
+        """Count what another process of this user had ``made`` at ``until_ns``, in this boot."""
+        self._calls.inherit(made, until_ns=until_ns)
 
     def spare(self) -> int:
         """Return how many ordinary calls could leave now: what is left but the reserve."""
