@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 from tests.core.builders import (
     MES,
     NQ,
@@ -17,13 +18,13 @@ from tests.core.builders import (
 
 from backstop.app.exposure_limits import exposure_limits
 from backstop.core.account_rules.standing import ranges_of
-from backstop.core.fillable import contracts_in_reach, reach_of
+from backstop.core.fillable import Fillable, contracts_in_reach, reach, reach_of
 from backstop.core.portfolio import exposure_denials
 from backstop.core.step import DecisionKind
 from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.denial import DenialCode
 from backstop.domain.events import Answer, FamilyVolatility, OrderRequested, RiskEstimated
-from backstop.domain.order import OrderIntent, OrderType, Side
+from backstop.domain.order import LegRole, OrderIntent, OrderType, Side
 from backstop.domain.quote import Mark
 
 ENTRY, STOP, OTHER = 100, 101, 300
@@ -130,6 +131,18 @@ def test_a_stop_that_filled_itself_is_not_counted_twice() -> None:
     guard = holding_two()
     a_stop(guard, status=BrokerStatus.FILLED, filled_quantity=2)
     assert reach_of(guard.book, MES) == (0, 2)
+
+
+@pytest.mark.parametrize(("by_guard", "most"), [(False, 0), (True, 3)])
+def test_an_entry_explains_its_own_legs_and_no_stop_that_the_guard_placed(
+    *, by_guard: bool, most: int
+) -> None:
+    """The entry may have filled and been closed long since, and every word of it be lost."""
+    entry = Fillable(contract_id=MES, side=Side.SELL, quantity=3, role=None, is_ours=True)
+    stop = replace(entry, side=Side.BUY, role=LegRole.STOP_LOSS, is_ours=by_guard)
+
+    assert reach((entry, stop), (0,)) == (-3, most)
+    assert reach((entry, stop), (-3,)) == (-6, -3)
 
 
 @pytest.mark.parametrize("filled", [1, 5])

@@ -162,19 +162,23 @@ def _pending(fillables: Iterable[Fillable], position: int) -> dict[Side, int]:
     sides = {Side.BUY: 0, Side.SELL: 0}
     entries = {Side.BUY: 0, Side.SELL: 0}
     legs: dict[tuple[Side, LegRole], int] = {}
+    own_legs: dict[tuple[Side, LegRole], int] = {}
     for each in fillables:
         if each.role is not None:
+            of_kind = own_legs if each.is_ours else legs
             key = (each.side, each.role)
-            legs[key] = legs.get(key, 0) + each.quantity
+            of_kind[key] = of_kind.get(key, 0) + each.quantity
             continue
         sides[each.side] += each.quantity
         if each.is_ours:
             entries[each.side] += each.quantity
-    if not legs:
-        return sides
-    for side in Side:
-        # Stop and target of one entry exclude each other: the larger of the two can fill.
-        largest = max((n for (of_side, _), n in legs.items() if of_side is side), default=0)
-        protected = max(0, -position * side.sign) + entries[side.opposite]
-        sides[side] += max(0, largest - protected)
+    # Stop and target of one entry exclude each other: the larger of the two can fill.
+    most = {Side.BUY: 0, Side.SELL: 0}
+    for key in {**legs, **own_legs}:
+        side, of_entries = key[0], legs.get(key, 0)
+        # The venue's legs wait for their entry. Ours protect what was held: no entry explains them.
+        waiting = min(of_entries, entries[side.opposite])
+        most[side] = max(most[side], of_entries - waiting + own_legs.get(key, 0))
+    for side, contracts in most.items():
+        sides[side] += max(0, contracts - max(0, -position * side.sign))
     return sides

@@ -428,6 +428,17 @@ REGRESSIONS: Final = (
         "it (`core.call_budget`)",
         test="core/test_call_budget.py",
     ),
+    Regression(
+        seed=10285,
+        hours=0.02,
+        rule="within limits",
+        defect="an entry had filled and been closed, and only reads told so; as it still seemed "
+        "open it explained the stop that the guard had placed, and that could open a position "
+        "which no limit counted",
+        mended="an entry explains the legs that the venue made for it, and no stop of the guard "
+        "(`core.fillable`)",
+        test="core/test_fillable.py",
+    ),
 )
 """In the order in which they were found."""
 
