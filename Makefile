@@ -85,8 +85,10 @@ browser: .venv/.browser.stamp
 bench: .venv/.run.stamp
 	$(BIN)/python tools/bench.py $(ARGS)
 
-# The whole path simulated: a thousand dense hours, some ten core-hours. ARGS="--seeds 0:50" for less.
+# The whole path simulated: every seed that ever failed, then a thousand dense hours, some ten
+# core-hours. ARGS="--seeds 0:50" for less.
 storm: .venv/.run.stamp
+	$(BIN)/python tools/storm_regressions.py
 	$(BIN)/backstop storm --seeds 0:1000 --hours 1 $(ARGS)
 
 # kill -9 at every named point, a hundred times each: hours. ARGS="--repeats 1" for one of each.

@@ -1,7 +1,8 @@
 """Every seed that ever failed because of the guard, and what was mended.
 
 A seed tells another story when the world of the storm changes. So each defect has tests of its own
-as well; the seeds are played all the same, for what they cost is little.
+as well; the seeds are played all the same: the beginning of each with the tests, and all of it by
+``make storm``.
 """
 
 from typing import Final
