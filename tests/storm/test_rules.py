@@ -21,7 +21,7 @@ from backstop.storm.rules.beliefs import BeliefRules
 from backstop.storm.rules.cover import SURPLUS_S, TOLD_S, CoverRules
 from backstop.storm.rules.exposure import ExposureRule
 from backstop.storm.rules.reading import CALLS_MAX, READS, UNREAD_S, WINDOW_S, ReadingRule
-from backstop.storm.rules.scene import DENIED_S, LOOK_S, RACE_S, SETTLED_S, Scene
+from backstop.storm.rules.scene import DENIED_S, LOOK_S, RACE_S, RECOVERY_S, SETTLED_S, Scene
 from backstop.storm.rules.sending import SendingRules
 from backstop.storm.seed_run import simulated
 from backstop.storm.terms import Hours, Terms, terms_of
@@ -290,6 +290,48 @@ def test_legs_may_be_larger_than_what_is_held_as_long_as_as_much_was_held_meanwh
             world.truth.live[leg.id] = replace(leg, size=legs)
             for _ in range(int(SURPLUS_S / LOOK_S) // 2 + 1):
                 rule.look(able=True)
+
+    assert rules(play(story)) == broken
+
+
+def at_work(_world: World) -> None:
+    """Nothing happens to the guard."""
+
+
+def power_cut(world: World) -> None:
+    world.host.kill_all(down_s=NEVER_S)
+
+
+def started_again(world: World) -> None:
+    world.host.kill_all(down_s=0.0)
+
+
+def asleep(world: World) -> None:
+    world.host.freeze_all()
+
+
+@pytest.mark.parametrize(
+    ("happens", "filled_after_s", "broken"),
+    [
+        (at_work, RACE_S - LOOK_S, []),
+        (at_work, RACE_S + LOOK_S, BROKEN),
+        (power_cut, 2 * RECOVERY_S, []),
+        (asleep, 2 * RECOVERY_S, []),
+        (started_again, RECOVERY_S - LOOK_S, []),
+        (started_again, 2 * RECOVERY_S, BROKEN),
+    ],
+)
+def test_a_leg_that_opens_a_position_is_the_fault_of_a_guard_that_could_have_taken_it_away(
+    happens: Callable[[World], None], filled_after_s: float, broken: list[str]
+) -> None:
+    async def story(world: World) -> None:
+        contract_id, leg = await buy_with_a_stop(world)
+        rule = CoverRules(world.safety.scene, naked_limit_s=NEVER_S)
+        happens(world)
+        rule.on_trade(None, contract_id, before=1, after=0)
+        await asyncio.sleep(filled_after_s)
+        rule.on_trade(leg, contract_id, before=0, after=-1)
+        world.host.thaw()
 
     assert rules(play(story)) == broken
 

@@ -568,4 +568,12 @@ MISJUDGED: Final = (
         why="two bots wanted to close the same contract in the same moment, and the second was "
         "refused because of the first; what else closes is looked at after the decision, too",
     ),
+    Misjudged(
+        seed=10294,
+        rule="no leg outlives its position",
+        why="the power was cut for 110 s; a bot's exit filled 13 s later, and the target of what "
+        "it had closed another 67 s after that. No process was there that could have taken the "
+        "target away. A leg counts against a guard that runs and has read the account: the same "
+        "story, to the last digit of its digest, passes",
+    ),
 )

@@ -109,7 +109,9 @@ class CoverRules:
         else:
             self._flat_s.pop(contract_id, None)
         tag = "" if row is None else row.custom_tag or ""
-        if OUR_LEG.match(tag) and before == 0 and long_flat and scene.is_settled:
+        # Nobody takes legs away where no guard runs: what is left then fills as it may.
+        could = scene.is_settled and scene.guard_is_able
+        if OUR_LEG.match(tag) and before == 0 and long_flat and could:
             scene.break_rule(
                 "no leg outlives its position", f"leg {tag} opened {after} in {contract_id}"
             )
