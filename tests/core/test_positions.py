@@ -378,6 +378,41 @@ def test_a_trade_after_those_reads_is_a_new_contract() -> None:
     assert (view.quantity, view.adjusted_both_ways) == (0, 2)
 
 
+def test_what_older_reads_had_counted_swallows_no_newer_trade() -> None:
+    """Of 2 contracts that reads found, and found gone, no trade was ever told; then 4 more came."""
+    later_us = START_US + 60 * 1_000_000
+    view = found_and_closed()
+    for after in (10, 11):
+        sent_ns = START_NS + after * SNAPSHOT_LAG_NS
+        view = read(view, 5, sent_ns=sent_ns, utc_us=later_us)
+    assert (view.adjustment, view.adjusted_both_ways) == (5, 2)
+
+    closed = trade(view, -2, utc_us=later_us)
+    assert (closed.quantity, closed.adjusted_both_ways) == (3, 2), "those 2 are long gone"
+    told_late = trade(view, -2, utc_us=START_US)
+    assert (told_late.quantity, told_late.adjusted_both_ways) == (5, 0)
+
+
+def test_reads_of_an_unknown_time_are_not_dated_by_newer_ones() -> None:
+    later_us = START_US + 60 * 1_000_000
+    view = replace(found_and_closed(), adjusted_from_utc_us=0)
+    for after in (10, 11):
+        sent_ns = START_NS + after * SNAPSHOT_LAG_NS
+        view = read(view, 5, sent_ns=sent_ns, utc_us=later_us)
+    assert (view.adjustment, view.adjusted_both_ways, view.is_bounded) == (5, 0, True)
+
+    assert trade(view, -2, utc_us=START_US).quantity == 3
+
+
+def test_a_late_trade_is_explained_by_the_first_reads_after_it() -> None:
+    view = found_and_closed()
+    view = trade(view, 3, utc_us=START_US)
+    assert [it.contracts for it in view.moves] == [-2]
+
+    view = trade(view, -2, utc_us=START_US)
+    assert (view.moves, view.quantity) == ((), 1)
+
+
 def test_a_trade_that_is_taken_back_is_news_whatever_reads_took_away() -> None:
     view = replace(found_and_closed(), traded=4, adjustment=-3)
     view = after_trade(view, 2, traded_utc_us=START_US, now_ns=START_NS, corrects=True)

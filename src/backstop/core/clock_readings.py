@@ -90,7 +90,7 @@ def _set_back(work: Workbench, by_us: int) -> None:
         # What is stamped from now on may look older than its row, or than reads that adjusted it.
         back = replace(view, row_utc_us=max(0, view.row_utc_us - by_us))
         if view.adjustment or view.adjusted_both_ways:
-            back = replace(back, adjusted_from_utc_us=0)
+            back = replace(back, adjusted_from_utc_us=0, moves=())
         if back != view:
             book.positions[contract_id] = back
 

@@ -17,6 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backstop.core.policy import MILLISECOND_NS, SECOND_NS
+from backstop.core.read_moves import ReadMove, moves_with, moves_without
 from backstop.core.venue_clock import Span
 
 SETTLE_NS = 250 * MILLISECOND_NS
@@ -73,6 +74,7 @@ class PositionView(Struct, frozen=True, kw_only=True):
         taken: signed contracts that were held, and that reads alone said were gone.
         taken_ns: when the newest of those reads was sent; 0: a later one agreed.
         turned: signed contracts the other way that the same reads found in their place.
+        moves: what the adjustments were made of, oldest first, less what trades have explained.
     """
 
     contract_id: str
@@ -98,6 +100,7 @@ class PositionView(Struct, frozen=True, kw_only=True):
     taken: int = 0
     taken_ns: int = 0
     turned: int = 0
+    moves: tuple[ReadMove, ...] = ()
 
     @property
     def ledger(self) -> int:
@@ -209,6 +212,7 @@ def after_trade(
     counted = abs(found) if found * signed_quantity > 0 else 0
     if not (view.in_question or corrects):
         counted = view.adjusted_towards(signed_quantity)
+        counted = min(counted, counted_by(view, signed_quantity, traded_utc_us))
     if counted and traded_utc_us <= view.adjusted_utc_us:
         # Reconciliation counted this trade before we had heard of it.
         explained = min(counted, abs(signed_quantity))
@@ -229,6 +233,7 @@ def after_trade(
         traded=view.traded + signed_quantity,
         adjustment=view.adjustment - explained,
         adjusted_both_ways=_both_ways_without(view, explained),
+        moves=moves_without(view.moves, explained, traded_utc_us=traded_utc_us),
         evidence_ns=max(view.evidence_ns, now_ns),
         differing=None,
         agreed_reads=0,
@@ -245,6 +250,18 @@ def after_trade(
     return replace(after, quantity=view.quantity + signed_quantity - explained)
 
 
+def counted_by(view: PositionView, signed_quantity: int, traded_utc_us: int) -> int:
+    """Return the contracts of a sign that reads counted which were made after a trade.
+
+    Where it is not known of each contract which reads counted it, all that they counted.
+    """
+    of_sign = [it for it in view.moves if it.contracts * signed_quantity > 0]
+    counted = view.adjusted_towards(signed_quantity)
+    if sum(abs(it.contracts) for it in of_sign) != counted:
+        return counted
+    return sum(abs(it.contracts) for it in of_sign if it.latest_us >= traded_utc_us)
+
+
 def _both_ways_without(view: PositionView, explained: int) -> int:
     """Return what reads added and took away again, after a trade that explains a part of it."""
     beyond = max(0, abs(explained) - view.adjusted_net(explained))
@@ -258,8 +275,14 @@ def _both_ways_with(view: PositionView, delta: int) -> int:
     """
     both_ways = view.adjusted_both_ways
     towards, against = view.adjusted_net(delta) + both_ways, view.adjusted_net(-delta) + both_ways
-    given_back = min(abs(view.taken), abs(delta), against) if view.taken * delta > 0 else 0
+    given_back = _given_back(view, delta)
     return min(towards + abs(delta) - given_back, against - given_back)
+
+
+def _given_back(view: PositionView, delta: int) -> int:
+    """Return how many contracts of ``delta``, signed, reads alone had taken."""
+    against = view.adjusted_net(-delta) + view.adjusted_both_ways
+    return min(abs(view.taken), abs(delta), against) if view.taken * delta > 0 else 0
 
 
 def _towards_zero(held: int, change: int) -> int:
@@ -368,6 +391,7 @@ def after_read(
     if not _confirms(view, quantity, sent_ns=sent_ns):
         return _doubted(view, quantity, price, sent_ns=sent_ns), 0
     delta = quantity - view.ledger
+    view = _at_a_known_time(view, taken) if delta else view
     gone = 0 if quantity == view.quantity else _taken(view, quantity, closed)
     adjusted = replace(
         view,
@@ -381,6 +405,7 @@ def after_read(
         adjusted_both_ways=_both_ways_with(view, delta) if delta else view.adjusted_both_ways,
         adjusted_utc_us=taken.latest_us if delta else view.adjusted_utc_us,
         adjusted_from_utc_us=taken.earliest_us if delta else view.adjusted_from_utc_us,
+        moves=moves_with(view.moves, delta, _given_back(view, delta), latest_us=taken.latest_us),
         differing=None,
         agreed_reads=FLAT_READS,
         agreed_ns=sent_ns,
@@ -396,12 +421,30 @@ def counted_both_ways(view: PositionView, contracts: int, *, taken: Span) -> Pos
         contracts: so many were bought, and as many sold, that the ledger had not in it.
         taken: the venue's time when the newest of those reads was sent.
     """
+    view = _at_a_known_time(view, taken)
     return replace(
         view,
         adjusted_both_ways=view.adjusted_both_ways + contracts,
         adjusted_utc_us=max(view.adjusted_utc_us, taken.latest_us),
         adjusted_from_utc_us=max(view.adjusted_from_utc_us or 0, taken.earliest_us),
+        moves=moves_with(
+            moves_with(view.moves, contracts, 0, latest_us=taken.latest_us),
+            -contracts,
+            0,
+            latest_us=taken.latest_us,
+        ),
     )
+
+
+def _at_a_known_time(view: PositionView, taken: Span) -> PositionView:
+    """Return the view that reads of ``taken`` move: of those of an unknown time what they left.
+
+    What they added and took away again would else seem to be as new as the reads of now.
+    """
+    if view.is_bounded or not taken.earliest_us:
+        return view
+    left = ReadMove(contracts=view.adjustment, latest_us=view.adjusted_utc_us)
+    return replace(view, adjusted_both_ways=0, moves=(left,) if view.adjustment else ())
 
 
 def _taken(view: PositionView, quantity: int, closed: int) -> int:

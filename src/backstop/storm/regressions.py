@@ -440,6 +440,18 @@ REGRESSIONS: Final = (
         "(`core.fillable`)",
         test="core/test_fillable.py",
     ),
+    Regression(
+        seed=10305,
+        hours=0.34,
+        rule="no position without proof",
+        defect="reads had found contracts, and found them gone, while the venue's time was not "
+        "known; minutes later newer reads seemed to date them, and they swallowed a part of the "
+        "trade that closed the position",
+        mended="a trade is explained by reads that were made after it, one by one "
+        "(`core.read_moves`); those of an unknown time count for what they left alone "
+        "(`core.positions`)",
+        test="core/test_positions.py",
+    ),
 )
 """In the order in which they were found."""
 
