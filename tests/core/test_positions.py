@@ -581,6 +581,30 @@ def test_trades_of_what_reads_found_and_took_away_add_up_to_nothing(trades: list
     assert (view.quantity, view.traded, view.adjustment, view.in_question) == (0, 0, 0, 0)
 
 
+@pytest.mark.parametrize("trades", list(permutations((-18, 18, 1))))
+def test_what_reads_added_and_took_away_before_is_no_news_while_the_rest_is_in_question(
+    trades: list[int],
+) -> None:
+    """The trades of an entry, of its close and of the exit of the rest were all lost, and come."""
+    view = a_view(-1)
+    closed = (0, 0, 18, 18, 0, 0)
+    for after, quantity in enumerate((-19, -19, -1, -1, 0, 0)):
+        view = after_read(
+            view,
+            quantity,
+            PRICE,
+            sent_ns=START_NS + after * SNAPSHOT_LAG_NS,
+            taken=AT_START,
+            closed=closed[after],
+        )[0]
+    assert (view.quantity, view.in_question, view.adjusted_both_ways) == (0, -1, 18)
+    for quantity in trades:
+        view = trade(view, quantity, utc_us=START_US - 1)
+        assert view.quantity == 0
+
+    assert (view.traded, view.adjustment, view.in_question) == (0, 0, 0)
+
+
 def test_a_trade_of_a_new_position_forgets_what_was_gone_before() -> None:
     view = read(taken_away(), 0, sent_ns=START_NS + LATER_NS)
 

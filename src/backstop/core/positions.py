@@ -210,9 +210,9 @@ def after_trade(
     taken_again = view.in_question if view.in_question * signed_quantity > 0 else 0
     found = view.adjustment + taken_again
     counted = abs(found) if found * signed_quantity > 0 else 0
-    if not (view.in_question or corrects):
-        counted = view.adjusted_towards(signed_quantity)
-        counted = min(counted, counted_by(view, signed_quantity, traded_utc_us))
+    if not corrects:
+        by_reads = counted_by(view, signed_quantity, traded_utc_us)
+        counted = max(counted, by_reads) if view.in_question else by_reads
     if counted and traded_utc_us <= view.adjusted_utc_us:
         # Reconciliation counted this trade before we had heard of it.
         explained = min(counted, abs(signed_quantity))
