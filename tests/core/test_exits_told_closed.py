@@ -290,5 +290,32 @@ def test_an_exit_is_let_through_once_a_read_shows_that_a_close_did_nothing() -> 
     assert exits(guard).kind is DecisionKind.ACCEPTED
 
 
+def test_a_read_that_may_be_older_than_a_close_does_not_show_that_it_did_nothing() -> None:
+    """The picture of a flat position may lag; then the venue says that it has no such position."""
+    guard = told_to_close()
+    guard.audit(positions=(a_position(HELD),), after_ms=600)
+    assert len(guard.commands_of(ClosePosition)) == 2
+    close_answered(guard, Answer.NO)
+    assert exits(guard).kind is DecisionKind.REFUSED
+
+    guard.audit(positions=(a_position(HELD),), after_ms=1_300)
+    close_answered(guard, Answer.NO)
+    assert exits(guard).kind is DecisionKind.ACCEPTED
+
+
+def test_a_later_read_that_no_request_waits_for_shows_that_a_close_did_nothing() -> None:
+    guard = told_to_close()
+    guard.audit(positions=(a_position(HELD),), after_ms=600)
+    close_answered(guard, Answer.NO)
+    guard.audit(positions=(a_position(HELD),), after_ms=300)
+    close_answered(guard, Answer.NO)
+    assert exits(guard).kind is DecisionKind.REFUSED
+
+    guard.audit(positions=(a_position(HELD),), after_ms=300)
+    guard.audit(positions=(a_position(HELD),), after_ms=900)
+    close_answered(guard, Answer.NO)
+    assert exits(guard).kind is DecisionKind.ACCEPTED
+
+
 def test_an_exit_is_let_through_when_the_venue_refused_the_close() -> None:
     assert exits(told_to_close(Answer.NO)).kind is DecisionKind.ACCEPTED

@@ -109,19 +109,31 @@ def close_answered(work: Workbench, event: PositionCloseAnswered) -> None:
 
 
 def closes_looked_at(work: Workbench, event: AccountAudited) -> None:
-    """Count the read for every request that it can say something about."""
+    """Count the read for every request that it can say something about.
+
+    One that may be older than the answer shows what was there before the request, and not that
+    something is left after it.
+    """
     if event.positions is None or event.live_orders is None:
         return
     for contract_id, attempt in work.book.closes.items():
+        if attempt.answer is None or event.sent_ns < work.book.position(contract_id).evidence_ns:
+            continue
         due_ns = look_due_ns(attempt)
-        if due_ns and event.sent_ns >= max(due_ns, work.book.position(contract_id).evidence_ns):
-            stands = any(
-                row.contract_id == contract_id and row.quantity * attempt.quantity > 0
-                for row in event.positions
-            )
-            work.book.closes[contract_id] = replace(
-                attempt, looks=attempt.looks + 1, looked_ns=event.sent_ns, stands=stands
-            )
+        is_due = bool(due_ns) and event.sent_ns >= due_ns
+        is_late = event.sent_ns >= attempt.answered_ns + SNAPSHOT_LAG_NS
+        if not (is_due or is_late):
+            continue
+        is_listed = any(
+            row.contract_id == contract_id and row.quantity * attempt.quantity > 0
+            for row in event.positions
+        )
+        work.book.closes[contract_id] = replace(
+            attempt,
+            looks=attempt.looks + is_due,
+            looked_ns=event.sent_ns if is_due else attempt.looked_ns,
+            stands=is_late and is_listed,
+        )
 
 
 def look_due_ns(attempt: CloseAttempt) -> int:

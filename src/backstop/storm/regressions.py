@@ -463,6 +463,17 @@ REGRESSIONS: Final = (
         "in question (`core.positions`)",
         test="core/test_positions.py",
     ),
+    Regression(
+        seed=10300,
+        hours=0.55,
+        rule="within limits",
+        defect="a close was taken, and a read 0.3 s later was a picture from before it: that ended "
+        "the doubt, and although the venue then knew of no such position an exit of it was let "
+        "through",
+        mended="only a read that no snapshot lags behind shows that a close did nothing "
+        "(`core.closing`)",
+        test="core/test_exits_told_closed.py",
+    ),
 )
 """In the order in which they were found."""
 
