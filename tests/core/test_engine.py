@@ -9,6 +9,7 @@ from tests.core.builders import (
     NQ,
     Guard,
     a_guard_start,
+    a_position,
     a_row,
     a_trade,
     an_instrument,
@@ -260,6 +261,27 @@ def test_monotonic_times_of_another_boot_mean_nothing() -> None:
     guard.audit(after_ms=1500, positions=())
 
     assert guard.position() == 0
+
+
+@pytest.mark.parametrize(("down_ms", "held"), [(400, 3), (1_500, 2)])
+def test_reads_right_after_a_quick_restart_may_lack_what_was_told_before_it(
+    down_ms: int, held: int
+) -> None:
+    guard = Guard().start()
+    guard.trade(quantity=2)
+    guard.position_row(2)
+    for after_ms in (1_500, 300):
+        guard.audit(after_ms=after_ms, positions=(a_position(2),))
+    guard.trade(trade_id=8, quantity=1)
+    start = a_guard_start(utc_us=guard.utc_us, downtime_ms=down_ms)
+    guard.feed(start, after_ms=down_ms)
+    for after_ms in (200, 300):
+        guard.audit(after_ms=after_ms, positions=(a_position(2),))
+    assert guard.position() == held
+
+    for after_ms in (1_100, 300):
+        guard.audit(after_ms=after_ms, positions=(a_position(2),))
+    assert guard.position() == 2
 
 
 def test_entries_of_another_boot_count_for_no_rate_and_no_duplicate() -> None:

@@ -8,6 +8,7 @@ from backstop.core.book import AUDIT_INTERVAL_NS, LATCHES_KEPT, Book, Wake
 from backstop.core.evidence import apply_order_step
 from backstop.core.liquidation_register import rehearsals_over
 from backstop.core.liquidation_scope import unfinished
+from backstop.core.policy import MILLISECOND_NS
 from backstop.core.positions import distrusted
 from backstop.core.record_soundness import record_refusal
 from backstop.core.start_findings import tell_findings
@@ -152,10 +153,14 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.drop_copy.begin(now_ns=work.now_ns)
     if book.drop_copy.waiting:
         book.wake(Wake.DROP_COPY, work.now_ns)
+    # Reads of right after the newest trade may lack it, whichever process heard of that. A computer
+    # that was off, of which nobody knows how long, was off for longer.
+    away_ms = event.downtime_ms
+    heard_ns = 0 if away_ms is None else max(0, work.now_ns - away_ms * MILLISECOND_NS)
     for contract_id, view in book.positions.items():
         book.positions[contract_id] = replace(
             distrusted(view),
-            evidence_ns=0,
+            evidence_ns=heard_ns,
             differing_ns=0,
             agreed_ns=0,
             naked_since_ns=0,

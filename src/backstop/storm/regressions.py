@@ -474,6 +474,16 @@ REGRESSIONS: Final = (
         "(`core.closing`)",
         test="core/test_exits_told_closed.py",
     ),
+    Regression(
+        seed=10341,
+        hours=0.13,
+        rule="no conclusion from an old picture",
+        defect="a guard was back within a fifth of a second of a fill, and believed two reads "
+        "that lacked it",
+        mended="a read that may be older than what the process before was told right before its "
+        "end says nothing against it (`core.lifecycle`)",
+        test="core/test_engine.py",
+    ),
 )
 """In the order in which they were found."""
 
