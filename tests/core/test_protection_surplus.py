@@ -671,6 +671,23 @@ def test_nothing_is_cut_while_a_bot_makes_a_stop_smaller() -> None:
     assert world.naked_ns == 0
 
 
+def test_what_became_too_many_just_now_waits_although_others_were_before() -> None:
+    """The venue takes it away by itself, or a fill is on its way that needs it."""
+    settle_ms = ORPHAN_SETTLE_NS // MILLISECOND_NS
+    world = World().start()
+    for stop in (4990, 4985, 4980):
+        world.enter(quantity=1, stop=stop)
+    world.wait(500)
+    world.exit(1)
+    world.wait(settle_ms - 50)
+    world.exit(1)
+    world.wait(settle_ms - 50)
+    assert world.sent_of(CancelOrder) == []
+
+    world.wait(200)
+    assert world.stops() == [(1, Decimal(4990))]
+
+
 def test_no_other_stop_is_cut_for_one_that_was_asked_to_go_and_may_be_gone() -> None:
     """Its cancel worked, and nothing tells so: the stops that are left are needed, each of them."""
     world = World(policy=a_policy(protects=True)).start()

@@ -18,7 +18,7 @@ from backstop.storm.gateway_bots.judge import BotsJudge
 from backstop.storm.mutations import Mutation, planted
 from backstop.storm.plan import Weather, plan_of
 from backstop.storm.rules.beliefs import BeliefRules
-from backstop.storm.rules.cover import SURPLUS_S, TOLD_S, CoverRules
+from backstop.storm.rules.cover import CANCEL_RACE_S, SURPLUS_S, TOLD_S, CoverRules
 from backstop.storm.rules.exposure import ExposureRule
 from backstop.storm.rules.reading import CALLS_MAX, READS, UNREAD_S, WINDOW_S, ReadingRule
 from backstop.storm.rules.scene import DENIED_S, LOOK_S, RACE_S, RECOVERY_S, SETTLED_S, Scene
@@ -261,6 +261,31 @@ def test_a_stop_that_was_one_too_many_is_cancelled_while_more_fills(
         decided_s = world.now_s() + decided_after_it_s
         scene.decided_s = lambda _kind, _about: decided_s
         await asyncio.sleep(cancelled_after_it_s)
+        CoverRules(scene, naked_limit_s=NEVER_S).on_cancel(leg.id)
+
+    assert rules(play(story)) == broken
+
+
+@pytest.mark.parametrize(("turns", "broken"), [(True, []), (False, [RULE])])
+def test_a_stop_on_the_side_of_what_may_be_held_protects_none_of_that(
+    *, turns: bool, broken: list[str]
+) -> None:
+    """Somebody sold 3 and bought them again, and nobody told the guard: 2 may be short."""
+
+    async def story(world: World) -> None:
+        scene: Scene = world.safety.scene
+        contract_id, leg = await buy_with_a_stop(world)
+        await asyncio.sleep(TOLD_S)
+        decided_s = world.now_s()
+        trades = asyncio.Semaphore(0)
+        world.truth.on_trade = lambda _trade, _before: trades.release()
+        for side in (1, 0) if turns else ():
+            world.venue.exchange.place_manual(
+                ACCOUNT_ID, contract_id, type=WireOrderType.MARKET, side=side, size=3
+            )
+            await trades.acquire()
+        world.truth.traded_s[contract_id] -= CANCEL_RACE_S  # as if it had been kept from it since
+        scene.decided_s = lambda _kind, _about: decided_s
         CoverRules(scene, naked_limit_s=NEVER_S).on_cancel(leg.id)
 
     assert rules(play(story)) == broken

@@ -82,6 +82,7 @@ def protection_restarted(work: Workbench) -> None:
         protection.records[contract_id] = replace(
             record,
             episode=Episode(),
+            surplus=0,
             surplus_since_ns=0,
             doubted_ns=0,
             opened_ns=work.now_ns if record.opened_ns else 0,

@@ -141,7 +141,8 @@ class ProtectionRecord(Struct, frozen=True, kw_only=True):
         replacing: stops that the venue does not change as asked: another one takes over first.
         repairs: protective orders that we placed for this position.
         naked_max_ns: the longest time that its stops did not cover it, so far.
-        surplus_since_ns: since when more stops work than there are contracts; 0: they do not.
+        surplus: contracts of stops and targets that were too many at the last look.
+        surplus_since_ns: since when they have been that many; 0: none is too many.
         opened_ns: when a protective order opened it instead of closing; 0: it did not.
         withheld: it was said what is not done because nothing is sent.
         declared: contracts of which a person was told that no stop is on record for them.
@@ -161,6 +162,7 @@ class ProtectionRecord(Struct, frozen=True, kw_only=True):
     replacing: tuple[int, ...] = ()
     repairs: int = 0
     naked_max_ns: int = 0
+    surplus: int = 0
     surplus_since_ns: int = 0
     opened_ns: int = 0
     withheld: bool = False

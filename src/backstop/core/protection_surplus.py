@@ -40,9 +40,7 @@ def cut_surplus(work: Workbench, now: Situation) -> None:
         now.quantity, targets, after_cuts(now.stops, stops_cut), sign=now.record.sign
     )
     cuts = (*stops_cut, *targets_cut)
-    since_ns = (now.record.surplus_since_ns or work.now_ns) if cuts else 0
-    if since_ns != now.record.surplus_since_ns:
-        book.protection.records[now.contract_id] = replace(now.record, surplus_since_ns=since_ns)
+    since_ns = _too_many_since(work, now, cuts)
     if not cuts or _is_going(work, now, cuts):
         return
     cuts = _surely_too_many(book, now, cuts)
@@ -59,6 +57,18 @@ def cut_surplus(work: Workbench, now: Situation) -> None:
         cuts = tuple(cut for cut in cuts if cut.cover.origin is Origin.OWN)
     for cut in cuts:
         _cut(work, now.record, cut)
+
+
+def _too_many_since(work: Workbench, now: Situation, cuts: tuple[Cut, ...]) -> int:
+    """Return since when so many are too many; 0: none is. What became too many just now is news."""
+    record, surplus = now.record, sum(it.cover.quantity - it.to_quantity for it in cuts)
+    grew = surplus > record.surplus
+    since_ns = work.now_ns if grew else record.surplus_since_ns if surplus else 0
+    if (surplus, since_ns) != (record.surplus, record.surplus_since_ns):
+        work.book.protection.records[now.contract_id] = replace(
+            record, surplus=surplus, surplus_since_ns=since_ns
+        )
+    return since_ns
 
 
 def _stop_cuts(work: Workbench, now: Situation) -> tuple[Cut, ...]:

@@ -484,6 +484,15 @@ REGRESSIONS: Final = (
         "end says nothing against it (`core.lifecycle`)",
         test="core/test_engine.py",
     ),
+    Regression(
+        seed=10348,
+        hours=0.02,
+        rule="protected or flat",
+        defect="a stop had been too many for a quarter of a second, and an exit made another one "
+        "too many: both were cut at once, while a fill that needed one was being told",
+        mended="what became too many just now waits, too (`core.protection_surplus`)",
+        test="core/test_protection_surplus.py",
+    ),
 )
 """In the order in which they were found."""
 
@@ -619,5 +628,12 @@ MISJUDGED: Final = (
         "it had closed another 67 s after that. No process was there that could have taken the "
         "target away. A leg counts against a guard that runs and has read the account: the same "
         "story, to the last digit of its digest, passes",
+    ),
+    Misjudged(
+        seed=10348,
+        rule="protected or flat",
+        why="an entry that was taken away would have sold where a position was long that every "
+        "word of the venue had kept from the guard; for all that it knew it was short, and what "
+        "sells covers no short position",
     ),
 )

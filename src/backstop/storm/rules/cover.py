@@ -61,7 +61,11 @@ class CoverRules:
         if self._scene.was_told_flat:
             return
         left = truth.stop_cover(row.contract_id, without=order_id)
-        if left < min(abs(held) for held in self._held_since_decided(row, position)):
+        # What is held on the side of the stop, or may be, is not what the stop protects.
+        needed = (
+            max(0, -held * sign(row.side)) for held in self._held_since_decided(row, position)
+        )
+        if left < min(needed):
             self._scene.break_rule(
                 "protected or flat",
                 f"stop {order_id} was cancelled, and only {left} of {position} {row.contract_id} "
