@@ -436,6 +436,19 @@ def test_days_before_the_chosen_one_are_the_real_history(tmp_path: Path) -> None
     assert len(days) >= 65
 
 
+@pytest.mark.parametrize(("before", "newest"), [(date(2024, 8, 2), 5303), (date(2024, 8, 1), 5200)])
+def test_data_from_before_a_session_that_it_lacks_is_no_history(
+    tmp_path: Path, before: date, newest: int
+) -> None:
+    """Friday leads up to Monday; Thursday does not, and what is invented takes its place."""
+    rows = [*a_day(before, 5300), *a_day(date(2024, 8, 5), 5200)]
+    market = Market(a_bar_file(tmp_path, "MES.csv", *rows), day=date(2024, 8, 5))
+
+    (last,) = market.ask(_ES, number=5, end_us=_START_US, limit=1)
+
+    assert last.c == Decimal(newest), "it ends where the day begins"
+
+
 def test_after_the_data_the_price_goes_on_from_its_last_close(tmp_path: Path) -> None:
     market = Market(a_bar_file(tmp_path, "NQ.csv", *a_day(date(2024, 8, 5), 18000)), only=["NQ"])
 
@@ -538,16 +551,21 @@ def test_whenever_a_replay_starts_nothing_lies_before_the_start(
 
 
 @pytest.mark.parametrize("path", _LONG, ids=lambda path: path.parent.name)
-def test_a_recorded_crash_is_replayed_with_its_real_history(path: Path) -> None:
-    market = Market(path, day=date(2025, 4, 4), only=["ES"])
+@pytest.mark.parametrize(
+    ("day", "follows"), [("2025-04-04", False), ("2025-04-11", True)], ids=["crash", "after it"]
+)
+def test_a_recorded_day_is_replayed_with_its_real_history(
+    path: Path, day: str, *, follows: bool
+) -> None:
+    """The file has the day before the second one, and not the three days before the first."""
+    market = Market(path, day=date.fromisoformat(day), only=["ES"])
     items = market.play(_START_US + 5 * MINUTE_US)
 
     with gzip.open(path, "rt", encoding="utf-8") as source:
         days = [line.split(",") for line in source]
-    place = next(index for index, row in enumerate(days) if row[1] == "2025-04-04")
+    place = next(index for index, row in enumerate(days) if row[1] == day)
     opened, high, low, close = (Decimal(text) for text in days[place][2:6])
     (bar,) = remade(items, _ES, 5 * MINUTE_US)
     assert (bar.o, bar.h, bar.l, bar.c) == (opened, high, low, close)
-    assert prices(market.ask(_ES, number=5, end_us=_START_US, limit=1))[0][3] == Decimal(
-        days[place - 1][5]
-    )
+    leads_up = Decimal(days[place - 1][5]) if follows else opened
+    assert prices(market.ask(_ES, number=5, end_us=_START_US, limit=1))[0][3] == leads_up

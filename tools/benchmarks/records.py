@@ -170,6 +170,7 @@ class RecordMaker:
             guarded=Guarded(),
             clock=self.clock,
             interval_ns=100_000_000,
+            calls_made=lambda: (),
             on_fault=_loudly,
             on_set_aside=lambda fault, _kept: _loudly(str(fault)),
         )

@@ -19,6 +19,7 @@ from backstop.simulator.contracts import Product
 from backstop.simulator.generator import HISTORY_STEP_US, Generator
 from backstop.simulator.price_paths import Bar, Point, fold, quote_path
 from backstop.simulator.sessions import (
+    HOUR_US,
     MINUTE_US,
     is_open,
     sessions_before,
@@ -216,7 +217,8 @@ def recorded_data(
     """Shift data files so that the first item of the chosen day comes at ``start_us``.
 
     Bars keep their places on the clock's grid, so they begin up to one bar before ``start_us``;
-    what lies in between counts as already played.
+    what lies in between counts as already played. History is what leads up to that day: what lies
+    before a session that the data lacks would be days old on a clock that knows no such hole.
 
     Args:
         series: what the files hold; a product may come once.
@@ -269,6 +271,18 @@ def _start(series: Series, day: date | None) -> int:
     return place
 
 
+def _after_hole(times_us: Sequence[int], start: int) -> int:
+    """Return from which place on no whole session lacks before the one at ``start``."""
+    for place in range(start, 0, -1):
+        before_us, next_us = times_us[place - 1], times_us[place]
+        if next_us - before_us <= HOUR_US:
+            continue
+        whole = sessions_before(next_us, 2)  # the last of them may be its own
+        if any(before_us < opens and closes < next_us for opens, closes in whole):
+            return place
+    return 0
+
+
 def _times(series: Series) -> list[int]:
     if isinstance(series, TickSeries):
         return [point.time_us for point in series.points]
@@ -276,9 +290,10 @@ def _times(series: Series) -> list[int]:
 
 
 def _shifted(series: Series, start: int, *, shift_us: int) -> Recorded:
+    first = _after_hole(_times(series), start)
     if isinstance(series, BarSeries):
         bars = [_with(bar, open_us=bar.open_us + shift_us) for bar in series.bars]
-        return Recorded(before=tuple(bars[:start]), bars=tuple(bars[start:]))
+        return Recorded(before=tuple(bars[first:start]), bars=tuple(bars[start:]))
     points = [
         Point(
             time_us=point.time_us + shift_us,
@@ -292,7 +307,7 @@ def _shifted(series: Series, start: int, *, shift_us: int) -> Recorded:
         )
         for point in series.points
     ]
-    before = tuple(fold(points[:start], MINUTE_US))
+    before = tuple(fold(points[first:start], MINUTE_US))
     return Recorded(before=before, points=tuple(points[start:]))
 
 
