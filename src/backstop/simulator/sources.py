@@ -19,7 +19,6 @@ from backstop.simulator.contracts import Product
 from backstop.simulator.generator import HISTORY_STEP_US, Generator
 from backstop.simulator.price_paths import Bar, Point, fold, quote_path
 from backstop.simulator.sessions import (
-    HOUR_US,
     MINUTE_US,
     is_open,
     sessions_before,
@@ -217,8 +216,8 @@ def recorded_data(
     """Shift data files so that the first item of the chosen day comes at ``start_us``.
 
     Bars keep their places on the clock's grid, so they begin up to one bar before ``start_us``;
-    what lies in between counts as already played. History is what leads up to that day: what lies
-    before a session that the data lacks would be days old on a clock that knows no such hole.
+    what lies in between counts as already played. Data that ends a whole session before that day
+    is no history of it: on a clock that knows no such hole the newest bar would be too old.
 
     Args:
         series: what the files hold; a product may come once.
@@ -271,16 +270,13 @@ def _start(series: Series, day: date | None) -> int:
     return place
 
 
-def _after_hole(times_us: Sequence[int], start: int) -> int:
-    """Return from which place on no whole session lacks before the one at ``start``."""
-    for place in range(start, 0, -1):
-        before_us, next_us = times_us[place - 1], times_us[place]
-        if next_us - before_us <= HOUR_US:
-            continue
-        whole = sessions_before(next_us, 2)  # the last of them may be its own
-        if any(before_us < opens and closes < next_us for opens, closes in whole):
-            return place
-    return 0
+def _leads_up(times_us: Sequence[int], start: int) -> bool:
+    """Say whether what lies before the item at ``start`` reaches up to the session of that."""
+    if not start:
+        return False
+    before_us, next_us = times_us[start - 1], times_us[start]
+    newest = sessions_before(next_us, 2)  # the last of them may be its own
+    return not any(before_us < opens and closes < next_us for opens, closes in newest)
 
 
 def _times(series: Series) -> list[int]:
@@ -290,7 +286,7 @@ def _times(series: Series) -> list[int]:
 
 
 def _shifted(series: Series, start: int, *, shift_us: int) -> Recorded:
-    first = _after_hole(_times(series), start)
+    first = 0 if _leads_up(_times(series), start) else start
     if isinstance(series, BarSeries):
         bars = [_with(bar, open_us=bar.open_us + shift_us) for bar in series.bars]
         return Recorded(before=tuple(bars[first:start]), bars=tuple(bars[start:]))
