@@ -365,11 +365,11 @@ def test_a_leg_that_opens_a_position_is_the_fault_of_a_guard_that_could_have_tak
 
 
 @pytest.mark.parametrize(
-    ("decided_after_s", "broken"),
+    ("recorded_after_s", "broken"),
     [(-1.0, []), (RACE_S + 1.0, ["halted"]), (None, ["halted"])],
 )
-def test_an_entry_is_judged_by_when_it_was_decided_and_not_by_when_it_arrives(
-    decided_after_s: float | None, broken: list[str]
+def test_an_entry_is_judged_by_when_it_was_recorded_and_not_by_when_it_arrives(
+    recorded_after_s: float | None, broken: list[str]
 ) -> None:
     async def story(world: World) -> None:
         scene: Scene = world.safety.scene
@@ -377,8 +377,8 @@ def test_an_entry_is_judged_by_when_it_was_decided_and_not_by_when_it_arrives(
         await guard_of(world).halt(reason="enough", operator="Ann")
         rule.look(able=True)
         await asyncio.sleep(2 * RACE_S)
-        if decided_after_s is not None:
-            scene.decided_s = lambda _kind, _about: halted_s + decided_after_s
+        if recorded_after_s is not None:
+            scene.recorded_s = lambda _kind, _about: halted_s + recorded_after_s
         scene.durable = lambda _kind, _about: True
         body = PlaceBody(
             account_id=ACCOUNT_ID,

@@ -1,5 +1,6 @@
 """A disk that forgets what was not synced, and nothing else."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 from random import Random
@@ -71,5 +72,28 @@ def test_a_full_disk_refuses_files_and_transactions(tmp_path: Path) -> None:
         database.execute("BEGIN IMMEDIATE")
         database.execute("COMMIT")
         database.close()
+    finally:
+        loop.close()
+
+
+def test_a_command_was_decided_before_its_record_was_on_a_slow_disk(tmp_path: Path) -> None:
+    loop = StormLoop(Network(Random(1)))  # noqa: S311 - repeatable
+    machine = StormMachine(loop, Random(1), tmp_path, start_utc_us=0)  # noqa: S311 - repeatable
+    disk = machine.simulated_disk
+    try:
+        database = machine.database(tmp_path / "journal.db", timeout_s=1.0)
+        database.execute(
+            "CREATE TABLE Journal (seq, kind, account, epoch, monotonic_ns, utc_us, payload, leaf)"
+        )
+        decided_s, decided_ns = loop.now_s, machine.clock.monotonic_ns()
+        loop.run_until_complete(asyncio.sleep(0.5))
+        database.execute("BEGIN IMMEDIATE")
+        payload = b'{"kind":"CancelOrder","broker_order_id":17}'
+        row = (1, "command", 1, 1, decided_ns, 0, payload, b"")
+        database.executemany("INSERT INTO Journal VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [row])
+        database.execute("COMMIT")
+        database.close()
+        assert disk.decided_s("cancel", "17") == pytest.approx(decided_s, abs=1e-6)
+        assert disk.recorded_s("cancel", "17") == pytest.approx(decided_s + 0.5, abs=1e-6)
     finally:
         loop.close()

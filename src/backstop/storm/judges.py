@@ -69,6 +69,7 @@ class Judges:
             now_s=now_s,
             durable=self._is_durable,
             decided_s=self._decided_s,
+            recorded_s=self._recorded_s,
             disk_troubled=machine.simulated_disk.was_troubled,
             is_reachable=self._can_act,
             naked_limit_s=_naked_limit_s(plan),
@@ -165,6 +166,10 @@ class Judges:
     def _decided_s(self, kind: str, about: str) -> float | None:
         decided_s = self._disk.decided_s(kind, about)
         return None if decided_s is None else decided_s - EPOCH_S
+
+    def _recorded_s(self, kind: str, about: str) -> float | None:
+        recorded_s = self._disk.recorded_s(kind, about)
+        return None if recorded_s is None else recorded_s - EPOCH_S
 
     def _can_act(self) -> bool:
         """Say whether a guard could do something about a position now."""

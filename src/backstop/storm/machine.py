@@ -191,8 +191,13 @@ class StormMachine(Machine):
 
         class OnThisDisk(_Database):
             on_disk = disk
+            decided_s = staticmethod(self._loop_s)
 
         return sqlite3.connect(path, timeout=timeout_s, isolation_level=None, factory=OnThisDisk)
+
+    def _loop_s(self, monotonic_ns: int) -> float:
+        """Return a time of this computer's clock on the loop's."""
+        return self.loop.now_s - (self.clock.monotonic_ns() - monotonic_ns) / 1e9
 
     def line(self, name: str) -> "StormLine":
         """Return a line of work that takes as long as this disk does."""
@@ -310,12 +315,13 @@ class _Database(sqlite3.Connection):
     """A connection whose transactions fail when the disk does, and wait for no real disk."""
 
     on_disk: SimulatedDisk
-    _commands: list[bytes] = []  # noqa: RUF012 - replaced, never changed
+    decided_s: Callable[[int], float]
+    _commands: list[tuple[bytes, int]] = []  # noqa: RUF012 - replaced, never changed
 
     def executemany(self, statement: str, rows: Any) -> sqlite3.Cursor:
         """Run ``statement`` for each of ``rows``; remember which commands are on their way."""
         if "INTO Journal" in statement:
-            self._commands = [row[6] for row in rows if row[1] == "command"]
+            self._commands = [(row[6], row[4]) for row in rows if row[1] == "command"]
         return super().executemany(statement, rows)
 
     def execute(self, statement: str, *arguments: Any) -> sqlite3.Cursor:
@@ -337,6 +343,6 @@ class _Database(sqlite3.Connection):
         return cursor
 
     def _note_commands(self) -> None:
-        for payload in self._commands:
-            self.on_disk.committed(payload)
+        for payload, monotonic_ns in self._commands:
+            self.on_disk.committed(payload, decided_s=self.decided_s(monotonic_ns))
         self._commands = []

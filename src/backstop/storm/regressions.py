@@ -636,4 +636,12 @@ MISJUDGED: Final = (
         "word of the venue had kept from the guard; for all that it knew it was short, and what "
         "sells covers no short position",
     ),
+    Misjudged(
+        seed=10001,
+        rule="protected or flat",
+        why="a stop was one too many when the guard decided to take it away; while that was being "
+        "written to a slow disk one more was sold, and the leg of that sale began to work 4 ms "
+        "after the cancel. The judge took the time at which the record was on the disk for that of "
+        "the decision; now it is the one that the record tells",
+    ),
 )

@@ -47,6 +47,14 @@ class _File:
         return max((offset + len(data) for offset, data in self.pending), default=0)
 
 
+@dataclass(frozen=True)
+class _Command:
+    """When a command was decided, and when its record was on the disk; on the loop's clock."""
+
+    decided_s: float
+    recorded_s: float
+
+
 class SimulatedDisk(Disk):
     """Files of a machine, with the faults that the storm sets.
 
@@ -67,28 +75,34 @@ class SimulatedDisk(Disk):
         self._names: dict[Path, _File] = {}
         self._durable_names: dict[Path, _File] = {}
         self._open: dict[int, _File] = {}
-        self._durable: dict[str, float] = {}  # what committed commands are about -> since when
+        self._commands: dict[str, _Command] = {}  # by what committed ones are about; the first
         self._calm_after_s = 0.0
 
     # -- what is on the disk ---------------------------------------------------------------------
 
-    def committed(self, payload: bytes) -> None:
-        """Take note of a command whose record is on the disk."""
+    def committed(self, payload: bytes, *, decided_s: float) -> None:
+        """Take note of a command whose record is on the disk; ``decided_s``: the loop's time."""
         found = _ABOUT.search(payload)
         if found is not None:
             about = f"{_KINDS[found[1]]} {found[3].decode()}"
-            self._durable.setdefault(about, self.now_s())
+            self._commands.setdefault(about, _Command(decided_s, recorded_s=self.now_s()))
             if found[1] == b"PlaceOrder" and self.on_order is not None:
                 on_order, self.on_order = self.on_order, None
                 on_order()
 
     def is_durable(self, kind: str, about: str) -> bool:
         """Say whether a command about an order or a contract was ever committed."""
-        return f"{kind} {about}" in self._durable
+        return f"{kind} {about}" in self._commands
 
     def decided_s(self, kind: str, about: str) -> float | None:
+        """Return when a committed command was first decided, on the loop's clock; None: never."""
+        command = self._commands.get(f"{kind} {about}")
+        return None if command is None else command.decided_s
+
+    def recorded_s(self, kind: str, about: str) -> float | None:
         """Return when a command was first committed, on the loop's clock; None: it never was."""
-        return self._durable.get(f"{kind} {about}")
+        command = self._commands.get(f"{kind} {about}")
+        return None if command is None else command.recorded_s
 
     def was_troubled(self) -> bool:
         """Say whether the disk took nothing, or not at once, a moment ago."""

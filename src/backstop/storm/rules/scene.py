@@ -47,7 +47,8 @@ class Scene:
         disturbed_s: when something last happened that the guard may not have been told of.
         foreign_orders: ids of orders that other people sent.
         durable: says whether a command about an order or a contract is on disk.
-        decided_s: says since when it is; None: it is not.
+        decided_s: says when it was decided; None: it is not on disk.
+        recorded_s: says since when it is on disk; None: it is not.
         exits: tags of orders that only reduced, by what the guard knew when it let them pass.
         bare_exits: tags of orders of bots that were let through as exits, without a stop.
         protective: tags of stops and targets that the guard placed itself.
@@ -62,6 +63,7 @@ class Scene:
         now_s: Callable[[], float],
         durable: Callable[[str, str], bool],
         decided_s: Callable[[str, str], float | None],
+        recorded_s: Callable[[str, str], float | None],
         disk_troubled: Callable[[], bool],
         is_reachable: Callable[[], bool],
         loses_messages: bool,
@@ -72,6 +74,7 @@ class Scene:
         self.now_s = now_s
         self.durable = durable
         self.decided_s = decided_s
+        self.recorded_s = recorded_s
         self.disk_troubled = disk_troubled
         self.loses_messages = loses_messages
         self.violations: list[Violation] = []

@@ -38,9 +38,9 @@ class SendingRules:
         if guard is None or since_s is None or not entry:
             return
         halted = guard.book.trading_state(guard.now_ns()) is TradingState.HALTED
-        decided_s = scene.decided_s("place", tag)
-        # One that was decided before may be long on its way.
-        if halted and (scene.now_s() if decided_s is None else decided_s) - since_s > RACE_S:
+        recorded_s = scene.recorded_s("place", tag)
+        # One that was on disk before may be long on its way.
+        if halted and (scene.now_s() if recorded_s is None else recorded_s) - since_s > RACE_S:
             scene.break_rule("halted", f"entry {tag} left in state HALTED")
 
     def on_change(self, kind: str, key: int | str) -> None:
