@@ -115,19 +115,30 @@ def append(hour: Hour, record: Path = RECORD) -> str:
 # -- the record ------------------------------------------------------------------------------------
 
 
-def hours_played(record: Path = RECORD) -> list[Hour]:
-    """Return the newest line of each seed, in the order in which they were played."""
+def all_hours(record: Path = RECORD) -> list[Hour]:
+    """Return every line, in the order in which they were played."""
+    lines = record.read_bytes().splitlines() if record.exists() else []
+    return [msgspec.json.decode(line, type=Hour) for line in lines]
+
+
+def newest_of_each(hours: list[Hour]) -> list[Hour]:
+    """Return the last line of each seed, in the order in which they were played."""
     newest: dict[int, Hour] = {}
-    for line in record.read_bytes().splitlines() if record.exists() else ():
-        hour = msgspec.json.decode(line, type=Hour)
+    for hour in hours:
         newest.pop(hour.seed, None)
         newest[hour.seed] = hour
     return [*newest.values()]
 
 
 def tidy(record: Path = RECORD) -> None:
-    """Take out the lines of seeds that were played again; not while somebody plays."""
-    lines = [msgspec.json.encode(it) + b"\n" for it in hours_played(record)]
+    """Take out what passed and was played again; not while somebody plays.
+
+    What failed stays: that it passes now does not undo it.
+    """
+    hours = all_hours(record)
+    newest = {id(it) for it in newest_of_each(hours)}
+    kept = (it for it in hours if it.failed or id(it) in newest)
+    lines = [msgspec.json.encode(it) + b"\n" for it in kept]
     beside = record.with_suffix(".new")
     beside.write_bytes(b"".join(lines))
     beside.replace(record)
@@ -137,13 +148,17 @@ def tidy(record: Path = RECORD) -> None:
 
 
 def hours_told(hours: list[Hour], present: str) -> list[str]:
-    """Return the part of the page on long runs; ``present`` is the code that the page is about."""
+    """Return the part of the page on long runs; ``present`` is the code that the page is about.
+
+    ``hours``: every line of the record.
+    """
     told = (
         "Seeds of one dense simulated hour each, on record one by one as they are played. It is "
         "done in parts, and the code changes between them: a seed that was played with older code "
-        "is evidence for that code, not for the present one. A seed that is played again takes "
-        "the place of what was there. Times real time is the mean on one core; naked is a "
-        "position without a stop that could have one, looked at every 0.25 s."
+        "is evidence for that code, not for the present one. A seed that failed stays on record "
+        "when it is played again; the last row has only the newest play of each seed. Times real "
+        "time is the mean on one core; naked is a position without a stop that could have one, "
+        "looked at every 0.25 s."
     )
     return ["## Hours played", told, _table(hours, present), *_failures(hours, present)]
 
@@ -159,7 +174,7 @@ def _table(hours: list[Hour], present: str) -> str:
             "| code, newest first | seeds | hours | failed seeds | x real time | naked at most |",
             "|---|---|---|---|---|---|",
             *rows,
-            _row("all together", hours),
+            _row("all together", newest_of_each(hours)),
         ]
     )
 
@@ -180,11 +195,15 @@ def _failures(hours: list[Hour], present: str) -> Iterator[str]:
         return
     mended = {it.seed for it in REGRESSIONS}
     misjudged = {it.seed for it in MISJUDGED}
+    passed = {it.seed for it in newest_of_each(hours) if not it.failed}
 
     def became(hour: Hour) -> str:
-        if hour.code != present and hour.seed in mended:
+        known = hour.code != present and hour.seed in mended | misjudged
+        if hour.seed in passed:
+            return f"Failed with older code, and passed when played again{' (below)' * known}"
+        if known and hour.seed in mended:
             return "Failed with older code, and mended since (below)"
-        if hour.code != present and hour.seed in misjudged:
+        if known:
             return "Failed with older code, where the judge was wrong (below)"
         return "Failed and not mended"
 

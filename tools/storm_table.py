@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 from storm_bugs import Caught, hunted, planted_bugs
 from storm_code import REPO, code_digest
-from storm_hours import hours_played, hours_told, play, tidy
+from storm_hours import all_hours, hours_told, play, tidy
 
 from backstop.storm.coverage import coverage
 from backstop.storm.mutations import MUTATIONS, Mutation
@@ -180,7 +180,7 @@ def gathered() -> Gathered:
 
 def page() -> str:
     """Return the page of what was gathered."""
-    told, hours = gathered(), hours_played()
+    told, hours = gathered(), all_hours()
     parts = [
         HEAD.format(code=told.code or "none"),
         *_seeds(told),

@@ -36,7 +36,7 @@ def test_a_seed_is_on_record_as_soon_as_it_is_over_with_its_code(tmp_path: Path)
     record = tmp_path / "hours.jsonl"
     storm_hours.play(range(20, 21), processes=1, record=record, hours=0.005)
 
-    (played,) = storm_hours.hours_played(record)
+    (played,) = storm_hours.all_hours(record)
     assert (played.seed, played.weather, played.failed) == (20, "calm", ())
     assert played.code == code_digest()
     assert played.cpu_s > 0
@@ -52,20 +52,19 @@ def test_a_line_names_what_only_a_long_run_reaches() -> None:
     assert line.reached == {DENIALS: (rare,)}
 
 
-def test_a_seed_that_is_played_again_takes_the_place_of_what_was_there(tmp_path: Path) -> None:
+def test_a_seed_that_is_played_again_takes_the_place_of_what_passed_and_not_of_what_failed(
+    tmp_path: Path,
+) -> None:
     record = tmp_path / "hours.jsonl"
-    again = hour(1, code="newer", failed=(COMES_RIGHT,))
-    for it in (hour(1), hour(2), again):
+    failed, again = hour(1, code="newer", failed=(COMES_RIGHT,)), hour(1, code="newest")
+    for it in (hour(1), hour(2), failed, again):
         storm_hours.append(it, record)
-
-    assert storm_hours.hours_played(record) == [hour(2), again]
-    assert len(record.read_bytes().splitlines()) == 3
 
     storm_hours.tidy(record)
 
-    assert storm_hours.hours_played(record) == [hour(2), again]
-    assert len(record.read_bytes().splitlines()) == 2
+    assert storm_hours.all_hours(record) == [hour(2), failed, again]
     assert [*tmp_path.iterdir()] == [record]
+    assert storm_hours.newest_of_each([hour(1), hour(2), failed, again]) == [hour(2), again]
 
 
 def test_the_newest_code_comes_first_and_the_present_one_is_named() -> None:
@@ -97,11 +96,25 @@ def test_a_seed_that_failed_is_named_with_what_became_of_it(
     assert last == f"{said}: {seed} (once, comes right; `{code}`)."
 
 
+def test_a_failure_is_told_when_the_seed_passes_now() -> None:
+    hours = [hour(MENDED, failed=("once",)), hour(MENDED, code="newer")]
+    _, _, table, last = storm_hours.hours_told(hours, "newer")
+
+    assert table.splitlines()[3:] == [
+        "| `older` | 1 | 1 | 1 | 100 | 0.5 s |",
+        "| all together | 1 | 1 | 0 | 100 | 0.5 s |",
+    ]
+    assert last == (
+        f"Failed with older code, and passed when played again (below): {MENDED} (once; `older`)."
+    )
+
+
 def test_where_nothing_failed_nothing_is_said_about_it() -> None:
     assert len(storm_hours.hours_told([hour(1)], "newer")) == 3
 
 
-def test_the_record_of_the_repository_has_whole_lines_and_each_seed_once() -> None:
-    lines = storm_hours.RECORD.read_bytes().splitlines() if storm_hours.RECORD.exists() else []
+def test_the_record_of_the_repository_has_whole_lines_and_each_seed_once_beside_failures() -> None:
+    hours = storm_hours.all_hours()
+    newest = storm_hours.newest_of_each(hours)
 
-    assert len(lines) == len(storm_hours.hours_played())
+    assert all(it in newest or it.failed for it in hours)

@@ -66,7 +66,7 @@ def test_the_page_counts_what_was_proven_and_says_what_is_older(
 
 
 def test_whatever_no_seed_has_reached_has_a_reason_on_the_page() -> None:
-    hours = storm_hours.hours_played()
+    hours = storm_hours.all_hours()
     for it in coverage([storm_table.gathered().reached, *(it.reached for it in hours)]):
         reasons = UNREACHED.get(it.kind, {}).keys() | RARE.get(it.kind, {}).keys()
         assert set(it.unreached) <= reasons, it.kind
