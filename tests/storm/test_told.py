@@ -2,12 +2,14 @@
 
 from decimal import Decimal
 
+import pytest
 from tests.core.builders import MES, a_policy, a_trade
 
 from backstop.adapters.projectx.wire import TradeRow
 from backstop.adapters.projectx_server.venue import UserEvent
 from backstop.core.engine import new_book
-from backstop.storm.told import Told, may_be_held
+from backstop.core.positions import PositionView
+from backstop.storm.told import Told, may_be_held, shown_of_late
 from backstop.storm.truth import NEWS_S, Truth
 
 BUY, SELL = 0, 1
@@ -137,3 +139,23 @@ def test_what_may_be_held_is_what_was_before_the_first_trade_that_was_not_told_a
 
 def test_what_was_never_held_of_a_contract_is_nothing() -> None:
     assert Scene().may_be_held() == {0}
+
+
+# -- what a row shows that came late ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("row", "since_s", "shown"),
+    [(1, 100.0, 1), (1, 102.5, 0), (-1, 100.0, 0), (2, 100.0, 0), (0, 100.0, 0)],
+    ids=["held of late", "held before that", "the other side", "more", "as the trades say"],
+)
+def test_a_row_that_comes_after_the_trades_shows_what_was_held_and_nothing_else(
+    row: int, since_s: float, shown: int
+) -> None:
+    scene = Scene()
+    for number, side in ((1, BUY), (2, SELL)):
+        scene.now_s += 1.0
+        scene.trade(number, side)
+    scene.book.positions[MES] = PositionView(contract_id=MES, quantity=row)
+
+    assert shown_of_late(scene.truth, scene.book, MES, since_s=since_s) == shown

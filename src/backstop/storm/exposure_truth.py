@@ -16,7 +16,7 @@ from backstop.adapters.projectx.wire import ModifyBody, OrderRow, PlaceBody
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.config.settings import Settings
 from backstop.storm.history import BAR_US, Close, FamilyBars
-from backstop.storm.told import may_be_held
+from backstop.storm.told import may_be_held, shown_of_late
 from backstop.storm.truth import STOPS, Truth, sign
 
 POINT_VALUES: Final = {"EP": 50.0, "MES": 5.0, "ENQ": 20.0, "MNQ": 2.0}
@@ -32,6 +32,9 @@ DRIFT: Final = 0.02
 
 FRESH_S: Final = 1.0
 """An order that was decided longer ago met another market."""
+
+SHOWN_S: Final = 5.0
+"""What was held longer ago no row shows any more, however late it comes."""
 
 UP_S: Final = 60.0
 """A guard that runs for so long has read the bars."""
@@ -110,6 +113,8 @@ class ExposureWatch:
         self._decided: dict[str, float] = {}
         # Tags of stops and targets of the guard -> what may have been held when it placed them.
         self._protective: dict[str, frozenset[int]] = {}
+        # And what a row showed then, against the trades.
+        self._shown: dict[str, int] = {}
         self.looked = 0
 
     def decided(self, client_order_id: str) -> None:
@@ -120,9 +125,12 @@ class ExposureWatch:
             return
         order = guard.book.orders.get(client_order_id)
         if order is not None and order.role is not None:
+            contract_id, since_s = order.intent.contract_id, self._truth.now_s() - SHOWN_S
             self._protective.setdefault(
-                order.custom_tag, may_be_held(self._truth, guard.book, order.intent.contract_id)
+                order.custom_tag, may_be_held(self._truth, guard.book, contract_id)
             )
+            shown = shown_of_late(self._truth, guard.book, contract_id, since_s=since_s)
+            self._shown.setdefault(order.custom_tag, shown)
 
     def on_place(self, body: PlaceBody) -> None:
         """Look at an order that reaches the venue from the guard, before it is there."""
@@ -198,8 +206,12 @@ class ExposureWatch:
     def _closes(self, body: PlaceBody) -> bool:
         """Say whether an order does no more than take away from a position, or protects it.
 
-        The guard protects what is there by any word: that it is gone it may not have been told.
+        The guard protects what is there by any word: that it is gone it may not have been told, and
+        the word that it is there may come after that.
         """
+        shown = self._shown.get(body.custom_tag or "", 0)
+        if body.type in STOPS and shown * sign(body.side) < 0 and body.size <= abs(shown):
+            return True
         held = {self._truth.positions.get(body.contract_id, 0)}
         held |= self._protective.get(body.custom_tag or "", frozenset())
         return any(

@@ -644,4 +644,13 @@ MISJUDGED: Final = (
         "after the cancel. The judge took the time at which the record was on the disk for that of "
         "the decision; now it is the one that the record tells",
     ),
+    Misjudged(
+        seed=10377,
+        rule="within limits",
+        why="the row that showed one short came a second late, after the trade that had closed it, "
+        "and a read was a picture from before that, too. The guard placed a stop for what both "
+        "showed, and took it away half a second later. A stop no larger than what a late row shows "
+        "and was held within 5 s is no entry: the same story, to the last digit of its digest, "
+        "passes",
+    ),
 )

@@ -58,6 +58,17 @@ def may_be_held(truth: Truth, book: Book, contract_id: str) -> frozenset[int]:
     return frozenset(held)
 
 
+def shown_of_late(truth: Truth, book: Book, contract_id: str, *, since_s: float) -> int:
+    """Return what a row shows against all trades in ``book``, if that was held since then; else 0.
+
+    A row of a position may come after the trade that closed it. That it is old is never certain, so
+    what it shows is protected.
+    """
+    view = book.position(contract_id)
+    held = truth.held_of_late(contract_id, since_s=since_s)
+    return 0 if view.is_agreed or view.quantity not in held else view.quantity
+
+
 def _is_told(book: Book, news: TradeNews) -> bool:
     trade = book.trades.get(news.trade_id)
     if trade is None:
