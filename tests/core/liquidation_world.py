@@ -50,6 +50,8 @@ from backstop.domain.order import OrderType, Side
 DONE_BY_NS = 400 * SECOND_NS
 """Simulated time after which a run that is not over will never be."""
 
+READ_WAITS_MS = 10_000
+
 
 class Fate(Struct, frozen=True, kw_only=True):
     """What becomes of one close request, or of one cancel.
@@ -80,6 +82,7 @@ class World:
     cancel_fates: list[Fate] = field(default_factory=list)
     lost_events: list[bool] = field(default_factory=list)  # of the next events of the hub
     failed_reads: list[bool] = field(default_factory=list)
+    no_calls_to_read: bool = False
     market_open: bool = True
     positions: dict[str, int] = field(default_factory=dict)
     orders: dict[int, BrokerOrder] = field(default_factory=dict)
@@ -203,6 +206,8 @@ class World:
                 self._close(command)
             case CancelOrder():
                 self._cancel(command)
+            case AuditAccount() if self.no_calls_to_read:
+                self._read_in_vain()
             case AuditAccount():
                 failed = bool(self.failed_reads) and self.failed_reads.pop(0)
                 self._read(failed=failed)
@@ -303,6 +308,19 @@ class World:
             self.later(10, lambda: self.feed(fact))
 
         self.later(5, taken)
+
+    def _read_in_vain(self) -> None:
+        """Let a read wait for calls until its time is up."""
+        nothing = AccountAudited(
+            utc_us=self.guard.utc_us,
+            reason="test",
+            sent_ns=self.guard.now_ns,
+            orders=None,
+            live_orders=None,
+            trades=None,
+            positions=None,
+        )
+        self.later(READ_WAITS_MS, lambda: self.feed(nothing))
 
     def _look_up(self, command: LookUpOrder) -> None:
         sent_ns = self.guard.now_ns

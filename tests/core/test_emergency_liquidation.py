@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import replace
 from tests.core.builders import MES, NQ, Guard, a_policy, an_instrument
-from tests.core.liquidation_world import Fate, World
+from tests.core.liquidation_world import READ_WAITS_MS, Fate, World
 
 from backstop.core.book import Wake
 from backstop.core.closing import EXIT_WAIT_NS
@@ -491,6 +491,62 @@ def test_an_order_that_the_venue_shows_nowhere_does_not_hold_it_up_for_ever() ->
     flat_after(world, world.liquidate(), limit_s=120)
 
     assert "ORDER_VANISHED" in world.guard.alerts()
+
+
+def cancel_times_s(world: World, number: int, *, for_s: int) -> list[float]:
+    """Return when cancels of an order left within ``for_s``, in seconds since now."""
+    start_ns, times_ns = world.guard.now_ns, list[int]()
+    sent = len(world.sent)
+
+    def noted() -> bool:
+        nonlocal sent
+        for command in world.sent[sent:]:
+            if isinstance(command, CancelOrder) and command.broker_order_id == number:
+                times_ns.append(world.guard.now_ns)
+        sent = len(world.sent)
+        return False
+
+    world.run(noted, limit_s=for_s)
+    return [(it - start_ns) / SECOND_NS for it in times_ns]
+
+
+def an_order_that_stays(fate: Fate) -> tuple[World, int]:
+    """Return a world that liquidates and cannot read; ``fate`` is that of every cancel."""
+    world = World()
+    number = world.order(Side.BUY, 1, OrderType.LIMIT)
+    world.start()
+    world.cancel_fates = [fate] * 100
+    world.no_calls_to_read = True
+    world.liquidate()
+    return world, number
+
+
+def test_an_order_of_which_no_read_tells_is_cancelled_ever_less_often() -> None:
+    """If it is gone, the venue says nothing clear however often it is asked; a read ends that.
+
+    Cancels go before reads: they must not take each call that comes free.
+    """
+    world, number = an_order_that_stays(LOST)
+
+    times_s = cancel_times_s(world, number, for_s=100)
+
+    assert times_s == [2.0, 6.0, 14.0, 30.0, 50.0, 70.0, 90.0]
+
+
+def test_a_cancel_that_never_left_puts_off_no_other() -> None:
+    world, number = an_order_that_stays(Fate(answer=Answer.NOT_SENT))
+
+    assert cancel_times_s(world, number, for_s=9) == [2.0, 4.0, 6.0, 8.0]
+
+
+def test_an_order_that_a_read_shows_as_it_was_is_cancelled_with_that_read() -> None:
+    world, number = an_order_that_stays(LOST)
+    cancel_times_s(world, number, for_s=31)
+
+    world.no_calls_to_read = False
+    times_s = cancel_times_s(world, number, for_s=READ_WAITS_MS // 1000 + 2)
+
+    assert len(times_s) == 1, "its pause alone would last 15 s more"
 
 
 def test_an_entry_of_ours_in_doubt_keeps_it_from_being_over() -> None:

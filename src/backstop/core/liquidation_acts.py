@@ -10,6 +10,7 @@ from backstop.core.liquidation_scope import (
     views,
 )
 from backstop.core.policy import SECOND_NS
+from backstop.core.repeated_requests import unheard_doublings
 from backstop.core.step import Workbench
 from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.commands import CancelOrder
@@ -77,8 +78,7 @@ def _is_guard(work: Workbench, row: BrokerOrder) -> bool:
 def _cancel(work: Workbench, run: Liquidation, row: BrokerOrder) -> None:
     asked = work.book.cancel_asked_ns
     asked_ns = asked.get(row.broker_order_id)
-    again_ns = min(CANCEL_AGAIN_NS << min(run.looks // 2, DOUBLINGS_MAX), CANCEL_AGAIN_MAX_NS)
-    if asked_ns is not None and work.now_ns < asked_ns + again_ns:
+    if asked_ns is not None and work.now_ns < asked_ns + _pause_ns(work, run, row):
         return
     asked[row.broker_order_id] = work.now_ns
     work.commands.append(
@@ -89,3 +89,13 @@ def _cancel(work: Workbench, run: Liquidation, row: BrokerOrder) -> None:
             reduces_risk=True,
         )
     )
+
+
+def _pause_ns(work: Workbench, run: Liquidation, row: BrokerOrder) -> int:
+    """Return how long the next cancel of an order waits after the last.
+
+    It grows with the reads that change nothing, and while none says what came of the cancels: those
+    go before every read, and of an order that is gone they would take each call that comes free.
+    """
+    times = max(run.looks // 2, unheard_doublings(work.book, row.broker_order_id))
+    return min(CANCEL_AGAIN_NS << min(times, DOUBLINGS_MAX), CANCEL_AGAIN_MAX_NS)

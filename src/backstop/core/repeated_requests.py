@@ -76,10 +76,18 @@ def pause_ns(book: Book, event: CancelAnswered | ModifyAnswered) -> int:
     return min(TRY_AGAIN_NS << doublings, ASK_AGAIN_NS)
 
 
+def unheard_doublings(book: Book, broker_order_id: int) -> int:
+    """Return how often a pause doubles by requests of which no answer and no read says anything."""
+    held = book.unclear.get(broker_order_id)
+    if held is None or not held.left or held.is_shown:
+        return 0
+    return max(0, held.times - 1)
+
+
 def marked(book: Book, commands: Sequence[Request]) -> tuple[Request, ...]:
     """Return ``commands``, with those marked that ask again for what may have arrived before.
 
-    A liquidation is exempt: it may use every call, and slows down by itself.
+    A liquidation is exempt: it may use every call, and asks ever more slowly by itself.
     """
     if not book.unclear:
         return tuple(commands)

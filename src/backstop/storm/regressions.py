@@ -493,6 +493,18 @@ REGRESSIONS: Final = (
         mended="what became too many just now waits, too (`core.protection_surplus`)",
         test="core/test_protection_surplus.py",
     ),
+    Regression(
+        seed=10401,
+        hours=0.51,
+        rule="no leg outlives its position",
+        defect="an order was lost, and what it led to took most of a minute's calls; a liquidation "
+        "cancelled legs that had ended unheard every two seconds, before every read, and took each "
+        "call that came free: for half a minute no read showed that they were gone, nor the leg of "
+        "the lost order, which went on working with nothing held",
+        mended="without a read, what got no clear answer is cancelled ever less often "
+        "(`core.liquidation_acts`)",
+        test="core/test_emergency_liquidation.py",
+    ),
 )
 """In the order in which they were found."""
 
