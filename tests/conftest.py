@@ -1,5 +1,6 @@
 """What every test run does: what takes long begins early, and recorded data is accounted for."""
 
+import asyncio
 import gc
 import os
 from collections import Counter
@@ -19,6 +20,14 @@ settings.load_profile("any machine")
 ROOT = Path(__file__).parents[1]
 SETTING = "BACKSTOP_TEST_DATA"
 DATA = ROOT / os.environ.get(SETTING, "../shared/data")
+
+
+def pytest_configure() -> None:
+    """Say that there is no event loop yet: whoever asks for the running one makes none.
+
+    One that nobody asked for would be closed by nobody, and found in the middle of some test.
+    """
+    asyncio.set_event_loop(None)
 
 
 @cache
