@@ -7,7 +7,13 @@ from decimal import Decimal
 import pytest
 from msgspec.structs import replace
 
-from backstop.adapters.projectx.wire import OrderRow, PlaceBody, WireOrderStatus, WireOrderType
+from backstop.adapters.projectx.wire import (
+    OrderRow,
+    PlaceBody,
+    TradeRow,
+    WireOrderStatus,
+    WireOrderType,
+)
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.core.step import DecisionKind, Note, Tag
 from backstop.domain.alert_code import AlertCode
@@ -20,12 +26,13 @@ from backstop.storm.plan import Weather, plan_of
 from backstop.storm.rules.beliefs import BeliefRules
 from backstop.storm.rules.cover import CANCEL_RACE_S, SURPLUS_S, TOLD_S, CoverRules
 from backstop.storm.rules.exposure import ExposureRule
+from backstop.storm.rules.flips import FlipRules
 from backstop.storm.rules.reading import CALLS_MAX, READS, UNREAD_S, WINDOW_S, ReadingRule
 from backstop.storm.rules.scene import DENIED_S, LOOK_S, RACE_S, RECOVERY_S, SETTLED_S, Scene
 from backstop.storm.rules.sending import SendingRules
 from backstop.storm.seed_run import simulated
 from backstop.storm.terms import Hours, Terms, terms_of
-from backstop.storm.truth import NEWS_S, STOPS, Truth
+from backstop.storm.truth import NEWS_S, STOPS, Truth, sign
 from backstop.storm.venue import ACCOUNT_ID
 from backstop.storm.world import World
 
@@ -500,3 +507,40 @@ def test_a_bot_may_send_an_order_again_that_came_too_often_and_never_one_it_gave
     judge.intended("a-2", "bs-2", "alpha")
     judge.on_place(replace(sent, custom_tag="bs-2"))
     assert broken == ["no means no"]
+
+
+# -- what turns a position around ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("overfilled", "broken"), [(True, []), (False, ["never flipped"])])
+def test_what_the_venue_fills_beyond_a_close_is_no_second_close(
+    *, overfilled: bool, broken: list[str]
+) -> None:
+    async def story(world: World) -> None:
+        scene: Scene = world.safety.scene
+        exchange, contract_id = world.venue.exchange, world.venue.contract_ids["MES"]
+        rule, trades = FlipRules(scene), asyncio.Queue[int]()
+
+        def on_trade(trade: TradeRow, before: int) -> None:
+            after = before + sign(trade.side) * trade.size
+            row = world.truth.orders[trade.order_id]
+            rule.on_trade(row, contract_id, before=before, after=after)
+            trades.put_nowait(trade.order_id)
+
+        async def sell() -> int:
+            """As a close does: a market order without a tag."""
+            exchange.place_manual(
+                ACCOUNT_ID, contract_id, type=WireOrderType.MARKET, side=1, size=1
+            )
+            return await asyncio.wait_for(trades.get(), 1.0)
+
+        world.truth.on_trade = on_trade
+        exchange.place_manual(ACCOUNT_ID, contract_id, type=WireOrderType.MARKET, side=0, size=2)
+        await asyncio.wait_for(trades.get(), 1.0)
+        first, _ = await sell(), await sell()
+        if overfilled:
+            exchange.overfill(first, 1)
+        else:
+            await sell()
+
+    assert rules(play(story)) == broken

@@ -27,7 +27,9 @@ class FlipRules:
 
     def on_trade(self, row: OrderRow | None, contract_id: str, *, before: int, after: int) -> None:
         """Judge one trade by the position before and after it."""
-        if row is not None and row.id not in self._scene.foreign_orders:
+        # What the venue fills beyond what was ordered, nobody could keep from it.
+        beyond = row is not None and row.fill_volume > row.size
+        if row is not None and not beyond and row.id not in self._scene.foreign_orders:
             self._look_at_closes(row, before, after)
             if before * after < 0 and row.type == WireOrderType.MARKET:
                 self._look_at_flip(row, before, after)
