@@ -135,6 +135,7 @@ class World:
     request: Callable[[Command], Request] = lambda _: Request()
     distort: Callable[[BrokerOrder], BrokerOrder] = lambda row: row
     reads_fail: bool = False
+    reads_reach_back: bool = True  # else they lack all that was over before they were asked for
     shown: Callable[[tuple[BrokerPosition, ...]], tuple[BrokerPosition, ...]] = lambda rows: rows
     sent: list[Command] = field(default_factory=list)
     naked_ns: int = 0  # at the exchange, the longest time in a row
@@ -523,7 +524,8 @@ class World:
         self.later(fate.ms, arrive)
 
     def _audit(self, sent_ns: int) -> None:
-        read = None if self.reads_fail else self._rows(ALL_STATUSES)
+        statuses = ALL_STATUSES if self.reads_reach_back else LIVE_STATUSES
+        read = None if self.reads_fail else self._rows(statuses)
         live = None if self.reads_fail else self._rows(LIVE_STATUSES)
         trades = None if self.reads_fail else self._trades()
         positions = tuple(

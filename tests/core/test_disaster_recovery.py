@@ -203,6 +203,30 @@ def test_another_size_is_followed_by_the_stop(size: int, follows: PlannedAct) ->
     assert replace(then, reason="") == follows
 
 
+def test_a_stop_that_works_is_kept_although_one_that_no_list_has_seems_to_cover_as_well() -> None:
+    """The target of another entry filled, and the venue took its stop away with it."""
+    guard = long_two()
+    guard.working(200, client_order_id="c2", quantity=1, stop_loss_price=Decimal(4995))
+    guard.row(
+        broker_order_id=201,
+        parent_order_id=200,
+        quantity=1,
+        side=Side.SELL,
+        type=OrderType.STOP,
+        stop_price=Decimal(4995),
+    )
+    guard.trade(trade_id=8, broker_order_id=200)
+    guard.position_row(3)
+    filled = a_trade(trade_id=9, broker_order_id=202, side=Side.SELL, price=Decimal(5010))
+    made = plan(
+        guard,
+        a_picture(positions=(a_position(2),), live_orders=(a_stop(),), trades=(filled,)),
+    )
+
+    assert Difference.MISSING_ORDER in differences(made)
+    assert [(it.act, it.broker_order_id) for it in acts_of(made)] == [(Act.ADOPT_STOP, STOP_ID)]
+
+
 def test_a_position_that_was_turned_round_loses_the_stop_of_the_wrong_side() -> None:
     made = plan(long_two(), a_picture(positions=(a_position(-1),), live_orders=(a_stop(),)))
 

@@ -229,6 +229,20 @@ def test_a_stop_that_the_position_needs_is_not_cancelled_however_large() -> None
     assert set(cancelled(guard)) == {FOREIGN}
 
 
+def test_a_stop_is_needed_while_the_newest_list_lacks_the_other_one() -> None:
+    """That one may be gone already."""
+    guard = holding()
+    stop: dict[str, Any] = {"type": OrderType.STOP, "stop_price": Decimal(4990)}
+    fitting = foreign(guard, broker_order_id=901, quantity=2, **stop)
+    wait(guard)
+    big = foreign(guard, **stop)
+    wait(guard, big)
+    assert cancelled(guard) == []
+
+    wait(guard, big, fitting)
+    assert set(cancelled(guard)) == {FOREIGN}
+
+
 @pytest.mark.parametrize(
     "policy", [{"external_position_policy": ExternalPositionPolicy.ALERT}, {"execute": False}]
 )

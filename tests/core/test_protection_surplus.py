@@ -722,3 +722,63 @@ def test_no_stop_is_cut_for_one_whose_trade_says_that_it_has_filled() -> None:
     assert world.position() == world.guard.position() == 1
     assert world.stops() == [(1, Decimal(4980))]
     assert world.naked_ns == 0
+
+
+def whose_target_fills_while_no_guard_runs() -> World:
+    """Return a world that was long 2 in two entries; with the target its nearer stop went, too."""
+    world = World().start()
+    world.enter(quantity=1, stop=4990, take_profit_price=Decimal(5010))
+    world.enter(quantity=1, stop=4985)
+    world.wait(500)
+    world.reads_reach_back = False
+    world.naked_ns = 0
+    world.restart_after(lambda: world.quote(5011))
+    world.run_until(lambda: world.book.recovered, "recovered")
+    assert world.stops() == [(1, Decimal(4985))]
+    assert world.book.stop_cover(MES, 1) == 2, "nobody said yet that the other one is gone"
+    return world
+
+
+@pytest.mark.parametrize("reads_fail", [False, True])
+def test_no_stop_that_a_list_shows_is_cut_for_one_that_it_lacks(*, reads_fail: bool) -> None:
+    """What the list lacks may be gone: until that is known it makes nothing too many."""
+    world = whose_target_fills_while_no_guard_runs()
+    world.reads_fail = reads_fail
+    world.wait(5_000)
+
+    assert world.stops() == [(1, Decimal(4985))]
+    assert world.sent_of(CancelOrder) == []
+    assert (world.position(), world.naked_ns) == (1, 0)
+
+
+def test_a_stop_that_is_listed_again_makes_others_too_many_again() -> None:
+    world = World().start()
+    near, _ = (world.enter(quantity=1, stop=stop) for stop in (4990, 4985))
+    world.wait(500)
+    world.reads_fail = True
+    world.book.unlisted[leg_of(world, near)] = 1
+    world.exit(1)
+    world.wait(5_000)
+    assert world.stops() == [(1, Decimal(4985)), (1, Decimal(4990))]
+
+    world.reads_fail = False
+    world.wait(10_000)
+    assert world.stops() == [(1, Decimal(4990))], "the other one loses more"
+
+
+def test_what_is_too_many_without_a_stop_that_a_list_lacks_is_cut() -> None:
+    world = World().start()
+    near, *_ = (world.enter(quantity=1, stop=stop) for stop in (4990, 4985, 4980))
+    world.wait(500)
+    world.reads_fail = True
+    world.book.unlisted[leg_of(world, near)] = 1
+    world.exit(2)
+    world.wait(5_000)
+
+    assert world.stops() == [(1, Decimal(4985)), (1, Decimal(4990))]
+
+
+def leg_of(world: World, owner: str) -> int:
+    """Return the number of the leg of an entry."""
+    legs = (number for number, it in world.book.venue_orders.items() if it.owner == owner)
+    return next(legs)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tests.core.builders import MES, Guard, a_policy, a_position, a_row
 
-from backstop.core.book import UNLISTED_READS_MAX, Wake
+from backstop.core.book import UNLISTED_READS_MAX, Search, Wake
 from backstop.core.leftovers import ASK_AGAIN_NS
 from backstop.core.policy import MILLISECOND_NS
 from backstop.core.protection_record import Change
@@ -165,13 +165,26 @@ def test_a_stop_that_does_not_work_yet_is_needed_as_well() -> None:
     assert codes(cancel(guard)) == [DenialCode.PROTECTION_REQUIRED]
 
 
-def test_another_stop_that_no_list_shows_does_not_cover() -> None:
+@pytest.mark.parametrize("lists", [1, UNLISTED_READS_MAX + 1])
+def test_another_stop_that_no_list_shows_does_not_cover(lists: int) -> None:
+    """After one list it may be gone already; what is taken away on its account stays away."""
     guard = a_guard()
     a_stop(guard)
     guard.row(broker_order_id=300, side=Side.SELL, type=OrderType.STOP)
-    guard.book.unlisted[300] = UNLISTED_READS_MAX + 1
+    guard.book.unlisted[300] = lists
 
     assert codes(cancel(guard)) == [DenialCode.PROTECTION_REQUIRED]
+
+
+def test_nor_does_one_of_ours_that_the_newest_list_lacks() -> None:
+    guard = a_guard()
+    a_stop(guard)
+    a_stop(guard, "other", 200)
+    guard.book.missing["other"] = Search(times=1)
+
+    assert codes(cancel(guard)) == [DenialCode.PROTECTION_REQUIRED]
+    del guard.book.missing["other"]
+    assert cancel(guard).kind is DecisionKind.ACCEPTED
 
 
 def test_a_position_that_only_its_trades_know_of_is_protected_as_well() -> None:

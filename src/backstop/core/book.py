@@ -516,6 +516,16 @@ class Book:
         search = self.missing.get(client_order_id)
         return search is not None and search.times > UNLISTED_READS_MAX
 
+    def is_missing(self, broker_order_id: int) -> bool:
+        """Say whether the newest list of live orders lacks an order that still counts.
+
+        It may be gone, or in the next one: it says nothing yet about any other order.
+        """
+        client_order_id = self.client_of_broker_id.get(broker_order_id)
+        if client_order_id is None:
+            return broker_order_id in self.unlisted
+        return client_order_id in self.missing
+
     def working_rows(self, contract_id: str | None = None) -> Iterator[BrokerOrder]:
         """Yield every order row that can still fill, ours, legs and foreign ones."""
         for order in self.live_orders(contract_id):

@@ -198,9 +198,12 @@ def _that_could_flip(book: Book) -> Iterator[VenueOrder]:
 
 def _is_needed(book: Book, row: BrokerOrder, position: int) -> bool:
     """Say whether the position would be naked without this stop: too much cover is the less bad."""
-    others = book.stop_cover(row.contract_id, position)
-    if row.status is BrokerStatus.OPEN:
-        others -= row.quantity - row.filled_quantity
+    others = sum(
+        stop.quantity - book.filled_of(stop)
+        for stop in book.working_stops(row.contract_id, position)
+        # What the newest list lacks may be gone already.
+        if stop.broker_order_id != row.broker_order_id and not book.is_missing(stop.broker_order_id)
+    )
     return others < abs(position)
 
 

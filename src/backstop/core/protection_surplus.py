@@ -96,7 +96,11 @@ def _may_never_be_replaced(book: Book, now: Situation) -> bool:
 
 
 def _in_reach(book: Book, stops: tuple[Cover, ...]) -> tuple[Cover, ...]:
-    """Return the stops that may be cut: the policy may say that nothing of others is touched."""
+    """Return the stops that may be cut: the policy may say that nothing of others is touched.
+
+    What the newest list lacks may be gone: it is neither cut, nor a reason to cut what is shown.
+    """
+    stops = tuple(stop for stop in stops if not book.is_missing(stop.broker_order_id))
     if book.policy.external_position_policy is not ExternalPositionPolicy.ALERT:
         return stops
     return tuple(stop for stop in stops if stop.origin is not Origin.FOREIGN)

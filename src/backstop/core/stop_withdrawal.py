@@ -172,9 +172,10 @@ def _left_working(
 ) -> int:
     """Return the contracts that stops cover when all that was asked about them has come.
 
-    A stop that is being taken away may be gone before this one is, and one that is being cut may
-    be smaller, also while the venue has not shown it. With ``as_near_as`` only those count that
-    are no farther from the market than that one, or of which nobody knows it.
+    A stop that is being taken away may be gone before this one is, one that the newest list lacks
+    may be gone already, and one that is being cut may be smaller, also while the venue has not
+    shown it. With ``as_near_as`` only those count that are no farther from the market than that
+    one, or of which nobody knows it.
     """
     left = 0
     for row in book.working_stops(contract_id, -side.sign):
@@ -189,7 +190,7 @@ def _left_working(
         stays = max(0, min(size, row.quantity) - book.filled_of(row))
         if number == broker_order_id:
             stays = min(stays, left_of_it)
-        elif number in book.cancel_asked_ns:
+        elif number in book.cancel_asked_ns or book.is_missing(number):
             stays = 0
         left += stays
     return left

@@ -505,6 +505,16 @@ REGRESSIONS: Final = (
         "(`core.liquidation_acts`)",
         test="core/test_emergency_liquidation.py",
     ),
+    Regression(
+        seed=10116,
+        hours=0.14,
+        rule="protected or flat",
+        defect="a target filled while no guard ran, and its stop was gone with it; no list had "
+        "that one any more, it still counted, and another stop that worked was cancelled",
+        mended="what the newest list lacks is no reason to cut a stop that it has "
+        "(`core.protection_surplus`, `core.stop_withdrawal`, `core.foreign_orders`)",
+        test="core/test_protection_surplus.py",
+    ),
 )
 """In the order in which they were found."""
 
