@@ -678,8 +678,8 @@ MISJUDGED: Final = (
     Misjudged(
         seed=10411,
         rule="never flipped",
-        why="the venue filled a close that was done once more, beyond its size, right after another "
-        "close; the guard had asked for each only once. What is filled beyond an order's size "
-        "turns nothing around on the guard's account",
+        why="the venue filled a close that was done once more, beyond its size, right after "
+        "another close; the guard had asked for each only once. What is filled beyond an order's "
+        "size turns nothing around on the guard's account",
     ),
 )
