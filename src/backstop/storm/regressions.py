@@ -515,6 +515,16 @@ REGRESSIONS: Final = (
         "(`core.protection_surplus`, `core.stop_withdrawal`, `core.foreign_orders`)",
         test="core/test_protection_surplus.py",
     ),
+    Regression(
+        seed=10393,
+        hours=1.0,
+        rule="comes right",
+        defect="the venue answered a bot that had come back with an empty list of trades; the "
+        "guard filled in the two of six that it still held, and the bot took them for all",
+        mended="a list that lacks what has long been proven is asked for again "
+        "(`entrypoints.gateway.whole_lists`)",
+        test="entrypoints/gateway/test_whole_lists.py",
+    ),
 )
 """In the order in which they were found."""
 

@@ -28,7 +28,7 @@ def trades_held(book: Book, start_us: int | None, end_us: int | None) -> dict[in
     return {
         number: trade_row(trade)
         for number, trade in book.trades.items()
-        if _is_within(trade.created_utc_us, start_us, end_us)
+        if is_within(trade.created_utc_us, start_us, end_us)
     }
 
 
@@ -42,7 +42,7 @@ def orders_held(book: Book, start_us: int | None, end_us: int | None) -> dict[in
     return {
         number: with_proven_fills(book, order_row(order))
         for number, order in held.items()
-        if order is not None and _is_within(order.created_utc_us, start_us, end_us)
+        if order is not None and is_within(order.created_utc_us, start_us, end_us)
     }
 
 
@@ -58,5 +58,6 @@ def completed(rows: Sequence[Row], held: Mapping[int, Row], *, newest_first: boo
     return sorted((*rows, *lacking), key=lambda row: row.id, reverse=newest_first)
 
 
-def _is_within(created_us: int, start_us: int | None, end_us: int | None) -> bool:
+def is_within(created_us: int, start_us: int | None, end_us: int | None) -> bool:
+    """Say whether a moment is in a window; None: it has no such end."""
     return (start_us is None or created_us >= start_us) and (end_us is None or created_us <= end_us)

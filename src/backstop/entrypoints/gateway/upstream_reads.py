@@ -9,6 +9,7 @@ nothing new has become known.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -27,6 +28,7 @@ from backstop.adapters.projectx.wire import (
 )
 from backstop.adapters.projectx.wire_rows import rest_time
 from backstop.adapters.projectx_server.venue import VenueBusyError, VenueSilentError
+from backstop.entrypoints.gateway.whole_lists import WholeLists
 from backstop.errors import GatewayError
 from backstop.ports import Clock
 
@@ -66,6 +68,16 @@ class Upstream(Protocol):
         """Make one reading call; raises GatewayError."""
 
 
+class Proven(Protocol):
+    """What lists of the account must show; ``LearningReads`` knows it from the guard."""
+
+    def proven_orders(self, start_us: int, end_us: int | None) -> frozenset[int]:
+        """Return numbers of orders that a sound list of the window shows."""
+
+    def proven_trades(self, start_us: int | None, end_us: int | None) -> frozenset[int]:
+        """Return numbers of trades that a sound list of the window shows."""
+
+
 class _Envelope(Struct, kw_only=True, rename="camel"):
     success: bool = False
     error_code: int = 0
@@ -93,14 +105,25 @@ class _Kept(Struct, frozen=True, kw_only=True):
 class UpstreamReads:
     """Reads for all bots together."""
 
-    def __init__(self, upstream: Upstream, *, clock: Clock, known: Callable[[], int]) -> None:
-        """Ask ``upstream``; ``known`` grows whenever something about the account became known."""
+    def __init__(
+        self, upstream: Upstream, *, proven: Proven, clock: Clock, known: Callable[[], int]
+    ) -> None:
+        """Ask ``upstream``.
+
+        Args:
+            upstream: the real gateway.
+            proven: what its lists are held against.
+            clock: says how old an answer is.
+            known: grows whenever something about the account became known.
+        """
         self._upstream = upstream
+        self._proven = proven
         self._clock = clock
         self._known = known
         self._kept: OrderedDict[tuple[str, bytes], _Kept] = OrderedDict()
         self._asking: dict[tuple[str, bytes, int], asyncio.Task[_Answer]] = {}
         self._contracts: OrderedDict[str, ContractRow] = OrderedDict()
+        self._whole = WholeLists(clock)
 
     async def close(self) -> None:
         """Let go of the questions that are under way."""
@@ -146,7 +169,8 @@ class UpstreamReads:
     ) -> Sequence[OrderRow]:
         """Return orders of any status in the window."""
         body = _window(account_id, start_us, end_us)
-        return (await self._ask("/api/Order/search", body)).orders or ()
+        proven = self._proven.proven_orders(start_us, end_us)
+        return (await self._ask("/api/Order/search", body, proven=proven)).orders or ()
 
     async def open_orders(self, account_id: int) -> Sequence[OrderRow]:
         """Return orders in status 1."""
@@ -174,7 +198,8 @@ class UpstreamReads:
     ) -> Sequence[TradeRow]:
         """Return trades in the window."""
         body = _window(account_id, start_us, end_us)
-        return (await self._ask("/api/Trade/search", body)).trades or ()
+        proven = self._proven.proven_trades(start_us, end_us)
+        return (await self._ask("/api/Trade/search", body, proven=proven)).trades or ()
 
     # -- one call --------------------------------------------------------------------------------
 
@@ -186,6 +211,7 @@ class UpstreamReads:
         fresh_ns: int = FRESH_NS,
         bars: bool = False,
         lasting: bool = False,
+        proven: frozenset[int] = frozenset(),
     ) -> _Envelope:
         """Return the answer; what is ``lasting`` does not age by what becomes known."""
         known = 0 if lasting else self._known()
@@ -197,7 +223,9 @@ class UpstreamReads:
         key = (path, question, known)
         asking = self._asking.get(key)
         if asking is None:
-            asking = self._asking[key] = asyncio.create_task(self._call(path, body, bars=bars))
+            call = partial(self._call, path, body, bars=bars)
+            whole = self._whole.read(path, call, proven=proven, shown=_numbers)
+            asking = self._asking[key] = asyncio.create_task(whole)
             asking.add_done_callback(lambda it: self._answered(key, it))
         # One bot that goes away must not take the answer from the others.
         answer = await asyncio.shield(asking)
@@ -232,6 +260,12 @@ class UpstreamReads:
         except UNREADABLE as error:
             raise VenueSilentError from error
         return _Answer(envelope=envelope, size=len(reply.body))
+
+
+def _numbers(answer: _Answer) -> frozenset[int]:
+    envelope = answer.envelope
+    rows = (*(envelope.orders or ()), *(envelope.trades or ()))
+    return frozenset(row.id for row in rows)
 
 
 def _window(account_id: int, start_us: int | None, end_us: int | None) -> dict[str, Any]:

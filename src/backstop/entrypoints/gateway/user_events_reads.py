@@ -23,9 +23,9 @@ from backstop.adapters.projectx_server.json_rows import encode, rest_row
 from backstop.app.loop import DecisionLoop
 from backstop.core.book import Book
 from backstop.core.known_rows import row_is_known
-from backstop.domain.broker import BrokerOrder
+from backstop.domain.broker import BrokerOrder, BrokerTrade
 from backstop.domain.events import Fact, OrderReported, Source, TradeReported
-from backstop.entrypoints.gateway.held_rows import completed, orders_held, trades_held
+from backstop.entrypoints.gateway.held_rows import completed, is_within, orders_held, trades_held
 from backstop.entrypoints.gateway.upstream_reads import Upstream, UpstreamReads
 from backstop.entrypoints.gateway.user_events import UserEvents
 from backstop.entrypoints.gateway.user_events_rows import held_order
@@ -56,6 +56,20 @@ class LearningReads:
         self._loop = loop
         self._events = events
         self._clock = clock
+        self._newest_listed: BrokerTrade | None = None
+
+    def proven_orders(self, start_us: int, end_us: int | None) -> frozenset[int]:
+        """Return numbers of orders that a sound list of the window shows, however it lags."""
+        return frozenset(orders_held(self._loop.book, start_us, self._settled(end_us)))
+
+    def proven_trades(self, start_us: int | None, end_us: int | None) -> frozenset[int]:
+        """Return numbers of trades that a sound list of the window shows, however it lags."""
+        end_us = self._settled(end_us)
+        held = frozenset(trades_held(self._loop.book, start_us, end_us))
+        newest = self._newest_listed  # a book without positions may have let go of every trade
+        if newest is None or not is_within(newest.created_utc_us, start_us, end_us):
+            return held
+        return held | {newest.trade_id}
 
     async def orders(
         self,
@@ -81,6 +95,7 @@ class LearningReads:
 
         A trade whose order nobody has heard of is left out: its event comes with that order.
         """
+        self._remember(rows)
         whole = completed(rows, held(self._loop.book), newest_first=True)
         await self._learn(self._unknown_trades(rows))
         return [row for row in whole if not self._events.is_held_back(row.id)]
@@ -137,6 +152,18 @@ class LearningReads:
                     utc_us = self._clock.utc_us()
                     yield TradeReported(utc_us=utc_us, trade=trade, source=Source.REST)
 
+    def _remember(self, rows: Sequence[TradeRow]) -> None:
+        row = max(rows, key=lambda row: row.id, default=None)
+        known = self._newest_listed
+        if row is not None and (known is None or row.id > known.trade_id):
+            with suppress(GatewayAnswerError):
+                self._newest_listed = translate.broker_trade(encode(rest_row(row)))
+
+    def _settled(self, end_us: int | None) -> int:
+        """Return the end of the part of a window in which the guard can miss nothing any more."""
+        since_us = self._since_us()
+        return since_us if end_us is None else min(end_us, since_us)
+
     def _since_us(self) -> int:
         """Return the venue's time since when something may have happened that the guard missed."""
         read_to_us = self._loop.book.audit.cursor_utc_us
@@ -161,7 +188,7 @@ class ToldReads(UpstreamReads):
         known: Callable[[], int],
     ) -> None:
         """Ask ``upstream`` as UpstreamReads does; ``learning`` holds the answers back."""
-        super().__init__(upstream, clock=clock, known=known)
+        super().__init__(upstream, proven=learning, clock=clock, known=known)
         self._learning = learning
 
     async def told(self) -> None:
