@@ -30,6 +30,7 @@ from backstop.domain.external import ExternalPositionPolicy
 from backstop.domain.order import OrderState, OrderType, Side
 from backstop.simulator.exchange_config import (
     LegsOnPartialEntry,
+    LegsOnPartialExit,
     MarketRemainder,
     PartialFill,
     SiblingOnCancel,
@@ -768,17 +769,99 @@ def test_a_stop_that_is_listed_again_makes_others_too_many_again() -> None:
 
 def test_what_is_too_many_without_a_stop_that_a_list_lacks_is_cut() -> None:
     world = World().start()
-    near, *_ = (world.enter(quantity=1, stop=stop) for stop in (4990, 4985, 4980))
+    near, _ = (world.enter(quantity=1, stop=stop) for stop in (4990, 4985))
     world.wait(500)
     world.reads_fail = True
     world.book.unlisted[leg_of(world, near)] = 1
-    world.exit(2)
+    world.manual(STOP, Side.SELL, 3, stop_price=Decimal(4980))
     world.wait(5_000)
 
-    assert world.stops() == [(1, Decimal(4985)), (1, Decimal(4990))]
+    assert world.stops() == [(1, Decimal(4980)), (1, Decimal(4985)), (1, Decimal(4990))]
 
 
 def leg_of(world: World, owner: str) -> int:
     """Return the number of the leg of an entry."""
     legs = (number for number, it in world.book.venue_orders.items() if it.owner == owner)
     return next(legs)
+
+
+def with_a_stop_of_ours_beside_a_leg(**switches: object) -> World:
+    """Return a world long 2: a stop of the guard's at 4990 for one, a leg at 4985 for the other."""
+    world = World(switches=dict(switches)).start()
+    world.enter(quantity=1, stop=4990)
+    world.wait(500)
+    world.take_away()
+    world.wait(1_000)
+    world.enter(quantity=1, stop=4985, take_profit_price=Decimal(5010))
+    world.wait(5_000)
+    assert world.stops() == [(1, Decimal(4985)), (1, Decimal(4990))]
+    world.naked_ns = world.surplus_ns = 0
+    return world
+
+
+def test_no_stop_of_ours_makes_room_for_the_leg_that_goes_with_a_target() -> None:
+    """The venue takes the sibling away in a moment; until then it looks like one too many."""
+    world = with_a_stop_of_ours_beside_a_leg()
+    world.quote(5011)
+    world.wait(5_000)
+
+    assert (world.position(), world.stops()) == (1, [(1, Decimal(4990))])
+    assert world.naked_ns == 0
+
+
+def test_nor_for_one_that_goes_with_a_part_of_the_position() -> None:
+    world = with_a_stop_of_ours_beside_a_leg(legs_on_partial_exit=LegsOnPartialExit.CANCEL)
+    world.exit(1)
+    world.wait(5_000)
+
+    assert (world.position(), world.stops()) == (1, [(1, Decimal(4990))])
+    assert world.naked_ns == 0
+
+
+def test_it_goes_in_a_moment_when_the_leg_stays() -> None:
+    world = with_a_stop_of_ours_beside_a_leg()
+    world.exit(1)
+    world.wait(5_000)
+
+    assert (world.position(), world.stops()) == (1, [(1, Decimal(4985))])
+    assert world.naked_ns == 0
+    assert world.surplus_ns < 2 * ORPHAN_SETTLE_NS
+
+
+def test_what_reads_proved_before_an_exit_was_told_is_no_proof_after_it() -> None:
+    """Of an exit only its row is told: the leg that went with it still looks like a stop."""
+    world = with_a_stop_of_ours_beside_a_leg(legs_on_partial_exit=LegsOnPartialExit.CANCEL)
+    world.wait(10_000)
+    assert world.book.position(MES).is_proven
+    world.reads_fail = True
+    world.tell = lambda target: TOLD if target == "GatewayUserOrder" else LOST
+    world.exit(1)
+    world.run_until(lambda: bool(world.book.protection.awaited), "its row")
+    world.tell = lambda _: LOST
+    world.wait(2_000)
+    assert world.stops() == [(1, Decimal(4990))]
+
+    world.reads_fail = False
+    world.wait(10_000)
+    assert (world.position(), world.guard.position()) == (1, 1)
+    assert world.stops() == [(1, Decimal(4990))]
+    assert world.naked_ns == 0
+
+
+def test_a_leg_whose_end_was_not_told_takes_over_from_no_other() -> None:
+    world = World().start()
+    world.enter(quantity=1, stop=4990, take_profit_price=Decimal(5010))
+    world.enter(quantity=1, stop=4985)
+    world.wait(5_000)
+    assert world.stops() == [(1, Decimal(4985)), (1, Decimal(4990))]
+    world.naked_ns = 0
+    world.reads_fail = True
+    world.tell = lambda target: LOST if target == "GatewayUserOrder" else TOLD
+    world.quote(5011)
+    world.wait(3_000)
+    assert world.guard.position() == world.position() == 1
+    world.reads_fail = False
+    world.wait(5_000)
+
+    assert world.stops() == [(1, Decimal(4985))]
+    assert world.naked_ns == 0

@@ -4,6 +4,8 @@ To take protection away needs more than a hint: trades and rows agree and nothin
 fresh reads say so.
 """
 
+from collections.abc import Iterable
+
 from msgspec.structs import replace
 
 from backstop.core.book import Book, Wake
@@ -48,14 +50,7 @@ def cut_surplus(work: Workbench, now: Situation) -> None:
         ask_for_audit(work)
         book.wake(Wake.PROTECTION, work.now_ns + ASK_AGAIN_NS)
         return
-    # The venue shrinks the sibling of a filled leg, and its own stops, by itself within 40 ms.
-    settles = any(cut.cover.origin is not Origin.OWN for cut in cuts)
-    settled_ns = since_ns + _settle_ns(book)
-    if settles and (work.now_ns < settled_ns or book.policy.leaves_bot_alone):
-        if work.now_ns < settled_ns:
-            book.wake(Wake.PROTECTION, settled_ns)
-        cuts = tuple(cut for cut in cuts if cut.cover.origin is Origin.OWN)
-    for cut in cuts:
+    for cut in _settled(work, now, cuts, since_ns=since_ns):
         _cut(work, now.record, cut)
 
 
@@ -104,6 +99,43 @@ def _in_reach(book: Book, stops: tuple[Cover, ...]) -> tuple[Cover, ...]:
     if book.policy.external_position_policy is not ExternalPositionPolicy.ALERT:
         return stops
     return tuple(stop for stop in stops if stop.origin is not Origin.FOREIGN)
+
+
+def _settled(
+    work: Workbench, now: Situation, cuts: tuple[Cut, ...], *, since_ns: int
+) -> tuple[Cut, ...]:
+    """Leave out what the venue may be changing by itself; look again when that should be done.
+
+    It takes away the sibling of a filled leg, and what it made for a position, within 40 ms.
+    """
+    book = work.book
+    settled_ns = since_ns + _settle_ns(book)
+    ended = [cut.cover for cut in cuts if not cut.to_quantity]
+    staying = [stop for stop in now.stops if stop not in ended]
+    settled: list[Cut] = []
+    for cut in cuts:
+        is_others = cut.cover.origin is not Origin.OWN
+        if is_others and work.now_ns < settled_ns:
+            book.wake(Wake.PROTECTION, settled_ns)
+        elif is_others and book.policy.leaves_bot_alone:
+            continue
+        elif cut.cover in now.stops and not _are_shown(book, now, staying, beside=cut.cover):
+            ask_for_audit(work)
+            book.wake(Wake.PROTECTION, work.now_ns + ASK_AGAIN_NS)
+        else:
+            settled.append(cut)
+    return tuple(settled)
+
+
+def _are_shown(book: Book, now: Situation, stops: Iterable[Cover], *, beside: Cover) -> bool:
+    """Say whether those of ``stops`` that are legs were there after an exit.
+
+    The venue may have taken them with it, and one whose end was not told still looks like a stop
+    that can take over from the one ``beside`` it.
+    """
+    held = (book.venue_orders.get(it.broker_order_id) for it in stops if it != beside)
+    legs = any(it is not None and it.row.is_leg for it in held)
+    return not legs or book.audit.complete_sent_ns >= now.view.exited_ns + ORPHAN_SETTLE_NS
 
 
 def _surely_too_many(book: Book, now: Situation, cuts: tuple[Cut, ...]) -> tuple[Cut, ...]:
@@ -180,12 +212,9 @@ def _is_certain(book: Book, now: Situation, covers: tuple[Cover, ...]) -> bool:
 
     A leg that covers more than its entry's trades account for says that trades are on the way.
     """
-    view = now.view
-    if view.is_proven:
-        return True
     if not is_settled(book, now):
-        return False
-    return all(
+        return False  # also where reads agreed before a fill that is awaited
+    return now.view.is_proven or all(
         cover.quantity + cover.filled_quantity <= _filled(book, now.record, cover.owner)
         for cover in covers
         if cover.origin is Origin.LEG

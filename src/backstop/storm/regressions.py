@@ -525,6 +525,17 @@ REGRESSIONS: Final = (
         "(`entrypoints.gateway.whole_lists`)",
         test="entrypoints/gateway/test_whole_lists.py",
     ),
+    Regression(
+        seed=10125,
+        hours=0.87,
+        rule="protected or flat",
+        defect="an exit had filled and taken a leg with it, and of both nothing was told; of all "
+        "this a look-up showed the row of the exit alone, and a stop of the guard's made room for "
+        "the leg, by the proof of what had been held before",
+        mended="what reads agreed on before a fill that is awaited is no proof, and no stop makes "
+        "room for a leg that no read has shown since an exit (`core.protection_surplus`)",
+        test="core/test_protection_surplus.py",
+    ),
 )
 """In the order in which they were found."""
 
