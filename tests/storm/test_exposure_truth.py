@@ -2,13 +2,14 @@
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from random import Random
 
 import pytest
 from msgspec.structs import replace
 
-from backstop.adapters.projectx.wire import PlaceBody, WireOrderType
+from backstop.adapters.projectx.wire import OrderRow, PlaceBody, WireOrderType
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.core.bars import Bar
 from backstop.core.correlation_estimator import CorrelationEstimator
@@ -17,7 +18,15 @@ from backstop.core.volatility import VolatilityEstimator
 from backstop.domain.order import OrderRequest, OrderType, Side
 from backstop.simulator.fault_rules import FaultKind, FaultRule
 from backstop.simulator.sessions import trade_date
-from backstop.storm.exposure_truth import SHOWN_S, ExposureWatch, Limits, rho_of, sigma_of
+from backstop.storm.exposure_truth import (
+    FAMILIES,
+    POINT_VALUES,
+    SHOWN_S,
+    ExposureWatch,
+    Limits,
+    rho_of,
+    sigma_of,
+)
 from backstop.storm.history import BAR_US, SESSIONS, Close, past_of
 from backstop.storm.mutations import Mutation, planted
 from backstop.storm.plan import Weather, plan_of
@@ -153,6 +162,49 @@ def test_a_stop_of_what_a_late_row_shows_opens_nothing_as_far_as_anybody_could_k
             )
         )
 
+    assert broken_in(story) == broken
+
+
+@pytest.mark.parametrize("type_", [OrderType.LIMIT, OrderType.MARKET], ids=["works", "has filled"])
+@pytest.mark.parametrize(
+    ("exit_is_later", "broken"), [(True, set()), (False, {"within limits"})], ids=["later", "known"]
+)
+def test_an_exit_that_was_let_pass_after_an_entry_and_arrives_before_it_could_not_be_known(
+    *, exit_is_later: bool, broken: set[str], type_: OrderType
+) -> None:
+    """A short position in the S&P hedges what is bought of the Nasdaq, and is bought back."""
+
+    async def story(world: World) -> None:
+        guard = guard_of(world)
+        await send(world, Side.SELL)
+        judge = a_watch(world, es_nq=risk_of_one(world, "MNQ") * 0.97)
+        entry = request(world, "MNQ", Side.BUY, OrderType.LIMIT, with_stop=True)
+        leaves = request(world, "MES", Side.BUY, type_, with_stop=False)
+        for it in (entry, leaves) if exit_is_later else (leaves, entry):
+            decision = await guard.submit_order(it)
+            assert not decision.denials, decision.denials
+            judge.decided(it.client_order_id)
+        await asyncio.sleep(HELD_S)
+        entry_row = row_of(world, entry)
+        del world.truth.live[entry_row.id]  # as if it had not arrived yet
+        judge.on_place(
+            PlaceBody(
+                account_id=ACCOUNT_ID,
+                contract_id=entry_row.contract_id,
+                type=WireOrderType.LIMIT,
+                side=0,
+                size=1,
+                custom_tag=entry_row.custom_tag,
+            )
+        )
+        assert judge.looked == 1
+
+    assert broken_in(story) == broken
+
+
+def broken_in(story: Callable[[World], Awaitable[None]]) -> set[str]:
+    """Let a story happen to a guard on a calm day, and return the rules that it breaks."""
+
     async def act(world: World) -> None:
         await world.begin()
         await asyncio.sleep(SETTLED_S + 1.0)
@@ -165,14 +217,15 @@ def test_a_stop_of_what_a_late_row_shows_opens_nothing_as_far_as_anybody_could_k
         settings={**settings, "BACKSTOP_CALENDAR": "always-open"},
     )
     world = simulated(replace(plan_of(SEED), pause_s=NEVER_S), act, terms=terms)
-    assert {it.rule for it in world.safety.violations} == broken
+    return {it.rule for it in world.safety.violations}
 
 
-def a_watch(world: World) -> ExposureWatch:
-    """Return a judge whose limits no contract keeps."""
+def a_watch(world: World, *, es_nq: float | None = None) -> ExposureWatch:
+    """Return a judge whose limits no contract keeps; with ``es_nq`` that is the only one."""
+    others = 1.0 if es_nq is None else math.inf
     return ExposureWatch(
         world.truth,
-        limits=Limits(correlated=1.0, es_nq=1.0, one_side=1.0, gross=1.0),
+        limits=Limits(correlated=others, es_nq=es_nq or 1.0, one_side=others, gross=others),
         bars=world.venue.history.families,
         guard=lambda: world.host.guard,
         up_s=lambda: 0.0,
@@ -187,17 +240,39 @@ def guard_of(world: World) -> CriticalSystemManager:
     return guard
 
 
-async def send(world: World, side: Side) -> None:
-    bid, tick = world.venue.touch(world.venue.contract_ids["MES"])
-    request = OrderRequest(
-        client_order_id=f"bot-{side}",
-        symbol="MES",
+def risk_of_one(world: World, symbol: str) -> float:
+    """Return the risk dollars of one contract by what the guard measured."""
+    family = FAMILIES[symbol]
+    sigma = {it.family: it.sigma_ppm / 1e6 for it in guard_of(world).exposure().volatilities}
+    return POINT_VALUES[symbol] * world.venue.history.families[family].price * sigma[family]
+
+
+def request(
+    world: World, symbol: str, side: Side, type_: OrderType, *, with_stop: bool
+) -> OrderRequest:
+    """Return one contract; what is no market order is far from the market."""
+    bid, tick = world.venue.touch(world.venue.contract_ids[symbol])
+    return OrderRequest(
+        client_order_id=f"bot-{symbol}-{side}",
+        symbol=symbol,
         side=side,
         quantity=1,
-        type=OrderType.MARKET,
-        stop_loss_price=bid - 80 * tick if side is Side.BUY else None,
+        type=type_,
+        limit_price=bid - 40 * tick if type_ is OrderType.LIMIT else None,
+        stop_loss_price=bid - 80 * tick if with_stop else None,
     )
-    decision = await guard_of(world).submit_order(request)
+
+
+def row_of(world: World, asked: OrderRequest) -> OrderRow:
+    tag = guard_of(world).book.orders[asked.client_order_id].custom_tag
+    (row,) = (it for it in world.truth.live.values() if it.custom_tag == tag)
+    return row
+
+
+async def send(world: World, side: Side) -> None:
+    opens = side is Side.BUY
+    asked = request(world, "MES", side, OrderType.MARKET, with_stop=opens)
+    decision = await guard_of(world).submit_order(asked)
     assert not decision.denials, decision.denials
 
 

@@ -6,11 +6,14 @@ guard measured from the bars is compared with what the bars say.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from itertools import pairwise, product
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from backstop.adapters.projectx.wire import ModifyBody, OrderRow, PlaceBody
 from backstop.app.critical_system_manager import CriticalSystemManager
@@ -78,6 +81,24 @@ class Limits(Struct, frozen=True, kw_only=True):
         )
 
 
+class Size(NamedTuple):
+    """Contracts that an order could fill; negative: it sells."""
+
+    contract_id: str
+    signed: int
+
+
+class _Seen(Struct, frozen=True, kw_only=True):
+    """What is held, and what could fill."""
+
+    held: Mapping[str, int]
+    orders: tuple[Size, ...]
+
+    def with_more(self, more: Size) -> "_Seen":
+        """Return the same with another order."""
+        return replace(self, orders=(*self.orders, more))
+
+
 class ExposureWatch:
     """Judges each order that reaches the venue."""
 
@@ -110,7 +131,9 @@ class ExposureWatch:
         self._up_s = up_s
         self._reads_fail = reads_fail
         self._broke = broke
-        self._decided: dict[str, float] = {}
+        self._decided: dict[str, float] = {}  # in the order in which they were let pass
+        # Tags of those that only took away by what the guard knew then.
+        self._exits: set[str] = set()
         # Tags of stops and targets of the guard -> what may have been held when it placed them.
         self._protective: dict[str, frozenset[int]] = {}
         # And what a row showed then, against the trades.
@@ -124,6 +147,8 @@ class ExposureWatch:
         if guard is None:
             return
         order = guard.book.orders.get(client_order_id)
+        if order is not None and guard.book.is_exit(order):
+            self._exits.add(order.custom_tag)
         if order is not None and order.role is not None:
             contract_id, since_s = order.intent.contract_id, self._truth.now_s() - SHOWN_S
             self._protective.setdefault(
@@ -137,7 +162,8 @@ class ExposureWatch:
         guard = self._guard()
         if guard is None or self._closes(body) or not self._is_fresh(guard, body.custom_tag):
             return
-        self.look(guard, body.contract_id, body.side, body.size, str(body.custom_tag))
+        tag, more = str(body.custom_tag), Size(body.contract_id, sign(body.side) * body.size)
+        self._look(guard, more, tag, self._seen(self._exits_after(guard, tag)))
 
     def on_modify(self, body: ModifyBody) -> None:
         """Look at an order that becomes larger."""
@@ -145,19 +171,17 @@ class ExposureWatch:
         if guard is None or row is None or body.size is None or self._protects(row):
             return
         if body.size > row.size and self._is_fresh(guard, row.custom_tag):
-            more = body.size - row.size
-            self.look(guard, row.contract_id, row.side, more, f"a change of {row.custom_tag}")
+            more = Size(row.contract_id, sign(row.side) * (body.size - row.size))
+            self._look(guard, more, f"a change of {row.custom_tag}", self._seen(frozenset()))
 
-    def look(
-        self, guard: CriticalSystemManager, contract_id: str, side: int, size: int, what: str
-    ) -> None:
-        """Work the limits out with ``size`` more on ``side``, and without."""
+    def _look(self, guard: CriticalSystemManager, more: Size, what: str, seen: "_Seen") -> None:
+        """Work the limits out with ``more`` beside what is ``seen``, and without."""
         self.looked += 1
         sigma, rho = _estimates(guard)
-        if self._only_reduces(sigma, contract_id, side, size):
+        if self._only_reduces(sigma, more, seen):
             return
-        before = self._readings(sigma, rho, None)
-        after = self._readings(sigma, rho, (contract_id, side, size))
+        before = self._readings(sigma, rho, seen)
+        after = self._readings(sigma, rho, seen.with_more(more))
         for (name, value, limit), (_, value_before, _) in zip(after, before, strict=True):
             grows = value > value_before + 1.0
             if grows and value > limit * (1.0 + DRIFT):
@@ -224,38 +248,52 @@ class ExposureWatch:
         may_protect = row.type in STOPS or tag in self._protective
         return tag.endswith(("-SL", "-TP")) or (may_protect and held * sign(row.side) < 0)
 
-    def _only_reduces(
-        self, sigma: Mapping[str, float], contract_id: str, side: int, size: int
-    ) -> bool:
+    def _only_reduces(self, sigma: Mapping[str, float], more: Size, seen: "_Seen") -> bool:
         """Say whether an order only shrinks what its family comes to, as a close of a part does.
 
         It may be of the micro while the mini is held the other way: what hedged another family gets
         smaller, and no limit can forbid that.
         """
-        low, high = self._ranges(sigma, None)[_family(contract_id)]
-        risk = size * self._risk(contract_id, sigma)
-        return high + risk < 1.0 if sign(side) > 0 else low - risk > -1.0
+        low, high = self._ranges(sigma, seen)[_family(more.contract_id)]
+        risk = more.signed * self._risk(more.contract_id, sigma)
+        return high + risk < 1.0 if risk > 0.0 else low + risk > -1.0
 
-    def _could_fill(self, more: tuple[str, int, int] | None) -> Iterator[tuple[str, int, int]]:
-        for row in self._truth.live.values():
-            if not self._protects(row):
-                yield row.contract_id, row.side, row.size - row.fill_volume
-        if more is not None:
-            yield more
+    def _exits_after(self, guard: CriticalSystemManager, tag: str) -> frozenset[str]:
+        """Return tags of the exits that were let pass after an order, and may arrive before it.
 
-    def _ranges(
-        self, sigma: Mapping[str, float], more: tuple[str, int, int] | None
-    ) -> dict[str, tuple[float, float]]:
+        What hedged it may go with them; the guard could not know that, and keeps no exit back.
+        """
+        names = [*self._decided]
+        orders = guard.book.orders
+        later = names[names.index(guard.book.client_of_tag[tag]) + 1 :]
+        tags = (orders[name].custom_tag for name in later if name in orders)
+        return frozenset(it for it in tags if it in self._exits)
+
+    def _seen(self, unknown: AbstractSet[str]) -> "_Seen":
+        """Return what is held and could fill, as if orders with the tags ``unknown`` were not."""
+        truth = self._truth
+        held = Counter(truth.positions)
+        for row in truth.orders.values() if unknown else ():
+            if row.custom_tag in unknown:
+                held[row.contract_id] -= sign(row.side) * row.fill_volume
+        orders = (
+            Size(row.contract_id, sign(row.side) * (row.size - row.fill_volume))
+            for row in truth.live.values()
+            if not self._protects(row) and row.custom_tag not in unknown
+        )
+        return _Seen(held=held, orders=tuple(orders))
+
+    def _ranges(self, sigma: Mapping[str, float], seen: "_Seen") -> dict[str, tuple[float, float]]:
         """Return the least and the most that each family could come to, in risk dollars."""
         low = dict.fromkeys(self._bars, 0.0)
         high = dict.fromkeys(self._bars, 0.0)
-        for contract_id, held in self._truth.positions.items():
+        for contract_id, held in seen.held.items():
             risk = held * self._risk(contract_id, sigma)
             low[_family(contract_id)] += risk
             high[_family(contract_id)] += risk
-        for contract_id, side, size in self._could_fill(more):
-            ends = high if sign(side) > 0 else low
-            ends[_family(contract_id)] += sign(side) * size * self._risk(contract_id, sigma)
+        for order in seen.orders:
+            ends = high if order.signed > 0 else low
+            ends[_family(order.contract_id)] += order.signed * self._risk(order.contract_id, sigma)
         return {family: (low[family], high[family]) for family in low}
 
     def _risk(self, contract_id: str, sigma: Mapping[str, float]) -> float:
@@ -266,10 +304,10 @@ class ExposureWatch:
         self,
         sigma: Mapping[str, float],
         rho: Mapping[frozenset[str], float | None],
-        more: tuple[str, int, int] | None,
+        seen: "_Seen",
     ) -> list[tuple[str, float, float]]:
         """Return each limit's name, its value at the worst outcome, and the limit."""
-        ranges = self._ranges(sigma, more)
+        ranges = self._ranges(sigma, seen)
         outcomes = [
             dict(zip(ranges, ends, strict=True)) for ends in product(*map(_ends, ranges.values()))
         ]

@@ -703,4 +703,11 @@ MISJUDGED: Final = (
         "another close; the guard had asked for each only once. What is filled beyond an order's "
         "size turns nothing around on the guard's account",
     ),
+    Misjudged(
+        seed=10450,
+        rule="within limits",
+        why="a bot bought Nasdaq that a short position in the S&P hedged, and bought that position "
+        "back in the same burst; the exit overtook the entry on its way. When the entry was let "
+        "pass there was no exit, and no exit is kept back",
+    ),
 )
