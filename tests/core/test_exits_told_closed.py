@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tests.core.builders import MES, Guard, a_policy, a_position, a_quote, a_request
+from tests.core.builders import (
+    MES,
+    Guard,
+    a_guard_start,
+    a_policy,
+    a_position,
+    a_quote,
+    a_request,
+)
 from tests.core.protection_world import LOST, TOLD, Delivery, World
 from tests.core.test_guardrails import around
 from tests.core.test_guardrails import judged as assessed
@@ -241,20 +249,33 @@ def test_however_often_a_bot_asks_before_the_trade_is_here_the_position_never_tu
         assert world.position() >= 0
 
 
-def told_to_close(answer: Answer = Answer.YES) -> Guard:
+def told_to_close(answer: Answer = Answer.YES, *, quantity: int | None = None) -> Guard:
     """Return a guard long 3 that has asked for a close, and heard nothing but ``answer``."""
     guard = Guard().start()
-    guard.trade(broker_order_id=900, quantity=HELD)
-    guard.position_row(HELD)
-    guard.audit(positions=(a_position(HELD),), after_ms=6_000)
-    wish = CloseRequested(utc_us=guard.utc_us, contract_id=MES, reason="out", operator="bot")
-    guard.feed(wish)
+    hold(guard)
+    ask_to_close(guard, quantity=quantity)
     close_answered(guard, answer)
     return guard
 
 
-def close_answered(guard: Guard, answer: Answer) -> None:
-    refusal = CloseRefusal.NO_POSITION if answer is Answer.NO else None
+def hold(guard: Guard, **trade: int) -> None:
+    guard.trade(**({"broker_order_id": 900, "quantity": HELD} | trade))
+    guard.position_row(HELD)
+    guard.audit(positions=(a_position(HELD),), after_ms=6_000)
+
+
+def ask_to_close(guard: Guard, *, quantity: int | None = None) -> None:
+    guard.feed(
+        CloseRequested(
+            utc_us=guard.utc_us, contract_id=MES, reason="out", operator="bot", quantity=quantity
+        )
+    )
+
+
+def close_answered(
+    guard: Guard, answer: Answer, because: CloseRefusal = CloseRefusal.NO_POSITION
+) -> None:
+    refusal = because if answer is Answer.NO else None
     told = PositionCloseAnswered(
         utc_us=guard.utc_us, contract_id=MES, answer=answer, refusal=refusal
     )
@@ -319,3 +340,21 @@ def test_a_later_read_that_no_request_waits_for_shows_that_a_close_did_nothing()
 
 def test_an_exit_is_let_through_when_the_venue_refused_the_close() -> None:
     assert exits(told_to_close(Answer.NO)).kind is DecisionKind.ACCEPTED
+
+
+def test_what_a_close_of_long_ago_did_is_not_taken_for_one_that_was_under_way_at_a_crash() -> None:
+    """The new process knows neither answer nor order of it: it may be filling now."""
+    guard = told_to_close()
+    guard.trade(trade_id=20, broker_order_id=950, side=Side.SELL, quantity=HELD)
+    guard.position_row(0)
+    for _ in range(3):
+        guard.audit(after_ms=1_500)
+    assert not guard.book.liquidating
+    hold(guard, trade_id=30, broker_order_id=960)
+    ask_to_close(guard)
+    assert exits(guard).kind is DecisionKind.REFUSED
+
+    guard.feed(a_guard_start(utc_us=guard.utc_us, downtime_ms=500), after_ms=500)
+    out = guard.submit(client_order_id="again", side=Side.SELL, quantity=HELD, stop_loss_price=None)
+    assert out.kind is DecisionKind.REFUSED
+    assert DenialCode.POSITION_FLIP in {it.code for it in out.denials}

@@ -445,12 +445,17 @@ class Book:
         return closing + ours + foreign
 
     def left_of(self, close: CloseAttempt) -> int:
-        """Return the contracts of a close that no trade of its order has shown yet."""
+        """Return the contracts of a close that no trade of its order has shown yet.
+
+        A restart gives all closes one time, also those that were over long before: only what is
+        newer than all that was known when this one left can be of it.
+        """
         of_it = (
             number
             for own in self.external.closes
             if own.contract_id == close.contract_id and own.asked_ns == close.sent_ns
             for number, _ in own.claims
+            if number > close.newest_order_id
         )
         return max(0, close.wanted - sum(self.traded(number) for number in of_it))
 

@@ -14,7 +14,7 @@ from backstop.core.book import STOP_TYPES, Book
 from backstop.core.closed_market import waits_until_ns
 from backstop.core.contract_end import rests_until_ns, tell_ended
 from backstop.core.execution_verification import REPLY_LIMIT_NS
-from backstop.core.expected_closes import close_expected, close_not_expected
+from backstop.core.expected_closes import close_expected, close_not_expected, newest_order_id
 from backstop.core.liquidation import CloseAttempt, Liquidation, pause_ns
 from backstop.core.liquidation_scope import (
     is_in_scope,
@@ -61,7 +61,7 @@ def close_contract(work: Workbench, run: Liquidation, contract_id: str) -> None:
         quantity=position,
         wanted=wanted,
         sent_ns=work.now_ns,
-        newest_order_id=_newest_order_id(book),
+        newest_order_id=newest_order_id(book),
         times=times,
         refusals=refusals,
         refusal=refusal,
@@ -233,8 +233,3 @@ def _tell_flipped(work: Workbench, run: Liquidation, contract_id: str, position:
         f"{contract_id} was {attempt.quantity:+d} when its close was sent and is {position:+d} "
         f"now: something else closed it as well. {run.liquidation_id} closes that too.",
     )
-
-
-def _newest_order_id(book: Book) -> int:
-    known = (*book.client_of_broker_id, *book.venue_orders)
-    return max(*known, book.forgotten_order_id or 0, 0)

@@ -38,7 +38,7 @@ def close_expected(work: Workbench, contract_id: str, quantity: int | None) -> N
     close = OwnClose(
         contract_id=contract_id,
         asked_ns=work.now_ns,
-        newest_order_id=_newest_order_id(work.book),
+        newest_order_id=newest_order_id(work.book),
         side=side,
         quantity=quantity,
     )
@@ -69,7 +69,8 @@ def _is_late(close: OwnClose, now_ns: int) -> bool:
     return now_ns > close.asked_ns + CLOSE_WINDOW_NS
 
 
-def _newest_order_id(book: Book) -> int:
+def newest_order_id(book: Book) -> int:
+    """Return the highest order number that is known; what the venue makes from now on is higher."""
     known = (*book.client_of_broker_id, *book.venue_orders, *book.trades_of)
     return max(*known, book.forgotten_order_id or 0, 0)
 
