@@ -25,6 +25,7 @@ from backstop.core.order_waits import has_to_wait
 from backstop.core.policy import SECOND_NS
 from backstop.core.pre_trade import judge
 from backstop.core.step import Decision, DecisionKind
+from backstop.domain.alert_code import AlertCode
 from backstop.domain.broker import BrokerOrder, BrokerStatus
 from backstop.domain.commands import ClosePosition
 from backstop.domain.denial import Denial, DenialCode
@@ -340,6 +341,44 @@ def test_a_later_read_that_no_request_waits_for_shows_that_a_close_did_nothing()
 
 def test_an_exit_is_let_through_when_the_venue_refused_the_close() -> None:
     assert exits(told_to_close(Answer.NO)).kind is DecisionKind.ACCEPTED
+
+
+def test_an_exit_is_refused_where_a_read_shows_less_than_is_believed() -> None:
+    """A close that filled in part did something: an exit of all of it would open the other side."""
+    guard = told_to_close()
+    guard.audit(positions=(a_position(1),), after_ms=1_500)
+    close_answered(guard, Answer.NO, CloseRefusal.NOT_NOW)
+    assert exits(guard).kind is DecisionKind.REFUSED
+
+    guard.audit(positions=(a_position(1),), after_ms=1_500)
+    close_answered(guard, Answer.NO, CloseRefusal.NOT_NOW)
+    out = guard.submit(client_order_id="rest", side=Side.SELL, quantity=1, stop_loss_price=None)
+    assert out.kind is DecisionKind.ACCEPTED
+
+
+def test_a_part_is_not_over_by_a_read_that_may_be_older_than_its_close() -> None:
+    """It may have closed one contract: then an exit of all three opens the other side."""
+    guard = told_to_close(quantity=1)
+    guard.audit(positions=(a_position(HELD),), after_ms=450)
+    assert exits(guard).kind is DecisionKind.REFUSED
+    assert AlertCode.CLOSE_INCOMPLETE not in guard.alerts()
+
+    guard.audit(positions=(a_position(HELD),), after_ms=1_000)
+    assert AlertCode.CLOSE_INCOMPLETE in guard.alerts()
+    assert not guard.book.liquidating
+    assert exits(guard).kind is DecisionKind.ACCEPTED
+
+
+def test_a_part_is_not_over_by_one_read_that_shows_that_it_was_closed() -> None:
+    """Two say so before the position counts as smaller: until then three would be closed of two."""
+    guard = told_to_close(quantity=1)
+    guard.audit(positions=(a_position(HELD - 1),), after_ms=1_500)
+    assert exits(guard).kind is DecisionKind.REFUSED
+
+    guard.audit(positions=(a_position(HELD - 1),), after_ms=1_000)
+    assert not guard.book.liquidating
+    assert guard.position() == HELD - 1
+    assert AlertCode.CLOSE_INCOMPLETE not in guard.alerts()
 
 
 def test_what_a_close_of_long_ago_did_is_not_taken_for_one_that_was_under_way_at_a_crash() -> None:

@@ -112,7 +112,7 @@ def closes_looked_at(work: Workbench, event: AccountAudited) -> None:
     """Count the read for every request that it can say something about.
 
     One that may be older than the answer shows what was there before the request, and not that
-    something is left after it.
+    something is left after it. One that shows less than is believed shows that something is gone.
     """
     if event.positions is None or event.live_orders is None:
         return
@@ -124,8 +124,11 @@ def closes_looked_at(work: Workbench, event: AccountAudited) -> None:
         is_late = event.sent_ns >= attempt.answered_ns + SNAPSHOT_LAG_NS
         if not (is_due or is_late):
             continue
+        held = abs(work.book.position(contract_id).quantity)
         is_listed = any(
-            row.contract_id == contract_id and row.quantity * attempt.quantity > 0
+            row.contract_id == contract_id
+            and row.quantity * attempt.quantity > 0
+            and abs(row.quantity) >= held
             for row in event.positions
         )
         work.book.closes[contract_id] = replace(

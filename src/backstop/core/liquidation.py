@@ -187,7 +187,7 @@ class CloseAttempt(Struct, frozen=True, kw_only=True):
         answered_ns: when the answer came, or the waiting for it ended.
         looks: fresh reads since then.
         looked_ns: when the newest of those was sent.
-        stands: the newest read that can be no picture from before it shows that something is left.
+        stands: the newest read that can be no picture from before it shows all that is believed.
         follows_taken: the venue may have done a request before, and no read showed otherwise.
         told_flipped: a person was told that the position came out on the other side.
         told_ended: a person was told that the venue takes no orders for the contract month.

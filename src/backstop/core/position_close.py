@@ -4,6 +4,7 @@ A full close is a run like a liquidation, of one contract and without its latch.
 once: what may have been closed is never asked for again, for more than was wanted would go.
 """
 
+from backstop.core.book import Book
 from backstop.core.closing import is_executing
 from backstop.core.contract_end import try_again
 from backstop.core.entry_gate import gate_denial
@@ -11,6 +12,7 @@ from backstop.core.fills_to_come import held_by_any_word
 from backstop.core.liquidation import Cause, CloseAttempt, Liquidation, LiquidationState
 from backstop.core.liquidation_register import joined, put_on_record, running
 from backstop.core.liquidation_scope import open_quantity
+from backstop.core.positions import SNAPSHOT_LAG_NS
 from backstop.core.step import Decision, DecisionKind, Workbench
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.commands import ClosePosition, Severity
@@ -65,8 +67,22 @@ def part_ended(work: Workbench, run: Liquidation) -> LiquidationState | None:
         return None
     if any(is_executing(book, row) for row in book.working_rows(contract_id)):
         return None
+    if _may_be_done_unseen(book, attempt):
+        return None
     _tell_incomplete(work, run, attempt)
     return LiquidationState.DONE
+
+
+def _may_be_done_unseen(book: Book, attempt: CloseAttempt) -> bool:
+    """Say whether it may have closed more than any trade shows: pictures lag behind.
+
+    Whoever was told that it did nothing would ask again, and an exit of all that is believed to be
+    held would open the other side.
+    """
+    if attempt.answer is Answer.NO or not book.left_of(attempt):
+        return False
+    differs = book.position(attempt.contract_id).differing is not None
+    return differs or book.audit.complete_sent_ns < attempt.answered_ns + SNAPSHOT_LAG_NS
 
 
 def _tell_incomplete(work: Workbench, run: Liquidation, attempt: CloseAttempt) -> None:
