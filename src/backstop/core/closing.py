@@ -14,7 +14,7 @@ from backstop.core.book import STOP_TYPES, Book
 from backstop.core.closed_market import waits_until_ns
 from backstop.core.contract_end import rests_until_ns, tell_ended
 from backstop.core.execution_verification import REPLY_LIMIT_NS
-from backstop.core.expected_closes import close_expected, close_not_expected, newest_order_id
+from backstop.core.expected_closes import close_expected, close_not_expected
 from backstop.core.liquidation import CloseAttempt, Liquidation, pause_ns
 from backstop.core.liquidation_scope import (
     is_in_scope,
@@ -56,20 +56,20 @@ def close_contract(work: Workbench, run: Liquidation, contract_id: str) -> None:
         refusals = attempt.refusals + attempt.is_refused_for_now
         refusal = attempt.refusal
         told_ended = attempt.told_ended
+    quantity = wanted if run.is_partial else None
+    expected = close_expected(work, contract_id, quantity)
     book.closes[contract_id] = CloseAttempt(
         contract_id=contract_id,
         quantity=position,
         wanted=wanted,
-        sent_ns=work.now_ns,
-        newest_order_id=newest_order_id(book),
+        sent_ns=expected.asked_ns,
+        newest_order_id=expected.newest_order_id,
         times=times,
         refusals=refusals,
         refusal=refusal,
         follows_taken=taken,
         told_ended=told_ended,
     )
-    quantity = wanted if run.is_partial else None
-    close_expected(work, contract_id, quantity)
     work.commands.append(
         ClosePosition(
             account_id=book.policy.account_id,

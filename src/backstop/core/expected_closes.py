@@ -24,13 +24,16 @@ CLOSES_KEPT = 64
 """Requests to close that are remembered; a liquidation of many contracts takes some dozens."""
 
 
-def close_expected(work: Workbench, contract_id: str, quantity: int | None) -> None:
+def close_expected(work: Workbench, contract_id: str, quantity: int | None) -> OwnClose:
     """Note that a close of ours leaves now: the market order it leads to is not somebody else's.
 
     Args:
         work: the step that sends the request.
         contract_id: what is closed.
         quantity: contracts; None: all of the position, as many as the venue holds.
+
+    Returns:
+        What was noted.
     """
     view = work.book.position(contract_id)
     held = view.quantity or view.ledger
@@ -38,12 +41,13 @@ def close_expected(work: Workbench, contract_id: str, quantity: int | None) -> N
     close = OwnClose(
         contract_id=contract_id,
         asked_ns=work.now_ns,
-        newest_order_id=newest_order_id(work.book),
+        newest_order_id=_newest_order_id(work.book),
         side=side,
         quantity=quantity,
     )
     record = work.book.external
     record.closes = (*record.closes, close)[-CLOSES_KEPT:]
+    return close
 
 
 def close_not_expected(work: Workbench, contract_id: str) -> None:
@@ -69,7 +73,7 @@ def _is_late(close: OwnClose, now_ns: int) -> bool:
     return now_ns > close.asked_ns + CLOSE_WINDOW_NS
 
 
-def newest_order_id(book: Book) -> int:
+def _newest_order_id(book: Book) -> int:
     """Return the highest order number that is known; what the venue makes from now on is higher."""
     known = (*book.client_of_broker_id, *book.venue_orders, *book.trades_of)
     return max(*known, book.forgotten_order_id or 0, 0)
