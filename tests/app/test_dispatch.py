@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 from tests.app.desk import API_KEY, USER, Desk, until
 
 from backstop.adapters.clock import SystemClock
@@ -313,6 +314,20 @@ async def test_the_same_cancel_is_under_way_a_few_times_at_most(desk: Desk) -> N
 
         assert outlet.dispatcher.under_way == 2 * SAME_CANCEL_MAX
         assert outlet.facts == []
+
+
+async def test_a_cancel_that_waits_for_calls_keeps_none_back_that_may_use_every_call(
+    desk: Desk,
+) -> None:
+    """Repeats leave calls to reads, and wait for them; a liquidation's own cancel does not."""
+    cancel = CancelOrder(account_id=desk.account, broker_order_id=1, reason="a test")
+    async with an_outlet(desk) as outlet:
+        desk.mischief("Order/cancel", FaultKind.DELAY_RESPONSE, delay_ms=600_000, count=None)
+        for _ in range(SAME_CANCEL_MAX + 5):
+            outlet.dispatcher.dispatch(replace(cancel, repeats=True))
+        outlet.dispatcher.dispatch(replace(cancel, reduces_risk=True))
+
+        assert outlet.dispatcher.under_way == SAME_CANCEL_MAX + 1
 
 
 async def test_changes_beyond_the_limit_leave_their_orders_as_they_are(

@@ -264,7 +264,10 @@ class World:
         return None
 
     def _cancel(self, command: CancelOrder) -> None:
-        fate = self.cancel_fates.pop(0) if self.cancel_fates else HEALTHY
+        if self.no_calls_to_read and command.repeats:
+            fate = Fate(answer=Answer.NOT_SENT)  # it leaves even more calls to others
+        else:
+            fate = self.cancel_fates.pop(0) if self.cancel_fates else HEALTHY
         number = command.broker_order_id
         row = self.orders[number]
         held = self.positions.get(row.contract_id, 0)

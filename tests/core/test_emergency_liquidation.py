@@ -39,8 +39,10 @@ from backstop.domain.events import (
     CloseRefusal,
     CloseRequested,
     LiquidationRequested,
+    OrderReported,
     PositionCloseAnswered,
     ResumeRequested,
+    Source,
 )
 from backstop.domain.order import OrderState, OrderType, Side
 
@@ -510,15 +512,31 @@ def cancel_times_s(world: World, number: int, *, for_s: int) -> list[float]:
     return [(it - start_ns) / SECOND_NS for it in times_ns]
 
 
-def an_order_that_stays(fate: Fate) -> tuple[World, int]:
+def an_order_that_stays(fate: Fate, *, is_ours: bool = False) -> tuple[World, int]:
     """Return a world that liquidates and cannot read; ``fate`` is that of every cancel."""
     world = World()
-    number = world.order(Side.BUY, 1, OrderType.LIMIT)
+    number = 0 if is_ours else world.order(Side.BUY, 1, OrderType.LIMIT)
     world.start()
+    number = an_entry_of_ours(world) if is_ours else number
     world.cancel_fates = [fate] * 100
     world.no_calls_to_read = True
     world.liquidate()
     return world, number
+
+
+def an_entry_of_ours(world: World) -> int:
+    """Let an entry of ours rest at the venue; returns its number there."""
+    number = world.order(Side.BUY, 1, OrderType.LIMIT)
+    order = world.guard.submit(
+        type=OrderType.LIMIT, limit_price=Decimal(4900), quantity=1, stop_loss_price=Decimal(4890)
+    ).order
+    assert order is not None
+    world.orders[number] = replace(world.orders[number], custom_tag=order.custom_tag)
+    world.guard.dispatch()
+    world.guard.answer(Answer.YES, number)
+    row = world.orders[number]
+    world.guard.feed(OrderReported(utc_us=world.guard.utc_us, order=row, source=Source.HUB))
+    return number
 
 
 def test_an_order_of_which_no_read_tells_is_cancelled_ever_less_often() -> None:
@@ -537,6 +555,23 @@ def test_a_cancel_that_never_left_puts_off_no_other() -> None:
     world, number = an_order_that_stays(Fate(answer=Answer.NOT_SENT))
 
     assert cancel_times_s(world, number, for_s=9) == [2.0, 4.0, 6.0, 8.0]
+
+
+def test_a_cancel_that_only_repeats_puts_off_none_that_may_use_every_call() -> None:
+    """What a halt asks again every two seconds leaves calls to reads, and does not leave for long.
+
+    The liquidation's own cancel of that entry comes due all the same.
+    """
+    world, number = an_order_that_stays(LOST, is_ours=True)
+    sent = len(world.sent)
+
+    times_s = cancel_times_s(world, number, for_s=59)
+
+    cancels = [it for it in world.sent[sent:] if isinstance(it, CancelOrder)]
+    own_s = [at for at, it in zip(times_s, cancels, strict=True) if it.reduces_risk]
+    assert own_s == [2.0, 6.0, 14.0, 30.0, 50.0]
+    assert any(it.repeats for it in cancels), "the halt asks again too"
+    assert len(set(times_s)) == len(times_s), "what both ask for at once is one request"
 
 
 def test_an_order_that_a_read_shows_as_it_was_is_cancelled_with_that_read() -> None:

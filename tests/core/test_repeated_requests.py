@@ -35,7 +35,7 @@ from backstop.domain.commands import (
     LookUpOrder,
     ModifyOrder,
 )
-from backstop.domain.events import Answer, CancelAnswered, ModifyAnswered
+from backstop.domain.events import Answer, CancelAnswered, CancelRequested, ModifyAnswered
 from backstop.domain.order import OrderState, OrderType, Side
 
 STOP = 100
@@ -219,6 +219,21 @@ def test_an_order_of_ours_takes_its_count_along_when_it_ends() -> None:
     late = CancelAnswered(utc_us=guard.utc_us, broker_order_id=100, answer=Answer.UNKNOWN)
     guard.feed(late)
     assert guard.book.unclear == {}, "an answer that comes after the end keeps no read urgent"
+
+
+def test_an_order_that_its_answer_alone_tells_of_is_counted_too() -> None:
+    """Its cancels may have arrived as well: they leave calls to the reads that will show it."""
+    guard = Guard().start()
+    guard.working(type=OrderType.LIMIT, limit_price=Decimal(4990))
+    guard.feed(CancelRequested(utc_us=guard.utc_us, client_order_id="c1", reason="enough"))
+    for _ in range(2):
+        lost = CancelAnswered(utc_us=guard.utc_us, broker_order_id=100, answer=Answer.UNKNOWN)
+        guard.feed(lost)
+        guard.timer(after_ms=CANCEL_PAUSE_MAX_NS // MILLISECOND_NS)
+
+    assert [it.repeats for it in guard.commands_of(CancelOrder)] == [False, True, True]
+    guard.row(status=BrokerStatus.CANCELLED, type=OrderType.LIMIT)
+    assert guard.book.unclear == {}
 
 
 @pytest.mark.parametrize(

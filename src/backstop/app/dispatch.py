@@ -30,8 +30,8 @@ MODIFIES_MAX = 200
 
 SAME_CANCEL_MAX = 4
 """Cancels of one order under way at once: while one hangs, another may get through; a fifth adds
-nothing. No other request that cuts risk is ever kept back: there are as many as the core has
-positions and orders."""
+nothing. Those that leave calls to others are counted apart, for they may wait long. No other
+request that cuts risk is ever kept back: there are as many as the core has positions and orders."""
 
 
 class Dispatcher:
@@ -201,7 +201,9 @@ def _crowd(command: Change | LookUpOrder | AuditAccount) -> tuple[str, int | Non
     """Return the crowd that a request is counted in, and how large it may be; None: any size."""
     match command:
         case CancelOrder():
-            return f"cancel {command.broker_order_id}", SAME_CANCEL_MAX
+            # What waits for calls that it leaves to others keeps none back that may use them all.
+            again = "repeated " if command.repeats else ""
+            return f"{again}cancel {command.broker_order_id}", SAME_CANCEL_MAX
         case ModifyOrder():
             return "modifies", MODIFIES_MAX
         case PlaceOrder() if not command.reduces_risk:

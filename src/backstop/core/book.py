@@ -142,16 +142,21 @@ class AskedSize(Struct, frozen=True, kw_only=True):
 
 
 class Unclear(Struct, frozen=True, kw_only=True):
-    """Requests about one order without a clear answer, in a row; ``left``: one may have arrived.
+    """Requests about one order without a clear answer, in a row; ``left`` may have arrived.
 
     ``last_ns`` is when the last that may have was answered, or given up; monotonic. ``is_shown``: a
     read that was sent since then shows the order as if nothing had been asked.
     """
 
     times: int = 0
-    left: bool = False
+    left: int = 0
     last_ns: int = 0
     is_shown: bool = False
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """One may have arrived, and no read says what came of it: the next one repeats it."""
+        return self.left > 0 and not self.is_shown
 
 
 @dataclass(slots=True)
@@ -247,6 +252,9 @@ class Book:
     cancel_asked_ns: dict[int, int] = field(
         default_factory=dict
     )  # broker order -> when we asked to cancel it
+    cancel_unheld_ns: dict[int, int] = field(
+        default_factory=dict
+    )  # broker order -> when we asked so with every call to use, and left none to reads
     asked_sizes: dict[int, AskedSize] = field(
         default_factory=dict
     )  # broker order -> the newest size that a bot asked for

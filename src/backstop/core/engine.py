@@ -68,7 +68,7 @@ from backstop.core.reconciliation import book_audit, book_look_up, condensed
 from backstop.core.record_soundness import record_checked
 from backstop.core.registered_orders import order_registered
 from backstop.core.repeated_executions import count_executions
-from backstop.core.repeated_requests import marked, note_answer
+from backstop.core.repeated_requests import marked, note_answer, note_cancels
 from backstop.core.slippage_breaches import count_breaches, follow_moves, level_answered
 from backstop.core.standing_latches import latches_handed_over, records_lost
 from backstop.core.standstill import stood_still
@@ -495,8 +495,10 @@ def _finish(work: Workbench) -> Step:
             rows[order_id] = venue_row(venue_order, symbol, trades=trades)
         else:
             rows[order_id] = traded_order_row(trade, symbol, trades=trades)
+    commands = marked(book, work.commands)
+    note_cancels(book, commands, now_ns=work.now_ns)
     return Step(
-        commands=marked(book, work.commands),
+        commands=commands,
         order_rows=tuple(rows.values()),
         fill_rows=tuple(fill_row(trade) for trade in work.new_trades.values()),
         proofs_due=tuple(work.proofs_due),

@@ -126,6 +126,7 @@ def book_venue_order(work: Workbench, row: BrokerOrder) -> None:
             book.live_venue,
             book.unlisted,
             book.cancel_asked_ns,
+            book.cancel_unheld_ns,
             book.aligned,
             book.unclear,
         ):

@@ -139,6 +139,7 @@ def guard_started(work: Workbench, event: GuardStarted) -> None:
     book.wakes.clear()
     book.wake(Wake.ALERTS, work.now_ns + REPEAT_NS)
     book.cancel_asked_ns.clear()
+    book.cancel_unheld_ns.clear()
     book.asked_sizes.clear()
     book.unclear.clear()
     book.missing.clear()

@@ -13,7 +13,7 @@ from backstop.core.policy import SECOND_NS
 from backstop.core.repeated_requests import unheard_doublings
 from backstop.core.step import Workbench
 from backstop.domain.broker import BrokerOrder, BrokerStatus
-from backstop.domain.commands import CancelOrder
+from backstop.domain.commands import CancelOrder, Request
 from backstop.domain.events import Answer
 
 CANCEL_AGAIN_MAX_NS = 20 * SECOND_NS
@@ -76,19 +76,25 @@ def _is_guard(work: Workbench, row: BrokerOrder) -> bool:
 
 
 def _cancel(work: Workbench, run: Liquidation, row: BrokerOrder) -> None:
-    asked = work.book.cancel_asked_ns
-    asked_ns = asked.get(row.broker_order_id)
+    number = row.broker_order_id
+    asked_ns = work.book.cancel_unheld_ns.get(number)
     if asked_ns is not None and work.now_ns < asked_ns + _pause_ns(work, run, row):
         return
-    asked[row.broker_order_id] = work.now_ns
+    work.book.cancel_asked_ns[number] = work.book.cancel_unheld_ns[number] = work.now_ns
+    # It takes the place of one that leaves with it, and may have to leave calls to reads.
+    work.commands[:] = [it for it in work.commands if not _is_cancel_of(it, number)]
     work.commands.append(
         CancelOrder(
             account_id=row.account_id,
-            broker_order_id=row.broker_order_id,
+            broker_order_id=number,
             reason=f"{run.liquidation_id}: {run.causes[0].text}",
             reduces_risk=True,
         )
     )
+
+
+def _is_cancel_of(command: Request, number: int) -> bool:
+    return isinstance(command, CancelOrder) and command.broker_order_id == number
 
 
 def _pause_ns(work: Workbench, run: Liquidation, row: BrokerOrder) -> int:

@@ -8,7 +8,7 @@ The count begins anew with a clear answer, with the effect at the venue, with th
 and when a late read shows that it goes on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 
 from msgspec.structs import replace
@@ -38,9 +38,8 @@ TIMES_MAX = 8
 def note_answer(work: Workbench, event: CancelAnswered | ModifyAnswered) -> None:
     """Count a request without a clear answer; forget those before it when there was one."""
     book, number = work.book, event.broker_order_id
-    row = row_of(book, number)
     clear = event.answer in {Answer.YES, Answer.NO}
-    if clear or row is None or not row.status.is_live:
+    if clear or not _may_work(book, number):
         book.unclear.pop(number, None)
         return
     held = book.unclear.get(number, Unclear())
@@ -48,8 +47,16 @@ def note_answer(work: Workbench, event: CancelAnswered | ModifyAnswered) -> None
     if held.left and event.answer is Answer.NOT_SENT:
         book.unclear[number] = replace(held, times=times)
         return
-    left = event.answer is not Answer.NOT_SENT
+    left = 0 if event.answer is Answer.NOT_SENT else min(held.left + 1, TIMES_MAX)
     book.unclear[number] = Unclear(times=times, left=left, last_ns=work.now_ns)
+
+
+def _may_work(book: Book, number: int) -> bool:
+    """Say whether an order may still work; of one of ours perhaps the answer alone is known."""
+    row = row_of(book, number)
+    if row is None:
+        return book.client_of_broker_id.get(number) in book.live
+    return row.status.is_live
 
 
 def unclear_read(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) -> None:
@@ -79,9 +86,9 @@ def pause_ns(book: Book, event: CancelAnswered | ModifyAnswered) -> int:
 def unheard_doublings(book: Book, broker_order_id: int) -> int:
     """Return how often a pause doubles by requests of which no answer and no read says anything."""
     held = book.unclear.get(broker_order_id)
-    if held is None or not held.left or held.is_shown:
+    if held is None or not held.is_in_doubt:
         return 0
-    return max(0, held.times - 1)
+    return held.left - 1  # what never left says nothing of what will
 
 
 def marked(book: Book, commands: Sequence[Request]) -> tuple[Request, ...]:
@@ -99,8 +106,18 @@ def marked(book: Book, commands: Sequence[Request]) -> tuple[Request, ...]:
     )
 
 
+def note_cancels(book: Book, commands: Iterable[Request], *, now_ns: int) -> None:
+    """Note when each order was asked to end by what may use every call.
+
+    What leaves calls to others may not leave at all: it puts nothing off that may use them.
+    """
+    for command in commands:
+        if isinstance(command, CancelOrder) and not command.repeats:
+            book.cancel_unheld_ns[command.broker_order_id] = now_ns
+
+
 def _repeats(book: Book, command: CancelOrder | ModifyOrder) -> bool:
     if isinstance(command, CancelOrder) and command.reduces_risk:
         return False
     held = book.unclear.get(command.broker_order_id)
-    return held is not None and held.left and not held.is_shown
+    return held is not None and held.is_in_doubt

@@ -153,6 +153,7 @@ class Workbench:
             book.live.pop(name, None)
             book.missing.pop(name, None)
             book.cancel_asked_ns.pop(order.broker_order_id or 0, None)
+            book.cancel_unheld_ns.pop(order.broker_order_id or 0, None)
             book.asked_sizes.pop(order.broker_order_id or 0, None)
             book.unclear.pop(order.broker_order_id or 0, None)
         else:
