@@ -2,8 +2,16 @@
 
 from decimal import Decimal
 
+from tests.core.builders import START_US, Guard
+
 from backstop.adapters.projectx.wire import TradeRow
-from backstop.entrypoints.gateway.held_rows import completed
+from backstop.entrypoints.gateway.held_rows import (
+    completed,
+    orders_held,
+    orders_proven,
+    trades_held,
+    trades_proven,
+)
 
 
 def a_trade(number: int, price: int = 5) -> TradeRow:
@@ -36,3 +44,18 @@ def test_what_the_broker_shows_stays_as_it_shows_it() -> None:
         [a_trade(1, price=7)], {1: a_trade(1), 2: a_trade(2)}, newest_first=True
     )
     assert listed.price == 7
+
+
+def test_only_what_the_broker_does_not_show_becomes_a_row() -> None:
+    """A bot that polls gets thousands of rows on a long day, and holds the guard up with each."""
+    guard = Guard().start()
+    for number in (1, 2):
+        guard.row(broker_order_id=number, custom_tag=None)
+        guard.trade(trade_id=10 + number, broker_order_id=number, created_utc_us=START_US)
+    book = guard.book
+
+    assert {number for number, _ in orders_proven(book, None, None)} == {1, 2}
+    assert {number for number, _ in trades_proven(book, None, None)} == {11, 12}
+    assert set(orders_held(book, None, None, shown={1})) == {2}
+    assert set(trades_held(book, None, None, shown={11})) == {12}
+    assert list(trades_proven(book, START_US + 1, None)) == []

@@ -5,12 +5,14 @@ there when the guard was told, and nothing tells it again: what its first reads 
 to know. So a list of the broker is completed by what the guard holds of the same window.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol, TypeVar
 
 from backstop.adapters.projectx.wire import OrderRow, TradeRow
 from backstop.adapters.projectx.wire_rows import order_row, trade_row
 from backstop.core.book import Book
+from backstop.domain.broker import BrokerOrder, BrokerTrade
 from backstop.entrypoints.gateway.user_events_rows import held_order, with_proven_fills
 
 
@@ -23,26 +25,48 @@ class _Row(Protocol):
 Row = TypeVar("Row", bound=_Row)
 
 
-def trades_held(book: Book, start_us: int | None, end_us: int | None) -> dict[int, TradeRow]:
-    """Return the trades of the window that the guard has counted, by number."""
-    return {
-        number: trade_row(trade)
-        for number, trade in book.trades.items()
-        if is_within(trade.created_utc_us, start_us, end_us)
-    }
+def trades_proven(
+    book: Book, start_us: int | None, end_us: int | None
+) -> Iterator[tuple[int, BrokerTrade]]:
+    """Yield the trades of the window that the guard has counted, with their numbers."""
+    for number, trade in book.trades.items():
+        if is_within(trade.created_utc_us, start_us, end_us):
+            yield number, trade
 
 
-def orders_held(book: Book, start_us: int | None, end_us: int | None) -> dict[int, OrderRow]:
-    """Return the orders created in the window that the guard knows, by number and as it has them.
+def orders_proven(
+    book: Book, start_us: int | None, end_us: int | None
+) -> Iterator[tuple[int, BrokerOrder]]:
+    """Yield the orders created in the window that the guard knows, with their numbers."""
+    for number in dict.fromkeys((*book.client_of_broker_id, *book.venue_orders)):
+        order = held_order(book, number)
+        if order is not None and is_within(order.created_utc_us, start_us, end_us):
+            yield number, order
+
+
+def trades_held(
+    book: Book, start_us: int | None, end_us: int | None, *, shown: AbstractSet[int]
+) -> dict[int, TradeRow]:
+    """Return as rows the trades of the window that are counted and not ``shown``, by number.
+
+    A row costs more than all else here, and next to all of a long day are shown.
+    """
+    held = trades_proven(book, start_us, end_us)
+    return {number: trade_row(trade) for number, trade in held if number not in shown}
+
+
+def orders_held(
+    book: Book, start_us: int | None, end_us: int | None, *, shown: AbstractSet[int]
+) -> dict[int, OrderRow]:
+    """Return as rows the orders of the window that are known and not ``shown``, by number.
 
     They go by the broker's tags.
     """
-    numbers = dict.fromkeys((*book.client_of_broker_id, *book.venue_orders))
-    held = {number: held_order(book, number) for number in numbers}
+    held = orders_proven(book, start_us, end_us)
     return {
         number: with_proven_fills(book, order_row(order))
-        for number, order in held.items()
-        if order is not None and is_within(order.created_utc_us, start_us, end_us)
+        for number, order in held
+        if number not in shown
     }
 
 

@@ -8,6 +8,7 @@ that is on disk: by then its events have left.
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from typing import Final
 
@@ -25,7 +26,14 @@ from backstop.core.book import Book
 from backstop.core.known_rows import row_is_known
 from backstop.domain.broker import BrokerOrder, BrokerTrade
 from backstop.domain.events import Fact, OrderReported, Source, TradeReported
-from backstop.entrypoints.gateway.held_rows import completed, is_within, orders_held, trades_held
+from backstop.entrypoints.gateway.held_rows import (
+    completed,
+    is_within,
+    orders_held,
+    orders_proven,
+    trades_held,
+    trades_proven,
+)
 from backstop.entrypoints.gateway.upstream_reads import Upstream, UpstreamReads
 from backstop.entrypoints.gateway.user_events import UserEvents
 from backstop.entrypoints.gateway.user_events_rows import held_order
@@ -60,12 +68,14 @@ class LearningReads:
 
     def proven_orders(self, start_us: int, end_us: int | None) -> frozenset[int]:
         """Return numbers of orders that a sound list of the window shows, however it lags."""
-        return frozenset(orders_held(self._loop.book, start_us, self._settled(end_us)))
+        proven = orders_proven(self._loop.book, start_us, self._settled(end_us))
+        return frozenset(number for number, _ in proven)
 
     def proven_trades(self, start_us: int | None, end_us: int | None) -> frozenset[int]:
         """Return numbers of trades that a sound list of the window shows, however it lags."""
         end_us = self._settled(end_us)
-        held = frozenset(trades_held(self._loop.book, start_us, end_us))
+        proven = trades_proven(self._loop.book, start_us, end_us)
+        held = frozenset(number for number, _ in proven)
         newest = self._newest_listed  # a book without positions may have let go of every trade
         if newest is None or not is_within(newest.created_utc_us, start_us, end_us):
             return held
@@ -75,13 +85,13 @@ class LearningReads:
         self,
         rows: Sequence[OrderRow],
         *,
-        held: Callable[[Book], Mapping[int, OrderRow]] = lambda _book: {},
+        held: Callable[[Book, AbstractSet[int]], Mapping[int, OrderRow]] = lambda _book, _shown: {},
     ) -> Sequence[OrderRow]:
         """Return ``rows``, which the broker has answered, when their events have left.
 
         With them what is ``held`` of the same window, where the broker's list lags behind.
         """
-        whole = completed(rows, held(self._loop.book), newest_first=False)
+        whole = completed(rows, held(self._loop.book, _numbers(rows)), newest_first=False)
         await self._learn(self._unknown_orders(rows))
         return whole
 
@@ -89,14 +99,14 @@ class LearningReads:
         self,
         rows: Sequence[TradeRow],
         *,
-        held: Callable[[Book], Mapping[int, TradeRow]] = lambda _book: {},
+        held: Callable[[Book, AbstractSet[int]], Mapping[int, TradeRow]] = lambda _book, _shown: {},
     ) -> Sequence[TradeRow]:
         """Return ``rows`` when their events have left, with what is ``held`` likewise.
 
         A trade whose order nobody has heard of is left out: its event comes with that order.
         """
         self._remember(rows)
-        whole = completed(rows, held(self._loop.book), newest_first=True)
+        whole = completed(rows, held(self._loop.book, _numbers(rows)), newest_first=True)
         await self._learn(self._unknown_trades(rows))
         return [row for row in whole if not self._events.is_held_back(row.id)]
 
@@ -201,7 +211,7 @@ class ToldReads(UpstreamReads):
         """Return orders of any status in the window."""
         return await self._learning.orders(
             await super().orders(account_id, start_us, end_us),
-            held=lambda book: orders_held(book, start_us, end_us),
+            held=lambda book, shown: orders_held(book, start_us, end_us, shown=shown),
         )
 
     async def open_orders(self, account_id: int) -> Sequence[OrderRow]:
@@ -229,8 +239,12 @@ class ToldReads(UpstreamReads):
         """Return trades in the window."""
         return await self._learning.trades(
             await super().trades(account_id, start_us, end_us),
-            held=lambda book: trades_held(book, start_us, end_us),
+            held=lambda book, shown: trades_held(book, start_us, end_us, shown=shown),
         )
+
+
+def _numbers(rows: Iterable[OrderRow | TradeRow]) -> frozenset[int]:
+    return frozenset(row.id for row in rows)
 
 
 def _signed(row: PositionRow) -> int:
