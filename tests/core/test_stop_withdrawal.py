@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.core.builders import MES, Guard, a_policy, a_position, a_row
 
 from backstop.core.book import UNLISTED_READS_MAX, Search, Wake
@@ -372,6 +373,27 @@ def test_a_part_that_was_closed_closes_nothing_of_what_is_left() -> None:
     assert codes(cancel(guard)) == [DenialCode.PROTECTION_REQUIRED]
     out = guard.submit(client_order_id="rest", side=Side.SELL, quantity=1, stop_loss_price=None)
     assert out.kind is DecisionKind.ACCEPTED, "all that is left can be closed"
+
+
+def test_what_a_close_has_done_counts_also_where_one_before_it_was_lost() -> None:
+    """Its order seems to be of the lost one; it is done, and what fills after it needs a stop."""
+    guard = a_guard(3)
+    a_stop(guard, quantity=3)
+    guard.feed(CloseRequested(utc_us=guard.utc_us, contract_id=MES, reason="out", operator="bot"))
+    close_answered = PositionCloseAnswered(
+        utc_us=guard.utc_us, contract_id=MES, answer=Answer.UNKNOWN
+    )
+    guard.feed(close_answered)
+    stop = guard.order("stop").venue
+    assert stop is not None
+    while len(guard.commands_of(ClosePosition)) < 2:
+        guard.audit(positions=(a_position(3),), live_orders=(stop,), after_ms=1_500)
+    guard.feed(replace(close_answered, utc_us=guard.utc_us, answer=Answer.YES))
+    guard.trade(trade_id=8, broker_order_id=950, side=Side.SELL, quantity=3)
+    guard.trade(trade_id=9, broker_order_id=901, quantity=1)
+    guard.position_row(1)
+
+    assert codes(cancel(guard)) == [DenialCode.PROTECTION_REQUIRED]
 
 
 def test_where_positions_may_go_without_a_stop_it_is_judged_like_an_entry() -> None:

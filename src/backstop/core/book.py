@@ -456,12 +456,14 @@ class Book:
         """Return the contracts of a close that no trade of its order has shown yet.
 
         A restart gives all closes one time, also those that were over long before: only what is
-        newer than all that was known when this one left can be of it.
+        newer than all that was known when this one left can be of it. What seems to be of another
+        one closes the same contracts, where that was for all of them.
         """
         of_it = (
             number
             for own in self.external.closes
-            if own.contract_id == close.contract_id and own.asked_ns == close.sent_ns
+            if own.contract_id == close.contract_id
+            and (own.asked_ns == close.sent_ns or own.quantity is None)
             for number, _ in own.claims
             if number > close.newest_order_id
         )
