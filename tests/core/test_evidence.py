@@ -4,12 +4,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.core.builders import ACCOUNT, START_US, Guard, a_row, a_trade
+from tests.core.builders import ACCOUNT, START_US, Guard, a_quote, a_request, a_row, a_trade
 
+from backstop.core.policy import MILLISECOND_NS
 from backstop.core.positions import Knowledge
 from backstop.domain.broker import BrokerStatus
-from backstop.domain.commands import AuditAccount
-from backstop.domain.events import Answer
+from backstop.domain.commands import AuditAccount, LookUpOrder
+from backstop.domain.events import Answer, OrderRegistered, TimerFired
 from backstop.domain.order import LegRole, OrderState, OrderType, Side
 
 
@@ -371,3 +372,60 @@ def test_reads_that_settle_nothing_are_repeated_ever_more_slowly() -> None:
 
     assert len(sent) < 20
     assert sent[1] - sent[0] < sent[-1] - sent[-2]
+
+
+# -- searches ------------------------------------------------------------------------------------
+
+
+def unanswered(guard: Guard, name: str, **changes: Any) -> None:
+    """Send an order of which no answer comes."""
+    decision = guard.submit(client_order_id=name, **changes)
+    assert decision.order is not None, decision
+    guard.dispatch(name)
+
+
+def searched(guard: Guard, *, after_ms: int) -> list[str]:
+    result = guard.feed(TimerFired(utc_us=guard.utc_us), after_ms=after_ms)
+    return [it.client_order_id for it in result.commands if isinstance(it, LookUpOrder)]
+
+
+def test_orders_that_are_searched_at_about_one_time_are_searched_together() -> None:
+    """One search shows all of them, and the venue counts our calls."""
+    guard = Guard().start()
+    unanswered(guard, "c1")
+    guard.now_ns += 100 * MILLISECOND_NS
+    unanswered(guard, "c2", quantity=1)
+    guard.now_ns += 280 * MILLISECOND_NS
+    unanswered(guard, "c3", quantity=3)
+
+    assert searched(guard, after_ms=10) == []
+    assert searched(guard, after_ms=108) == ["c1", "c2"]
+    assert searched(guard, after_ms=300) == []
+    assert searched(guard, after_ms=90) == ["c3", "c1", "c2"]
+    assert searched(guard, after_ms=240) == []
+
+
+def test_nobody_is_searched_along_with_an_order_that_rests() -> None:
+    guard = Guard().start()
+    guard.working(type=OrderType.LIMIT, limit_price=Decimal(4990))
+    unanswered(guard, "c2", quantity=1)
+
+    assert searched(guard, after_ms=499) == []
+
+
+def test_what_is_asked_for_by_its_number_is_asked_for_in_its_own_time() -> None:
+    """That takes a call of its own, which no other search spares."""
+    guard = Guard().start()
+    unanswered(guard, "c1")
+    guard.feed(
+        OrderRegistered(
+            utc_us=guard.utc_us,
+            request=a_request(client_order_id="c2", quantity=1),
+            custom_tag="",
+            broker_order_id=100,
+            reference=a_quote(),
+        )
+    )
+
+    assert searched(guard, after_ms=499) == ["c1"]
+    assert searched(guard, after_ms=2) == ["c2"]

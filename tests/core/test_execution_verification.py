@@ -24,6 +24,7 @@ from backstop.core.execution_verification import (
     TWINS_KEPT,
     Ask,
     after_restart,
+    along,
     answered,
     dispatched,
     doubled,
@@ -525,6 +526,73 @@ def test_a_resting_order_may_rest() -> None:
 )
 def test_nothing_is_asked_before_its_time(order: TrackedOrder) -> None:
     assert on_time(order, utc_us=1, now_ns=START_NS, timeout_ns=TIMEOUT_NS).order is order
+
+
+# -- along with another one ----------------------------------------------------------------------
+
+
+def asked_along(order: TrackedOrder, *, now_ns: int = START_NS) -> bool:
+    after = along(order, utc_us=1, now_ns=now_ns, timeout_ns=TIMEOUT_NS)
+    assert (after.ask is Ask.LOOK_UP) or after.order is order
+    return after.ask is Ask.LOOK_UP
+
+
+@pytest.mark.parametrize(
+    ("order", "pause_ns"),
+    [
+        (an_order(OrderState.UNKNOWN, attempts=1), LOOK_UP_PAUSES_NS[0]),
+        (an_order(OrderState.UNKNOWN, attempts=9), LOOK_UP_PAUSES_NS[-1]),
+        (a_sent_order(), PENDING_POLL_NS),
+        (a_sent_order(attempts=3), 4 * PENDING_POLL_NS),
+        (an_order(OrderState.WORKING, broker_order_id=100, attempts=99), TIMEOUT_NS),
+        (
+            a_limit_order(OrderState.WORKING, venue=a_row(filled_quantity=1), attempts=1),
+            PENDING_POLL_NS,
+        ),
+    ],
+    ids=[
+        "unknown",
+        "unknown for long",
+        "sent",
+        "sent long since",
+        "at the market",
+        "lacks a trade",
+    ],
+)
+def test_an_order_is_looked_for_along_with_another_after_half_its_pause(
+    order: TrackedOrder, pause_ns: int
+) -> None:
+    assert asked_along(replace(order, due_ns=START_NS + pause_ns // 2))
+    assert not asked_along(replace(order, due_ns=START_NS + pause_ns // 2 + 1))
+
+
+def test_an_order_whose_search_is_under_way_is_not_searched_along() -> None:
+    under_way = an_unknown_order(due_ns=START_NS + REPLY_LIMIT_NS, attempts=9)
+
+    assert not asked_along(under_way)
+    assert not asked_along(under_way, now_ns=START_NS + 10 * SECOND_NS)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        a_limit_order(OrderState.WORKING, venue=a_row(), due_ns=START_NS),
+        an_order(OrderState.WORKING, broker_order_id=100),
+        an_order(OrderState.FILLED, due_ns=START_NS),
+    ],
+    ids=["rests", "never due", "finished"],
+)
+def test_what_needs_no_search_is_not_searched_along(order: TrackedOrder) -> None:
+    assert not asked_along(order)
+
+
+def test_a_search_along_does_not_come_too_soon_to_prove_absence() -> None:
+    """It would be lost on the order, and the next one comes a whole pause later."""
+    once = an_unknown_order(lookups=1, first_absent_ns=LATE_NS, attempts=9)
+    soon_ns, later_ns = LATE_NS + ABSENCE_MIN_GAP_NS - 1, LATE_NS + ABSENCE_MIN_GAP_NS
+
+    assert not asked_along(replace(once, due_ns=soon_ns + 1), now_ns=soon_ns)
+    assert asked_along(replace(once, due_ns=later_ns + 1), now_ns=later_ns)
 
 
 # -- restart -------------------------------------------------------------------------------------

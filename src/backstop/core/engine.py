@@ -34,7 +34,12 @@ from backstop.core.clock_readings import clock_read, now_us
 from backstop.core.closing import close_answered
 from backstop.core.contradictions import freeze_entries
 from backstop.core.drop_copy import market_noted, watch_bot
-from backstop.core.evidence import apply_order_step, ask_for_audit, contradiction
+from backstop.core.evidence import (
+    apply_order_step,
+    ask_for_audit,
+    contradiction,
+    look_up_due,
+)
 from backstop.core.exits_beyond import shrink_exits
 from backstop.core.exposure_watch import watch_exposure
 from backstop.core.external_trading import watch_others
@@ -236,7 +241,7 @@ def _apply(work: Workbench, event: Fact) -> None:
         case PositionCloseAnswered():
             close_answered(work, event)
         case TimerFired():
-            _timer_fired(work)
+            look_up_due(work)
         case PastRecalled():
             past_recalled(work, event)
         case RiskEstimated():
@@ -420,17 +425,6 @@ def _change_answered(work: Workbench, event: CancelAnswered | ModifyAnswered) ->
 
 
 # -- time ----------------------------------------------------------------------------------------
-
-
-def _timer_fired(work: Workbench) -> None:
-    timeout_ns = work.book.policy.execution_timeout_ns
-    for order in list(work.book.live_orders()):
-        apply_order_step(
-            work,
-            verification.on_time(
-                order, utc_us=work.utc_us, now_ns=work.now_ns, timeout_ns=timeout_ns
-            ),
-        )
 
 
 def _look_at_clocks(work: Workbench) -> None:

@@ -7,7 +7,7 @@ Order rows, trades and positions are booked in ``order_evidence``, ``trade_evide
 from backstop.core import positions
 from backstop.core.book import AUDIT_INTERVAL_NS, Book, VenueOrder
 from backstop.core.clock_readings import search_from_us
-from backstop.core.execution_verification import Ask, OrderStep, misregistered
+from backstop.core.execution_verification import Ask, OrderStep, along, misregistered, on_time
 from backstop.core.reference_levels import LevelHistory, with_row
 from backstop.core.step import Tag, Workbench
 from backstop.core.tracked_order import TrackedOrder, newer_row
@@ -49,6 +49,25 @@ def apply_order_step(work: Workbench, step: OrderStep) -> None:
             ask_for_audit(work)
         case Ask.NOTHING:
             pass
+
+
+def look_up_due(work: Workbench) -> None:
+    """Ask about the orders whose time has come, and then about those that are soon due as well.
+
+    One search shows all of them. What is asked for by its number takes a call of its own, and is
+    not asked for any sooner.
+    """
+    book, timeout_ns = work.book, work.book.policy.execution_timeout_ns
+    asked_before = len(work.commands)
+    for order in list(book.live_orders()):
+        step = on_time(order, utc_us=work.utc_us, now_ns=work.now_ns, timeout_ns=timeout_ns)
+        apply_order_step(work, step)
+    if not any(isinstance(command, LookUpOrder) for command in work.commands[asked_before:]):
+        return
+    for order in list(book.live_orders()):
+        step = along(order, utc_us=work.utc_us, now_ns=work.now_ns, timeout_ns=timeout_ns)
+        if step.ask is Ask.LOOK_UP and _number_to_ask_for(book, step.order) is None:
+            apply_order_step(work, step)
 
 
 def _number_to_ask_for(book: Book, order: TrackedOrder) -> int | None:

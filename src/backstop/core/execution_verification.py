@@ -271,7 +271,7 @@ def on_time(order: TrackedOrder, *, utc_us: int, now_ns: int, timeout_ns: int) -
             return OrderStep(
                 order=replace(waiting, due_ns=min(waiting.due_ns, limit_ns)), ask=Ask.LOOK_UP
             )
-        case _ if order.intent.type is OrderType.MARKET or order.lacks_trades:
+        case _ if _awaits_trades(order):
             waiting = _polled(order, now_ns=now_ns, pause_max_ns=timeout_ns)
             return OrderStep(order=waiting, ask=Ask.LOOK_UP)
         case _:
@@ -279,9 +279,46 @@ def on_time(order: TrackedOrder, *, utc_us: int, now_ns: int, timeout_ns: int) -
             return OrderStep(order=replace(order, due_ns=0))
 
 
+def along(order: TrackedOrder, *, utc_us: int, now_ns: int, timeout_ns: int) -> OrderStep:
+    """Return the order when another one is searched: one search shows both.
+
+    It is asked about now if that is soon due anyhow, so that both are due together from then on;
+    but never before half of its pause, nor before a search could speak for its absence again.
+    """
+    is_searched = _is_unproven(order) or _awaits_trades(order)
+    if not order.due_ns or order.is_terminal or not is_searched:
+        return OrderStep(order=order)
+    is_soon = order.due_ns - now_ns <= _last_pause_ns(order, pause_max_ns=timeout_ns) // 2
+    if not is_soon or (order.lookups and now_ns < order.first_absent_ns + ABSENCE_MIN_GAP_NS):
+        return OrderStep(order=order)
+    return on_time(
+        replace(order, due_ns=now_ns), utc_us=utc_us, now_ns=now_ns, timeout_ns=timeout_ns
+    )
+
+
+def _is_unproven(order: TrackedOrder) -> bool:
+    return order.state in {OrderState.SENT, OrderState.UNKNOWN}
+
+
+def _awaits_trades(order: TrackedOrder) -> bool:
+    return order.intent.type is OrderType.MARKET or order.lacks_trades
+
+
+def _last_pause_ns(order: TrackedOrder, *, pause_max_ns: int) -> int:
+    """Return how long after its last look an order was to be looked at again."""
+    attempts = max(order.attempts - 1, 0)
+    if order.state is OrderState.UNKNOWN:
+        return _pause_ns(attempts)
+    return _poll_pause_ns(attempts, pause_max_ns=pause_max_ns)
+
+
 def _polled(order: TrackedOrder, *, now_ns: int, pause_max_ns: int) -> TrackedOrder:
-    pause_ns = min(pause_max_ns, PENDING_POLL_NS << min(order.attempts, POLL_DOUBLINGS_MAX))
+    pause_ns = _poll_pause_ns(order.attempts, pause_max_ns=pause_max_ns)
     return replace(order, due_ns=now_ns + pause_ns, attempts=order.attempts + 1)
+
+
+def _poll_pause_ns(attempts: int, *, pause_max_ns: int) -> int:
+    return min(pause_max_ns, PENDING_POLL_NS << min(attempts, POLL_DOUBLINGS_MAX))
 
 
 def after_restart(order: TrackedOrder, *, utc_us: int, now_ns: int) -> OrderStep:

@@ -1,5 +1,6 @@
 """The client side against the whole simulator: both ends of the wire, nothing scripted."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -188,3 +189,33 @@ async def test_history_comes_oldest_first() -> None:
         times = [bar.utc_us for bar in bars]
         assert times == sorted(set(times))
         assert all(bar.close % desk.mes.tick_size == 0 for bar in bars)
+
+
+async def test_many_orders_are_looked_up_for_the_calls_of_one() -> None:
+    async with a_desk() as desk:
+        last = desk.quotes[-1].touch(Side.BUY)
+        assert last is not None
+        tick = desk.mes.tick_size
+        price = last - last % tick - 200 * tick
+        orders = [desk.an_order(type=OrderType.LIMIT, limit_price=price) for _ in range(5)]
+        answers = [await desk.gateway.place_order(it) for it in orders]
+        left = desk.gateway.budget.left()
+
+        found = await asyncio.gather(
+            *(
+                desk.gateway.look_up_order(
+                    LookUpOrder(
+                        client_order_id=order.client_order_id,
+                        custom_tag=order.custom_tag,
+                        account_id=PRACTICE_ACCOUNT_ID,
+                        since_utc_us=answer.utc_us,
+                    )
+                )
+                for order, answer in zip(orders, answers, strict=True)
+            )
+        )
+
+        assert left - desk.gateway.budget.left() == 3
+        assert all(it.complete for it in found)
+        shown = [{row.broker_order_id for row in it.orders} for it in found]
+        assert shown == [{answer.broker_order_id} for answer in answers]

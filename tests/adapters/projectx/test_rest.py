@@ -18,10 +18,16 @@ from tests.adapters.projectx.conftest import (
     until,
 )
 
+from backstop.adapters.projectx import translate
 from backstop.adapters.projectx.broken_lists import REPORTS_MAX
-from backstop.adapters.projectx.gateway import AUDIT_CALLS, ProjectXGateway
+from backstop.adapters.projectx.gateway import (
+    AUDIT_CALLS,
+    LOOK_UP_MARGIN_US,
+    ProjectXGateway,
+)
 from backstop.adapters.projectx.rate_budget import CALLS_MAX
 from backstop.adapters.projectx.rest import RestTimings
+from backstop.adapters.projectx.shared_search import SHARED_WITHIN_US
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.call_purpose import CallPurpose
 from backstop.domain.commands import (
@@ -786,6 +792,175 @@ def a_look_up(
         since_utc_us=SINCE_US,
         broker_order_id=number,
     )
+
+
+def lists_answer(api: ScriptedApi, *orders: dict[str, Any]) -> None:
+    api.answer(SEARCH, {**OK, "orders": list(orders)})
+    api.answer(QUERY, {**OK, "orders": list(orders), "totalCount": len(orders)})
+    api.answer(TRADES, {**OK, "trades": [a_trade(10 + row["id"], row["id"]) for row in orders]})
+
+
+def searches(api: ScriptedApi) -> tuple[int, int, int]:
+    return api.count(SEARCH), api.count(QUERY), api.count(TRADES)
+
+
+async def test_look_ups_that_are_asked_for_together_share_one_search(
+    api: ScriptedApi, gateway: ProjectXGateway
+) -> None:
+    """The lists are the same, whichever order is sought in them; it begins with the earliest."""
+    lists_answer(api, a_row(1, tag="bs-a"), a_row(2, tag="bs-b"))
+    earlier = replace(a_look_up("bs-b"), since_utc_us=SINCE_US - 60_000_000)
+
+    found = await asyncio.gather(
+        *(gateway.look_up_order(it) for it in (a_look_up("bs-a"), earlier, a_look_up("bs-c")))
+    )
+
+    assert searches(api) == (1, 1, 1)
+    assert [it.complete for it in found] == [True, True, True]
+    assert [{row.broker_order_id for row in it.orders} for it in found] == [{1}, {2}, set()]
+    assert [[trade.trade_id for trade in it.trades] for it in found] == [[11], [12], []]
+    began_us = earlier.since_utc_us - LOOK_UP_MARGIN_US
+    assert {it.since_utc_us for it in found} == {began_us}
+    (body,) = api.bodies(TRADES)
+    assert translate.utc_us(body["startTimestamp"]) == began_us
+
+
+async def test_a_search_that_has_begun_shows_nothing_to_a_look_up_after_it(
+    api: ScriptedApi, gateway: ProjectXGateway, clock: SystemClock
+) -> None:
+    """It may be a picture from before that order was sent: it would prove that it is absent."""
+    lists_answer(api)
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_request: web.Request, _body: Any) -> web.Response:
+        arrived.set()
+        await go_on.wait()
+        return web.json_response({**OK, "trades": []})
+
+    api.answer(TRADES, slow)
+    first = asyncio.create_task(gateway.look_up_order(a_look_up("bs-a")))
+    await arrived.wait()
+    asked_ns = clock.monotonic_ns()
+    second = asyncio.create_task(gateway.look_up_order(a_look_up("bs-b")))
+    await until(lambda: api.count(TRADES) == 2)
+    go_on.set()
+
+    assert (await first).sent_ns < asked_ns <= (await second).sent_ns
+    assert searches(api) == (2, 2, 2)
+
+
+async def test_a_part_that_failed_is_lacking_to_all_who_share_the_search(
+    api: ScriptedApi, gateway: ProjectXGateway
+) -> None:
+    lists_answer(api, a_row(1, tag="bs-a"))
+    api.answer(TRADES, (403, ""))
+
+    found = await asyncio.gather(
+        *(gateway.look_up_order(a_look_up(tag)) for tag in ("bs-a", "bs-b"))
+    )
+
+    assert [it.complete for it in found] == [False, False]
+    assert all("trades: " in it.fault for it in found)
+    assert [bool(it.orders) for it in found] == [True, False]
+
+
+async def test_a_shared_search_is_as_urgent_as_the_most_urgent_look_up(
+    api: ScriptedApi, gateway: ProjectXGateway
+) -> None:
+    lists_answer(api)
+    purposes: list[CallPurpose] = []
+
+    def kept(purpose: CallPurpose) -> int:
+        purposes.append(purpose)
+        return 0
+
+    await gateway.session.token()
+    gateway.budget.kept = kept
+    usual, urgent = a_look_up("bs-a"), a_look_up("bs-b", urgent=True)
+    again = a_look_up("bs-c", urgent=True, repeats=True)
+
+    for asked in ((usual, again, urgent, usual), (again, usual), (usual, again)):
+        await asyncio.gather(*(gateway.look_up_order(it) for it in asked))
+
+    assert purposes == [CallPurpose.PROVE] * 3 + [CallPurpose.REPEAT] * 6
+
+
+async def test_each_order_is_asked_for_by_its_own_number_and_the_search_is_shared(
+    api: ScriptedApi, gateway: ProjectXGateway
+) -> None:
+    lists_answer(api, a_row(1, tag=""), a_row(2, tag=""))
+    api.answer(BY_ID, {**OK, "order": a_row(3, tag="")})
+
+    found = await asyncio.gather(
+        gateway.look_up_order(a_look_up(tag="", number=3)),
+        gateway.look_up_order(a_look_up("bs-a")),
+        gateway.look_up_order(a_look_up("bs-b")),
+    )
+
+    assert api.count(BY_ID) == 1
+    assert searches(api) == (2, 2, 2), "one for the two, one after the number was answered"
+    assert [{row.broker_order_id for row in it.orders} for it in found] == [{3}, set(), set()]
+
+
+async def test_neither_another_account_nor_one_that_reaches_far_back_shares_a_search(
+    api: ScriptedApi, gateway: ProjectXGateway
+) -> None:
+    """Days of orders are many pages: who wants the last minutes must not fail with them."""
+    lists_answer(api)
+    usual = a_look_up("bs-a")
+    as_far = replace(usual, since_utc_us=SINCE_US - SHARED_WITHIN_US)
+    too_far = replace(usual, since_utc_us=SINCE_US - SHARED_WITHIN_US - 1)
+    another = replace(usual, account_id=ACCOUNT + 1)
+
+    await asyncio.gather(
+        *(gateway.look_up_order(it) for it in (usual, as_far, too_far, another, usual))
+    )
+
+    assert searches(api) == (3, 3, 3)
+    assert [body["accountId"] for body in api.bodies(TRADES)].count(ACCOUNT) == 2
+
+
+async def test_a_look_up_that_is_given_up_leaves_the_search_to_the_others(
+    api: ScriptedApi, gateway: ProjectXGateway
+) -> None:
+    lists_answer(api, a_row(2, tag="bs-b"))
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_request: web.Request, _body: Any) -> web.Response:
+        arrived.set()
+        await go_on.wait()
+        return web.json_response({**OK, "trades": []})
+
+    api.answer(TRADES, slow)
+    first = asyncio.create_task(gateway.look_up_order(a_look_up("bs-a")))
+    second = asyncio.create_task(gateway.look_up_order(a_look_up("bs-b")))
+    await arrived.wait()
+    first.cancel()
+    await asyncio.wait([first])
+    go_on.set()
+
+    assert first.cancelled()
+    assert (await second).complete
+    assert searches(api) == (1, 1, 1)
+
+
+async def test_no_search_outlives_its_gateway(api: ScriptedApi, clock: SystemClock) -> None:
+    lists_answer(api)
+    arrived = asyncio.Event()
+
+    async def silent(_request: web.Request, _body: Any) -> web.Response:
+        arrived.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    api.answer(TRADES, silent)
+    async with a_gateway(api.url, clock) as gateway:
+        asked = asyncio.create_task(gateway.look_up_order(a_look_up()))
+        await arrived.wait()
+        asked.cancel()
+        await asyncio.wait([asked])
+
+    assert [it.get_name() for it in asyncio.all_tasks()].count("shared search") == 0
 
 
 async def test_an_order_without_a_tag_is_found_by_its_number_however_old_it_is(

@@ -10,6 +10,7 @@ from backstop.adapters.projectx.broken_lists import BrokenLists, UnreadableRowsE
 from backstop.adapters.projectx.rate_budget import BudgetSpentError, RateBudget
 from backstop.adapters.projectx.rest import LIVE_STATUSES, ProjectXRest, RestTimings
 from backstop.adapters.projectx.session import Refusal, RevealsSecret, Session
+from backstop.adapters.projectx.shared_search import Listed, SharedSearch, Wanted
 from backstop.adapters.projectx.transport import HttpReply, Transport
 from backstop.adapters.projectx.verdict import Change, close_refusal, place_rejection
 from backstop.adapters.projectx.wire import BarsBody, WireOrderStatus
@@ -114,6 +115,7 @@ class ProjectXGateway:
             timings=timings,
             strike=strike,
         )
+        self._searches = SharedSearch(self._search)
 
     async def __aenter__(self) -> Self:
         return self
@@ -123,6 +125,7 @@ class ProjectXGateway:
 
     async def close(self) -> None:
         """Close the connections; requests on their way end with an unknown outcome."""
+        await self._searches.close()
         await self.session.close()
         await self._transport.close()
 
@@ -226,17 +229,49 @@ class ProjectXGateway:
 
         The answer holds the order and its bracket legs as each read shows them (so the same order
         may come twice), and the trades of all of them. An order that is asked for by its number
-        is found however old it is, with its trades since it was created.
+        is found however old it is, with its trades since it was created. Look-ups that are asked
+        for together share one search, which is sent after each of them was asked for.
         """
-        account_id = command.account_id
         purpose = _read_purpose(urgent=urgent or command.urgent, repeats=command.repeats)
         sent_ns = self._clock.monotonic_ns()
         numbered = await self._numbered(command, purpose=purpose)
         since_utc_us = command.since_utc_us
         if isinstance(numbered, BrokerOrder):
             since_utc_us = min(since_utc_us, numbered.created_utc_us)
-        since_utc_us -= LOOK_UP_MARGIN_US
-        searched, queried, trades = await asyncio.gather(
+        listed = await self._searches.listed(
+            Wanted(
+                account_id=command.account_id,
+                since_utc_us=since_utc_us - LOOK_UP_MARGIN_US,
+                purpose=purpose,
+            )
+        )
+        rows = (
+            *((numbered,) if isinstance(numbered, BrokerOrder) else ()),
+            *(_or_none(listed.orders) or ()),
+            *(_or_none(listed.query) or ()),
+        )
+        found = tuple(row for row in rows if _is_sought(row, command))
+        ids = {order.broker_order_id for order in found} | {command.broker_order_id}
+        fault = _faults(
+            number=numbered, orders=listed.orders, query=listed.query, trades=listed.trades
+        )
+        return OrderLookedUp(
+            utc_us=self._clock.utc_us(),
+            client_order_id=command.client_order_id,
+            sent_ns=sent_ns,
+            complete=not fault,
+            since_utc_us=listed.since_utc_us,
+            orders=found,
+            trades=tuple(
+                trade for trade in _or_none(listed.trades) or () if trade.broker_order_id in ids
+            ),
+            fault=fault,
+        )
+
+    async def _search(self, wanted: Wanted) -> Listed:
+        account_id, since_utc_us = wanted.account_id, wanted.since_utc_us
+        purpose = wanted.purpose
+        orders, query, trades = await asyncio.gather(
             self._listed(
                 "Order/search", self._rest.orders_since(account_id, since_utc_us, purpose=purpose)
             ),
@@ -250,26 +285,7 @@ class ProjectXGateway:
                 "Trade/search", self._rest.trades_since(account_id, since_utc_us, purpose=purpose)
             ),
         )
-        rows = (
-            *((numbered,) if isinstance(numbered, BrokerOrder) else ()),
-            *(_or_none(searched) or ()),
-            *(_or_none(queried) or ()),
-        )
-        found = tuple(row for row in rows if _is_sought(row, command))
-        ids = {order.broker_order_id for order in found} | {command.broker_order_id}
-        fault = _faults(number=numbered, orders=searched, query=queried, trades=trades)
-        return OrderLookedUp(
-            utc_us=self._clock.utc_us(),
-            client_order_id=command.client_order_id,
-            sent_ns=sent_ns,
-            complete=not fault,
-            since_utc_us=since_utc_us,
-            orders=found,
-            trades=()
-            if isinstance(trades, GatewayError)
-            else tuple(trade for trade in trades if trade.broker_order_id in ids),
-            fault=fault,
-        )
+        return Listed(since_utc_us=since_utc_us, orders=orders, query=query, trades=trades)
 
     async def _numbered(
         self, command: LookUpOrder, *, purpose: CallPurpose
