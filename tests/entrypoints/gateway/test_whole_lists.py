@@ -18,7 +18,7 @@ from tests.entrypoints.gateway.bots import (
 
 from backstop.adapters.clock import SystemClock
 from backstop.adapters.projectx.transport import HttpReply
-from backstop.entrypoints.gateway import user_events_reads, whole_lists
+from backstop.entrypoints.gateway import guard_venue, user_events_reads, whole_lists
 from backstop.entrypoints.gateway.upstream_reads import Upstream
 from backstop.entrypoints.gateway.whole_lists import BELIEVED_NS, TRIES, WholeLists
 
@@ -177,3 +177,42 @@ async def test_a_list_that_lacks_what_one_before_showed_is_not_told_as_whole(des
         account.empty = 1
         window["startTimestamp"] = "2020-06-02T00:00:00Z"
         assert await trades_of(bot, **window) == [], "it is not of this window"
+
+
+@dataclass
+class Refusing:
+    """The gateway, where it gives no list for a while: it says so in words, and with an empty one.
+
+    What it is asked is passed on all the same, and its answer thrown away.
+    """
+
+    upstream: Upstream
+
+    async def passed_on(self, path: str, body: object, **details: Any) -> HttpReply:
+        reply = await self.upstream.passed_on(path, body, **details)
+        told: dict[str, Any] = {"orders": None, "positions": [], "success": False, "errorCode": 1}
+        return replace(reply, body=json.encode(told))
+
+
+@over_sockets
+async def test_a_list_that_the_gateway_refused_is_not_told_as_an_empty_one(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bot that hears of no position and of no order enters once more."""
+    monkeypatch.setattr(guard_venue, "_knows_all", lambda _book, _now_ns: False)
+    async with in_front(desk) as front:
+        bot = await front.bot()
+        await entered(front, bot)
+        reads = front.gateway._reads
+        reads._upstream = Refusing(reads._upstream)
+        window = {"startTimestamp": SINCE_EVER}
+
+        lists: tuple[tuple[str, dict[str, str]], ...] = (
+            ("Position/searchOpen", {}),
+            ("Order/searchOpen", {}),
+            ("Order/search", window),
+            ("Trade/search", window),
+        )
+        for path, details in lists:
+            answer = await bot.post(path, {"accountId": bot.account} | details)
+            assert answer.status == 503, (path, await answer.text())

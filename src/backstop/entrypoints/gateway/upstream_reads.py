@@ -58,6 +58,18 @@ BUSY_FOR_S = 1
 
 _OK, _TOO_MANY = 200, 429
 
+_LISTS = frozenset(
+    {
+        "/api/Contract/available",
+        "/api/Order/search",
+        "/api/Order/searchOpen",
+        "/api/Order/v2/query",
+        "/api/Position/searchOpen",
+        "/api/Trade/search",
+    }
+)
+"""What is asked for by its number may be refused because it does not exist; a list never is."""
+
 
 class Upstream(Protocol):
     """The real gateway; ``ProjectXGateway`` is one."""
@@ -259,6 +271,8 @@ class UpstreamReads:
             envelope = msgspec.json.decode(reply.body, type=_Envelope)
         except UNREADABLE as error:
             raise VenueSilentError from error
+        if path in _LISTS and not (envelope.success and envelope.error_code == 0):
+            raise VenueSilentError  # as an empty list it would say that nothing is there
         return _Answer(envelope=envelope, size=len(reply.body))
 
 
