@@ -312,6 +312,32 @@ def test_the_naked_clock_can_be_set() -> None:
     assert a_view(2).naked_since(7).naked_since_ns == 7
 
 
+def test_an_older_trade_that_is_told_after_a_newer_one_is_never_added_to_a_row_with_both() -> None:
+    """Bought 3, and 2 more; the row of the 3 comes before any trade, and that of the 5 is lost."""
+    view = after_row(a_view(0), 3, PRICE, now_ns=START_NS)
+    view = trade(view, 2, utc_us=START_US + 5000)
+    view = trade(view, 3, utc_us=START_US)
+
+    assert (view.quantity, view.ledger) == (3, 5)
+    assert not view.is_settled
+
+    view = read(view, 5, sent_ns=START_NS + SNAPSHOT_LAG_NS)
+    view = read(view, 5, sent_ns=START_NS + 2 * SNAPSHOT_LAG_NS)
+    assert (view.quantity, view.ledger, view.adjustment) == (5, 5, 0)
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_trades_that_come_after_the_row_that_has_them_all_explain_it_in_any_order(
+    *, newest_first: bool
+) -> None:
+    trades = [(3, START_US), (2, START_US + 5000)]
+    view = after_row(a_view(0), 5, PRICE, now_ns=START_NS)
+    for number, utc_us in trades[::-1] if newest_first else trades:
+        view = trade(view, number, utc_us=utc_us)
+
+    assert (view.quantity, view.ledger) == (5, 5)
+
+
 # -- late trades after an adjustment ---------------------------------------------------------------
 
 

@@ -70,7 +70,7 @@ class PositionView(Struct, frozen=True, kw_only=True):
         late_until_ns: so long its row is taken for one from before those exits; 0: it is none.
         newest_trade_utc_us: of its counted trades, in the venue's time.
         row_utc_us: its newest row has every trade that is older, in the venue's time: there was a
-            newer one when it came, or it came long after.
+            newer one when it came, or it came long after, or a newer one seems to be in it.
         taken: signed contracts that were held, and that reads alone said were gone.
         taken_ns: when the newest of those reads was sent; 0: a later one agreed.
         turned: signed contracts the other way that the same reads found in their place.
@@ -242,8 +242,9 @@ def after_trade(
     if was_agreed:
         return replace(after, quantity=after.ledger)
     if abs(view.quantity - after.ledger) < distance:
-        # A late trade that explains a row we already believe.
-        return after
+        # A late trade that explains a row we already believe. What is older is in that row too,
+        # or this one is not: reads decide.
+        return replace(after, row_utc_us=max(view.row_utc_us, traded_utc_us))
     if traded_utc_us < view.row_utc_us and not corrects:
         # Told late, and the row came after a newer one, or long after this one: the row has it.
         return after

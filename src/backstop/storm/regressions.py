@@ -536,6 +536,16 @@ REGRESSIONS: Final = (
         "room for a leg that no read has shown since an exit (`core.protection_surplus`)",
         test="core/test_protection_surplus.py",
     ),
+    Regression(
+        seed=10163,
+        hours=0.61,
+        rule="no position without proof",
+        defect="an entry filled in two parts, and what came first was the row of the first part, "
+        "then the trade of the second: that was taken for part of the row, and the trade of the "
+        "first, told last, was added to it. More was believed to be held than was ever filled",
+        mended="a row that has a trade has every older one too (`core.positions`)",
+        test="core/test_positions.py",
+    ),
 )
 """In the order in which they were found."""
 
