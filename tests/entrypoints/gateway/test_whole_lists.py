@@ -216,3 +216,38 @@ async def test_a_list_that_the_gateway_refused_is_not_told_as_an_empty_one(
         for path, details in lists:
             answer = await bot.post(path, {"accountId": bot.account} | details)
             assert answer.status == 503, (path, await answer.text())
+
+
+@dataclass
+class Forgetful:
+    """The gateway, where the next lists of positions are empty, and a success."""
+
+    upstream: Upstream
+    empty: int = 1
+
+    async def passed_on(self, path: str, body: object, **details: Any) -> HttpReply:
+        reply = await self.upstream.passed_on(path, body, **details)
+        if not path.endswith("Position/searchOpen") or not self.empty:
+            return reply
+        self.empty -= 1
+        return replace(reply, body=json.encode(json.decode(reply.body) | {"positions": []}))
+
+
+@over_sockets
+async def test_a_list_that_lacks_a_position_that_is_held_is_not_told_as_whole(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another order is of unknown fate, so the guard asks: a bot must not enter once more."""
+    monkeypatch.setattr(guard_venue, "_knows_all", lambda _book, _now_ns: False)
+    monkeypatch.setattr(user_events_reads, "SNAPSHOT_LAG_NS", 0)
+    async with in_front(desk) as front:
+        bot, book = await front.bot(), front.guard.book
+        await entered(front, bot)
+        await until(lambda: book.position(bot.contract).is_settled, "all agree about it")
+        reads = front.gateway._reads
+        reads._upstream = broker = Forgetful(reads._upstream)
+
+        told = (await bot.ask("Position/searchOpen"))["positions"]
+
+        assert broker.empty == 0
+        assert [row["size"] for row in told] == [1]

@@ -89,6 +89,9 @@ class Proven(Protocol):
     def proven_trades(self, start_us: int | None, end_us: int | None) -> frozenset[int]:
         """Return numbers of trades that a sound list of the window shows."""
 
+    def proven_positions(self) -> frozenset[str]:
+        """Return contracts of which a sound list of positions shows one."""
+
 
 class _Envelope(Struct, kw_only=True, rename="camel"):
     success: bool = False
@@ -202,7 +205,11 @@ class UpstreamReads:
 
     async def positions(self, account_id: int) -> Sequence[PositionRow]:
         """Return open positions."""
-        answer = await self._ask("/api/Position/searchOpen", {"accountId": account_id})
+        answer = await self._ask(
+            "/api/Position/searchOpen",
+            {"accountId": account_id},
+            proven=self._proven.proven_positions(),
+        )
         return answer.positions or ()
 
     async def trades(
@@ -223,7 +230,7 @@ class UpstreamReads:
         fresh_ns: int = FRESH_NS,
         bars: bool = False,
         lasting: bool = False,
-        proven: frozenset[int] = frozenset(),
+        proven: frozenset[object] = frozenset(),
     ) -> _Envelope:
         """Return the answer; what is ``lasting`` does not age by what becomes known."""
         known = 0 if lasting else self._known()
@@ -236,7 +243,7 @@ class UpstreamReads:
         asking = self._asking.get(key)
         if asking is None:
             call = partial(self._call, path, body, bars=bars)
-            whole = self._whole.read(path, call, proven=proven, shown=_numbers)
+            whole = self._whole.read(path, call, proven=proven, shown=_names)
             asking = self._asking[key] = asyncio.create_task(whole)
             asking.add_done_callback(lambda it: self._answered(key, it))
         # One bot that goes away must not take the answer from the others.
@@ -276,10 +283,12 @@ class UpstreamReads:
         return _Answer(envelope=envelope, size=len(reply.body))
 
 
-def _numbers(answer: _Answer) -> frozenset[int]:
+def _names(answer: _Answer) -> frozenset[object]:
+    """Return what tells rows apart: the number of an order or a trade, a position's contract."""
     envelope = answer.envelope
     rows = (*(envelope.orders or ()), *(envelope.trades or ()))
-    return frozenset(row.id for row in rows)
+    held = (row.contract_id for row in envelope.positions or () if row.size)
+    return frozenset((*(row.id for row in rows), *held))
 
 
 def _window(account_id: int, start_us: int | None, end_us: int | None) -> dict[str, Any]:

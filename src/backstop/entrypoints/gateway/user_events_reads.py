@@ -24,6 +24,7 @@ from backstop.adapters.projectx_server.json_rows import encode, rest_row
 from backstop.app.loop import DecisionLoop
 from backstop.core.book import Book
 from backstop.core.known_rows import row_is_known
+from backstop.core.positions import SNAPSHOT_LAG_NS
 from backstop.domain.broker import BrokerOrder, BrokerTrade
 from backstop.domain.events import Fact, OrderReported, Source, TradeReported
 from backstop.entrypoints.gateway.held_rows import (
@@ -80,6 +81,15 @@ class LearningReads:
         if newest is None or not is_within(newest.created_utc_us, start_us, end_us):
             return held
         return held | {newest.trade_id}
+
+    def proven_positions(self) -> frozenset[str]:
+        """Return contracts of which a sound list of positions shows one, however it lags."""
+        until_ns = self._clock.monotonic_ns() - SNAPSHOT_LAG_NS
+        return frozenset(
+            view.contract_id
+            for view in self._loop.book.positions.values()
+            if view.quantity and view.is_settled and view.evidence_ns <= until_ns
+        )
 
     async def orders(
         self,

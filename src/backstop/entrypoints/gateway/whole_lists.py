@@ -36,8 +36,8 @@ class WholeLists:
         path: str,
         ask: Callable[[], Awaitable[_Answer]],
         *,
-        proven: frozenset[int],
-        shown: Callable[[_Answer], frozenset[int]],
+        proven: frozenset[object],
+        shown: Callable[[_Answer], frozenset[object]],
     ) -> _Answer:
         """Return the first answer of ``ask`` that shows all of ``proven``, or else the best one.
 
@@ -56,5 +56,5 @@ class WholeLists:
         return best
 
 
-def _poverty(shown: frozenset[int], proven: frozenset[int]) -> tuple[int, int]:
+def _poverty(shown: frozenset[object], proven: frozenset[object]) -> tuple[int, int]:
     return len(proven - shown), -len(shown)
