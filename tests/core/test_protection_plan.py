@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from backstop.core.protection_plan import (
     Cover,
@@ -19,6 +20,8 @@ from backstop.core.protection_plan import (
     total,
 )
 from backstop.core.protection_record import Lot
+
+LEG = Origin.LEG
 
 
 def a_cover(quantity: int, number: int = 1, **changes: Any) -> Cover:
@@ -258,6 +261,15 @@ def test_among_targets_the_farthest_goes(sign: int, farthest: int) -> None:
     assert cut.cover.ticks == farthest
 
 
+def test_a_target_goes_before_one_whose_stop_would_go_with_it() -> None:
+    targets = [a_cover(1, 1, owner="a", ticks=120), a_cover(2, 2, owner="b", ticks=130)]
+    stops = [a_cover(0, 3, owner="a"), a_cover(1, 4, owner="b")]
+
+    cuts = target_cuts(1, targets, stops, sign=1)
+
+    assert {cut.cover.owner: cut.to_quantity for cut in cuts} == {"a": 0, "b": 1}
+
+
 def test_covers_after_their_cuts_keep_who_they_are() -> None:
     stops = (a_cover(2, 1, owner="a"), a_cover(2, 2, owner="b", ticks=90))
 
@@ -308,6 +320,22 @@ def test_without_anything_that_cannot_shrink_the_rest_is_exact(
     left = total(after_cuts(able, stop_cuts(quantity, able, sign=sign)))
 
     assert left == min(quantity, total(able))
+
+
+@given(st.integers(0, 8), COVERS, st.lists(st.integers(0, 5), min_size=5, max_size=5))
+def test_targets_shrink_to_the_position_and_leave_a_stop_for_all_of_it(
+    quantity: int, targets: list[Cover], sizes: list[int]
+) -> None:
+    """Each is of an entry of its own, whose stop goes with it; what is leaving may go too."""
+    targets = [replace(it, owner=str(it.broker_order_id), leaving=False) for it in targets]
+    stops = [replace(it, quantity=size) for it, size in zip(targets, sizes, strict=False)]
+
+    cuts = target_cuts(quantity, targets, stops, sign=1)
+
+    assert total(after_cuts(targets, cuts)) == min(quantity, total(targets))
+    gone = {cut.cover.owner for cut in cuts if not cut.to_quantity and cut.cover.origin is LEG}
+    staying = total(stop for stop in stops if stop.owner not in gone)
+    assert staying >= min(quantity, total(stops))
 
 
 APPROVED = st.lists(

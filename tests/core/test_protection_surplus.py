@@ -865,3 +865,47 @@ def test_a_leg_whose_end_was_not_told_takes_over_from_no_other() -> None:
 
     assert world.stops() == [(1, Decimal(4985))]
     assert world.naked_ns == 0
+
+
+@pytest.mark.parametrize("sibling", SiblingOnCancel)
+def test_a_target_that_goes_takes_no_stop_with_it_that_is_needed(sibling: SiblingOnCancel) -> None:
+    """The venue may take the stop of a bracket away with its target, and the other way round."""
+    world = World(switches={"sibling_on_manual_cancel": sibling}).start()
+    for quantity, stop, target in ((7, 4980, 5010), (1, 4985, 5020), (3, 4990, 5030)):
+        world.enter(quantity=quantity, stop=stop, take_profit_price=Decimal(target))
+        world.wait(500)
+    world.wait(5_000)
+    assert (world.position(), world.cover()) == (11, 11)
+    world.naked_ns = world.surplus_ns = 0
+
+    world.exit(9)
+    world.wait(5_000)
+
+    assert world.stops() == [(2, Decimal(4990))]
+    assert world.targets() == [(2, Decimal(5030))]
+    assert world.naked_ns == 0
+    assert world.surplus_ns < 2 * ORPHAN_SETTLE_NS
+
+
+def test_nor_one_whose_stop_is_not_cut_before_a_read_shows_the_others() -> None:
+    """A part is sold, and somebody takes the other bracket away; only the sale is told."""
+    world = World(switches={"sibling_on_manual_cancel": SiblingOnCancel.CANCEL}).start()
+    near, _ = (
+        world.enter(quantity=1, stop=stop, take_profit_price=Decimal(target))
+        for stop, target in ((4990, 5010), (4985, 5020))
+    )
+    world.wait(5_000)
+    world.naked_ns = 0
+    world.reads_fail = True
+    world.tell = lambda target: LOST if target == "GatewayUserOrder" else TOLD
+    world.exit(1)
+    world.run_until(lambda: world.position() == 1, "sold")
+    assert world.exchange.cancel(ACCOUNT, leg_of(world, near)).code == 0
+    world.wait(3_000)
+    assert world.guard.position() == world.position() == 1
+    assert world.stops() == [(1, Decimal(4985))]
+    world.reads_fail = False
+    world.wait(5_000)
+
+    assert world.stops() == [(1, Decimal(4985))]
+    assert world.naked_ns == 0

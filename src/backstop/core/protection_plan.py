@@ -4,6 +4,7 @@ Nothing here knows a book, a clock or a venue. A cut never leaves less cover tha
 and of a surplus only as much is taken as is too much.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 
@@ -122,19 +123,38 @@ def target_cuts(
 ) -> tuple[Cut, ...]:
     """Return how the targets of a position shrink to it.
 
-    First our own, then legs whose own stop is smaller (``stops``: as they will be), then the one
-    that is farthest from the market. One that cannot shrink goes whole: to be without a target for
-    a moment is no danger, to have two is one.
+    First our own, then of legs what is more than their own stop (``stops``: as they will be), then
+    the one that is farthest from the market. One that cannot shrink goes whole: to be without a
+    target for a moment is no danger, to have two is one.
+
+    The venue may take the stop of a bracket away with its target. So a target whose stop is needed
+    stays, for one contract at least.
     """
-    stop_of: dict[str, int] = {}
+    stops = tuple(stops)
+    stop_of = Counter[str]()
     for stop in stops:
-        stop_of[stop.owner] = stop_of.get(stop.owner, 0) + stop.quantity
-
-    def first_to_go(target: Cover) -> tuple[int, bool, int]:
-        beyond_its_stop = target.quantity > stop_of.get(target.owner, 0)
-        return (target.origin, not beyond_its_stop, -sign * (target.ticks or 0))
-
-    return _cuts(quantity, targets, sorted(targets, key=first_to_go), gaps=True)
+        stop_of[stop.owner] += stop.quantity if stop.origin is Origin.LEG else 0
+    surplus, spare = total(targets) - quantity, total(stops) - quantity
+    left = {target.broker_order_id: target.quantity for target in targets}
+    ordered = sorted(targets, key=lambda it: (it.origin, -sign * (it.ticks or 0)))
+    for with_its_stop in (False, True):
+        for target in ordered:
+            number = target.broker_order_id
+            its_stop = stop_of[target.owner] if target.origin is Origin.LEG else 0
+            needed = 1 if its_stop > max(0, spare) else 0
+            least = 0 if target.leaving else needed if with_its_stop else its_stop
+            able = left[number] - least
+            less = able if target.leaving else min(surplus, able)
+            if surplus <= 0 or less <= 0:
+                continue
+            left[number] -= less
+            surplus -= less
+            spare -= 0 if left[number] else its_stop
+    return tuple(
+        Cut(cover=it, to_quantity=left[it.broker_order_id])
+        for it in ordered
+        if left[it.broker_order_id] < it.quantity
+    )
 
 
 def _cuts(
@@ -142,8 +162,7 @@ def _cuts(
     covers: Sequence[Cover],
     ordered: Iterable[Cover],
     *,
-    gaps: bool = False,
-    asks_again: bool = False,
+    asks_again: bool,
 ) -> tuple[Cut, ...]:
     surplus = total(covers) - quantity
     if surplus <= 0:
@@ -154,10 +173,10 @@ def _cuts(
     for cover in ordered:
         if surplus <= 0:
             break
-        allowed = surplus if gaps or cover.leaving else min(surplus, beyond)
+        allowed = surplus if cover.leaving else min(surplus, beyond)
         whole = cover.leaving and not asks_again
         less = cover.quantity if whole else min(cover.quantity, allowed)
-        if less <= 0 or (less > surplus and not gaps):
+        if less <= 0 or less > surplus:
             continue  # what cannot shrink stays whole until it can go whole
         surplus -= less
         beyond -= 0 if cover.leaving else less

@@ -113,6 +113,7 @@ def _settled(
     ended = [cut.cover for cut in cuts if not cut.to_quantity]
     staying = [stop for stop in now.stops if stop not in ended]
     settled: list[Cut] = []
+    waiting: set[str] = set()  # entries of which the stop would go with the target
     for cut in cuts:
         is_others = cut.cover.origin is not Origin.OWN
         if is_others and work.now_ns < settled_ns:
@@ -120,9 +121,10 @@ def _settled(
         elif is_others and book.policy.leaves_bot_alone:
             continue
         elif cut.cover in now.stops and not _are_shown(book, now, staying, beside=cut.cover):
+            waiting.add(cut.cover.owner)
             ask_for_audit(work)
             book.wake(Wake.PROTECTION, work.now_ns + ASK_AGAIN_NS)
-        else:
+        elif cut.to_quantity or not is_others or cut.cover.owner not in waiting:
             settled.append(cut)
     return tuple(settled)
 

@@ -546,6 +546,17 @@ REGRESSIONS: Final = (
         mended="a row that has a trade has every older one too (`core.positions`)",
         test="core/test_positions.py",
     ),
+    Regression(
+        seed=10574,
+        hours=0.45,
+        rule="protected or flat",
+        defect="a part of a position was closed, and of the targets that were too many then one "
+        "was cancelled whose stop was to stay; the venue took that stop away with it, while "
+        "another was cut on its account",
+        mended="of targets first what is more than their own stop goes, and none whose stop is "
+        "needed, or has yet to be shown (`core.protection_plan`, `core.protection_surplus`)",
+        test="core/test_protection_surplus.py",
+    ),
 )
 """In the order in which they were found."""
 
