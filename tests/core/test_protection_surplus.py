@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 from tests.core.builders import ACCOUNT, MES, Guard, a_policy, a_position
-from tests.core.protection_world import LOST, TOLD, Request, World
+from tests.core.protection_world import LOST, TOLD, Delivery, Request, World
 
 from backstop.core.engine import next_deadline_ns
 from backstop.core.execution_verification import REPLY_LIMIT_NS
@@ -365,6 +365,21 @@ def test_a_bot_s_own_stop_takes_the_place_of_the_leg() -> None:
 def halted(world: World) -> World:
     world.decide(HaltRequested(utc_us=world.guard.utc_us, reason="enough", operator="Jo"))
     return world
+
+
+def test_what_would_be_cut_in_another_state_waits_until_the_cut_of_this_one_is_shown() -> None:
+    """A stop of a bot's makes the leg smaller; in a halt the leg would be the one that stays."""
+    world = holding(2)
+    world.enter(Side.SELL, 1, stop=None, type=OrderType.STOP, stop_price=Decimal(4980))
+    world.wait(100)
+    late = Delivery(copies_ms=(400,))
+    world.tell = lambda target: late if target == "GatewayUserOrder" else TOLD
+    world.run_until(lambda: bool(world.sent_of(ModifyOrder)), "the leg is to be smaller")
+    halted(world)
+    world.wait(5_000)
+
+    assert world.stops() == [(1, Decimal(4980)), (1, Decimal(4990))]
+    assert world.naked_ns == 0
 
 
 @pytest.mark.parametrize(("level", "stays"), [(4980, 4990), (4996, 4996)])

@@ -163,12 +163,13 @@ def _is_going(work: Workbench, now: Situation, cuts: tuple[Cut, ...]) -> bool:
     """Say whether a stop is being taken away already; look again when that should be done.
 
     To cut another one at the same time could leave less than is needed. One that would go by the
-    cuts as well is no other one.
+    cuts as well is no other one; one that the guard began to cut before it was to be another one
+    is.
     """
     book = work.book
-    ended = {cut.cover.broker_order_id for cut in cuts if not cut.to_quantity}
-    others = (stop for stop in now.stops if stop.broker_order_id not in ended)
-    asked = (_asked_ns(book, stop) for stop in others)
+    sizes = {cut.cover.broker_order_id: cut.to_quantity for cut in cuts}
+    asked = [_asked_ns(book, it) for it in now.stops if sizes.get(it.broker_order_id) != 0]
+    asked += [_cut_ns(book, it) for it in now.stops if it.broker_order_id not in sizes]
     due_ns = max((asked_ns + REPLY_LIMIT_NS for asked_ns in asked if asked_ns), default=0)
     if work.now_ns >= due_ns:
         return False
@@ -182,6 +183,16 @@ def _asked_ns(book: Book, stop: Cover) -> int | None:
     asked = book.asked_sizes.get(number)
     shrinks = asked is not None and asked.quantity < stop.quantity + stop.filled_quantity
     return book.cancel_asked_ns.get(number, asked.asked_ns if asked and shrinks else None)
+
+
+def _cut_ns(book: Book, stop: Cover) -> int | None:
+    """Return when the guard asked a stop to go, or to be smaller than it is still shown."""
+    change = book.protection.changes.get(stop.broker_order_id)
+    if change is None or change.quantity is None:
+        return None
+    left = change.answer not in {Answer.NO, Answer.NOT_SENT}
+    shrinks = change.quantity < stop.quantity + stop.filled_quantity
+    return change.asked_ns if left and shrinks else None
 
 
 def _cut(work: Workbench, record: ProtectionRecord, cut: Cut) -> None:

@@ -557,6 +557,17 @@ REGRESSIONS: Final = (
         "needed, or has yet to be shown (`core.protection_plan`, `core.protection_surplus`)",
         test="core/test_protection_surplus.py",
     ),
+    Regression(
+        seed=10605,
+        hours=0.37,
+        rule="protected or flat",
+        defect="a leg was asked to be smaller, for a bot had placed a stop of its own; the guard "
+        "was halted in that moment, in which the leg would have been the one that stays, and the "
+        "other one was cancelled before the smaller leg was shown",
+        mended="what the guard itself asked to be smaller is going, too, until that is shown "
+        "(`core.protection_surplus`)",
+        test="core/test_protection_surplus.py",
+    ),
 )
 """In the order in which they were found."""
 
