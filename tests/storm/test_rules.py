@@ -223,13 +223,18 @@ def test_empty_lists_alone_may_make_nothing_of_what_has_long_been_held(
 # -- a leg that is taken away ----------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("told", [True, False])
 @pytest.mark.parametrize(("decided_after_s", "broken"), [(0.5, [RULE]), (0.05, []), (None, [])])
 def test_a_leg_that_began_to_work_with_its_position_is_not_cancelled_by_who_could_know(
-    decided_after_s: float | None, broken: list[str]
+    decided_after_s: float | None, broken: list[str], *, told: bool
 ) -> None:
+    """That it works tells of the trade of its entry, also where nobody told of that."""
+
     async def story(world: World) -> None:
         scene: Scene = world.safety.scene
         _, leg = await buy_with_a_stop(world)
+        if not told:
+            guard_of(world).book.trades.clear()
         if decided_after_s is not None:
             decided_s = world.truth.opened_s[leg.id] + decided_after_s
             scene.decided_s = lambda _kind, _about: decided_s

@@ -181,15 +181,16 @@ MUTATIONS: Final = (
         name="take every leg for a leftover",
         weather=Weather.CALM,
         module="core.leftovers",
-        old="    if view.quantity == 0:\n        return view.ledger == 0",
+        old="    if any(held * sign < 0 for held in (view.ledger, view.differing or 0, to_come)):\n"
+        "        return False\n    if view.quantity == 0:\n        return view.ledger == 0",
         new="    if True:\n        return True",
     ),
     Mutation(
-        name="sweep legs away without being certain",
-        weather=Weather.GATEWAY,
-        module="core.leftovers",
-        old="    if view.knowledge is not Knowledge.KNOWN:\n        return False\n",
-        new="    if True:\n        return True\n",
+        name="cut the stops by one contract more than is too many",
+        weather=Weather.CALM,
+        module="core.protection_surplus",
+        old="    return stop_cuts(\n        now.quantity,",
+        new="    return stop_cuts(\n        max(0, now.quantity - 1),",
     ),
     Mutation(
         name="leave stops larger than the position",

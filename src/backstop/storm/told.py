@@ -5,6 +5,7 @@ know what is held, whatever else it hears; that is judged against the exchange's
 """
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 
 from backstop.core.book import Book
 from backstop.storm.truth import NEWS_S, TradeNews, Truth
@@ -43,16 +44,18 @@ class Told:
         return since_s is not None and since_s <= at_s
 
 
-def may_be_held(truth: Truth, book: Book, contract_id: str) -> frozenset[int]:
+def may_be_held(
+    truth: Truth, book: Book, contract_id: str, *, seen: AbstractSet[int] = frozenset()
+) -> frozenset[int]:
     """Return every position that a contract may have by all that ``book`` was told.
 
     That is what is true, and what was before the first trade that it does not have or after any
-    since.
+    since. ``seen``: ids of trades of which something else has told it.
     """
     held = {truth.positions.get(contract_id, 0)}
     untold = False
     for news in truth.news.get(contract_id, ()):
-        untold = untold or not _is_told(book, news)
+        untold = untold or not (news.trade_id in seen or _is_told(book, news))
         if untold:
             held |= {news.before, news.after}
     return frozenset(held)

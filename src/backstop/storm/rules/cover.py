@@ -90,6 +90,19 @@ class CoverRules:
             and since_s < opened_s + ONE_MOMENT_S
         )
 
+    def _shown_by(self, leg: OrderRow) -> frozenset[int]:
+        """Return the trades that brought a leg about: that it works tells of them."""
+        truth = self._scene.truth
+        entry_tag = (leg.custom_tag or "").rpartition("-")[0]
+        since_s = truth.opened_s[leg.id] + ONE_MOMENT_S
+        early = {it.trade_id for it in truth.news.get(leg.contract_id, ()) if it.at_s <= since_s}
+        trades = (truth.trades[it] for it in early if it in truth.trades)
+        return frozenset(
+            it.id
+            for it in trades
+            if (entry := truth.orders.get(it.order_id)) and entry.custom_tag == entry_tag
+        )
+
     def _held_since_decided(self, row: OrderRow, position: int) -> AbstractSet[int]:
         """Return what was held when a cancel was decided, and since: what fills on its way counts.
 
@@ -97,7 +110,12 @@ class CoverRules:
         a moment after it has filled.
         """
         scene, guard = self._scene, self._scene.host.guard
-        told = may_be_held(scene.truth, guard.book, row.contract_id) if guard else frozenset[int]()
+        seen = self._shown_by(row) if self._worked_for_it(row) else frozenset[int]()
+        told = (
+            may_be_held(scene.truth, guard.book, row.contract_id, seen=seen)
+            if guard
+            else frozenset[int]()
+        )
         decided_s = scene.decided_s("cancel", str(row.id))
         if decided_s is None:
             return told | {position}
