@@ -287,6 +287,12 @@ def exits(guard: Guard) -> Decision:
     return guard.submit(side=Side.SELL, quantity=HELD, stop_loss_price=None)
 
 
+def exits_rest(guard: Guard, client_order_id: str) -> Decision:
+    return guard.submit(
+        client_order_id=client_order_id, side=Side.SELL, quantity=1, stop_loss_price=None
+    )
+
+
 @pytest.mark.parametrize("asked_again", [False, True])
 def test_an_exit_is_refused_while_a_close_that_was_taken_may_have_done_its_work(
     *, asked_again: bool
@@ -354,6 +360,48 @@ def test_an_exit_is_refused_where_a_read_shows_less_than_is_believed() -> None:
     close_answered(guard, Answer.NO, CloseRefusal.NOT_NOW)
     out = guard.submit(client_order_id="rest", side=Side.SELL, quantity=1, stop_loss_price=None)
     assert out.kind is DecisionKind.ACCEPTED
+
+
+def test_an_exit_of_the_rest_is_refused_while_a_close_of_all_may_have_closed_that_too() -> None:
+    """The reads that show the rest may be from before the close, and what is gone another's work.
+
+    Then the venue says that it has no such position.
+    """
+    guard = told_to_close()
+    for _ in range(2):
+        guard.audit(positions=(a_position(1),), after_ms=350)
+    assert guard.position() == 1
+    assert len(guard.commands_of(ClosePosition)) == 2
+    close_answered(guard, Answer.NO)
+    decision = exits_rest(guard, "too early")
+    assert decision.kind is DecisionKind.REFUSED
+    assert DenialCode.POSITION_FLIP in {it.code for it in decision.denials}
+
+    guard.audit(positions=(a_position(1),), after_ms=1_300)
+    close_answered(guard, Answer.NO)
+    assert exits_rest(guard, "shown").kind is DecisionKind.ACCEPTED
+
+
+def test_an_exit_is_let_through_of_the_rest_that_no_close_was_for() -> None:
+    """Two of three were to be closed, and are gone; then the rest is to go as well."""
+    guard = told_to_close(quantity=HELD - 1)
+    guard.position_row(1)
+    ask_to_close(guard)
+    guard.audit(positions=(a_position(1),), after_ms=450)
+    assert len(guard.commands_of(ClosePosition)) == 2
+    close_answered(guard, Answer.NO, CloseRefusal.NOT_NOW)
+    assert exits_rest(guard, "rest").kind is DecisionKind.ACCEPTED
+
+
+def test_an_exit_is_let_through_of_what_was_bought_while_a_close_did_all_its_work() -> None:
+    guard = told_to_close()
+    guard.trade(trade_id=20, broker_order_id=950, side=Side.SELL, quantity=HELD)
+    guard.trade(trade_id=30, broker_order_id=960, quantity=1)
+    guard.position_row(1)
+    guard.audit(positions=(a_position(1),), after_ms=450)
+    assert len(guard.commands_of(ClosePosition)) == 2
+    close_answered(guard, Answer.NO, CloseRefusal.NOT_NOW)
+    assert exits_rest(guard, "new").kind is DecisionKind.ACCEPTED
 
 
 def test_a_part_is_not_over_by_a_read_that_may_be_older_than_its_close() -> None:

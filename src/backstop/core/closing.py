@@ -49,9 +49,9 @@ def close_contract(work: Workbench, run: Liquidation, contract_id: str) -> None:
     wanted = min(abs(position) - run.keep, run.quantity or abs(position))
     if wanted <= 0 or not _may_close(work, run, contract_id, position):
         return
-    times, refusals, refusal, told_ended, taken = 1, 0, None, False, False
+    times, refusals, refusal, told_ended = 1, 0, None, False
+    taken = attempt is not None and _may_have_closed_rest(book, attempt, position)
     if attempt is not None and attempt.quantity == position:
-        taken = attempt.may_have_closed
         times += attempt.times
         refusals = attempt.refusals + attempt.is_refused_for_now
         refusal = attempt.refusal
@@ -87,6 +87,18 @@ def close_contract(work: Workbench, run: Liquidation, contract_id: str) -> None:
         quantity=wanted,
         times=times,
     )
+
+
+def _may_have_closed_rest(book: Book, attempt: CloseAttempt, position: int) -> bool:
+    """Say whether a request may have closed what is left of the position that it was sent for.
+
+    What is gone may be the work of another one, and the read that showed it a picture from before
+    this one; what its own trades show is done.
+    """
+    if attempt.quantity * position <= 0 or not attempt.may_have_closed:
+        return False
+    gone = abs(attempt.quantity) - abs(position)
+    return not gone or (0 < gone < attempt.wanted and book.left_of(attempt) > 0)
 
 
 def close_answered(work: Workbench, event: PositionCloseAnswered) -> None:

@@ -568,6 +568,17 @@ REGRESSIONS: Final = (
         "(`core.protection_surplus`)",
         test="core/test_protection_surplus.py",
     ),
+    Regression(
+        seed=10608,
+        hours=1.0,
+        rule="within limits",
+        defect="a close of a part and one of all had done their work, and every word of it was "
+        "lost; two reads showed what was between the two, the next close was answered with "
+        "PositionNotFound, and a bot's exit of that rest was let through with nothing to close",
+        mended="a close that was taken counts as an exit also of what is left of its position, "
+        "until a read that can be no picture from before it shows that (`core.closing`)",
+        test="core/test_exits_told_closed.py",
+    ),
 )
 """In the order in which they were found."""
 
