@@ -5,7 +5,8 @@ fact -> core.step -> journal -> durable -> gateway, answers, log, watchers
 The core runs ahead of the disk, the world does not: nothing that a step brings forth leaves this
 process before its records are on disk. Facts that come while the disk is busy share the next
 commit, so a busy market costs latency, never order. When the disk takes nothing, what reduces risk
-leaves all the same: ``app.outage`` says what, and keeps account of it.
+leaves all the same: ``app.outage`` says what, and keeps account of it. What the book has let go of,
+and a fact may mean all the same, is asked for before each: ``app.past_recall``.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from backstop.app.followers import Followers, StepFollower
 from backstop.app.journal_fold import policy_batch
 from backstop.app.outage import Outage
 from backstop.app.past_orders import PastOrders
+from backstop.app.past_recall import PastRecall
 from backstop.app.pending_step import PendingStep
 from backstop.app.proofs import ProofMaker
 from backstop.app.recording import Recorder
@@ -30,23 +32,19 @@ from backstop.app.watchers import Wanted, Watchers
 from backstop.core.book import Book
 from backstop.core.clock_readings import is_clock_news
 from backstop.core.engine import condensed, next_deadline_ns, step
-from backstop.core.pre_trade import judge
 from backstop.core.record_fold import decode_fact, decode_policy, fold
-from backstop.core.step import Decision, DecisionKind, Note, Step
+from backstop.core.step import Decision, DecisionKind, Note
 from backstop.core.tracked_order import TrackedOrder
-from backstop.core.undecided import settling
 from backstop.domain.commands import PlaceOrder, RaiseAlert
 from backstop.domain.events import (
     AccountAudited,
     Fact,
     OrderDispatched,
-    OrderRequested,
-    PastUnreadable,
     TimerFired,
     VenueClockRead,
 )
 from backstop.domain.record_kind import RecordKind
-from backstop.errors import JournalError, JournalFullError, StateFolderError
+from backstop.errors import JournalError, JournalFullError
 from backstop.ports import Clock, JournalRecord, WritableJournal
 
 MAX_QUEUED_FACTS = 100_000
@@ -112,7 +110,7 @@ class DecisionLoop:
         self._recorder = Recorder(clock=clock, proofs=proofs)
         self._deadline = DeadlineTimer(clock, self._look_at_the_deadline)
         self._on_note = on_note
-        self._past = past
+        self._recall = PastRecall(past, clock=clock)
         self._queue: deque[tuple[Fact, asyncio.Future[Decision] | None]] = deque()
         self._taken = 0  # facts out of the queue, since the start
         self._unreleased: deque[PendingStep] = deque()
@@ -198,13 +196,9 @@ class DecisionLoop:
         for record in records:
             result = fold(self.book, record)
             count += result is not None
-            self._keep_past(result)
+            self._recall.keep(result)
         self.book.policy = policy
         return count
-
-    def _keep_past(self, result: Step | None) -> None:
-        if result is not None and result.let_go and self._past is not None:
-            self._past.keep(result.let_go)
 
     def take_over(self, records: Iterable[JournalRecord], statement: Fact) -> None:
         """Put on record, in their own time, facts that another process of ours acted upon.
@@ -338,40 +332,20 @@ class DecisionLoop:
             fact = condensed(self.book, fact)
         elif isinstance(fact, VenueClockRead) and not is_clock_news(self.book, fact):
             return
-        if self._past is not None:
-            if isinstance(fact, AccountAudited):
-                self._settle_the_past(self._past, utc_us=fact.utc_us)
-            try:
-                fact, recalled = self._past.consult(self.book, fact)
-            except StateFolderError as error:
-                recalled = None
-                if not self.book.doubt.fault:
-                    doubt = PastUnreadable(utc_us=fact.utc_us, reason=str(error))
-                    self._step(doubt, None, acted_ns=acted_ns)
-                if asker is not None and not self._is_exit(fact):
-                    # It may be, or be about, an order of the past: nobody can tell.
-                    refuse(asker, JournalError(str(error)))
-                    return
-            if recalled is not None:
-                self._step(recalled, None, acted_ns=acted_ns)
+        for held in self._recall.held(self.book, fact):
+            self._handle(held, None)
+        recalled = self._recall.recalled(self.book, fact)
+        if recalled.before is not None:
+            self._step(recalled.before, None, acted_ns=acted_ns)
+        refusal = None if asker is None else self._recall.refusal(self.book, recalled)
+        if refusal is not None:
+            refuse(asker, refusal)
+            return
+        fact = recalled.fact
         noted = self.before_fact(self.book, fact)
         if noted is not None:
             self._step(noted, None, acted_ns=acted_ns)
         self._step(fact, asker, acted_ns=acted_ns)
-
-    def _settle_the_past(self, past: PastOrders, *, utc_us: int) -> None:
-        """Handle what was held while the archive could not be asked, once it can be."""
-        held = settling(self.book, utc_us=utc_us)
-        if held and past.is_readable():
-            for fact in held:
-                self._handle(fact, None)
-
-    def _is_exit(self, fact: Fact) -> bool:
-        if not isinstance(fact, OrderRequested):
-            return False
-        now_ns = self._clock.monotonic_ns()
-        judged = judge(self.book, fact, now_ns=now_ns)
-        return judged is not None and judged.reducing
 
     def _step(
         self,
@@ -383,7 +357,7 @@ class DecisionLoop:
         now_ns = self._clock.monotonic_ns() if acted_ns is None else acted_ns
         self._unexplained = True  # for good, if anything fails before the journal has it
         result = step(self.book, fact, now_ns)
-        self._keep_past(result)
+        self._recall.keep(result)
         self.steps += 1
         self._in_haste |= bool(result.commands) or not isinstance(fact, OrderDispatched)
         seq = self._journal.next_seq

@@ -1,8 +1,9 @@
 """Finished orders that the book has let go of: in memory until the archive has them on disk.
 
-The decision loop hands over what leaves and asks before each fact whether something of it is meant.
-The archive is written by the thread that writes checkpoints, and before each of them. One that is
-found to be damaged is used no more until it was made again: ``app.past_rebuild``.
+The decision loop hands over what leaves and asks before each fact whether something of it is meant:
+``app.past_recall``. The archive is written by the thread that writes checkpoints, and before each
+of them. One that is found to be damaged is used no more until it was made again:
+``app.past_rebuild``.
 """
 
 import threading
