@@ -15,6 +15,7 @@ from backstop.core.step import Note
 from backstop.domain.alert_code import AlertCode
 from backstop.simulator.faults import FaultApplied
 from backstop.storm.coverage import ALERTS, DENIALS, TRANSITIONS, Reached, steps_of
+from backstop.storm.estimate_truth import EstimateWatch
 from backstop.storm.exposure_truth import ExposureWatch, Limits
 from backstop.storm.gateway_bots.judge import BotsJudge
 from backstop.storm.guard_host import GuardHost
@@ -78,6 +79,7 @@ class Judges:
             crowded=plan.has(Weather.OTHERS),
         )
         self._exposure: ExposureWatch | None = None
+        self._estimates: EstimateWatch | None = None
         self._plan = plan
         self._sends = terms.sends
         self._host = host
@@ -95,6 +97,7 @@ class Judges:
         self._venue.exchange.subscribe(self._tell_event)
         if settings.correlation_protection_enable and not self._plan.has(Weather.OTHERS):
             self._exposure = self._exposure_watch(settings)
+            self._estimates = self._estimate_watch()
         self._venue.watch(self.on_call, self)
 
     async def look(self) -> None:
@@ -103,9 +106,9 @@ class Judges:
         while True:
             await asyncio.sleep(LOOK_S)
             self.safety.look()
-            if self._exposure is not None and self._now_s() >= compare_s:
+            if self._estimates is not None and self._now_s() >= compare_s:
                 compare_s = self._now_s() + COMPARE_S
-                self._exposure.compare_estimates()
+                self._estimates.compare()
 
     def names(self) -> dict[str, tuple[str, ...]]:
         """Return what of all that a guard can do was done, by kind."""
@@ -117,6 +120,13 @@ class Judges:
         return ExposureWatch(
             self._truth,
             limits=Limits.of(settings),
+            bars=self._venue.history.families,
+            guard=lambda: self._host.guard,
+            broke=self.safety.break_rule,
+        )
+
+    def _estimate_watch(self) -> EstimateWatch:
+        return EstimateWatch(
             bars=self._venue.history.families,
             guard=lambda: self._host.guard,
             up_s=lambda: self._now_s() - self._host.started_s,
