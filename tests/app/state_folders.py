@@ -78,10 +78,15 @@ async def written(guard: Guard) -> None:
     trail = guard.manager.decisions
     folder = guard.manager.settings.state_folder
     account = guard.book.policy.account_id
-    await until(
-        lambda: checkpoint(folder, account).journal_seq == trail.journal_seq,
-        "a checkpoint of the newest record",
-    )
+
+    def is_there() -> bool:
+        for it in generations(folder, account):
+            if it.path.name == CURRENT:
+                assert it.checkpoint is not None, it.fault
+                return it.checkpoint.journal_seq == trail.journal_seq
+        return False  # the first one is not written yet, or it is just being replaced
+
+    await until(is_there, "a checkpoint of the newest record")
 
 
 def started(guard: Guard, name: str = "state_restored") -> dict[str, str | int]:
