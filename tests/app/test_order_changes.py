@@ -9,7 +9,7 @@ from backstop.core.step import DecisionKind
 from backstop.core.tracked_order import TrackedOrder
 from backstop.domain.events import Answer
 from backstop.domain.order import OrderState, OrderType, Side
-from backstop.entrypoints.http.views import order_record
+from backstop.entrypoints.http.order_view import order_record
 from backstop.simulator.fault_rules import FaultKind
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

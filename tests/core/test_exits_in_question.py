@@ -18,7 +18,7 @@ from backstop.core.step import DecisionKind
 from backstop.domain.denial import Denial, DenialCode
 from backstop.domain.events import ModifyRequested, OrderRequested
 from backstop.domain.order import OrderType, Side
-from backstop.entrypoints.http.views import position_rows
+from backstop.entrypoints.http.position_view import position_rows
 
 HELD = 3
 MARKET = 2

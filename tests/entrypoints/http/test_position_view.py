@@ -8,7 +8,7 @@ from backstop.core.book import AUDIT_STALE_NS
 from backstop.core.positions import Knowledge
 from backstop.domain.broker import BrokerPosition
 from backstop.domain.events import PositionReported, Source
-from backstop.entrypoints.http.views import position_rows
+from backstop.entrypoints.http.position_view import position_rows
 
 
 def a_long_guard() -> Guard:

@@ -11,9 +11,10 @@ from backstop.core.trading_state import TradingState
 from backstop.core.wishes import place_command
 from backstop.domain.commands import PlaceOrder
 from backstop.domain.denial import Denial, DenialCode
+from backstop.entrypoints.http.decision_view import RoundedPrices, rounded_prices
 from backstop.entrypoints.http.errors import ApiError, ErrorCode, echo
 from backstop.entrypoints.http.guard import Guard
-from backstop.entrypoints.http.views import RoundedPrices, order_record, rounded_prices
+from backstop.entrypoints.http.order_view import order_record
 
 GATE_CODES = frozenset(
     {DenialCode.GATE_DRY_RUN, DenialCode.GATE_EXECUTE, DenialCode.GATE_OBSERVE_ONLY}

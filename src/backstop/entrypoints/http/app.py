@@ -30,6 +30,7 @@ from backstop.entrypoints.http.metrics import add_metrics_route
 from backstop.entrypoints.http.openapi import components, described
 from backstop.entrypoints.http.order_routes import ORDER_SHAPES, add_order_routes
 from backstop.entrypoints.http.pace import RETRY_AFTER_S
+from backstop.entrypoints.http.position_view import PositionList, position_rows
 from backstop.entrypoints.http.protection_routes import (
     PROTECTION_SHAPES,
     add_protection_routes,
@@ -37,10 +38,6 @@ from backstop.entrypoints.http.protection_routes import (
 from backstop.entrypoints.http.query_words import refused_value
 from backstop.entrypoints.http.recovery_routes import RECOVERY_SHAPES, add_recovery_routes
 from backstop.entrypoints.http.status import HealthView, StatusView, health_view, status_view
-from backstop.entrypoints.http.views import (
-    PositionList,
-    position_rows,
-)
 from backstop.errors import GatewayError, GuardBusyError, JournalError, StateFolderError
 
 _ERRORS = (401, 403)

@@ -24,7 +24,7 @@ from backstop.entrypoints.http.liquidation_views import (
     liquidation_view,
 )
 from backstop.entrypoints.http.openapi import described
-from backstop.entrypoints.http.views import position_row
+from backstop.entrypoints.http.position_view import position_row
 
 _ERRORS = (401, 403)
 

@@ -14,7 +14,7 @@ from backstop.domain.utc import utc_text
 from backstop.entrypoints.gates import COMMAND_THAT_SENDS
 from backstop.entrypoints.http.models import Body, Quantity, Symbol
 from backstop.entrypoints.http.people import UNNAMED_OPERATOR, Operator, Reason
-from backstop.entrypoints.http.views import PositionRow
+from backstop.entrypoints.http.position_view import PositionRow
 
 DEFAULT_REASON = "asked for over the API"
 """Why a position is closed, where the caller does not say."""

@@ -30,8 +30,8 @@ from backstop.domain.events import Hub
 from backstop.domain.order import OrderState
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.openapi import described
+from backstop.entrypoints.http.position_view import PositionRow, position_rows
 from backstop.entrypoints.http.status import health_view, working_orders
-from backstop.entrypoints.http.views import PositionRow, position_rows
 
 PATH = "/metrics"
 MS_PER_S = 1000

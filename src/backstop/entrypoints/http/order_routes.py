@@ -18,6 +18,13 @@ from backstop.entrypoints.http.answers import (
     unknown_symbol,
 )
 from backstop.entrypoints.http.bodies import read_body
+from backstop.entrypoints.http.decision_view import (
+    ValidationView,
+    VerificationView,
+    refused_validation,
+    validation_view,
+    verification_view,
+)
 from backstop.entrypoints.http.errors import ApiError, ErrorCode
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.models import (
@@ -27,17 +34,12 @@ from backstop.entrypoints.http.models import (
     WhatIfBody,
 )
 from backstop.entrypoints.http.openapi import described
-from backstop.entrypoints.http.views import (
+from backstop.entrypoints.http.order_view import (
     OrderList,
     OrderRecord,
-    ValidationView,
-    VerificationView,
     order_list,
     order_record,
     past_record,
-    refused_validation,
-    validation_view,
-    verification_view,
 )
 
 ORDER_SHAPES = (

@@ -15,7 +15,7 @@ from backstop.entrypoints.http.errors import ApiError, ErrorCode
 from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.models import Body, Price
 from backstop.entrypoints.http.openapi import described
-from backstop.entrypoints.http.views import PositionRow, position_row
+from backstop.entrypoints.http.position_view import PositionRow, position_row
 
 _ERRORS = (401, 403)
 

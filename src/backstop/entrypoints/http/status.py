@@ -21,13 +21,9 @@ from backstop.entrypoints.http.guard import Guard
 from backstop.entrypoints.http.hours_view import MarketHoursView, market_hours_view
 from backstop.entrypoints.http.latch_routes import LatchView, latch_views
 from backstop.entrypoints.http.liquidation_views import LiquidationView, running_liquidations
+from backstop.entrypoints.http.order_view import OrderRecord, order_records
+from backstop.entrypoints.http.position_view import PositionRow, position_rows
 from backstop.entrypoints.http.recovery_views import RecoveryView, recovery_view
-from backstop.entrypoints.http.views import (
-    OrderRecord,
-    PositionRow,
-    order_records,
-    position_rows,
-)
 
 
 class HealthView(Struct, frozen=True, kw_only=True):
