@@ -24,6 +24,9 @@ SOURCE = REPO / "src" / "backstop"
 LARGEST_FILE_BYTES = 1024 * 1024
 PAGES = pages()
 
+PRACTICE_ACCOUNT = "export TOPSTEPX_API_KEY=practice TOPSTEPX_ACCOUNT_ID="
+"""A page that says so leads to a guard in front of the simulator."""
+
 STRANGE_WORDS = re.compile(
     r"""
     (?<![\w.])/(?:home|root|Users)/\w                                   # paths of one machine
@@ -100,6 +103,19 @@ def test_every_make_target_of_a_page_exists() -> None:
 
     assert {target for _, target in named} >= {"demo", "test"}
     assert {(page, target) for page, target in named if target not in targets} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_what_practises_has_a_folder_apart_that_git_ignores(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    if PRACTICE_ACCOUNT not in text:
+        return
+
+    folders = set(re.findall(r"^\$ export .*\bBACKSTOP_STATE_DIR=(\S+)", text, re.MULTILINE))
+
+    assert folders, "the account of practice would have the folder that a real one gets"
+    ignored = (REPO / ".gitignore").read_text(encoding="utf-8").split()
+    assert {f"{it}/" for it in folders} <= set(ignored)
 
 
 def test_there_is_one_version() -> None:
