@@ -15,6 +15,7 @@ from backstop.adapters.checkpoints import CheckpointFolder
 from backstop.adapters.key_folder import discard_next, open_next, promote_next
 from backstop.adapters.signing import AuditKeys
 from backstop.adapters.sqlite.audit_store import AuditStore
+from backstop.adapters.sqlite.record_owner import refuse_other_owner
 from backstop.adapters.sqlite.schema import FIRST_SEQ, damaged, way_out
 from backstop.adapters.state_layout import AUDIT_DATABASE, KEY_FOLDER
 from backstop.app.tree_check import (
@@ -125,11 +126,7 @@ def checked_start(
     if owner is None:
         _expect_no_promise(database, folders, found="it holds no record")
         return CheckedStart(keys=AuditKeys.open(key_folder), frontier=Frontier())
-    if owner != account:
-        raise StateFolderError(
-            f"{database} holds the record of account {owner}, not of {account}. "
-            "Set BACKSTOP_STATE_DIR to a folder of its own for each account."
-        )
+    refuse_other_owner(database, owner=owner, account=account)
     if folders[0].newest() is None:
         raise no_checkpoints(folders[0].folder, records=store.last_seq())
     offered = iter(known(_name(store), store.last_seq()))

@@ -19,7 +19,8 @@ def refuse_other_owner(database: Path, *, owner: str | None, account: str) -> No
     if owner is not None and owner != account:
         raise StateFolderError(
             f"{database} holds the record of account {owner}, not of {account}. Nothing was "
-            "changed. Set BACKSTOP_STATE_DIR to a folder of its own for each account."
+            "changed. Set BACKSTOP_STATE_DIR to a folder of its own for each account; if "
+            f"{owner} was a slip, move {database.parent} away."
         )
 
 
