@@ -4,6 +4,16 @@ from playwright.async_api import expect
 from tests.acceptance.conftest import Bench
 from tests.browser.conftest import View, playing
 
+A_CLICK_AROUND_A_STANDSTILL = """(button) => {
+  const tell = (kind) =>
+    button.dispatchEvent(new PointerEvent(kind, { bubbles: true, button: 0, isPrimary: true }));
+  tell("pointerdown");
+  const from = performance.now();
+  while (performance.now() - from < 2_000);
+  setTimeout(() => tell("pointerup"), 50);
+}"""
+"""The page hears that the button was let go after it had stood still for longer than a hold."""
+
 
 async def test_a_click_halts_nothing_and_holding_on_does(bench: Bench, view: View) -> None:
     async with playing(bench) as scene:
@@ -52,6 +62,20 @@ async def test_a_halt_needs_no_words_and_a_resume_takes_both(bench: Bench, view:
         await expect(resume).to_have_count(0)
 
     assert view.wishes == [f"{scene.url}/v1/halt", f"{scene.url}/v1/resume"]
+
+
+async def test_a_page_that_stood_still_takes_no_click_for_holding_on(
+    bench: Bench, view: View
+) -> None:
+    async with playing(bench) as scene:
+        await view.open(scene.url)
+        await expect(view.state).to_have_text("ACTIVE")
+        halt = view.locate("#halt")
+
+        await halt.evaluate(A_CLICK_AROUND_A_STANDSTILL)
+
+        await expect(halt).to_contain_text("let go too early")
+        assert view.wishes == []
 
 
 async def test_a_key_that_is_held_halts_and_one_that_is_pressed_does_not(

@@ -6,6 +6,8 @@ import { Component, html } from "../html.js";
 
 export const HOLD_MS = 1_500;
 const COUNTED_MS = 100;
+// A page that stood still does not know whether it was let go of meanwhile: no more of that counts.
+const COUNTED_MS_MAX = 2 * COUNTED_MS;
 const KEYS = new Set([" ", "Enter"]);
 
 export class HoldButton extends Component {
@@ -16,6 +18,8 @@ export class HoldButton extends Component {
   }
 
   #timer = null;
+  #countedAt = 0;
+  #leftMs = HOLD_MS;
   #leaving = null;
 
   #begin() {
@@ -25,13 +29,17 @@ export class HoldButton extends Component {
     addEventListener("blur", this.#letGo, { signal });
     document.addEventListener("visibilitychange", this.#letGo, { signal });
     this.#timer = setInterval(this.#count, COUNTED_MS);
-    this.setState({ began: performance.now(), leftMs: HOLD_MS, early: false });
+    this.#countedAt = performance.now();
+    this.#leftMs = HOLD_MS;
+    this.setState({ began: this.#countedAt, leftMs: HOLD_MS, early: false });
   }
 
   #count = () => {
-    const leftMs = HOLD_MS - (performance.now() - this.state.began);
-    if (leftMs > 0) {
-      this.setState({ leftMs });
+    const now = performance.now();
+    this.#leftMs -= Math.min(now - this.#countedAt, COUNTED_MS_MAX);
+    this.#countedAt = now;
+    if (this.#leftMs > 0) {
+      this.setState({ leftMs: this.#leftMs });
       return;
     }
     this.#stop();
