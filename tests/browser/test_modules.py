@@ -146,3 +146,22 @@ async def test_a_record_of_an_unknown_kind_or_shape_is_a_line_all_the_same(page:
     )
 
     assert said == ["NewKind", "TradeReported", "command"]
+
+
+async def test_one_tick_is_one(page: Page) -> None:
+    said = await reckoned(
+        page,
+        "event_words.js",
+        """["1", "-1", "1.5"].map((decimal) => it.inWords({
+          record: "proof",
+          payload: {proof: {
+            order: {client_order_id: "entry-1", state: "FILLED"},
+            slippage: {ticks: {decimal}},
+          }},
+        }, String).text)""",
+    )
+
+    assert said == [
+        f"Proof of entry-1: FILLED, slippage {ticks}"
+        for ticks in ("1 tick", "-1 ticks", "1.5 ticks")
+    ]

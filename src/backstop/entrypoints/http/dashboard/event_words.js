@@ -151,7 +151,7 @@ function isRepeated({ kind, repeat, orders, trades }) {
 function proven(proof) {
   const ticks = proof?.slippage?.ticks?.decimal;
   const text = `Proof of ${proof?.order?.client_order_id ?? "an order"}: ${proof?.order?.state ?? ""}`;
-  const slipped = ticks === undefined ? "" : `, slippage ${ticks} ticks`;
+  const slipped = ticks === undefined ? "" : `, slippage ${ticks} ${ticks === "1" ? "tick" : "ticks"}`;
   return { level: proof?.slippage?.breach ? WARN : PLAIN, text: text + slipped, quiet: false };
 }
 
