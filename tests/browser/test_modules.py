@@ -165,3 +165,19 @@ async def test_one_tick_is_one(page: Page) -> None:
         f"Proof of entry-1: FILLED, slippage {ticks}"
         for ticks in ("1 tick", "-1 ticks", "1.5 ticks")
     ]
+
+
+async def test_a_limit_says_what_it_is_about_also_when_nothing_is_held(page: Page) -> None:
+    wanted = {
+        ("CORRELATION", "ALL"): "moving together",
+        ("CORRELATION", "NQ"): "moving with NQ",
+        ("ES_NQ_COMBINED", "ALL"): "ES with NQ",
+        ("ES_NQ_COMBINED", "NQ"): "NQ with ES",
+        ("DIRECTIONAL", "LONG"): "all longs",
+        ("GROSS", "ALL"): "gross",
+    }
+
+    asked = [{"limit": limit, "subject": subject} for limit, subject in wanted]
+    said = await reckoned(page, "words.js", f"{asked}.map(it.limitName)")
+
+    assert dict(zip(wanted, said, strict=True)) == wanted

@@ -54,7 +54,7 @@ export const KNOWLEDGE = {
 };
 
 export const LIMITS = {
-  CORRELATION: "moving with",
+  CORRELATION: "moving together",
   ES_NQ_COMBINED: "ES with NQ",
   DIRECTIONAL: "all",
   GROSS: "gross",
@@ -80,7 +80,7 @@ export function reason(text) {
 export function limitName({ limit, subject }) {
   const words = LIMITS[limit] ?? limit;
   if (limit === "ES_NQ_COMBINED" && subject === "NQ") return "NQ with ES";
-  if (limit === "CORRELATION" && subject !== "ALL") return `${words} ${subject}`;
+  if (limit === "CORRELATION" && subject !== "ALL") return `moving with ${subject}`;
   if (limit === "DIRECTIONAL") return `${words} ${subject.toLowerCase()}s`;
   return words;
 }
