@@ -16,8 +16,8 @@ from tests.core.builders import (
 )
 
 from backstop.core import forgetting
-from backstop.core.book import AUDIT_INTERVAL_NS, LATCHES_KEPT
-from backstop.core.engine import AUDIT_ANSWER_LIMIT_NS, next_deadline_ns
+from backstop.core.book import LATCHES_KEPT
+from backstop.core.engine import next_deadline_ns
 from backstop.core.execution_verification import PENDING_POLL_NS
 from backstop.core.step import DecisionKind
 from backstop.core.trading_state import TradingState
@@ -142,24 +142,6 @@ def test_a_payload_that_broke_its_schema_is_counted_and_told() -> None:
 
 def test_nothing_is_due_in_an_empty_book() -> None:
     assert next_deadline_ns(Guard().book) == 0
-
-
-def test_the_account_is_read_every_interval_and_again_when_no_answer_comes() -> None:
-    guard = Guard().start()
-    guard.until_due()
-    asked_ns = guard.now_ns
-    assert len(guard.commands_of(AuditAccount)) == 2
-    assert next_deadline_ns(guard.book) == asked_ns + AUDIT_ANSWER_LIMIT_NS
-
-    guard.timer(after_ms=6000)
-    assert len(guard.commands_of(AuditAccount)) == 2, "one at a time"
-
-    guard.until_due()
-    assert len(guard.commands_of(AuditAccount)) == 3
-    guard.audit(after_ms=10)
-    guard.until_due()
-    assert guard.now_ns <= asked_ns + AUDIT_ANSWER_LIMIT_NS + AUDIT_INTERVAL_NS
-    assert len(guard.commands_of(AuditAccount)) == 4
 
 
 def test_an_order_without_answer_is_looked_up_at_its_time() -> None:

@@ -15,22 +15,18 @@ from backstop.core import (
     wishes,
 )
 from backstop.core import execution_verification as verification
+from backstop.core.account_reads import next_read_ns, read_when_due
 from backstop.core.account_rules.bookkeeping import follow_the_money
 from backstop.core.account_rules.changes import limits_change_requested
 from backstop.core.account_rules.watch import keep_account_rules
 from backstop.core.alerting import alert_acknowledged, remind
 from backstop.core.audit_trail import fill_row, order_row, traded_order_row, venue_row
-from backstop.core.book import (
-    AUDIT_INTERVAL_NS,
-    FIRST_LOOK_BACK_US,
-    Book,
-)
+from backstop.core.book import Book
 from backstop.core.bots import bot_changed, bot_registered, bot_signed_off, close_for_bots
-from backstop.core.call_budget import reads_are_urgent
 from backstop.core.cancels_followed import cancel_again, cancel_answered, cancels_restarted
 from backstop.core.catastrophe import watch_for_blindness
 from backstop.core.changes_followed import change_answered, changes_restarted
-from backstop.core.clock_readings import clock_read, now_us
+from backstop.core.clock_readings import clock_read
 from backstop.core.closing import close_answered
 from backstop.core.contradictions import freeze_entries
 from backstop.core.drop_copy import market_noted, watch_bot
@@ -59,7 +55,7 @@ from backstop.core.limit_trials import limits_tried
 from backstop.core.login_access import access_changed
 from backstop.core.moves_followed import move_answered, moves_restarted
 from backstop.core.order_evidence import book_order_row
-from backstop.core.policy import SECOND_NS, Policy
+from backstop.core.policy import Policy
 from backstop.core.position_close import close_requested
 from backstop.core.position_evidence import book_position_row
 from backstop.core.protection import protect, protection_restarted
@@ -68,7 +64,6 @@ from backstop.core.protection_wishes import (
     protection_requested,
     stop_given_up,
 )
-from backstop.core.read_pace import note_read, read_due_ns
 from backstop.core.reconciliation import book_audit, book_look_up, condensed
 from backstop.core.record_soundness import record_checked
 from backstop.core.registered_orders import order_registered
@@ -82,12 +77,11 @@ from backstop.core.step import Step, Tag, Workbench
 from backstop.core.strategies import strategy_failed
 from backstop.core.trade_evidence import book_trade, recount_trades
 from backstop.core.undecided import past_changed
-from backstop.core.venue_clock import LOOK_BACK_US
 from backstop.core.watch_alerts import watch_alerts_handed_over
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.audit import AuditRow
 from backstop.domain.broker import BrokerTrade
-from backstop.domain.commands import AuditAccount, Severity
+from backstop.domain.commands import Severity
 from backstop.domain.events import (
     AccountAudited,
     AccountHistoryRead,
@@ -156,12 +150,6 @@ from backstop.domain.events import (
     Wish,
 )
 
-HURRIES_MAX = 8
-"""Doublings of the pause between early audits; the audit interval bounds it long before."""
-
-AUDIT_ANSWER_LIMIT_NS = 20 * SECOND_NS
-"""An audit that has not come back by then is asked for again."""
-
 __all__ = ["condensed", "new_book", "next_deadline_ns", "rows_of_everything", "step"]
 
 
@@ -173,10 +161,9 @@ def new_book(policy: Policy) -> Book:
 def next_deadline_ns(book: Book) -> int:
     """Return the monotonic time at which ``step`` wants a TimerFired; 0 for none."""
     due = [order.due_ns for order in book.live_orders() if order.due_ns]
-    if book.audit.requested_ns:
-        due.append(book.audit.requested_ns + AUDIT_ANSWER_LIMIT_NS)
-    elif book.audit.due_ns:
-        due.append(read_due_ns(book))
+    read_ns = next_read_ns(book)
+    if read_ns:
+        due.append(read_ns)
     due.extend(book.wakes.values())
     return min(due, default=0)
 
@@ -185,7 +172,7 @@ def step(book: Book, event: Fact, now_ns: int) -> Step:
     """Fold ``event`` into ``book``; ``now_ns`` is monotonic time, never the wall clock."""
     work = Workbench(book=book, now_ns=now_ns, utc_us=event.utc_us)
     _apply(work, event)
-    _look_at_clocks(work)
+    read_when_due(work)
     count_breaches(work)
     count_executions(work)
     for found in watch_others(work):
@@ -422,42 +409,6 @@ def _change_answered(work: Workbench, event: CancelAnswered | ModifyAnswered) ->
         order_changes.size_answered(work, event)
     if event.answer is not Answer.YES:
         ask_for_audit(work)
-
-
-# -- time ----------------------------------------------------------------------------------------
-
-
-def _look_at_clocks(work: Workbench) -> None:
-    """Ask for the account audit when it is due and none is under way."""
-    clock = work.book.audit
-    if clock.requested_ns and work.now_ns < clock.requested_ns + AUDIT_ANSWER_LIMIT_NS:
-        return
-    if not clock.due_ns or work.now_ns < read_due_ns(work.book):
-        return
-    note_read(clock, now_ns=work.now_ns)
-    clock.requested_ns = work.now_ns
-    clock.due_ns = work.now_ns + AUDIT_INTERVAL_NS
-    clock.hurries = min(clock.hurries + 1, HURRIES_MAX) if clock.asked else 0
-    clock.asked = False
-    since_us = clock.cursor_utc_us or now_us(work) - FIRST_LOOK_BACK_US
-    since_us = min(since_us, clock.reach_back_utc_us or since_us)
-    clock.reach_back_utc_us = 0
-    work.commands.append(
-        AuditAccount(
-            reason="interval" if work.book.recovered else "recovery",
-            account_id=work.book.policy.account_id,
-            since_utc_us=since_us - LOOK_BACK_US,
-            urgent=_is_unread(work) or reads_are_urgent(work.book),
-        )
-    )
-
-
-def _is_unread(work: Workbench) -> bool:
-    """Say whether nobody knows the account, or not of late: what is there may lack a stop.
-
-    Such a read does not wait for a minute after a 429, as ordinary calls may have to.
-    """
-    return not work.book.recovered or work.book.account_stale_ns(work.now_ns) is not None
 
 
 # -- the end of a step ---------------------------------------------------------------------------

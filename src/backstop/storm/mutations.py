@@ -237,14 +237,14 @@ MUTATIONS: Final = (
     Mutation(
         name="read the account once and never again",
         weather=Weather.NETWORK,
-        module="core.engine",
+        module="core.account_reads",
         old="    clock.due_ns = work.now_ns + AUDIT_INTERVAL_NS\n",
         new="    clock.due_ns = work.now_ns + 100_000 * AUDIT_INTERVAL_NS\n",
     ),
     Mutation(
         name="let the cursor of trades not overlap",
         weather=Weather.GATEWAY,
-        module="core.engine",
+        module="core.account_reads",
         old="            since_utc_us=since_us - LOOK_BACK_US,\n",
         new="            since_utc_us=since_us + LOOK_BACK_US,\n",
         # What a read shows and no trade explains would have them read from a day ago.

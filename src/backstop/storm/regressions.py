@@ -306,7 +306,7 @@ REGRESSIONS: Final = (
         rule="protected or flat",
         defect="after a 429 a minute passed without a read of the account, and what somebody had "
         "bought unheard meanwhile had no stop",
-        mended="an account that nobody has read of late is read urgently (`core.engine`)",
+        mended="an account that nobody has read of late is read urgently (`core.account_reads`)",
         test="core/test_repeated_requests.py",
     ),
     Regression(
