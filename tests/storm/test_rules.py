@@ -19,10 +19,12 @@ from backstop.core.step import DecisionKind, Note, Tag
 from backstop.domain.alert_code import AlertCode
 from backstop.domain.order import OrderRequest, OrderType, Side
 from backstop.simulator.fault_rules import FaultKind
+from backstop.storm.calm import come_to_rest
 from backstop.storm.gateway_bots.client import Told
 from backstop.storm.gateway_bots.judge import BotsJudge
 from backstop.storm.mutations import Mutation, planted
 from backstop.storm.plan import Weather, plan_of
+from backstop.storm.record import record_faults
 from backstop.storm.rules.beliefs import BeliefRules
 from backstop.storm.rules.cover import CANCEL_RACE_S, SURPLUS_S, TOLD_S, CoverRules
 from backstop.storm.rules.exposure import ExposureRule
@@ -38,6 +40,8 @@ from backstop.storm.world import World
 
 SEED = 20
 NEVER_S = 1e9
+UNTOLD = 9
+"""A trade that the venue tells nobody of."""
 LEGS_S = 0.1
 """Of virtual time: by then an order has filled, and its legs work."""
 
@@ -463,6 +467,50 @@ def test_a_liquidation_may_wait_for_an_order_whose_market_is_closed(
 
     play(story)
     assert found == left
+
+
+# -- what is traded after the program was stopped --------------------------------------------------
+
+
+def sell_by_hand(world: World, contract_id: str) -> None:
+    world.venue.exchange.place_manual(
+        ACCOUNT_ID, contract_id, type=WireOrderType.MARKET, side=1, size=1
+    )
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["the venue tells", "the venue keeps it back"])
+def test_what_is_traded_after_a_stop_is_written_down_by_the_next_start(*, told: bool) -> None:
+    async def story(world: World) -> None:
+        contract_id, _ = await buy_with_a_stop(world)
+        await asyncio.sleep(TOLD_S)
+        (trade,) = world.truth.trades.values()
+
+        def traded() -> None:
+            if told:
+                sell_by_hand(world, contract_id)
+            else:
+                world.truth.trades[UNTOLD] = replace(trade, id=UNTOLD)
+
+        assert world.host.process is not None
+        world.host.process.at_death.append(traded)
+        await come_to_rest(world)
+        assert (world.host.starts, world.unsettled) == (2, ())
+        await world.host.stop()
+        assert len(world.truth.trades) == 2
+        lost = f"fill {UNTOLD}: true ({trade.order_id}, 1), written None"
+        expected = [] if told else [lost]
+        assert record_faults(world.state_folder, ACCOUNT_ID, world.truth) == expected
+
+    assert rules(play(story)) == []
+
+
+def test_who_traded_nothing_after_a_stop_is_not_started_again() -> None:
+    async def story(world: World) -> None:
+        await come_to_rest(world)
+        assert (world.host.starts, world.unsettled) == (1, ())
+        assert world.host.guard is None
+
+    play(story)
 
 
 # -- a guard that falls ----------------------------------------------------------------------------

@@ -330,6 +330,10 @@ class GuardHost:
         if tasks:
             await asyncio.wait(tasks, timeout=STOP_S)
 
+    def start_again(self) -> None:
+        """Have the program started once more after a stop."""
+        self._wanted = True
+
     def bury(self) -> None:
         """Let go of everything, at the very end."""
         self.kill_all(down_s=math.inf)

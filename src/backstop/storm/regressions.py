@@ -753,4 +753,12 @@ MISJUDGED: Final = (
         "back in the same burst; the exit overtook the entry on its way. When the entry was let "
         "pass there was no exit, and no exit is kept back",
     ),
+    Misjudged(
+        seed=10658,
+        rule="comes right",
+        why="the program was stopped at the end, while a process of its own took the account flat: "
+        "the market was closed. It opened 22 s after the guard had ended, and three trades came "
+        "about that no guard could write down. The program is started once more then: the next "
+        "guard takes them from what that process kept and from the venue, and its record has all",
+    ),
 )

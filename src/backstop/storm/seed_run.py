@@ -17,8 +17,8 @@ from typing import Any, Final
 from msgspec import Struct, structs
 
 from backstop.adapters.log import LogFormat, Redactor, configure_logging
+from backstop.storm.calm import come_to_rest
 from backstop.storm.connection_age import connections_age_by
-from backstop.storm.liveness import SETTLE_S
 from backstop.storm.network import Network, StormLoop
 from backstop.storm.plan import Plan, Weather, plan_of
 from backstop.storm.record import record_faults
@@ -184,23 +184,12 @@ async def _storm(world: World, *, hours: float, first_fault: bool) -> None:
         await asyncio.sleep(min(STRETCH_S, left_s))
     await world.end_storm()
     if not (first_fault and world.safety.violations):
-        await _settle(world)
+        await come_to_rest(world)
     await world.end()
     if not world.unsettled:
         found = record_faults(world.state_folder, ACCOUNT_ID, world.truth)
         world.unsettled = tuple(found)
     world.story.tell("world", "over", unsettled=len(world.unsettled))
-
-
-async def _settle(world: World) -> None:
-    began_s = world.now_s()
-    good = 0
-    while good < 3 and world.now_s() - began_s < SETTLE_S:  # noqa: PLR2004 - looks in a row
-        await asyncio.sleep(1.0)
-        left = world.differences()
-        good = 0 if left else good + 1
-    world.settled_s = world.now_s() - began_s
-    world.unsettled = tuple(left)
 
 
 def _result(world: World, hours: float, *, cpu_s: float) -> SeedResult:
