@@ -1,6 +1,7 @@
 """`backstop storm`: a line for each seed, a digest, an exit code."""
 
 import json
+import os
 import select
 import shutil
 import signal
@@ -8,6 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -107,38 +110,76 @@ def test_with_json_a_story_leaves_standard_output_alone() -> None:
 def test_a_stop_says_how_far_it_came_and_leaves_nothing_behind(
     asked: tuple[str, ...], of: str, number: signal.Signals
 ) -> None:
-    command = [sys.executable, "-m", "backstop", "storm", *asked, "--hours", "24"]
-    # It begins as on a terminal, also where these tests run in the background.
-    before = signal.signal(number, signal.SIG_DFL)
-    try:
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
-        )
-    finally:
-        signal.signal(number, before)
-    with process:
-
-        def files() -> list[Path]:
-            """Return the folders of the seeds that are being played."""
-            own = [
-                folder
-                for place in (MEMORY_FOLDER, Path(tempfile.gettempdir()))
-                for folder in place.glob(f"backstop-storm-{process.pid}-*")
-            ]
-            return [*own, *(it for folder in own for it in folder.rglob("audit.db"))]
-
+    with begun(*asked, number=number) as process:
         try:
-            ends_s = time.monotonic() + PATIENCE_S
-            while len(files()) < 2 and time.monotonic() < ends_s:
-                time.sleep(0.02)
-            assert len(files()) >= 2
+            waited_for(lambda: len(files_of(process)) >= 2)  # a seed is being played
             process.send_signal(number)
             told, complained = process.communicate(timeout=PATIENCE_S)
         finally:
             process.kill()
         assert process.returncode == INTERRUPTED
         assert (told, complained) == ("", f"Stopped after 0 of {of}, 0 failed\n")
-        assert files() == []
+        assert files_of(process) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a terminal has no group of processes")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda it: it.name)
+def test_a_stop_that_a_whole_terminal_gets_while_seeds_begin_is_told_once(
+    number: signal.Signals,
+) -> None:
+    with begun("--seeds", "20:30", "--workers", "2", number=number) as process:
+        try:
+            waited_for(lambda: children_of(process) >= 3)  # two are to play; one is Python's own
+            os.killpg(process.pid, number)
+            told, complained = process.communicate(timeout=PATIENCE_S)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        assert process.returncode == INTERRUPTED
+        assert (told, complained) == ("", "Stopped after 0 of 10 seeds, 0 failed\n")
+        assert files_of(process) == []
+
+
+def begun(*asked: str, number: signal.Signals) -> subprocess.Popen[str]:
+    """Begin to play as on a terminal, also where these tests run in the background."""
+    command = [sys.executable, "-m", "backstop", "storm", *asked, "--hours", "24"]
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+    finally:
+        signal.signal(number, before)
+
+
+def waited_for(reached: Callable[[], bool]) -> None:
+    """Wait until ``reached``."""
+    ends_s = time.monotonic() + PATIENCE_S
+    while not reached() and time.monotonic() < ends_s:
+        time.sleep(0.02)
+    assert reached()
+
+
+def files_of(process: subprocess.Popen[str]) -> list[Path]:
+    """Return the folders of the seeds that are being played."""
+    own = [
+        folder
+        for place in (MEMORY_FOLDER, Path(tempfile.gettempdir()))
+        for folder in place.glob(f"backstop-storm-{process.pid}-*")
+    ]
+    return [*own, *(it for folder in own for it in folder.rglob("audit.db"))]
+
+
+def children_of(process: subprocess.Popen[str]) -> int:
+    """Return how many processes it has started that are there."""
+    ps = [shutil.which("ps") or "ps", "-A", "-o", "ppid="]
+    shown = subprocess.run(ps, capture_output=True, text=True, check=True)
+    return shown.stdout.split().count(str(process.pid))
 
 
 def test_nothing_is_played_on_when_who_shares_the_seeds_out_is_killed() -> None:

@@ -8,6 +8,8 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -32,6 +34,8 @@ HOURS_MAX: Final = 24 * 7
 
 WORKERS_MAX: Final = 61
 """No more processes can be waited for at once on Windows."""
+
+STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 
 NEWEST_SHOWN = 12
 """Of a failed seed: how the story ended."""
@@ -132,8 +136,7 @@ class _Stop:
 @contextmanager
 def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Have a polite stop take the way of Ctrl-C, so that no folder of a seed is left in memory."""
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    before = {kind: signal.signal(kind, handler) for kind in kinds}
+    before = {kind: signal.signal(kind, handler) for kind in STOPS}
     try:
         yield
     finally:
@@ -150,18 +153,40 @@ def _shared_out(numbers: range, *, hours: float, workers: int) -> Iterator[SeedR
         ProcessPoolExecutor(count, max_tasks_per_child=1, initializer=_begin_worker) as pool,
     ):
         try:
-            yield from pool.map(partial(run_seed, hours=hours, place=place), numbers)
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
+            play = partial(run_seed, hours=hours, place=place)
+            with _kept_from_children():
+                played = deque(pool.submit(play, it) for it in numbers[:count])
+            played.extend(pool.submit(play, it) for it in numbers[count:])
+            while played:
+                yield played.popleft().result()
+        except BaseException:
+            # None is cancelled: the pool would stumble over a cancelled one when its processes end.
             for child in multiprocessing.active_children():
                 child.kill()  # its files are in our folder
             raise
 
 
+@contextmanager
+def _kept_from_children() -> Iterator[None]:
+    """Keep stops from the processes that the pool starts, until each leaves them to us by itself.
+
+    A terminal sends Ctrl-C to all of them, and one that is still starting would tell of it. The
+    first ones, and the pool's thread that starts all others, inherit what is blocked here.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin_worker() -> None:
     """Leave stops, which all of a terminal get, to who shares the seeds out; end when it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for kind in STOPS:
+        signal.signal(kind, signal.SIG_IGN)
     Thread(target=_end_with_parent, name="parent", daemon=True).start()
 
 
