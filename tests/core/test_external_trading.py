@@ -467,6 +467,24 @@ def test_closes_are_remembered_across_a_restart_and_only_so_many() -> None:
     assert guard.book.external.closes == (), "what led to nothing explains nothing any more"
 
 
+@pytest.mark.parametrize(("seconds", "frozen"), [(30, False), (61, True)])
+def test_a_restart_brings_no_close_back_that_was_over_with_a_part_of_it_done(
+    seconds: int, *, frozen: bool
+) -> None:
+    """Else an order of a stranger in the minute after would pass for the rest of it."""
+    guard = holding()
+    expect_close(guard, 3)
+    human(guard, 1, number=901, side=Side.SELL)
+    guard.now_ns += seconds * SECOND_NS
+    guard.timer()
+    guard.connect()
+    human(guard, 2, number=902, side=Side.SELL)
+    for _ in range(3):
+        wait(guard)
+
+    assert bool(kinds(guard)) is frozen
+
+
 def test_the_firm_s_own_liquidation_is_told_as_what_it_is() -> None:
     """The account is locked: it cannot trade, so nothing is latched that a person must lift."""
     guard = holding()

@@ -61,11 +61,26 @@ def close_not_expected(work: Workbench, contract_id: str) -> None:
 
 
 def forget_old_closes(work: Workbench) -> None:
-    """Let go of requests of which nothing came in time; a restart must not bring them back."""
-    record = work.book.external
-    kept = tuple(it for it in record.closes if it.claims or not _is_late(it, work.now_ns))
-    if len(kept) < len(record.closes):
+    """Let go of what requests did not lead to in time; a restart must not bring it back.
+
+    A restart gives all of them a new time, also those that were over long before.
+    """
+    record, now_ns = work.book.external, work.now_ns
+    kept = tuple(
+        _as_done(it) if _is_late(it, now_ns) else it
+        for it in record.closes
+        if it.claims or not _is_late(it, now_ns)
+    )
+    if kept != record.closes:
         record.closes = kept
+
+
+def _as_done(close: OwnClose) -> OwnClose:
+    """Return a request as one for just what came of it: it explains no other order any more."""
+    done = sum(contracts for _, contracts in close.claims)
+    if close.quantity in {None, done}:
+        return close  # one of everything leads to one order, and has it
+    return replace(close, quantity=done)
 
 
 def _is_late(close: OwnClose, now_ns: int) -> bool:

@@ -55,7 +55,8 @@ class OwnClose(Struct, frozen=True, kw_only=True):
     Attributes:
         newest_order_id: the highest order number that was known then: the venue counts up.
         side: of that order; None: what was held was not known.
-        quantity: contracts; None: all that the venue holds, in one order.
+        quantity: contracts, once its time is over only those that it led to; None: all that the
+            venue holds, in one order.
         claims: the orders that were taken for it, with the contracts of each.
     """
 
