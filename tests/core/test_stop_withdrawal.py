@@ -9,6 +9,7 @@ from tests.core.builders import MES, Guard, a_policy, a_position, a_row
 
 from backstop.core.book import UNLISTED_READS_MAX, Search, Wake
 from backstop.core.leftovers import ASK_AGAIN_NS
+from backstop.core.order_moves import LATE_NS
 from backstop.core.policy import MILLISECOND_NS
 from backstop.core.protection_record import Change
 from backstop.core.step import Decision, DecisionKind
@@ -27,6 +28,7 @@ from backstop.domain.events import (
 from backstop.domain.order import OrderState, OrderType, Side
 
 LEVEL = Decimal(4990)
+LATE_MS = LATE_NS // MILLISECOND_NS
 TICKS = 19_960
 
 
@@ -259,6 +261,64 @@ def test_two_stops_cannot_both_be_made_smaller_because_each_counts_on_the_other(
         guard.feed(ModifyAnswered(utc_us=guard.utc_us, broker_order_id=100, answer=answer))
 
     assert (cancel(guard, "other").kind is DecisionKind.ACCEPTED) is passes
+
+
+def beside_one_that_may_become_smaller() -> Guard:
+    """Return a guard with three contracts and a stop of three, which may have shrunk to one.
+
+    Another one, of two contracts, is to go.
+    """
+    guard = a_guard(3)
+    a_stop(guard, quantity=3)
+    a_stop(guard, "other", 300)
+    assert change(guard, quantity=1).kind is DecisionKind.ACCEPTED
+    answered(guard, Answer.UNKNOWN)
+    return guard
+
+
+def answered(guard: Guard, answer: Answer) -> None:
+    guard.feed(ModifyAnswered(utc_us=guard.utc_us, broker_order_id=100, answer=answer))
+
+
+@pytest.mark.parametrize("members", [{"quantity": 2}, {"stop_ticks": TICKS + 4}])
+@pytest.mark.parametrize("answer", Answer)
+def test_the_answer_to_a_later_change_says_nothing_of_a_size_of_unknown_fate(
+    answer: Answer, members: dict[str, Any]
+) -> None:
+    """The first request may still arrive, and then a part of the position would have no stop."""
+    guard = beside_one_that_may_become_smaller()
+    assert change(guard, **members).kind is DecisionKind.ACCEPTED
+    assert codes(cancel(guard, "other")) == [DenialCode.PROTECTION_REQUIRED]
+
+    answered(guard, answer)
+
+    assert codes(cancel(guard, "other")) == [DenialCode.PROTECTION_REQUIRED]
+
+
+@pytest.mark.parametrize(("after_ms", "passes"), [(LATE_MS - 200, False), (LATE_MS + 200, True)])
+def test_a_size_of_unknown_fate_counts_until_a_read_can_show_what_came_of_it(
+    after_ms: int, *, passes: bool
+) -> None:
+    guard = beside_one_that_may_become_smaller()
+    stops = (guard.order("stop").venue, guard.order("other").venue)
+    live = tuple(row for row in stops if row is not None)
+    guard.audit(after_ms=after_ms, positions=(a_position(3),), live_orders=live)
+
+    assert (cancel(guard, "other").kind is DecisionKind.ACCEPTED) is passes
+
+
+def test_a_size_that_is_shown_does_not_count_as_the_smaller_one_that_was_refused() -> None:
+    guard = a_guard(3)
+    a_stop(guard, quantity=3)
+    a_stop(guard, "other", 300)
+    assert change(guard, quantity=2).kind is DecisionKind.ACCEPTED
+    answered(guard, Answer.YES)
+    guard.row(side=Side.SELL, type=OrderType.STOP, quantity=2, stop_price=LEVEL)
+    assert change(guard, quantity=1).kind is DecisionKind.ACCEPTED
+    assert codes(change(guard, "other", quantity=1)) == [DenialCode.PROTECTION_REQUIRED]
+    answered(guard, Answer.NO)
+
+    assert change(guard, "other", quantity=1).kind is DecisionKind.ACCEPTED
 
 
 @pytest.mark.parametrize(("answer", "at_once"), [(Answer.UNKNOWN, False), (Answer.NOT_SENT, True)])

@@ -135,10 +135,20 @@ class Search(Struct, frozen=True, kw_only=True):
 
 
 class AskedSize(Struct, frozen=True, kw_only=True):
-    """The size of an order, filled contracts included, that was asked for, and when."""
+    """The sizes of an order, filled contracts included, that were asked for and may come.
+
+    Attributes:
+        quantity: the smallest of them.
+        asked_ns: when the newest was asked for, monotonic.
+        may_come: one of those that were answered was not refused.
+        known_after_ns: a read that was sent later shows what came of all that were answered;
+            monotonic.
+    """
 
     quantity: int
     asked_ns: int
+    may_come: bool = False
+    known_after_ns: int = 0
 
 
 class Unclear(Struct, frozen=True, kw_only=True):
@@ -257,7 +267,7 @@ class Book:
     )  # broker order -> when we asked so with every call to use, and left none to reads
     asked_sizes: dict[int, AskedSize] = field(
         default_factory=dict
-    )  # broker order -> the newest size that a bot asked for
+    )  # broker order -> the sizes that were asked for
     unclear: dict[int, Unclear] = field(default_factory=dict)  # live broker order -> its requests
     trade_date: str = ""  # the trading day that runs; empty until one was told
     breaches: dict[str, str | None] = field(

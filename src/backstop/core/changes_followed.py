@@ -1,4 +1,7 @@
-"""Follows the changes of resting orders: asked for, answered, shown, read (``asked_changes``)."""
+"""Follows the changes of resting orders: asked for, answered, shown, read (``asked_changes``).
+
+An order counts at the smallest size that may come, until a read of late says what came.
+"""
 
 from collections.abc import Set as AbstractSet
 
@@ -6,11 +9,12 @@ from msgspec.structs import replace
 
 from backstop.core import asked_changes
 from backstop.core.asked_changes import AskedChange
-from backstop.core.book import Book
+from backstop.core.book import AskedSize, Book
+from backstop.core.order_moves import LATE_NS
 from backstop.core.protection_levels import level_ticks
 from backstop.core.step import Workbench
-from backstop.core.tracked_order import TrackedOrder
-from backstop.domain.events import ModifyAnswered
+from backstop.core.tracked_order import TrackedOrder, final_quantity
+from backstop.domain.events import Answer, ModifyAnswered
 
 
 def change_asked(work: Workbench, client_order_id: str, change: AskedChange) -> None:
@@ -19,6 +23,8 @@ def change_asked(work: Workbench, client_order_id: str, change: AskedChange) -> 
     before = 0 if order.change is None else order.change.unanswered
     change = replace(change, asked_ns=work.now_ns, unanswered=before + 1)
     work.keep(replace(order, change=change))
+    if change.quantity is not None:
+        _size_asked(work, order, change.quantity)
 
 
 def change_answered(work: Workbench, event: ModifyAnswered) -> None:
@@ -41,6 +47,19 @@ def change_shown(work: Workbench, client_order_id: str) -> None:
         work.keep(replace(order, change=None))
 
 
+def size_answered(work: Workbench, event: ModifyAnswered) -> None:
+    """Forget sizes that will not come; after silence they may, whatever a later one is told."""
+    number, sizes = event.broker_order_id, work.book.asked_sizes
+    held = sizes.get(number)
+    if held is None:
+        return
+    if event.answer not in {Answer.NO, Answer.NOT_SENT}:
+        known_after_ns = work.now_ns + LATE_NS
+        sizes[number] = replace(held, may_come=True, known_after_ns=known_after_ns)
+    elif not (held.may_come or _is_unanswered(work.book, number)):
+        del sizes[number]
+
+
 def changes_read(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) -> None:
     """Believe a complete list of live orders, sent at ``sent_ns``, about what came of changes."""
     for order in list(work.book.live_orders()):
@@ -49,6 +68,7 @@ def changes_read(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) -> 
             continue
         if asked_changes.is_known_by(change, sent_ns=sent_ns):
             work.keep(replace(order, change=None))
+    _sizes_read(work, listed, sent_ns=sent_ns)
 
 
 def changes_restarted(work: Workbench) -> None:
@@ -58,6 +78,34 @@ def changes_restarted(work: Workbench) -> None:
             held = order.change
             change = None if held is None else asked_changes.restarted(held, now_ns=work.now_ns)
             work.keep(replace(order, change=change, cut=None))
+
+
+def _size_asked(work: Workbench, order: TrackedOrder, quantity: int) -> None:
+    """Count ``order`` at no more than ``quantity``, and at what was asked for before, if less."""
+    number, sizes = order.broker_order_id or 0, work.book.asked_sizes
+    held = sizes.get(number)
+    under_way = order.change is not None and order.change.unanswered
+    if held is None or (not under_way and final_quantity(order) <= held.quantity):
+        sizes[number] = AskedSize(quantity=quantity, asked_ns=work.now_ns)
+        return
+    least = min(held.quantity, quantity)
+    sizes[number] = replace(held, quantity=least, asked_ns=work.now_ns)
+
+
+def _sizes_read(work: Workbench, listed: AbstractSet[int], *, sent_ns: int) -> None:
+    """Believe a complete list of live orders, sent at ``sent_ns``, about their sizes."""
+    sizes = work.book.asked_sizes
+    for number in [it for it in sizes if it in listed]:
+        held = sizes[number]
+        unanswered = _is_unanswered(work.book, number)
+        if held.may_come and sent_ns > held.known_after_ns and not unanswered:
+            del sizes[number]
+
+
+def _is_unanswered(book: Book, broker_order_id: int) -> bool:
+    """Say whether an answer to a change of an order is still to come."""
+    order = book.orders.get(book.client_of_broker_id.get(broker_order_id, ""))
+    return order is not None and order.change is not None and order.change.unanswered > 0
 
 
 def _is_shown(book: Book, order: TrackedOrder, change: AskedChange) -> bool:

@@ -25,7 +25,7 @@ from backstop.core.book import Book
 from backstop.core.bots import bot_changed, bot_registered, bot_signed_off, close_for_bots
 from backstop.core.cancels_followed import cancel_again, cancel_answered, cancels_restarted
 from backstop.core.catastrophe import watch_for_blindness
-from backstop.core.changes_followed import change_answered, changes_restarted
+from backstop.core.changes_followed import change_answered, changes_restarted, size_answered
 from backstop.core.clock_readings import clock_read
 from backstop.core.closing import close_answered
 from backstop.core.contradictions import freeze_entries
@@ -406,7 +406,7 @@ def _change_answered(work: Workbench, event: CancelAnswered | ModifyAnswered) ->
         change_answered(work, event)
         level_answered(work, event)
         move_answered(work, event)
-        order_changes.size_answered(work, event)
+        size_answered(work, event)
     if event.answer is not Answer.YES:
         ask_for_audit(work)
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from backstop.core.asked_changes import AskedChange, AskedCut
-from backstop.core.book import CANCEL_AGAIN_NS, STOP_TYPES, AskedSize, Book, Wake
+from backstop.core.book import CANCEL_AGAIN_NS, STOP_TYPES, Book, Wake
 from backstop.core.cancels_followed import ask_cancel, cancel_pause_ns
 from backstop.core.changes_followed import change_asked
 from backstop.core.evidence import ask_for_audit
@@ -145,7 +145,6 @@ def _cut(work: Workbench, beyond: Beyond) -> None:
     held = _cut_in_row(work, order, size)
     times = 1 if held is None else held.times + 1
     work.keep(replace(order, cut=AskedCut(quantity=size, times=times, asked_ns=work.now_ns)))
-    work.book.asked_sizes[number] = AskedSize(quantity=size, asked_ns=work.now_ns)
     work.commands.append(
         ModifyOrder(
             account_id=order.intent.account_id,

@@ -7,7 +7,7 @@ would be; one that takes risk away goes the short way of everything that does: n
 from msgspec.structs import replace
 
 from backstop.core.asked_changes import AskedChange
-from backstop.core.book import AskedSize, Book
+from backstop.core.book import Book
 from backstop.core.cancels_followed import ask_cancel
 from backstop.core.changes_followed import change_asked
 from backstop.core.moves_followed import move_asked
@@ -19,13 +19,7 @@ from backstop.core.stop_withdrawal import order_widening_denials, withdrawal_den
 from backstop.core.tracked_order import TrackedOrder, final_quantity, possible_ticks
 from backstop.domain.commands import ModifyOrder
 from backstop.domain.denial import Denial
-from backstop.domain.events import (
-    Answer,
-    CancelRequested,
-    ModifyAnswered,
-    ModifyRequested,
-    OrderRequested,
-)
+from backstop.domain.events import CancelRequested, ModifyRequested, OrderRequested
 from backstop.domain.instrument import Instrument
 from backstop.domain.numbers import count_text
 from backstop.domain.order import OrderIntent, OrderRequest, OrderType
@@ -72,9 +66,6 @@ def modify_requested(work: Workbench, event: ModifyRequested) -> None:
         if _is_new_risk(work.book, order, level):
             remember_entry(work.book, _moved(order, event, instrument), work.now_ns, moved=True)
         move_asked(work, order, instrument.price(level))
-    if event.quantity is not None:
-        size = AskedSize(quantity=event.quantity, asked_ns=work.now_ns)
-        work.book.asked_sizes[order.broker_order_id] = size
     work.commands.append(
         ModifyOrder(
             account_id=order.intent.account_id,
@@ -91,12 +82,6 @@ def modify_requested(work: Workbench, event: ModifyRequested) -> None:
     change_asked(work, order.client_order_id, change)
     kept = work.book.orders[order.client_order_id]
     work.decision = Decision(kind=DecisionKind.ACCEPTED, order=kept)
-
-
-def size_answered(work: Workbench, event: ModifyAnswered) -> None:
-    """Forget a size that will not come; after silence it may."""
-    if event.answer in {Answer.NO, Answer.NOT_SENT}:
-        work.book.asked_sizes.pop(event.broker_order_id, None)
 
 
 def _move_denials(
