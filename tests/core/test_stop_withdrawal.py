@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from tests.core.builders import MES, Guard, a_policy, a_position, a_row
 
 from backstop.core.book import UNLISTED_READS_MAX, Search, Wake
+from backstop.core.execution_verification import REPLY_LIMIT_NS
 from backstop.core.leftovers import ASK_AGAIN_NS
 from backstop.core.order_moves import LATE_NS
 from backstop.core.policy import MILLISECOND_NS
@@ -29,6 +30,8 @@ from backstop.domain.order import OrderState, OrderType, Side
 
 LEVEL = Decimal(4990)
 LATE_MS = LATE_NS // MILLISECOND_NS
+SURE_MS = (REPLY_LIMIT_NS + LATE_NS) // MILLISECOND_NS
+"""By then no request of before can still arrive."""
 TICKS = 19_960
 
 
@@ -215,6 +218,37 @@ def test_two_stops_cannot_both_be_cancelled_because_each_counts_on_the_other() -
     assert cancel(guard).kind is DecisionKind.ACCEPTED
     assert codes(cancel(guard, "other")) == [DenialCode.PROTECTION_REQUIRED]
     assert not cancelled(guard, 200)
+
+
+@pytest.mark.parametrize(
+    ("answer", "after_ms", "listed", "passes"),
+    [
+        (Answer.NO, SURE_MS + 200, True, True),
+        (Answer.NO, SURE_MS - 200, True, False),
+        (Answer.NO, SURE_MS + 200, False, False),
+        (Answer.YES, SURE_MS + 200, True, False),
+        (Answer.UNKNOWN, SURE_MS + 200, True, False),
+        (Answer.NOT_SENT, SURE_MS + 200, True, False),
+        (None, SURE_MS + 200, True, False),
+    ],
+)
+def test_a_stop_of_which_the_cancel_was_refused_covers_again_once_a_read_shows_that_it_stays(
+    answer: Answer | None, after_ms: int, *, listed: bool, passes: bool
+) -> None:
+    """A no alone may be about an order that is over; all the rest is asked for again."""
+    guard = a_guard()
+    a_stop(guard)
+    a_stop(guard, "other", 200)
+    rows = (guard.order("stop").venue, guard.order("other").venue)
+    live = tuple(row for row in rows[0 if listed else 1 :] if row is not None)
+    cancel(guard)
+    if answer is not None:
+        guard.feed(CancelAnswered(utc_us=guard.utc_us, broker_order_id=100, answer=answer))
+    assert codes(cancel(guard, "other")) == [DenialCode.PROTECTION_REQUIRED]
+
+    guard.audit(after_ms=after_ms, positions=(a_position(2),), live_orders=live)
+
+    assert (cancel(guard, "other").kind is DecisionKind.ACCEPTED) is passes
 
 
 @pytest.mark.parametrize(("size", "passes"), [(0, False), (1, False), (2, True)])

@@ -19,6 +19,7 @@ class AskedCancel(Struct, frozen=True, kw_only=True):
         times: how often the venue was asked.
         answer: to the newest of those that were answered; None: none yet.
         message: the venue's words with it.
+        answered_ns: when that came, monotonic.
         due_ns: when it is asked for again, monotonic; 0: not any more.
         first_ns: when it was asked for first, monotonic.
         told: a person knows that it has no effect.
@@ -28,6 +29,7 @@ class AskedCancel(Struct, frozen=True, kw_only=True):
     times: int = 1
     answer: Answer | None = None
     message: str = ""
+    answered_ns: int = 0
     due_ns: int = 0
     first_ns: int = 0
     told: bool = False

@@ -551,6 +551,14 @@ class Book:
             return broker_order_id in self.unlisted
         return client_order_id in self.missing
 
+    def cancel_of(self, broker_order_id: int) -> AskedCancel | None:
+        """Return the cancel that was asked for of an order of ours, or of a leg; None: none was."""
+        order = self.orders.get(self.client_of_broker_id.get(broker_order_id, ""))
+        if order is not None:
+            return order.cancel
+        leg = self.venue_orders.get(broker_order_id)
+        return None if leg is None else leg.cancel
+
     def working_rows(self, contract_id: str | None = None) -> Iterator[BrokerOrder]:
         """Yield every order row that can still fill, ours, legs and foreign ones."""
         for order in self.live_orders(contract_id):

@@ -66,26 +66,26 @@ def cancel_pause_ns(times: int) -> int:
     return min(CANCEL_AGAIN_NS << min(max(0, times - 1), TIMES_MAX), CANCEL_PAUSE_MAX_NS)
 
 
-def cancel_of(book: Book, number: int) -> AskedCancel | None:
-    """Return the cancel that was asked for of an order of ours, or of a leg; None: none was."""
-    order = book.orders.get(book.client_of_broker_id.get(number, ""))
-    if order is not None:
-        return order.cancel
-    leg = book.venue_orders.get(number)
-    return None if leg is None else leg.cancel
-
-
 def cancel_answered(work: Workbench, event: CancelAnswered) -> None:
     """Take the venue's words; only its clear no ends the asking, or the end of the order."""
-    asked = cancel_of(work.book, event.broker_order_id)
+    asked = work.book.cancel_of(event.broker_order_id)
     if asked is None:
         return
     due_ns = 0
     if event.answer is not Answer.NO and asked.due_ns:
         due_ns = work.now_ns + max(pause_ns(work.book, event), cancel_pause_ns(asked.times))
         work.book.wake(Wake.CANCELS, due_ns)
-    told = replace(asked, answer=event.answer, message=event.message, due_ns=due_ns)
-    _keep(work, event.broker_order_id, told)
+    _keep(
+        work,
+        event.broker_order_id,
+        replace(
+            asked,
+            answer=event.answer,
+            message=event.message,
+            answered_ns=work.now_ns,
+            due_ns=due_ns,
+        ),
+    )
 
 
 def cancel_again(work: Workbench) -> None:
@@ -113,7 +113,7 @@ def cancels_restarted(work: Workbench) -> None:
 
 def _held(work: Workbench, number: int) -> AskedCancel | None:
     """Return what was asked for before; None: nothing, or it ended with a no long ago."""
-    held, asked_ns = cancel_of(work.book, number), work.book.cancel_asked_ns.get(number)
+    held, asked_ns = work.book.cancel_of(number), work.book.cancel_asked_ns.get(number)
     if held is None or held.due_ns:
         return held
     return None if asked_ns is None or work.now_ns >= asked_ns + NEW_WISH_NS else held

@@ -9,7 +9,9 @@ from collections.abc import Iterable
 
 from backstop.core.book import STOP_TYPES, Book
 from backstop.core.entry_gate import state_denials
+from backstop.core.execution_verification import REPLY_LIMIT_NS
 from backstop.core.fills_to_come import quantity_to_come
+from backstop.core.order_moves import LATE_NS
 from backstop.core.tracked_order import TrackedOrder, levels
 from backstop.domain.broker import BrokerOrder
 from backstop.domain.denial import Denial, DenialCode
@@ -190,10 +192,27 @@ def _left_working(
         stays = max(0, min(size, row.quantity) - book.filled_of(row))
         if number == broker_order_id:
             stays = min(stays, left_of_it)
-        elif number in book.cancel_asked_ns or book.is_missing(number):
+        elif _may_be_going(book, number) or book.is_missing(number):
             stays = 0
         left += stays
     return left
+
+
+def _may_be_going(book: Book, broker_order_id: int) -> bool:
+    """Say whether a stop may end by a cancel, told or not.
+
+    What nobody asks for any more, as after the venue's no, had no effect once a read shows the
+    order that was sent so late that none of the requests can still arrive. A no alone does not say
+    so: the order may be over.
+    """
+    asked_ns = book.cancel_asked_ns.get(broker_order_id)
+    if asked_ns is None:
+        return False
+    cancel = book.cancel_of(broker_order_id)
+    if cancel is None or cancel.due_ns or cancel.answer is None:
+        return True
+    answered_ns = max(cancel.answered_ns, asked_ns + REPLY_LIMIT_NS)
+    return book.audit.complete_sent_ns < answered_ns + LATE_NS
 
 
 def _is_farther(stop: BrokerOrder, than: BrokerOrder) -> bool:
