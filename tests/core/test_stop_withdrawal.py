@@ -13,6 +13,7 @@ from backstop.core.leftovers import ASK_AGAIN_NS
 from backstop.core.order_moves import LATE_NS
 from backstop.core.policy import MILLISECOND_NS
 from backstop.core.protection_record import Change
+from backstop.core.repeated_requests import CANCEL_PAUSE_MAX_NS
 from backstop.core.step import Decision, DecisionKind
 from backstop.domain.broker import BrokerStatus
 from backstop.domain.commands import CancelOrder, ClosePosition, ModifyOrder
@@ -249,6 +250,23 @@ def test_a_stop_of_which_the_cancel_was_refused_covers_again_once_a_read_shows_t
     guard.audit(after_ms=after_ms, positions=(a_position(2),), live_orders=live)
 
     assert (cancel(guard, "other").kind is DecisionKind.ACCEPTED) is passes
+
+
+def test_a_stop_that_is_to_stay_after_all_may_still_go_by_what_was_asked_before() -> None:
+    """Its cancel was lost on its way, and is not made again because the position has grown."""
+    guard = a_guard()
+    a_stop(guard)
+    a_stop(guard, "other", 200)
+    cancel(guard)
+    guard.feed(CancelAnswered(utc_us=guard.utc_us, broker_order_id=100, answer=Answer.UNKNOWN))
+    guard.trade(trade_id=8, broker_order_id=901, quantity=2)
+    guard.position_row(4)
+    guard.timer(after_ms=CANCEL_PAUSE_MAX_NS // MILLISECOND_NS)
+    assert len(guard.commands_of(CancelOrder)) == 1
+    guard.trade(trade_id=9, broker_order_id=902, quantity=2, side=Side.SELL)
+    guard.position_row(2)
+
+    assert codes(cancel(guard, "other")) == [DenialCode.PROTECTION_REQUIRED]
 
 
 @pytest.mark.parametrize(("size", "passes"), [(0, False), (1, False), (2, True)])

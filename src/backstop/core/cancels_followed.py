@@ -112,10 +112,12 @@ def cancels_restarted(work: Workbench) -> None:
 
 
 def _held(work: Workbench, number: int) -> AskedCancel | None:
-    """Return what was asked for before; None: nothing, or it ended with a no long ago."""
+    """Return what was asked for before; None: nothing, it was given up, or refused long ago."""
     held, asked_ns = work.book.cancel_of(number), work.book.cancel_asked_ns.get(number)
     if held is None or held.due_ns:
         return held
+    if held.answer is not Answer.NO:
+        return None
     return None if asked_ns is None or work.now_ns >= asked_ns + NEW_WISH_NS else held
 
 
@@ -146,7 +148,6 @@ def _denials(work: Workbench, row: BrokerOrder) -> tuple[Denial, ...]:
 def _give_up(work: Workbench, number: int, asked: AskedCancel) -> None:
     why = "its position needs it now: it is not asked for again"
     work.warn(Tag.ORDER, "cancel_given_up", broker_order_id=number, times=asked.times, cause=why)
-    work.book.cancel_asked_ns.pop(number, None)
     _keep(work, number, replace(asked, due_ns=0, message=why))
 
 
