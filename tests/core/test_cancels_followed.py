@@ -10,11 +10,11 @@ from tests.core.protection_world import Request, World, with_a_resting_entry
 
 from backstop.core.asked_changes import AskedCancel
 from backstop.core.cancels_followed import NEW_WISH_NS
-from backstop.core.policy import MILLISECOND_NS
+from backstop.core.policy import MILLISECOND_NS, SECOND_NS
 from backstop.core.repeated_requests import CANCEL_PAUSE_MAX_NS
 from backstop.core.step import DecisionKind
 from backstop.domain.commands import CancelOrder
-from backstop.domain.events import Answer, LegChangeRequested
+from backstop.domain.events import Answer, JournalRecovered, LegChangeRequested
 from backstop.domain.order import OrderState, OrderType, Side
 
 LOST_BEFORE = Request(arrives=False, answered=False)
@@ -151,6 +151,32 @@ def test_another_process_goes_on_asking() -> None:
     world.wait(10_000)
 
     assert world.book.orders[name].state is OrderState.CANCELLED
+
+
+@pytest.mark.parametrize(("fate", "at_once"), [(NOT_SENT, True), (LOST_BEFORE, False)])
+def test_what_could_not_be_recorded_leaves_as_soon_as_the_disk_is_back(
+    fate: Request, *, at_once: bool
+) -> None:
+    """Once: what is under way then is not asked for a second time."""
+    world, name = with_a_resting_entry()
+    world.request = lambda it: fate if isinstance(it, CancelOrder) else Request()
+    world.cancel(name)
+    world.wait(12_000)
+    sent = len(world.sent_of(CancelOrder))
+    assert asked(world, name).due_ns > world.guard.now_ns + 4 * SECOND_NS
+
+    recovered = JournalRecovered(
+        utc_us=world.guard.utc_us,
+        began_utc_us=world.guard.utc_us - 15_000_000,
+        reason="No space left on device.",
+        decisions=7,
+        first_seq=41,
+        last_seq=52,
+    )
+    world.feed(recovered)
+    world.feed(recovered)
+
+    assert len(world.sent_of(CancelOrder)) == sent + at_once
 
 
 def test_a_target_of_a_bracket_is_asked_for_again_too() -> None:

@@ -102,6 +102,16 @@ def cancel_again(work: Workbench) -> None:
             ask_cancel(work, row, number, reason=asked.reason)
 
 
+def cancels_unheld(work: Workbench) -> None:
+    """Have asked for now what did not leave: what kept it back is over."""
+    book = work.book
+    for number, _, asked in tuple(_standing(book)):
+        is_answered = asked.answered_ns >= book.cancel_asked_ns.get(number, 0)
+        if is_answered and asked.answer is Answer.NOT_SENT:
+            _keep(work, number, replace(asked, due_ns=work.now_ns))
+            book.wake(Wake.CANCELS, work.now_ns)
+
+
 def cancels_restarted(work: Workbench) -> None:
     """Ask again for what an earlier process did not see through."""
     for number, _, asked in tuple(_standing(work.book)):

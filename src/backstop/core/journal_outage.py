@@ -4,6 +4,7 @@ The book learns of it by facts like all others. They are kept in order with the 
 and are written with it, so the record tells when it stood still and why.
 """
 
+from backstop.core.cancels_followed import cancels_unheld
 from backstop.core.catastrophe import declare
 from backstop.core.step import Workbench
 from backstop.domain.alert_code import AlertCode
@@ -38,6 +39,9 @@ def journal_changed(work: Workbench, event: JournalFailed | JournalRecovered) ->
             if event.lost:
                 # A halt that a person asked for may be among what nobody wrote down.
                 declare(work, DECISIONS_LOST, f"{event.lost} {DECISIONS_LOST}.")
+            else:
+                # Those that could not be recorded wait no longer than for the disk.
+                cancels_unheld(work)
 
 
 def state_file_failed(work: Workbench, event: StateFileFailed) -> None:
