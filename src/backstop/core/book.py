@@ -44,7 +44,7 @@ from backstop.core.trading_state import (
 )
 from backstop.core.venue_clock import VenueClock
 from backstop.domain.broker import BrokerAccount, BrokerOrder, BrokerStatus
-from backstop.domain.events import RiskEstimated, StopKind
+from backstop.domain.events import JournalRecovered, RiskEstimated, StopKind
 from backstop.domain.instrument import Instrument
 from backstop.domain.order import LegRole, OrderRequest, OrderType, Side
 
@@ -99,6 +99,7 @@ class Wake(StrEnum):
     HOURS = "HOURS"  # a session opens or ends, or what may not be held over it
     CANCELS = "CANCELS"  # a cancel that somebody asked for is asked for again
     EXITS = "EXITS"  # exits beyond their position are looked at
+    JOURNAL = "JOURNAL"  # the disk has taken records for so long that a person is told
     BLINDNESS = "BLINDNESS"  # both hubs have been away for too long with an order in doubt
 
 
@@ -149,6 +150,20 @@ class AskedSize(Struct, frozen=True, kw_only=True):
     asked_ns: int
     may_come: bool = False
     known_after_ns: int = 0
+
+
+class Outages(Struct, frozen=True, kw_only=True):
+    """Times in which the disk took no record, each soon after the one before.
+
+    Attributes:
+        times: how many there were; 0: the disk has not failed, or came back for good.
+        ended_ns: when the newest of them ended, monotonic.
+        untold: what was written of all whose end no person has been told of; None: of none.
+    """
+
+    times: int = 0
+    ended_ns: int = 0
+    untold: JournalRecovered | None = None
 
 
 class Unclear(Struct, frozen=True, kw_only=True):
@@ -248,6 +263,7 @@ class Book:
     external: ExternalRecord = field(default_factory=ExternalRecord)
     drop_copy: DropCopyRecord = field(default_factory=DropCopyRecord)
     links: Links = field(default_factory=Links)
+    outages: Outages = field(default_factory=Outages)
     audit: AuditClock = field(default_factory=AuditClock)
     venue_clock: VenueClock = field(default_factory=VenueClock)
     counters: Counters = field(default_factory=Counters)

@@ -43,7 +43,12 @@ from backstop.core.foreign_entries import cancel_entries_of_bot
 from backstop.core.forgetting import forget_the_oldest, past_recalled
 from backstop.core.halting import cancel_entries_while_halted
 from backstop.core.hours_kept import keep_hours, sessions_scheduled
-from backstop.core.journal_outage import journal_changed, state_file_failed
+from backstop.core.journal_outage import (
+    journal_changed,
+    outages_restarted,
+    state_file_failed,
+    tell_recovery,
+)
 from backstop.core.left_alone import (
     left_alone,
     liquidate_what_was_left_alone,
@@ -194,6 +199,7 @@ def step(book: Book, event: Fact, now_ns: int) -> Step:
     cancel_again(work)
     emergency_liquidation.advance(work, event)
     freeze_entries(work)
+    tell_recovery(work)
     remind(work)
     follow_moves(work)
     result = _finish(work)
@@ -307,6 +313,7 @@ def _apply_life(work: Workbench, event: LifeFact) -> None:
             moves_restarted(work)
             changes_restarted(work)
             cancels_restarted(work)
+            outages_restarted(work)
             left_alone(work, event)
             records_lost(work, event)
         case GuardStoodStill():
