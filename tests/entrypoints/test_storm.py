@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -140,9 +141,26 @@ def test_a_stop_that_a_whole_terminal_gets_while_seeds_begin_is_told_once(
         assert files_of(process) == []
 
 
-def begun(*asked: str, number: signal.Signals) -> subprocess.Popen[str]:
+@pytest.mark.skipif(sys.platform == "win32", reason="there a terminal has no group of processes")
+def test_a_stop_between_two_seeds_waits_for_none_that_begins_meanwhile() -> None:
+    asked = ("--seeds", "20:5000", "--workers", "2")
+    with begun(*asked, number=signal.SIGINT, hours="0.0001") as process:
+        try:
+            assert process.stdout is not None
+            assert "passed" in process.stdout.readline()
+            os.killpg(process.pid, signal.SIGINT)
+            _, complained = process.communicate(timeout=PATIENCE_S)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        assert process.returncode == INTERRUPTED
+        assert re.fullmatch(r"Stopped after \d+ of 4980 seeds, 0 failed\n", complained)
+        assert files_of(process) == []
+
+
+def begun(*asked: str, number: signal.Signals, hours: str = "24") -> subprocess.Popen[str]:
     """Begin to play as on a terminal, also where these tests run in the background."""
-    command = [sys.executable, "-m", "backstop", "storm", *asked, "--hours", "24"]
+    command = [sys.executable, "-m", "backstop", "storm", *asked, "--hours", hours]
     before = signal.signal(number, signal.SIG_DFL)
     try:
         return subprocess.Popen(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from threading import Thread
+from threading import Event, Thread
 from types import FrameType
 from typing import Annotated, Final
 
@@ -34,6 +34,9 @@ HOURS_MAX: Final = 24 * 7
 
 WORKERS_MAX: Final = 61
 """No more processes can be waited for at once on Windows."""
+
+KILLED_EVERY_S: Final = 0.05
+"""A pool that is being ended may have started one more process meanwhile, and would wait for it."""
 
 STOPS: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -150,6 +153,7 @@ def _shared_out(numbers: range, *, hours: float, workers: int) -> Iterator[SeedR
     with (
         _handled_by(signal.default_int_handler),
         seed_files(seeds=count) as place,
+        _killer_of_children() as kill_children,
         ProcessPoolExecutor(count, max_tasks_per_child=1, initializer=_begin_worker) as pool,
     ):
         try:
@@ -161,9 +165,29 @@ def _shared_out(numbers: range, *, hours: float, workers: int) -> Iterator[SeedR
                 yield played.popleft().result()
         except BaseException:
             # None is cancelled: the pool would stumble over a cancelled one when its processes end.
-            for child in multiprocessing.active_children():
-                child.kill()  # its files are in our folder
+            kill_children()  # their files are in our folder
             raise
+
+
+@contextmanager
+def _killer_of_children() -> Iterator[Callable[[], None]]:
+    """Give what kills every process of the pool, those included that it starts until it is down."""
+    down = Event()
+
+    def kill_until_down() -> None:
+        while True:
+            for child in multiprocessing.active_children():
+                child.kill()
+            if down.wait(KILLED_EVERY_S):
+                return
+
+    killer = Thread(target=kill_until_down, name="killer", daemon=True)
+    try:
+        yield killer.start
+    finally:
+        down.set()
+        if killer.ident is not None:
+            killer.join()
 
 
 @contextmanager
