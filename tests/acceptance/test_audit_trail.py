@@ -40,11 +40,17 @@ async def test_a_record_after_a_kill_is_good_also_where_nothing_can_be_written(b
     there = sorted(path.name for path in copy.iterdir())
     try:
         told = await bench.call("audit", "verify", "--json", BACKSTOP_STATE_DIR=str(copy))
+        listed = await bench.call("audit", "orders", BACKSTOP_STATE_DIR=str(copy))
+        shown = await bench.call("audit", "show", "entry-1", BACKSTOP_STATE_DIR=str(copy))
     finally:
         copy.chmod(0o700)
 
     assert told.code == 0, told.out + told.err
     assert json.loads(told.out)["fills"] == 1
+    assert listed.code == 0, listed.err
+    assert "entry-1" in listed.out
+    assert shown.code == 0, shown.err
+    assert "FillId" in shown.out
     assert set(there) <= {path.name for path in copy.iterdir()}
 
 

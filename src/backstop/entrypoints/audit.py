@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from backstop.adapters.sqlite.evidence_copy import readable
 from backstop.adapters.sqlite.schema import open_for_reading
 from backstop.adapters.state_layout import AUDIT_DATABASE
 from backstop.entrypoints.audit_check import export, prove, rotate, verify
@@ -113,7 +114,7 @@ def _shown(name: str, value: object, order_id: str) -> object:
 
 
 def _rows(query: str, parameters: Sequence[object]) -> list[dict[str, Any]]:
-    path: Path = state_folder() / AUDIT_DATABASE
-    with closing(open_for_reading(path)) as connection:
+    database: Path = state_folder() / AUDIT_DATABASE
+    with readable(database) as path, closing(open_for_reading(path)) as connection:
         connection.row_factory = sqlite3.Row
         return [dict(row) for row in connection.execute(query, parameters)]
