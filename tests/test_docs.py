@@ -19,6 +19,7 @@ from backstop.simulator.fault_rules import FaultKind
 from backstop.simulator.faults import FaultPlan
 from backstop.simulator.faults_control import PREFIX, SHORTCUTS, FaultsControl
 from backstop.simulator.process import Simulator, SimulatorConfig
+from backstop.storm.plan import Weather
 
 SOURCE = REPO / "src" / "backstop"
 LARGEST_FILE_BYTES = 1024 * 1024
@@ -154,6 +155,12 @@ def test_a_refusal_code_is_called_unused_exactly_while_it_is() -> None:
     used = set(re.findall(r"DenialCode\.(\w+)", other_code))
 
     assert called_unused == {code.name for code in DenialCode} - used
+
+
+def test_every_weather_of_a_seed_is_explained() -> None:
+    text = (REPO / "docs" / "explanation" / "storm.md").read_text(encoding="utf-8")
+
+    assert [it for it in Weather if f"(`{it}`)" not in text] == []
 
 
 def test_the_control_port_is_described_call_by_call() -> None:
