@@ -62,10 +62,10 @@ def test_several_seeds_run_in_processes_of_their_own() -> None:
 def test_a_failed_seed_ends_with_one_and_says_how_to_see_it() -> None:
     bug = next(it for it in MUTATIONS if it.name == "let commands leave before they are on disk")
     with planted(bug):
-        done = CliRunner().invoke(app, ["--seed", "20", "--hours", "0.01"])
+        done = CliRunner().invoke(app, ["--seed", "20", "--hours", "0.01000012"])
     assert done.exit_code == 1
     assert "durable before sent" in done.output
-    assert "backstop storm --seed 20 --hours 0.01 --trace" in done.output
+    assert "backstop storm --seed 20 --hours 0.01000012 --trace" in done.output
 
 
 @pytest.mark.parametrize("seeds", ["many", "5", "5:5", "0:2000000", "-1:4"])

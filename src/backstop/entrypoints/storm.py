@@ -234,6 +234,6 @@ def _line(result: SeedResult) -> str:
     if not result.passed:
         lines += [f"    | {line}" for line in result.newest[-NEWEST_SHOWN:]]
         lines.append(
-            f"    its story: backstop storm --seed {result.seed} --hours {result.hours:g} --trace"
+            f"    its story: backstop storm --seed {result.seed} --hours {result.hours:.15g} --trace"
         )
     return "\n".join(lines)
