@@ -233,7 +233,6 @@ def _line(result: SeedResult) -> str:
     lines += [f"    did not come right: {it}" for it in result.unsettled]
     if not result.passed:
         lines += [f"    | {line}" for line in result.newest[-NEWEST_SHOWN:]]
-        lines.append(
-            f"    its story: backstop storm --seed {result.seed} --hours {result.hours:.15g} --trace"
-        )
+        again = f"--seed {result.seed} --hours {result.hours:.15g} --trace"
+        lines.append(f"    its story: backstop storm {again}")
     return "\n".join(lines)
