@@ -65,6 +65,8 @@ longer than all that is waited for inside."""
 LISTEN_BACKLOG = 128
 
 HTTP_SERVER = "backstop.entrypoints.http.server"
+HELD_WORDS = "backstop.entrypoints.held_words"
+"""Loaded when they are needed: the one after the guard is armed, the other when it ends."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -175,6 +177,9 @@ class _Daemon:
                     # What is not written by then is not lost: the next start reads the broker.
                     async with asyncio.timeout(GUARD_LIMIT_S):
                         await manager.close(by_person=stop.is_set())
+                if self._armed and stop.is_set():
+                    left = import_module(HELD_WORDS)
+                    left.say_held(manager.book, now_ns=self._clock.monotonic_ns())
 
     async def _begun(self, stop: asyncio.Event) -> asyncio.Task[None] | None:
         """Return the start once the guard decides; None when the signal to stop came first.
