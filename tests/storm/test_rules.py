@@ -520,7 +520,7 @@ def test_a_guard_that_ends_by_a_mistake_of_its_own_is_noticed() -> None:
     mistake = Mutation(
         name="fall over at the first audit",
         weather=Weather.CALM,
-        module="core.engine",
+        module="core.account_reads",
         old="    clock.due_ns = work.now_ns + AUDIT_INTERVAL_NS\n",
         new="    raise RuntimeError('a mistake')\n",
     )
