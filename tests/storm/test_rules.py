@@ -17,7 +17,7 @@ from backstop.adapters.projectx.wire import (
 from backstop.app.critical_system_manager import CriticalSystemManager
 from backstop.core.step import DecisionKind, Note, Tag
 from backstop.domain.alert_code import AlertCode
-from backstop.domain.order import OrderRequest, OrderType, Side
+from backstop.domain.order import OrderRequest, OrderState, OrderType, Side
 from backstop.simulator.fault_rules import FaultKind
 from backstop.storm.calm import come_to_rest
 from backstop.storm.gateway_bots.client import Told
@@ -34,7 +34,7 @@ from backstop.storm.rules.scene import DENIED_S, LOOK_S, RACE_S, RECOVERY_S, SET
 from backstop.storm.rules.sending import SendingRules
 from backstop.storm.seed_run import simulated
 from backstop.storm.terms import Hours, Terms, terms_of
-from backstop.storm.truth import NEWS_S, STOPS, Truth, sign
+from backstop.storm.truth import NEWS_S, STOPS, TradeNews, Truth, sign
 from backstop.storm.venue import ACCOUNT_ID
 from backstop.storm.world import World
 
@@ -407,6 +407,69 @@ def test_an_entry_is_judged_by_when_it_was_recorded_and_not_by_when_it_arrives(
         rule.on_place(body)
 
     assert rules(play(story)) == broken
+
+
+# -- entries while the disk takes nothing ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("side", "size", "let_pass", "told", "broken"),
+    [
+        (Side.SELL, 1, True, False, []),
+        (Side.SELL, 1, True, True, ["fail closed"]),
+        (Side.SELL, 1, False, False, ["fail closed"]),
+        (Side.SELL, 2, True, False, ["fail closed"]),
+        (Side.BUY, 1, True, False, ["fail closed"]),
+    ],
+    ids=["kept from it", "told", "never an exit", "more than was held", "more of the same"],
+)
+def test_what_protects_a_position_whose_end_nobody_told_of_is_no_entry(
+    side: Side, size: int, *, let_pass: bool, told: bool, broken: list[str]
+) -> None:
+    """The guard believes to hold one; at the venue that was sold long ago."""
+
+    async def story(world: World) -> None:
+        scene: Scene = world.safety.scene
+        contract_id, leg = await buy_with_a_stop(world)
+        book, truth = guard_of(world).book, world.truth
+        truth.positions[contract_id] = 0
+        truth.traded_s[contract_id] -= RACE_S
+        truth.news[contract_id].append(TradeNews(UNTOLD, False, world.now_s(), 1, 0))
+        if told:
+            book.trades[UNTOLD] = next(iter(book.trades.values()))
+        entry = book.orders["b1"]
+        order = replace(
+            entry,
+            intent=replace(entry.intent, client_order_id="s1", side=side, quantity=size),
+            custom_tag="bs-stop",
+            fills=(),
+        )
+        if let_pass:
+            book.orders["s1"] = order
+            scene.on_note(told_of_an_intent("s1"))
+        scene.durable = lambda _kind, _about: False
+        scene.disk_troubled = lambda: True
+        body = PlaceBody(
+            account_id=ACCOUNT_ID,
+            contract_id=contract_id,
+            type=WireOrderType.STOP,
+            side=1 if side is Side.SELL else 0,
+            size=size,
+            stop_price=leg.stop_price,
+            custom_tag=order.custom_tag,
+        )
+        SendingRules(scene).on_place(body)
+        world.host.kill(down_s=NEVER_S)  # what it would do now is no matter
+
+    assert rules(play(story)) == broken
+
+
+def told_of_an_intent(client_order_id: str) -> Note:
+    fields: dict[str, str | int] = {
+        "client_order_id": client_order_id,
+        "state": OrderState.INTENDED,
+    }
+    return Note(tag=Tag.ORDER, name="order_state", fields=fields)
 
 
 # -- the largest position --------------------------------------------------------------------------

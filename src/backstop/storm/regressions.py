@@ -761,4 +761,13 @@ MISJUDGED: Final = (
         "about that no guard could write down. The program is started once more then: the next "
         "guard takes them from what that process kept and from the venue, and its record has all",
     ),
+    Misjudged(
+        seed=10802,
+        rule="fail closed",
+        why="an exit had filled, and its answer, its row and its trade were kept from the guard "
+        "for six seconds, while the disk took nothing; that the leg was gone it was told. It "
+        "placed a stop for what it had to take for held, and took that flat. What only takes away "
+        "from a position whose end nobody told the guard of, or protects it, is no entry: the same "
+        "story, to the last digit of its digest, passes",
+    ),
 )

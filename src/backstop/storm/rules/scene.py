@@ -10,7 +10,7 @@ from msgspec import Struct
 from backstop.core.step import Note
 from backstop.domain.order import OrderState
 from backstop.storm.guard_host import GuardHost
-from backstop.storm.told import Told
+from backstop.storm.told import Told, may_be_held
 from backstop.storm.truth import Truth
 
 LOOK_S: Final = 0.25
@@ -50,6 +50,7 @@ class Scene:
         decided_s: says when it was decided; None: it is not on disk.
         recorded_s: says since when it is on disk; None: it is not.
         exits: tags of orders that only reduced, by what the guard knew when it let them pass.
+        exits_of: what may have been held then by all that it had been told, by the same tags.
         bare_exits: tags of orders of bots that were let through as exits, without a stop.
         protective: tags of stops and targets that the guard placed itself.
         loses_messages: the weather loses answers and events.
@@ -81,6 +82,7 @@ class Scene:
         self.disturbed_s = now_s()
         self.foreign_orders: set[int] = set()
         self.exits: set[str] = set()
+        self.exits_of: dict[str, frozenset[int]] = {}
         self.bare_exits: set[str] = set()
         self.protective: set[str] = set()
         self._is_reachable = is_reachable
@@ -100,6 +102,8 @@ class Scene:
         )
         if guard is not None and order is not None and guard.book.is_exit(order):
             self.exits.add(order.custom_tag)
+            held = may_be_held(self.truth, guard.book, order.intent.contract_id)
+            self.exits_of.setdefault(order.custom_tag, held)
         if order is not None and order.reduces_risk:
             self.bare_exits.add(order.custom_tag)
         if order is not None and order.role is not None:

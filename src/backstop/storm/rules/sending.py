@@ -30,7 +30,7 @@ class SendingRules:
         if not scene.durable("place", tag):
             if not scene.disk_troubled():
                 scene.break_rule("durable before sent", f"order {tag} left before it was on disk")
-            elif position == 0 and scene.is_quiet(body.contract_id):
+            elif position == 0 and scene.is_quiet(body.contract_id) and not self._reduced(body):
                 scene.break_rule("fail closed", f"entry {tag} left while the disk took nothing")
         grows = position * sign(body.side) >= 0
         guard, since_s = scene.host.guard, self._halted_s
@@ -42,6 +42,14 @@ class SendingRules:
         # One that was on disk before may be long on its way.
         if halted and (scene.now_s() if recorded_s is None else recorded_s) - since_s > RACE_S:
             scene.break_rule("halted", f"entry {tag} left in state HALTED")
+
+    def _reduced(self, body: PlaceBody) -> bool:
+        """Say whether an order took away from what the guard had to take for held, or covered it.
+
+        That it was gone nobody had told the guard when it let the order pass.
+        """
+        held = self._scene.exits_of.get(body.custom_tag or "", frozenset())
+        return any(it * sign(body.side) < 0 and body.size <= abs(it) for it in held)
 
     def on_change(self, kind: str, key: int | str) -> None:
         """Look at a cancel, a change or a close that reaches the venue from the guard."""
