@@ -79,11 +79,14 @@ def unknown_order(client_order_id: str) -> ApiError:
 
 def unknown_symbol(book: Book, symbol: str) -> ApiError:
     """Return the error for a symbol that no contract goes by."""
+    symbols = book.policy.symbols
+    slip = ", which is in BACKSTOP_INSTRUMENTS" if symbol in symbols else ""
+    known = [it for it in symbols if book.instrument_for(it) is not None]
     return ApiError(
         422,
         ErrorCode.UNKNOWN_SYMBOL,
-        f"no contract of the gateway goes by {echo(symbol)}. "
-        f"Allowed: {', '.join(book.policy.symbols)}",
+        f"no contract of the gateway goes by {echo(symbol)}{slip}. "
+        f"Allowed: {', '.join(known) or 'none is known yet'}",
         field="symbol",
     )
 
