@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 from tests.core.builders import ACCOUNT, MES, Guard, a_policy, a_position
-from tests.core.protection_world import LOST, TOLD, Delivery, Request, World
+from tests.core.protection_world import LOST, REQUEST_MS, TOLD, Delivery, Request, World
 
 from backstop.core.engine import next_deadline_ns
 from backstop.core.execution_verification import REPLY_LIMIT_NS
@@ -923,4 +923,26 @@ def test_nor_one_whose_stop_is_not_cut_before_a_read_shows_the_others() -> None:
     world.wait(5_000)
 
     assert world.stops() == [(1, Decimal(4985))]
+    assert world.naked_ns == 0
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_a_move_that_never_leaves_holds_no_cut_back(*, back: bool) -> None:
+    """While the disk takes nothing a stop is not moved further away, but it may become smaller."""
+    world = holding()
+    is_move = lambda it: isinstance(it, ModifyOrder) and it.stop_price is not None  # noqa: E731
+    kept = Request(leaves=False)
+    world.request = lambda it: kept if is_move(it) else Request()
+    world.protect(stop=4985)
+    world.wait(100)
+    world.exit(2)
+    world.wait(5_000)
+
+    assert world.stops() == [(1, Decimal(4990))]
+    assert world.surplus_ns < 2 * ORPHAN_SETTLE_NS + REQUEST_MS * MILLISECOND_NS
+    if back:
+        world.request = lambda _: Request()
+    world.wait(10_000)
+    assert world.stops() == [(1, Decimal(4985 if back else 4990))]
+    assert len(world.sent_of(PlaceOrder)) == 2, "the entry and the exit: no stop takes its place"
     assert world.naked_ns == 0

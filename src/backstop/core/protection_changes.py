@@ -137,6 +137,12 @@ def _refused(work: Workbench, event: ModifyAnswered, change: Change) -> None:
     )
 
 
+def _has_size(book: Book, number: int, change: Change) -> bool:
+    """Say whether an order shows the size that was asked for, be a level missing or not."""
+    row = row_of(book, number)
+    return not change.quantity or (row is not None and row.quantity == change.quantity)
+
+
 def _is_move(change: Change) -> bool:
     """Say whether a change is of a level, and not of a size alone."""
     return (change.stop_ticks, change.target_ticks) != (None, None)
@@ -246,7 +252,7 @@ def follow_changes(work: Workbench, contract_id: str) -> None:
                 row = row_of(book, number)
                 if row is not None and row.type in STOP_TYPES:
                     _replace(book, contract_id, number)  # it may be gone, whatever is still shown
-            if change.quantity and change.answer is Answer.YES:
+            if change.answer is Answer.YES and not _has_size(book, number, change):
                 _replace(book, contract_id, number)
         if not any(view.possible) and not view.ledger:
             continue  # it protects nothing any more, and is taken away

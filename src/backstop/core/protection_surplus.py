@@ -210,10 +210,13 @@ def _cut(work: Workbench, record: ProtectionRecord, cut: Cut) -> None:
 def _is_changing(work: Workbench, cut: Cut) -> bool:
     """Say whether an order is being changed: what comes of that is seen first.
 
-    One that was not made smaller may go whole meanwhile.
+    One that was not made smaller may go whole meanwhile. A move that never left changes nothing: it
+    may add risk, and wait for a disk for as long as that takes nothing, which a cut need not.
     """
     change = work.book.protection.changes.get(cut.cover.broker_order_id)
     if change is None or (change.answer is Answer.NO and not cut.to_quantity):
+        return False
+    if change.answer is Answer.NOT_SENT and change.quantity is None:
         return False
     if waits_to_be_shown(change) and change.quantity == size_after(cut):
         return True
