@@ -2,8 +2,10 @@
 
 import json
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 from backstop.adapters.crash_folder import (
@@ -20,6 +22,7 @@ from backstop.ports import JournalBatch, JournalRecord
 
 SECRET = "k3y/with-umlaut-ü"
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+THREADS = 8
 
 
 class Revealed:
@@ -120,6 +123,44 @@ def test_the_newest_dumps_are_kept(tmp_path: Path) -> None:
 
     assert folder.dumps() == written[5:]
     assert sorted(tmp_path.iterdir()) == written[5:]
+
+
+def test_failures_of_one_millisecond_are_a_dump_each_in_their_order(tmp_path: Path) -> None:
+    folder = CrashFolder(tmp_path)
+    reasons = [f"failure {number}" for number in range(DUMPS_KEPT)]
+    written = [folder.write(a_report(why=why), same, now=NOON) for why in reasons]
+
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.dumps()]
+    assert [dump["why"] for dump in found] == reasons
+    assert {dump["at"] for dump in found} == {"2026-03-02T12:00:00.000+00:00"}
+    assert folder.dumps() == written
+    assert sorted(tmp_path.iterdir()) == written
+
+
+def test_threads_that_fail_together_leave_a_dump_each(tmp_path: Path) -> None:
+    folder = CrashFolder(tmp_path)
+    together = Barrier(THREADS)
+
+    def fail(number: int) -> None:
+        together.wait()
+        folder.write(a_report(why=f"failure {number}"), same, now=NOON)
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        list(threads.map(fail, range(THREADS)))
+
+    found = [json.loads(path.read_text(encoding="utf-8"))["why"] for path in folder.dumps()]
+    assert sorted(found) == sorted(f"failure {number}" for number in range(THREADS))
+
+
+def test_a_dump_that_a_dead_process_left_half_is_in_nobodys_way(tmp_path: Path) -> None:
+    folder = CrashFolder(tmp_path)
+    half = tmp_path / "20260302T120000.000Z-frozen-7.part"
+    half.write_text("{", encoding="utf-8")
+
+    path = folder.write(a_report(), same, now=NOON)
+
+    assert folder.dumps() == [path]
+    assert half.read_text(encoding="utf-8") == "{"
 
 
 # -- the newest records of the journal -------------------------------------------------------------

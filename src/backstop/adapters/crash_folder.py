@@ -1,13 +1,14 @@
 """Crash dumps on disk: redacted, of bounded size, and only the newest are kept.
 
 A dump is one JSON file. It is written to the end under another name first, so that a half one is
-never taken for a whole one.
+never taken for a whole one. No dump takes the place of another: several parts may fail in the same
+millisecond, and each of them says something else.
 """
 
 import json
 import os
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ _STACK_BYTES = 448 * 1024
 _RECORD_BYTES = 384 * 1024
 _STATE_BYTES = 128 * 1024
 """Shares of a dump; the rest is for names and punctuation."""
+
+_NAMES_APART = timedelta(milliseconds=1)
+"""What names can tell apart; the moment itself stands in the dump."""
 
 LINE_CHARACTERS_MAX = 2_000
 """Of one line or value."""
@@ -81,15 +85,31 @@ class CrashFolder:
         }
         text = json.dumps(document, indent=1, ensure_ascii=False)
         make_private_folder(self.path)
-        stamp = moment.strftime("%Y%m%dT%H%M%S.%f")[:-3]
-        name = f"{stamp}Z-{report.what.lower()}-{report.process_id}.json"
-        _write_whole(self.path / name, text.encode("utf-8", errors="replace"))
+        path, descriptor = self._begin(f"{report.what.lower()}-{report.process_id}", moment)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode("utf-8", errors="replace"))
+        _part(path).replace(path)
         self._drop_oldest()
-        return self.path / name
+        return path
 
     def dumps(self) -> list[Path]:
         """Return the dumps that are there, oldest first."""
         return sorted(self.path.glob("*Z-*.json"))
+
+    def _begin(self, whose: str, moment: datetime) -> tuple[Path, int]:
+        """Open a dump of the first millisecond from ``moment`` on that has none of that name."""
+        while True:
+            stamp = moment.strftime("%Y%m%dT%H%M%S.%f")[:-3]
+            path = self.path / f"{stamp}Z-{whose}.json"
+            moment += _NAMES_APART
+            try:
+                descriptor = os.open(_part(path), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            except FileExistsError:  # another thread writes it, or a process died doing so
+                continue
+            if not path.exists():
+                return path, descriptor
+            os.close(descriptor)
+            _part(path).unlink()
 
     def _drop_oldest(self) -> None:
         for old in self.dumps()[:-DUMPS_KEPT]:
@@ -130,9 +150,5 @@ def _encoded_bytes(text: str) -> int:
     return len(json.dumps(text, ensure_ascii=False).encode("utf-8", errors="replace")) + 6
 
 
-def _write_whole(path: Path, data: bytes) -> None:
-    temporary = path.with_suffix(".part")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    temporary.replace(path)
+def _part(path: Path) -> Path:
+    return path.with_suffix(".part")
