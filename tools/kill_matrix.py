@@ -21,6 +21,7 @@ REPO = Path(__file__).parents[1]
 sys.path.insert(0, str(REPO))
 
 from tests.acceptance.kill_matrix.matrix import (  # noqa: E402 - needs the path
+    DEATH_LIMIT_S,
     DEATHS_MAX,
     a_matrix_venue,
     died_and_came_back,
@@ -32,9 +33,6 @@ REPEATS = 100
 
 JOBS = 2
 """Stories at once; more of them on a small machine make the guards look frozen."""
-
-DEATH_LIMIT_S = 600
-"""For one death with its story. Its own waits are shorter; this one is for what hangs."""
 
 
 class Died(NamedTuple):

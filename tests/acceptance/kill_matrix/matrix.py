@@ -16,6 +16,9 @@ ATTEMPTS = 3
 should, and one whose hub was down for a moment hears of no fill: the story ends before the death
 and is played again."""
 
+DEATH_LIMIT_S = 600
+"""For one death with its stories. Their own waits are shorter; this one is for what hangs."""
+
 DEATHS_MAX = len(ACCOUNTS) // ATTEMPTS
 """Deaths at one venue: each attempt has an account of its own."""
 

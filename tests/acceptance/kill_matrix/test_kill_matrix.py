@@ -13,7 +13,11 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 from tests.acceptance.kill_matrix.held import HELD
-from tests.acceptance.kill_matrix.matrix import a_matrix_venue, died_and_came_back
+from tests.acceptance.kill_matrix.matrix import (
+    DEATH_LIMIT_S,
+    a_matrix_venue,
+    died_and_came_back,
+)
 from tests.acceptance.kill_matrix.page import PAGE
 from tests.acceptance.kill_matrix.points import (
     POINTS,
@@ -32,6 +36,9 @@ REPO = Path(__file__).parents[3]
 TOOL = REPO / "tools" / "kill_matrix.py"
 POINTS_MIN = 30
 
+a_death = pytest.mark.timeout(DEATH_LIMIT_S)
+"""Its own waits end sooner and say for what; two stories that are passed by take a minute alone."""
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def venue() -> AsyncIterator[Simulator]:
@@ -39,6 +46,7 @@ async def venue() -> AsyncIterator[Simulator]:
         yield venue
 
 
+@a_death
 @pytest.mark.scenario("H1")
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("case", short_form(), ids=lambda case: f"{case.name}:{case.held.name}")
@@ -48,6 +56,7 @@ async def test_who_dies_here_leaves_nothing_doubled_nothing_lost_and_nothing_nak
     await died_and_came_back(venue, case, tmp_path)
 
 
+@a_death
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_death_that_did_not_happen_is_no_death_survived(
     venue: Simulator, tmp_path: Path
