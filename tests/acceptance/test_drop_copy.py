@@ -195,6 +195,7 @@ async def test_a_lost_day_stays_closed_whatever_the_bot_opens(desk: Desk) -> Non
         await until(lambda: guard.book.trade_date, "a trading day")
         await bot.order(contract(guard), size=3, bracket_ticks=STOP_TICKS)
         await until(lambda: guard.position() == 3, guard.position)
+        await until(lambda: guard.book.stop_cover(contract(guard), 3) == 3, lambda: working(desk))
         guard.move_market(-STOP_TICKS - 50)
         await until(lambda: "DAILY_LOSS_REACHED" in codes(guard), lambda: codes(guard))
         await until(lambda: held(desk) == [], lambda: held(desk))

@@ -300,6 +300,8 @@ async def test_our_own_trading_freezes_nothing(desk: Desk) -> None:
     clock = JumpingClock()
     async with desk.guard(clock=clock) as guard:
         await guard.enter(quantity=2)
+        contract_id = guard.instrument("MES").contract_id
+        await until(lambda: guard.book.stop_cover(contract_id, 2) == 2, "a stop for both")
         guard.move_market(-450)
         await until(lambda: guard.position() == 0, guard.position)
         # Back to where the guard was told it is all the time: an entry far below would have its
